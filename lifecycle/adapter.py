@@ -1,0 +1,52 @@
+"""The adapter manifest: what is known of a LoRA adapter, kept beside its bytes.
+
+Read `preflight.py` next: it decides whether a base can serve a folder, and writes this.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any
+
+from pydantic import Field
+
+from lifecycle.version import Digest, Frozen
+
+
+class GoldenPrompt(Frozen):
+    """A prompt with the answer's log-probabilities, as the trainer computed them with and without the adapter.
+
+    After loading, a server's own numbers must match `adapter_logprobs` and differ from `base_logprobs`: that
+    catches a wrong scale, a wrong base, a changed chat template and an adapter without effect.
+    """
+
+    prompt_ids: tuple[int, ...]
+    completion_ids: tuple[int, ...]
+    adapter_logprobs: tuple[float, ...]
+    """Natural log, one per completion token."""
+    base_logprobs: tuple[float, ...]
+
+
+class AdapterManifest(Frozen):
+    """One adapter. `digest` is that of the folder's bytes in the artifact store."""
+
+    digest: Digest
+    base: Digest
+    """Fingerprint of the base that it was trained on."""
+    base_name: str
+    rank: int = Field(ge=1)
+    alpha: float
+    use_rslora: bool = False
+    scale: float
+    """alpha / r, or alpha / sqrt(r) with rank-stabilised LoRA (arXiv 2312.03732)."""
+    target_modules: tuple[str, ...]
+    parameters: int
+    bytes: int
+    data_digest: str = ""
+    code_revision: str = ""
+    config: dict[str, Any] = Field(default_factory=dict)
+    """The training configuration as it was used."""
+    metrics: dict[str, float] = Field(default_factory=dict)
+    """From training: `eval_loss`, `train_rows`, … Never a test figure."""
+    golden: tuple[GoldenPrompt, ...] = ()
+    created_at: datetime

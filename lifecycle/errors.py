@@ -1,0 +1,104 @@
+"""One tree of errors for the whole project; it knows no HTTP.
+
+    DabtError
+    ├── InvalidInput            what the caller gave is wrong; `problems` lists every fault with its place
+    │   ├── InvalidConfig           a configuration file or option
+    │   ├── InvalidData             training or evaluation rows (file:line)
+    │   └── AdapterRefused          preflight: this base cannot serve this adapter
+    ├── NotFound                no such model, version, alias, adapter, index or report
+    ├── NotAllowed              the state of things forbids it: no passing verdict, version retired
+    ├── Conflict                two writers; the other one won; try again
+    ├── Corrupt                 bytes do not match their digest
+    └── Unavailable             the engine, registry or store cannot answer now; `retry_after` seconds when known
+        ├── AdapterUnloadable       this adapter failed to load or to pass its golden prompts
+        ├── EngineDead              the engine stopped
+        └── Overloaded              too many requests are waiting
+
+Rules for adding one: a new class only where a caller would act differently; the message names the place and
+the cure in one or two sentences; foreign exceptions become ours where we call the foreign code, once.
+`service/http_errors.py` turns this tree into HTTP statuses, `dabt.py` into one line on the terminal.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Problem:
+    """One fault in an input: where it is, what is wrong, and what would be right."""
+
+    place: str
+    """`file:line`, a key path such as `lora.r`, or a tensor's name."""
+    fault: str
+    cure: str = ""
+
+    def __str__(self) -> str:
+        return f"{self.place}: {self.fault}" + (f" → {self.cure}" if self.cure else "")
+
+
+class DabtError(Exception):
+    """Root of every error that this project raises on purpose."""
+
+    code = "error"
+    """Stable and machine-readable; it is the `code` of the OpenAI-shaped error body."""
+
+
+class InvalidInput(DabtError):
+    """The input is wrong. All of its problems are reported together."""
+
+    code = "invalid_input"
+
+    def __init__(self, summary: str, problems: Iterable[Problem] = ()) -> None:
+        self.summary = summary
+        self.problems = tuple(problems)
+        super().__init__("\n".join([summary, *(f"  {p}" for p in self.problems)]))
+
+
+class InvalidConfig(InvalidInput):
+    code = "invalid_config"
+
+
+class InvalidData(InvalidInput):
+    code = "invalid_data"
+
+
+class AdapterRefused(InvalidInput):
+    code = "adapter_refused"
+
+
+class NotFound(DabtError):
+    code = "not_found"
+
+
+class NotAllowed(DabtError):
+    code = "not_allowed"
+
+
+class Conflict(DabtError):
+    code = "conflict"
+
+
+class Corrupt(DabtError):
+    code = "corrupt"
+
+
+class Unavailable(DabtError):
+    code = "unavailable"
+
+    def __init__(self, message: str, retry_after: float | None = None) -> None:
+        self.retry_after = retry_after
+        super().__init__(message)
+
+
+class AdapterUnloadable(Unavailable):
+    code = "adapter_unloadable"
+
+
+class EngineDead(Unavailable):
+    code = "engine_dead"
+
+
+class Overloaded(Unavailable):
+    code = "overloaded"

@@ -1,0 +1,38 @@
+"""Where things are kept: one folder by default, a PostgreSQL and an object store by URL."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from lifecycle.version import Frozen
+
+
+class Home(Frozen):
+    """`root` holds runs, evaluations and caches; the registry and the artifacts live there too unless a URL says else."""
+
+    root: Path
+    registry_url: str
+    artifacts_url: str
+
+    @classmethod
+    def at(cls, root: Path | None = None) -> Home:
+        """From `root` or DABT_HOME (default `.dabt`), DABT_REGISTRY_URL and DABT_ARTIFACTS_URL."""
+        path = Path(root or os.environ.get("DABT_HOME", ".dabt")).resolve()
+        return cls(
+            root=path,
+            registry_url=os.environ.get("DABT_REGISTRY_URL", f"sqlite:///{path / 'registry.db'}"),
+            artifacts_url=os.environ.get("DABT_ARTIFACTS_URL", str(path / "artifacts")),
+        )
+
+    @property
+    def runs(self) -> Path:
+        return self.root / "runs"
+
+    @property
+    def evaluations(self) -> Path:
+        return self.root / "evaluations"
+
+    @property
+    def cache(self) -> Path:
+        return self.root / "cache"

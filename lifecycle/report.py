@@ -1,0 +1,114 @@
+"""What an evaluation found (`Report`) and what a policy says of it (`Verdict`): written by evals, read by the registry."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from pydantic import Field
+
+from lifecycle.version import Digest, Frozen, digest_of
+
+
+class Interval(Frozen):
+    """A figure with its 95 % interval over `n` items. For a share, `low` and `high` are Wilson's."""
+
+    value: float
+    low: float
+    high: float
+    n: int = Field(ge=1)
+
+
+class ArmResult(Frozen):
+    """One version's figures on one task."""
+
+    arm: str
+    """Its label in the comparison: base, few-shot, rag, adapter, hybrid, or the config's own word."""
+    ref: str
+    version_digest: Digest
+    metrics: dict[str, Interval]
+    latency_p50: float
+    """Seconds from request to the last byte of the answer."""
+    latency_p95: float
+    prompt_tokens: float
+    """Mean per item, as the engine counted (with system text, shots and passages)."""
+    completion_tokens: float
+    errors: int = 0
+    """Items that the endpoint refused or failed; each is scored zero, never left out."""
+
+
+class Comparison(Frozen):
+    """`arm` against `against` on the same items: the mean paired difference `delta` and its 95 % interval."""
+
+    arm: str
+    against: str
+    metric: str
+    delta: float
+    low: float
+    high: float
+    p_value: float
+    p_adjusted: float
+    """After Holm's correction over all comparisons of the report."""
+    test: str
+    """`mcnemar-exact` for yes/no metrics, `paired-bootstrap` otherwise."""
+    n: int
+
+
+class Example(Frozen):
+    """One item with every arm's answer, for reading side by side."""
+
+    item: str
+    question: str
+    target: str
+    answers: dict[str, str]
+    scores: dict[str, float]
+
+
+class Report(Frozen):
+    """The whole evaluation of one task. Its digest is what a verdict names."""
+
+    task: str
+    task_digest: Digest
+    """Of the task file, its data and its metrics' configuration."""
+    base: str
+    metric: str
+    """The metric that decides; it is a key of every arm's `metrics`."""
+    safety_metric: str | None = None
+    arms: tuple[ArmResult, ...]
+    comparisons: tuple[Comparison, ...] = ()
+    noise_floor: float = 0.0
+    """Share of items whose answer changed when the base arm answered them a second time."""
+    n_items: int
+    n_train: int | None = None
+    seed: int
+    advice: tuple[str, ...] = ()
+    examples: tuple[Example, ...] = ()
+    created_at: datetime
+
+    @property
+    def digest(self) -> str:
+        return digest_of(self.model_dump(mode="json"))
+
+
+class Check(Frozen):
+    """One line of a policy, held against the report."""
+
+    rule: str
+    passed: bool
+    detail: str
+    """The figures and the bound, in words."""
+
+
+class Verdict(Frozen):
+    """Whether one version may take `prod`. It binds the version, the evaluation and the policy by digest."""
+
+    ref: str
+    version_digest: Digest
+    evaluation_digest: Digest
+    policy_digest: Digest
+    passed: bool
+    checks: tuple[Check, ...]
+    created_at: datetime
+
+    @property
+    def digest(self) -> str:
+        return digest_of(self.model_dump(mode="json"))

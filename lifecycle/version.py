@@ -1,0 +1,147 @@
+"""The version: a frozen recipe for answering a request. It is what is evaluated, gated and served.
+
+Read `states.py` next for a version's life, and `registry.py` for where it is kept.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from datetime import datetime
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints
+
+from lifecycle.errors import InvalidInput
+from lifecycle.states import State
+
+Digest = Annotated[str, StringConstraints(pattern=r"^sha256:[0-9a-f]{64}$")]
+Name = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9_-]{0,62}$")]
+
+_NAME = re.compile(r"^[a-z0-9][a-z0-9_-]{0,62}$")
+
+
+def digest_of(value: Any) -> str:
+    """SHA-256 of the canonical JSON of `value` (sorted keys, no spaces, UTF-8), as `sha256:<hex>`."""
+    canonical = json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+    return "sha256:" + hashlib.sha256(canonical.encode()).hexdigest()
+
+
+class Frozen(BaseModel):
+    """Base of every record here: immutable, and a key that it does not know is an error."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Shot(Frozen):
+    """One worked example, shown to the model as a user turn and an assistant turn."""
+
+    user: str
+    assistant: str
+
+
+class Prompt(Frozen):
+    """What is put before the caller's messages."""
+
+    system: str = ""
+    shots: tuple[Shot, ...] = ()
+
+
+class Knowledge(Frozen):
+    """What to retrieve from, and how the passages enter the prompt."""
+
+    index: Digest
+    top_k: int = Field(default=3, ge=1, le=50)
+    template: str = "Passages:\n{passages}\n\nQuestion: {question}"
+    """Wraps the last user message; `{passages}` is one `[id] text` line per passage, best first."""
+
+
+class Decoding(Frozen):
+    """Defaults for sampling; what the caller sets in the request wins."""
+
+    temperature: float = Field(default=0.0, ge=0.0, le=2.0)
+    top_p: float = Field(default=1.0, gt=0.0, le=1.0)
+    max_tokens: int | None = Field(default=None, ge=1)
+    stop: tuple[str, ...] = ()
+
+
+class VersionSpec(Frozen):
+    """The recipe itself. Two equal recipes have one digest, wherever they are made.
+
+    `base` is the base model's fingerprint (weights, tokenizer and chat template, see `base.py`), `adapter` the
+    digest of the adapter's bytes. base, few-shot, RAG, adapter and hybrid differ only in which parts are set.
+    """
+
+    base: Digest
+    adapter: Digest | None = None
+    prompt: Prompt = Prompt()
+    knowledge: Knowledge | None = None
+    decoding: Decoding = Decoding()
+
+    @property
+    def digest(self) -> str:
+        return digest_of(self.model_dump(mode="json"))
+
+    @property
+    def kind(self) -> Literal["base", "few-shot", "rag", "adapter", "hybrid"]:
+        """The arm that this recipe is in a comparison."""
+        if self.adapter:
+            return "hybrid" if self.knowledge else "adapter"
+        if self.knowledge:
+            return "rag"
+        return "few-shot" if self.prompt.shots else "base"
+
+
+class Lineage(Frozen):
+    """Where a version came from."""
+
+    source: Literal["training", "evaluation", "import", "manual"] = "manual"
+    run: str = ""
+    data_digest: str = ""
+    code_revision: str = ""
+    note: str = ""
+
+
+class Version(Frozen):
+    """A `VersionSpec` that the registry has numbered under a name: `triage:3`."""
+
+    name: Name
+    number: int = Field(ge=1)
+    spec: VersionSpec
+    state: State
+    lineage: Lineage = Lineage()
+    created_at: datetime
+    created_by: str
+
+    @property
+    def ref(self) -> str:
+        return f"{self.name}:{self.number}"
+
+    @property
+    def digest(self) -> str:
+        return self.spec.digest
+
+
+class Ref(Frozen):
+    """What a caller writes in `model`: `triage`, `triage:3` or `triage:canary`."""
+
+    name: str
+    number: int | None = None
+    alias: str | None = None
+
+    @classmethod
+    def parse(cls, text: str) -> Ref:
+        """`triage` means its `prod` alias. Raises `InvalidInput` when `text` has no such form."""
+        name, colon, tail = text.partition(":")
+        if not _NAME.match(name) or (colon and not (tail.isdecimal() or _NAME.match(tail))):
+            raise InvalidInput(
+                f"'{text}' names no model; write a name, name:number or name:alias, such as triage, triage:3, "
+                "triage:canary (lower-case letters, digits, - and _)"
+            )
+        if not colon:
+            return cls(name=name, alias="prod")
+        return cls(name=name, number=int(tail)) if tail.isdecimal() else cls(name=name, alias=tail)
+
+    def __str__(self) -> str:
+        return f"{self.name}:{self.number if self.number is not None else self.alias}"
