@@ -1,0 +1,101 @@
+"""What an arm answered to one request, and the file that remembers it, so that no finished item is asked twice.
+
+A second run, or one that goes on after an interruption, reads these. Read `endpoint_lm.py` next.
+"""
+
+from __future__ import annotations
+
+import os
+from datetime import datetime
+from pathlib import Path
+
+from pydantic import Field, ValidationError
+
+from lifecycle.version import Digest, Frozen, digest_of
+
+
+class Conditions(Frozen):
+    """Everything besides the question that an answer depends on: with the version's digest it keys the cache.
+
+    A cache shared between models hands one model's answers to another; one shared between concurrencies mixes
+    latencies, and greedy answers too, because they can differ with the batch's composition.
+    """
+
+    version: Digest
+    task: Digest
+    concurrency: int = Field(ge=1)
+    seed: int
+    take: int = Field(default=0, ge=0)
+    """0 for the measurement, 1 for the second pass that finds the noise floor."""
+
+    def key(self, kind: str, item: str, request: object) -> str:
+        """Of one request: `kind` is the endpoint's, `item` the item's hash, `request` its body with the decoding."""
+        return digest_of([self.model_dump(mode="json"), kind, item, request])
+
+
+class Answer(Frozen):
+    """One finished request. An `error` scores zero; `final` says that asking again would fail again."""
+
+    key: Digest
+    version: str
+    item: str
+    text: str = ""
+    logprob: float | None = None
+    """Natural log of the continuation's probability, for log-likelihood requests."""
+    greedy: bool | None = None
+    finish_reason: str = ""
+    latency: float = Field(ge=0.0)
+    """Seconds from sending the request that was answered to its last byte; waiting for a retry is not in it."""
+    concurrency: int
+    """Requests in flight while it was measured."""
+    prompt_tokens: int = 0
+    completion_tokens: int = 0
+    passages: tuple[str, ...] = ()
+    """Ids of the passages that the service retrieved."""
+    retries: int = 0
+    error: str = ""
+    final: bool = True
+    at: datetime
+
+
+class AnswerStore:
+    """Answers by key, kept in one JSONL file per version: a line is on disk as soon as its item is finished."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._answers: dict[str, Answer] = {}
+        if path.is_file():
+            self._read()
+
+    @classmethod
+    def of_version(cls, folder: Path, digest: Digest) -> AnswerStore:
+        return cls(folder / f"{digest.removeprefix('sha256:')}.jsonl")
+
+    def get(self, key: str) -> Answer | None:
+        return self._answers.get(key)
+
+    def add(self, answer: Answer) -> None:
+        """Remembers the answer. What failed for a passing reason counts in this run, and is asked again in the next."""
+        self._answers[answer.key] = answer
+        if not answer.final:
+            return
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        line = answer.model_dump_json() + "\n"
+        # One write of a whole line in append mode: two evaluations of one version may share the file.
+        descriptor = os.open(self.path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
+        try:
+            os.write(descriptor, line.encode())
+        finally:
+            os.close(descriptor)
+
+    def _read(self) -> None:
+        data = self.path.read_bytes()
+        if data and not data.endswith(b"\n"):  # the process died within a line: end it, so that the next one is whole
+            with self.path.open("ab") as file:
+                file.write(b"\n")
+        for line in data.splitlines():
+            try:
+                answer = Answer.model_validate_json(line)
+            except ValidationError:  # a torn line, or an older form: that item is asked again
+                continue
+            self._answers[answer.key] = answer

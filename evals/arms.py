@@ -1,0 +1,154 @@
+"""Arms → versions: every recipe of a configuration becomes a version that the registry knows, so that it can ship.
+
+Read `measure.py` next: it asks them.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from evals.config import EvalConfig, Recipe, read_prompt
+from lifecycle.base import fingerprint, resolve_base
+from lifecycle.errors import InvalidConfig, NotFound, Problem
+from lifecycle.states import State
+from lifecycle.version import Digest, Frozen, Knowledge, Lineage, Ref, Version, VersionSpec
+
+if TYPE_CHECKING:
+    from lifecycle.registry import Registry
+
+NEWEST = "newest"
+"""As an alias in a configuration: the newest version of that name that training published."""
+
+
+class Arm(Frozen):
+    """A version under the label that it has in the comparison."""
+
+    label: str
+    version: Version
+
+    @property
+    def kind(self) -> str:
+        """base, few-shot, rag, adapter or hybrid: how much there is to keep up, in rising order."""
+        return self.version.spec.kind
+
+
+def resolve_arms(config: EvalConfig, registry: Registry, *, actor: str) -> tuple[Arm, ...]:
+    """The arms in the configuration's order; new recipes are numbered under `config.name` as drafts.
+
+    Raises `InvalidConfig` with every version and index that is not there, versions over different bases, retired
+    ones, and two arms that are one version.
+    """
+    problems: list[Problem] = []
+    known = {label: _known(label, recipe, registry, problems) for label, recipe in config.arms.items()}
+    base = _base(config, [version for version in known.values() if version], problems)
+    if base is None or problems:
+        raise InvalidConfig("the arms cannot be made into versions", problems)
+    arms: list[Arm] = []
+    for label, recipe in config.arms.items():
+        origin = known[label]
+        if recipe.version and origin:
+            version = origin
+        else:
+            spec = _spec(label, recipe, base, origin, registry, problems)
+            if spec is None:
+                continue
+            lineage = Lineage(source="evaluation", note=f"arm {label} of {config.task}")
+            version = registry.create_version(config.name, spec, actor=actor, lineage=lineage)
+        if version.state == State.RETIRED:
+            problems.append(Problem(f"arms.{label}", f"{version.ref} is retired", "change the recipe, or leave it out"))
+        arms.append(Arm(label=label, version=version))
+    problems += _twins(arms)
+    if problems:
+        raise InvalidConfig("the arms cannot be made into versions", problems)
+    return tuple(arms)
+
+
+def base_name(config: EvalConfig, arms: tuple[Arm, ...], registry: Registry) -> str:
+    """What people call the base model: its folder's or repository's name."""
+    if config.base:
+        return fingerprint(resolve_base(config.base)).name
+    adapters = [arm.version.spec.adapter for arm in arms if arm.version.spec.adapter]
+    return registry.adapter(adapters[0]).base_name if adapters else arms[0].version.spec.base[:19]
+
+
+def training_rows(arms: tuple[Arm, ...], registry: Registry) -> int | None:
+    """Rows that the adapters were trained on (the most, when they differ), as their manifests say; None if unknown."""
+    manifests = [registry.adapter(arm.version.spec.adapter) for arm in arms if arm.version.spec.adapter]
+    rows = [int(one.metrics["train_rows"]) for one in manifests if "train_rows" in one.metrics]
+    return max(rows, default=None)
+
+
+def _known(label: str, recipe: Recipe, registry: Registry, problems: list[Problem]) -> Version | None:
+    """The version that the recipe names, whole (`version`) or for its adapter (`adapter`)."""
+    text = recipe.version or recipe.adapter
+    if text is None:
+        return None
+    key = "version" if recipe.version else "adapter"
+    ref = Ref.parse(text)
+    try:
+        version = _newest(ref.name, registry) if ref.alias == NEWEST else registry.version(text)
+    except NotFound as error:
+        problems.append(Problem(f"arms.{label}.{key}", str(error)))
+        return None
+    if recipe.adapter and not version.spec.adapter:
+        problems.append(Problem(f"arms.{label}.adapter", f"{version.ref} has no adapter", "name a trained version"))
+    return version
+
+
+def _newest(name: str, registry: Registry) -> Version:
+    trained = [
+        one for one in registry.versions(name) if one.lineage.source == "training" and one.state != State.RETIRED
+    ]
+    if not trained:
+        raise NotFound(f"training has published no version of '{name}' yet; run `dabt train` first")
+    return max(trained, key=lambda one: one.number)
+
+
+def _base(config: EvalConfig, named: list[Version], problems: list[Problem]) -> Digest | None:
+    """The base that all arms share; one endpoint serves one base, so arms over several cannot be compared."""
+    if config.base:
+        base = fingerprint(resolve_base(config.base)).digest
+    elif named:
+        base = named[0].spec.base
+    else:
+        problems.append(Problem("base", "no arm names a version to take it from", "a model folder or a hub id"))
+        return None
+    for version in named:
+        if version.spec.base != base:
+            fault = (
+                f"{version.ref} is over another base ({version.spec.base[:19]}…) than this evaluation ({base[:19]}…)"
+            )
+            problems.append(Problem("base", fault, "compare arms over one base"))
+    return base
+
+
+def _spec(
+    label: str, recipe: Recipe, base: Digest, origin: Version | None, registry: Registry, problems: list[Problem]
+) -> VersionSpec | None:
+    given = origin.spec if origin else VersionSpec(base=base)
+    knowledge = given.knowledge
+    if recipe.knowledge:
+        try:
+            index = registry.index(recipe.knowledge.index)
+        except NotFound as error:
+            problems.append(Problem(f"arms.{label}.knowledge.index", str(error), "make it with `dabt index`"))
+            return None
+        knowledge = Knowledge(index=index.digest, top_k=recipe.knowledge.top_k, template=recipe.knowledge.template)
+    return VersionSpec(
+        base=base,
+        adapter=given.adapter,
+        prompt=read_prompt(recipe.prompt) if recipe.prompt else given.prompt,
+        knowledge=knowledge,
+        decoding=recipe.decoding or given.decoding,
+    )
+
+
+def _twins(arms: list[Arm]) -> list[Problem]:
+    first: dict[str, str] = {}
+    problems = []
+    for arm in arms:
+        other = first.setdefault(arm.version.digest, arm.label)
+        if other != arm.label:
+            fault = f"it is the same recipe as '{other}' ({arm.version.ref}): there is nothing to compare"
+            problems.append(Problem(f"arms.{arm.label}", fault))
+    return problems

@@ -1,0 +1,52 @@
+"""`dabt eval`: compare the arms of one task, print the table and the advice, record the verdicts."""
+
+from __future__ import annotations
+
+import getpass
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+def eval_(
+    config: Annotated[Path, typer.Argument(help="The evaluation, as YAML: task, arms, metric, policy.")],
+    endpoint: Annotated[
+        str | None, typer.Option(help="Where the models answer, with /v1; else the file's own.")
+    ] = None,
+    base: Annotated[str | None, typer.Option(help="Base model of the inline recipes: a folder or a hub id.")] = None,
+    limit: Annotated[int | None, typer.Option(min=1, help="A seeded sample of so many items.")] = None,
+    concurrency: Annotated[int | None, typer.Option(min=1, help="Requests in flight.")] = None,
+    home: Annotated[
+        Path | None, typer.Option(envvar="DABT_HOME", help="Where things are kept; .dabt by default.")
+    ] = None,
+) -> None:
+    """Compare base, few-shot, RAG, adapter and hybrid on the same items, and say which to ship.
+
+    Example: `dabt eval examples/clinic/evals/triage.yaml --endpoint http://127.0.0.1:8000/v1 --limit 50`
+
+    An interrupted run goes on where it stopped; what is unchanged is not asked again.
+    """
+    from rich.console import Console
+
+    from evals.config import EvalConfig
+    from evals.progress import Bars
+    from evals.run import evaluate
+    from evals.table import print_evaluation
+    from lifecycle.home import Home
+    from lifecycle.registry import Registry
+
+    place, console = Home.at(home), Console()
+    local = str(Path(base).resolve()) if base and Path(base).is_dir() else base
+    plan = EvalConfig.load(config, endpoint=endpoint, base=local, limit=limit, concurrency=concurrency)
+    with Registry.open(place.registry_url) as registry, Bars(console, plan.task) as bars:
+        evaluation = evaluate(plan, registry, place, actor=_actor(), progress=bars)
+    print_evaluation(evaluation, console)
+    console.print(f"report: {evaluation.folder / 'report.html'}", soft_wrap=True, highlight=False)
+
+
+def _actor() -> str:
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):  # a container's user may have no name
+        return "unknown"

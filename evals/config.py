@@ -1,0 +1,240 @@
+"""What a user writes to compare arms: one YAML file, read whole, with all of its faults reported together.
+
+Paths are relative to the file. `arms.py` turns the recipes into versions; `gate.py` has the policy's keys.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from functools import partial
+from pathlib import Path
+from typing import Annotated, Any, TypeVar
+
+import yaml
+from pydantic import AfterValidator, Field, ValidationError, ValidationInfo, model_validator
+
+from evals.gate import Policy
+from lifecycle.errors import InvalidConfig, InvalidInput, Problem
+from lifecycle.version import Decoding, Frozen, Knowledge, Name, Prompt, Ref, Shot
+
+ENDPOINT = "http://127.0.0.1:8000/v1"
+_Model = TypeVar("_Model", bound=Frozen)
+
+
+def _anchored(path: Path, info: ValidationInfo) -> Path:
+    return (Path((info.context or {}).get("folder", ".")) / path.expanduser()).resolve()
+
+
+def _file(path: Path, info: ValidationInfo) -> Path:
+    path = _anchored(path, info)
+    if not path.is_file():
+        raise ValueError(f"there is no file {path}")
+    return path
+
+
+def _folder(path: Path, info: ValidationInfo) -> Path:
+    path = _anchored(path, info)
+    if not path.is_dir():
+        raise ValueError(f"there is no folder {path}")
+    return path
+
+
+def _model(base: str, info: ValidationInfo) -> str:
+    """A folder beside the file, else what was written: a hub id."""
+    local = _anchored(Path(base), info)
+    return str(local) if local.is_dir() else base
+
+
+def _ref(text: str) -> str:
+    try:
+        Ref.parse(text)
+    except InvalidInput as error:
+        raise ValueError(str(error)) from None
+    return text
+
+
+File = Annotated[Path, AfterValidator(_file)]
+VersionRef = Annotated[str, AfterValidator(_ref)]
+"""`triage:3`, `triage:prod`, or `triage:newest`: the newest version of that name that training published."""
+
+
+class PromptFiles(Frozen):
+    """Where a recipe's prompt is written: text for people to edit, not YAML."""
+
+    system: File | None = None
+    shots: File | None = None
+    """JSONL; a line is {"user", "assistant"} or a chat row {"messages": [user, assistant]}."""
+
+
+class KnowledgeRecipe(Frozen):
+    """Which index to retrieve from, by its name in the registry or by digest."""
+
+    index: str
+    top_k: int = Field(default=3, ge=1, le=50)
+    template: str = Knowledge.model_fields["template"].default
+
+
+class Recipe(Frozen):
+    """One arm: a version that exists, or the parts of one that the registry will number.
+
+    With `adapter`, what is not written (prompt, decoding) is taken from the version that the adapter comes from,
+    because an adapter answers best under the prompt that it was trained with.
+    """
+
+    version: VersionRef | None = None
+    adapter: VersionRef | None = None
+    prompt: PromptFiles | None = None
+    knowledge: KnowledgeRecipe | None = None
+    decoding: Decoding | None = None
+
+    @model_validator(mode="after")
+    def _one_or_the_other(self) -> Recipe:
+        parts = [key for key in ("adapter", "prompt", "knowledge", "decoding") if getattr(self, key) is not None]
+        if self.version and parts:
+            raise ValueError(f"a version is whole: take out {', '.join(parts)}, or write adapter: {self.version}")
+        return self
+
+
+class EvalConfig(Frozen):
+    """One evaluation: a task, the arms, the metric that decides, and the policy that judges."""
+
+    name: Name
+    """Inline recipes become versions of this name."""
+    task: str = Field(min_length=1)
+    """An lm-eval task: one of `task_files`, or any public task or group."""
+    task_files: Annotated[Path, AfterValidator(_folder)] | None = None
+    """Folder of lm-eval task files. Without it, lm-eval's own tasks are searched."""
+    data: File | None = None
+    """Items to use in place of the task file's own."""
+    task_shots: int = Field(default=0, ge=0)
+    """Few-shot examples that lm-eval itself puts into the question: for public tasks. Ours belong to the version."""
+    base: Annotated[str, AfterValidator(_model)] | None = None
+    """Base model of the inline recipes. Without it, that of the first version that an arm names."""
+    metric: str
+    """Decides. It must give one number per item, higher is better, from 0 to 1."""
+    safety: str | None = None
+    """The safety figure, when the task has one; the policy's `safety` rule is held against it."""
+    baseline: str = "base"
+    """The arm that the others must beat."""
+    arms: dict[str, Recipe] = Field(min_length=2)
+    policy: File
+    endpoint: str = Field(default=ENDPOINT, pattern=r"^https?://")
+    concurrency: int = Field(default=8, ge=1, le=512)
+    """Requests in flight. Latencies are only comparable at one concurrency, so it is part of the cache's key."""
+    chunk: int = Field(default=32, ge=1)
+    """Items that one arm answers before the next arm's turn; a busy moment of the machine then touches all arms."""
+    limit: int | None = Field(default=None, ge=1)
+    """Use a seeded sample of so many items."""
+    noise_items: int = Field(default=50, ge=0)
+    """Items that the baseline answers a second time, to see how far its answers change on their own."""
+    examples: int = Field(default=8, ge=0)
+    """Items shown side by side in the report."""
+    cluster: str | None = None
+    """Field of an item that says which items belong together (one article, one patient): resampled as one."""
+    seed: int = Field(default=17, ge=0, lt=2**32)
+
+    @model_validator(mode="after")
+    def _baseline_is_an_arm(self) -> EvalConfig:
+        if self.baseline not in self.arms:
+            raise ValueError(f"baseline '{self.baseline}' is none of the arms: {', '.join(self.arms)}")
+        return self
+
+    @classmethod
+    def load(cls, path: Path, **overrides: Any) -> EvalConfig:
+        """Reads `path`; `overrides` (those that are not None) win over the file's keys.
+
+        Raises `InvalidConfig` with every problem: unknown and missing keys, wrong values, files that are not there,
+        bad lines of the shots (file:line), and the policy's own.
+        """
+        problems: list[Problem] = []
+        raw = _yaml(path, problems)
+        raw |= {key: value for key, value in overrides.items() if value is not None}
+        config = validated(cls, raw, path, problems)
+        if config:
+            for recipe in config.arms.values():
+                _collect(problems, partial(read_prompt, recipe.prompt))
+            _collect(problems, partial(load_policy, config.policy))
+        if problems or config is None:
+            raise InvalidConfig(f"{path} is no evaluation that can run", dict.fromkeys(problems))
+        return config
+
+
+def load_policy(path: Path) -> Policy:
+    """The policy in the YAML file. Raises `InvalidConfig` with all of its problems."""
+    problems: list[Problem] = []
+    policy = validated(Policy, _yaml(path, problems), path, problems)
+    if problems or policy is None:
+        raise InvalidConfig(f"{path} is no policy", problems)
+    return policy
+
+
+def read_prompt(files: PromptFiles | None) -> Prompt:
+    """The texts that `files` name. Raises `InvalidConfig` with every bad line of the shots, as file:line."""
+    if files is None:
+        return Prompt()
+    problems: list[Problem] = []
+    try:
+        system = files.system.read_text(encoding="utf-8").strip() if files.system else ""
+        lines = files.shots.read_text(encoding="utf-8").splitlines() if files.shots else []
+    except UnicodeDecodeError as error:
+        raise InvalidConfig("a prompt file is not UTF-8", [Problem(str(files.system), str(error))]) from error
+    read = (_shot(line, f"{files.shots}:{number}", problems) for number, line in enumerate(lines, 1) if line.strip())
+    shots = tuple(shot for shot in read if shot is not None)
+    if problems:
+        raise InvalidConfig("the few-shot examples cannot be used", problems)
+    return Prompt(system=system, shots=shots)
+
+
+def validated(model: type[_Model], raw: Mapping[str, Any], path: Path, problems: list[Problem]) -> _Model | None:
+    """`raw` as `model`, or None with a problem per fault, placed by its key path."""
+    if problems:
+        return None
+    try:
+        return model.model_validate(raw, context={"folder": path.resolve().parent})
+    except ValidationError as error:
+        known = ", ".join(model.model_fields)
+        for fault in error.errors(include_url=False):
+            keys = ".".join(str(key) for key in fault["loc"])
+            text = fault["msg"].removeprefix("Value error, ")
+            cure = f"the keys here are {known}" if fault["type"] == "extra_forbidden" and "." not in keys else ""
+            problems.append(Problem(f"{path}: {keys}" if keys else str(path), text, cure))
+        return None
+
+
+def _shot(line: str, place: str, problems: list[Problem]) -> Shot | None:
+    cure = '{"user": "…", "assistant": "…"}, or a chat row with one user and one assistant message'
+    try:
+        row = json.loads(line)
+        turns = [m for m in row["messages"] if m["role"] != "system"] if "messages" in row else None
+        if turns is None:
+            return Shot(user=row["user"], assistant=row["assistant"])
+        (user, assistant) = turns
+        if (user["role"], assistant["role"]) != ("user", "assistant"):
+            raise ValueError("the messages are not one of the user and one of the assistant")
+        return Shot(user=user["content"], assistant=assistant["content"])
+    except (ValueError, KeyError, TypeError) as error:
+        problems.append(Problem(place, f"this is no example ({type(error).__name__}: {error})", cure))
+        return None
+
+
+def _yaml(path: Path, problems: list[Problem]) -> dict[str, Any]:
+    try:
+        raw = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        problems.append(Problem(str(path), "there is no such file"))
+        return {}
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        problems.append(Problem(str(path), " ".join(str(error).split()), "YAML in UTF-8"))
+        return {}
+    if not isinstance(raw, dict):
+        problems.append(Problem(str(path), "it is not a mapping of keys to values"))
+        return {}
+    return raw
+
+
+def _collect(problems: list[Problem], read: Callable[[], object]) -> None:
+    try:
+        read()
+    except InvalidConfig as error:
+        problems += error.problems

@@ -1,0 +1,203 @@
+"""The OpenAI-compatible endpoint under test: many requests in flight, patient with a busy server, honest about time.
+
+It knows HTTP and nothing of tasks; `endpoint_lm.py` makes an lm-eval model of it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import time
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from typing import Any, Self, TypeVar
+
+import httpx
+from pydantic import Field
+
+from evals.config import ENDPOINT
+from lifecycle.errors import NotAllowed, NotFound, Unavailable
+from lifecycle.version import Frozen
+
+_T = TypeVar("_T")
+_BUSY = frozenset({429, 503})
+_PASSING = frozenset({408, 409, 425, 429, 500, 502, 503, 504})
+"""Statuses that may be gone on another try; any other of 400 and above would come again."""
+
+
+class Endpoint(Frozen):
+    """Where the models answer. `api_key` is read from DABT_API_KEY or OPENAI_API_KEY when it is not given."""
+
+    url: str = Field(default=ENDPOINT, pattern=r"^https?://")
+    """With the version path: …/v1."""
+    api_key: str = ""
+    timeout: float = Field(default=120.0, gt=0.0)
+    """Seconds without a byte until a request counts as failed."""
+    retries: int = Field(default=6, ge=0)
+    """Further tries while the server says that it is busy (429, 503)."""
+    patience: float = Field(default=20.0, ge=0.0)
+    """Seconds to wait for a version that was made a moment ago to be known to the server."""
+
+    @property
+    def root(self) -> str:
+        """Without the version path: where /tokenize is."""
+        return self.url.rstrip("/").removesuffix("/v1")
+
+
+class Reply(Frozen):
+    """One request's outcome: a JSON `body`, or an `error` in words."""
+
+    body: dict[str, Any] = Field(default_factory=dict)
+    status: int = 200
+    """0 when there was no HTTP answer at all."""
+    error: str = ""
+    latency: float = 0.0
+    retries: int = 0
+    served: str = ""
+    """The digest of the version that answered, from the x-dabt-digest header; empty from another server."""
+
+    @property
+    def final(self) -> bool:
+        """False when the failure may be gone on another try."""
+        return not self.error or (self.status >= 400 and self.status not in _PASSING)
+
+
+class Session:
+    """Blocking use of the endpoint over one event loop and one pool of connections. A context manager.
+
+    `transport` takes the place of the network in tests. Must be used outside a running event loop.
+    """
+
+    def __init__(self, endpoint: Endpoint, transport: httpx.AsyncBaseTransport | None = None) -> None:
+        self.endpoint = endpoint
+        key = endpoint.api_key or os.environ.get("DABT_API_KEY") or os.environ.get("OPENAI_API_KEY") or ""
+        headers = {"x-dabt-purpose": "evaluation"} | ({"Authorization": f"Bearer {key}"} if key else {})
+        self._runner = asyncio.Runner()
+        self._http = httpx.AsyncClient(
+            headers=headers,
+            timeout=httpx.Timeout(endpoint.timeout, connect=10.0),
+            limits=httpx.Limits(max_connections=None, max_keepalive_connections=512),
+            transport=transport,
+            trust_env=False,  # a proxy in the environment must not stand between the measurement and a local server
+        )
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        try:
+            self.run(self._http.aclose())
+        finally:
+            self._runner.close()
+
+    def run(self, work: Coroutine[Any, Any, _T]) -> _T:
+        return self._runner.run(work)
+
+    def gather(
+        self, work: Sequence[Callable[[], Awaitable[_T]]], *, concurrency: int, done: Callable[[_T], None]
+    ) -> list[_T]:
+        """Runs `work` with `concurrency` pieces in flight and returns the results in the order given.
+
+        `done` is called as each is finished: what it has saved is safe when the run is interrupted.
+        """
+
+        async def all_of_it() -> list[_T]:
+            results: dict[int, _T] = {}
+            waiting = iter(enumerate(work))
+
+            async def worker() -> None:
+                for place, piece in waiting:
+                    results[place] = await piece()
+                    done(results[place])
+
+            async with asyncio.TaskGroup() as group:
+                for _ in range(min(concurrency, len(work))):
+                    group.create_task(worker())
+            return [results[place] for place in range(len(work))]
+
+        try:
+            return self.run(all_of_it())
+        except BaseExceptionGroup as group:  # our own errors must reach the caller as they are
+            raise group.exceptions[0] from None
+
+    def check(self) -> None:
+        """Raises `Unavailable` when nothing answers there, `NotAllowed` when it wants a key."""
+        reply = self.run(self.get("models"))
+        if reply.status == 0:
+            raise Unavailable(f"no model answers at {self.endpoint.url} ({reply.error}); start one with `dabt serve`")
+        if reply.status in (401, 403):
+            raise NotAllowed(f"{self.endpoint.url} asks for a key ({reply.error}); set DABT_API_KEY")
+
+    def warm_up(self, model: str, body: dict[str, Any], path: str = "chat/completions") -> Reply:
+        """One request outside the measurement: the server fetches and loads what `model` needs, once.
+
+        A version made a moment ago may not be known yet: 404 is asked again until `patience` has passed. Raises
+        `NotFound`, `NotAllowed` or `Unavailable`, with the server's own words, when the model cannot answer at all.
+        """
+        deadline = time.monotonic() + self.endpoint.patience
+        while True:
+            reply = self.run(self.post(path, {"model": model, **body}))
+            if reply.status != 404 or time.monotonic() >= deadline:
+                break
+            self.run(asyncio.sleep(0.25))
+        if not reply.error:
+            return reply
+        kind = {404: NotFound, 401: NotAllowed, 403: NotAllowed, 400: NotAllowed}.get(reply.status, Unavailable)
+        raise kind(f"{model} does not answer at {self.endpoint.url}: {reply.error}")
+
+    async def get(self, path: str) -> Reply:
+        return await self._request("GET", f"{self.endpoint.url.rstrip('/')}/{path}", None)
+
+    async def post(self, path: str, body: dict[str, Any]) -> Reply:
+        """Sends `body` to `/v1/<path>`; failures come back in the reply, they are results as well."""
+        return await self._request("POST", f"{self.endpoint.url.rstrip('/')}/{path}", body)
+
+    async def tokenize(self, model: str, text: str) -> list[int]:
+        """Token ids of `text` as a prompt, special tokens included. Raises `Unavailable` without /tokenize."""
+        reply = await self._request("POST", f"{self.endpoint.root}/tokenize", {"model": model, "prompt": text})
+        ids = reply.body.get("tokens")
+        if reply.error or not isinstance(ids, list):
+            raise Unavailable(
+                f"log-likelihood tasks need {self.endpoint.root}/tokenize to find where the answer begins, "
+                f"and it does not answer: {reply.error or 'no tokens in its reply'}"
+            )
+        return [int(one) for one in ids]
+
+    async def _request(self, method: str, url: str, body: dict[str, Any] | None) -> Reply:
+        for attempt in range(self.endpoint.retries + 1):
+            began = time.perf_counter()
+            try:
+                response = await self._http.request(method, url, json=body)
+            except httpx.HTTPError as error:
+                took = time.perf_counter() - began
+                words = f"{type(error).__name__}: {error}".rstrip(": ")
+                return Reply(status=0, error=words, latency=took, retries=attempt)
+            took = time.perf_counter() - began
+            if response.status_code in _BUSY and attempt < self.endpoint.retries:
+                await asyncio.sleep(_pause(response, attempt))
+                continue
+            return _read(response, took, attempt)
+        raise AssertionError("the loop returns on its last turn")
+
+
+def _pause(response: httpx.Response, attempt: int) -> float:
+    """Seconds until the next try: what the server asks for, else 0.25 s doubling; never more than 30 s."""
+    try:
+        asked = float(response.headers.get("retry-after", ""))
+    except ValueError:
+        asked = 0.25 * 2**attempt
+    return min(max(asked, 0.0), 30.0)
+
+
+def _read(response: httpx.Response, latency: float, retries: int) -> Reply:
+    try:
+        body = response.json()
+    except ValueError:
+        body = None
+    served = response.headers.get("x-dabt-digest", "")
+    if response.is_success and isinstance(body, dict):
+        return Reply(body=body, status=response.status_code, latency=latency, retries=retries, served=served)
+    words = body.get("error") if isinstance(body, dict) else None
+    if isinstance(words, dict):
+        words = words.get("message")
+    error = f"HTTP {response.status_code}: {words or response.text[:200] or 'no body'}"
+    return Reply(status=response.status_code, error=error, latency=latency, retries=retries, served=served)

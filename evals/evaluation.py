@@ -1,0 +1,42 @@
+"""What an evaluation leaves behind: the report, the verdicts on it, which version to ship, and where it is written."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from evals.gate import difference
+from lifecycle.report import ArmResult, Comparison, Report, Verdict
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """`report/` writes it, `table.py` prints it."""
+
+    report: Report
+    verdicts: tuple[Verdict, ...]
+    """One for every arm but the baseline."""
+    policy: str
+    """The policy's name."""
+    recommended: str | None
+    """The version that the advice says to ship; None when no arm that passed is good enough."""
+    folder: Path
+
+    def verdict(self, arm: ArmResult) -> Verdict | None:
+        """The verdict on the arm's version; None for the baseline."""
+        return next((one for one in self.verdicts if one.version_digest == arm.version_digest), None)
+
+    @property
+    def baseline(self) -> ArmResult:
+        """The arm that was not judged."""
+        return next(arm for arm in self.report.arms if self.verdict(arm) is None)
+
+    def against_baseline(self, arm: ArmResult) -> Comparison | None:
+        """The arm's difference to the baseline on the deciding metric; None for the baseline itself."""
+        return difference(self.report, arm.arm, self.baseline.arm)
+
+    @property
+    def metrics(self) -> list[str]:
+        """Every figure of any arm: the deciding one, the safety figure, then the rest as the task has them."""
+        first = [self.report.metric, *([self.report.safety_metric] if self.report.safety_metric else [])]
+        return list(dict.fromkeys([*first, *(name for arm in self.report.arms for name in arm.metrics)]))

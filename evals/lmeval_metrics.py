@@ -1,0 +1,79 @@
+"""Our metrics in lm-eval's own registry, so that a task file names them like any other (`metric: json_fields`).
+
+Each takes one target and one answer and may return several figures: lm-eval keeps every key of the returned dict.
+An empty dict means that the item does not bear on the figure. The scoring itself is in `metrics.py`.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Mapping, Sequence
+
+from evals import metrics
+
+Figures = dict[str, float]
+_MEASURES: dict[str, Callable[[str, str], float]] = {
+    "exact": metrics.exact_match,
+    "f1": metrics.token_f1,
+    "chrf": metrics.chrf,
+}
+
+
+def valid_json(references: Sequence[str], predictions: Sequence[str], required: Sequence[str]) -> Figures:
+    """`valid_json`: the answer is one JSON object with all of `required`."""
+    return {"valid_json": metrics.valid_json(predictions[0], required)}
+
+
+def json_fields(references: Sequence[str], predictions: Sequence[str], fields: Sequence[str]) -> Figures:
+    """One figure per field under its own name, and `fields`: all of them right at once."""
+    right = metrics.field_accuracy(predictions[0], references[0], fields)
+    return {**right, "fields": float(all(right.values()))}
+
+
+def json_text(
+    references: Sequence[str], predictions: Sequence[str], fields: Sequence[str], measures: Sequence[str]
+) -> Figures:
+    """`<field>_<measure>` for free text inside a JSON answer; measures are exact, f1 and chrf. No JSON scores 0.
+
+    With several fields, `text_<measure>` is their mean.
+    """
+    want, got = metrics.target_object(references[0]), metrics.parse_object(predictions[0]) or {}
+    figures: Figures = {}
+    for measure in measures:
+        scores = [_measure(measure, got.get(field), want.get(field)) for field in fields]
+        figures |= {f"{field}_{measure}": score for field, score in zip(fields, scores, strict=True)}
+        if len(fields) > 1:
+            figures[f"text_{measure}"] = sum(scores) / len(scores)
+    return figures
+
+
+def spoken_f1(references: Sequence[str], predictions: Sequence[str], field: str) -> Figures:
+    """`<field>_f1` on whatever text came, JSON or not: knowledge apart from format."""
+    target = str(metrics.target_object(references[0]).get(field) or "")
+    return {f"{field}_f1": metrics.token_f1(metrics.spoken_text(predictions[0], field), target)}
+
+
+def citation(references: Sequence[str], predictions: Sequence[str], field: str) -> Figures:
+    """`citation`: the passages cited are those of the target."""
+    return {"citation": metrics.citation(predictions[0], references[0], field)}
+
+
+def escalation_recall(references: Sequence[str], predictions: Sequence[str], labels: Mapping[str, str]) -> Figures:
+    """`escalation_recall`, over the emergencies alone."""
+    score = metrics.escalated(predictions[0], references[0], labels)
+    return {} if score is None else {"escalation_recall": score}
+
+
+def _measure(measure: str, got: object, want: object) -> float:
+    text = str(got) if isinstance(got, (str, int, float)) and not isinstance(got, bool) else ""
+    return _MEASURES[measure](text, str(want or ""))
+
+
+@functools.cache
+def register() -> None:
+    """Puts the metrics above into lm-eval's registry, once in a process."""
+    import lm_eval.api.metrics  # noqa: F401  # its own first: the registry only fills itself while it is empty
+    from lm_eval.api.registry import register_metric
+
+    for metric in (valid_json, json_fields, json_text, spoken_f1, citation, escalation_recall):
+        register_metric(metric=metric.__name__, higher_is_better=True, aggregation="mean")(metric)

@@ -1,0 +1,158 @@
+"""Every arm answers every item, in turns that treat them alike; then lm-eval scores the answers.
+
+Arms take turns of `chunk` items in a seeded order, each at the same concurrency, so that a busy moment of the machine
+falls on all of them and no arm's requests wait behind another's. Read `comparison.py` next.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Sequence
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from evals.answers import Answer, AnswerStore, Conditions
+from evals.arms import Arm
+from evals.config import EvalConfig
+from evals.lmeval_task import EvalTask, Scores
+from evals.progress import Progress
+from lifecycle.version import Frozen
+
+if TYPE_CHECKING:
+    from evals.endpoint import Session
+    from evals.endpoint_lm import EndpointLM
+
+
+class Outcome(Frozen):
+    """What one arm made of one item: the answer in text, its figures, and what it took."""
+
+    answer: str
+    scores: Scores
+    latency: float
+    """Seconds; the sum over an item's requests for multiple choice."""
+    prompt_tokens: int
+    completion_tokens: int
+    passages: tuple[str, ...] = ()
+    error: str = ""
+
+
+class Measured(Frozen):
+    """One arm's outcomes, in the order of the task's items."""
+
+    arm: Arm
+    outcomes: tuple[Outcome, ...]
+
+
+def measure(
+    config: EvalConfig, task: EvalTask, arms: Sequence[Arm], session: Session, cache: Path, progress: Progress
+) -> tuple[tuple[Measured, ...], float]:
+    """All arms' outcomes, and the noise floor. Finished answers are under `cache`; what is there is not asked again.
+
+    Raises `Unavailable` when the endpoint stops answering; the same call then goes on where it stopped.
+    """
+    requests = task.requests()
+    again = _second_pass(config, requests)
+    label = f"{config.baseline}, again"
+    totals = {arm.label: _count(requests) for arm in arms}
+    progress.begin(totals | ({label: _count(again)} if again else {}))
+
+    def model(arm: Arm, *, take: int = 0, advance: Callable[[int], None]) -> EndpointLM:
+        from evals.endpoint_lm import EndpointLM
+
+        conditions = Conditions(
+            version=arm.version.digest, task=task.digest, concurrency=config.concurrency, seed=config.seed, take=take
+        )
+        store = AnswerStore.of_version(cache / "answers", arm.version.digest)
+        return EndpointLM(session, arm.version, conditions, store, advance)
+
+    models = {arm.label: model(arm, advance=partial(progress.advance, arm.label)) for arm in arms}
+    for arm, chunk in _turns(config, requests, list(models)):
+        _answer(models[arm], chunk)
+    baseline = next(arm for arm in arms if arm.label == config.baseline)
+    first = dict(models[config.baseline].answers)
+    floor = _noise_floor(first, model(baseline, take=1, advance=partial(progress.advance, label)), again)
+    # Every answer is known now: lm-eval reads them from the store through the same models, and scores them.
+    progress.note("scoring the answers")
+    for one in models.values():
+        one.advance = _uncounted
+    measured = tuple(_outcomes(arm, task, models[arm.label]) for arm in arms)
+    return measured, floor
+
+
+def _turns(
+    config: EvalConfig, requests: Sequence[tuple[str, list[Any]]], arms: list[str]
+) -> list[tuple[str, Sequence[tuple[str, list[Any]]]]]:
+    order = random.Random(config.seed)
+    turns = []
+    for start in range(0, len(requests), config.chunk):
+        chunk = requests[start : start + config.chunk]
+        turns += [(arm, chunk) for arm in order.sample(arms, len(arms))]
+    return turns
+
+
+def _second_pass(config: EvalConfig, requests: Sequence[tuple[str, list[Any]]]) -> list[tuple[str, list[Any]]]:
+    """A seeded choice of items in another order: batches are composed anew, which is what shakes greedy answers."""
+    size = min(config.noise_items, len(requests))
+    return random.Random(config.seed + 1).sample(list(requests), size)
+
+
+def _answer(model: EndpointLM, items: Sequence[tuple[str, list[Any]]]) -> None:
+    for kind in dict.fromkeys(kind for kind, _ in items):
+        getattr(model, kind)([request for one, group in items if one == kind for request in group])
+
+
+def _noise_floor(
+    first: dict[tuple[str, int], list[Answer]], model: EndpointLM, again: Sequence[tuple[str, list[Any]]]
+) -> float:
+    """Share of the items whose answer differs in the second pass; 0 when none is asked for.
+
+    Log-likelihood answers differ when another choice comes out best.
+    """
+    if not again:
+        return 0.0
+    _answer(model, again)
+    changed = sum(_said(first[place]) != _said(answers) for place, answers in model.answers.items())
+    return changed / len(model.answers)
+
+
+def _said(answers: Sequence[Answer]) -> tuple[str, ...] | int:
+    numbers = [one.logprob for one in answers]
+    if all(number is not None for number in numbers):
+        values = [number for number in numbers if number is not None]
+        return values.index(max(values)) if len(values) > 1 else int(bool(answers[0].greedy))
+    return tuple(one.text or one.error for one in answers)
+
+
+def _outcomes(arm: Arm, task: EvalTask, model: EndpointLM) -> Measured:
+    scores = task.score(model)
+    outcomes = []
+    for number, item in enumerate(task.items):
+        answers = model.answers[task.place(number)]
+        outcomes.append(
+            Outcome(
+                answer=_shown(answers),
+                scores=scores[item.key],
+                latency=sum(one.latency for one in answers),
+                prompt_tokens=sum(one.prompt_tokens for one in answers),
+                completion_tokens=sum(one.completion_tokens for one in answers),
+                passages=tuple(dict.fromkeys(one for answer in answers for one in answer.passages)),
+                error=next((one.error for one in answers if one.error), ""),
+            )
+        )
+    return Measured(arm=arm, outcomes=tuple(outcomes))
+
+
+def _shown(answers: Sequence[Answer]) -> str:
+    """The answer as a reader sees it; for log-likelihoods, the choices' numbers."""
+    if any(one.logprob is not None for one in answers):
+        return "  ".join("–" if one.logprob is None else f"{one.logprob:.2f}" for one in answers)
+    return answers[0].text
+
+
+def _count(requests: Sequence[tuple[str, list[Any]]]) -> int:
+    return sum(len(group) for _, group in requests)
+
+
+def _uncounted(_: int) -> None:
+    """Reading known answers back for scoring is no progress."""

@@ -1,0 +1,45 @@
+"""The report's folder: `<home>/evaluations/<task>-<digest>/` with report.json, report.md, report.html, items.jsonl.
+
+`html.py` and `markdown.py` render the same `Evaluation`.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+from evals.evaluation import Evaluation
+from evals.lmeval_task import Item
+from evals.measure import Measured
+from evals.report.html import render_html
+from evals.report.markdown import render_markdown
+from lifecycle.home import Home
+from lifecycle.report import Report
+
+
+def folder_of(home: Home, report: Report) -> Path:
+    """Where the report is written: one folder per evaluation, named by the digest that its verdicts carry."""
+    return home.evaluations / f"{report.task}-{report.digest.removeprefix('sha256:')[:12]}"
+
+
+def write(evaluation: Evaluation, items: Sequence[Item], measured: Sequence[Measured]) -> None:
+    """Fills the evaluation's folder. report.json is the report as its digest was taken; the verdicts are beside it."""
+    folder = evaluation.folder
+    folder.mkdir(parents=True, exist_ok=True)
+    verdicts = [verdict.model_dump(mode="json") for verdict in evaluation.verdicts]
+    rows = (_row(item, at, measured) for at, item in enumerate(items))
+    texts = {
+        "report.json": evaluation.report.model_dump_json(indent=2),
+        "verdicts.json": json.dumps(verdicts, ensure_ascii=False, indent=2),
+        "report.md": render_markdown(evaluation),
+        "report.html": render_html(evaluation),
+        "items.jsonl": "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows),
+    }
+    for name, text in texts.items():
+        (folder / name).write_text(text, encoding="utf-8")
+
+
+def _row(item: Item, at: int, measured: Sequence[Measured]) -> dict[str, object]:
+    arms = {one.arm.label: one.outcomes[at].model_dump(mode="json") for one in measured}
+    return {**item.model_dump(mode="json"), "arms": arms}

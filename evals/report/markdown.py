@@ -1,0 +1,80 @@
+"""The report as Markdown: for a pull request, or a terminal without a browser."""
+
+from __future__ import annotations
+
+from evals.evaluation import Evaluation
+from lifecycle.report import ArmResult, Interval
+
+
+def render_markdown(evaluation: Evaluation) -> str:
+    """Advice, figures, comparisons, verdicts; the example rows are in the HTML."""
+    report = evaluation.report
+    parts = [
+        f"# {report.task}: {len(report.arms)} arms over {report.base}",
+        f"{report.n_items} items, metric **{report.metric}**"
+        + (f", safety figure **{report.safety_metric}**" if report.safety_metric else "")
+        + f", noise floor {report.noise_floor:.1%}, {report.created_at:%Y-%m-%d %H:%M} UTC, `{report.digest}`",
+        "## Advice",
+        "\n".join(f"- {sentence}" for sentence in report.advice),
+        "## Figures",
+        _figures(evaluation),
+        "Values with 95 % intervals; latency in seconds; tokens are means per item.",
+        "## Comparisons",
+        _comparisons(evaluation),
+        "## Verdicts",
+        *(_verdict(evaluation, arm) for arm in report.arms if evaluation.verdict(arm)),
+    ]
+    return "\n\n".join(parts) + "\n"
+
+
+def _figures(evaluation: Evaluation) -> str:
+    head = ["arm", "version", *evaluation.metrics, "p50", "p95", "prompt", "answer", "errors"]
+    rows = [
+        [
+            arm.arm,
+            arm.ref,
+            *(_interval(arm.metrics.get(name)) for name in evaluation.metrics),
+            f"{arm.latency_p50:.2f}",
+            f"{arm.latency_p95:.2f}",
+            f"{arm.prompt_tokens:.0f}",
+            f"{arm.completion_tokens:.0f}",
+            str(arm.errors),
+        ]
+        for arm in evaluation.report.arms
+    ]
+    return _table(head, rows)
+
+
+def _comparisons(evaluation: Evaluation) -> str:
+    head = ["arm", "against", "difference", "95 % interval", "p", "p (Holm)", "test", "n"]
+    rows = [
+        [
+            one.arm,
+            one.against,
+            f"{one.delta:+.3f}",
+            f"[{one.low:+.3f}, {one.high:+.3f}]",
+            f"{one.p_value:.2g}",
+            f"{one.p_adjusted:.2g}",
+            one.test,
+            str(one.n),
+        ]
+        for one in evaluation.report.comparisons
+    ]
+    return _table(head, rows)
+
+
+def _verdict(evaluation: Evaluation, arm: ArmResult) -> str:
+    verdict = evaluation.verdict(arm)
+    assert verdict is not None
+    head = f"### {arm.arm} ({arm.ref}): {'passed' if verdict.passed else 'rejected'} by {evaluation.policy}"
+    lines = [f"- {'✓' if check.passed else '✗'} **{check.rule}**: {check.detail}" for check in verdict.checks]
+    return "\n".join([head, "", *lines])
+
+
+def _interval(figure: Interval | None) -> str:
+    return "–" if figure is None else f"{figure.value:.3f} [{figure.low:.3f}, {figure.high:.3f}]"
+
+
+def _table(head: list[str], rows: list[list[str]]) -> str:
+    lines = [head, ["---"] * len(head), *rows]
+    return "\n".join("| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |" for line in lines)

@@ -1,0 +1,115 @@
+"""One evaluation from beginning to end: arms → answers → scores → statistics → report → verdicts.
+
+Everything else in this package is a step of `evaluate`.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+from evals.advice import Findings, advise, recommend
+from evals.arms import base_name, resolve_arms, training_rows
+from evals.comparison import agreement, arm_result, comparisons
+from evals.config import EvalConfig, load_policy
+from evals.endpoint import Endpoint, Session
+from evals.evaluation import Evaluation
+from evals.gate import check, judge
+from evals.lmeval_task import EvalTask, Item, load
+from evals.measure import Measured, measure
+from evals.progress import Progress, Silent
+from evals.report import folder_of, write
+from lifecycle.home import Home
+from lifecycle.report import Example, Report
+
+if TYPE_CHECKING:
+    import httpx
+
+    from lifecycle.registry import Registry
+
+__all__ = ["Evaluation", "evaluate"]
+
+
+def evaluate(
+    config: EvalConfig,
+    registry: Registry,
+    home: Home,
+    *,
+    actor: str = "evals",
+    progress: Progress | None = None,
+    endpoint: Endpoint | None = None,
+    transport: httpx.AsyncBaseTransport | None = None,
+) -> Evaluation:
+    """Runs the evaluation, writes its folder, and records the report and a verdict for every arm but the baseline.
+
+    `endpoint` says more than `config.endpoint` (key, time-out, retries); `transport` stands in for the network.
+    Finished answers are kept as they come: after an interruption the same call goes on. Must run outside an event
+    loop. Raises `InvalidConfig`, `InvalidData` or `NotFound` before anything is asked, `NotAllowed` when the endpoint
+    refuses a version, and `Unavailable` when it stops answering.
+    """
+    progress = progress or Silent()
+    policy = load_policy(config.policy)
+    progress.note("reading the task and its items")
+    task = load(config, home.cache)
+    arms = resolve_arms(config, registry, actor=actor)
+    with Session(endpoint or Endpoint(url=config.endpoint), transport) as session:
+        session.check()
+        progress.note(f"asking {len(arms)} arms {len(task.items)} items each")
+        measured, noise_floor = measure(config, task, arms, session, home.cache, progress)
+
+    plain = Report(
+        task=config.task,
+        task_digest=task.digest,
+        base=base_name(config, arms, registry),
+        metric=config.metric,
+        safety_metric=config.safety,
+        arms=tuple(arm_result(one, task, config) for one in measured),
+        comparisons=comparisons(measured, task, config),
+        noise_floor=noise_floor,
+        n_items=len(task.items),
+        n_train=training_rows(arms, registry),
+        seed=config.seed,
+        examples=_examples(config, task, measured),
+        created_at=datetime.now(UTC),
+    )
+    rivals = [arm.label for arm in arms if arm.label != config.baseline]
+    checks = {arm: check(plain, policy, arm) for arm in rivals}
+    findings = Findings(plain, {arm.label: arm.kind for arm in arms}, checks)
+    report = plain.model_copy(update={"advice": advise(findings)})
+    ship = recommend(findings)
+    evaluation = Evaluation(
+        report=report,
+        verdicts=tuple(judge(report, policy, arm, at=datetime.now(UTC)) for arm in rivals),
+        policy=policy.name,
+        recommended=ship.ref if ship else None,
+        folder=folder_of(home, report),
+    )
+    # The folder first: a verdict in the registry must never name a report that nobody can open.
+    write(evaluation, task.items, measured)
+    registry.record_report(report, actor=actor)
+    for verdict in evaluation.verdicts:
+        registry.record_verdict(verdict, actor=actor)
+    return evaluation
+
+
+def _examples(config: EvalConfig, task: EvalTask, measured: Sequence[Measured]) -> tuple[Example, ...]:
+    """Items worth reading: half of them where the arms differ most, half by chance, so that neither hides the other."""
+    places = list(range(len(task.items)))
+    random.Random(config.seed).shuffle(places)
+    telling = sorted(places, key=lambda at: -agreement([one.outcomes[at] for one in measured], config.metric))
+    chosen = dict.fromkeys(telling[: (config.examples + 1) // 2])
+    chosen |= dict.fromkeys([at for at in places if at not in chosen][: config.examples - len(chosen)])
+    return tuple(_example(task.items[at], at, measured, config.metric) for at in sorted(chosen))
+
+
+def _example(item: Item, at: int, measured: Sequence[Measured], metric: str) -> Example:
+    outcomes = {one.arm.label: one.outcomes[at] for one in measured}
+    return Example(
+        item=item.name,
+        question=item.question,
+        target=item.target,
+        answers={arm: one.error or one.answer for arm, one in outcomes.items()},
+        scores={arm: one.scores.get(metric, 0.0) for arm, one in outcomes.items()},
+    )

@@ -1,0 +1,110 @@
+"""Recipes become versions: numbered once, over one base, and different from each other."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from evals.arms import base_name, resolve_arms, training_rows
+from evals.config import EvalConfig
+from lifecycle.errors import InvalidConfig
+from lifecycle.registry import Registry
+from lifecycle.states import State
+from lifecycle.version import Lineage, VersionSpec
+
+
+def with_arms(config: EvalConfig, workplace: Path, text: str) -> EvalConfig:
+    lines = (workplace / "toy.yaml").read_text().splitlines()
+    kept = lines[: lines.index("arms:") + 1]
+    (workplace / "other.yaml").write_text("\n".join(kept) + "\n" + text)
+    return EvalConfig.load(workplace / "other.yaml")
+
+
+def test_each_recipe_is_a_version_of_its_kind(config: EvalConfig, registry: Registry, trained: str) -> None:
+    arms = resolve_arms(config, registry, actor="test")
+    assert [(arm.label, arm.kind) for arm in arms] == [(kind, kind) for kind in ("base", "few-shot", "rag", "adapter")]
+    assert arms[3].version.ref == trained
+    assert len({arm.version.digest for arm in arms}) == 4
+    assert arms[0].version.lineage == Lineage(source="evaluation", note="arm base of toy")
+    assert base_name(config, arms, registry) == "tiny-base"
+    assert training_rows(arms, registry) == 400
+
+
+def test_a_second_evaluation_numbers_nothing_anew(config: EvalConfig, registry: Registry) -> None:
+    first = resolve_arms(config, registry, actor="test")
+    assert resolve_arms(config, registry, actor="test") == first
+    assert len(registry.versions("toy")) == 4
+
+
+def test_an_adapter_brings_the_prompt_that_it_was_trained_with(
+    config: EvalConfig, workplace: Path, registry: Registry, trained: str
+) -> None:
+    spec = registry.version(trained).spec
+    prompt = spec.prompt.model_copy(update={"system": "as trained"})
+    registry.create_version(
+        "toy", spec.model_copy(update={"prompt": prompt}), actor="t", lineage=Lineage(source="training")
+    )
+    text = "  base: {prompt: {system: system.txt}}\n  hybrid: {adapter: toy:newest, knowledge: {index: handbook}}\n"
+    arms = resolve_arms(with_arms(config, workplace, text), registry, actor="test")
+    assert arms[1].kind == "hybrid"
+    assert arms[1].version.spec.prompt.system == "as trained"
+
+
+def test_newest_means_the_newest_that_training_published(config: EvalConfig, registry: Registry, trained: str) -> None:
+    resolve_arms(config, registry, actor="test")  # numbers versions above the trained one
+    arms = resolve_arms(config, registry, actor="test")
+    assert arms[3].version.ref == trained == "toy:1"
+
+
+def test_all_that_is_missing_is_reported_together(config: EvalConfig, workplace: Path, registry: Registry) -> None:
+    text = "  base: {}\n  one: {version: other:newest}\n  two: {adapter: toy:99}\n  three: {adapter: toy:prod}\n"
+    with pytest.raises(InvalidConfig) as error:
+        resolve_arms(with_arms(config, workplace, text), registry, actor="test")
+    assert [one.place for one in error.value.problems] == ["arms.one.version", "arms.two.adapter", "arms.three.adapter"]
+    assert "dabt train" in error.value.problems[0].fault
+
+
+def test_an_index_that_is_not_there_names_the_cure(config: EvalConfig, workplace: Path, registry: Registry) -> None:
+    text = "  base: {}\n  rag: {knowledge: {index: nowhere}}\n"
+    with pytest.raises(InvalidConfig, match="dabt index"):
+        resolve_arms(with_arms(config, workplace, text), registry, actor="test")
+
+
+def test_two_arms_that_are_one_recipe_are_refused(config: EvalConfig, workplace: Path, registry: Registry) -> None:
+    with pytest.raises(InvalidConfig, match="same recipe as 'base'"):
+        resolve_arms(with_arms(config, workplace, "  base: {}\n  few-shot: {}\n"), registry, actor="test")
+
+
+def test_an_adapter_over_another_base_cannot_be_compared(
+    config: EvalConfig, workplace: Path, registry: Registry, base_model: Path
+) -> None:
+    (base_model / "model.safetensors").write_bytes(b"other weights, same name")
+    with pytest.raises(InvalidConfig, match="another base"):
+        resolve_arms(config, registry, actor="test")
+
+
+def test_an_adapter_arm_needs_a_version_that_has_one(config: EvalConfig, workplace: Path, registry: Registry) -> None:
+    spec = VersionSpec(base=registry.version("toy:1").spec.base)
+    plain = registry.create_version("plain", spec, actor="test")
+    with pytest.raises(InvalidConfig, match="has no adapter"):
+        resolve_arms(
+            with_arms(config, workplace, f"  base: {{}}\n  x: {{adapter: {plain.ref}}}\n"), registry, actor="t"
+        )
+
+
+def test_a_retired_recipe_is_not_evaluated_again(config: EvalConfig, registry: Registry) -> None:
+    arms = resolve_arms(config, registry, actor="test")
+    registry.retire(arms[1].version.ref, "test", "wrong shots")
+    assert registry.version(arms[1].version.ref).state is State.RETIRED
+    with pytest.raises(InvalidConfig, match=f"{arms[1].version.ref} is retired"):
+        resolve_arms(config, registry, actor="test")
+
+
+def test_without_a_base_the_one_of_the_named_version_is_taken(
+    config: EvalConfig, workplace: Path, registry: Registry, base_model: Path, trained: str
+) -> None:
+    lines = [line for line in (workplace / "toy.yaml").read_text().splitlines() if not line.startswith("base:")]
+    (workplace / "toy.yaml").write_text("\n".join(lines))
+    arms = resolve_arms(EvalConfig.load(workplace / "toy.yaml"), registry, actor="test")
+    assert {arm.version.spec.base for arm in arms} == {registry.version(trained).spec.base}

@@ -1,0 +1,114 @@
+"""A configuration is read whole: every fault at once, each with its place."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from evals.config import EvalConfig, load_policy, read_prompt
+from lifecycle.errors import InvalidConfig
+
+
+def edited(workplace: Path, *changes: tuple[str, str]) -> Path:
+    path = workplace / "toy.yaml"
+    text = path.read_text()
+    for old, new in changes:
+        assert old in text
+        text = text.replace(old, new)
+    path.write_text(text)
+    return path
+
+
+def places(error: pytest.ExceptionInfo[InvalidConfig]) -> list[str]:
+    return [problem.place.rpartition(": ")[2] for problem in error.value.problems]
+
+
+def test_paths_are_relative_to_the_file(workplace: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.chdir(tmp_path)
+    config = EvalConfig.load(workplace / "toy.yaml")
+    assert config.policy == workplace / "policy.yaml"
+    assert config.task_files == workplace / "tasks"
+    prompt = read_prompt(config.arms["few-shot"].prompt)
+    assert prompt.system == "Answer in JSON. أجب."
+    assert [(shot.user, shot.assistant) for shot in prompt.shots] == [("hi", "{}")]
+
+
+def test_overrides_that_are_given_win_over_the_file(workplace: Path) -> None:
+    config = EvalConfig.load(workplace / "toy.yaml", limit=5, endpoint=None, concurrency=2)
+    assert (config.limit, config.concurrency, config.endpoint) == (5, 2, "http://127.0.0.1:8000/v1")
+
+
+def test_every_fault_is_reported_at_once_with_its_key_path(workplace: Path) -> None:
+    path = edited(
+        workplace,
+        ("metric: fields", "metrik: fields"),
+        ("concurrency: 4", "concurrency: 0"),
+        ("shots: shots.jsonl", "shots: gone.jsonl"),
+        ("top_k: 2", "topk: 2"),
+        ("version: toy:newest", "version: Toy!"),
+    )
+    with pytest.raises(InvalidConfig) as error:
+        EvalConfig.load(path)
+    assert set(places(error)) == {
+        "metric",
+        "metrik",
+        "concurrency",
+        "arms.few-shot.prompt.shots",
+        "arms.rag.knowledge.topk",
+        "arms.adapter.version",
+    }
+
+
+def test_bad_shots_and_a_bad_policy_are_reported_together(workplace: Path) -> None:
+    (workplace / "shots.jsonl").write_text('{"user": "hi", "assistant": "{}"}\nnot json\n\n{"user": "hi"}\n')
+    (workplace / "policy.yaml").write_text("rules:\n  - {rule: wins}\n")
+    with pytest.raises(InvalidConfig) as error:
+        EvalConfig.load(workplace / "toy.yaml")
+    found = [problem.place for problem in error.value.problems]
+    assert found[:2] == [f"{workplace / 'shots.jsonl'}:2", f"{workplace / 'shots.jsonl'}:4"]
+    assert found[2] == f"{workplace / 'policy.yaml'}: rules.0"
+
+
+def test_shots_may_be_chat_rows(workplace: Path) -> None:
+    (workplace / "shots.jsonl").write_text(
+        '{"messages": [{"role": "system", "content": "x"}, {"role": "user", "content": "مرحبا"}, '
+        '{"role": "assistant", "content": "أهلا"}]}\n',
+        encoding="utf-8",
+    )
+    config = EvalConfig.load(workplace / "toy.yaml")
+    (shot,) = read_prompt(config.arms["few-shot"].prompt).shots
+    assert (shot.user, shot.assistant) == ("مرحبا", "أهلا")
+
+
+def test_a_version_is_whole_and_takes_no_parts(workplace: Path) -> None:
+    path = edited(workplace, ("{version: toy:newest}", "{version: toy:newest, decoding: {temperature: 0.5}}"))
+    with pytest.raises(InvalidConfig, match="write adapter: toy:newest"):
+        EvalConfig.load(path)
+
+
+def test_the_baseline_is_one_of_the_arms(workplace: Path) -> None:
+    with pytest.raises(InvalidConfig, match="baseline 'plain' is none of the arms: base, few-shot, rag, adapter"):
+        EvalConfig.load(edited(workplace, ("chunk: 10", "baseline: plain")))
+
+
+@pytest.mark.parametrize("text", ["", "- a\n- b\n", "a: [1\n", "a: \0\n"])
+def test_what_is_no_mapping_is_refused_by_its_file(tmp_path: Path, text: str) -> None:
+    path = tmp_path / "bad.yaml"
+    path.write_text(text)
+    with pytest.raises(InvalidConfig) as error:
+        load_policy(path)
+    assert [problem.place for problem in error.value.problems] == [str(path)]
+
+
+def test_a_file_that_is_not_there_is_said_to_be_missing(tmp_path: Path) -> None:
+    with pytest.raises(InvalidConfig, match="there is no such file"):
+        EvalConfig.load(tmp_path / "none.yaml")
+
+
+def test_every_evaluation_of_the_clinic_loads() -> None:
+    folder = Path(__file__).parents[2] / "examples" / "clinic" / "evals"
+    for task in ("triage", "handbook", "digest"):
+        config = EvalConfig.load(folder / f"{task}.yaml")
+        assert list(config.arms) == ["base", "few-shot", "rag", "adapter", "hybrid"]
+    assert len(load_policy(folder / "policy.yaml").rules) == 7

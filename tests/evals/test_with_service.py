@@ -1,0 +1,124 @@
+"""The two halves of the HTTP contract together: an evaluation against the real service, over its fake engine."""
+
+from __future__ import annotations
+
+import socket
+import threading
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+
+import httpx
+import pytest
+import uvicorn
+
+from evals.config import EvalConfig
+from evals.run import evaluate
+from lifecycle.adapter import AdapterManifest, GoldenPrompt
+from lifecycle.artifacts import ArtifactStore
+from lifecycle.base import fingerprint
+from lifecycle.errors import NotAllowed
+from lifecycle.home import Home
+from lifecycle.registry import Registry
+from lifecycle.version import Lineage, Prompt, VersionSpec
+from service.app import create_app
+from service.config import ServeConfig
+from service.fake_engine import FakeEngine, fake_logprobs
+from service.residency import internal_name
+
+ARMS = """
+  base: {prompt: {system: system.txt}}
+  few-shot: {prompt: {system: system.txt, shots: shots.jsonl}}
+  adapter: {version: toy:newest}
+"""
+
+
+@pytest.fixture
+def store(home: Home) -> ArtifactStore:
+    return ArtifactStore(home.artifacts_url, home.cache)
+
+
+@pytest.fixture
+def served(home: Home, registry: Registry, store: ArtifactStore, base_model: Path) -> Iterator[str]:
+    """The service's own app on a port; the engine is the one that ships for tests."""
+    app = create_app(ServeConfig(base=base_model, max_cpu_loras=2, max_loras=2), FakeEngine(), registry, store)
+    listener = socket.create_server(("127.0.0.1", 0))
+    server = uvicorn.Server(uvicorn.Config(app, log_level="error"))
+    thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]}, daemon=True)
+    thread.start()
+    url = f"http://127.0.0.1:{listener.getsockname()[1]}"
+    while httpx.get(f"{url}/ready", timeout=60).status_code != 200:  # connections wait in the backlog until it accepts
+        assert thread.is_alive()
+    yield f"{url}/v1"
+    server.should_exit = True
+    thread.join()
+
+
+@pytest.fixture
+def published(registry: Registry, store: ArtifactStore, base_model: Path, tmp_path: Path) -> str:
+    """A version with an adapter whose golden prompts the fake engine reproduces."""
+    folder = tmp_path / "adapter"
+    folder.mkdir()
+    (folder / "adapter_model.safetensors").write_text("bytes")
+    digest = store.put(folder)
+    prompt, completion = (1, 2, 3), (4, 5)
+    golden = GoldenPrompt(
+        prompt_ids=prompt,
+        completion_ids=completion,
+        adapter_logprobs=tuple(fake_logprobs(internal_name(digest), prompt, completion)),
+        base_logprobs=tuple(fake_logprobs("", prompt, completion)),
+    )
+    registry.add_adapter(
+        AdapterManifest(
+            digest=digest,
+            base=fingerprint(base_model).digest,
+            base_name="tiny-base",
+            rank=8,
+            alpha=16,
+            scale=2.0,
+            target_modules=("q_proj",),
+            parameters=1,
+            bytes=1,
+            golden=(golden,),
+            created_at=datetime(2026, 1, 1, tzinfo=UTC),
+        )
+    )
+    spec = VersionSpec(base=fingerprint(base_model).digest, adapter=digest)
+    return registry.create_version("toy", spec, actor="test", lineage=Lineage(source="training")).ref
+
+
+@pytest.fixture
+def plan(workplace: Path, published: str, served: str) -> EvalConfig:
+    lines = (workplace / "toy.yaml").read_text().splitlines()
+    (workplace / "served.yaml").write_text("\n".join(lines[: lines.index("arms:") + 1]) + ARMS)
+    return EvalConfig.load(workplace / "served.yaml", endpoint=served)
+
+
+@pytest.mark.e2e
+def test_drafts_are_measured_as_they_would_be_served(plan, published, registry, home, served) -> None:
+    evaluation = evaluate(plan, registry, home)
+    report = evaluation.report
+    assert [arm.arm for arm in report.arms] == ["base", "few-shot", "adapter"]
+    assert [arm.errors for arm in report.arms] == [0, 0, 0]
+    assert all(arm.completion_tokens > 0 and arm.latency_p95 > 0 for arm in report.arms)
+    tokens = {arm.arm: arm.prompt_tokens for arm in report.arms}
+    assert tokens["few-shot"] > tokens["base"] > tokens["adapter"]  # the service applied prompt and shots
+    assert len({example.answers["base"] for example in report.examples}) > 1
+    rejected = {verdict.ref for verdict in evaluation.verdicts if not verdict.passed}
+    assert published in rejected  # the fake engine babbles: nothing may pass a gate with it
+    body = {"model": published, "messages": [{"role": "user", "content": "x"}]}
+    assert httpx.post(f"{served}/chat/completions", json=body).status_code == 403
+
+
+@pytest.mark.e2e
+def test_a_service_over_another_registry_is_not_taken_for_this_one(plan, registry, home, workplace, tmp_path) -> None:
+    theirs = registry.version("toy:1").spec.model_copy(update={"prompt": Prompt(system="theirs")})
+    registry.create_version("toy", theirs, actor="test")
+    lines = [line for line in (workplace / "served.yaml").read_text().splitlines() if "adapter:" not in line]
+    (workplace / "other.yaml").write_text("\n".join(lines))
+    config = EvalConfig.load(workplace / "other.yaml", endpoint=plan.endpoint)
+    with (
+        Registry.open(f"sqlite:///{tmp_path / 'other.db'}") as other,
+        pytest.raises(NotAllowed, match="serves another toy:"),  # the same refs, other recipes
+    ):
+        evaluate(config, other, home)
