@@ -6,10 +6,12 @@ Read `preflight.py` next: it decides whether a base can serve a folder, and writ
 from __future__ import annotations
 
 from datetime import datetime
+from pathlib import Path
 from typing import Any
 
 from pydantic import Field
 
+from lifecycle.base import BaseFingerprint
 from lifecycle.version import Digest, Frozen
 
 
@@ -50,3 +52,16 @@ class AdapterManifest(Frozen):
     """From training: `eval_loss`, `train_rows`, … Never a test figure."""
     golden: tuple[GoldenPrompt, ...] = ()
     created_at: datetime
+
+
+ORIGIN_FILE = "dabt_manifest.json"
+"""Lies in the adapter's folder, and so is part of its digest: the manifest itself cannot be, since it names that."""
+
+
+class Origin(Frozen):
+    """Which base an adapter was trained on, kept with its bytes so that preflight can refuse another."""
+
+    base: BaseFingerprint
+
+    def write(self, folder: Path) -> None:
+        (folder / ORIGIN_FILE).write_text(self.model_dump_json(indent=1) + "\n", encoding="utf-8")

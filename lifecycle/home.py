@@ -9,7 +9,7 @@ from lifecycle.version import Frozen
 
 
 class Home(Frozen):
-    """`root` holds runs, evaluations and caches; the registry and the artifacts live there too unless a URL says else."""
+    """`root` holds runs, evaluations and caches, and the registry and the artifacts unless a URL says otherwise."""
 
     root: Path
     registry_url: str

@@ -1,10 +1,14 @@
-"""What an evaluation found (`Report`) and what a policy says of it (`Verdict`): written by evals, read by the registry."""
+"""What an evaluation found (`Report`) and what a policy says of it (`Verdict`).
+
+`evals` writes both; `registry.py` keeps them and lets only a passing verdict open `prod`.
+"""
 
 from __future__ import annotations
 
 from datetime import datetime
+from typing import Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from lifecycle.version import Digest, Frozen, digest_of
 
@@ -84,9 +88,21 @@ class Report(Frozen):
     examples: tuple[Example, ...] = ()
     created_at: datetime
 
+    @model_validator(mode="after")
+    def _speaks_of_its_own_arms(self) -> Self:
+        labels = [arm.arm for arm in self.arms]
+        if len(set(labels)) < len(labels):
+            raise ValueError(f"two arms share a label: {', '.join(labels)}")
+        if lacking := [arm.arm for arm in self.arms if self.metric not in arm.metrics]:
+            raise ValueError(f"the deciding metric {self.metric} is missing from {', '.join(lacking)}")
+        compared = {label for one in self.comparisons for label in (one.arm, one.against)}
+        if unknown := sorted(compared - set(labels)):
+            raise ValueError(f"a comparison names {', '.join(unknown)}, which is no arm")
+        return self
+
     @property
     def digest(self) -> str:
-        return digest_of(self.model_dump(mode="json"))
+        return digest_of(self.model_dump(mode="json", exclude_defaults=True))
 
 
 class Check(Frozen):
@@ -111,4 +127,4 @@ class Verdict(Frozen):
 
     @property
     def digest(self) -> str:
-        return digest_of(self.model_dump(mode="json"))
+        return digest_of(self.model_dump(mode="json", exclude_defaults=True))

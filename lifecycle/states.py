@@ -17,10 +17,11 @@ class State(StrEnum):
 
 MOVES: dict[State, frozenset[State]] = {
     State.DRAFT: frozenset({State.EVALUATED, State.RETIRED}),
-    # A version may be evaluated again, under another policy or with more items: the newest verdict decides.
-    State.EVALUATED: frozenset({State.EVALUATED, State.APPROVED, State.REJECTED, State.RETIRED}),
-    State.APPROVED: frozenset({State.EVALUATED, State.RETIRED}),
-    State.REJECTED: frozenset({State.EVALUATED, State.RETIRED}),
+    State.EVALUATED: frozenset({State.APPROVED, State.REJECTED, State.RETIRED}),
+    # The newest verdict decides. A new evaluation alone changes nothing here: comparing a candidate with what
+    # serves now must not take the approval from what serves now.
+    State.APPROVED: frozenset({State.REJECTED, State.RETIRED}),
+    State.REJECTED: frozenset({State.APPROVED, State.RETIRED}),
     State.RETIRED: frozenset(),
 }
 

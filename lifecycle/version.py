@@ -11,7 +11,7 @@ import re
 from datetime import datetime
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, field_validator
 
 from lifecycle.errors import InvalidInput
 from lifecycle.states import State
@@ -19,12 +19,13 @@ from lifecycle.states import State
 Digest = Annotated[str, StringConstraints(pattern=r"^sha256:[0-9a-f]{64}$")]
 Name = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9_-]{0,62}$")]
 
-_NAME = re.compile(r"^[a-z0-9][a-z0-9_-]{0,62}$")
+_NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,62}")
+_NUMBER = re.compile(r"[1-9][0-9]{0,8}")
 
 
 def digest_of(value: Any) -> str:
     """SHA-256 of the canonical JSON of `value` (sorted keys, no spaces, UTF-8), as `sha256:<hex>`."""
-    canonical = json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+    canonical = json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
     return "sha256:" + hashlib.sha256(canonical.encode()).hexdigest()
 
 
@@ -56,6 +57,13 @@ class Knowledge(Frozen):
     template: str = "Passages:\n{passages}\n\nQuestion: {question}"
     """Wraps the last user message; `{passages}` is one `[id] text` line per passage, best first."""
 
+    @field_validator("template")
+    @classmethod
+    def _has_both_places(cls, template: str) -> str:
+        if missing := [place for place in ("{passages}", "{question}") if place not in template]:
+            raise ValueError(f"the template needs {' and '.join(missing)}, or the model would never see it")
+        return template
+
 
 class Decoding(Frozen):
     """Defaults for sampling; what the caller sets in the request wins."""
@@ -71,6 +79,9 @@ class VersionSpec(Frozen):
 
     `base` is the base model's fingerprint (weights, tokenizer and chat template, see `base.py`), `adapter` the
     digest of the adapter's bytes. base, few-shot, RAG, adapter and hybrid differ only in which parts are set.
+
+    The digest leaves out what is at its default, so that a part added by a later release does not change the digests
+    of the recipes that came before it. A default, once released, must therefore never change.
     """
 
     base: Digest
@@ -81,7 +92,7 @@ class VersionSpec(Frozen):
 
     @property
     def digest(self) -> str:
-        return digest_of(self.model_dump(mode="json"))
+        return digest_of(self.model_dump(mode="json", exclude_defaults=True))
 
     @property
     def kind(self) -> Literal["base", "few-shot", "rag", "adapter", "hybrid"]:
@@ -134,14 +145,17 @@ class Ref(Frozen):
     def parse(cls, text: str) -> Ref:
         """`triage` means its `prod` alias. Raises `InvalidInput` when `text` has no such form."""
         name, colon, tail = text.partition(":")
-        if not _NAME.match(name) or (colon and not (tail.isdecimal() or _NAME.match(tail))):
+        number = _NUMBER.fullmatch(tail)
+        # A tail of digits alone is never an alias: `triage:007` is a slip, not a name.
+        alias = not tail.isdecimal() and _NAME.fullmatch(tail)
+        if not _NAME.fullmatch(name) or (colon and not (number or alias)):
             raise InvalidInput(
                 f"'{text}' names no model; write a name, name:number or name:alias, such as triage, triage:3, "
                 "triage:canary (lower-case letters, digits, - and _)"
             )
         if not colon:
             return cls(name=name, alias="prod")
-        return cls(name=name, number=int(tail)) if tail.isdecimal() else cls(name=name, alias=tail)
+        return cls(name=name, number=int(tail)) if number else cls(name=name, alias=tail)
 
     def __str__(self) -> str:
         return f"{self.name}:{self.number if self.number is not None else self.alias}"

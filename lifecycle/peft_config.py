@@ -1,0 +1,171 @@
+"""adapter_config.json as PEFT writes it: what a plain LoRA needs from it, and what makes it more than a plain LoRA.
+
+What vLLM accepts is in its `lora/peft_helper.py`; this is stricter where vLLM ignores a key that changes the answers.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from lifecycle.errors import Problem
+from lifecycle.version import Frozen
+
+CONFIG_FILE = "adapter_config.json"
+
+PLAIN_INITS = ("gaussian", "eva", "orthogonal", "mica")
+"""Values of init_lora_weights, besides true and false, whose saved adapter is a delta over the untouched base."""
+
+_OUTPUT_HEADS = ("lm_head", "embed_out", "output", "score", "classifier")
+
+_PLAIN = "train a plain LoRA"
+_EXTRAS: dict[str, tuple[str, str]] = {
+    "use_dora": ("DoRA rescales the base's weights, which the server cannot do", "train with use_dora: false"),
+    "lora_bias": ("the server drops a bias on lora_B", "train with lora_bias: false"),
+    "rank_pattern": ("a rank for some modules only is served with the wrong scale", "use one r for all"),
+    "alpha_pattern": ("an alpha for some modules only is served with the wrong scale", "use one lora_alpha for all"),
+    "modules_to_save": ("fully trained modules are no part of a LoRA and are not served", "train without them"),
+    "trainable_token_indices": ("trained token embeddings are not served", "train without them"),
+    "alora_invocation_tokens": ("aLoRA applies only after its invocation tokens", _PLAIN),
+    "layer_replication": ("replicated layers make another base", _PLAIN),
+    "target_parameters": ("LoRA on bare parameters is not served", "name modules in target_modules"),
+    "use_qalora": ("QALoRA pools its input, which the server does not", _PLAIN),
+    "use_bdlora": ("block-diagonal LoRA is not served", _PLAIN),
+    "kasa_config": ("KaSA trains against a truncated base", _PLAIN),
+    "monteclora_config": ("Monte Carlo LoRA samples, which the server does not", _PLAIN),
+    "arrow_config": ("arrow routing between adapters is not served", _PLAIN),
+    "fan_in_fan_out": ("its base stores weights transposed (Conv1D)", "use a base of linear layers"),
+}
+"""Keys that must be empty or false: what is wrong with them, and the cure."""
+
+
+class PeftConfig(Frozen):
+    """The keys of adapter_config.json that decide what a plain LoRA computes and where it sits."""
+
+    r: int
+    lora_alpha: float
+    use_rslora: bool
+    target_modules: str | tuple[str, ...]
+    """Suffixes of module names; or a regular expression over whole names; or `all-linear`."""
+    exclude_modules: str | tuple[str, ...] = ()
+    layers_to_transform: tuple[int, ...] = ()
+    layers_pattern: tuple[str, ...] = ()
+    base_name: str = ""
+
+    @property
+    def scale(self) -> float:
+        """What B·A is multiplied by: alpha / r, or alpha / sqrt(r) with rank-stabilised LoRA (arXiv 2312.03732)."""
+        return self.lora_alpha / (math.sqrt(self.r) if self.use_rslora else self.r)
+
+    def targets(self, module: str) -> bool:
+        """Whether PEFT would adapt the module, by the rules of its `check_target_module_exists`."""
+        if _matches(self.exclude_modules, module):
+            return False
+        if self.target_modules == "all-linear":
+            return not module.endswith(_OUTPUT_HEADS)
+        if not _matches(self.target_modules, module):
+            return False
+        by_layer = self.layers_to_transform and not isinstance(self.target_modules, str)
+        if not by_layer or module in self.target_modules:
+            return True
+        patterns = [rf"(?:^|.*?\.){pattern}" for pattern in self.layers_pattern] or [r".*?\.[^.]*"]
+        layer = next((found for pattern in patterns if (found := re.match(rf"{pattern}\.(\d+)\.", module))), None)
+        return layer is not None and int(layer.group(1)) in self.layers_to_transform
+
+
+def read_config(folder: Path) -> tuple[PeftConfig | None, list[Problem]]:
+    """The configuration, None when it cannot even be read, and every reason against serving it."""
+    try:
+        raw = json.loads((folder / CONFIG_FILE).read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        cure = "save the adapter with PEFT's save_pretrained"
+        return None, [Problem(CONFIG_FILE, "is missing: this is no PEFT adapter folder", cure)]
+    except (OSError, ValueError) as error:
+        return None, [Problem(CONFIG_FILE, f"cannot be read: {error}", "save the adapter again")]
+    if not isinstance(raw, dict):
+        return None, [Problem(CONFIG_FILE, "holds no JSON object", "save the adapter again")]
+    problems = _extras(raw)
+    fields = {
+        "r": _checked(raw, "r", problems, _is_rank, "a whole number, at least 1"),
+        "lora_alpha": _checked(raw, "lora_alpha", problems, _is_alpha, "a number above 0: at 0 it has no effect"),
+        "use_rslora": bool(raw.get("use_rslora")),
+        "target_modules": _checked(raw, "target_modules", problems, _is_names, "module names, or an expression"),
+        "exclude_modules": _checked(raw, "exclude_modules", problems, _is_names, "module names, or an expression", ()),
+        "layers_to_transform": _many(raw.get("layers_to_transform")),
+        "layers_pattern": _many(raw.get("layers_pattern")),
+        "base_name": str(raw.get("base_model_name_or_path") or ""),
+    }
+    if any(value is None for value in fields.values()):
+        return None, problems
+    try:
+        return PeftConfig(**fields), problems
+    except ValueError as error:
+        return None, [*problems, Problem(CONFIG_FILE, f"has values that PEFT does not write: {error}")]
+
+
+def _extras(raw: dict[str, Any]) -> list[Problem]:
+    """Everything in it that makes it other than a plain LoRA over an untouched base."""
+    problems = []
+    if raw.get("peft_type") != "LORA":
+        problems.append(_problem("peft_type", f"is {raw.get('peft_type')!r}", "only LORA can be served"))
+    if raw.get("bias", "none") != "none":
+        problems.append(_problem("bias", f"is {raw['bias']!r}: trained biases are not served", "train with bias: none"))
+    for key, (fault, cure) in _EXTRAS.items():
+        if raw.get(key):
+            problems.append(_problem(key, fault, cure))
+    init = raw.get("init_lora_weights", True)
+    if isinstance(init, str) and init.lower() not in PLAIN_INITS:
+        fault = f"{init!r} changes the base's own weights before training, so the delta fits no other base"
+        cure = "save with path_initial_model_for_weight_conversion, which turns it into a plain LoRA"
+        problems.append(_problem("init_lora_weights", fault, cure))
+    return problems
+
+
+def _checked(
+    raw: dict[str, Any], key: str, problems: list[Problem], fits: Any, wanted: str, default: Any = None
+) -> Any:
+    value = raw.get(key)
+    if value is None and default is not None:
+        return default
+    if not fits(value):
+        problems.append(_problem(key, f"is {value!r}" if key in raw else "is missing", f"it must be {wanted}"))
+        return None
+    return tuple(value) if isinstance(value, list) else value
+
+
+def _is_rank(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and value >= 1
+
+
+def _is_alpha(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value) and value > 0
+
+
+def _is_names(value: Any) -> bool:
+    if isinstance(value, str):
+        try:
+            re.compile(value)
+        except re.error:
+            return False
+        return bool(value)
+    return isinstance(value, list) and bool(value) and all(isinstance(name, str) and name for name in value)
+
+
+def _many(value: Any) -> Sequence[Any]:
+    if value is None:
+        return ()
+    return tuple(value) if isinstance(value, list) else (value,)
+
+
+def _matches(names: str | tuple[str, ...], module: str) -> bool:
+    if isinstance(names, str):
+        return re.fullmatch(names, module) is not None
+    return module in names or any(module.endswith(f".{name}") for name in names)
+
+
+def _problem(key: str, fault: str, cure: str = "") -> Problem:
+    return Problem(f"{CONFIG_FILE}: {key}", fault, cure)

@@ -1,0 +1,139 @@
+"""The registry's tables. Only `registry.py` and the modules that it is made of touch them.
+
+Nothing is updated in place except a version's `state` and an alias's current `move`; everything else is appended.
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+from sqlalchemy import (
+    JSON,
+    Boolean,
+    Column,
+    DateTime,
+    Dialect,
+    ForeignKey,
+    Index,
+    Integer,
+    MetaData,
+    String,
+    Table,
+    Text,
+    TypeDecorator,
+    UniqueConstraint,
+)
+
+SCHEMA_VERSION = 1
+
+
+class Utc(TypeDecorator[datetime]):
+    """A moment in UTC. SQLite drops time zones, so they are put back on reading."""
+
+    impl = DateTime(timezone=True)
+    cache_ok = True
+
+    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> datetime | None:
+        return value.astimezone(UTC) if value else None
+
+    def process_result_value(self, value: datetime | None, dialect: Dialect) -> datetime | None:
+        if value is None:
+            return None
+        return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
+
+
+metadata = MetaData()
+
+meta = Table("dabt_meta", metadata, Column("key", String(64), primary_key=True), Column("value", Text, nullable=False))
+
+adapters = Table(
+    "adapters",
+    metadata,
+    Column("digest", String(71), primary_key=True),
+    Column("manifest", JSON, nullable=False),
+    Column("created_at", Utc, nullable=False),
+)
+
+# A name's newest row is its index now, so going back to older documents adds a row again.
+indexes = Table(
+    "indexes",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("name", String(64), nullable=False, index=True),
+    Column("digest", String(71), nullable=False, index=True),
+    Column("facts", JSON, nullable=False),
+    Column("created_at", Utc, nullable=False),
+)
+
+versions = Table(
+    "versions",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("name", String(64), nullable=False),
+    Column("number", Integer, nullable=False),
+    Column("digest", String(71), nullable=False),
+    Column("spec", JSON, nullable=False),
+    Column("state", String(16), nullable=False),
+    Column("lineage", JSON, nullable=False),
+    Column("created_at", Utc, nullable=False),
+    Column("created_by", Text, nullable=False),
+    UniqueConstraint("name", "number", name="one_version_a_number"),
+    UniqueConstraint("name", "digest", name="one_version_a_recipe"),
+)
+
+reports = Table(
+    "reports",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("digest", String(71), nullable=False, unique=True),
+    Column("task", Text, nullable=False, index=True),
+    Column("body", JSON, nullable=False),
+)
+
+verdicts = Table(
+    "verdicts",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("digest", String(71), nullable=False, unique=True),
+    Column("version_id", ForeignKey("versions.id"), nullable=False, index=True),
+    Column("evaluation_digest", ForeignKey("reports.digest"), nullable=False),
+    Column("passed", Boolean, nullable=False),
+    Column("body", JSON, nullable=False),
+)
+
+# Each move knows the one that it replaced: the moves of an alias are a stack, and rollback pops it.
+moves = Table(
+    "alias_moves",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("name", String(64), nullable=False),
+    Column("alias", String(64), nullable=False),
+    Column("targets", JSON, nullable=False),
+    Column("forced", Boolean, nullable=False),
+    Column("replaced", ForeignKey("alias_moves.id")),
+    Column("created_at", Utc, nullable=False),
+)
+
+aliases = Table(
+    "aliases",
+    metadata,
+    Column("name", String(64), primary_key=True),
+    Column("alias", String(64), primary_key=True),
+    Column("move", ForeignKey("alias_moves.id"), nullable=False),
+)
+
+audit = Table(
+    "audit",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("at", Utc, nullable=False),
+    Column("actor", Text, nullable=False),
+    Column("action", String(32), nullable=False),
+    Column("subject", Text, nullable=False, index=True),
+    Column("detail", JSON, nullable=False),
+    Column("reason", Text, nullable=False),
+    # Ids are never used again, so that the newest one can stand for the registry's revision.
+    sqlite_autoincrement=True,
+)
+
+Index("moves_of_an_alias", moves.c.name, moves.c.alias)

@@ -1,0 +1,192 @@
+"""The walls of the house: who may import whom, and what may be imported before it is needed."""
+
+from __future__ import annotations
+
+import ast
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+PACKAGES = ("lifecycle", "retrieval", "training", "evals", "service")
+
+MAY_IMPORT = {
+    "lifecycle": {"lifecycle"},
+    "retrieval": {"retrieval", "lifecycle"},
+    "training": {"training", "lifecycle"},
+    "evals": {"evals", "lifecycle", "retrieval"},
+    "service": {"service", "lifecycle", "retrieval"},
+}
+
+HEAVY = {
+    "torch", "vllm", "trl", "transformers", "lm_eval", "peft", "datasets", "accelerate", "sentence_transformers",
+    "matplotlib", "ray",
+}  # fmt: skip
+
+# The modules that talk to one heavy library; nothing imports them at its own top level (`loaded_by` below).
+VLLM_MODULES = ("service/vllm_", "service/masked_lora.py")
+HEAVY_MODULES = (
+    *VLLM_MODULES,
+    "training/recipes/",
+    "evals/endpoint_lm.py",  # subclasses lm-eval's LM
+    "evals/lmeval_metrics.py",  # registers metrics by lm-eval's decorators
+)
+TRAINERS = {"peft", "trl"}
+
+
+def sources() -> list[Path]:
+    return [*files(*PACKAGES, "examples"), ROOT / "dabt.py"]
+
+
+def files(*folders: str) -> list[Path]:
+    return sorted(path for folder in folders for path in (ROOT / folder).rglob("*.py"))
+
+
+def imports(path: Path) -> Iterator[tuple[str, int, bool]]:
+    """(module, line, whether it runs when the file is imported) of every import in the file."""
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    late = set()
+    for node in ast.walk(tree):
+        function = isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
+        if function or (isinstance(node, ast.If) and "TYPE_CHECKING" in ast.unparse(node.test)):
+            late.update(id(inner) for statement in node.body for inner in ast.walk(statement))
+    package = path.relative_to(ROOT).with_suffix("").parts
+    for node in ast.walk(tree):
+        at_import = id(node) not in late
+        if isinstance(node, ast.Import):
+            yield from ((alias.name, node.lineno, at_import) for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            start = package[: len(package) - node.level] if node.level else ()
+            yield ".".join([*start, *([node.module] if node.module else [])]), node.lineno, at_import
+
+
+def place(path: Path, line: int) -> str:
+    return f"{path.relative_to(ROOT)}:{line}"
+
+
+def test_the_reader_of_imports_sees_them_wherever_they_stand(tmp_path, monkeypatch):
+    monkeypatch.setattr(sys.modules[__name__], "ROOT", tmp_path)
+    (tmp_path / "evals").mkdir()
+    source = tmp_path / "evals" / "x.py"
+    source.write_text(
+        "import torch.nn\n"
+        "from typing import TYPE_CHECKING\n"
+        "if TYPE_CHECKING:\n    import vllm\n"
+        "try:\n    from trl import SFTTrainer\nexcept ImportError: ...\n"
+        "def f():\n    from service import app\n"
+        "class A:\n    import peft\n"
+        "from . import y\n"
+    )
+    assert {(name, now) for name, _, now in imports(source)} == {
+        ("torch.nn", True), ("typing", True), ("vllm", False), ("trl", True), ("service", False), ("peft", True),
+        ("evals", True),
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize("package", PACKAGES)
+def test_a_package_imports_only_those_that_the_design_lets_it(package):
+    assert files(package), f"{package} has no files: the wall would hold nothing"
+    others = {*PACKAGES, "examples", "dabt", "benchmarks", "tests"} - MAY_IMPORT[package]
+    crossings = [
+        f"{place(path, line)} imports {name}"
+        for path in files(package)
+        for name, line, _ in imports(path)
+        if name.partition(".")[0] in others
+    ]
+    assert crossings == []
+
+
+def test_heavy_libraries_are_imported_only_where_they_are_used():
+    """At a module's top level they would make `dabt --help` and every unit test wait for torch.
+
+    The scripts that made the example's base model are outside: none of the packages imports them, and that the
+    command does not either is held by `test_neither_the_command_nor_the_registry_loads_torch`.
+    """
+    crossings = [
+        f"{place(path, line)} imports {name}"
+        for path in [*files(*PACKAGES), ROOT / "dabt.py"]
+        if not path.relative_to(ROOT).as_posix().startswith(HEAVY_MODULES)
+        for name, line, at_import in imports(path)
+        if at_import and name.partition(".")[0] in HEAVY
+    ]
+    assert crossings == []
+
+
+def test_vllm_is_imported_in_its_own_modules_of_the_service_alone():
+    """None of its interfaces is promised stable, so a new release must be one place's work."""
+    crossings = [
+        place(path, line)
+        for path in sources()
+        if not path.relative_to(ROOT).as_posix().startswith(VLLM_MODULES)
+        for path, line in _of(path, {"vllm"})
+    ]
+    assert crossings == []
+
+
+def test_adapters_are_trained_in_the_training_package_alone():
+    crossings = [
+        place(path, line)
+        for package in PACKAGES
+        if package != "training"
+        for path in files(package)
+        for path, line in _of(path, TRAINERS)
+    ]
+    assert crossings == []
+
+
+def test_evals_reach_models_only_over_http():
+    crossings = [place(path, line) for path in files("evals") for path, line in _of(path, {"torch", "vllm", "peft"})]
+    assert crossings == []
+
+
+def _of(path: Path, libraries: set[str]) -> Iterator[tuple[Path, int]]:
+    for name, line, _ in imports(path):
+        if name.partition(".")[0] in libraries:
+            yield path, line
+
+
+def loaded_by(statement: str) -> set[str]:
+    """The top-level modules that a fresh interpreter has after the statement."""
+    code = f"{statement}\nimport sys\nprint(*{{name.partition('.')[0] for name in sys.modules}})"
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    run = subprocess.run(
+        [sys.executable, "-c", code], check=True, capture_output=True, text=True, env=environment, timeout=120
+    )
+    return set(run.stdout.split())
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "import lifecycle.registry, lifecycle.preflight, lifecycle.artifacts, lifecycle.importing",
+        "import dabt",
+        "import service.app",
+    ],
+)
+def test_neither_the_command_nor_the_registry_loads_torch(statement):
+    loaded = loaded_by(statement)
+    assert "lifecycle" in loaded
+    assert loaded & HEAVY == set()
+
+
+def test_every_module_says_its_one_job():
+    bare = [
+        place(path, 1)
+        for path in sources()
+        if (text := path.read_text(encoding="utf-8")).strip() and not ast.get_docstring(ast.parse(text))
+    ]
+    assert bare == []
+
+
+def test_no_module_of_a_package_has_outgrown_its_one_job():
+    lengths = {path: len(path.read_text(encoding="utf-8").splitlines()) for path in files(*PACKAGES)}
+    assert {str(path.relative_to(ROOT)): lines for path, lines in lengths.items() if lines > 400} == {}
+
+
+def test_no_module_is_a_drawer_for_odds_and_ends():
+    drawers = {"utils.py", "helpers.py", "common.py", "misc.py"}
+    assert [str(path.relative_to(ROOT)) for path in files(*PACKAGES, "examples", "tests") if path.name in drawers] == []
