@@ -1,0 +1,52 @@
+# The commands of the project; `make` alone lists them. Each sets up what it needs first.
+SHELL := bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+.PHONY: help setup demo serve test test-unit test-engine test-e2e lint typecheck fmt lock clean
+
+PYTEST := HF_HUB_OFFLINE=1 VLLM_NO_USAGE_STATS=1 .venv/bin/python -m pytest
+BASE ?= examples/clinic/base_model
+ARGS ?=
+
+help: ## list these commands
+	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z0-9-]+):[^#]*## /\1\t/' | expand -t 14
+
+setup: ## make .venv from the lock file of this machine (CPU or CUDA); quick when nothing changed
+	@scripts/setup.sh
+
+demo: setup ## the whole loop on the embedded clinic: train, evaluate, gate, promote, ask
+	@.venv/bin/dabt demo $(ARGS)
+
+serve: setup ## set up and keep the service up; BASE=org/name serves another base model
+	@.venv/bin/dabt serve --base $(BASE) $(ARGS)
+
+test: setup ## all tests; ARGS="-k rollback" narrows them, as below
+	@$(PYTEST) $(ARGS)
+
+test-unit: setup ## the tests that need no engine: seconds
+	@$(PYTEST) -m "not engine and not e2e" $(ARGS)
+
+test-engine: setup ## the tests against the real vLLM engine
+	@$(PYTEST) -m engine $(ARGS)
+
+test-e2e: setup ## the tests through the command line, processes and a browser
+	@$(PYTEST) -m e2e $(ARGS)
+
+lint: setup ## style of Python and of the Dockerfile
+	@.venv/bin/ruff check .
+	@.venv/bin/ruff format --check .
+	@.venv/bin/hadolint Dockerfile
+
+typecheck: setup ## mypy, strict
+	@.venv/bin/mypy
+
+fmt: setup ## put the style right
+	@.venv/bin/ruff check --fix .
+	@.venv/bin/ruff format .
+
+lock: ## resolve both lock files anew (see requirements/lock.py)
+	@python3.11 requirements/lock.py
+
+clean: ## remove .venv and every cache; .dabt, where your versions are, stays
+	@rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis build ./*.egg-info
+	@find . -name __pycache__ -type d -prune -exec rm -rf {} +

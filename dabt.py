@@ -1,0 +1,58 @@
+"""The `dabt` command: the packages' commands under one name.
+
+Each command lives in its own package's `cli.py`; this file only gathers them and turns our errors into one message
+and an exit code. It imports no torch and no vLLM, so that `dabt --help` answers at once.
+"""
+
+from __future__ import annotations
+
+import sys
+
+import typer
+
+import evals.cli
+import examples.clinic.cli
+import lifecycle.cli
+import retrieval.cli
+import service.cli
+import training.cli
+from lifecycle.errors import DabtError
+
+app = typer.Typer(
+    name="dabt",
+    help="Train LoRA adapters, find out whether they are worth it, and serve them over one base model.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="markdown",
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+data = typer.Typer(help="Look at training data before it is trained on.", no_args_is_help=True)
+data.command("check")(training.cli.data_check)
+
+app.add_typer(data, name="data")
+app.command("train")(training.cli.train)
+app.command("import")(lifecycle.cli.import_adapter)
+app.command("index")(retrieval.cli.index)
+app.command("eval")(evals.cli.eval_)
+app.command("promote")(lifecycle.cli.promote)
+app.command("rollback")(lifecycle.cli.rollback)
+app.command("versions")(lifecycle.cli.versions)
+app.command("serve")(service.cli.serve)
+app.command("demo")(examples.clinic.cli.demo)
+
+
+def main() -> None:
+    """Run the command. Exit codes: 0 done, 1 an error that the message explains, 2 wrong usage, 130 interrupted."""
+    try:
+        app()
+    except DabtError as error:
+        typer.echo(f"error: {error}", err=True)
+        sys.exit(1)
+    except KeyboardInterrupt:
+        typer.echo("interrupted; nothing is half done: run the same command to go on", err=True)
+        sys.exit(130)
+
+
+if __name__ == "__main__":
+    main()

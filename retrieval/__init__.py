@@ -1,0 +1,10 @@
+"""Documents in, passages with ids to cite out: chunks, a lexical and a dense ranking, fused by reciprocal rank.
+
+Start with `index.py`, which tells the whole way; `prompting.py` puts the passages before a model.
+"""
+
+from retrieval.config import IndexConfig, IndexFacts
+from retrieval.index import Index, build_index
+from retrieval.passage import Passage
+
+__all__ = ["Index", "IndexConfig", "IndexFacts", "Passage", "build_index"]

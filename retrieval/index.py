@@ -1,0 +1,179 @@
+"""The index: built from documents once, then searched. The whole way of retrieval reads from top to bottom here.
+
+documents → chunks (`chunks.py`) → a ranking by words (`lexical.py`) and one by meaning (`dense.py`) → reciprocal-rank
+fusion (`fusion.py`) → passages. `prompting.py` puts them before the model.
+
+An index is a folder of `index.json`, `passages.jsonl` and, unless dense is off, `embeddings.npy` (float32, one unit
+vector per passage). It holds no time and no machine's path. The first two files are the same bytes wherever they are
+made; embeddings are the same from run to run on one machine, but another processor or build of torch may round a last
+bit otherwise. `IndexFacts.recipe` names what was asked for, and the `index` command builds nothing again whose
+recipe it already has.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+from pydantic import ValidationError
+
+from lifecycle.errors import Corrupt, NotFound
+from lifecycle.version import Frozen, digest_of
+from retrieval import dense
+from retrieval.analysis import is_arabic
+from retrieval.chunks import chunk_documents
+from retrieval.config import IndexConfig, IndexFacts
+from retrieval.documents import read_documents
+from retrieval.fusion import reciprocal_rank_fusion
+from retrieval.lexical import LexicalRanking
+from retrieval.passage import Chunk, Passage
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+Mode = Literal["hybrid", "lexical", "dense"]
+_FORMAT = 1
+"""Grows when the same documents and config give other passages or other files."""
+
+
+class _Header(Frozen):
+    """What `index.json` says."""
+
+    format: Literal[1]
+    config: IndexConfig
+    facts: IndexFacts
+
+
+class Plan(Frozen):
+    """What an index will be made of, known before the costly part. Its `facts.recipe` says whether one is there."""
+
+    config: IndexConfig
+    chunks: tuple[Chunk, ...]
+    facts: IndexFacts
+    """All but `dimensions`."""
+
+
+def plan_index(documents: Path, config: IndexConfig) -> Plan:
+    """Reads and cuts the documents; embeds nothing. Raises what `build_index` raises."""
+    texts = read_documents(documents)
+    chunking = chunk_documents(texts, config)
+    model = None if config.dense == "none" else dense.fingerprint(dense.locate(config.dense))
+    # The model counts by its bytes: one model under a hub id and in a folder makes one recipe.
+    asked = config.model_dump(mode="json", exclude={"dense"}) | {"dense": model}
+    rows = [chunk.model_dump(mode="json") for chunk in chunking.chunks]
+    facts = IndexFacts(
+        documents=len(texts),
+        passages=len(chunking.chunks),
+        words=sum(len(chunk.text.split()) for chunk in chunking.chunks),
+        marked=chunking.marked,
+        dense_model=None if model is None else config.dense,
+        dense_model_digest=model,
+        recipe=digest_of({"format": _FORMAT, "config": asked, "passages": rows}),
+    )
+    return Plan(config=config, chunks=chunking.chunks, facts=facts)
+
+
+def build_index(documents: Path, out: Path, config: IndexConfig | None = None) -> IndexFacts:
+    """Builds an index of `documents` (a folder or one file) in the folder `out`, which is made if it is not there.
+
+    Raises `NotFound`, `InvalidData` with every fault of the documents at once, or `InvalidConfig` for an embedding
+    model that is not to be had.
+    """
+    return write_index(plan_index(documents, config or IndexConfig()), out)
+
+
+def write_index(plan: Plan, out: Path) -> IndexFacts:
+    """The second half of `build_index`: embeds the passages and writes the files."""
+    import numpy as np
+
+    facts = plan.facts
+    out.mkdir(parents=True, exist_ok=True)
+    if facts.dense_model is not None:
+        rows = dense.Encoder(dense.locate(facts.dense_model)).documents([chunk.text for chunk in plan.chunks])
+        facts = facts.model_copy(update={"dimensions": int(rows.shape[1])})
+        np.save(out / "embeddings.npy", rows, allow_pickle=False)
+    lines = (json.dumps(chunk.model_dump(), ensure_ascii=False, sort_keys=True) + "\n" for chunk in plan.chunks)
+    (out / "passages.jsonl").write_text("".join(lines), encoding="utf-8")
+    header = _Header(format=_FORMAT, config=plan.config, facts=facts)
+    text = json.dumps(header.model_dump(mode="json"), ensure_ascii=False, indent=2, sort_keys=True)
+    (out / "index.json").write_text(text + "\n", encoding="utf-8")
+    return facts
+
+
+class Index:
+    """A loaded index. Threads may share it: nothing changes after loading but what the encoder guards itself."""
+
+    def __init__(self, header: _Header, chunks: Sequence[Chunk], embeddings: NDArray[np.float32] | None) -> None:
+        self.config = header.config
+        self.facts = header.facts
+        self._chunks = tuple(chunks)
+        self._lexical = LexicalRanking([chunk.text for chunk in chunks])
+        self._dense = None if embeddings is None else dense.DenseRanking(embeddings, _encoder_of(header.facts))
+
+    @classmethod
+    def load(cls, folder: Path) -> Index:
+        """Reads an index without importing torch. Raises `NotFound` or `Corrupt`, naming the file."""
+        import numpy as np
+
+        if not (folder / "index.json").is_file():
+            raise NotFound(f"'{folder}' holds no index: index.json is missing; make one with `dabt index`")
+        try:
+            header = _Header.model_validate_json((folder / "index.json").read_bytes())
+            lines = (folder / "passages.jsonl").read_text(encoding="utf-8").removesuffix("\n").split("\n")
+            chunks = [Chunk.model_validate_json(line) for line in lines]
+            embeddings = None
+            if header.facts.dense_model is not None:
+                embeddings = np.load(folder / "embeddings.npy", allow_pickle=False)
+        except (ValidationError, ValueError, OSError) as error:
+            raise Corrupt(f"The index in '{folder}' cannot be read: {error}; build it again") from error
+        shape = None if embeddings is None else embeddings.shape
+        expected = None if embeddings is None else (header.facts.passages, header.facts.dimensions)
+        if len(chunks) != header.facts.passages or shape != expected:
+            raise Corrupt(
+                f"The index in '{folder}' does not hang together: {len(chunks)} passages and embeddings of shape "
+                f"{shape} where index.json says {header.facts.passages} and {expected}; build it again"
+            )
+        return cls(header, chunks, embeddings)
+
+    def __len__(self) -> int:
+        return len(self._chunks)
+
+    def warm(self) -> None:
+        """Loads the embedding model now (seconds), so that the first query does not wait for it."""
+        if self._dense is not None:
+            self._dense.warm()
+
+    def search(self, query: str, top_k: int, mode: Mode = "hybrid") -> list[Passage]:
+        """The at most `top_k` passages for `query`, best first; none when nothing matches.
+
+        An Arabic query is answered by words alone unless the index says that its model reads Arabic. `mode` asks
+        for one of the two rankings; `lexical` needs no embedding model.
+        """
+        rankings = []
+        if mode != "dense":
+            rankings.append(self._lexical.search(query, self.config.depth))
+        if mode != "lexical" and self._dense is not None and self._is_embeddable(query):
+            rankings.append(self._dense.search(query, self.config.depth))
+        fused = reciprocal_rank_fusion(rankings, self.config.rrf_k)[:top_k]
+        return [
+            Passage(id=chunk.id, text=chunk.text, score=score, source=chunk.source)
+            for chunk, score in ((self._chunks[number], score) for number, score in fused)
+        ]
+
+    def _is_embeddable(self, query: str) -> bool:
+        return bool(query.strip()) and (self.config.dense_reads_arabic or not is_arabic(query))
+
+
+def _encoder_of(facts: IndexFacts) -> dense.Encoder:
+    """The model that embedded the passages. Raises `Corrupt` when the one found here has other bytes."""
+    assert facts.dense_model is not None
+    folder = dense.locate(facts.dense_model)
+    if dense.fingerprint(folder) != facts.dense_model_digest:
+        raise Corrupt(
+            f"The index was made with another '{facts.dense_model}' than the one here, so its vectors cannot be "
+            "compared with a query's; build the index again"
+        )
+    return dense.Encoder(folder)

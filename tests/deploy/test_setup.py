@@ -1,0 +1,153 @@
+"""`scripts/setup.sh`, with a stand-in for Python and pip that writes down what it was asked."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+
+# Plays the interpreter, `-m venv` and `-m pip`. $FAIL is a pattern of pip's arguments that it refuses.
+FAKE_PYTHON = """\
+#!/usr/bin/env bash
+case "$*" in
+  *"-m venv"*) mkdir -p .venv/bin && cp "$0" .venv/bin/python ;;
+  *"-m pip"*)
+    echo "$*" >>"$CALLS"
+    if [[ -n "${FAIL:-}" && "$*" =~ $FAIL ]]; then echo "ERROR: No matching distribution"; exit 1; fi ;;
+  *version_info*) exit "${WRONG_VERSION:-0}" ;;
+  *ensurepip*) exit "${NO_VENV:-0}" ;;
+  *libnuma*) exit "${NO_NUMA:-0}" ;;
+esac
+"""
+
+
+class Checkout:
+    """A folder with the set-up script and a `PATH` whose first Python is the stand-in."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self.calls_file = root / "calls.log"
+        for path in ("scripts/setup.sh", "requirements/cpu.lock", "requirements/cuda.lock", "pyproject.toml"):
+            (root / path).parent.mkdir(exist_ok=True)
+            shutil.copy(REPOSITORY / path, root / path)
+        self.program("python3.11", FAKE_PYTHON)
+
+    def program(self, name: str, text: str) -> None:
+        file = self.root / "bin" / name
+        file.parent.mkdir(exist_ok=True)
+        file.write_text(text)
+        file.chmod(0o755)
+
+    def run(self, **variables: str) -> subprocess.CompletedProcess[str]:
+        path = f"{self.root / 'bin'}:{os.environ['PATH']}"
+        environment = {"PATH": path, "CALLS": str(self.calls_file), "DABT_DEVICE": "cpu", **variables}
+        script = self.root / "scripts" / "setup.sh"
+        return subprocess.run([script], env=environment, capture_output=True, text=True, check=False)
+
+    def calls(self) -> list[str]:
+        """pip's calls since the last look."""
+        lines = self.calls_file.read_text().splitlines() if self.calls_file.exists() else []
+        self.calls_file.unlink(missing_ok=True)
+        return lines
+
+
+@pytest.fixture
+def checkout(tmp_path: Path) -> Checkout:
+    return Checkout(tmp_path)
+
+
+def test_set_up_installs_the_lock_file_and_resolves_nothing(checkout: Checkout) -> None:
+    done = checkout.run()
+    assert done.returncode == 0, done.stderr
+    calls = checkout.calls()
+    assert all("--no-deps" in call for call in calls)
+    assert "torch==2.13.0+cpu" in calls[0]
+    assert calls[1].endswith("-r requirements/cpu.lock")
+    assert calls[2].endswith("--no-build-isolation -e .")
+    assert len(calls) == 3
+
+
+def test_a_second_run_does_nothing_and_says_nothing(checkout: Checkout) -> None:
+    checkout.run()
+    checkout.calls()
+    again = checkout.run()
+    assert (again.returncode, again.stdout, again.stderr, checkout.calls()) == (0, "", "", [])
+
+
+def test_only_what_changed_is_installed_again(checkout: Checkout) -> None:
+    checkout.run()
+    checkout.calls()
+    with (checkout.root / "pyproject.toml").open("a") as file:
+        file.write("# changed\n")
+    checkout.run()
+    assert [call.split()[-1] for call in checkout.calls()] == ["."]
+    with (checkout.root / "requirements" / "cpu.lock").open("a") as file:
+        file.write("one-more==1.0\n")
+    checkout.run()
+    assert len(checkout.calls()) == 3
+
+
+def test_a_moved_checkout_is_set_up_anew(checkout: Checkout, tmp_path_factory: pytest.TempPathFactory) -> None:
+    checkout.run()
+    moved = Checkout(tmp_path_factory.mktemp("moved"))
+    shutil.copytree(checkout.root / ".venv", moved.root / ".venv")
+    moved.run()
+    assert len(moved.calls()) == 3
+
+
+def test_torch_comes_from_its_own_index_only_when_pip_has_none(checkout: Checkout) -> None:
+    done = checkout.run(FAIL="no-deps torch==")
+    assert done.returncode == 0, done.stderr
+    assert "--index-url https://download.pytorch.org/whl/cpu torch==2.13.0+cpu" in checkout.calls()[1]
+
+
+@pytest.mark.parametrize("fault", ["torch==", "requirements/cpu.lock", "-e ."])
+def test_a_failed_install_is_one_line_and_is_tried_again(checkout: Checkout, fault: str) -> None:
+    failed = checkout.run(FAIL=fault)
+    assert failed.returncode == 1
+    assert len(failed.stderr.splitlines()) == 1
+    assert failed.stderr.startswith("set-up: ")
+    checkout.calls()
+    assert checkout.run().returncode == 0
+    assert len(checkout.calls()) == 3
+
+
+@pytest.mark.parametrize(
+    ("variables", "message"),
+    [
+        ({"DABT_PYTHON": "python-of-nowhere"}, "python-of-nowhere is missing"),
+        ({"WRONG_VERSION": "1"}, "is not Python 3.11"),
+        ({"NO_VENV": "1"}, "no venv module"),
+        ({"NO_NUMA": "1"}, "libnuma is missing"),
+        ({"DABT_DEVICE": "tpu"}, "DABT_DEVICE is cpu or cuda"),
+    ],
+)
+def test_a_missing_prerequisite_is_one_line_that_names_the_cure(
+    checkout: Checkout, variables: dict[str, str], message: str
+) -> None:
+    done = checkout.run(**variables)
+    assert done.returncode == 1
+    assert message in done.stderr
+    assert len(done.stderr.splitlines()) == 1
+    assert checkout.calls() == []
+
+
+def test_a_full_disk_is_told_before_anything_is_downloaded(checkout: Checkout) -> None:
+    checkout.program("df", "#!/bin/sh\necho header\necho /dev/vda 9 9 2097152 99% /\n")
+    done = checkout.run()
+    assert (done.returncode, checkout.calls()) == (1, [])
+    assert "7 GB of free disk are needed here, 2 GB are left" in done.stderr
+
+
+def test_a_gpu_that_answers_chooses_the_cuda_lock_file(checkout: Checkout) -> None:
+    checkout.program("nvidia-smi", "#!/bin/sh\necho 'GPU 0: NVIDIA H200'\n")
+    checkout.run(DABT_DEVICE="")
+    assert any(call.endswith("-r requirements/cuda.lock") for call in checkout.calls())
+    checkout.program("nvidia-smi", "#!/bin/sh\necho 'no devices were found' >&2\nexit 6\n")
+    checkout.run(DABT_DEVICE="")
+    assert any(call.endswith("-r requirements/cpu.lock") for call in checkout.calls())
