@@ -1,0 +1,156 @@
+"""A configuration is refused with every reason at once, before any training."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from lifecycle.errors import InvalidConfig
+from training.config import TrainConfig, TrainJob
+
+ROOT = Path(__file__).parents[2]
+SHIPPED = sorted((ROOT / "examples/clinic/training").glob("*.yaml"))
+
+
+@pytest.fixture
+def raw(tmp_path: Path) -> dict[str, Any]:
+    """The smallest configuration, with the files that it names."""
+    for name in ("train.jsonl", "validation.jsonl"):
+        (tmp_path / name).write_text('{"prompt": "q", "completion": "a"}\n')
+    return {"name": "t", "base": "org/model", "data": {"train": "train.jsonl", "validation": "validation.jsonl"}}
+
+
+def faults(raw: dict[str, Any], folder: Path) -> dict[str, str]:
+    with pytest.raises(InvalidConfig) as caught:
+        TrainJob.from_mapping(raw, folder)
+    return {problem.place: f"{problem.fault} {problem.cure}" for problem in caught.value.problems}
+
+
+def test_there_are_shipped_configurations() -> None:
+    assert {path.stem for path in SHIPPED} == {"triage", "handbook", "digest"}
+
+
+@pytest.mark.parametrize("path", SHIPPED, ids=lambda path: path.stem)
+def test_every_shipped_configuration_loads(path: Path) -> None:
+    config = TrainConfig.model_validate(yaml.safe_load(path.read_text(encoding="utf-8")))
+    assert config.name == path.stem
+    job = TrainJob.load(path)
+    assert job.prompt.system
+    assert job.train_path.is_file()
+
+
+def test_defaults_suit_lora(raw: dict[str, Any], tmp_path: Path) -> None:
+    config = TrainJob.from_mapping(raw, tmp_path).config
+    assert config.optimisation.lr == 2e-4
+    assert config.lora.target_modules == "all-linear"
+    assert config.lora.scale == pytest.approx(32 / math.sqrt(16))
+    assert config.lora.model_copy(update={"rslora": False}).scale == pytest.approx(2.0)
+
+
+def test_all_faults_are_reported_together_with_their_key_paths(raw: dict[str, Any], tmp_path: Path) -> None:
+    raw |= {
+        "name": "Bad Name",
+        "lora": {"r": 12, "use_dora": True, "alhpa": 3, "target_modules": ["q_proj", "lm_head"]},
+        "optimisation": {"lr": -1, "epochs": "many", "shedule": "cosine"},
+        "prompt": {"system": "none.txt"},
+        "colour": "red",
+    }
+    raw["data"]["train"] = "absent.jsonl"
+    said = faults(raw, tmp_path)
+    assert set(said) == {
+        "name",
+        "lora.r",
+        "lora.use_dora",
+        "lora.alhpa",
+        "lora.target_modules",
+        "optimisation.lr",
+        "optimisation.epochs",
+        "optimisation.shedule",
+        "prompt.system",
+        "data.train",
+        "colour",
+    }
+    assert "did you mean alpha?" in said["lora.alhpa"]
+    assert "did you mean schedule?" in said["optimisation.shedule"]
+    assert "lm_head" in said["lora.target_modules"]
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "reason"),
+    [
+        ("use_dora", True, "DoRA"),
+        ("modules_to_save", ["lm_head"], "fully trained"),
+        ("bias", "lora_only", "biases"),
+        ("lora_bias", True, "biases"),
+        ("rank_pattern", {"q_proj": 4}, "wrong scale"),
+        ("alpha_pattern", {"q_proj": 4}, "wrong scale"),
+        ("trainable_token_indices", [1], "token embeddings"),
+        ("target_parameters", ["experts.w"], "linear modules"),
+        ("alora_invocation_tokens", [1], "activated LoRA"),
+        ("layers_to_transform", [0], "every layer"),
+        ("layer_replication", [[0, 1]], "own layers"),
+        ("init_lora_weights", "pissa", "alters the base"),
+        ("init_lora_weights", "pissa_niter_16", "alters the base"),
+        ("init_lora_weights", "olora", "alters the base"),
+        ("init_lora_weights", "corda", "alters the base"),
+        ("init_lora_weights", "loftq", "alters the base"),
+        ("init_lora_weights", "lora_ga", "alters the base"),
+        ("r", 12, "12 would take the place"),
+        ("r", 0, "slots"),
+        ("target_modules", ["embed_tokens"], "embed_tokens"),
+        ("target_modules", [], "no module is named"),
+    ],
+)
+def test_what_a_server_would_refuse_or_serve_wrongly_is_refused_with_the_reason(
+    raw: dict[str, Any], tmp_path: Path, key: str, value: Any, reason: str
+) -> None:
+    said = faults(raw | {"lora": {key: value}}, tmp_path)
+    assert list(said) == [f"lora.{key}"]
+    assert reason in said[f"lora.{key}"]
+
+
+def test_spelling_out_that_nothing_of_it_is_wanted_is_fine(raw: dict[str, Any], tmp_path: Path) -> None:
+    nothing = {
+        "use_dora": False,
+        "bias": "none",
+        "modules_to_save": None,
+        "rank_pattern": {},
+        "init_lora_weights": True,
+    }
+    assert (
+        TrainJob.from_mapping(raw | {"lora": nothing}, tmp_path).config == TrainJob.from_mapping(raw, tmp_path).config
+    )
+
+
+def test_paths_start_at_the_configurations_folder_and_base_may_be_a_folder_or_a_hub_id(
+    raw: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "system.txt").write_text("أجب بإيجاز\n", encoding="utf-8")
+    path = tmp_path / "t.yaml"
+    path.write_text(yaml.safe_dump(raw | {"prompt": {"system": "system.txt"}}))
+    monkeypatch.chdir("/")
+    job = TrainJob.load(path)
+    assert job.train_path == tmp_path / "train.jsonl"
+    assert job.prompt.system == "أجب بإيجاز"
+    assert job.base == "org/model"
+    (tmp_path / "org/model").mkdir(parents=True)
+    assert job.base == str(tmp_path / "org/model")
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path)
+    assert TrainJob.load(path, base="elsewhere").base == str(tmp_path / "elsewhere")
+    assert TrainJob.load(path, base="other/hub-id").base == "other/hub-id"
+    assert TrainJob.from_mapping(raw | {"base": "../absent"}, tmp_path).base == str(tmp_path.parent / "absent")
+
+
+@pytest.mark.parametrize("text", ["- a list", "a: [", ""])
+def test_a_file_that_is_no_mapping_is_one_clear_error(tmp_path: Path, text: str) -> None:
+    path = tmp_path / "t.yaml"
+    path.write_text(text)
+    with pytest.raises(InvalidConfig, match=r"t\.yaml"):
+        TrainJob.load(path)
+    with pytest.raises(InvalidConfig, match="there is no training configuration"):
+        TrainJob.load(tmp_path / "none.yaml")

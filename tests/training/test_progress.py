@@ -1,0 +1,58 @@
+"""What a person sees of a run."""
+
+from __future__ import annotations
+
+import io
+import json
+from pathlib import Path
+
+import pytest
+from rich.console import Console
+
+from training.progress import Bar, Curve, Point, draw, keep
+
+
+def shown(steps: int, error: type[Exception] | None = None) -> str:
+    out = io.StringIO()
+    try:
+        with Bar("triage", Console(file=out, width=120, force_terminal=False)) as bar:
+            bar.stage("training")
+            for step in range(1, steps + 1):
+                bar.step(step, 3)
+                bar.loss("validation", Point(step, 1.0, 1 / step))
+            if error:
+                raise error
+    except ValueError:
+        pass
+    return out.getvalue()
+
+
+def test_the_bar_ends_with_the_steps_and_the_last_loss() -> None:
+    assert "triage: done" in shown(3)
+    assert "3/3" in shown(3)
+    assert "validation 0.333" in shown(3)
+
+
+def test_the_bar_of_a_run_that_failed_does_not_say_done() -> None:
+    assert "triage: training" in shown(2, ValueError)
+    assert "done" not in shown(2, ValueError)
+
+
+def test_a_reused_run_leaves_no_bar() -> None:
+    assert shown(0).strip() == ""
+
+
+def test_losses_are_kept_in_the_curve_and_in_the_log(tmp_path: Path) -> None:
+    curve = Curve()
+    add = keep(curve, tmp_path / "log.jsonl")
+    add("validation", Point(0, 0.0, 2.0))
+    add("train", Point(5, 0.5, 1.5))
+    assert (curve.train, curve.validation) == ([Point(5, 0.5, 1.5)], [Point(0, 0.0, 2.0)])
+    lines = [json.loads(line) for line in (tmp_path / "log.jsonl").read_text().splitlines()]
+    assert lines[1] == {"kind": "train", "step": 5, "epoch": 0.5, "loss": 1.5}
+
+
+@pytest.mark.parametrize("curve", [Curve(), Curve([Point(1, 0.1, 2.0)], [Point(0, 0.0, 2.0), Point(1, 1.0, 1.0)])])
+def test_a_curve_is_drawn_as_png(tmp_path: Path, curve: Curve) -> None:
+    draw(curve, "تجربة triage", tmp_path / "loss.png")
+    assert (tmp_path / "loss.png").read_bytes().startswith(b"\x89PNG")

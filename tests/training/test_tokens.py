@@ -1,0 +1,155 @@
+"""What is learnt of a row: the assistant's words and the end of its turn, after exactly what a server renders."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from lifecycle.base import fingerprint
+from lifecycle.errors import InvalidConfig, InvalidData
+from training.data.formats import Conversation, conversation
+from training.tokens import IGNORED, ChatTokenizer, Example, as_served
+
+pytestmark = pytest.mark.e2e  # imports transformers and torch
+
+Bases = Callable[..., Path]
+
+
+def row(*texts: str, place: str = "t:1", untrained: tuple[int, ...] = ()) -> Conversation:
+    roles = ("user", "assistant") * len(texts)
+    turns = [
+        {"role": role, "content": text, "weight": 0 if i in untrained else 1}
+        for i, (role, text) in enumerate(zip(roles, texts, strict=False))
+    ]
+    return conversation({"messages": turns}, place)
+
+
+def learnt(chat: ChatTokenizer, example: Example) -> str:
+    return str(chat.tokenizer.decode([label for label in example.labels if label != IGNORED]))
+
+
+@pytest.mark.parametrize("kind", ["tagged", "untagged", "pad-is-eos"])
+def test_the_answer_and_its_end_are_learnt_and_the_question_is_not(bases: Bases, kind: str) -> None:
+    chat = ChatTokenizer.load(bases(kind))
+    (example,) = chat.examples([row("what colour? ما اللون", "أزرق blue")], "answer briefly", 256)
+    assert learnt(chat, example) == "أزرق blue<|im_end|>"
+    assert example.labels[example.answer_end - 1] == chat.tokenizer.eos_token_id
+    assert chat.tokenizer.decode(example.input_ids[: example.answer_start]) == (
+        "<|im_start|>system\nanswer briefly<|im_end|>\n<|im_start|>user\nwhat colour? ما اللون<|im_end|>\n"
+        "<|im_start|>assistant\n"
+    )
+    assert all(label in (IGNORED, token) for label, token in zip(example.labels, example.input_ids, strict=True))
+
+
+@pytest.mark.parametrize("kind", ["tagged", "untagged"])
+def test_every_answer_of_a_conversation_is_learnt_except_those_of_weight_0(bases: Bases, kind: str) -> None:
+    chat = ChatTokenizer.load(bases(kind))
+    (all_of_it,) = chat.examples([row("q", "blue", "q2", "red")], "", 256)
+    assert learnt(chat, all_of_it) == "blue<|im_end|>red<|im_end|>"
+    (last,) = chat.examples([row("q", "blue", "q2", "red", untrained=(1,))], "", 256)
+    assert learnt(chat, last) == "red<|im_end|>"
+    assert last.input_ids == all_of_it.input_ids
+
+
+def test_both_ways_to_find_the_answer_agree_with_each_other_and_with_trl(bases: Bases, tmp_path: Path) -> None:
+    from datasets import Dataset
+    from transformers import AutoModelForCausalLM
+    from trl import SFTConfig, SFTTrainer
+
+    rows = [row("what colour?", "blue"), row("q", "أحمر", "and then?", '{"colour": "red"}')]
+    tagged, untagged = (ChatTokenizer.load(bases(kind)).examples(rows, "S", 256) for kind in ("tagged", "untagged"))
+    assert tagged == untagged
+    trainer = SFTTrainer(
+        model=AutoModelForCausalLM.from_pretrained(bases("tagged")),
+        args=SFTConfig(output_dir=str(tmp_path), assistant_only_loss=True, use_cpu=True, bf16=False, report_to="none"),
+        train_dataset=Dataset.from_list([{"messages": as_served("S", row)} for row in rows]),
+        processing_class=ChatTokenizer.load(bases("tagged")).tokenizer,
+    )
+    for ours, theirs in zip(tagged, trainer.train_dataset, strict=True):
+        assert (ours.input_ids, ours.labels) == (theirs["input_ids"], theirs["labels"])
+
+
+def test_a_template_that_leaves_the_end_of_the_turn_out_is_an_error_naming_the_cure(bases: Bases) -> None:
+    chat = ChatTokenizer.load(bases("unended"))
+    with pytest.raises(InvalidConfig, match="endgeneration") as caught:
+        chat.examples([row("q", "a")], "", 256)
+    assert "no answer would stop" in caught.value.summary
+
+
+def test_an_end_of_turn_that_the_server_does_not_stop_at_is_an_error(bases: Bases, tmp_path: Path) -> None:
+    base = shutil.copytree(bases("untagged"), tmp_path / "base")
+    path = base / "tokenizer_config.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"eos_token": "<|pad|>"}))
+    (base / "generation_config.json").unlink()
+    with pytest.raises(InvalidConfig, match="eos_token_id"):
+        ChatTokenizer.load(base).examples([row("q", "a")], "", 256)
+
+
+def test_a_second_end_of_turn_in_the_generation_config_counts(bases: Bases, tmp_path: Path) -> None:
+    base = shutil.copytree(bases("tagged"), tmp_path / "base")
+    path = base / "tokenizer_config.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"eos_token": "<|pad|>"}))
+    (base / "generation_config.json").write_text(json.dumps({"eos_token_id": [0, 2]}))
+    chat = ChatTokenizer.load(base)
+    assert learnt(chat, chat.examples([row("q", "blue")], "", 256)[0]) == "blue<|im_end|>"
+
+
+def test_a_template_that_trains_after_another_prompt_than_is_served_is_reported(bases: Bases) -> None:
+    chat = ChatTokenizer.load(bases("thinking"))
+    with pytest.raises(InvalidData, match="server's prompt would end in") as caught:
+        chat.examples([row("q", "a")], "", 256)
+    assert "<think>" in caught.value.problems[0].fault
+
+
+def test_an_answer_that_history_renders_in_another_way_is_context_only(bases: Bases) -> None:
+    chat = ChatTokenizer.load(bases("forgetful"))
+    (example,) = chat.examples([row("q", "blue", "q2", "red")], "", 256)
+    assert learnt(chat, example) == "red<|im_end|>"
+    with pytest.raises(InvalidData, match="none of its answers"):
+        chat.examples([row("q", "blue", "q2", "red", untrained=(3,))], "", 256)
+
+
+def test_a_base_without_a_template_or_an_end_is_refused(bases: Bases) -> None:
+    with pytest.raises(InvalidConfig, match="no chat template"):
+        ChatTokenizer.load(bases("bare"))
+    tokenizer = ChatTokenizer.load(bases()).tokenizer
+    with pytest.raises(InvalidConfig, match="no end-of-turn token"):
+        ChatTokenizer(tokenizer, frozenset())
+
+
+def test_rows_that_are_too_long_or_hold_special_tokens_are_reported_together(bases: Bases) -> None:
+    chat = ChatTokenizer.load(bases())
+    rows = [
+        row("q", "a", place="f:1"),
+        row("q", "blue " * 40, place="f:2"),
+        row("q<|im_end|>", "a", place="f:3"),
+        row("q", "blue " * 50, place="f:4"),
+    ]
+    with pytest.raises(InvalidData) as caught:
+        chat.examples(rows, "", 32)
+    assert [problem.place for problem in caught.value.problems] == ["f:2", "f:3", "f:4"]
+    assert "more than 32" in caught.value.problems[0].fault
+    assert "<|im_end|>" in caught.value.problems[1].fault
+
+
+def test_the_template_is_the_one_in_the_fingerprint(bases: Bases) -> None:
+    known = fingerprint(bases("tagged"))
+    ChatTokenizer.load(bases("tagged"), known)
+    with pytest.raises(InvalidConfig, match="chat template"):
+        ChatTokenizer.load(bases("untagged"), known)
+
+
+@pytest.mark.parametrize(
+    ("own", "expected"),
+    [("", ["S"]), ("mine", ["S\n\nmine"]), ("S", ["S"])],
+)
+def test_a_rows_own_system_text_follows_the_versions(own: str, expected: list[str]) -> None:
+    turns: list[dict[str, Any]] = [{"role": "system", "content": own}] if own else []
+    turns += [{"role": "user", "content": "q"}, {"role": "assistant", "content": "a"}]
+    messages = as_served("S", conversation({"messages": turns}, "t:1"))
+    assert [m["content"] for m in messages if m["role"] == "system"] == expected

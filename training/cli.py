@@ -1,0 +1,152 @@
+"""`dabt data check` and `dabt train`: options in, words out. The work is in `data/checks.py` and `run.py`."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from training.data.checks import DataReport
+    from training.run import TrainResult
+
+_SHOWN = 3
+"""Places that the table shows of each finding; `--json` has all."""
+
+
+def data_check(
+    train: Annotated[Path, typer.Argument(help="Rows to train on: JSONL or a JSON array, in any known form.")],
+    against: Annotated[
+        list[Path] | None, typer.Option(help="Rows that must be unseen in training: validation or test. Repeatable.")
+    ] = None,
+    redact: Annotated[
+        Path | None, typer.Option(help="Write a copy with personal data replaced by [EMAIL], [PHONE], …")
+    ] = None,
+    base: Annotated[str | None, typer.Option(help="A base whose tokenizer counts tokens: folder or hub id.")] = None,
+    similarity: Annotated[
+        float, typer.Option(min=0.5, max=1.0, help="Jaccard similarity from which questions are near duplicates.")
+    ] = 0.85,
+    strict: Annotated[bool, typer.Option("--strict", help="Warnings count as errors.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print everything found as JSON.")] = False,
+) -> None:
+    """Say what is wrong with training rows: leaks, duplicates, personal data, imbalance, size.
+
+    Ends with 1 when there is an error.
+
+    Example: dabt data check data/train.jsonl --against data/test.jsonl --redact data/clean.jsonl
+    """
+    from rich.console import Console
+
+    from training.data import checks, rows
+    from training.data.balance import lengths
+
+    found, bad = rows.scan(train)
+    others = {}
+    for path in against or []:
+        others[path.name if path.name not in others else str(path)], more = rows.scan(path)
+        bad += more
+    report = checks.check(found, others, bad=bad, similarity=similarity)
+    if base is not None and report.balance is not None:
+        counts = lengths("tokens in a row", _token_counts(base, found))
+        balance = report.balance.model_copy(update={"lengths": (*report.balance.lengths, counts)})
+        report = report.model_copy(update={"balance": balance})
+    if redact is not None:
+        cleaned, replaced = checks.cleaned(found)
+        rows.write_rows(redact, cleaned)
+        print(f"{replaced} values replaced; {len(cleaned)} rows written to {redact}", file=sys.stderr)
+    if as_json:
+        print(report.model_dump_json(indent=2))
+    else:
+        _print_report(report, train, Console())
+    if report.of("error") or (strict and report.of("warning")):
+        raise typer.Exit(1)
+
+
+def train(
+    config: Annotated[Path, typer.Argument(help="The run's YAML file.")],
+    base: Annotated[str | None, typer.Option(help="Another base than the file names: folder or hub id.")] = None,
+    force: Annotated[bool, typer.Option("--force", help="Train again, even if this very run is done.")] = False,
+    actor: Annotated[
+        str, typer.Option(envvar="USER", show_default=False, help="Who, for the registry's trail.")
+    ] = "dabt",
+    home: Annotated[Path | None, typer.Option(envvar="DABT_HOME", help="Where runs and the registry are kept.")] = None,
+) -> None:
+    """Train a LoRA adapter and publish it to the registry as a draft.
+
+    A run that is already done (same configuration, data, base and seed) is reused.
+
+    Example: dabt train examples/clinic/training/triage.yaml
+    """
+    from rich.console import Console
+
+    from lifecycle.home import Home
+    from training.config import TrainJob
+    from training.progress import Bar
+    from training.publish import Shelf
+    from training.run import train as run
+
+    job = TrainJob.load(config, base=base)
+    place = Home.at(home)
+    with Bar(job.config.name) as bar:
+        result = run(job, place, Shelf.at(place, actor=actor), force=force, watch=bar)
+    _print_result(result, Console())
+
+
+def _token_counts(base: str, rows: object) -> list[int]:
+    from collections.abc import Sequence
+    from typing import cast
+
+    from lifecycle.base import resolve_base
+    from training.data.formats import Conversation
+    from training.tokens import ChatTokenizer
+
+    chat = ChatTokenizer.load(resolve_base(base))
+    examples = chat.examples(cast("Sequence[Conversation]", rows), "", sys.maxsize)
+    return [len(example.input_ids) for example in examples]
+
+
+def _print_report(report: DataReport, path: Path, console: Console) -> None:
+    from rich.table import Table
+    from rich.text import Text
+
+    held = "".join(f", held against {name} ({count:,})" for name, count in report.against.items())
+    console.print(f"{path}: {report.rows:,} rows{held}", highlight=False)
+    if report.balance:
+        for what, counts in (("language", report.balance.languages), *report.balance.fields.items()):
+            shares = "  ".join(f"{key} {count / sum(counts.values()):.0%}" for key, count in counts.items())
+            console.print(f"  {what}: {shares}", highlight=False, markup=False)
+        for length in report.balance.lengths:
+            figures = f"{length.shortest} to {length.longest}, median {length.median:g}, p95 {length.p95:g}"
+            console.print(f"  {length.unit}: {figures}", highlight=False)
+    # Places share a folder nearly always; said once, they fit the line.
+    folder = f"{path.parent}/"
+    table = Table("", "check", "what was found", show_edge=False, pad_edge=False)
+    colours = {"error": "red", "warning": "yellow", "note": "blue"}
+    for finding in report.findings:
+        places = [place.replace(folder, "") for place in finding.places[:_SHOWN]]
+        if more := len(finding.places) - len(places):
+            places.append(f"and {more} more (--json)")
+        said = "\n".join([finding.message, *(f"  {place}" for place in places), f"→ {finding.cure}"])
+        table.add_row(Text(finding.level, style=colours[finding.level]), finding.check, Text(said, overflow="fold"))
+    if report.findings:
+        console.print(table)
+    summary = f"{len(report.of('error'))} errors, {len(report.of('warning'))} warnings"
+    console.print(summary if report.findings else "nothing found")
+
+
+def _print_result(result: TrainResult, console: Console) -> None:
+    metrics, version = result.record.metrics, result.version
+    console.print(
+        f"{version.ref} is a draft ({'reused: this run was already done' if result.reused else 'trained'}): "
+        f"validation loss {metrics['base_eval_loss']:.3f} → {metrics['eval_loss']:.3f} "
+        f"on {metrics['validation_rows']:.0f} rows after {metrics['train_rows']:.0f} to learn from",
+        highlight=False,
+    )
+    console.print(f"  run: {result.folder}", highlight=False, soft_wrap=True)
+    for note in result.record.notes:
+        console.print(f"  note: {note}", style="yellow", highlight=False)
+    console.print("  next: dabt eval, which compares it with what needs no training", highlight=False)

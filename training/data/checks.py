@@ -1,0 +1,218 @@
+"""Is this data good enough to learn from, and is the test data unseen? Findings, graded; pure functions.
+
+    error     the training or the evaluation would be wrong: leaked rows, unreadable rows, certain personal data
+    warning   look at it: duplicates, contradictions, imbalance, likely personal data, few rows
+    note      a fact worth knowing
+
+`cli.py` prints the result; `personal.py`, `duplicates.py` and `balance.py` do the looking.
+"""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
+from typing import Literal
+
+from lifecycle.errors import Problem
+from lifecycle.version import Frozen
+from training.data import duplicates, personal
+from training.data.balance import Balance, balance
+from training.data.formats import Conversation
+from training.data.normal import normalised
+
+PROMISING = 1000
+"""Examples from which a fine-tune is promising; fewer often do no better than the same examples in the prompt."""
+
+_RARE = 10
+"""Rows below which a class is hardly learnt."""
+
+_DOMINANT = 0.9
+"""Share of the rows from which one class drowns the others."""
+
+Level = Literal["error", "warning", "note"]
+
+
+class Finding(Frozen):
+    """One thing found: which check, how grave, in words, and every place that shows it."""
+
+    level: Level
+    check: str
+    message: str
+    places: tuple[str, ...] = ()
+    """`file:line`; a pair or group is written `file:line = file:line`."""
+    cure: str = ""
+
+
+class DataReport(Frozen):
+    """Everything about one set of training rows."""
+
+    rows: int
+    against: dict[str, int]
+    """Rows of each set that it was held against."""
+    findings: tuple[Finding, ...]
+    balance: Balance | None
+
+    def of(self, level: Level) -> tuple[Finding, ...]:
+        return tuple(finding for finding in self.findings if finding.level == level)
+
+
+def check(
+    rows: Sequence[Conversation],
+    against: Mapping[str, Sequence[Conversation]] | None = None,
+    *,
+    bad: Sequence[Problem] = (),
+    similarity: float = 0.85,
+) -> DataReport:
+    """All checks of `rows`, and their leakage into each named set of `against`.
+
+    `bad` are the unreadable rows that reading found; `similarity` is the Jaccard of character 5-shingles from which
+    two questions are near duplicates.
+    """
+    against = against or {}
+    findings: list[Finding] = []
+    if bad:
+        places = tuple(f"{p.place}: {p.fault}" for p in bad)
+        cure = "training would refuse the file until they are mended"
+        findings += _finding("error", "readable", "faults in rows", places, cure)
+    questions = [normalised(row.question) for row in rows]
+    findings += _repeated(rows, questions, similarity)
+    for name, others in against.items():
+        findings += _leaked(rows, questions, name, others, similarity)
+    findings += _personal(rows)
+    found = balance(rows) if rows else None
+    if found:
+        findings += _spread(found, len(rows))
+        findings += _systems(rows)
+        findings += _size(len(rows))
+    return DataReport(
+        rows=len(rows),
+        against={name: len(others) for name, others in against.items()},
+        findings=tuple(sorted(findings, key=lambda f: ("error", "warning", "note").index(f.level))),
+        balance=found,
+    )
+
+
+def _finding(level: Level, check: str, message: str, places: Iterable[str], cure: str) -> Iterable[Finding]:
+    """One finding, or none when there are no places. `message` says what there are several of: `rows that …`."""
+    shown = tuple(places)
+    noun, _, rest = message.partition(" ")
+    text = f"1 {noun.removesuffix('s')} {rest}" if len(shown) == 1 else f"{len(shown)} {message}"
+    return [Finding(level=level, check=check, message=text.strip(), places=shown, cure=cure)][: len(shown)]
+
+
+def _repeated(rows: Sequence[Conversation], questions: Sequence[str], similarity: float) -> list[Finding]:
+    repeated, contradicting = [], []
+    # The same words after other earlier answers are another question.
+    contexts = [normalised("\n".join(m.content for m in row.messages[:-1])) for row in rows]
+    for group in duplicates.same(contexts):
+        answers: dict[str, list[str]] = defaultdict(list)
+        for position in group:
+            answers[normalised(rows[position].answer)].append(rows[position].place)
+        repeated += [" = ".join(places) for places in answers.values() if len(places) > 1]
+        if len(answers) > 1:
+            contradicting.append(" ≠ ".join(places[0] for places in answers.values()))
+    close = [
+        f"{rows[pair.left].place} ≈ {rows[pair.right].place} ({pair.similarity:.2f})"
+        for pair in duplicates.near(questions, similarity)
+    ]
+    return [
+        *_finding(
+            "warning", "duplicates", "groups of equal rows", repeated, "keep one of each: the rest weighs double"
+        ),
+        *_finding(
+            "warning", "contradictions", "questions with several answers", contradicting, "decide which is right"
+        ),
+        *_finding(
+            "warning", "near duplicates", "pairs of nearly equal questions", close, "make sure that they are meant"
+        ),
+    ]
+
+
+def _leaked(
+    rows: Sequence[Conversation],
+    questions: Sequence[str],
+    name: str,
+    others: Sequence[Conversation],
+    similarity: float,
+) -> list[Finding]:
+    asked = [normalised(other.question) for other in others]
+    first = dict(zip(reversed(questions), (row.place for row in reversed(rows)), strict=True))
+    exact = [f"{other.place} = {first[text]}" for other, text in zip(others, asked, strict=True) if text in first]
+    close = [
+        f"{others[pair.right].place} ≈ {rows[pair.left].place} ({pair.similarity:.2f})"
+        for pair in duplicates.near(questions, similarity, asked)
+        if asked[pair.right] not in first
+    ]
+    cure = "remove them from one side: a figure measured on rows that were trained on says nothing"
+    return [
+        *_finding("error", "leakage", f"rows of {name} asked in the training rows too", exact, cure),
+        *_finding("warning", "near leakage", f"rows of {name} nearly asked in the training rows", close, cure),
+    ]
+
+
+def _personal(rows: Sequence[Conversation]) -> list[Finding]:
+    places: dict[tuple[bool, str], list[str]] = defaultdict(list)
+    for row in rows:
+        kinds = {(hit.sure, hit.kind) for message in row.messages for hit in personal.find(message.content)}
+        for key in kinds:
+            places[key].append(row.place)
+    findings: list[Finding] = []
+    for (sure, kind), found in sorted(places.items(), key=lambda item: (not item[0][0], item[0][1])):
+        label = kind.lower().replace("_", " ")
+        message = f"rows with {'an' if label[0] in 'aeio' else 'a'} {label}" + ("" if sure else ", by its look")
+        cure = "write a cleaned copy with --redact"
+        findings += _finding("error" if sure else "warning", "personal data", message, found, cure)
+    return findings
+
+
+def _spread(found: Balance, rows: int) -> list[Finding]:
+    said: list[tuple[str, str]] = []
+    for name, counts in (("language", found.languages), *found.fields.items()):
+        if len(counts) == 1:
+            continue
+        biggest = max(counts, key=lambda key: counts[key])
+        share = counts[biggest] / sum(counts.values())
+        rare = [f"{value} ({count})" for value, count in counts.items() if count < min(_RARE, rows / 20)]
+        if share > _DOMINANT:
+            said.append((f"{name}: {share:.0%} of the rows are {biggest}", "a model may learn to say only that"))
+        if rare:
+            said.append((f"{name}: few rows for {', '.join(rare)}", f"aim at {_RARE} or more of each"))
+    if 0 < found.json_answers < rows:
+        text = f"{found.json_answers} of {rows} answers are JSON objects and the others are not"
+        said.append((text, "use one form of answer"))
+    return [Finding(level="warning", check="balance", message=text, cure=cure) for text, cure in said]
+
+
+def _systems(rows: Sequence[Conversation]) -> list[Finding]:
+    systems = Counter(row.system for row in rows)
+    system, count = systems.most_common(1)[0]
+    if system and count == len(rows) > 1:
+        return [
+            Finding(
+                level="note",
+                check="system text",
+                message="every row has the same system text",
+                cure="name it in prompt.system, so that the service puts it before every request",
+            )
+        ]
+    return []
+
+
+def _size(rows: int) -> list[Finding]:
+    if rows >= PROMISING:
+        return []
+    message = f"{rows} examples; a fine-tune is promising from about {PROMISING:,}"
+    cure = "gather more, or compare with the same examples as few-shot prompt first"
+    return [Finding(level="warning", check="size", message=message, cure=cure)]
+
+
+def cleaned(rows: Sequence[Conversation]) -> tuple[list[Conversation], int]:
+    """Copies of the rows with typed placeholders for personal data, and how many values were replaced."""
+    copies, total = [], 0
+    for row in rows:
+        texts, count = personal.redact(message.content for message in row.messages)
+        messages = tuple(replace(m, content=text) for m, text in zip(row.messages, texts, strict=True))
+        copies.append(replace(row, messages=messages))
+        total += count
+    return copies, total

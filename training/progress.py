@@ -1,0 +1,122 @@
+"""What a run tells while it goes on: a bar on the terminal, a log in its folder, and its loss curve at the end."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import TracebackType
+from typing import Protocol, Self
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
+
+
+@dataclass(frozen=True, slots=True)
+class Point:
+    """A loss after `step` optimiser steps (`epoch` epochs): mean negative log-likelihood, nats per learnt token."""
+
+    step: int
+    epoch: float
+    loss: float
+
+
+@dataclass
+class Curve:
+    """Both losses of a run, in order."""
+
+    train: list[Point] = field(default_factory=list)
+    validation: list[Point] = field(default_factory=list)
+    """Starts with the base's own loss, at step 0."""
+
+
+class Watcher(Protocol):
+    """Is told what a run does. Anything may implement it; it must not raise."""
+
+    def stage(self, text: str) -> None:
+        """A new part of the run begins."""
+
+    def step(self, done: int, total: int) -> None:
+        """`done` of `total` optimiser steps are behind us."""
+
+    def loss(self, kind: str, point: Point) -> None:
+        """A `train` or `validation` loss."""
+
+
+class Silent:
+    """A `Watcher` that says nothing."""
+
+    def stage(self, text: str) -> None: ...
+
+    def step(self, done: int, total: int) -> None: ...
+
+    def loss(self, kind: str, point: Point) -> None: ...
+
+
+class Bar:
+    """A `Watcher` with one line on the terminal; use it as a context."""
+
+    def __init__(self, name: str, console: Console | None = None) -> None:
+        self._name = name
+        columns = (
+            TextColumn("{task.description}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TextColumn("{task.fields[said]}"),
+        )
+        self._progress = Progress(*columns, TimeRemainingColumn(), console=console)
+        self._task: TaskID = self._progress.add_task(name, total=None, said="")
+        self._losses: dict[str, float] = {}
+
+    def __enter__(self) -> Self:
+        self._progress.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._progress.tasks[0].total is None:
+            self._progress.remove_task(self._task)  # nothing was trained, so there is no bar to leave
+        elif error is None:
+            self.stage("done")
+        self._progress.stop()
+
+    def stage(self, text: str) -> None:
+        self._progress.update(self._task, description=f"{self._name}: {text}")
+
+    def step(self, done: int, total: int) -> None:
+        self._progress.update(self._task, completed=done, total=total)
+
+    def loss(self, kind: str, point: Point) -> None:
+        self._losses[kind] = point.loss
+        said = "  ".join(f"{name} {loss:.3f}" for name, loss in self._losses.items())
+        self._progress.update(self._task, said=said)
+
+
+def keep(curve: Curve, log: Path) -> Callable[[str, Point], None]:
+    """A function that adds each loss to `curve` and, as one JSON line, to `log`."""
+
+    def add(kind: str, point: Point) -> None:
+        (curve.train if kind == "train" else curve.validation).append(point)
+        with log.open("a", encoding="utf-8") as out:
+            out.write(json.dumps({"kind": kind, "step": point.step, "epoch": point.epoch, "loss": point.loss}) + "\n")
+
+    return add
+
+
+def draw(curve: Curve, title: str, path: Path) -> None:
+    """The loss curve as a PNG: training, validation, and a mark at the best checkpoint."""
+    from matplotlib.figure import Figure  # not pyplot, which keeps global state
+
+    figure = Figure(figsize=(7, 4), layout="constrained")
+    axes = figure.subplots()
+    axes.plot([p.step for p in curve.train], [p.loss for p in curve.train], label="training", alpha=0.6)
+    axes.plot([p.step for p in curve.validation], [p.loss for p in curve.validation], marker="o", label="validation")
+    if trained := [point for point in curve.validation if point.step]:
+        best = min(trained, key=lambda point: point.loss)
+        axes.annotate(f"best {best.loss:.3f}", (best.step, best.loss), xytext=(0, 12), textcoords="offset points")
+    axes.set(title=title, xlabel="optimiser steps", ylabel="nats per learnt token", ylim=(0, None))
+    axes.legend()
+    axes.grid(alpha=0.3)
+    figure.savefig(path, dpi=120)

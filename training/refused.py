@@ -1,0 +1,113 @@
+"""What a training configuration may not ask for, each with the reason: mostly what vLLM refuses or mis-serves.
+
+Refusing at configuration time costs a second; finding out at serving time costs the run. Preflight
+(`lifecycle/preflight.py`) holds the same line for adapters that were trained elsewhere.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from pydantic import BaseModel, ValidationError
+
+from lifecycle.errors import Problem
+
+RANKS = (1, 8, 16, 32, 64, 128, 256, 320, 512)
+"""The values that vLLM 0.32 accepts for `--max-lora-rank`."""
+
+_NOTHING: tuple[Any, ...] = (None, False, "", "none", "None")
+"""Values that ask for nothing: a configuration may spell out that it wants none of a thing."""
+
+_REASONS: dict[str, str] = {
+    "use_dora": "vLLM refuses DoRA adapters",
+    "modules_to_save": "vLLM serves no fully trained modules beside an adapter",
+    "bias": "vLLM refuses adapters with trained biases",
+    "lora_bias": "vLLM refuses adapters with trained biases",
+    "rank_pattern": "vLLM drops per-module ranks, so the adapter would be served at a wrong scale",
+    "alpha_pattern": "vLLM drops per-module alphas, so the adapter would be served at a wrong scale",
+    "trainable_token_indices": "vLLM serves no trained token embeddings",
+    "target_parameters": "vLLM serves adapters on linear modules, not on bare parameters",
+    "alora_invocation_tokens": "vLLM refuses activated LoRA",
+    "use_qalora": "vLLM does not serve QA-LoRA's pooled inputs",
+    "layer_replication": "vLLM serves the base's own layers only",
+    "layers_to_transform": "preflight wants the same modules in every layer, so that a missing pair is seen",
+    "layers_pattern": "preflight wants the same modules in every layer, so that a missing pair is seen",
+    "exclude_modules": "name the wanted modules in target_modules instead",
+}
+
+_INIT_REASON = "this initialisation alters the base's weights, and the server has the unaltered base"
+_HARMLESS_INITS = (True, None, "gaussian", "default")
+
+
+def refuse(raw: Mapping[str, Any]) -> tuple[dict[str, Any], list[Problem]]:
+    """`raw` without the refused keys of `lora`, and one problem for each that asked for something.
+
+    Done before validation so that refusals and plain mistakes are reported together.
+    """
+    cleaned = dict(raw)
+    lora = cleaned.get("lora")
+    if not isinstance(lora, Mapping):
+        return cleaned, []
+    problems = []
+    kept = dict(lora)
+    for key, reason in _REASONS.items():
+        value = kept.pop(key, None)
+        if not (value in _NOTHING or value in ([], {}, ())):
+            problems.append(Problem(f"lora.{key}", reason, "leave it out"))
+    init = kept.pop("init_lora_weights", True)
+    if init not in _HARMLESS_INITS:
+        problems.append(Problem("lora.init_lora_weights", f"{init!r}: {_INIT_REASON}", "leave it out"))
+    cleaned["lora"] = kept
+    return cleaned, problems
+
+
+def config_problems(error: ValidationError, model: type[BaseModel]) -> list[Problem]:
+    """Pydantic's errors as problems with key paths, and a guess at what a misspelt key was meant to be."""
+    return list(_problems(error, model))
+
+
+def _problems(error: ValidationError, model: type[BaseModel]) -> Iterator[Problem]:
+    seen = set()
+    for item in error.errors():
+        # A union reports each of its members after the key ("str", "tuple[...]"): the key alone is the place.
+        keys = [str(part) for part in item["loc"]]
+        keys = keys[: _depth(model, keys)] if item["type"] != "extra_forbidden" else keys
+        place = ".".join(keys)
+        fault = item["msg"].removeprefix("Value error, ")
+        cure = ""
+        if item["type"] == "extra_forbidden":
+            known = _keys_beside(model, keys)
+            near = difflib.get_close_matches(keys[-1], known, n=1)
+            fault, cure = "is no key here", f"did you mean {near[0]}?" if near else f"known keys: {', '.join(known)}"
+        elif item["type"] == "missing":
+            fault = "is missing"
+        if (place, fault) not in seen:
+            seen.add((place, fault))
+            yield Problem(place, fault, cure)
+
+
+def _model_of(model: type[BaseModel], key: str) -> type[BaseModel] | None:
+    field = model.model_fields.get(key)
+    annotation = field.annotation if field else None
+    return annotation if isinstance(annotation, type) and issubclass(annotation, BaseModel) else None
+
+
+def _depth(model: type[BaseModel], keys: list[str]) -> int:
+    """How many of `keys` name nested models and the field inside the last one."""
+    depth, here = 0, model
+    for key in keys:
+        depth += 1
+        below = _model_of(here, key)
+        if below is None:
+            break
+        here = below
+    return depth
+
+
+def _keys_beside(model: type[BaseModel], keys: list[str]) -> list[str]:
+    here = model
+    for key in keys[:-1]:
+        here = _model_of(here, key) or here
+    return list(here.model_fields)

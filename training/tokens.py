@@ -1,0 +1,214 @@
+"""Conversations into token ids and labels: only the assistant's words and the end of its turn are learnt.
+
+The tokens come from the base's own chat template, unchanged, because that is what the server renders. Which of them
+are the assistant's comes from the template's `{% generation %}` tags, or, for a template without them, from rendering
+the conversation up to each answer. Done here rather than by TRL, which would only warn when the end of a turn is not
+learnt, put another template in place of some families' own, and cut long rows at their answers.
+
+Read `recipes/lora.py` next, which trains on these.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from jinja2 import TemplateError
+
+from lifecycle.base import BaseFingerprint
+from lifecycle.errors import InvalidConfig, Problem
+from lifecycle.version import digest_of
+from training.data.formats import Conversation
+from training.data.rows import invalid
+
+IGNORED = -100
+"""The label of a token that is not learnt, as in torch's cross entropy."""
+
+Span = tuple[int, int] | None
+"""(begin, end) of an answer's tokens, its end-of-turn token included; None where it is not to be learnt."""
+
+_GENERATION = re.compile(r"\{%-?\s*generation\s*-?%\}")
+
+
+@dataclass(frozen=True, slots=True)
+class Example:
+    """One row, as it is trained. `input_ids` and `labels` have the same length."""
+
+    place: str
+    input_ids: list[int]
+    labels: list[int]
+    """The token's own id where it is learnt, `IGNORED` elsewhere. The trainer shifts them by one."""
+    answer_start: int
+    """Where the last answer starts; before it stands exactly what the server renders for the same request."""
+
+    @property
+    def answer_end(self) -> int:
+        """Just past the last learnt token."""
+        return max(i for i, label in enumerate(self.labels) if label != IGNORED) + 1
+
+
+class ChatTokenizer:
+    """The base's tokenizer with its chat template and the tokens at which the server stops."""
+
+    def __init__(self, tokenizer: Any, stops: frozenset[int]) -> None:
+        """Raises `InvalidConfig` for a tokenizer without a chat template or a base without an end-of-turn token."""
+        if not tokenizer.chat_template:
+            raise InvalidConfig(
+                "the base has no chat template", [Problem("base", "the service needs one too", _TEMPLATE)]
+            )
+        if not stops:
+            cure = "set eos_token in tokenizer_config.json or eos_token_id in generation_config.json"
+            raise InvalidConfig(
+                "the base names no end-of-turn token", [Problem("base", "an answer could not end", cure)]
+            )
+        self.tokenizer = tokenizer
+        self.stops = stops
+        self._tagged = bool(_GENERATION.search(str(tokenizer.chat_template)))
+        self._special = [token for token in tokenizer.all_special_tokens if token.strip()]
+
+    @classmethod
+    def load(cls, base: Path, fingerprint: BaseFingerprint | None = None) -> ChatTokenizer:
+        """From a model folder. With `fingerprint`, makes sure that the template is the one it was taken of."""
+        from transformers import AutoTokenizer
+
+        tokenizer = AutoTokenizer.from_pretrained(base)
+        template = tokenizer.chat_template
+        if fingerprint and isinstance(template, str) and digest_of(template) != fingerprint.chat_template:
+            raise InvalidConfig(f"{base} has more than one chat template; keep the one in chat_template.jinja")
+        return cls(tokenizer, _stop_ids(base, tokenizer))
+
+    def examples(self, rows: Sequence[Conversation], system: str, max_length: int) -> list[Example]:
+        """Every row behind the version's system text, in order.
+
+        Raises `InvalidData` with all rows that are longer than `max_length` tokens, hold a special token's text, or
+        that the template refuses; `InvalidConfig` when the template never ends the assistant's turn where the
+        server would stop, since no row could then teach it to end.
+        """
+        examples, problems = [], []
+        for row in rows:
+            example, faults = self._example(row, system)
+            problems += faults
+            if example is None:
+                continue
+            if len(example.input_ids) > max_length:
+                fault = f"is {len(example.input_ids)} tokens long, more than {max_length}"
+                problems.append(Problem(row.place, fault, "shorten it, or raise optimisation.max_length"))
+            examples.append(example)
+        if problems:
+            files = sorted({row.place.rpartition(":")[0] for row in rows})
+            raise invalid(problems, ", ".join(files))
+        return examples
+
+    def _example(self, row: Conversation, system: str) -> tuple[Example | None, list[Problem]]:
+        problems = [
+            Problem(row.place, f"the {message.role} turn holds {token}, which ends or starts turns", "take it out")
+            for message in row.messages
+            for token in self._special
+            if token in message.content
+        ]
+        if problems:
+            return None, problems
+        messages = as_served(system, row)
+        try:
+            ids, spans = self._tagged_spans(messages) if self._tagged else self._rendered_spans(messages)
+            question = self._ids(messages[:-1], add_generation_prompt=True)
+        except (TemplateError, ValueError, TypeError) as error:
+            return None, [Problem(row.place, f"the chat template refuses the row: {error}")]
+        answers = [message for message in row.messages if message.role == "assistant"]
+        if len(spans) != len(answers):
+            return None, [Problem(row.place, f"{len(answers)} answers, but the template marks {len(spans)}", _TEMPLATE)]
+        start = spans[-1][0] if spans[-1] else len(question)
+        if ids[:start] != question:
+            served, trained = (self.tokenizer.decode(part[-24:]) for part in (question, ids[:start]))
+            fault = f"the server's prompt would end in {served!r}, but this answer is trained after {trained!r}"
+            return None, [Problem(row.place, fault, _TEMPLATE)]
+        labels = [IGNORED] * len(ids)
+        for span, answer in zip(spans, answers, strict=True):
+            if span and answer.trained:
+                begin, stop = span[0], self._stop(ids, *span)
+                labels[begin : stop + 1] = ids[begin : stop + 1]
+        if all(label == IGNORED for label in labels):
+            return None, [
+                Problem(row.place, "the template leaves none of its answers to learn", "give the last weight 1")
+            ]
+        return Example(row.place, ids, labels, start), []
+
+    def _tagged_spans(self, messages: list[dict[str, str]]) -> tuple[list[int], list[Span]]:
+        """The ids, and (begin, end) of each stretch inside the template's `{% generation %}` tags."""
+        encoded = self.tokenizer.apply_chat_template(
+            messages, tokenize=True, return_dict=True, return_assistant_tokens_mask=True
+        )
+        mask = [0, *encoded["assistant_masks"], 0]
+        edges = [i for i in range(1, len(mask)) if mask[i] != mask[i - 1]]
+        spans: list[Span] = [(begin - 1, end - 1) for begin, end in zip(edges[::2], edges[1::2], strict=True)]
+        return list(encoded["input_ids"]), spans
+
+    def _rendered_spans(self, messages: list[dict[str, str]]) -> tuple[list[int], list[Span]]:
+        """The ids, and (begin, end) of each answer: from the end of its prompt to the token that ends its turn.
+
+        None for an earlier answer that the template renders in another way once it is history, as thinking models'
+        do: it is context here, because no server ever generates it like that.
+        """
+        ids = self._ids(messages)
+        spans: list[Span] = []
+        for position, message in enumerate(messages):
+            if message["role"] != "assistant":
+                continue
+            prompt = self._ids(messages[:position], add_generation_prompt=True)
+            begin = len(prompt)
+            end = next((i + 1 for i in range(begin, len(ids)) if ids[i] in self.stops), len(ids))
+            last = position == len(messages) - 1
+            spans.append((begin, end) if last or ids[:begin] == prompt else None)
+        return ids, spans
+
+    def _ids(self, messages: list[dict[str, str]], *, add_generation_prompt: bool = False) -> list[int]:
+        encoded = self.tokenizer.apply_chat_template(
+            messages, tokenize=True, return_dict=True, add_generation_prompt=add_generation_prompt
+        )
+        return list(encoded["input_ids"])
+
+    def _stop(self, ids: list[int], begin: int, end: int) -> int:
+        """Position of the end-of-turn token that closes the answer; white space may follow it inside the span."""
+        for position in range(end - 1, begin - 1, -1):
+            if ids[position] in self.stops:
+                return position
+            if self.tokenizer.decode([ids[position]]).strip():
+                break
+        stops = " or ".join(self.tokenizer.decode([stop]) for stop in sorted(self.stops))
+        after = self.tokenizer.decode(ids[end : end + 2])
+        fault = f"an answer ends in {self.tokenizer.decode(ids[begin:end][-4:])!r} (then {after!r}), never in {stops}"
+        cure = (
+            "put the end-of-turn token inside {% generation %} … {% endgeneration %} of the chat template, and name "
+            "that token in eos_token_id of generation_config.json"
+        )
+        summary = "the end of the assistant's turn would not be learnt, and no answer would stop"
+        raise InvalidConfig(summary, [Problem("base: chat template", fault, cure)])
+
+
+def as_served(system: str, row: Conversation) -> list[dict[str, str]]:
+    """The row's messages as the service would send them: the version's system text comes first.
+
+    A row's own system text follows the version's after a blank line, as a caller's does; one that repeats it is
+    not said twice.
+    """
+    own = row.system.strip()
+    text = "\n\n".join(part for part in (system, own if own != system else "") if part)
+    first = [{"role": "system", "content": text}] if text else []
+    return first + [{"role": message.role, "content": message.content} for message in row.turns]
+
+
+def _stop_ids(base: Path, tokenizer: Any) -> frozenset[int]:
+    """The ids at which vLLM ends an answer: the tokenizer's end-of-sequence and generation_config's."""
+    stops = {tokenizer.eos_token_id}
+    path = base / "generation_config.json"
+    if path.is_file():
+        named = json.loads(path.read_text(encoding="utf-8")).get("eos_token_id")
+        stops |= set(named) if isinstance(named, list) else {named}
+    return frozenset(stop for stop in stops if isinstance(stop, int))
+
+
+_TEMPLATE = "use an instruct base, or give its folder a chat_template.jinja that renders prompts and answers alike"
