@@ -1,0 +1,113 @@
+"""What the service asks of an engine: an OpenAI-shaped request and an adapter in, a response or chunks out.
+
+Nothing here knows vLLM. `vllm_engine.py` holds vLLM in the process, `fake_engine.py` is deterministic and needs
+nothing; the same tests run on both (tests/service/engine_contract.py).
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal, Protocol
+
+from lifecycle.version import Frozen
+
+Kind = Literal["chat", "completion"]
+
+
+@dataclass(frozen=True, slots=True)
+class AdapterHandle:
+    """One load of an adapter. Name and path follow from the bytes' digest; the id is new at every load, never reused.
+
+    An engine keys its weights by id and its prefix cache by name and path, so neither can ever be stale.
+    """
+
+    name: str
+    id: int
+    path: Path
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """One request to the engine."""
+
+    kind: Kind
+    body: dict[str, Any]
+    """As the OpenAI API has it; the engine ignores `model` and `stream`."""
+    model: str
+    """What the answer says in `model`."""
+    adapter: AdapterHandle | None
+    request_id: str
+
+
+class Tally(Frozen):
+    """What one request cost. Times in seconds; None where it cannot be known (several choices, no token)."""
+
+    prompt_tokens: int
+    completion_tokens: int
+    queue: float | None = None
+    """From the engine's door to the first step."""
+    first_token: float | None = None
+    """From the engine's door to the first token."""
+    per_token: float | None = None
+    """Mean time between tokens after the first."""
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    body: dict[str, Any]
+    tally: Tally
+
+
+class EngineFacts(Frozen):
+    """What is running, for the log and /ready."""
+
+    engine: str
+    dtype: str
+    max_model_len: int
+    lora_kernel: str
+
+
+class Engine(Protocol):
+    """All methods belong to one event loop. Errors are the project's own (lifecycle/errors.py).
+
+    `InvalidInput` for a request that is wrong, `EngineDead` once the engine has stopped, `Overloaded` when its queue
+    is full, `AdapterUnloadable` from `load`.
+    """
+
+    async def start(self) -> EngineFacts:
+        """Return when requests can be answered. May be called again after `stop`; nothing is loaded then."""
+
+    async def stop(self) -> None: ...
+
+    async def check(self) -> None:
+        """Raise `EngineDead` when the engine cannot answer."""
+
+    async def load(self, adapter: AdapterHandle) -> None:
+        """Make `adapter` usable. After a failure its id is not used again."""
+
+    async def unload(self, adapter: AdapterHandle) -> None:
+        """Forget `adapter`; nothing when it is not loaded. No request may be using it."""
+
+    async def generate(self, call: Call) -> Answer: ...
+
+    def stream(self, call: Call) -> AsyncGenerator[str | Tally, None]:
+        """Each chunk as the OpenAI API sends it, as JSON text (usage only when asked for), then one `Tally`.
+
+        Closing the generator early frees the request before `aclose` returns.
+        """
+
+    async def score(
+        self, adapter: AdapterHandle | None, prompt_ids: Sequence[int], completion_ids: Sequence[int]
+    ) -> list[float]:
+        """Natural-log probability of each completion token after the prompt and the completion's earlier tokens."""
+
+    async def tokenize(self, body: dict[str, Any]) -> dict[str, Any]:
+        """`prompt` or `messages` → `tokens`, `count`, `max_model_len`."""
+
+    async def detokenize(self, body: dict[str, Any]) -> dict[str, Any]:
+        """`tokens` → `prompt`."""
+
+    def metrics(self) -> bytes:
+        """The engine's own series in Prometheus' text format."""

@@ -1,0 +1,92 @@
+"""The border where our errors become HTTP: one table, and its sibling that renders the same error inside a stream.
+
+The bodies have the OpenAI shape: {"error": {"message", "type", "param", "code"}}. Nothing else in the service
+knows a status code.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from typing import Any
+
+from starlette.responses import Response
+
+from lifecycle.errors import (
+    AdapterRefused,
+    AdapterUnloadable,
+    Conflict,
+    Corrupt,
+    DabtError,
+    EngineDead,
+    InvalidConfig,
+    InvalidData,
+    InvalidInput,
+    NotAllowed,
+    NotFound,
+    Overloaded,
+    Unavailable,
+)
+
+STATUS: dict[type[DabtError], tuple[int, str]] = {
+    DabtError: (500, "server_error"),
+    InvalidInput: (400, "invalid_request_error"),
+    InvalidConfig: (400, "invalid_request_error"),
+    InvalidData: (400, "invalid_request_error"),
+    AdapterRefused: (400, "invalid_request_error"),
+    NotFound: (404, "not_found_error"),
+    NotAllowed: (403, "permission_error"),
+    Conflict: (409, "conflict_error"),
+    Corrupt: (500, "server_error"),
+    Unavailable: (503, "service_unavailable_error"),
+    AdapterUnloadable: (503, "service_unavailable_error"),
+    EngineDead: (503, "service_unavailable_error"),
+    Overloaded: (503, "service_unavailable_error"),
+}
+"""Every class of the tree, without inheritance: a new error must be placed here on purpose (a test holds this)."""
+
+_TOO_LARGE = 413
+
+
+class TooLarge(InvalidInput):
+    """The body is over the limit. Its own class because HTTP has a status for it."""
+
+    code = "request_too_large"
+
+
+STATUS[TooLarge] = (_TOO_LARGE, "invalid_request_error")
+
+
+def status_of(error: DabtError) -> int:
+    return STATUS[type(error)][0]
+
+
+def body_of(error: DabtError) -> dict[str, Any]:
+    """The JSON object that tells a client of `error`. `param` is the place of its first problem."""
+    param = error.problems[0].place if isinstance(error, InvalidInput) and error.problems else None
+    if isinstance(error, NotFound | NotAllowed | AdapterUnloadable):
+        param = "model"
+    _, kind = STATUS[type(error)]
+    return {"error": {"message": str(error), "type": kind, "param": param, "code": error.code}}
+
+
+def response(error: DabtError, headers: dict[str, str] | None = None) -> Response:
+    headers = dict(headers or {})
+    if isinstance(error, Unavailable):
+        # Whole seconds, and never 0: clients that obey it must not come back at once.
+        headers["Retry-After"] = str(max(1, math.ceil(error.retry_after if error.retry_after is not None else 1)))
+    return Response(_dump(error), status_of(error), headers, media_type="application/json")
+
+
+def stream_event(error: DabtError) -> str:
+    """The same error as one server-sent event, for a stream whose status has already been sent."""
+    return f"data: {_dump(error)}\n\n"
+
+
+def unexpected() -> DabtError:
+    """What a caller is told of a fault of ours; the log has the rest."""
+    return DabtError("the service failed on this request; its log has the details")
+
+
+def _dump(error: DabtError) -> str:
+    return json.dumps(body_of(error), ensure_ascii=False)

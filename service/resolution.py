@@ -1,0 +1,142 @@
+"""From what a caller writes in `model` to the version that answers: names, aliases, weights, states.
+
+A pure function of the catalogue's snapshot. Read `serving.py` for what happens with the result.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import random
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+from lifecycle.aliases import Alias, Target
+from lifecycle.errors import InvalidInput, NotAllowed, NotFound, Problem
+from lifecycle.states import State
+from lifecycle.version import Digest, Ref, Version
+from service.catalogue import Snapshot
+
+EVALUATION = "evaluation"
+PURPOSE_HEADER = "x-dabt-purpose"
+SESSION_HEADER = "x-dabt-session"
+
+
+@dataclass(frozen=True, slots=True)
+class Caller:
+    """What of a request, besides `model`, bears on which version answers."""
+
+    purpose: str = ""
+    """`evaluation` may also call versions that are not approved."""
+    session: str = ""
+    """From the session header or the body's `user`: the same one gets the same target of a weighted alias."""
+
+
+@dataclass(frozen=True, slots=True)
+class Base:
+    """The model that this service runs."""
+
+    name: str
+    digest: Digest
+    """Its fingerprint's."""
+
+
+@dataclass(frozen=True, slots=True)
+class Resolved:
+    """The answerer. `version` is None for the base under its own name."""
+
+    asked: str
+    ref: str
+    digest: Digest
+    version: Version | None = field(default=None)
+
+
+def resolve(model: object, caller: Caller, snapshot: Snapshot, base: Base) -> Resolved:
+    """Raises `InvalidInput` for no name at all, `NotFound` for an unknown one, `NotAllowed` for a version that may
+    not be called: retired, made for another base, or not approved.
+
+    A version called by number must be approved, unless the caller says that it is an evaluation. Behind an alias it
+    need not be: what may stand there was decided, and written down, when the alias was moved.
+    """
+    if not isinstance(model, str) or not model:
+        known = [base.name, *sorted(snapshot.versions)]
+        fault = "is missing" if model is None else "must be a model's name"
+        raise InvalidInput("The request names no model:", [Problem("model", fault, f"one of {', '.join(known)}")])
+    if model == base.name:
+        return Resolved(model, base.name, base.digest)
+    version = _find(model, caller, snapshot, base)
+    if version.spec.base != base.digest:
+        raise NotAllowed(
+            f"{version.ref} was made for another base model than {base.name}, which runs here; serve it with its own "
+            "base, or train it again on this one"
+        )
+    return Resolved(model, version.ref, version.digest, version)
+
+
+def _find(model: str, caller: Caller, snapshot: Snapshot, base: Base) -> Version:
+    try:
+        ref = Ref.parse(model)
+    except InvalidInput as error:
+        raise _unknown(model, snapshot, base) from error
+    numbers = snapshot.versions.get(ref.name)
+    if numbers is None:
+        raise _unknown(model, snapshot, base)
+    if ref.number is not None:
+        if ref.number not in numbers:
+            raise NotFound(f"{ref.name} has no version {ref.number}; it has {_listed(numbers)}")
+        return _callable_by_number(numbers[ref.number], caller)
+    alias = snapshot.aliases.get(ref.name, {}).get(str(ref.alias))
+    if alias is None:
+        raise NotFound(_no_alias(ref, snapshot))
+    version = numbers[_pick(alias, caller.session)]
+    if version.state is State.RETIRED:
+        raise NotAllowed(f"{version.ref}, behind {ref}, is retired; move the alias with `dabt promote` or `rollback`")
+    return version
+
+
+def _callable_by_number(version: Version, caller: Caller) -> Version:
+    if version.state is State.RETIRED:
+        raise NotAllowed(f"{version.ref} is retired and no longer served; call another version or an alias")
+    if version.state is not State.APPROVED and caller.purpose != EVALUATION:
+        raise NotAllowed(
+            f"{version.ref} is {version.state}, not approved: evaluate it with `dabt eval`, or send the header "
+            f"{PURPOSE_HEADER}: {EVALUATION} if this is an evaluation"
+        )
+    return version
+
+
+def _pick(alias: Alias, session: str) -> int:
+    """A target by weight. A session always draws the same point, so it moves only when its share moves."""
+    if len(alias.targets) == 1:
+        return alias.targets[0].number
+    point = _point(f"{alias.ref}|{session}") if session else random.random()
+    return _at(alias.targets, point)
+
+
+def _at(targets: tuple[Target, ...], point: float) -> int:
+    passed = 0.0
+    for target in targets:
+        passed += target.weight
+        if point < passed:
+            return target.number
+    return targets[-1].number
+
+
+def _point(text: str) -> float:
+    return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8]) / 2**64
+
+
+def _unknown(model: str, snapshot: Snapshot, base: Base) -> NotFound:
+    return NotFound(f"there is no model {model!r}; this service has {_listed([base.name, *sorted(snapshot.versions)])}")
+
+
+def _no_alias(ref: Ref, snapshot: Snapshot) -> str:
+    aliases = snapshot.aliases.get(ref.name, {})
+    if ref.alias == "prod":
+        return f"{ref.name} has no version in production yet: promote one with `dabt promote {ref.name}:<number>`"
+    return f"{ref.name} has no alias {ref.alias!r}; it has {_listed(aliases)}"
+
+
+def _listed(names: Iterable[object]) -> str:
+    """At most twelve, so that a message stays one."""
+    shown = [str(name) for name in names]
+    return ", ".join(shown[:12]) + (f" and {len(shown) - 12} more" if len(shown) > 12 else "") or "none"

@@ -1,0 +1,44 @@
+"""What operators and orchestrators ask: is it alive, is it ready, what are its figures."""
+
+from __future__ import annotations
+
+from fastapi import APIRouter, Request
+from prometheus_client import CONTENT_TYPE_LATEST
+from starlette.responses import JSONResponse, Response
+
+from service.serving import Service
+
+router = APIRouter()
+
+
+@router.get("/health")
+async def health() -> Response:
+    """Alive: this process answers. Whether the engine does is /ready's question."""
+    return JSONResponse({"status": "ok"})
+
+
+@router.get("/ready")
+async def ready(request: Request) -> Response:
+    service: Service = request.app.state.service
+    parts = service.parts
+    waiting = parts.supervisor.waiting_for()
+    if service.draining:
+        waiting = [*waiting, "the service is stopping"]
+    facts = parts.supervisor.facts
+    body = {
+        "ready": not waiting,
+        "waiting_for": waiting,
+        "base": {"name": parts.base.name, "digest": parts.base.digest},
+        "engine": facts.model_dump() if facts else None,
+        "registry": {
+            "revision": parts.catalogue.snapshot.revision,
+            "problem": parts.catalogue.problem,
+        },
+    }
+    return JSONResponse(body, 503 if waiting else 200)
+
+
+@router.get("/metrics")
+async def metrics(request: Request) -> Response:
+    parts = request.app.state.service.parts
+    return Response(parts.telemetry.page() + parts.engine.metrics(), media_type=CONTENT_TYPE_LATEST)

@@ -1,0 +1,116 @@
+"""The process: one uvicorn server around the app, drained on SIGTERM, ended with the truth in its exit code."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import signal
+import socket
+import sys
+from types import FrameType
+
+import structlog
+import uvicorn
+from fastapi import FastAPI
+
+from lifecycle.artifacts import ArtifactStore
+from lifecycle.errors import EngineDead, InvalidConfig, Problem
+from lifecycle.home import Home
+from lifecycle.registry import Registry
+from service.app import create_app
+from service.config import ServeConfig
+from service.engine import Engine
+
+log = structlog.get_logger(__name__)
+
+
+def serve(config: ServeConfig, home: Home, engine: Engine) -> None:
+    """Serve until SIGTERM or SIGINT, then finish what was admitted and return.
+
+    Raises `InvalidConfig` when the address cannot be had, `EngineDead` when the engine cannot be kept running.
+    """
+    configure_logging(config.log_level)
+    listener = _listen(config)
+    with Registry.open(home.registry_url) as registry:
+        app = create_app(config, engine, registry, ArtifactStore(home.artifacts_url, home.cache))
+        host, port = listener.getsockname()[:2]
+        log.info("listening", url=f"http://{host}:{port}", base=config.served_name)
+        server = _Server(
+            app,
+            uvicorn.Config(app, log_config=None, access_log=False, lifespan="on", timeout_graceful_shutdown=5),
+            config.drain_seconds,
+        )
+        asyncio.run(server.serve(sockets=[listener]))
+    if server.fatal:
+        raise EngineDead(server.fatal)
+
+
+class _Server(uvicorn.Server):
+    """uvicorn with our end: at a signal new requests get 503 while admitted ones finish, and the exit code is 0."""
+
+    def __init__(self, app: FastAPI, config: uvicorn.Config, drain_seconds: float) -> None:
+        super().__init__(config)
+        self._app = app
+        self._drain_seconds = drain_seconds
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._ending: asyncio.Task[None] | None = None
+        self.fatal: str | None = None
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        self._loop = asyncio.get_running_loop()
+        if self.should_exit:
+            return
+        self._app.state.supervision.add_done_callback(lambda _: self._on_engine_lost())
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        if self._loop is None or self._ending is not None:
+            # During start-up, or asked twice: do not wait.
+            self.should_exit = self.force_exit = True
+        else:
+            self._loop.call_soon_threadsafe(self._begin_to_end, sig)
+
+    def _begin_to_end(self, sig: int) -> None:
+        if self._ending is None:
+            self._ending = asyncio.ensure_future(self._end(sig))
+
+    async def _end(self, sig: int) -> None:
+        log.info("stopping: admitted requests finish, new ones are refused", signal=signal.Signals(sig).name)
+        if not await self._app.state.service.drain(self._drain_seconds):
+            log.warning("requests were cut off at the drain limit", seconds=self._drain_seconds)
+        self.should_exit = True
+
+    def _on_engine_lost(self) -> None:
+        """The supervisor gave up, or was cancelled by the app's own end."""
+        self.fatal = self._app.state.parts.supervisor.fatal
+        self.should_exit = True
+
+
+def configure_logging(level: str) -> None:
+    """One line of `key=value` pairs per event on standard error."""
+    structlog.configure(
+        processors=[
+            structlog.contextvars.merge_contextvars,
+            structlog.processors.add_log_level,
+            structlog.processors.TimeStamper(fmt="iso"),
+            structlog.processors.format_exc_info,
+            structlog.processors.LogfmtRenderer(key_order=["timestamp", "level", "event"], bool_as_flag=False),
+        ],
+        wrapper_class=structlog.make_filtering_bound_logger(logging.getLevelName(level.upper())),
+        logger_factory=structlog.PrintLoggerFactory(file=sys.stderr),
+    )
+
+
+def _listen(config: ServeConfig) -> socket.socket:
+    """Bound before the engine starts, so that a port in use is known at once and not after a minute."""
+    listener = socket.socket(socket.AF_INET6 if ":" in config.host else socket.AF_INET, socket.SOCK_STREAM)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listener.bind((config.host, config.port))
+    except OSError as error:
+        listener.close()
+        place = Problem(
+            "port", f"{config.host}:{config.port} cannot be had ({error.strerror})", "choose another --port"
+        )
+        raise InvalidConfig("The service cannot listen:", [place]) from error
+    return listener

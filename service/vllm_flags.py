@@ -1,0 +1,50 @@
+"""How vLLM is started for a `ServeConfig`: the arguments that `vllm serve` would be given, and its environment."""
+
+from __future__ import annotations
+
+import os
+
+from lifecycle.base import linear_shapes
+from lifecycle.preflight import SERVED_MODULES
+from service.config import ServeConfig
+
+WORKER_REPORT = "service.masked_lora.WorkerReport"
+
+
+def set_environment(config: ServeConfig) -> None:
+    """vLLM reads these when it is imported, in this process and in its children."""
+    os.environ.setdefault("VLLM_NO_USAGE_STATS", "1")
+    os.environ.setdefault("VLLM_LOGGING_LEVEL", "INFO" if config.log_level == "debug" else "WARNING")
+
+
+def flags(config: ServeConfig, *, on_cpu: bool) -> list[str]:
+    dtype = _cpu_dtype() if on_cpu and config.dtype == "auto" else config.dtype
+    given = [
+        *("--model", str(config.base), "--served-model-name", config.served_name, "--dtype", dtype),
+        *("--kv-cache-memory-bytes", str(int(config.kv_cache_gib * 2**30))),
+        *("--max-num-queued-reqs", str(config.max_queue)),
+        *("--enable-lora", "--max-loras", str(config.max_loras)),
+        *("--max-cpu-loras", str(config.max_cpu_loras), "--max-lora-rank", str(config.max_lora_rank)),
+        *("--lora-target-modules", *target_modules(config)),
+        *("--worker-extension-cls", WORKER_REPORT),
+        # Timings of each request in its answer: the tally reads and removes them.
+        "--enable-per-request-metrics",
+    ]
+    if config.max_model_len is not None:
+        given += ["--max-model-len", str(config.max_model_len)]
+    # The masked kernel decides by the batch at hand, which a traced graph would freeze.
+    return [*given, "--enforce-eager"] if on_cpu else given
+
+
+def target_modules(config: ServeConfig) -> list[str]:
+    """Those of the base's linear layers that preflight lets an adapter change; never `lm_head`."""
+    present = {name.rpartition(".")[2] for name in linear_shapes(config.base)}
+    return [name for name in SERVED_MODULES if name in present]
+
+
+def _cpu_dtype() -> str:
+    """bfloat16 only where the CPU multiplies it in hardware; elsewhere it is emulated, slower and less exact."""
+    import torch
+
+    fast = torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
+    return "bfloat16" if fast else "float32"

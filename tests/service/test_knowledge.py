@@ -1,0 +1,90 @@
+"""Retrieval versions through the service: passages in the prompt, in the answer, and fetched once."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from lifecycle.errors import NotFound
+from lifecycle.version import Knowledge
+from retrieval.config import IndexConfig
+from retrieval.index import build_index
+from service.knowledge import Library
+
+pytestmark = pytest.mark.timeout(60)
+
+HANDBOOK = """# Handbook
+
+## h01
+Visits begin at nine in the morning.
+
+## h02
+تبدأ الزيارة في التاسعة صباحاً.
+"""
+
+
+@pytest.fixture
+def index_digest(house: Any, tmp_path: Path) -> str:
+    documents = tmp_path / "documents"
+    documents.mkdir()
+    (documents / "handbook.md").write_text(HANDBOOK, encoding="utf-8")
+    build_index(documents, tmp_path / "index", IndexConfig(dense="none"))
+    digest: str = house.index(tmp_path / "index")
+    return digest
+
+
+async def test_the_answer_carries_the_passages_that_the_prompt_was_made_with(
+    house: Any, start: Any, index_digest: str
+) -> None:
+    house.prod("handbook", knowledge={"index": index_digest, "top_k": 1, "template": "{passages}\nQ: {question}"})
+    async with start(house) as running:
+        reply = await running.chat("handbook", "متى تبدأ الزيارة؟")
+        streamed = await running.chat("handbook", "متى تبدأ الزيارة؟", stream=True)
+        (passage,) = reply.json()["dabt"]["passages"]
+        by_hand = await running.chat("tiny", f"[h02] {passage['text']}\nQ: متى تبدأ الزيارة؟")
+    assert (passage["id"], passage["text"]) == ("h02", "تبدأ الزيارة في التاسعة صباحاً.")
+    assert passage["score"] > 0
+    assert reply.json()["choices"] == by_hand.json()["choices"]
+    first = json.loads(streamed.text.split("\n\n")[0].removeprefix("data: "))
+    assert first["dabt"] == reply.json()["dabt"]
+
+
+async def test_a_version_with_knowledge_needs_a_question(house: Any, start: Any, index_digest: str) -> None:
+    house.prod("handbook", knowledge={"index": index_digest})
+    async with start(house) as running:
+        body = {"model": "handbook", "messages": [{"role": "system", "content": "x"}]}
+        reply = await running.client.post("/v1/chat/completions", json=body)
+    assert reply.status_code == 400
+    assert "user" in reply.json()["error"]["message"]
+
+
+class CountingStore:
+    def __init__(self, store: Any) -> None:
+        self.store = store
+        self.gets = 0
+        self.away = False
+
+    def get(self, digest: str) -> Path:
+        self.gets += 1
+        if self.away:
+            raise NotFound("the store is away")
+        path: Path = self.store.get(digest)
+        return path
+
+
+async def test_an_index_is_fetched_once_and_a_failed_fetch_is_tried_again(house: Any, index_digest: str) -> None:
+    store = CountingStore(house.store)
+    library = Library(store)
+    knowledge = Knowledge(index=index_digest, top_k=1)
+    store.away = True
+    with pytest.raises(NotFound):
+        await library.search(knowledge, "visits")
+    store.away = False
+    found = await asyncio.gather(*(library.search(knowledge, "When do visits begin?") for _ in range(8)))
+    assert {passages[0].id for passages in found} == {"h01"}
+    assert store.gets == 2
+    library.close()

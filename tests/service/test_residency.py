@@ -1,0 +1,222 @@
+"""Residency: one load for many, failures apart, nothing evicted while it is leased."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from lifecycle.errors import AdapterUnloadable, Corrupt, EngineDead, Overloaded
+from service.engine import AdapterHandle
+from service.fake_engine import FakeEngine
+from service.residency import Limits, Residency, internal_name
+
+pytestmark = pytest.mark.timeout(30)
+
+
+def digest(letter: str) -> str:
+    return "sha256:" + letter * 64
+
+
+class FolderStore:
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self.broken: set[str] = set()
+        self.gets: list[str] = []
+
+    def get(self, wanted: str) -> Path:
+        self.gets.append(wanted)
+        if wanted in self.broken:
+            raise Corrupt(f"{wanted} does not match its digest")
+        folder = self.root / wanted[7:]
+        folder.mkdir(exist_ok=True)
+        return folder
+
+
+class Counts:
+    def __init__(self) -> None:
+        self.loads = self.failures = self.evictions = 0
+
+    def loaded(self, seconds: float) -> None:
+        self.loads += 1
+
+    def load_failed(self) -> None:
+        self.failures += 1
+
+    def evicted(self) -> None:
+        self.evictions += 1
+
+
+class Bench:
+    def __init__(self, root: Path, capacity: int = 2, wait: float = 5.0) -> None:
+        self.engine = FakeEngine()
+        self.store = FolderStore(root)
+        self.counts = Counts()
+        self.now = 0.0
+        self.refused: set[str] = set()
+        limits = Limits(capacity=capacity, wait=wait, clock=lambda: self.now)
+        self.residency = Residency(self.engine, self.store, self._verify, limits, self.counts)
+
+    async def _verify(self, adapter: AdapterHandle, wanted: str) -> None:
+        if wanted in self.refused:
+            raise AdapterUnloadable(f"{adapter.name} fails its golden prompts")
+
+    async def touch(self, letter: str) -> AdapterHandle:
+        async with self.residency.lease(digest(letter)) as handle:
+            return handle
+
+    def resident(self) -> list[str]:
+        return [one.digest[7] for one in self.residency.residents()]
+
+
+@pytest.fixture
+async def bench(tmp_path: Path) -> Bench:
+    made = Bench(tmp_path)
+    await made.engine.start()
+    return made
+
+
+async def test_concurrent_first_requests_load_once(bench: Bench, until: Any) -> None:
+    bench.engine.faults.hold_load = asyncio.Event()
+    waiting = [asyncio.create_task(bench.touch("a")) for _ in range(10)]
+    await until(lambda: bench.engine.loads)
+    bench.engine.faults.hold_load.set()
+    handles = await asyncio.gather(*waiting)
+    assert len(bench.engine.loads) == 1
+    assert {handle.id for handle in handles} == {1}
+
+
+async def test_name_and_path_follow_from_the_bytes_and_the_id_is_never_reused(bench: Bench) -> None:
+    first = await bench.touch("a")
+    await bench.touch("b")
+    await bench.touch("c")  # evicts a
+    again = await bench.touch("a")
+    assert (first.name, first.path) == (again.name, again.path) == (internal_name(digest("a")), again.path)
+    assert first.path.is_absolute()
+    ids = [handle.id for handle in bench.engine.loads]
+    assert len(set(ids)) == len(ids) == 4
+
+
+async def test_the_least_recently_used_leaves_first(bench: Bench) -> None:
+    await bench.touch("a")
+    await bench.touch("b")
+    await bench.touch("a")
+    await bench.touch("c")
+    assert bench.resident() == ["a", "c"]
+    assert [handle.name for handle in bench.engine.unloads] == [internal_name(digest("b"))]
+    assert bench.counts.evictions == 1
+
+
+async def test_a_leased_adapter_is_never_evicted(bench: Bench) -> None:
+    async with bench.residency.lease(digest("a")), bench.residency.lease(digest("b")):
+        third = asyncio.create_task(bench.touch("c"))
+        for _ in range(50):
+            await asyncio.sleep(0)
+        assert not third.done()
+        assert bench.engine.unloads == []
+    await third
+    assert len(bench.engine.loaded) == 2
+
+
+async def test_a_request_that_finds_no_room_is_told_so_in_time(tmp_path: Path) -> None:
+    bench = Bench(tmp_path, capacity=1, wait=0.05)
+    await bench.engine.start()
+    async with bench.residency.lease(digest("a")):
+        with pytest.raises(Overloaded, match="max-cpu-loras") as caught:
+            await bench.touch("b")
+        assert caught.value.retry_after
+    # Being refused for lack of room says nothing about the adapter: no pause follows.
+    assert (await bench.touch("b")).name == internal_name(digest("b"))
+
+
+async def test_the_engine_never_holds_more_than_the_capacity(bench: Bench) -> None:
+    most = 0
+
+    async def use(letter: str) -> None:
+        nonlocal most
+        async with bench.residency.lease(digest(letter)) as handle:
+            assert handle.id in bench.engine.loaded
+            most = max(most, len(bench.engine.loaded))
+            await asyncio.sleep(0)
+            assert handle.id in bench.engine.loaded
+
+    await asyncio.gather(*(use("abcdef"[at % 6]) for at in range(200)))
+    assert most == 2
+
+
+async def test_a_failed_load_fails_its_own_requests_and_no_other(bench: Bench) -> None:
+    bench.store.broken.add(digest("a"))
+    results = await asyncio.gather(bench.touch("a"), bench.touch("a"), bench.touch("b"), return_exceptions=True)
+    assert [type(one) for one in results] == [AdapterUnloadable, AdapterUnloadable, AdapterHandle]
+    assert bench.counts.failures == 1
+
+
+async def test_a_failed_load_is_tried_again_only_after_a_growing_pause(bench: Bench) -> None:
+    bench.refused.add(digest("a"))
+    pauses = []
+    for _ in range(4):
+        with pytest.raises(AdapterUnloadable) as caught:
+            await bench.touch("a")
+        pauses.append(caught.value.retry_after)
+        loads = len(bench.engine.loads)
+        with pytest.raises(AdapterUnloadable, match="next try in"):
+            await bench.touch("a")
+        assert len(bench.engine.loads) == loads, "tried again inside the pause"
+        bench.now += caught.value.retry_after or 0
+    assert pauses == [1.0, 2.0, 4.0, 8.0]
+    bench.refused.clear()
+    await bench.touch("a")
+    # A success clears the record: the next failure begins at the first pause again.
+    await bench.touch("b")
+    await bench.touch("c")
+    bench.refused.add(digest("a"))
+    with pytest.raises(AdapterUnloadable) as caught:
+        await bench.touch("a")
+    assert caught.value.retry_after == 1.0
+
+
+async def test_what_failed_to_load_is_removed_from_the_engine(bench: Bench) -> None:
+    bench.refused.add(digest("a"))
+    with pytest.raises(AdapterUnloadable, match="golden"):
+        await bench.touch("a")
+    assert bench.engine.loaded == {}
+    assert [handle.id for handle in bench.engine.unloads] == [1]
+    # Its place is free again.
+    await bench.touch("b")
+    await bench.touch("c")
+    assert bench.counts.evictions == 0
+
+
+async def test_a_caller_that_leaves_does_not_stop_the_load_that_others_wait_for(bench: Bench, until: Any) -> None:
+    bench.engine.faults.hold_load = asyncio.Event()
+    leaver, stayer = asyncio.create_task(bench.touch("a")), asyncio.create_task(bench.touch("a"))
+    await until(lambda: bench.engine.loads)
+    leaver.cancel()
+    await asyncio.gather(leaver, return_exceptions=True)
+    bench.engine.faults.hold_load.set()
+    assert (await stayer).id == 1
+    assert bench.residency.leases() == 0
+
+
+async def test_after_the_engine_died_adapters_are_loaded_anew_and_old_leases_do_no_harm(bench: Bench) -> None:
+    async with bench.residency.lease(digest("a")) as old:
+        bench.engine.die()
+        with pytest.raises(EngineDead):
+            await bench.touch("b")
+        bench.residency.forget_all()
+        await bench.engine.start()
+        new = await bench.touch("a")
+        assert new.id > old.id
+    assert bench.residency.leases() == 0
+    assert bench.resident() == ["a"]
+    # The engine's death was no fault of b.
+    await bench.touch("b")
+
+
+async def test_a_resident_adapter_needs_neither_store_nor_files(bench: Bench) -> None:
+    handle = await bench.touch("a")
+    bench.store.broken.add(digest("a"))
+    handle.path.rmdir()
+    assert (await bench.touch("a")).id == handle.id

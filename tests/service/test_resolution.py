@@ -1,0 +1,132 @@
+"""Resolution: from what a caller writes in `model` to the version that answers."""
+
+from __future__ import annotations
+
+from collections import Counter
+from datetime import UTC, datetime
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from lifecycle.aliases import Alias, Target
+from lifecycle.errors import InvalidInput, NotAllowed, NotFound
+from lifecycle.states import State
+from lifecycle.version import Version, VersionSpec
+from service.catalogue import Snapshot
+from service.resolution import Base, Caller, resolve
+
+DIGEST = "sha256:" + "b" * 64
+BASE = Base("tiny", DIGEST)
+NOBODY = Caller()
+EVALUATOR = Caller(purpose="evaluation")
+
+
+def version(number: int, state: State, base: str = DIGEST) -> Version:
+    spec = VersionSpec(base=base, adapter=f"sha256:{number:064x}")
+    return Version(
+        name="triage", number=number, spec=spec, state=state, created_at=datetime.now(UTC), created_by="test"
+    )
+
+
+def snapshot(*versions: Version, **aliases: list[tuple[int, float]]) -> Snapshot:
+    return Snapshot(
+        revision=1,
+        versions={"triage": {one.number: one for one in versions}},
+        aliases={
+            "triage": {
+                alias: Alias(name="triage", alias=alias, targets=tuple(Target(number=n, weight=w) for n, w in targets))
+                for alias, targets in aliases.items()
+            }
+        },
+    )
+
+
+LIVE = snapshot(
+    *(version(at, state) for at, state in enumerate(State, start=1)),  # 1 draft, 2 evaluated, 3 approved, …
+    prod=[(3, 1.0)],
+    canary=[(2, 1.0)],
+    old=[(5, 1.0)],
+)
+
+
+def test_a_bare_name_is_its_prod_alias_and_the_bases_name_is_the_base() -> None:
+    assert resolve("triage", NOBODY, LIVE, BASE).ref == "triage:3"
+    assert resolve("triage:prod", NOBODY, LIVE, BASE).ref == "triage:3"
+    base = resolve("tiny", NOBODY, LIVE, BASE)
+    assert (base.version, base.digest) == (None, DIGEST)
+
+
+@pytest.mark.parametrize(
+    "model", ["nobody", "nobody:3", "UPPER", "../../etc/passwd", "triage:", "triage:9", "triage:x"]
+)
+def test_an_unknown_model_is_not_found_and_the_message_names_what_there_is(model: str) -> None:
+    with pytest.raises(NotFound, match=r"triage|tiny"):
+        resolve(model, NOBODY, LIVE, BASE)
+
+
+@pytest.mark.parametrize("model", [None, "", 3, ["triage"], {"a": 1}])
+def test_no_model_at_all_is_an_invalid_request(model: object) -> None:
+    with pytest.raises(InvalidInput) as caught:
+        resolve(model, NOBODY, LIVE, BASE)
+    assert caught.value.problems[0].place == "model"
+
+
+def test_a_name_without_prod_says_how_to_promote() -> None:
+    with pytest.raises(NotFound, match=r"dabt promote triage:<number>"):
+        resolve("triage", NOBODY, snapshot(version(1, State.APPROVED)), BASE)
+
+
+@pytest.mark.parametrize(("number", "state"), [(1, "draft"), (2, "evaluated"), (4, "rejected")])
+def test_an_unapproved_version_answers_evaluations_only(number: int, state: str) -> None:
+    with pytest.raises(NotAllowed, match=f"is {state}.*x-dabt-purpose: evaluation"):
+        resolve(f"triage:{number}", NOBODY, LIVE, BASE)
+    assert resolve(f"triage:{number}", EVALUATOR, LIVE, BASE).ref == f"triage:{number}"
+
+
+def test_an_approved_version_answers_by_number() -> None:
+    assert resolve("triage:3", NOBODY, LIVE, BASE).ref == "triage:3"
+
+
+@pytest.mark.parametrize("caller", [NOBODY, EVALUATOR])
+@pytest.mark.parametrize("model", ["triage:5", "triage:old"])
+def test_a_retired_version_answers_nobody(model: str, caller: Caller) -> None:
+    with pytest.raises(NotAllowed, match="retired"):
+        resolve(model, caller, LIVE, BASE)
+
+
+def test_behind_an_alias_the_registrys_decision_stands() -> None:
+    assert resolve("triage:canary", NOBODY, LIVE, BASE).ref == "triage:2"
+
+
+def test_a_version_for_another_base_is_refused() -> None:
+    other = snapshot(version(1, State.APPROVED, base="sha256:" + "c" * 64), prod=[(1, 1.0)])
+    with pytest.raises(NotAllowed, match="another base model than tiny"):
+        resolve("triage", NOBODY, other, BASE)
+
+
+SPLIT = snapshot(version(1, State.APPROVED), version(2, State.APPROVED), prod=[(1, 0.8), (2, 0.2)])
+
+
+@given(st.text(min_size=1))
+def test_a_session_always_meets_the_same_version(session: str) -> None:
+    caller = Caller(session=session)
+    assert len({resolve("triage", caller, SPLIT, BASE).ref for _ in range(5)}) == 1
+
+
+def test_sessions_are_shared_out_by_weight() -> None:
+    refs = Counter(resolve("triage", Caller(session=f"user-{at}"), SPLIT, BASE).ref for at in range(4000))
+    assert 0.77 < refs["triage:1"] / 4000 < 0.83
+
+
+def test_requests_without_a_session_are_shared_out_by_weight() -> None:
+    refs = Counter(resolve("triage", NOBODY, SPLIT, BASE).ref for _ in range(4000))
+    assert 0.76 < refs["triage:1"] / 4000 < 0.84
+
+
+def test_growing_a_share_moves_no_session_away_from_it() -> None:
+    grown = snapshot(version(1, State.APPROVED), version(2, State.APPROVED), prod=[(1, 0.9), (2, 0.1)])
+    for at in range(500):
+        caller = Caller(session=str(at))
+        if resolve("triage", caller, SPLIT, BASE).ref == "triage:1":
+            assert resolve("triage", caller, grown, BASE).ref == "triage:1"

@@ -1,0 +1,118 @@
+"""vLLM's border: how it is started, and what becomes of its errors."""
+
+from __future__ import annotations
+
+import json
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from lifecycle.errors import DabtError, EngineDead, InvalidInput, NotFound, Overloaded, Unavailable
+from service.config import ServeConfig
+from service.vllm_errors import border, last_line, raise_reported
+from service.vllm_flags import flags, target_modules
+
+
+@pytest.fixture
+def base(tmp_path: Path) -> Path:
+    names = ["model.layers.0.self_attn.q_proj", "model.layers.0.mlp.up_proj", "lm_head", "model.embed_tokens"]
+    header = {
+        f"{name}.weight": {"dtype": "F32", "shape": [2, 2], "data_offsets": [at * 16, at * 16 + 16]}
+        for at, name in enumerate(names)
+    }
+    text = json.dumps(header).encode()
+    (tmp_path / "model.safetensors").write_bytes(len(text).to_bytes(8, "little") + text + bytes(16 * len(names)))
+    return tmp_path
+
+
+def test_only_linear_projections_of_the_base_are_wrapped_for_adapters(base: Path) -> None:
+    assert target_modules(ServeConfig(base=base)) == ["q_proj", "up_proj"]
+
+
+def test_the_flags_say_what_the_configuration_says(base: Path) -> None:
+    config = ServeConfig(base=base, base_name="clinic", dtype="float32", kv_cache_gib=0.5, max_model_len=128)
+    given = flags(config, on_cpu=True)
+    values = dict(pairwise(given))
+    assert values["--served-model-name"] == "clinic"
+    assert (values["--dtype"], values["--max-model-len"]) == ("float32", "128")
+    assert values["--kv-cache-memory-bytes"] == str(2**29)
+    assert (values["--max-loras"], values["--max-cpu-loras"], values["--max-lora-rank"]) == ("8", "64", "16")
+    assert "--enforce-eager" in given
+    assert "--enforce-eager" not in flags(config, on_cpu=False)
+    assert not any("runtime" in flag for flag in given)
+
+
+def test_a_gpu_keeps_the_checkpoints_own_number_format(base: Path) -> None:
+    given = flags(ServeConfig(base=base), on_cpu=False)
+    assert given[given.index("--dtype") + 1] == "auto"
+
+
+@pytest.mark.parametrize(
+    ("status", "param", "kind"),
+    [
+        (404, None, NotFound),
+        (400, "n", InvalidInput),
+        (422, None, InvalidInput),
+        (503, None, Overloaded),
+        (500, None, Unavailable),
+    ],
+)
+def test_reported_errors_become_ours_by_their_status(status: int, param: str | None, kind: type[DabtError]) -> None:
+    report = {"message": "لا", "code": status, "param": param}
+    with pytest.raises(kind, match="لا") as caught:
+        raise_reported(report, dead=False)
+    assert type(caught.value) is kind
+    if isinstance(caught.value, InvalidInput) and param:
+        assert caught.value.problems[0].place == param
+    with pytest.raises(EngineDead):
+        raise_reported(report, dead=True)
+
+
+def test_a_workers_message_is_cut_down_to_what_happened() -> None:
+    text = "Call failed:\nWorker failed with error 'rank 64', please check the stack trace above for the root cause\n"
+    assert last_line(RuntimeError(text)) == "Worker failed with error 'rank 64'"
+    assert last_line(RuntimeError()) == "RuntimeError"
+
+
+def raised() -> list[tuple[Any, type[DabtError], str]]:
+    """vLLM's exception, what it becomes, and a word of the message."""
+    from jinja2 import TemplateError
+    from vllm import exceptions
+    from vllm.entrypoints.openai.completion.protocol import CompletionRequest
+    from vllm.v1.engine.exceptions import EngineGenerateError
+
+    def invalid() -> Exception:
+        try:
+            CompletionRequest.model_validate({"prompt": "x", "temperature": "hot"})
+        except ValueError as error:
+            return error
+        raise AssertionError
+
+    return [
+        (invalid(), InvalidInput, "temperature"),
+        (exceptions.VLLMValidationError("too long", parameter="prompt", value=9), InvalidInput, "prompt: too long"),
+        (exceptions.VLLMNotFoundError("no such"), NotFound, "no such"),
+        (exceptions.QueueOverflowError(), Overloaded, "busy"),
+        (exceptions.MaxQueuedTokensError(), Overloaded, "backlog"),
+        (ValueError("bad value"), InvalidInput, "bad value"),
+        (TemplateError("roles must alternate"), InvalidInput, "alternate"),
+        (EngineGenerateError(), Unavailable, "failed on this request"),
+        (RuntimeError("what"), Unavailable, "what"),
+    ]
+
+
+@pytest.mark.engine
+def test_raised_errors_become_ours() -> None:
+    for error, kind, word in raised():
+        with pytest.raises(kind, match=word) as caught, border(lambda: False):
+            raise error
+        assert type(caught.value) is kind
+        assert caught.value.__cause__ is error
+    with pytest.raises(EngineDead), border(lambda: True):
+        raise RuntimeError("what")
+    ours = NotFound("ours")
+    with pytest.raises(NotFound) as caught, border(lambda: True):
+        raise ours
+    assert caught.value is ours
