@@ -16,6 +16,7 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
@@ -130,11 +131,11 @@ def as_messages(talk: Conversation) -> list[dict[str, str]]:
     return [{"role": turn.role, "content": turn.content} for turn in talk]
 
 
-def measure(folder: Path, items: int, seed: int, show: int = 0, only: str = "") -> list[dict[str, object]]:
+def measure(folder: Path, items: int, seed: int, show: int = 0, only: str = "") -> list[dict[str, Any]]:
     """One row an ability: hits, items, rate, Wilson interval, what is required and whether it holds."""
     tokenizer = AutoTokenizer.from_pretrained(folder)
     model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32).eval()
-    rows: list[dict[str, object]] = []
+    rows: list[dict[str, Any]] = []
     for number, ability in enumerate(abilities()):
         if not re.search(only, ability.name):
             continue
@@ -179,6 +180,25 @@ def measure(folder: Path, items: int, seed: int, show: int = 0, only: str = "") 
     return rows
 
 
+def write_card(card: Path, rows: list[dict[str, Any]]) -> None:
+    """Puts the table between the marks of the model card."""
+    lines = ["| Ability | Right | Rate | 95 % interval | Asked for |", "|---|---|---|---|---|"]
+    for row in rows:
+        asked = ""
+        if row["required"] is not None:
+            asked = (
+                f"{'≤' if row['at_most'] else '≥'} {row['required']:.2f}: {'holds' if row['holds'] else 'falls short'}"
+            )
+        lines.append(
+            f"| {row['ability']} | {row['hits']}/{row['items']} | {row['rate']:.3f} "
+            f"| {row['low']:.3f} to {row['high']:.3f} | {asked} |"
+        )
+    text = card.read_text()
+    before, rest = text.split("<!-- abilities -->")
+    after = rest.split("<!-- /abilities -->")[1]
+    card.write_text(before + "<!-- abilities -->\n" + "\n".join(lines) + "\n<!-- /abilities -->" + after)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--model", type=Path, default=HERE / "base_model")
@@ -189,16 +209,13 @@ def main() -> None:
     parser.add_argument("--out", type=Path, help="where to write abilities.json (default: in the model's folder)")
     args = parser.parse_args()
     rows = measure(args.model, args.items, args.seed, int(args.show), args.only)
-    if not args.only:
-        out = args.out or args.model / "abilities.json"
-        out.write_text(
-            json.dumps(
-                {"seed": args.seed, "decoding": "greedy, float32 on the CPU", "abilities": rows},
-                indent=1,
-                ensure_ascii=False,
-            )
-            + "\n"
-        )
+    if args.only:
+        return
+    out = args.out or args.model / "abilities.json"
+    facts = {"seed": args.seed, "decoding": "greedy, float32 on the CPU", "abilities": rows}
+    out.write_text(json.dumps(facts, indent=1, ensure_ascii=False) + "\n")
+    if (args.model / "README.md").exists():
+        write_card(args.model / "README.md", rows)
 
 
 if __name__ == "__main__":

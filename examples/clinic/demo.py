@@ -48,11 +48,11 @@ class Demo:
         started = time.monotonic()
         with self._chapter("1. Data: look before training"):
             self._check_data()
-        with self._chapter("2. Three adapters over one base"):
-            self._train()
-        with self._chapter("3. The handbook, indexed for retrieval"):
-            self._index()
         with ServiceProcess(self.base, self.home, self.console) as service:
+            with self._chapter("2. Three adapters over one base (the service starts meanwhile)"):
+                self._train(service)
+            with self._chapter("3. The handbook, indexed for retrieval"):
+                self._index()
             with self._chapter("4. The service: one base, adapters swapped per request"):
                 service.wait_until_ready()
             with self._chapter("5. Five arms of each task, on the same items"):
@@ -89,17 +89,10 @@ class Demo:
             if errors:
                 self.failures.append(f"the data of {task} have errors: dabt data check says more")
 
-    def _train(self) -> None:
-        from training.config import TrainJob
-        from training.progress import Bar
-        from training.publish import Shelf
-        from training.run import train
+    def _train(self, service: ServiceProcess) -> None:
+        from examples.clinic.adapters import train_adapters
 
-        self.console.print("  loading PyTorch …")
-        for task in TASKS:
-            job = TrainJob.load(HERE / "training" / f"{task}.yaml", base=self.base)
-            with Bar(task, self.console) as bar:
-                result = train(job, self.home, Shelf.at(self.home, actor=ACTOR), watch=bar)
+        for result in train_adapters(TASKS, self.base, self.home, ACTOR, self.console, core_is_free=service.start):
             metrics = result.record.metrics
             self.console.print(
                 f"  {result.version.ref} {'reused' if result.reused else 'trained'}: validation loss "

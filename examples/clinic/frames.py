@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import json
 import random
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 
 from examples.clinic.lexicon import COLOURS, DAYS, FIRST_NAMES, ITEMS, PLACES, Lang, entity, person
-from examples.clinic.patients import DEPARTMENTS, SYMPTOMS, TIMES
+from examples.clinic.patients import CLOSERS, DEPARTMENTS, EMERGENCIES, OPENERS, REQUESTS, SYMPTOMS, TIMES
 from examples.clinic.relations import RELATIONS, Fact, hour, number
 
 
@@ -46,10 +47,48 @@ SYLLABLES = _words(
 SYLLABLES_AR = _words("با دو سي نار لم كو رى تا فيل مس جو قا هي وز شم را")
 
 
+def _vocabulary(lang: Lang) -> list[str]:
+    """Every word of the small world's sentences, to make up words from."""
+    i = int(lang == "ar")
+    said = [pair[i] for pairs in (*SYMPTOMS.values(), EMERGENCIES, OPENERS, TIMES, CLOSERS) for pair in pairs]
+    said += [pair[i] for _, pairs in REQUESTS.values() for pair in pairs]
+    said += [text for relation in RELATIONS for text in relation.statements[lang] + relation.questions[lang]]
+    words = {word for text in said for word in re.findall(r"[^\W\d_]{2,}", text)}
+    return sorted(words)
+
+
+VOCABULARY: dict[Lang, list[str]] = {"en": _vocabulary("en"), "ar": _vocabulary("ar")}
+HELD_WORDS = {*HELD_KEYS, *HELD_KEYS_AR, *HELD_CONSTANTS, *HELD_LABELS}
+
+
 def made_up(rng: random.Random, lang: Lang = "en") -> str:
-    """A word that nobody has seen."""
-    word = "".join(rng.choices(SYLLABLES if lang == "en" else SYLLABLES_AR, k=rng.choice((1, 2, 2, 3))))
-    return rng.choice((word, word, word.capitalize(), word.upper())) if lang == "en" else word
+    """A word that nobody has seen: syllables, letters, or parts of words put together."""
+    while True:
+        kind = rng.random()
+        if kind < 0.25:
+            word = "".join(rng.choices(SYLLABLES if lang == "en" else SYLLABLES_AR, k=rng.choice((1, 2, 2, 3))))
+        elif kind < 0.4:
+            letters = "abcdefghijklmnopqrstuvwxyz" if lang == "en" else "ابتثجحخدذرزسشصضطظعغفقكلمنهوي"
+            word = "".join(rng.choices(letters, k=rng.randint(2, 6)))
+        elif kind < 0.65:
+            word = rng.choice(VOCABULARY[lang])
+        else:
+            first, last = rng.choice(VOCABULARY[lang]), rng.choice(VOCABULARY[lang])
+            word = first[: rng.randint(1, 4)] + last[-rng.randint(1, 5) :]
+        if rng.random() < 0.08:
+            word += str(rng.randint(1, 9))
+        if word not in HELD_WORDS:
+            return rng.choice((word, word, word, word.capitalize(), word.upper())) if lang == "en" else word
+
+
+def mark(rng: random.Random, words: Words) -> str:
+    """One of the known marks, or some put together; the held-out ones never come up in training."""
+    if words is UNSEEN or rng.random() < 0.5:
+        return rng.choice(words.marks)
+    while True:
+        made = "".join(rng.choices("<>[](){}|/#*-=:;!~.+&@%_^", k=rng.choice((1, 2, 2, 3))))
+        if made not in HELD_MARKS:
+            return made
 
 
 @dataclass(frozen=True)
@@ -155,12 +194,12 @@ class Words:
     marks: list[str]
 
     def key(self, rng: random.Random, lang: Lang) -> str:
-        if rng.random() < 0.25:
-            return made_up(rng).lower()
+        if rng.random() < (0.25 if self is UNSEEN else 0.6):
+            return made_up(rng, lang if rng.random() < 0.3 else "en").lower()
         return rng.choice(self.keys_ar if lang == "ar" and rng.random() < 0.4 else self.keys)
 
     def constant(self, rng: random.Random) -> str:
-        return made_up(rng) if rng.random() < 0.4 else rng.choice(self.constants)
+        return made_up(rng) if rng.random() < (0.4 if self is UNSEEN else 0.6) else rng.choice(self.constants)
 
 
 SEEN = Words(KEYS, KEYS_AR, CONSTANTS + LABELS, MARKS)
@@ -175,16 +214,16 @@ def _text_frame(rng: random.Random, slots: list[str], words: Words, lang: Lang) 
         before = rng.choice(
             (
                 "",
-                rng.choice(words.marks),
+                mark(rng, words),
                 words.constant(rng) + rng.choice((" ", ":", "=", ": ")),
                 words.key(rng, lang) + rng.choice(("=", ": ")),
             )
         )
-        pieces.append(before + "{" + slot + "}" + rng.choice(("", rng.choice(words.marks))))
-    glue = rng.choice((" ", ", ", " " + rng.choice(words.marks) + " ", " | ", "; "))
+        pieces.append(before + "{" + slot + "}" + rng.choice(("", mark(rng, words))))
+    glue = rng.choice((" ", ", ", " " + mark(rng, words) + " ", " | ", "; "))
     start, end = (
-        rng.choice(("", rng.choice(words.marks), words.constant(rng) + " ")),
-        rng.choice(("", rng.choice(words.marks), " " + words.constant(rng))),
+        rng.choice(("", mark(rng, words), words.constant(rng) + " ")),
+        rng.choice(("", mark(rng, words), " " + words.constant(rng))),
     )
 
     def render(values: dict[str, str]) -> str:
@@ -200,9 +239,7 @@ def _json_frame(rng: random.Random, slots: list[str], words: Words, lang: Lang) 
     count = rng.choice((2, 2, 3, 3, 3, 4))
     copied = rng.sample(slots, min(len(slots), max(1, count - rng.choice((0, 0, 1, 1, 2)))))
     fields: dict[str, str] = {}
-    plan: list[str] = ["{" + slot + "}" for slot in copied] + [
-        words.constant(rng) for _ in range(count - len(copied))
-    ]
+    plan: list[str] = ["{" + slot + "}" for slot in copied] + [words.constant(rng) for _ in range(count - len(copied))]
     rng.shuffle(plan)
     for planned in plan:
         value = planned

@@ -154,6 +154,15 @@ class Entity:
         return hash((self.place, self.kind))
 
 
+RESERVED_NAMES = [
+    name
+    for place in RESERVED_PLACES
+    for kind in KINDS
+    if kind[0] in RESERVED_KINDS
+    for name in (f"{place[0]} {kind[0]}", f"{kind[1]} {place[1]}")
+]
+
+
 def person(rng: random.Random) -> tuple[str, str]:
     """A full name in both languages."""
     first, last = rng.choice(FIRST_NAMES), rng.choice(SURNAMES)

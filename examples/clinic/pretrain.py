@@ -3,8 +3,8 @@
     python -m examples.clinic.pretrain --minutes 80
 
 Story: tokenizer → model → for each step, a batch of conversations of like length, the loss on the
-assistant's words only → a checkpoint every few minutes (`--resume` goes on from it) → bf16 weights
-in base_model/. `corpus.py` says what is learnt, `abilities.py` measures it.
+assistant's words only → a checkpoint every two minutes (`--resume` goes on from it, `--init` from
+published weights alone) → bf16 weights in base_model/. `corpus.py` says what is learnt, `abilities.py` measures it.
 """
 
 from __future__ import annotations
@@ -15,7 +15,6 @@ import os
 import random
 import time
 from collections import defaultdict
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -25,75 +24,19 @@ import torch.multiprocessing
 from torch.nn.functional import cross_entropy
 from transformers import GenerationConfig, LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
-from examples.clinic.corpus import Conversation, sample
+from examples.clinic.batches import Encoder, batches, pack
+from examples.clinic.corpus import sample
 from examples.clinic.induction import CONSTANT, EMBEDDING_STD, start_with_induction
 from examples.clinic.muon import Muon
-from examples.clinic.tokenizer import END, MAX_LENGTH, bare_and_spaced, save_tokenizer
+from examples.clinic.tokenizer import MAX_LENGTH, bare_and_spaced, save_tokenizer
 
 HERE = Path(__file__).parent
-TOKENS_A_STEP, TOKENS_A_STEP_EARLY = 4096, 3072
-COPYING = (
-    0.4  # the loss of `answerable_reading` under which the mix moves on, for copying is what all else is built from
-)
+GATE, COPYING = "answerable_reading", 0.4  # the mix moves on once this skill's loss is under this
 MOVE_ON_BY = 0.3  # or after this share of the time
 PACE = 1 / 250  # how far the mix moves on in a step
-LONGEST = 800
-BUFFER = 256
 MUON_LR, ADAM_LR = 0.01, 3e-3
 ROPE_THETA = 100_000.0
-
-
-@dataclass
-class Example:
-    """One encoded conversation: token ids, and which of them the loss falls on."""
-
-    skill: str
-    ids: list[int]
-    taught: list[bool]
-
-
-class Encoder:
-    """Turns conversations into ids exactly as the chat template does (a test compares the two)."""
-
-    def __init__(self, tokenizer: PreTrainedTokenizerFast) -> None:
-        self.tokenizer = tokenizer
-
-    def __call__(self, skill: str, talk: Conversation) -> Example:
-        pieces: list[str] = []
-        for turn in talk:
-            pieces += [f"<|im_start|>{turn.role}\n", turn.content + END, "\n"]
-        encoded = self.tokenizer(pieces, add_special_tokens=False)["input_ids"]
-        ids: list[int] = []
-        taught: list[bool] = []
-        for index, piece in enumerate(encoded):
-            ids += piece
-            taught += [index % 3 == 1 and talk[index // 3].taught] * len(piece)
-        return Example(skill, ids, taught)
-
-
-def batches(encoder: Encoder, seed: int, late: list[float], processes: int) -> Iterator[list[Example]]:
-    """Endless batches of about equally many tokens; each holds conversations of like length."""
-    rng = random.Random(seed)
-    waiting: list[list[Example]] = []
-    while True:
-        if not waiting:
-            longest = LONGEST if late[0] >= 0.3 else 320
-            budget = (TOKENS_A_STEP if late[0] >= 0.3 else TOKENS_A_STEP_EARLY) // processes
-            drawn: list[Example] = []
-            while len(drawn) < BUFFER:
-                example = encoder(*sample(rng, late[0]))
-                if len(example.ids) <= longest:
-                    drawn.append(example)
-            drawn.sort(key=lambda example: len(example.ids))
-            batch: list[Example] = []
-            for example in drawn:
-                if batch and (len(batch) + 1) * len(example.ids) > budget:
-                    waiting.append(batch)
-                    batch = []
-                batch.append(example)
-            waiting.append(batch)
-            rng.shuffle(waiting)
-        yield waiting.pop()
+LOG_EVERY, SAVE_EVERY = 60, 120  # seconds
 
 
 def build(tokenizer: PreTrainedTokenizerFast, seed: int) -> LlamaForCausalLM:
@@ -157,105 +100,125 @@ class Progress:
     copying: float = 5.0  # running loss of the skill that decides when to move on
 
 
-def pack(batch: list[Example], pad: int) -> tuple[torch.Tensor, torch.Tensor]:
-    """Right-padded ids, and which of them the loss falls on; both [rows, width]."""
-    width = math.ceil(max(len(example.ids) for example in batch) / 16) * 16
-    ids = torch.full((len(batch), width), pad)
-    taught = torch.zeros((len(batch), width), dtype=torch.bool)
-    for row, example in enumerate(batch):
-        ids[row, : len(example.ids)] = torch.tensor(example.ids)
-        taught[row, : len(example.ids)] = torch.tensor(example.taught)
-    return ids, taught
-
-
-def worker(rank: int, options: argparse.Namespace) -> None:
+class Trainer:
     """One of the data-parallel processes: a thread each, gradients averaged once a step.
 
     Two processes of one thread beat one of two threads here: the threads would wait for each other
     after every small operation, the processes once a step.
     """
+
+    def __init__(self, rank: int, options: argparse.Namespace) -> None:
+        self.rank, self.processes, self.work = rank, int(options.processes), Path(options.work)
+        self.seconds = float(options.minutes) * 60
+        self.tokenizer = PreTrainedTokenizerFast.from_pretrained(self.work / "latest")
+        self.model = build(self.tokenizer, options.seed)
+        if options.init:
+            self.model.load_state_dict(LlamaForCausalLM.from_pretrained(options.init, dtype=torch.float32).state_dict())
+        named = list(self.model.named_parameters())
+        self.hidden = [p for name, p in named if p.ndim == 2 and "embed" not in name]
+        self.others = [p for name, p in named if p.ndim != 2 or "embed" in name]
+        self.muon = Muon(self.hidden, MUON_LR)
+        self.adam = torch.optim.AdamW(self.others, lr=ADAM_LR, betas=(0.9, 0.98), weight_decay=0.0, fused=True)
+        self.now = self._resumed() if options.resume else Progress(moved_on=1.0 if options.init else 0.0)
+        self.late = [self.now.moved_on]
+        seed = options.seed + 1 + self.now.step * self.processes + rank
+        self.stream = batches(Encoder(self.tokenizer), seed, self.late, self.processes)
+        self.losses: dict[str, list[float]] = defaultdict(list)
+        self.started = time.time() - self.now.spent
+        self.logged = self.saved = time.time()
+
+    def run(self) -> None:
+        done = 0.0
+        while done < 1:
+            tokens = self.forward_and_backward()
+            done = self.share(tokens)
+            self.update(done)
+            if self.rank == 0:
+                self.log()
+                self.checkpoint(last=done >= 1)
+
+    def forward_and_backward(self) -> int:
+        """One batch of this process; leaves the gradients and says how many tokens it was."""
+        ids, taught = pack(batch := next(self.stream), self.tokenizer.pad_token_id)
+        states = self.model.model(input_ids=ids, use_cache=False).last_hidden_state
+        aimed = taught[:, 1:]
+        each = cross_entropy(self.model.lm_head(states[:, :-1][aimed]), ids[:, 1:][aimed], reduction="none")
+        each.mean().backward()
+        rows = aimed.nonzero()[:, 0]
+        for row, example in enumerate(batch):
+            loss = each.detach()[rows == row].mean().item()
+            self.losses[example.skill].append(loss)
+            if example.skill == GATE:
+                self.now.copying += 0.02 * (loss - self.now.copying)
+        return ids.numel()
+
+    def share(self, tokens: int) -> float:
+        """Averages gradients, and what decides about the schedule, over the processes; says how much is done."""
+        parameters = self.hidden + self.others
+        mine = torch.tensor([(time.time() - self.started) / self.seconds, self.now.copying, float(tokens)])
+        flat = torch.cat([mine, *(p.grad.flatten() for p in parameters if p.grad is not None)])
+        dist.all_reduce(flat)
+        flat /= self.processes
+        for parameter, gradient in zip(parameters, flat[3:].split([p.numel() for p in parameters]), strict=True):
+            parameter.grad = gradient.view_as(parameter)
+        self.now.copying = flat[1].item()
+        self.now.step += 1
+        self.now.tokens += round(flat[2].item() * self.processes)
+        return flat[0].item()
+
+    def update(self, done: float) -> None:
+        torch.nn.utils.clip_grad_norm_(self.others, 1.0)
+        rate = learning_rate(done, self.now.step)
+        self.muon.lr = MUON_LR * rate
+        for group in self.adam.param_groups:
+            group["lr"] = ADAM_LR * rate
+        self.muon.step(self.rank, self.processes)
+        self.adam.step()
+        self.model.zero_grad()
+        if self.now.copying < COPYING or done > MOVE_ON_BY or self.late[0] > 0:
+            self.late[0] = self.now.moved_on = min(1.0, self.late[0] + PACE)
+
+    def log(self) -> None:
+        if time.time() - self.logged < LOG_EVERY:
+            return
+        self.logged = time.time()
+        spent = self.logged - self.started
+        told = " ".join(f"{skill}={sum(v) / len(v):.3f}" for skill, v in sorted(self.losses.items()))
+        speed = f"{self.now.tokens / 1e6:.2f}M tokens {self.now.tokens / spent:.0f}/s"
+        print(f"{spent / 60:.1f} min step {self.now.step} {speed} late {self.late[0]:.2f} {told}", flush=True)
+        self.losses.clear()
+
+    def checkpoint(self, last: bool) -> None:
+        if not last and time.time() - self.saved < SAVE_EVERY:
+            return
+        self.saved = time.time()
+        self.now.spent = self.saved - self.started
+        save(self.model, self.tokenizer, self.work / "latest")
+        parts = {"model": self.model, "muon": self.muon, "adam": self.adam}
+        torch.save({name: part.state_dict() for name, part in parts.items()} | vars(self.now), self.work / "new.pt")
+        (self.work / "new.pt").replace(self.work / "state.pt")
+        if last:
+            save(self.model, self.tokenizer, HERE / "base_model")
+            print(
+                f"done: {self.now.step} steps, {self.now.tokens / 1e6:.2f}M tokens, {self.now.spent / 60:.1f} minutes"
+            )
+
+    def _resumed(self) -> Progress:
+        state = torch.load(self.work / "state.pt")
+        self.model.load_state_dict(state["model"])
+        self.muon.load_state_dict(state["muon"])
+        self.adam.load_state_dict(state["adam"])
+        return Progress(**{field: state[field] for field in vars(Progress()) if field in state})
+
+
+def worker(rank: int, options: argparse.Namespace) -> None:
+    """What each spawned process runs."""
     os.setsid()
     torch.set_num_threads(1)
     torch.manual_seed(options.seed)
-    work: Path = options.work
-    dist.init_process_group(
-        "gloo", init_method=f"file://{work}/meet-{os.getppid()}", rank=rank, world_size=options.processes
-    )
-    tokenizer = PreTrainedTokenizerFast.from_pretrained(work / "latest")
-    model = build(tokenizer, options.seed)
-    hidden = [
-        p for name, p in model.named_parameters() if p.ndim == 2 and "embed" not in name and "lm_head" not in name
-    ]
-    others = [p for p in model.parameters() if all(p is not q for q in hidden)]
-    muon = Muon(hidden, MUON_LR)
-    adam = torch.optim.AdamW(others, lr=ADAM_LR, betas=(0.9, 0.98), weight_decay=0.0, fused=True)
-    now = Progress()
-    if options.resume:
-        state = torch.load(work / "state.pt")
-        model.load_state_dict(state["model"])
-        muon.load_state_dict(state["muon"])
-        adam.load_state_dict(state["adam"])
-        now = Progress(state["spent"], state["step"], state["tokens"], state["moved_on"], state.get("copying", 5.0))
-    late = [now.moved_on]
-    stream = batches(
-        Encoder(tokenizer), options.seed + 1 + now.step * options.processes + rank, late, options.processes
-    )
-    losses: dict[str, list[float]] = defaultdict(list)
-    started, logged, saved = time.time() - now.spent, time.time(), time.time()
-    parameters = hidden + others
-    if rank == 0:
-        print(f"{sum(p.numel() for p in parameters) / 1e6:.2f}M parameters, vocabulary {len(tokenizer)}", flush=True)
-    while True:
-        ids, taught = pack(batch := next(stream), tokenizer.pad_token_id)
-        states = model.model(input_ids=ids, use_cache=False).last_hidden_state
-        targets = ids[:, 1:][taught[:, 1:]]
-        each = cross_entropy(model.lm_head(states[:, :-1][taught[:, 1:]]), targets, reduction="none")
-        each.mean().backward()
-        rows = taught[:, 1:].nonzero()[:, 0]
-        for row, example in enumerate(batch):
-            losses[example.skill].append(each.detach()[rows == row].mean().item())
-            if example.skill == "answerable_reading":
-                now.copying += 0.02 * (losses[example.skill][-1] - now.copying)
-        shared = torch.tensor([(time.time() - started) / (options.minutes * 60), now.copying, float(ids.numel())])
-        flat = torch.cat([shared, *(p.grad.flatten() for p in parameters if p.grad is not None)])
-        dist.all_reduce(flat)
-        flat /= options.processes
-        done, now.copying = flat[0].item(), flat[1].item()
-        now.step, now.tokens = now.step + 1, now.tokens + round(flat[2].item() * options.processes)
-        for parameter, gradient in zip(parameters, flat[3:].split([p.numel() for p in parameters]), strict=True):
-            parameter.grad = gradient.view_as(parameter)
-        torch.nn.utils.clip_grad_norm_(others, 1.0)
-        rate = learning_rate(done, now.step)
-        muon.lr = MUON_LR * rate
-        for group in adam.param_groups:
-            group["lr"] = ADAM_LR * rate
-        muon.step(rank, options.processes)
-        adam.step()
-        model.zero_grad()
-        if now.copying < COPYING or done > MOVE_ON_BY or late[0] > 0:
-            late[0] = now.moved_on = min(1.0, late[0] + PACE)
-        if rank == 0 and time.time() - logged > 60:
-            logged = time.time()
-            told = " ".join(f"{skill}={sum(v) / len(v):.3f}" for skill, v in sorted(losses.items()))
-            print(
-                f"{(logged - started) / 60:.1f} min step {now.step} {now.tokens / 1e6:.2f}M tokens {now.tokens / (logged - started):.0f}/s late {late[0]:.2f} {told}",
-                flush=True,
-            )
-            losses.clear()
-        if rank == 0 and (done >= 1 or time.time() - saved > 120):
-            saved = time.time()
-            now.spent = time.time() - started
-            save(model, tokenizer, work / "latest")
-            torch.save(
-                {"model": model.state_dict(), "muon": muon.state_dict(), "adam": adam.state_dict(), **vars(now)},
-                work / "new.pt",
-            )
-            (work / "new.pt").replace(work / "state.pt")
-        if done >= 1:
-            break
-    if rank == 0:
-        save(model, tokenizer, HERE / "base_model")
-        print(f"done: {now.step} steps, {now.tokens / 1e6:.2f}M tokens, {now.spent / 60:.1f} minutes", flush=True)
+    meeting = f"file://{options.work}/meet-{os.getppid()}"
+    dist.init_process_group("gloo", init_method=meeting, rank=rank, world_size=options.processes)
+    Trainer(rank, options).run()
     dist.destroy_process_group()
 
 
@@ -263,14 +226,20 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--minutes", type=float, default=80)
     parser.add_argument("--seed", type=int, default=7)
-    parser.add_argument("--work", type=Path, default=Path("/tmp/clinic_pretrain"), help="checkpoints")
+    parser.add_argument("--work", type=Path, default=Path("build/clinic_pretrain"), help="checkpoints")
     parser.add_argument(
         "--resume", action="store_true", help="go on from the checkpoint in --work; --minutes is then the whole time"
     )
+    parser.add_argument(
+        "--init", type=Path, help="go on from the weights and tokenizer in this folder, with a fresh optimiser"
+    )
     parser.add_argument("--processes", type=int, default=2)
     options = parser.parse_args()
+    options.work = options.work.resolve()
     options.work.mkdir(parents=True, exist_ok=True)
-    if not options.resume:
+    if options.init and not options.resume:
+        PreTrainedTokenizerFast.from_pretrained(options.init).save_pretrained(options.work / "latest")
+    elif not options.resume:
         rng = random.Random(options.seed)
         save_tokenizer(
             (" ".join(turn.content for turn in sample(rng, late=0.8)[1]) for _ in range(20_000)),

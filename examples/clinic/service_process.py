@@ -31,12 +31,17 @@ class ServiceProcess:
             probe.bind(("127.0.0.1", 0))
             self.port: int = probe.getsockname()[1]
         self.log = home.root / "service.log"
+        self._process: subprocess.Popen[bytes] | None = None
 
     @property
     def url(self) -> str:
         return f"http://127.0.0.1:{self.port}"
 
     def __enter__(self) -> Self:
+        return self
+
+    def start(self) -> None:
+        """Begin; `wait_until_ready` says when it is up."""
         command = [sys.executable, "-m", "dabt", "serve", "--base", self.base, "--base-name", self.base_name]
         command += ["--port", str(self.port), "--home", str(self.home.root)]
         quiet = {"HF_HUB_OFFLINE": "1"} if Path(self.base).is_dir() else {}
@@ -44,9 +49,10 @@ class ServiceProcess:
             self._process = subprocess.Popen(
                 command, stdout=log, stderr=subprocess.STDOUT, env=os.environ | quiet, start_new_session=True
             )
-        return self
 
     def __exit__(self, *_: object) -> None:
+        if self._process is None:
+            return
         self._process.send_signal(signal.SIGTERM)
         try:
             self._process.wait(STOP_SECONDS)
@@ -55,6 +61,7 @@ class ServiceProcess:
 
     def wait_until_ready(self) -> None:
         """Returns when /ready says yes. Raises `Unavailable`, with the end of the log, when the service gives up."""
+        assert self._process is not None, "start() comes first"
         said, deadline = "", time.monotonic() + START_SECONDS
         with self.console.status("starting") as status:
             while time.monotonic() < deadline:
@@ -76,7 +83,8 @@ class ServiceProcess:
 
     def wait(self) -> None:
         """Until the service ends or the user interrupts."""
-        self._process.wait()
+        if self._process is not None:
+            self._process.wait()
 
     def _tail(self) -> str:
         return "\n".join(self.log.read_text(errors="replace").splitlines()[-12:])

@@ -101,6 +101,4 @@ def draw(rng: random.Random, split: Split) -> Row:
         "urgency": urgency,
         "reply": f"{greeting}{says} {CLOSING[i]}",
     }
-    return Row(
-        message, json.dumps(answer, ensure_ascii=False), {"language": lang, "emergency": intent == "emergency"}
-    )
+    return Row(message, json.dumps(answer, ensure_ascii=False), {"language": lang, "emergency": intent == "emergency"})

@@ -21,5 +21,6 @@ def dabt(tmp_path_factory: pytest.TempPathFactory) -> Command:
 def service(dabt: Command) -> Iterator[ServiceProcess]:
     """The real service on the real engine, started once for all tests of this folder."""
     with ServiceProcess(str(BASE), Home.at(dabt.home), Console(quiet=True)) as process:
+        process.start()
         process.wait_until_ready()
         yield process

@@ -369,7 +369,8 @@ def test_leaving_a_stream_frees_the_engine_and_the_lease(real: Any) -> None:
     body = chat("red", "hi", stream=True, max_tokens=480, n=64, temperature=1)
     with real.client() as client, client.stream("POST", "/v1/chat/completions", json=body) as reply:
         assert reply.status_code == 200
-        next(reply.iter_lines())
+        lines = reply.iter_lines()  # kept: dropping it would leave the stream
+        next(lines)
         assert running()[1] == 1
     while running()[1] != 0:
         pass
