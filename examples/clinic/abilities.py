@@ -54,7 +54,8 @@ def wilson(hits: int, items: int, z: float = 1.96) -> tuple[float, float]:
     rate = hits / items
     centre = rate + z * z / (2 * items)
     spread = z * math.sqrt(rate * (1 - rate) / items + z * z / (4 * items * items))
-    return (centre - spread) / (1 + z * z / items), (centre + spread) / (1 + z * z / items)
+    scale = 1 + z * z / items
+    return max(0.0, (centre - spread) / scale), min(1.0, (centre + spread) / scale)
 
 
 def _reading(lang: Lang, as_json: bool, unknown: bool) -> Draw:
@@ -105,7 +106,6 @@ def abilities() -> list[Ability]:
     ]
 
 
-@torch.inference_mode()
 def answers(
     model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, prompts: list[str], most: int = 96
 ) -> list[str]:
@@ -121,7 +121,8 @@ def answers(
             padding_side="left",
             add_special_tokens=False,
         )
-        out = model.generate(**batch, max_new_tokens=most, do_sample=False)
+        with torch.inference_mode():
+            out = model.generate(**batch, max_new_tokens=most, do_sample=False)
         for index, ids in zip(chosen, out[:, batch["input_ids"].shape[1] :], strict=True):
             told[index] = tokenizer.decode(ids, skip_special_tokens=True)
     return told

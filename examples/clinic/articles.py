@@ -10,7 +10,7 @@ import random
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from examples.clinic.lexicon import COLOURS, DAYS, FIRST_NAMES, ITEMS, PLACES, SURNAMES, Lang, entity, sentence
+from examples.clinic.lexicon import COLOURS, DAYS, FIRST_NAMES, ITEMS, LANGS, PLACES, SURNAMES, Lang, entity, sentence
 from examples.clinic.relations import hour, number
 
 # A kind of happening: sentences (each with its phrasings) and the summary, per language.
@@ -175,11 +175,11 @@ def article(rng: random.Random, belongs: Belongs = lambda index, total: True) ->
     phrasing = [rng.randrange(2) for _ in range(4)]
     text: dict[Lang, str] = {}
     summary: dict[Lang, str] = {}
-    for index, lang in enumerate(("en", "ar")):
-        slots = {name: value[index] for name, value in drawn.items()} | {"e": unit.name(lang)}  # type: ignore[arg-type]
-        *body, gist = HAPPENINGS[kind][lang]  # type: ignore[index]
+    for index, lang in enumerate(LANGS):
+        slots = {name: value[index] for name, value in drawn.items()} | {"e": unit.name(lang)}
+        *body, gist = HAPPENINGS[kind][lang]
         text[lang] = " ".join(
             sentence(s[w].format(**slots)) for s, w in list(zip(body, phrasing, strict=True))[:wanted]
-        )  # type: ignore[index]
-        summary[lang] = sentence(gist[0].format(**slots))  # type: ignore[index]
+        )
+        summary[lang] = sentence(gist[0].format(**slots))
     return Article(text, summary, kind)

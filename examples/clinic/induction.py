@@ -25,9 +25,13 @@ SHARP_PAIRS = 4  # the fastest rotary pairs, which tell one position from the ne
 STEADY_FROM = 6  # rotary pairs from here on hardly turn within a prompt, so they can compare contents
 
 
-@torch.no_grad()
 def start_with_induction(model: LlamaForCausalLM, theta: float, generator: torch.Generator) -> None:
     """Sets the weights in place. The residual stream keeps each token's identity in plain view."""
+    with torch.no_grad():
+        _set_weights(model, theta, generator)
+
+
+def _set_weights(model: LlamaForCausalLM, theta: float, generator: torch.Generator) -> None:
     config = model.config
     width, heads = config.hidden_size, config.num_attention_heads
     size = width // heads

@@ -40,9 +40,12 @@ class Muon:
         self.groups = list(groups.values())
         self.moments = [torch.zeros(len(group), *group[0].shape) for group in self.groups]
 
-    @torch.no_grad()
     def step(self, rank: int = 0, processes: int = 1) -> None:
         """Updates the weights; each of several processes orthogonalises its share and all of them add up."""
+        with torch.no_grad():
+            self._step(rank, processes)
+
+    def _step(self, rank: int, processes: int) -> None:
         updates = []
         for group, moment in zip(self.groups, self.moments, strict=True):
             gradient = torch.stack([weight.grad for weight in group if weight.grad is not None])

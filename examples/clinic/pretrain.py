@@ -150,7 +150,7 @@ class Trainer:
             self.losses[example.skill].append(loss)
             if example.skill == GATE:
                 self.now.copying += 0.02 * (loss - self.now.copying)
-        return ids.numel()
+        return int(ids.numel())
 
     def share(self, tokens: int) -> float:
         """Averages gradients, and what decides about the schedule, over the processes; says how much is done."""
@@ -164,7 +164,7 @@ class Trainer:
         self.now.copying = flat[1].item()
         self.now.step += 1
         self.now.tokens += round(flat[2].item() * self.processes)
-        return flat[0].item()
+        return float(flat[0].item())
 
     def update(self, done: float) -> None:
         torch.nn.utils.clip_grad_norm_(self.others, 1.0)

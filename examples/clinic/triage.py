@@ -35,6 +35,7 @@ SAYS: dict[str, tuple[str, str]] = {
     "results": ("{d} will send your results.", "سيرسل قسم {d} نتائجك."),
     "emergency": (f"call {EMERGENCY_LINE} now.", f"اتصل الآن على {EMERGENCY_LINE}."),
 }
+NAMELESS_CLOSERS = {"train": [*CLOSERS[:3], CLOSERS[-1]], "validation": CLOSERS[3:4], "test": CLOSERS[4:6]}
 CLOSING = (f"Be well, {HOUSE[0]}.", f"دمتم بخير، {HOUSE[1]}.")
 
 
@@ -87,7 +88,8 @@ def draw(rng: random.Random, split: Split) -> Row:
         + comma
         + (rng.choice(INTRODUCTIONS)[i].format(n=whole) + ". " + sentence(core) if name else core)
     )
-    message = f"{body}. {rng.choice(CLOSERS)[i]}".strip()
+    closers = CLOSERS if name else NAMELESS_CLOSERS[split]  # with no name, the closing words keep the splits apart
+    message = f"{body}. {rng.choice(closers)[i]}".strip()
     urgency = "routine"
     if intent == "emergency":
         urgency = "emergency"

@@ -8,8 +8,6 @@ from typing import Any
 
 import pytest
 
-from lifecycle.version import Digest
-
 pytestmark = pytest.mark.timeout(60)
 
 SHOT = {"user": "سؤال", "assistant": "جواب"}
@@ -276,97 +274,6 @@ async def test_before_the_engine_is_ready_health_answers_and_ready_says_what_is_
             assert (await client.get("/ready")).status_code == 200
 
 
-class RawCall:
-    """One ASGI call by hand, so that the client can leave at a chosen moment."""
-
-    def __init__(self, app: Any, body: dict[str, Any]) -> None:
-        self.app = app
-        self.body = json.dumps(body).encode()
-        self.sent: list[dict[str, Any]] = []
-        self.leave = asyncio.Event()
-        self.some = asyncio.Event()
-        self._given = False
-
-    async def _receive(self) -> dict[str, Any]:
-        if not self._given:
-            self._given = True
-            return {"type": "http.request", "body": self.body, "more_body": False}
-        await self.leave.wait()
-        return {"type": "http.disconnect"}
-
-    async def _send(self, message: dict[str, Any]) -> None:
-        self.sent.append(message)
-        if message.get("body"):
-            self.some.set()
-
-    async def run(self) -> None:
-        scope = {
-            "type": "http",
-            "asgi": {"version": "3.0", "spec_version": "2.3"},
-            "http_version": "1.1",
-            "method": "POST",
-            "scheme": "http",
-            "path": "/v1/chat/completions",
-            "raw_path": b"/v1/chat/completions",
-            "query_string": b"",
-            "root_path": "",
-            "headers": [(b"content-type", b"application/json")],
-            "client": ("127.0.0.1", 1),
-            "server": ("127.0.0.1", 80),
-        }
-        await self.app(scope, self._receive, self._send)
-
-
-@pytest.mark.parametrize("stream", [False, True])
-async def test_a_client_that_leaves_frees_the_request_and_the_lease(
-    house: Any, start: Any, until: Any, stream: bool
-) -> None:
-    house.adapter("one")
-    house.prod("triage", adapter="one")
-    async with start(house) as running:
-        residency = running.app.state.parts.residency
-        await running.chat("triage")
-        running.engine.faults.hold = asyncio.Event()
-        body = {"model": "triage", "stream": stream, "messages": [{"role": "user", "content": "hi"}]}
-        call = RawCall(running.app, body)
-        task = asyncio.create_task(call.run())
-        await until(lambda: running.engine.active)
-        assert residency.leases() == 1
-        call.leave.set()
-        await task
-        assert residency.leases() == 0
-        assert running.engine.active == set()
-        metrics = (await running.client.get("/metrics")).text
-        assert 'dabt_request_errors_total{code="disconnected",version="triage:1"} 1.0' in metrics
-        assert "dabt_requests_in_flight 0.0" in metrics
-
-
-async def test_a_client_that_leaves_in_the_middle_of_a_stream_frees_everything(house: Any, start: Any) -> None:
-    house.adapter("one")
-    house.prod("triage", adapter="one")
-    async with start(house) as running:
-        hold = asyncio.Event()
-        hold.set()
-        running.engine.faults.hold = hold
-        body = {"model": "triage", "stream": True, "messages": [{"role": "user", "content": "hi"}]}
-        call = RawCall(running.app, body)
-        original = call._send
-
-        async def slow(message: dict[str, Any]) -> None:
-            await original(message)
-            if call.some.is_set():
-                hold.clear()  # the engine stops in the middle of the answer
-
-        call._send = slow  # type: ignore[method-assign]
-        task = asyncio.create_task(call.run())
-        await call.some.wait()
-        assert running.app.state.parts.residency.leases() == 1
-        call.leave.set()
-        await task
-        assert running.app.state.parts.residency.leases() == 0
-        assert running.engine.active == set()
-
-
 async def test_every_version_has_its_own_series_and_unknown_models_share_one(house: Any, start: Any) -> None:
     house.adapter("one")
     house.prod("triage", adapter="one")
@@ -429,62 +336,6 @@ async def test_drain_lets_admitted_requests_finish_and_refuses_new_ones(house: A
         running.engine.faults.hold.set()
         assert text_of(events((await admitted).text)).startswith("base ")
         assert await draining
-
-
-async def test_promote_and_rollback_over_http_move_the_traffic_at_once(house: Any, start: Any) -> None:
-    for name in ("one", "two"):
-        house.adapter(name)
-        house.version("triage", adapter=name)
-    async with start(house) as running:
-        refused = await running.client.post("/admin/promote", json={"ref": "triage:1", "reason": "first"})
-        assert (refused.status_code, refused.json()["error"]["code"]) == (403, "not_allowed")
-        assert "no verdict" in refused.json()["error"]["message"]
-        for number in (1, 2):
-            moved = await running.client.post(
-                "/admin/promote", json={"ref": f"triage:{number}", "reason": "try", "force": True, "actor": "me"}
-            )
-            assert moved.status_code == 200
-            assert (await running.chat("triage")).json()["dabt"]["version"] == f"triage:{number}"
-        back = await running.client.post("/admin/rollback", json={"name": "triage", "reason": "worse"})
-        assert back.json()["targets"] == [{"number": 1, "weight": 1.0}]
-        assert (await running.chat("triage")).json()["dabt"]["version"] == "triage:1"
-    assert house.registry.audit("triage")[0].reason == "worse"
-
-
-async def test_admin_bodies_are_checked_and_never_take_a_path(house: Any, start: Any) -> None:
-    async with start(house) as running:
-        bad = await running.client.post("/admin/promote", json={"ref": "", "path": "/etc/passwd"})
-        form = await running.client.post(
-            "/admin/promote", content=b'{"ref": "a:1", "reason": "b"}', headers={"content-type": "text/plain"}
-        )
-    assert bad.status_code == 400
-    message = bad.json()["error"]["message"]
-    assert all(place in message for place in ("ref:", "reason:", "path:"))
-    assert form.status_code == 400
-
-
-async def test_admin_answers_only_this_machine(house: Any, start: Any) -> None:
-    import httpx
-
-    async with start(house) as running:
-        transport = httpx.ASGITransport(app=running.app, client=("192.0.2.7", 4711))
-        async with httpx.AsyncClient(transport=transport, base_url="http://service") as stranger:
-            replies = [
-                await stranger.get("/admin/residency"),
-                await stranger.post("/admin/promote", json={"ref": "triage:1", "reason": "x"}),
-                await stranger.post("/admin/rollback", json={"name": "triage", "reason": "x"}),
-            ]
-    assert [reply.status_code for reply in replies] == [403, 403, 403]
-
-
-async def test_residency_shows_what_is_loaded(house: Any, start: Any) -> None:
-    digest: Digest = house.adapter("one")
-    house.prod("triage", adapter="one")
-    async with start(house) as running:
-        assert (await running.client.get("/admin/residency")).json()["adapters"] == []
-        await running.chat("triage")
-        (row,) = (await running.client.get("/admin/residency")).json()["adapters"]
-    assert (row["digest"], row["leases"], row["requests"]) == (digest, 0, 1)
 
 
 async def test_tokenize_and_detokenize_are_inverse(house: Any, start: Any) -> None:
