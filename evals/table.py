@@ -1,4 +1,4 @@
-"""The comparison as it is printed: one row per arm with its interval, then the advice."""
+"""The comparison as it is printed: one column per arm, figures with their intervals, then the advice."""
 
 from __future__ import annotations
 
@@ -20,42 +20,52 @@ def print_evaluation(evaluation: Evaluation, console: Console) -> None:
 
 
 def comparison_table(evaluation: Evaluation) -> Table:
-    """Arms by rows: the deciding metric and its difference to the baseline with 95 % intervals, the other figures."""
+    """Figures by rows, arms by columns, so that five arms fit into 80 characters; intervals on a line of their own."""
+    from rich import box
     from rich.table import Table
 
     report = evaluation.report
-    others = [name for name in evaluation.metrics if name not in (report.metric, report.safety_metric)]
-    title = f"{report.task}: {report.n_items} items, {report.base}"
-    table = Table(title=title, title_justify="left", caption=_caption(evaluation), caption_justify="left")
-    table.add_column("arm", no_wrap=True)
-    table.add_column("version", no_wrap=True)
-    table.add_column(f"{report.metric} [95 %]", no_wrap=True)
-    table.add_column(f"against {evaluation.baseline.arm} [95 %]", no_wrap=True)
-    if report.safety_metric:
-        table.add_column(report.safety_metric, no_wrap=True)
-    for name in others:
-        table.add_column(name, justify="right")
-    for name in ("p50 s", "p95 s", "prompt", "gate"):
-        table.add_column(name, justify="right", no_wrap=True)
+    title = f"{report.task}: {report.n_items} items, {report.base}, 95 % intervals"
+    table = Table(title=title, caption=_caption(evaluation), box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False)
+    table.title_justify = table.caption_justify = "left"
+    table.add_column("", overflow="fold")
     for arm in report.arms:
-        table.add_row(*_cells(evaluation, arm, others))
+        table.add_column(arm.arm, justify="right", no_wrap=True)
+    for name, cells in _rows(evaluation).items():
+        table.add_row(name, *cells)
     return table
 
 
-def _cells(evaluation: Evaluation, arm: ArmResult, others: list[str]) -> list[str]:
-    report, verdict = evaluation.report, evaluation.verdict(arm)
-    figure, gap = arm.metrics[report.metric], evaluation.against_baseline(arm)
-    cells = [arm.arm, arm.ref, f"{figure.value:.3f} \\[{figure.low:.2f}, {figure.high:.2f}]"]
-    cells.append(f"{gap.delta:+.3f} \\[{gap.low:+.2f}, {gap.high:+.2f}]" if gap else "")
-    if report.safety_metric:
-        safety = arm.metrics.get(report.safety_metric)
-        cells.append(f"{safety.value:.3f} \\[{safety.low:.2f}, {safety.high:.2f}]" if safety else "–")
-    cells += [f"{arm.metrics[name].value:.3f}" if name in arm.metrics else "–" for name in others]
-    cells += [f"{arm.latency_p50:.2f}", f"{arm.latency_p95:.2f}", f"{arm.prompt_tokens:.0f}"]
-    cells.append("" if verdict is None else "[green]passed[/green]" if verdict.passed else "[red]rejected[/red]")
-    return cells
+def _rows(evaluation: Evaluation) -> dict[str, list[str]]:
+    """The cells of every row, in the order of the arms: the figure that decides first."""
+    report, arms = evaluation.report, evaluation.report.arms
+    gaps = [evaluation.against_baseline(arm) for arm in arms]
+    rows = {"version": [arm.ref for arm in arms]}
+    first = [report.metric, *([report.safety_metric] if report.safety_metric else [])]
+    for name in first:
+        figures = [arm.metrics.get(name) for arm in arms]
+        rows[name] = [f"{one.value:.3f}\n{one.low:.2f}…{one.high:.2f}" if one else "–" for one in figures]
+        if name == report.metric:
+            rows[f"against {evaluation.baseline.arm}"] = [
+                f"{gap.delta:+.3f}\n{gap.low:+.2f}…{gap.high:+.2f}" if gap else "" for gap in gaps
+            ]
+    for name in evaluation.metrics:
+        if name not in first:
+            rows[name] = [f"{arm.metrics[name].value:.3f}" if name in arm.metrics else "–" for arm in arms]
+    rows["p50 seconds"] = [f"{arm.latency_p50:.2f}" for arm in arms]
+    rows["p95 seconds"] = [f"{arm.latency_p95:.2f}" for arm in arms]
+    rows["prompt tokens"] = [f"{arm.prompt_tokens:.0f}" for arm in arms]
+    rows["gate"] = [_gate(evaluation, arm) for arm in arms]
+    return rows
+
+
+def _gate(evaluation: Evaluation, arm: ArmResult) -> str:
+    verdict = evaluation.verdict(arm)
+    if verdict is None:
+        return ""
+    return "[green]passed[/green]" if verdict.passed else "[red]rejected[/red]"
 
 
 def _caption(evaluation: Evaluation) -> str:
     report = evaluation.report
-    return f"noise floor {report.noise_floor:.1%} · seed {report.seed} · prompt: mean tokens · {report.digest[:19]}…"
+    return f"noise floor {report.noise_floor:.1%} · seed {report.seed} · {report.digest[:19]}…"

@@ -6,6 +6,8 @@
 
 from __future__ import annotations
 
+import signal
+import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -46,6 +48,8 @@ class Demo:
     def run(self) -> int:
         """0 when all of it held, 1 otherwise; what did not is printed last."""
         started = time.monotonic()
+        # Without this a polite kill would leave the service behind.
+        signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
         with self._chapter("1. Data: look before training"):
             self._check_data()
         with ServiceProcess(self.base, self.home, self.console) as service:

@@ -17,7 +17,7 @@ def dabt(tmp_path_factory: pytest.TempPathFactory) -> Command:
     return Command(tmp_path_factory.mktemp("home"))
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def service(dabt: Command) -> Iterator[ServiceProcess]:
     """The real service on the real engine, started once for all tests of this folder."""
     with ServiceProcess(str(BASE), Home.at(dabt.home), Console(quiet=True)) as process:
