@@ -28,30 +28,25 @@ RUN python -m venv /opt/venv
 COPY requirements/cuda.lock requirements/
 RUN pip install --no-cache-dir --no-deps -r requirements/cuda.lock
 
-# What both images share on top of their packages: the project, a user without rights, a place for the data.
+# What both images share on top of their packages: the project, a user without rights, a place for the data, the command.
 FROM base AS app
 RUN useradd --create-home --uid 10001 dabt && install --directory --owner=dabt --group=dabt /data
 ENV DABT_HOME=/data \
     VLLM_NO_USAGE_STATS=1
 COPY . .
-
-FROM app AS cuda
-COPY --from=packages-cuda /opt/venv /opt/venv
-RUN pip install --no-cache-dir --no-deps --no-build-isolation --editable .
-USER 10001
 VOLUME /data
 HEALTHCHECK --interval=10s --timeout=5s --start-period=5m \
     CMD ["python", "-c", "import urllib.request; urllib.request.urlopen('http://127.0.0.1:8000/health', timeout=4)"]
 ENTRYPOINT ["dabt"]
 CMD ["serve", "--base", "examples/clinic/base_model"]
+
+FROM app AS cuda
+COPY --from=packages-cuda /opt/venv /opt/venv
+RUN pip install --no-cache-dir --no-deps --no-build-isolation --editable .
+USER 10001
 
 # Last, so that a build without --target makes the image that runs anywhere.
 FROM app AS cpu
 COPY --from=packages-cpu /opt/venv /opt/venv
 RUN pip install --no-cache-dir --no-deps --no-build-isolation --editable .
 USER 10001
-VOLUME /data
-HEALTHCHECK --interval=10s --timeout=5s --start-period=5m \
-    CMD ["python", "-c", "import urllib.request; urllib.request.urlopen('http://127.0.0.1:8000/health', timeout=4)"]
-ENTRYPOINT ["dabt"]
-CMD ["serve", "--base", "examples/clinic/base_model"]
