@@ -21,6 +21,9 @@ from lifecycle.version import Frozen
 
 WEIGHTS_FILE = "adapter_model.safetensors"
 
+SERVED_RANKS = (1, 8, 16, 32, 64, 128, 256, 320, 512)
+"""The values that vLLM 0.32 accepts for `--max-lora-rank`."""
+
 SERVED_MODULES = (
     *("q_proj", "k_proj", "v_proj", "o_proj", "qkv_proj", "gate_proj", "up_proj", "down_proj", "gate_up_proj"),
     *("query_key_value", "dense", "dense_h_to_4h", "dense_4h_to_h", "out_proj", "in_proj", "fc1", "fc2"),

@@ -10,10 +10,8 @@ from typing import Any, Literal, Self
 from pydantic import Field, ValidationError, model_validator
 
 from lifecycle.errors import InvalidConfig, Problem
+from lifecycle.preflight import SERVED_RANKS
 from lifecycle.version import Frozen
-
-ALLOWED_RANKS = (1, 8, 16, 32, 64, 128, 256, 320, 512)
-"""What vLLM accepts as `max_lora_rank`."""
 
 Dtype = Literal["auto", "float32", "bfloat16", "float16"]
 
@@ -70,8 +68,8 @@ class ServeConfig(Frozen):
             problems.append(
                 Problem("max_cpu_loras", f"{self.max_cpu_loras} is below max_loras", f"at least {self.max_loras}")
             )
-        if self.max_lora_rank not in ALLOWED_RANKS:
-            allowed = ", ".join(map(str, ALLOWED_RANKS))
+        if self.max_lora_rank not in SERVED_RANKS:
+            allowed = ", ".join(map(str, SERVED_RANKS))
             problems.append(Problem("max_lora_rank", f"{self.max_lora_rank} is not supported", f"one of {allowed}"))
         if problems:
             raise InvalidConfig("The service cannot run like this:", problems)

@@ -15,9 +15,9 @@ import yaml
 from pydantic import Field, ValidationError, field_validator
 
 from lifecycle.errors import InvalidConfig, Problem
-from lifecycle.preflight import SERVED_MODULES
+from lifecycle.preflight import SERVED_MODULES, SERVED_RANKS
 from lifecycle.version import Frozen, Name, Prompt
-from training.refused import RANKS, config_problems, refuse
+from training.refused import config_problems, refuse
 
 
 class DataSettings(Frozen):
@@ -44,9 +44,9 @@ class LoraSettings(Frozen):
     @field_validator("r")
     @classmethod
     def _served_rank(cls, r: int) -> int:
-        if r not in RANKS:
+        if r not in SERVED_RANKS:
             raise ValueError(
-                f"a server's adapter slots have one of the ranks {', '.join(map(str, RANKS))}; "
+                f"a server's adapter slots have one of the ranks {', '.join(map(str, SERVED_RANKS))}; "
                 f"{r} would take the place of the next of them and give less"
             )
         return r

@@ -14,9 +14,6 @@ from pydantic import BaseModel, ValidationError
 
 from lifecycle.errors import Problem
 
-RANKS = (1, 8, 16, 32, 64, 128, 256, 320, 512)
-"""The values that vLLM 0.32 accepts for `--max-lora-rank`."""
-
 _NOTHING: tuple[Any, ...] = (None, False, "", "none", "None")
 """Values that ask for nothing: a configuration may spell out that it wants none of a thing."""
 
