@@ -1,6 +1,7 @@
 """Aliases: names for traffic. What may stand behind one, and the stack of moves that rollback walks.
 
 `refusal` is the gate itself, a pure function; `registry.py` asks it inside the transaction that moves the alias.
+What an alias does besides sharing its requests out is its policy (`traffic.py`).
 """
 
 from __future__ import annotations
@@ -10,13 +11,14 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any
 
-from pydantic import Field
-from sqlalchemy import Connection, Row, Select, insert, select, update
+from pydantic import Field, ValidationError
+from sqlalchemy import Connection, Row, Select, func, insert, select, update
 
 from lifecycle import tables
-from lifecycle.errors import InvalidInput, NotAllowed, NotFound
+from lifecycle.errors import Corrupt, InvalidInput, NotAllowed, NotFound
 from lifecycle.report import Verdict
 from lifecycle.states import State
+from lifecycle.traffic import TrafficPolicy
 from lifecycle.version import Frozen, Ref, Version
 
 PROD = "prod"
@@ -36,10 +38,20 @@ class Alias(Frozen):
     name: str
     alias: str
     targets: tuple[Target, ...]
+    move: int = 0
+    """The move that pointed it there: while this stands, nothing has been moved."""
+    incumbent: int | None = None
+    """Of several targets, the version that had the alias to itself last: the others are canaries beside it. None when
+    there is one target, or when that version is no longer among them."""
+    policy: TrafficPolicy = TrafficPolicy()
 
     @property
     def ref(self) -> str:
         return f"{self.name}:{self.alias}"
+
+    def __str__(self) -> str:
+        """`triage:3 (90%), triage:4 (10%)`"""
+        return ", ".join(f"{self.name}:{target.number} ({100 * target.weight:.4g}%)" for target in self.targets)
 
 
 def shares(targets: Sequence[Target]) -> tuple[Target, ...]:
@@ -52,6 +64,21 @@ def shares(targets: Sequence[Target]) -> tuple[Target, ...]:
         total = 1.0
     by_number = sorted(targets, key=lambda target: target.number)
     return tuple(Target(number=target.number, weight=target.weight / total) for target in by_number)
+
+
+def beside(alias: Alias, number: int, share: float) -> tuple[Target, ...]:
+    """The alias's targets with `share` of the traffic for version `number`, and the rest as it was shared out before.
+
+    Raises `NotAllowed` when there is no other version to have the rest.
+    """
+    others = [target for target in alias.targets if target.number != number]
+    if not others:
+        raise NotAllowed(f"{alias.ref} has no other version than {alias.name}:{number} that could have the rest")
+    if share == 1:
+        return (Target(number=number),)
+    kept = math.fsum(target.weight for target in others)
+    rest = [Target(number=one.number, weight=one.weight / kept * (1 - share)) for one in others]
+    return shares([*rest, Target(number=number, weight=share)])
 
 
 def refusal(alias: str, version: Version, verdict: Verdict | None) -> str | None:
@@ -84,29 +111,35 @@ def _not_through_the_gate(version: Version, verdict: Verdict | None) -> str | No
 
 def get(tx: Connection, name: str, alias: str) -> Alias:
     """Raises `NotFound`, naming the aliases that there are."""
-    if (row := _move(tx, name, alias)) is not None:
-        return _alias(row)
-    others = ", ".join(other.ref for other in of_name(tx, name))
-    cure = f"there is {others}" if others else f"promote a version: `dabt promote {name}:1`"
+    there = every(tx, name)
+    for one in there:
+        if one.alias == alias:
+            return one
+    cure = f"there is {', '.join(one.ref for one in there)}" if there else f"promote a version: `dabt promote {name}:1`"
     raise NotFound(f"there is no {name}:{alias}; {cure}")
 
 
-def of_name(tx: Connection, name: str) -> list[Alias]:
-    """In alphabetical order."""
-    query = _current().where(tables.aliases.c.name == name).order_by(tables.aliases.c.alias)
-    return [_alias(row) for row in tx.execute(query)]
+def every(tx: Connection, name: str | None = None) -> list[Alias]:
+    """In alphabetical order; those of `name`, or all of them."""
+    moves = _current().order_by(tables.aliases.c.name, tables.aliases.c.alias)
+    newest = select(func.max(tables.policies.c.id)).group_by(tables.policies.c.name, tables.policies.c.alias)
+    policies = select(tables.policies)
+    if name is not None:
+        moves = moves.where(tables.aliases.c.name == name)
+        newest = newest.where(tables.policies.c.name == name)
+    found = {(row.name, row.alias): row.body for row in tx.execute(policies.where(tables.policies.c.id.in_(newest)))}
+    return [_alias(tx, row, found.get((row.name, row.alias), {})) for row in tx.execute(moves).all()]
 
 
-def push(tx: Connection, alias: Alias, *, forced: bool) -> Alias | None:
-    """Point the alias at its new targets; what it pointed at before is returned, and remembered for `pop`."""
-    before = _move(tx, alias.name, alias.alias)
-    targets = [target.model_dump(mode="json") for target in alias.targets]
+def push(tx: Connection, name: str, alias: str, targets: Sequence[Target], *, forced: bool) -> None:
+    """Point the alias at its new targets; what it pointed at before is remembered for `pop`."""
+    before = _move(tx, name, alias)
     move = tx.execute(
         insert(tables.moves)
         .values(
-            name=alias.name,
-            alias=alias.alias,
-            targets=targets,
+            name=name,
+            alias=alias,
+            targets=[target.model_dump(mode="json") for target in targets],
             forced=forced,
             replaced=before.id if before is not None else None,
             created_at=datetime.now(UTC),
@@ -114,16 +147,15 @@ def push(tx: Connection, alias: Alias, *, forced: bool) -> Alias | None:
         .returning(tables.moves.c.id)
     ).scalar_one()
     if before is None:
-        tx.execute(insert(tables.aliases).values(name=alias.name, alias=alias.alias, move=move))
+        tx.execute(insert(tables.aliases).values(name=name, alias=alias, move=move))
     else:
-        _point(tx, alias.name, alias.alias, move)
-    return _alias(before) if before is not None else None
+        _point(tx, name, alias, move)
 
 
-def pop(tx: Connection, name: str, alias: str) -> tuple[Alias, Alias, bool]:
-    """Point the alias at what it pointed at before: (before, now, whether `now` had been forced).
+def pop(tx: Connection, name: str, alias: str) -> bool:
+    """Point the alias at what it pointed at before, and say whether that had been forced.
 
-    Raises `NotAllowed` when there is nothing to go back to.
+    Raises `NotFound`, and `NotAllowed` when there is nothing to go back to.
     """
     top = _move(tx, name, alias)
     if top is None:
@@ -131,8 +163,28 @@ def pop(tx: Connection, name: str, alias: str) -> tuple[Alias, Alias, bool]:
     if top is None or top.replaced is None:
         raise NotAllowed(f"{name}:{alias} has nothing before it to go back to; promote a version instead")
     _point(tx, name, alias, top.replaced)
-    now = tx.execute(select(tables.moves).where(tables.moves.c.id == top.replaced)).one()
-    return _alias(top), _alias(now), bool(now.forced)
+    return bool(_move_of(tx, top.replaced).forced)
+
+
+def pop_to_incumbent(tx: Connection, judged: Alias) -> bool | None:
+    """Point a split alias back at its incumbent alone, and say whether that had been forced.
+
+    None, and nothing is done, when the alias has been moved or its bounds have been changed since it was `judged`.
+    """
+    now = get(tx, judged.name, judged.alias)
+    top = _move(tx, judged.name, judged.alias)
+    alone = _alone_before(tx, top) if top is not None else None
+    unchanged = (now.move, now.policy.canary) == (judged.move, judged.policy.canary)
+    if alone is None or now.incumbent is None or not unchanged:
+        return None
+    _point(tx, judged.name, judged.alias, alone.id)
+    return bool(alone.forced)
+
+
+def set_policy(tx: Connection, alias: Alias, policy: TrafficPolicy) -> None:
+    body = policy.model_dump(mode="json")  # whole: a later release's defaults must not change it
+    row = {"name": alias.name, "alias": alias.alias, "body": body, "created_at": datetime.now(UTC)}
+    tx.execute(insert(tables.policies).values(row))
 
 
 def check_name(alias: str) -> str:
@@ -155,5 +207,27 @@ def _point(tx: Connection, name: str, alias: str, move: int) -> None:
     tx.execute(update(tables.aliases).where(here).values(move=move))
 
 
-def _alias(row: Row[Any]) -> Alias:
-    return Alias(name=row.name, alias=row.alias, targets=tuple(Target(**target) for target in row.targets))
+def _move_of(tx: Connection, id_: int) -> Row[Any]:
+    return tx.execute(select(tables.moves).where(tables.moves.c.id == id_)).one()
+
+
+def _alone_before(tx: Connection, move: Row[Any]) -> Row[Any] | None:
+    """The newest of the moves below this one in the stack that had one target."""
+    while move.replaced is not None:
+        move = _move_of(tx, move.replaced)
+        if len(move.targets) == 1:
+            return move
+    return None
+
+
+def _alias(tx: Connection, row: Row[Any], policy: Any) -> Alias:
+    incumbent = None
+    if len(row.targets) > 1 and (alone := _alone_before(tx, row)) is not None:
+        number = alone.targets[0]["number"]
+        incumbent = number if any(target["number"] == number for target in row.targets) else None
+    try:
+        return Alias(
+            name=row.name, alias=row.alias, targets=row.targets, move=row.id, incumbent=incumbent, policy=policy
+        )
+    except ValidationError as error:
+        raise Corrupt(f"the alias {row.name}:{row.alias} cannot be read by this release: {error}") from error

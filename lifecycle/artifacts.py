@@ -12,6 +12,7 @@ written last and a folder without its list does not exist.
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import re
@@ -23,17 +24,24 @@ from collections import defaultdict
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
+from lifecycle.artifact_cache import ArtifactCache
 from lifecycle.base import sha256_of
 from lifecycle.errors import Corrupt, DabtError, InvalidConfig, InvalidInput, NotFound, Unavailable
 from lifecycle.version import Digest, digest_of
 
+T = TypeVar("T")
 Listing = list[tuple[str, str]]
 """Sorted (relative path with /, hex sha256) of every file of a folder."""
+Stamp = tuple[tuple[str, int, int, int], ...]
+"""Path, size in bytes, time of the last change in nanoseconds and inode of every file of a folder."""
 
 _DAY = 24 * 3600
 _REPUT = "delete its .json file from the store and put the folder again"
+_FULL = (errno.ENOSPC, errno.EDQUOT)
+_TRIES, _FIRST_PAUSE = 3, 0.2
+"""A read of the remote store is tried so often, with pauses in seconds that double."""
 
 
 def listing_of(folder: Path) -> Listing:
@@ -60,10 +68,13 @@ def digest_of_folder(folder: Path) -> Digest:
 class ArtifactStore:
     """Folders by digest. Safe for several processes and threads at once; two puts of one folder leave one copy."""
 
-    def __init__(self, url: str, cache: Path) -> None:
-        """`url` is a path or an fsspec URL; `cache` holds local copies of what a remote store keeps."""
+    def __init__(self, url: str, cache: Path, cache_bytes: int | None = None) -> None:
+        """`url` is a path or an fsspec URL; `cache` holds local copies of what a remote store keeps.
+
+        Of these, the least recently used are deleted past `cache_bytes` (see `artifact_cache.py`). None: no bound.
+        """
         self.url = url
-        self._verified: set[Digest] = set()
+        self._verified: dict[Digest, Stamp] = {}
         self._fetching: dict[Digest, threading.Lock] = defaultdict(threading.Lock)
         self._remote: Any = None
         protocol, separator, rest = url.partition("://")
@@ -72,6 +83,8 @@ class ArtifactStore:
         else:
             self._local = (cache / "artifacts").resolve()
             self._remote, self._prefix = _open_remote(url)
+        self.cache = ArtifactCache(self._local, cache_bytes)
+        """The local copies. Without a remote store there are none: nothing is ever deleted."""
 
     def put(self, folder: Path) -> Digest:
         """Store the folder's bytes and return their digest. Putting what is already there changes nothing."""
@@ -79,7 +92,8 @@ class ArtifactStore:
         digest = digest_of(listing)
         if self._remote is None:
             if not self._whole(digest):
-                self._install(digest, listing, lambda relative, target: shutil.copyfile(folder / relative, target))
+                with self._writing():
+                    self._install(digest, listing, lambda relative, target: shutil.copyfile(folder / relative, target))
             return digest
         if self.has(digest):
             return digest
@@ -91,19 +105,24 @@ class ArtifactStore:
         return digest
 
     def get(self, digest: Digest) -> Path:
-        """A local folder with these bytes, fetched if need be and verified once in this process; never change it.
+        """A local folder with these bytes, fetched if need be and verified; never change it.
 
-        Raises `NotFound` when the store has no such folder, `Corrupt` when the bytes do not match the digest.
+        Every byte is read once in this process, and again when a file has another size, time or inode than it had then.
+
+        Raises `NotFound` when the store has no such folder, `Corrupt` when the bytes do not match the digest, and
+        `Unavailable` when the store cannot be reached or the disk is full; nothing half-written is left then.
         """
         folder = self._folder(digest)
         # One slow download must not hold up the others, nor what is here already: a lock for each digest.
         with self._fetching[digest]:
-            if digest not in self._verified or not folder.is_dir():
+            if digest not in self._verified or self._verified[digest] != _stamp(folder):
                 if self._remote is None:
                     self._check(digest)
                 elif not self._whole(digest):
                     self._fetch(digest)
-                self._verified.add(digest)
+                self._verified[digest] = _stamp(folder)
+            if self._remote is not None:
+                self.cache.touch(folder)
         return folder
 
     def has(self, digest: Digest) -> bool:
@@ -135,7 +154,7 @@ class ArtifactStore:
             raise Corrupt(f"{folder}: {error}; put the folder again") from error
         if digest_of(found) == digest:
             return
-        self._verified.discard(digest)
+        self._verified.pop(digest, None)
         wanted: dict[str, str] = {}
         with suppress(OSError, ValueError, TypeError):
             wanted = dict(json.loads(folder.with_suffix(".json").read_text(encoding="utf-8")))
@@ -147,32 +166,40 @@ class ArtifactStore:
     def _install(self, digest: Digest, listing: Listing, copy: Callable[[str, Path], object]) -> None:
         """Fill a folder under tmp/ by `copy(relative, target)`, verify it, and rename it into place."""
         target = self._folder(digest)
+        self._sweep()
+        staging = self._local / "tmp" / uuid.uuid4().hex
         try:
-            self._sweep()
-            staging = self._local / "tmp" / uuid.uuid4().hex
+            for relative, _ in listing:
+                (staging / relative).parent.mkdir(parents=True, exist_ok=True)
+                copy(relative, staging / relative)
+                (staging / relative).chmod(0o444)
+            if listing_of(staging) != listing:
+                raise Corrupt(f"the files of {digest} changed while they were copied; try again")
+            for relative, _ in listing:
+                _sync(staging / relative)
+            target.parent.mkdir(parents=True, exist_ok=True)
+            note = self._local / "tmp" / f"{uuid.uuid4().hex}.json"
+            note.write_bytes(_dump(listing))
+            note.replace(target.with_suffix(".json"))
             try:
-                for relative, _ in listing:
-                    (staging / relative).parent.mkdir(parents=True, exist_ok=True)
-                    copy(relative, staging / relative)
-                    (staging / relative).chmod(0o444)
-                if listing_of(staging) != listing:
-                    raise Corrupt(f"the files of {digest} changed while they were copied; try again")
-                for relative, _ in listing:
-                    _sync(staging / relative)
-                target.parent.mkdir(parents=True, exist_ok=True)
-                note = self._local / "tmp" / f"{uuid.uuid4().hex}.json"
-                note.write_bytes(_dump(listing))
-                note.replace(target.with_suffix(".json"))
-                try:
-                    staging.rename(target)
-                except OSError:
-                    # Another process put the same bytes first; by their address they are equal.
-                    if not target.is_dir():
-                        raise
-                _sync(target.parent)
-            finally:
-                shutil.rmtree(staging, ignore_errors=True)
+                staging.rename(target)
+            except OSError:
+                # Another process put the same bytes first; by their address they are equal.
+                if not target.is_dir():
+                    raise
+            _sync(target.parent)
+        finally:
+            shutil.rmtree(staging, ignore_errors=True)
+
+    @contextmanager
+    def _writing(self) -> Iterator[None]:
+        try:
+            yield
         except OSError as error:
+            if error.errno in _FULL:
+                raise Unavailable(
+                    f"the disk of the store {self._local} is full: free some space on it, then try again", 30
+                ) from error
             raise Unavailable(f"the store {self._local} cannot be written: {error}") from error
 
     def _whole(self, digest: Digest) -> bool:
@@ -209,32 +236,48 @@ class ArtifactStore:
 
     def _fetch(self, digest: Digest) -> None:
         """Bring the folder into the cache, verified on the way."""
+        listing = self._listing(digest)
+
+        def install() -> None:
+            self._install(digest, listing, lambda relative, target: self._download(digest, relative, target))
+
+        with self._writing():
+            try:
+                install()
+            except Corrupt:
+                self._again(digest, install)  # what was damaged on the way may come whole the second time
+            except OSError as error:
+                if error.errno not in _FULL or not self.cache.empty(keep=digest):
+                    raise
+                install()
+        self.cache.trim(keep=digest)
+
+    def _again(self, digest: Digest, install: Callable[[], None]) -> None:
+        try:
+            install()
+        except Corrupt as error:
+            raise Corrupt(f"{self.url} holds damaged bytes for {digest}: {error}; {_REPUT}") from error
+
+    def _listing(self, digest: Digest) -> Listing:
         with _border(self.url):
             self._remote.invalidate_cache()
             try:
-                listing = [(str(path), str(sha)) for path, sha in json.loads(self._read_list(digest))]
+                text = _retrying(lambda: self._remote.cat_file(self._at(digest) + ".json"))
+                listing = [(str(path), str(sha)) for path, sha in json.loads(text)]
+            except FileNotFoundError as error:
+                raise NotFound(f"the store {self.url} holds nothing under {digest}") from error
             except (ValueError, TypeError) as error:
                 raise Corrupt(f"{self._at(digest)}.json is not JSON; {_REPUT}") from error
         if digest_of(listing) != digest or any(_unsafe(path) for path, _ in listing):
             raise Corrupt(f"{self._at(digest)}.json is not the list of {digest}; {_REPUT}")
+        return listing
 
-        def download(relative: str, target: Path) -> None:
-            with _border(self.url):
-                try:
-                    self._remote.get_file(self._at(digest, relative), str(target))
-                except FileNotFoundError as error:
-                    raise Corrupt(f"{relative} is gone; {_REPUT}") from error
-
-        try:
-            self._install(digest, listing, download)
-        except Corrupt as error:
-            raise Corrupt(f"{self.url} holds damaged bytes for {digest}: {error}; {_REPUT}") from error
-
-    def _read_list(self, digest: Digest) -> bytes:
-        try:
-            return bytes(self._remote.cat_file(self._at(digest) + ".json"))
-        except FileNotFoundError as error:
-            raise NotFound(f"the store {self.url} holds nothing under {digest}") from error
+    def _download(self, digest: Digest, relative: str, target: Path) -> None:
+        with _border(self.url):
+            try:
+                _retrying(lambda: self._remote.get_file(self._at(digest, relative), str(target)))
+            except FileNotFoundError as error:
+                raise Corrupt(f"{relative} is gone; {_REPUT}") from error
 
 
 def _open_remote(url: str) -> tuple[Any, str]:
@@ -255,7 +298,31 @@ def _border(url: str) -> Iterator[None]:
     except DabtError:
         raise
     except Exception as error:
+        if _disk_is_full(error):
+            raise  # ours, not the store's
         raise Unavailable(f"the artifact store {url} cannot be reached: {type(error).__name__}: {error}", 5) from error
+
+
+def _retrying(read: Callable[[], T]) -> T:
+    """The result of `read`, tried again after errors that may pass. Raises the last one as it is."""
+    from tenacity import Retrying, retry_if_exception, stop_after_attempt, wait_exponential
+
+    return Retrying(
+        retry=retry_if_exception(_may_pass),
+        stop=stop_after_attempt(_TRIES),
+        wait=wait_exponential(multiplier=_FIRST_PAUSE),
+        reraise=True,
+    )(read)
+
+
+def _may_pass(error: BaseException) -> bool:
+    if isinstance(error, FileNotFoundError | PermissionError | NotImplementedError) or _disk_is_full(error):
+        return False
+    return isinstance(error, Exception)
+
+
+def _disk_is_full(error: BaseException) -> bool:
+    return isinstance(error, OSError) and error.errno in _FULL
 
 
 def _hex(digest: Digest) -> str:
@@ -263,6 +330,15 @@ def _hex(digest: Digest) -> str:
     if not re.fullmatch(r"sha256:[0-9a-f]{64}", digest):
         raise InvalidInput(f"'{digest}' is no digest; it should be sha256: and 64 hex digits")
     return digest.removeprefix("sha256:")
+
+
+def _stamp(folder: Path) -> Stamp:
+    """What changes when a file does, without reading it; empty when the folder is gone, or going."""
+    try:
+        found = [(path, path.stat()) for path in sorted(folder.rglob("*")) if path.is_file()]
+    except FileNotFoundError:
+        return ()
+    return tuple((str(path), about.st_size, about.st_mtime_ns, about.st_ino) for path, about in found)
 
 
 def _unsafe(relative: str) -> bool:

@@ -1,4 +1,4 @@
-"""The audit trail: who did what to which version or alias, when and why. Written in the change's own transaction."""
+"""The audit trail: who did what to which version, alias or key, when and why. Written with the change itself."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ class AuditEntry(Frozen):
     actor: str
     action: str
     """`adapter.add`, `index.add`, `version.create`, `version.state`, `report.record`, `verdict.record`,
-    `alias.move`, `alias.force` or `alias.rollback`."""
+    `alias.move`, `alias.force`, `alias.rollback`, `alias.policy`, `key.create` or `key.revoke`."""
     subject: str
-    """`triage:3` for a version, `triage:prod` for an alias; a digest, an index's name or a task otherwise."""
+    """`triage:3` for a version, `triage:prod` for an alias; a digest, an index's name, a task, a key's id otherwise."""
     detail: dict[str, Any]
     reason: str
 

@@ -1,4 +1,4 @@
-"""`dabt versions | promote | rollback | import`: the registry from the terminal."""
+"""`dabt versions | promote | rollback | import`: the registry from the terminal. Read `traffic_cli.py` for the rest."""
 
 from __future__ import annotations
 
@@ -19,6 +19,10 @@ if TYPE_CHECKING:
 HomeOption = Annotated[Path | None, typer.Option(envvar="DABT_HOME", help="Where things are kept; .dabt by default.")]
 ReasonOption = Annotated[str, typer.Option(help="Why; it is kept in the audit trail.")]
 AliasOption = Annotated[str, typer.Option(help="The alias to move.")]
+ShareOption = Annotated[
+    str | None, typer.Option(help="Only this part of the traffic, such as 10%, beside what stands there now.")
+]
+ForceOption = Annotated[bool, typer.Option("--force", help="Past the gate; needs --reason and is recorded.")]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
 
 
@@ -54,16 +58,21 @@ def promote(
     ref: Annotated[str, typer.Argument(help="The version, such as triage:3.")],
     reason: ReasonOption = "",
     alias: AliasOption = "prod",
-    force: Annotated[bool, typer.Option("--force", help="Past the gate; needs --reason and is recorded.")] = False,
+    share: ShareOption = None,
+    force: ForceOption = False,
     home: HomeOption = None,
 ) -> None:
-    """Give all of an alias's traffic to one version; `prod` takes only what passed its gate.
+    """Give an alias's traffic to one version, or a share of it as a canary; `prod` takes only what passed its gate.
 
-    Example: `dabt promote triage:3 --reason "beats few-shot by 9 points"`
+    Example: `dabt promote triage:3 --reason "beats few-shot by 9 points"`, `dabt promote triage:4 --share 10%`
     """
+    from lifecycle.traffic import parse_share
+
+    part = parse_share(share) if share is not None else None
     with _registry(home) as registry:
-        moved = registry.promote(ref, actor=_actor(), reason=reason, alias=alias, force=force)
-    typer.echo(f"{moved.ref} → {moved.name}:{moved.targets[0].number}" + (" (forced)" if force else ""))
+        moved = registry.promote(ref, actor=_actor(), reason=reason, alias=alias, force=force, share=part)
+    shown = str(moved) if len(moved.targets) > 1 else f"{moved.name}:{moved.targets[0].number}"
+    typer.echo(f"{moved.ref} → {shown}" + (" (forced)" if force else ""))
 
 
 def rollback(
@@ -78,7 +87,7 @@ def rollback(
     """
     with _registry(home) as registry:
         moved = registry.rollback(name, actor=_actor(), reason=reason, alias=alias)
-    typer.echo(f"{moved.ref} → {', '.join(f'{moved.name}:{t.number} ({t.weight:.0%})' for t in moved.targets)}")
+    typer.echo(f"{moved.ref} → {moved}")
 
 
 def import_adapter(
@@ -142,7 +151,7 @@ def _row(registry: Registry, version: Version) -> dict[str, object]:
         "state": version.state.value,
         "digest": version.digest,
         "aliases": [
-            alias.alias if len(alias.targets) == 1 else f"{alias.alias} {target.weight:.0%}"
+            alias.alias if len(alias.targets) == 1 else f"{alias.alias} {100 * target.weight:.4g}%"
             for alias in registry.aliases(version.name)
             for target in alias.targets
             if target.number == version.number

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import sqlalchemy
-from sqlalchemy import URL, Connection, Engine, event, exc, insert, make_url, select, text
+from sqlalchemy import URL, Connection, Engine, event, exc, insert, make_url, select, text, update
 
 from lifecycle import tables
 from lifecycle.errors import Conflict, DabtError, InvalidConfig, Unavailable
@@ -39,11 +39,10 @@ class Database:
             self._engine = _sqlite_engine(self._url) if self._sqlite else _postgres_engine(self._url)
             # Most openings find the tables there, and must not wait for whoever writes just now.
             with self._transaction(writes=False) as tx:
-                there = sqlalchemy.inspect(tx).has_table(tables.meta.name)
-            with self._transaction(writes=not there) as tx:
-                if not there:
-                    tables.metadata.create_all(tx)
-                self._check_schema(tx)
+                found = self._schema(tx)
+            if found != tables.SCHEMA_VERSION:
+                with self._transaction(writes=True) as tx:
+                    self._bring_up(tx)
 
     @contextmanager
     def read(self) -> Iterator[Connection]:
@@ -67,15 +66,29 @@ class Database:
                 connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _LOCK_KEY})
             yield connection
 
-    def _check_schema(self, tx: Connection) -> None:
+    def _schema(self, tx: Connection) -> int:
+        """The schema of the tables that are there; 0 when there are none."""
+        if not sqlalchemy.inspect(tx).has_table(tables.meta.name):
+            return 0
         found = tx.execute(select(tables.meta.c.value).where(tables.meta.c.key == "schema")).scalar()
-        if found is None:
-            tx.execute(insert(tables.meta).values(key="schema", value=str(tables.SCHEMA_VERSION)))
-        elif found != str(tables.SCHEMA_VERSION):
+        return int(found) if found else 0
+
+    def _bring_up(self, tx: Connection) -> None:
+        """Make the tables that are lacking: every schema so far holds those of the ones before it, unchanged.
+
+        Raises `InvalidConfig` for a registry that a newer release wrote.
+        """
+        found = self._schema(tx)  # again, within the lock: another process may have been first
+        if found > tables.SCHEMA_VERSION:
             raise InvalidConfig(
                 f"the registry {self.name} has schema {found} and this release reads {tables.SCHEMA_VERSION}; "
                 "use the release that wrote it, or another registry"
             )
+        if found == tables.SCHEMA_VERSION:
+            return
+        tables.metadata.create_all(tx)
+        row = {"key": "schema", "value": str(tables.SCHEMA_VERSION)}
+        tx.execute(update(tables.meta).values(row) if found else insert(tables.meta).values(row))
 
     @contextmanager
     def _border(self) -> Iterator[None]:
@@ -127,13 +140,29 @@ def _postgres_engine(url: URL) -> Engine:
 
 
 def _sqlite_engine(url: URL) -> Engine:
-    Path(str(url.database)).expanduser().parent.mkdir(parents=True, exist_ok=True)
+    file = Path(str(url.database))
+    if not file.exists():
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.touch()
     engine = sqlalchemy.create_engine(
         url, connect_args={"timeout": _WAIT}, json_serializer=partial(json.dumps, ensure_ascii=False)
     )
 
+    @event.listens_for(engine, "do_connect")
+    def _only_what_is_there(*_: Any) -> None:
+        # SQLite would make a new, empty registry where one was moved away.
+        if not file.exists():
+            raise sqlite3.OperationalError(f"the file {file} is gone")
+
+    @event.listens_for(engine, "checkout")
+    def _same_file(connection: Any, record: Any, _: Any) -> None:
+        # A connection outlives its file: what was moved away would go on taking changes that nobody else sees.
+        if record.info["file"] != _identity(file):
+            raise exc.DisconnectionError("the registry's file was replaced")
+
     @event.listens_for(engine, "connect")
-    def _configure(connection: sqlite3.Connection, _: Any) -> None:
+    def _configure(connection: sqlite3.Connection, record: Any) -> None:
+        record.info["file"] = _identity(file)
         # The driver would begin transactions by its own rules; `_begin` below says when and how.
         connection.isolation_level = None
         connection.execute("PRAGMA foreign_keys = ON")
@@ -146,6 +175,15 @@ def _sqlite_engine(url: URL) -> Engine:
         connection.exec_driver_sql("BEGIN IMMEDIATE" if connection.get_execution_options().get("writes") else "BEGIN")
 
     return engine
+
+
+def _identity(file: Path) -> tuple[int, int] | None:
+    """Which file it is, whatever it is called; None for none."""
+    try:
+        found = file.stat()
+    except FileNotFoundError:
+        return None
+    return found.st_dev, found.st_ino
 
 
 def _use_wal(connection: sqlite3.Connection) -> None:

@@ -4,9 +4,16 @@
     ├── InvalidInput            what the caller gave is wrong; `problems` lists every fault with its place
     │   ├── InvalidConfig           a configuration file or option
     │   ├── InvalidData             training or evaluation rows (file:line)
-    │   └── AdapterRefused          preflight: this base cannot serve this adapter
+    │   ├── AdapterRefused          preflight: this base cannot serve this adapter
+    │   ├── TooLarge                a body over the limit
+    │   ├── TooSlow                 a body that did not arrive in time
+    │   └── PromptTooLong           a prompt over the model's limit
     ├── NotFound                no such model, version, alias, adapter, index or report
     ├── NotAllowed              the state of things forbids it: no passing verdict, version retired
+    ├── Unauthorized            no API key was sent, or one that is unknown, expired or revoked
+    ├── Forbidden               the key is good, and not for this: its role or its models forbid it
+    ├── LimitReached            the key has used what it may for now; `retry_after` seconds
+    │   └── QuotaSpent              and for the rest of the day
     ├── Conflict                two writers; the other one won; try again
     ├── Corrupt                 bytes do not match their digest
     └── Unavailable             the engine, registry or store cannot answer now; `retry_after` seconds when known
@@ -68,12 +75,50 @@ class AdapterRefused(InvalidInput):
     code = "adapter_refused"
 
 
+class TooLarge(InvalidInput):
+    """Its own class because HTTP has a status for it."""
+
+    code = "request_too_large"
+
+
+class TooSlow(InvalidInput):
+    """Its own class because HTTP has a status for it, at which clients try again."""
+
+    code = "request_timeout"
+
+
+class PromptTooLong(InvalidInput):
+    """Its own class because callers act on it: they drop earlier messages and try again."""
+
+    code = "context_length_exceeded"
+
+
 class NotFound(DabtError):
     code = "not_found"
 
 
 class NotAllowed(DabtError):
     code = "not_allowed"
+
+
+class Unauthorized(DabtError):
+    code = "invalid_api_key"
+
+
+class Forbidden(DabtError):
+    code = "permission_denied"
+
+
+class LimitReached(DabtError):
+    code = "rate_limit_exceeded"
+
+    def __init__(self, message: str, retry_after: float) -> None:
+        self.retry_after = retry_after
+        super().__init__(message)
+
+
+class QuotaSpent(LimitReached):
+    code = "insufficient_quota"
 
 
 class Conflict(DabtError):

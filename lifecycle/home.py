@@ -34,5 +34,9 @@ class Home(Frozen):
         return self.root / "evaluations"
 
     @property
+    def shadow(self) -> Path:
+        return self.root / "shadow"
+
+    @property
     def cache(self) -> Path:
         return self.root / "cache"

@@ -1,28 +1,32 @@
 """The one registry: adapters, indexes, versions, evaluations, verdicts, aliases, and the trail of every change.
 
 Each public method is one transaction (`database.py`) and leaves an entry in the trail (`audit.py`). The rules are
-elsewhere and pure: a version's life in `states.py`, what may stand behind an alias in `aliases.py`. Rows become
-nouns in `rows.py`.
+elsewhere and pure: a version's life in `states.py`, what may stand behind an alias in `aliases.py`. Aliases move in
+`moves.py`, rows become nouns in `rows.py`. API keys and their use are the rooms beside: `keyring.py`, `usage.py`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from types import TracebackType
 from typing import Any, Self
 
 from sqlalchemy import Connection, Row, func, insert, select, update
 
-from lifecycle import aliases, audit, rows, tables
+from lifecycle import aliases, audit, moves, rows, tables
 from lifecycle.adapter import AdapterManifest
 from lifecycle.aliases import PROD, Alias, Target
 from lifecycle.audit import AuditEntry
 from lifecycle.database import Database
 from lifecycle.errors import InvalidInput, NotAllowed, NotFound, Problem
+from lifecycle.keyring import Keyring
+from lifecycle.moves import Decision
 from lifecycle.report import Report, Verdict
 from lifecycle.rows import IndexRecord
 from lifecycle.states import State, move
+from lifecycle.traffic import TrafficPolicy
+from lifecycle.usage import UsageBook
 from lifecycle.version import Digest, Lineage, Ref, Version, VersionSpec
 
 UNKNOWN = Lineage()
@@ -38,6 +42,8 @@ class Registry:
 
     def __init__(self, database: Database) -> None:
         self._database = database
+        self.keys = Keyring(database)
+        self.usage = UsageBook(database)
 
     @classmethod
     def open(cls, url: str) -> Self:
@@ -152,7 +158,7 @@ class Registry:
         with self._database.write() as tx:
             row = rows.version_row(tx, ref)
             version = rows.to_version(row)
-            behind = [alias.ref for alias in aliases.of_name(tx, version.name) if _has(alias, version.number)]
+            behind = [alias.ref for alias in aliases.every(tx, version.name) if _has(alias, version.number)]
             if behind:
                 raise NotAllowed(f"{version.ref} is behind {', '.join(behind)}; move that first, then retire it")
             return self._move(tx, row, State.RETIRED, actor, reason=reason)
@@ -244,9 +250,10 @@ class Registry:
 
     # -- aliases --------------------------------------------------------------------------------------------------
 
-    def aliases(self, name: str) -> list[Alias]:
+    def aliases(self, name: str | None = None) -> list[Alias]:
+        """In alphabetical order; those of `name`, or all of them."""
         with self._database.read() as tx:
-            return aliases.of_name(tx, name)
+            return aliases.every(tx, name)
 
     def alias(self, name: str, alias: str) -> Alias:
         """Raises `NotFound`."""
@@ -262,33 +269,25 @@ class Registry:
         overrides all of them but retirement, needs a written reason, and is kept in the trail as forced. Pointing
         it where it points already changes nothing.
         """
-        wanted = Alias(name=name, alias=aliases.check_name(alias), targets=aliases.shares(targets))
-        if force and not reason.strip():
-            raise InvalidInput("forcing past the gate needs a written reason")
         with self._database.write() as tx:
-            refused: list[str] = []
-            overridden: list[str] = []
-            for target in wanted.targets:
-                row = rows.version_row(tx, Ref(name=name, number=target.number))
-                version, verdicts = rows.to_version(row), rows.verdicts(tx, row)
-                if why := aliases.refusal(alias, version, verdicts[0] if verdicts else None):
-                    (overridden if force and version.state is not State.RETIRED else refused).append(why)
-            if refused:
-                raise NotAllowed(f"{wanted.ref} was not moved: {'; '.join(refused)}")
-            if wanted in aliases.of_name(tx, name):
-                return wanted
-            before = aliases.push(tx, wanted, forced=bool(overridden))
-            detail: dict[str, Any] = {"from": _shares(before), "to": _shares(wanted)}
-            if overridden:
-                detail["overridden"] = overridden
-            audit.append(tx, actor, "alias.force" if overridden else "alias.move", wanted.ref, detail, reason)
-            return wanted
+            return moves.point(tx, name, alias, targets, Decision(actor, reason, force))
 
-    def promote(self, ref: str | Ref, *, actor: str, reason: str, alias: str = PROD, force: bool = False) -> Alias:
-        """Give all of the alias's traffic to one version; the rules are those of `set_alias`."""
-        version = self.version(ref)
-        target = Target(number=version.number)
-        return self.set_alias(version.name, alias, [target], actor=actor, reason=reason, force=force)
+    def promote(
+        self,
+        ref: str | Ref,
+        *,
+        actor: str,
+        reason: str,
+        alias: str = PROD,
+        force: bool = False,
+        share: float | None = None,
+    ) -> Alias:
+        """Give all of the alias's traffic to one version, or `share` of it beside what stands there: a canary.
+
+        The rules are those of `set_alias`, for every target.
+        """
+        with self._database.write() as tx:
+            return moves.promote(tx, ref, alias, share, Decision(actor, reason, force))
 
     def rollback(self, name: str, *, actor: str, reason: str, alias: str = PROD) -> Alias:
         """Point the alias back at what it pointed at before its last move; called again, one move further back.
@@ -298,15 +297,27 @@ class Registry:
         been forced, rejected since. Raises `NotAllowed` then, and when nothing came before.
         """
         with self._database.write() as tx:
-            before, now, was_forced = aliases.pop(tx, name, alias)
-            gone = {State.RETIRED} if was_forced else {State.RETIRED, State.REJECTED}
-            versions = [
-                rows.to_version(rows.version_row(tx, Ref(name=name, number=target.number))) for target in now.targets
-            ]
-            if bad := [f"{version.ref} is {version.state}" for version in versions if version.state in gone]:
-                raise NotAllowed(f"{now.ref} was not rolled back: {', '.join(bad)} since; promote another version")
-            audit.append(tx, actor, "alias.rollback", now.ref, {"from": _shares(before), "to": _shares(now)}, reason)
-            return now
+            return moves.rollback(tx, name, alias, Decision(actor, reason))
+
+    def roll_back_canary(self, judged: Alias, *, actor: str, reason: str, figures: dict[str, Any]) -> Alias | None:
+        """Point a split alias back at its incumbent alone, if it still is what was `judged`; None if it is not.
+
+        Of several services that find the same fault at once, one moves the alias. The moves between leave the stack,
+        as if each had been rolled back; the rules are those of `rollback`.
+        """
+        with self._database.write() as tx:
+            return moves.roll_back_canary(tx, judged, Decision(actor, reason), figures)
+
+    def amend_policy(
+        self, name: str, alias: str, amend: Callable[[TrafficPolicy], TrafficPolicy], *, actor: str, reason: str
+    ) -> Alias:
+        """Give the alias the policy that `amend` makes of the one it has, in one transaction.
+
+        Raises `NotFound` for an alias that nothing stands behind, and `NotAllowed` when the policy's shadow was not
+        evaluated, was rejected, or is retired.
+        """
+        with self._database.write() as tx:
+            return moves.amend_policy(tx, name, alias, amend, Decision(actor, reason))
 
     # -- the trail ------------------------------------------------------------------------------------------------
 
@@ -336,7 +347,3 @@ class Registry:
 
 def _has(alias: Alias, number: int) -> bool:
     return any(target.number == number for target in alias.targets)
-
-
-def _shares(alias: Alias | None) -> dict[str, float]:
-    return {f"{alias.name}:{target.number}": target.weight for target in alias.targets} if alias else {}

@@ -1,6 +1,7 @@
 """The registry's tables. Only `registry.py` and the modules that it is made of touch them.
 
-Nothing is updated in place except a version's `state` and an alias's current `move`; everything else is appended.
+Nothing is updated in place except a version's `state`, an alias's current `move`, a key's `revoked_at` and the counts
+of its use; everything else is appended.
 """
 
 from __future__ import annotations
@@ -9,8 +10,10 @@ from datetime import UTC, datetime
 
 from sqlalchemy import (
     JSON,
+    BigInteger,
     Boolean,
     Column,
+    Date,
     DateTime,
     Dialect,
     ForeignKey,
@@ -24,7 +27,9 @@ from sqlalchemy import (
     UniqueConstraint,
 )
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 3
+"""2 added `api_keys` and `key_usage`, 3 `alias_policies`. A change that only adds tables is made by `database.py` at
+the next opening."""
 
 
 class Utc(TypeDecorator[datetime]):
@@ -120,6 +125,47 @@ aliases = Table(
     Column("name", String(64), primary_key=True),
     Column("alias", String(64), primary_key=True),
     Column("move", ForeignKey("alias_moves.id"), nullable=False),
+)
+
+# An alias's newest row is its policy now.
+policies = Table(
+    "alias_policies",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("name", String(64), nullable=False),
+    Column("alias", String(64), nullable=False),
+    Column("body", JSON, nullable=False),
+    Column("created_at", Utc, nullable=False),
+    Index("policies_of_an_alias", "name", "alias"),
+)
+
+# Keys are never deleted: the trail and the usage name them, and a service that has had one must go on asking for one.
+api_keys = Table(
+    "api_keys",
+    metadata,
+    Column("id", String(32), primary_key=True),
+    Column("name", String(64), nullable=False, index=True),
+    Column("digest", String(71), nullable=False, unique=True),
+    Column("hint", String(8), nullable=False),
+    Column("role", String(16), nullable=False),
+    Column("models", JSON, nullable=False),
+    Column("limits", JSON, nullable=False),
+    Column("created_at", Utc, nullable=False),
+    Column("created_by", Text, nullable=False),
+    Column("expires_at", Utc),
+    Column("revoked_at", Utc),
+)
+
+key_usage = Table(
+    "key_usage",
+    metadata,
+    Column("key", String(32), primary_key=True),
+    Column("day", Date, primary_key=True),
+    Column("version", String(255), primary_key=True),
+    Column("requests", BigInteger, nullable=False),
+    Column("prompt_tokens", BigInteger, nullable=False),
+    Column("completion_tokens", BigInteger, nullable=False),
+    Index("usage_of_a_day", "day"),
 )
 
 audit = Table(

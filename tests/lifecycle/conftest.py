@@ -18,6 +18,7 @@ from typing import Any
 import numpy
 import pytest
 
+from lifecycle.home import Home
 from lifecycle.registry import Registry
 from lifecycle.report import ArmResult, Check, Interval, Report, Verdict
 from lifecycle.version import Prompt, Version, VersionSpec, digest_of
@@ -305,3 +306,12 @@ def at_once() -> Callable[[str, list[list[str]]], list[str]]:
         return [output for output, _ in outputs]
 
     return run
+
+
+@pytest.fixture
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Home:
+    """An empty home that commands find by its environment variable, and nothing else of this machine's."""
+    for variable in ("DABT_REGISTRY_URL", "DABT_ARTIFACTS_URL", "DABT_BASE"):
+        monkeypatch.delenv(variable, raising=False)
+    monkeypatch.setenv("DABT_HOME", str(tmp_path / "home"))
+    return Home.at(tmp_path / "home")

@@ -10,7 +10,6 @@ from typer.testing import CliRunner
 
 from lifecycle import cli
 from lifecycle.errors import AdapterRefused, InvalidConfig, NotAllowed
-from lifecycle.home import Home
 from lifecycle.registry import Registry
 
 
@@ -22,14 +21,6 @@ def app():
     app.command("rollback")(cli.rollback)
     app.command("import")(cli.import_adapter)
     return app
-
-
-@pytest.fixture
-def home(tmp_path, monkeypatch):
-    for variable in ("DABT_REGISTRY_URL", "DABT_ARTIFACTS_URL", "DABT_BASE"):
-        monkeypatch.delenv(variable, raising=False)
-    monkeypatch.setenv("DABT_HOME", str(tmp_path / "home"))
-    return Home.at(tmp_path / "home")
 
 
 @pytest.fixture

@@ -1,0 +1,30 @@
+"""Wilson's interval of a share, in plain arithmetic: a running service needs it as well as an evaluation.
+
+The rest of the statistics is `evals/statistics.py`.
+"""
+
+from __future__ import annotations
+
+import math
+
+from lifecycle.errors import InvalidInput
+from lifecycle.report import Interval
+
+Z_TWO_SIDED = 1.959963984540054
+"""97.5 % point of the normal distribution: alpha = 0.05."""
+
+
+def wilson(successes: int, n: int) -> Interval:
+    """A share with Wilson's score interval (Wilson 1927): it stays inside [0, 1] and works at 0 and n of n.
+
+    Raises `InvalidInput` where there is no share: of nothing, or of more than all.
+    """
+    if n < 1 or not 0 <= successes <= n:
+        raise InvalidInput(f"no share of {successes} in {n}")
+    share, z2 = successes / n, Z_TWO_SIDED**2
+    centre = (share + z2 / (2 * n)) / (1 + z2 / n)
+    half = Z_TWO_SIDED * math.sqrt(share * (1 - share) / n + z2 / (4 * n * n)) / (1 + z2 / n)
+    # At the ends the formula is exact on paper and off by one bit in floating point.
+    low = 0.0 if successes == 0 else centre - half
+    high = 1.0 if successes == n else centre + half
+    return Interval(value=share, low=low, high=high, n=n)

@@ -1,0 +1,129 @@
+"""A traffic policy: the bounds that a canary must keep, and the candidate that gets copies of an alias's requests.
+
+It belongs to an alias and outlives the moves of its targets (`aliases.py`). `service/canary.py` judges by the bounds,
+`service/shadow.py` makes the copies.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import Field, field_validator, model_validator
+
+from lifecycle.errors import InvalidInput
+from lifecycle.version import Frozen
+
+Share = Annotated[float, Field(gt=0.0, le=1.0, allow_inf_nan=False)]
+Bound = Annotated[float, Field(gt=0.0, lt=1.0, allow_inf_nan=False)]
+"""A largest share. Not 0: no number of good answers shows that a share is exactly 0, and one bad one would end it."""
+Ratio = Annotated[float, Field(gt=0.0, allow_inf_nan=False)]
+
+Guard = Literal["empty", "cut_off", "not_json", "off_schema"]
+"""What an answer may be found to be without any model: no text and no tool call; ended by its length limit; no JSON
+text; no JSON text that fits `answer_schema`. An answer with several choices is as bad as its worst."""
+
+_SHARE = re.compile(r"([0-9]+(?:\.[0-9]+)?)(%?)")
+
+
+class Shadow(Frozen):
+    """Copies of the alias's requests go to this version as well. What it answers is recorded and never returned."""
+
+    version: int = Field(ge=1)
+    share: Share = 1.0
+    """Of the alias's requests, drawn one by one."""
+    record_bodies: bool = False
+    """Keep the requests and both answers as text; otherwise digests, lengths, times and findings alone."""
+
+
+class CanaryBounds(Frozen):
+    """What a canary must keep to. It is rolled back when the evidence against one bound is strong enough.
+
+    Judged is every target of a split alias but the incumbent, which is the one that had the alias to itself last.
+    """
+
+    max_error_rate: Bound | None = None
+    """Of the requests that the version could have answered: faults of the caller or of the engine are not counted."""
+    max_ttft_ratio: Ratio | None = None
+    """Largest 95th percentile of the time to the first token, as a multiple of the incumbent's."""
+    max_total_ratio: Ratio | None = None
+    """The same for the whole answer."""
+    guards: dict[Guard, Bound] = Field(default_factory=dict)
+    """Largest share of answers that are what the guard names."""
+    answer_schema: dict[str, Any] | None = None
+    """JSON Schema (2020-12) for the guard `off_schema`; its references stay inside it."""
+    min_requests: int = Field(default=20, ge=1)
+    """Nothing is decided on fewer of the canary's."""
+    window: int = Field(default=100, ge=20, le=10_000)
+    """Times are compared within so many requests in a row, the incumbent's among them: both then met the same load.
+    The figures that a decision is recorded with are of as many of the canary's."""
+    false_alarm_every: int = Field(default=100_000, ge=1_000)
+    """A canary that sits exactly on its bounds is rolled back once in so many requests, on average, or less often."""
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """What is watched."""
+        rates = (("error_rate", self.max_error_rate), ("ttft", self.max_ttft_ratio), ("total", self.max_total_ratio))
+        return (*(name for name, bound in rates if bound is not None), *self.guards)
+
+    @field_validator("answer_schema")
+    @classmethod
+    def _is_a_schema(cls, schema: dict[str, Any] | None) -> dict[str, Any] | None:
+        if schema is not None:
+            _check_schema(schema)
+        return schema
+
+    @model_validator(mode="after")
+    def _bounds_something(self) -> Self:
+        if not self.names:
+            raise ValueError("set at least one of max_error_rate, max_ttft_ratio, max_total_ratio and guards")
+        if ("off_schema" in self.guards) != (self.answer_schema is not None):
+            raise ValueError("the guard off_schema and answer_schema need each other")
+        return self
+
+
+class TrafficPolicy(Frozen):
+    """What an alias does besides sharing its requests out; nothing, unless it is set."""
+
+    canary: CanaryBounds | None = None
+    shadow: Shadow | None = None
+
+
+def parse_share(text: str) -> float:
+    """`10%` or `0.1`, as a share. Raises `InvalidInput` for what is none: not above 0, above 1, or no number."""
+    written = _SHARE.fullmatch(text.strip())
+    share = float(written[1]) / (100 if written[2] else 1) if written else 0.0
+    if not 0 < share <= 1:
+        raise InvalidInput(f"'{text}' is no share; write a percentage such as 10%, or a part of 1 such as 0.1")
+    return share
+
+
+def _check_schema(schema: dict[str, Any]) -> None:
+    """Raise `ValueError` unless it is a JSON Schema that can be used without fetching anything."""
+    from jsonschema import Draft202012Validator
+    from jsonschema.exceptions import SchemaError
+    from referencing import Registry, Resource
+    from referencing.exceptions import NoSuchResource, Unresolvable
+    from referencing.jsonschema import DRAFT202012
+
+    try:
+        Draft202012Validator.check_schema(schema)
+    except SchemaError as error:
+        raise ValueError(f"it is no JSON Schema: {error.json_path}: {error.message}") from error
+    registry: Registry[Any] = Registry().with_resource("", Resource.from_contents(schema, DRAFT202012))
+    for ref in _references(schema):
+        try:
+            registry.resolver().lookup(ref)
+        except (Unresolvable, NoSuchResource) as error:
+            raise ValueError(f"the reference {ref} leads to nothing inside the schema") from error
+
+
+def _references(value: Any) -> Iterator[str]:
+    if isinstance(value, dict):
+        if isinstance(ref := value.get("$ref"), str):
+            yield ref
+        value = list(value.values())
+    if isinstance(value, list):
+        for one in value:
+            yield from _references(one)
