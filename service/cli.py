@@ -14,6 +14,10 @@ def serve(  # noqa: PLR0913, PLR0917  (one parameter is one option of the comman
         str, typer.Option(help="What callers write to reach the base; default: the folder's name.")
     ] = "",
     host: Annotated[str, typer.Option(help="Address to listen on; loopback only while there are no API keys.")] = "",
+    keys: Annotated[str, typer.Option(help="auto: asked for once there is one; required; or off, on loopback.")] = "",
+    limits_url: Annotated[
+        str, typer.Option(envvar="DABT_LIMITS_URL", help="Where limits are counted: memory://, or redis://…")
+    ] = "",
     port: Annotated[int | None, typer.Option(help="Port to listen on; 0 takes a free one.")] = None,
     max_loras: Annotated[int | None, typer.Option(help="Different adapters in one batch.")] = None,
     max_cpu_loras: Annotated[int | None, typer.Option(help="Adapters kept in memory.")] = None,
@@ -22,9 +26,21 @@ def serve(  # noqa: PLR0913, PLR0917  (one parameter is one option of the comman
     kv_cache_gib: Annotated[float | None, typer.Option(help="Memory for the key-value cache.")] = None,
     dtype: Annotated[str | None, typer.Option(help="auto, float32, bfloat16 or float16.")] = None,
     max_queue: Annotated[int | None, typer.Option(help="Requests in the engine before callers get 503.")] = None,
+    preload: Annotated[
+        list[str] | None, typer.Option(help="Load before ready: a version, or prod for all of them; may be repeated.")
+    ] = None,
+    pin: Annotated[list[str] | None, typer.Option(help="The same, and kept in memory; may be repeated.")] = None,
+    cache_gib: Annotated[float | None, typer.Option(help="Local copies of a remote artifact store.")] = None,
+    tool_parser: Annotated[str, typer.Option(help="How the base writes tool calls: hermes, llama3_json, …")] = "",
+    embedding_model: Annotated[str, typer.Option(help="For /v1/embeddings: a hub id, a folder, or none.")] = "",
     golden_tolerance: Annotated[float | None, typer.Option(help="Nats per token an adapter may be off.")] = None,
     drain_seconds: Annotated[float | None, typer.Option(help="Time for admitted requests after SIGTERM.")] = None,
+    log_bodies: Annotated[bool, typer.Option("--log-bodies", help="Log what callers send; never their keys.")] = False,
     log_level: Annotated[str | None, typer.Option(help="debug, info, warning or error.")] = None,
+    log_format: Annotated[str | None, typer.Option(help="logfmt, or json: one object a line.")] = None,
+    otlp_endpoint: Annotated[
+        str, typer.Option(envvar="OTEL_EXPORTER_OTLP_ENDPOINT", help="Send traces to this collector (OTLP over HTTP).")
+    ] = "",
     home: Annotated[Path | None, typer.Option(envvar="DABT_HOME", help="Registry, artifacts and runs.")] = None,
 ) -> None:
     """Serve the base and every version of the registry over the OpenAI API.
@@ -35,8 +51,12 @@ def serve(  # noqa: PLR0913, PLR0917  (one parameter is one option of the comman
     from lifecycle.base import resolve_base
     from lifecycle.home import Home
     from service.config import config_from
-    from service.server import serve as run
     from service.vllm_engine import VllmEngine
 
-    config = config_from({**options, "base": resolve_base(base)})
-    run(config, Home.at(home), VllmEngine(config))
+    place = Home.at(home)
+    config = config_from({**options, "base": resolve_base(base), "shadow_folder": place.shadow})
+    engine = VllmEngine(config)
+    engine.prepare()
+    from service.server import serve as run  # after that: it takes a second to import
+
+    run(config, place, engine)

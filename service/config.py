@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import ipaddress
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Literal, Self
+from urllib.parse import urlsplit
 
 from pydantic import Field, ValidationError, model_validator
 
-from lifecycle.errors import InvalidConfig, Problem
+from lifecycle.errors import InvalidConfig, InvalidInput, Problem
 from lifecycle.preflight import SERVED_RANKS
-from lifecycle.version import Frozen
+from lifecycle.version import Frozen, Ref
+from retrieval.config import PACKAGED_MODEL
 
 Dtype = Literal["auto", "float32", "bfloat16", "float16"]
 
@@ -38,32 +40,65 @@ class ServeConfig(Frozen):
     dtype: Dtype = "auto"
     """`auto` is the checkpoint's own on a GPU; on a CPU float32, or bfloat16 where the CPU computes in it."""
     max_queue: int = Field(default=512, ge=1)
-    """Requests in the engine, waiting or running; beyond it callers get 503 with Retry-After."""
+    """Requests in the engine, waiting or running, and as many before it that wait for a slot in the batch; beyond it
+    callers get 503 with Retry-After."""
+    turn_seconds: float = Field(default=0.5, ge=0)
+    """How long requests may join an adapter in the batch while another adapter waits for its slot."""
     max_body_mib: float = Field(default=8.0, gt=0)
+
+    keys: Literal["auto", "required", "off"] = "auto"
+    """`auto` asks every caller for an API key once the registry has had one; `required` also refuses to start without
+    one; `off` asks for none, and is for loopback alone."""
+    limits_url: str = "memory://"
+    """Where requests and tokens per minute are counted: `memory://`, or a Redis that several services share."""
+    usage_seconds: float = Field(default=2.0, gt=0)
+    """How often what keys used is written to the registry; a crash loses that much of it."""
+    log_bodies: bool = False
+    """Write what callers send into the log: personal data, as a rule."""
+
+    tool_parser: str = ""
+    """vLLM's parser of how the base writes tool calls (hermes, llama3_json, …); without one tools are refused."""
+    embedding_model: str = PACKAGED_MODEL
+    """What `/v1/embeddings` answers with: the packaged model, a hub id or a folder; `none` for no embeddings."""
 
     golden_tolerance: float = Field(default=0.1, gt=0)
     """Largest mean difference in nats per token between an adapter's recorded and served golden log-probabilities."""
+    preload: tuple[str, ...] = ()
+    """Versions (`triage`, `triage:3`, …) to load before the service is ready; `prod` for every `prod` alias."""
+    pin: tuple[str, ...] = ()
+    """The same, and kept in memory whatever else is called."""
+    cache_gib: float | None = Field(default=20.0, gt=0)
+    """Local copies of a remote artifact store; past it the least recently used are deleted. None for no bound."""
     load_wait_seconds: float = Field(default=30.0, gt=0)
     """How long a request waits for room in memory for its adapter before it gets 503."""
     poll_seconds: float = Field(default=0.25, gt=0, le=0.5)
     """How often the registry's revision is looked at: a version promoted elsewhere is served within a second."""
     drain_seconds: float = Field(default=30.0, ge=0)
     """After SIGTERM, how long admitted requests may take."""
+    client_seconds: float = Field(default=60.0, gt=0)
+    """How long a client may take to send a request, and then to make room for more of its answer."""
+    engine_silent_seconds: float = Field(default=120.0, gt=0)
+    """How long the engine's loop may give no sign of life before it is taken for dead. Longer than any step takes."""
     restart_attempts: int = Field(default=3, ge=0)
     """How often a dead engine is started again, with growing pauses, before the service gives up and exits."""
+    shadow_folder: Path | None = None
+    """Where the results of shadow traffic are kept; without it nothing is copied. `dabt serve` takes its home's."""
     log_level: Literal["debug", "info", "warning", "error"] = "info"
+    log_format: Literal["logfmt", "json"] = "logfmt"
+    """`json` is one object a line, for a collector of logs."""
+    otlp_endpoint: str = Field(default="", pattern=r"^(https?://[^/\s]+.*)?$")
+    """Base URL of an OpenTelemetry collector that takes OTLP over HTTP; traces are off without one."""
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
         problems = []
-        if not is_loopback(self.host):
-            problems.append(
-                Problem(
-                    "host",
-                    f"{self.host} can be reached from other machines, and this service has no API keys yet",
-                    "use 127.0.0.1, and a proxy with authentication in front",
-                )
-            )
+        if self.keys == "off" and not is_loopback(self.host):
+            # Whether there are keys is the registry's to tell: `access.check_address` asks it.
+            fault = f"{self.host} can be reached from other machines, and keys are off"
+            problems.append(Problem("host", fault, "use 127.0.0.1, or let keys be asked for"))
+        if urlsplit(self.limits_url).scheme not in ("memory", "redis", "rediss"):
+            fault = "is no place that limits can be counted in"
+            problems.append(Problem("limits_url", fault, "memory://, redis://host:port/db or rediss://…"))
         if self.max_cpu_loras < self.max_loras:
             problems.append(
                 Problem("max_cpu_loras", f"{self.max_cpu_loras} is below max_loras", f"at least {self.max_loras}")
@@ -71,6 +106,7 @@ class ServeConfig(Frozen):
         if self.max_lora_rank not in SERVED_RANKS:
             allowed = ", ".join(map(str, SERVED_RANKS))
             problems.append(Problem("max_lora_rank", f"{self.max_lora_rank} is not supported", f"one of {allowed}"))
+        problems += [*_not_refs("preload", self.preload), *_not_refs("pin", self.pin)]
         if problems:
             raise InvalidConfig("The service cannot run like this:", problems)
         return self
@@ -78,6 +114,11 @@ class ServeConfig(Frozen):
     @property
     def served_name(self) -> str:
         return self.base_name or self.base.name
+
+    @property
+    def traces_url(self) -> str:
+        """Where the collector takes traces; empty when they are off."""
+        return self.otlp_endpoint.rstrip("/") + "/v1/traces" if self.otlp_endpoint else ""
 
 
 def config_from(options: Mapping[str, Any]) -> ServeConfig:
@@ -89,6 +130,14 @@ def config_from(options: Mapping[str, Any]) -> ServeConfig:
             Problem("--" + ".".join(map(str, one["loc"])).replace("_", "-"), one["msg"]) for one in error.errors()
         ]
         raise InvalidConfig("The service cannot run like this:", problems) from error
+
+
+def _not_refs(place: str, texts: Iterable[str]) -> Iterator[Problem]:
+    for text in texts:
+        try:
+            Ref.parse(text)
+        except InvalidInput as error:
+            yield Problem(place, str(error))
 
 
 def is_loopback(host: str) -> bool:

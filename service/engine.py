@@ -6,8 +6,8 @@ nothing; the same tests run on both (tests/service/engine_contract.py).
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Sequence
-from dataclasses import dataclass
+from collections.abc import AsyncGenerator, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
@@ -39,6 +39,8 @@ class Call:
     """What the answer says in `model`."""
     adapter: AdapterHandle | None
     request_id: str
+    trace: Mapping[str, str] = field(default_factory=dict)
+    """W3C trace context (`traceparent`), for an engine that makes spans of its own; empty when nobody traces."""
 
 
 class Tally(Frozen):
@@ -79,10 +81,14 @@ class Engine(Protocol):
     async def start(self) -> EngineFacts:
         """Return when requests can be answered. May be called again after `stop`; nothing is loaded then."""
 
-    async def stop(self) -> None: ...
+    async def stop(self) -> None:
+        """Every request under way ends with `EngineDead`."""
 
     async def check(self) -> None:
         """Raise `EngineDead` when the engine cannot answer."""
+
+    async def ping(self) -> None:
+        """Return when the engine's own loop has answered, which may take a step; never when it hangs."""
 
     async def load(self, adapter: AdapterHandle) -> None:
         """Make `adapter` usable. After a failure its id is not used again."""

@@ -8,16 +8,20 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import json
+import zlib
 from collections.abc import AsyncGenerator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from lifecycle.errors import AdapterUnloadable, EngineDead, InvalidInput, Problem
+from lifecycle.errors import AdapterUnloadable, EngineDead, InvalidInput, Problem, PromptTooLong
 from service.engine import AdapterHandle, Answer, Call, EngineFacts, Tally
 
 _WORDS = ("ready", "نعم", "fever", "حمى", "clinic", "عيادة", "desk", "طبيب", "today", "غداً", "no", "doctor")
+_MAX_WORDS = 4096
+"""Of a prompt; a word stands for a token."""
 _FIELDS: dict[str, type | tuple[type, ...]] = {
     "max_tokens": int,
+    "max_completion_tokens": int,
     "n": int,
     "temperature": (int, float),
     "top_p": (int, float),
@@ -37,6 +41,8 @@ class Faults:
     hold: asyncio.Event | None = None
     """While set to an event that is not set, generation waits for it."""
     hold_load: asyncio.Event | None = None
+    hold_ping: asyncio.Event | None = None
+    """While not set, the engine runs and does not react."""
     start_error: Exception | None = None
     wrong_scores: bool = False
     """Score every adapter as if it had no effect."""
@@ -54,31 +60,35 @@ class FakeEngine:
         self.active: set[str] = set()
         """Ids of the requests being answered now."""
         self.starts = 0
-        self._alive = False
+        self._dead = asyncio.Event()
+        self._dead.set()
 
     async def start(self) -> EngineFacts:
         self.starts += 1
         if self.faults.start_error is not None:
             raise self.faults.start_error
         self.loaded.clear()
-        self._alive = True
-        return EngineFacts(engine="fake", dtype="none", max_model_len=4096, lora_kernel="fake")
+        self._dead.clear()
+        return EngineFacts(engine="fake", dtype="none", max_model_len=_MAX_WORDS, lora_kernel="fake")
 
     async def stop(self) -> None:
-        self._alive = False
+        self.die()
 
     def die(self) -> None:
-        self._alive = False
+        """As if killed: what it was doing ends with an error."""
+        self._dead.set()
 
     async def check(self) -> None:
-        if not self._alive:
+        if self._dead.is_set():
             raise EngineDead("the engine has stopped")
+
+    async def ping(self) -> None:
+        await self._while_held(self.faults.hold_ping)
 
     async def load(self, adapter: AdapterHandle) -> None:
         await self.check()
         self.loads.append(adapter)
-        if self.faults.hold_load is not None:
-            await self.faults.hold_load.wait()
+        await self._while_held(self.faults.hold_load)
         if any(known.id == adapter.id for known in self.loads[:-1]):
             raise AssertionError(f"adapter id {adapter.id} was used before")
         message = self.faults.load_errors.get(str(adapter.path))
@@ -106,18 +116,20 @@ class FakeEngine:
         texts: dict[int, str] = {}
         reasons: dict[int, str] = {}
         for choice in (choice for chunk in chunks for choice in chunk["choices"]):
-            piece = choice["delta"].get("content", "") if call.kind == "chat" else choice["text"]
-            texts[choice["index"]] = texts.get(choice["index"], "") + piece
+            texts[choice["index"]] = texts.get(choice["index"], "") + _said(choice)
             reasons[choice["index"]] = choice["finish_reason"] or reasons.get(choice["index"], "")
         choices: list[dict[str, Any]] = []
         for index, text in sorted(texts.items()):
-            content = {"message": {"role": "assistant", "content": text}} if call.kind == "chat" else {"text": text}
+            content = {"message": _message(call, text)} if call.kind == "chat" else {"text": text}
             choices.append({"index": index, "finish_reason": reasons[index], "logprobs": None, **content})
         return Answer({**_head(call, streamed=False), "choices": choices, "usage": chunks[-1]["usage"]}, tally)
 
     async def stream(self, call: Call) -> AsyncGenerator[str | Tally, None]:
         await self.check()
         _check_fields(call.body)
+        if len(_prompt_text(call.body).split()) > _MAX_WORDS:
+            place = "messages" if call.kind == "chat" else "prompt"
+            raise PromptTooLong("The request is not valid:", [Problem(place, f"more than {_MAX_WORDS} words")])
         if call.adapter is not None and call.adapter.id not in self.loaded:
             raise EngineDead(f"adapter {call.adapter.name} was used without being loaded")
         self.active.add(call.request_id)
@@ -126,8 +138,8 @@ class FakeEngine:
             sent = 0
             for index, (words, reason) in enumerate(choices):
                 for at, word in enumerate(words):
-                    if self.faults.hold is not None:
-                        await self.faults.hold.wait()
+                    await asyncio.sleep(0)  # as with a real one, others get their turn between two tokens
+                    await self._while_held(self.faults.hold)
                     if self.faults.break_stream_after is not None and sent >= self.faults.break_stream_after:
                         self.die()
                     await self.check()
@@ -156,24 +168,39 @@ class FakeEngine:
         if "messages" not in body and not isinstance(body.get("prompt"), str):
             raise InvalidInput("The request is not valid:", [Problem("prompt", "must be a string")])
         tokens = list(_prompt_text(body).encode())
-        return {"tokens": tokens, "count": len(tokens), "max_model_len": 4096}
+        return {"tokens": tokens, "count": len(tokens), "max_model_len": _MAX_WORDS}
 
     async def detokenize(self, body: dict[str, Any]) -> dict[str, Any]:
-        if not isinstance(body.get("tokens"), list):
-            raise InvalidInput("The request is not valid:", [Problem("tokens", "must be a list of numbers")])
-        return {"prompt": bytes(body["tokens"]).decode()}
+        try:
+            return {"prompt": bytes(list(body["tokens"])).decode()}
+        except (KeyError, TypeError, ValueError) as error:
+            fault = Problem("tokens", "must be a list of numbers below 256, UTF-8 together")
+            raise InvalidInput("The request is not valid:", [fault]) from error
 
     def metrics(self) -> bytes:
         return (
             b"# HELP fake_engine_up Whether the fake engine is up.\n# TYPE fake_engine_up gauge\nfake_engine_up 1.0\n"
         )
 
+    async def _while_held(self, gate: asyncio.Event | None) -> None:
+        """Raises `EngineDead` when the engine dies before the gate opens."""
+        if gate is not None and not gate.is_set():
+            opened, died = (asyncio.create_task(event.wait()) for event in (gate, self._dead))
+            try:
+                await asyncio.wait({opened, died}, return_when=asyncio.FIRST_COMPLETED)
+                if died.done():
+                    raise EngineDead("the engine has stopped")  # though another may run by now
+            finally:
+                opened.cancel()
+                died.cancel()
+        await self.check()
+
     def _words(self, call: Call, index: int) -> tuple[list[str], str]:
         adapter = call.adapter.name if call.adapter else "base"
         seed = f"{adapter}|{_prompt_text(call.body)}|{call.body.get('seed', 0)}|{index}"
         digest = hashlib.sha256(seed.encode()).digest()
         words = [adapter, *(_WORDS[byte % len(_WORDS)] for byte in digest[:7])]
-        limit = call.body.get("max_tokens") or len(words)
+        limit = call.body.get("max_completion_tokens") or call.body.get("max_tokens") or len(words)
         return words[:limit], "length" if limit < len(words) else "stop"
 
 
@@ -207,7 +234,43 @@ def _head(call: Call, *, streamed: bool) -> dict[str, Any]:
     return {"id": call.request_id, "object": kind, "created": 0, "model": call.model}
 
 
+def _called(body: dict[str, Any]) -> str:
+    """The function that the answer must call: the one chosen, or the first where some call is required."""
+    choice = body.get("tool_choice")
+    if isinstance(choice, dict):
+        return str(choice["function"]["name"])
+    return str(body["tools"][0]["function"]["name"]) if choice == "required" else ""
+
+
+def _said(choice: dict[str, Any]) -> str:
+    delta = choice.get("delta")
+    if delta is None:
+        return str(choice["text"])
+    return str(delta["tool_calls"][0]["function"]["arguments"] if "tool_calls" in delta else delta["content"])
+
+
+def _message(call: Call, text: str) -> dict[str, Any]:
+    message: dict[str, Any] = {"role": "assistant", "content": text}
+    if name := _called(call.body):
+        function = {"name": name, "arguments": text}
+        message |= {"content": "", "tool_calls": [{"id": f"call-{name}", "type": "function", "function": function}]}
+    return message
+
+
+def _delta(call: Call, piece: str, *, last: bool) -> dict[str, Any]:
+    name = _called(call.body)
+    if not name:
+        return {"content": piece}
+    arguments = piece + ('"}' if last else "")
+    if piece.startswith(" "):
+        return {"tool_calls": [{"index": 0, "function": {"arguments": arguments}}]}
+    function = {"name": name, "arguments": f'{{"said": "{arguments}'}
+    return {"tool_calls": [{"index": 0, "id": f"call-{name}", "type": "function", "function": function}]}
+
+
 def _chunk(call: Call, index: int, piece: str, reason: str | None) -> str:
-    content: dict[str, Any] = {"delta": {"content": piece}} if call.kind == "chat" else {"text": piece}
-    choice = {"index": index, **content, "logprobs": None, "finish_reason": reason}
+    content = {"delta": _delta(call, piece, last=bool(reason))} if call.kind == "chat" else {"text": piece}
+    choice: dict[str, Any] = {"index": index, **content, "logprobs": None, "finish_reason": reason}
+    if call.body.get("return_token_ids"):
+        choice["token_ids"] = [zlib.crc32(piece.encode())]
     return json.dumps({**_head(call, streamed=True), "choices": [choice]}, ensure_ascii=False)

@@ -19,12 +19,19 @@ from lifecycle.errors import (
     Corrupt,
     DabtError,
     EngineDead,
+    Forbidden,
     InvalidConfig,
     InvalidData,
     InvalidInput,
+    LimitReached,
     NotAllowed,
     NotFound,
     Overloaded,
+    PromptTooLong,
+    QuotaSpent,
+    TooLarge,
+    TooSlow,
+    Unauthorized,
     Unavailable,
 )
 
@@ -34,8 +41,15 @@ STATUS: dict[type[DabtError], tuple[int, str]] = {
     InvalidConfig: (400, "invalid_request_error"),
     InvalidData: (400, "invalid_request_error"),
     AdapterRefused: (400, "invalid_request_error"),
+    TooLarge: (413, "invalid_request_error"),
+    TooSlow: (408, "invalid_request_error"),
+    PromptTooLong: (400, "invalid_request_error"),
     NotFound: (404, "not_found_error"),
     NotAllowed: (403, "permission_error"),
+    Unauthorized: (401, "authentication_error"),
+    Forbidden: (403, "permission_error"),
+    LimitReached: (429, "rate_limit_error"),
+    QuotaSpent: (429, "insufficient_quota"),
     Conflict: (409, "conflict_error"),
     Corrupt: (500, "server_error"),
     Unavailable: (503, "service_unavailable_error"),
@@ -44,17 +58,6 @@ STATUS: dict[type[DabtError], tuple[int, str]] = {
     Overloaded: (503, "service_unavailable_error"),
 }
 """Every class of the tree, without inheritance: a new error must be placed here on purpose (a test holds this)."""
-
-_TOO_LARGE = 413
-
-
-class TooLarge(InvalidInput):
-    """The body is over the limit. Its own class because HTTP has a status for it."""
-
-    code = "request_too_large"
-
-
-STATUS[TooLarge] = (_TOO_LARGE, "invalid_request_error")
 
 
 def status_of(error: DabtError) -> int:
@@ -72,7 +75,13 @@ def body_of(error: DabtError) -> dict[str, Any]:
 
 def response(error: DabtError, headers: dict[str, str] | None = None) -> Response:
     headers = dict(headers or {})
-    if isinstance(error, Unavailable):
+    if isinstance(error, Unauthorized):
+        headers["WWW-Authenticate"] = "Bearer"
+    if isinstance(error, QuotaSpent):
+        headers["x-should-retry"] = "false"  # the OpenAI clients would try again, for a whole day
+    if isinstance(error, TooLarge | TooSlow):
+        headers["Connection"] = "close"  # or the rest of the body would be received, and for ever if it has no end
+    if isinstance(error, Unavailable | LimitReached):
         # Whole seconds, and never 0: clients that obey it must not come back at once.
         headers["Retry-After"] = str(max(1, math.ceil(error.retry_after if error.retry_after is not None else 1)))
     return Response(_dump(error), status_of(error), headers, media_type="application/json")

@@ -4,41 +4,117 @@ from __future__ import annotations
 
 import asyncio
 import json
+import math
+from collections import Counter
 from collections.abc import Coroutine
+from contextlib import suppress
 from typing import Any, TypeVar
 
+import structlog
+from pydantic import ValidationError
+from pydantic_core import from_json
 from starlette.requests import ClientDisconnect, Request
 from starlette.types import Receive
 
-from lifecycle.errors import InvalidInput
-from service.http_errors import TooLarge
+from lifecycle.errors import InvalidInput, Problem, TooLarge, TooSlow
+from lifecycle.version import Frozen
 
 T = TypeVar("T")
+Body = TypeVar("Body", bound=Frozen)
+
+log = structlog.get_logger(__name__)
+
+_THROWN_AWAY = 64 * 2**20
+"""Bytes over the limit that are still received."""
+_PATIENCE = 5.0
+"""Seconds for which they are."""
+_IN_OUR_WORDS = {
+    "recursion limit": "is nested too deeply: 200 levels are the most",
+    "hex escape": "has half of a surrogate pair: \\ud800 to \\udfff stand for a character only in twos",
+}
 
 
 async def json_object(request: Request, limit: int) -> dict[str, Any]:
-    """The body as a JSON object of at most `limit` bytes. Raises `TooLarge` or `InvalidInput`, saying what is wrong."""
-    announced = request.headers.get("content-length", "")
-    if announced.isdecimal() and int(announced) > limit:
-        raise _too_large(limit)
-    body = bytearray()
-    async for piece in request.stream():
-        body += piece
-        if len(body) > limit:
-            raise _too_large(limit)
+    """The body as a JSON object of at most `limit` bytes.
+
+    Raises `TooLarge`, `TooSlow` or `InvalidInput`, saying what is wrong.
+    """
+    patience = request.app.state.config.client_seconds
+    try:
+        async with asyncio.timeout(patience):
+            body = await _bytes(request, limit)
+    except TimeoutError as error:
+        raise TooSlow(f"The body had not arrived whole after {patience:g} s; send it again") from error
     if not body.strip():
         raise InvalidInput("The request has no body; send a JSON object")
-    try:
-        value = json.loads(body.decode("utf-8"), parse_constant=_no_constant)
-    except UnicodeDecodeError as error:
-        raise InvalidInput(f"The body is not UTF-8: byte {error.start} does not belong there") from error
-    except RecursionError as error:
-        raise InvalidInput("The body is nested too deeply") from error
-    except ValueError as error:
-        raise InvalidInput(f"The body is not JSON: {error}") from error
+    value = parse_json(bytes(body))
     if not isinstance(value, dict):
         raise InvalidInput("The body must be a JSON object")
+    if request.app.state.config.log_bodies:
+        log.info("request body", body=json.dumps(value, ensure_ascii=False))
     return value
+
+
+def parse_json(body: bytes) -> Any:
+    """JSON that means the same to everybody behind this door. Raises `InvalidInput`, saying what is wrong.
+
+    What RFC 8259 leaves to each parser is refused: NaN and infinities, one key twice, half of a surrogate pair (which
+    could not be written into an answer or the log), and nesting so deep that something behind would give up.
+    """
+    try:
+        text = body.decode("utf-8")
+        # Two parsers: this one limits depth and digits and knows surrogates, the other can look at keys and numbers.
+        from_json(body)
+        return json.loads(text, parse_constant=_no_constant, parse_float=_finite, object_pairs_hook=_unique)
+    except UnicodeDecodeError as error:
+        raise InvalidInput(f"The body is not UTF-8: byte {error.start} does not belong there") from error
+    except ValueError as error:
+        said = str(error)
+        why = next((ours for theirs, ours in _IN_OUR_WORDS.items() if theirs in said), f"is not JSON: {said}")
+        raise InvalidInput(f"The body {why}") from error
+
+
+async def _bytes(request: Request, limit: int) -> bytearray:
+    """At most `limit` bytes. A larger body is read on for a while and thrown away, because most clients look for an
+    answer only once they have sent everything, and would see a broken connection instead of the reason.
+    """
+    announced = request.headers.get("content-length", "")
+    size = int(announced) if announced.isdecimal() and len(announced) < 20 else 0
+    # A client that waits for leave to send needs no patience, and one that has very much to send gets none.
+    if size > limit + _THROWN_AWAY or (size > limit and "expect" in request.headers):
+        raise _too_large(limit)
+    body = bytearray()
+    seen = 0
+    with suppress(TimeoutError):
+        async with asyncio.timeout(None) as patience:
+            async for piece in request.stream():
+                seen += len(piece)
+                if seen <= limit:
+                    body += piece
+                    continue
+                body.clear()
+                if patience.when() is None:
+                    patience.reschedule(asyncio.get_running_loop().time() + _PATIENCE)
+                if seen > limit + _THROWN_AWAY:
+                    break
+    if seen > limit:
+        raise _too_large(limit)
+    return body
+
+
+async def admin_body(request: Request, kind: type[Body]) -> Body:
+    """The body as a `kind`, all of its faults at once: a key that it does not know, such as a path, is one of them.
+
+    It must be declared as JSON, which a web page elsewhere cannot send here without being asked first (CORS).
+    """
+    if request.headers.get("content-type", "").partition(";")[0].strip().lower() != "application/json":
+        raise InvalidInput("Send the header content-type: application/json")
+    body = await json_object(request, request.app.state.body_limit)
+    try:
+        return kind.model_validate(body)
+    except ValidationError as error:
+        problems = [Problem(".".join(map(str, one["loc"])) or "body", one["msg"]) for one in error.errors()]
+        raise InvalidInput("The request is not valid:", problems) from error
 
 
 async def unless_disconnected(receive: Receive, work: Coroutine[Any, Any, T]) -> T:
@@ -69,6 +145,21 @@ async def _disconnected(receive: Receive) -> None:
 
 def _no_constant(name: str) -> float:
     raise InvalidInput(f"The body is not JSON: it has no {name}")
+
+
+def _finite(text: str) -> float:
+    value = float(text)
+    if not math.isfinite(value):
+        raise InvalidInput(f"The body has a number that is too large: {text[:20]}")
+    return value
+
+
+def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    value = dict(pairs)
+    if len(value) < len(pairs):
+        twice = next(key for key, count in Counter(key for key, _ in pairs).items() if count > 1)
+        raise InvalidInput(f"The body says {twice[:80]!a} twice in one object")
+    return value
 
 
 def _too_large(limit: int) -> TooLarge:

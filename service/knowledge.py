@@ -5,12 +5,17 @@ from __future__ import annotations
 import asyncio
 from collections import OrderedDict
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import TYPE_CHECKING
 
 from lifecycle.version import Digest, Knowledge
+from service.bulkhead import Bulkhead
+from service.once import Once
 from service.residency import Store
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from retrieval.index import Index
     from retrieval.passage import Passage
 
@@ -23,7 +28,8 @@ class Library:
 
     def __init__(self, store: Store) -> None:
         self._store = store
-        self._indexes: OrderedDict[Digest, asyncio.Task[Index]] = OrderedDict()
+        self._indexes: OrderedDict[Digest, Once[Index]] = OrderedDict()
+        self._fetching = Bulkhead("artifact store", at_once=_KEPT, waiting=1024)
         # One thread: the dense encoder is not made for several, and would take the engine's cores.
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="retrieval")
 
@@ -37,18 +43,22 @@ class Library:
         self._thread.shutdown(wait=False, cancel_futures=True)
 
     async def _index(self, digest: Digest) -> Index:
-        task = self._indexes.get(digest)
-        if task is None or (task.done() and (task.cancelled() or task.exception() is not None)):
-            task = asyncio.create_task(self._load(digest))
-            self._indexes[digest] = task
+        if digest not in self._indexes:
+            self._indexes[digest] = Once(partial(self._load, digest))
             while len(self._indexes) > _KEPT:
                 self._indexes.popitem(last=False)
         self._indexes.move_to_end(digest)
-        # Shielded: a caller that leaves must not stop the load that others wait for.
-        return await asyncio.shield(task)
+        return await self._indexes[digest].result()
 
     async def _load(self, digest: Digest) -> Index:
-        from retrieval.index import Index
+        path = await self._fetching.run(self._store.get, digest)
+        return await asyncio.get_running_loop().run_in_executor(self._thread, _load_warm, path)
 
-        path = await asyncio.to_thread(self._store.get, digest)
-        return await asyncio.get_running_loop().run_in_executor(self._thread, Index.load, path)
+
+def _load_warm(path: Path) -> Index:
+    """With its embedding model in memory: no search has to load it, so none of them is measured as slow."""
+    from retrieval.index import Index
+
+    index = Index.load(path)
+    index.warm()
+    return index

@@ -1,20 +1,35 @@
-"""What `/v1/models` lists: the base, and every alias and version that the caller may put into `model`."""
+"""What `/v1/models` lists: all that the caller may put into `model`, the base, aliases, versions, the embedder."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from lifecycle.aliases import PROD, Alias
 from lifecycle.errors import NotFound
 from lifecycle.states import State
-from lifecycle.version import Ref, Version
+from lifecycle.version import Digest, Ref, Version
 from service.catalogue import Snapshot
 from service.resolution import EVALUATION, Base, Caller
 
 
-def listed(snapshot: Snapshot, base: Base, caller: Caller) -> list[dict[str, Any]]:
+@dataclass(frozen=True, slots=True)
+class Running:
+    """What this service runs, besides the registry's versions."""
+
+    base: Base
+    max_model_len: int | None = None
+    """Tokens; None until the engine is ready."""
+    embedding_model: str = ""
+    """Empty when there is none."""
+    embedding_digest: Digest = ""
+
+
+def listed(snapshot: Snapshot, running: Running, caller: Caller) -> list[dict[str, Any]]:
     """Model cards in the OpenAI shape, with our facts under `dabt`. The base first, then by name."""
-    cards = [_card(base.name, 0, None, {"digest": base.digest, "state": None, "alias": None, "kind": "base"})]
+    base = running.base
+    cards = [_card(base.name, 0, None, _facts("base", base.digest))]
     for name, numbers in sorted(snapshot.versions.items()):
         usable = {number: one for number, one in numbers.items() if one.spec.base == base.digest}
         for _, alias in sorted(snapshot.aliases.get(name, {}).items()):
@@ -23,16 +38,25 @@ def listed(snapshot: Snapshot, base: Base, caller: Caller) -> list[dict[str, Any
         for _, version in sorted(usable.items()):
             if version.state is State.APPROVED or (caller.purpose == EVALUATION and version.state is not State.RETIRED):
                 cards.append(_version_card(version.ref, version, None, base))
-    return cards
+    for card in cards:
+        card["max_model_len"] = running.max_model_len
+    if running.embedding_model:
+        cards.append(_card(running.embedding_model, 0, None, _facts("embedding", running.embedding_digest)))
+    return [card for card in cards if caller.may_call(_ref(card))]
 
 
-def found(model: str, snapshot: Snapshot, base: Base, caller: Caller) -> dict[str, Any]:
+def found(model: str, snapshot: Snapshot, running: Running, caller: Caller) -> dict[str, Any]:
     """The card of one model. Raises `NotFound` when the list has none of that name."""
     wanted = model.removesuffix(f":{PROD}")
-    for card in listed(snapshot, base, caller):
+    for card in listed(snapshot, running, caller):
         if card["id"] == wanted:
             return card
     raise NotFound(f"there is no model {model!r} that can be called here; GET /v1/models lists those that can")
+
+
+def _ref(card: Mapping[str, Any]) -> str:
+    """What a key must cover for the card to be shown: `triage:prod` for `triage`, and the base by its own name."""
+    return str(Ref.parse(card["id"])) if card["parent"] else str(card["id"])
 
 
 def _alias_card(alias: Alias, versions: dict[int, Version], base: Base) -> list[dict[str, Any]]:
@@ -51,15 +75,19 @@ def _alias_card(alias: Alias, versions: dict[int, Version], base: Base) -> list[
 
 def _version_card(name: str, version: Version, alias: str | None, base: Base) -> dict[str, Any]:
     facts = {
+        **_facts(version.spec.kind, version.digest),
         "version": version.ref,
-        "digest": version.digest,
         "state": version.state.value,
         "alias": alias,
-        "kind": version.spec.kind,
         "adapter": version.spec.adapter,
         "index": version.spec.knowledge.index if version.spec.knowledge else None,
     }
     return _card(name, int(version.created_at.timestamp()), base.name, facts)
+
+
+def _facts(kind: str, digest: Digest) -> dict[str, Any]:
+    """What every card says, in one order; versions fill in the rest."""
+    return {"version": None, "digest": digest, "state": None, "alias": None, "kind": kind}
 
 
 def _card(name: str, created: int, parent: str | None, facts: dict[str, Any]) -> dict[str, Any]:

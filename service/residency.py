@@ -1,7 +1,8 @@
 """Which adapters are in the engine's memory, who is using them, and which one leaves when there is no room.
 
 Loading happens here, before a request is admitted, never inside a decoding step: a failed load is then an error of
-the requests that wanted it and of no other. Read `golden.py` for the check that a loaded adapter must pass.
+the requests that wanted it and of no other. Read `golden.py` for the check that a loaded adapter must pass,
+`warming.py` for what is loaded and kept ahead of any request, and `admission_gate.py` for the slots of the batch.
 """
 
 from __future__ import annotations
@@ -9,17 +10,19 @@ from __future__ import annotations
 import asyncio
 import itertools
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager, suppress
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterator
+from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
 import structlog
 
-from lifecycle.errors import AdapterUnloadable, DabtError, EngineDead, Overloaded
+from lifecycle.errors import AdapterUnloadable, DabtError, EngineDead, NotAllowed, Overloaded
 from lifecycle.version import Digest, Frozen
+from service.bulkhead import Bulkhead
 from service.engine import AdapterHandle, Engine
+from service.spans import span
 
 _FIRST_PAUSE, _LONGEST_PAUSE = 1.0, 60.0
 """Seconds before a failed load is tried again: doubled at every failure in a row."""
@@ -68,7 +71,29 @@ class ResidentAdapter(Frozen):
     id: int
     leases: int
     requests: int
+    pinned: bool
     resident_seconds: float
+
+
+class _Watch:
+    """How long a load and each part of it took, for the log and the trace of the request that caused it."""
+
+    def __init__(self, clock: Callable[[], float]) -> None:
+        self._clock = clock
+        self._started = clock()
+        self.parts: dict[str, float] = {}
+        """Seconds, by `<part>_seconds`."""
+
+    @contextmanager
+    def part(self, name: str) -> Iterator[None]:
+        began = self._clock()
+        with span(name):
+            yield
+        self.parts[f"{name}_seconds"] = round(self._clock() - began, 4)
+
+    @property
+    def total(self) -> float:
+        return self._clock() - self._started
 
 
 @dataclass
@@ -81,11 +106,12 @@ class Limits:
 
 
 class Residency:
-    """Belongs to one event loop. Nothing leaves while it is leased, and concurrent first requests load once."""
+    """Belongs to one event loop. Nothing leaves while it is leased or pinned; concurrent first requests load once."""
 
     def __init__(self, engine: Engine, store: Store, verify: Verify, limits: Limits, observer: Observer) -> None:
         self._engine = engine
         self._store = store
+        self._fetching = Bulkhead("artifact store", at_once=64, waiting=1024)
         self._verify = verify
         self._limits = limits
         self._observer = observer
@@ -93,7 +119,9 @@ class Residency:
         self._residents: dict[Digest, _Resident] = {}  # least recently used first
         self._loading: dict[Digest, asyncio.Task[_Resident]] = {}
         self._failures: dict[Digest, _Failure] = {}
+        self._pinned: frozenset[Digest] = frozenset()
         self._reserved = 0  # places held by loads under way
+        self._lives = 0  # of the engine, that have ended
         self._room = asyncio.Lock()
         self._room_changed = asyncio.Event()
 
@@ -114,6 +142,35 @@ class Residency:
             resident.leases -= 1
             self._room_changed.set()
 
+    async def prefetch(self, digest: Digest) -> bool:
+        """Load the adapter ahead of any request, into a free place or an idle one's. False when there is neither.
+
+        Raises `AdapterUnloadable` as `lease` does.
+        """
+        if digest not in self._residents and digest not in self._loading and not self._has_room():
+            return False
+        await self._resident(digest)
+        return True
+
+    def pin(self, digests: Collection[Digest]) -> None:
+        """Keep these, once they are here, and no others. Raises `NotAllowed` when no place would be left to swap in."""
+        most = self._limits.capacity - 1
+        if len(set(digests)) > most:
+            raise NotAllowed(
+                f"{len(set(digests))} adapters cannot be pinned: of {most + 1} places in memory one must stay free for "
+                "the others; unpin some, or raise --max-cpu-loras"
+            )
+        self._pinned = frozenset(digests)
+        self._room_changed.set()
+
+    @property
+    def capacity(self) -> int:
+        return self._limits.capacity
+
+    def digests(self) -> list[Digest]:
+        """What is here or on its way: its files should stay on disk. May be asked from any thread."""
+        return [*self._residents, *self._loading]
+
     def residents(self) -> list[ResidentAdapter]:
         now = self._limits.clock()
         return [
@@ -123,6 +180,7 @@ class Residency:
                 id=one.handle.id,
                 leases=one.leases,
                 requests=one.requests,
+                pinned=digest in self._pinned,
                 resident_seconds=now - one.since,
             )
             for digest, one in self._residents.items()
@@ -134,8 +192,9 @@ class Residency:
     def forget_all(self) -> None:
         """After the engine's death: what it held is gone, and requests load it again.
 
-        Loads under way need no care: they fail with the old engine, or go on in the new one under their own id.
+        Loads under way fail with the old engine: what it had loaded of them, the new one has not.
         """
+        self._lives += 1
         self._residents.clear()
         self._failures.clear()
         self._room_changed.set()
@@ -161,9 +220,9 @@ class Residency:
             raise AdapterUnloadable(f"{failure.error} (next try in {left:.0f} s)", retry_after=left) from failure.error
 
     async def _load(self, digest: Digest) -> _Resident:
-        started = self._limits.clock()
+        watch = _Watch(self._limits.clock)
         try:
-            resident = await self._load_once(digest)
+            resident = await self._load_once(digest, watch)
         except (Overloaded, EngineDead):
             raise  # says nothing about the adapter
         except DabtError as error:
@@ -171,19 +230,25 @@ class Residency:
         finally:
             self._loading.pop(digest, None)
         self._failures.pop(digest, None)
-        seconds = resident.since - started
-        self._observer.loaded(seconds)
-        log.info("adapter loaded", adapter=resident.handle.name, id=resident.handle.id, seconds=round(seconds, 3))
+        self._observer.loaded(watch.total)
+        log.info("adapter loaded", adapter=resident.handle.name, id=resident.handle.id, **watch.parts)
         return resident
 
-    async def _load_once(self, digest: Digest) -> _Resident:
-        path = (await asyncio.to_thread(self._store.get, digest)).resolve()
-        await self._reserve()
+    async def _load_once(self, digest: Digest, watch: _Watch) -> _Resident:
+        with watch.part("fetch"):
+            path = (await self._fetching.run(self._store.get, digest)).resolve()
+        with watch.part("room"):
+            await self._reserve()
+        life = self._lives
         try:
             handle = AdapterHandle(name=internal_name(digest), id=next(self._ids), path=path)
             try:
-                await self._engine.load(handle)
-                await self._verify(handle, digest)
+                with watch.part("load"):
+                    await self._engine.load(handle)
+                with watch.part("verify"):
+                    await self._verify(handle, digest)
+                if self._lives != life:
+                    raise EngineDead("the engine was restarted while it loaded an adapter")
             except BaseException:
                 # A second activation of an id that failed once is a silent no-op in vLLM: remove it, use a new one.
                 with suppress(DabtError):
@@ -204,12 +269,21 @@ class Residency:
         log.warning("adapter failed to load", adapter=internal_name(digest), pause=pause, error=str(error))
         return AdapterUnloadable(str(error), retry_after=pause)
 
+    def _idle(self) -> Digest | None:
+        """The least recently used adapter that may leave."""
+        return next(
+            (digest for digest, one in self._residents.items() if one.leases == 0 and digest not in self._pinned), None
+        )
+
+    def _has_room(self) -> bool:
+        return len(self._residents) + self._reserved < self._limits.capacity or self._idle() is not None
+
     async def _reserve(self) -> None:
         """Take a place, evicting the least recently used adapter that nobody leases when all are taken."""
         try:
             async with asyncio.timeout(self._limits.wait), self._room:
                 while len(self._residents) + self._reserved >= self._limits.capacity:
-                    idle = next((digest for digest, one in self._residents.items() if one.leases == 0), None)
+                    idle = self._idle()
                     if idle is None:
                         self._room_changed.clear()
                         await self._room_changed.wait()
@@ -221,7 +295,8 @@ class Residency:
                 self._reserved += 1
         except TimeoutError as error:
             raise Overloaded(
-                f"all {self._limits.capacity} adapters in memory are in use; try again, or raise --max-cpu-loras",
+                f"all {self._limits.capacity} adapters in memory are in use or pinned; try again, or raise "
+                "--max-cpu-loras",
                 retry_after=1.0,
             ) from error
 

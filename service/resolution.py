@@ -10,8 +10,9 @@ import random
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
-from lifecycle.aliases import Alias, Target
-from lifecycle.errors import InvalidInput, NotAllowed, NotFound, Problem
+from lifecycle.aliases import PROD, Alias, Target
+from lifecycle.errors import Forbidden, InvalidInput, NotAllowed, NotFound, Problem
+from lifecycle.keys import ApiKey, allows
 from lifecycle.states import State
 from lifecycle.version import Digest, Ref, Version
 from service.catalogue import Snapshot
@@ -29,6 +30,12 @@ class Caller:
     """`evaluation` may also call versions that are not approved."""
     session: str = ""
     """From the session header or the body's `user`: the same one gets the same target of a weighted alias."""
+    key: ApiKey | None = None
+    """None where no keys are asked for."""
+
+    def may_call(self, ref: str) -> bool:
+        """Whether its key covers `triage:3`, `triage:prod`, or the base's name."""
+        return self.key is None or allows(self.key.models, ref)
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,49 +55,63 @@ class Resolved:
     ref: str
     digest: Digest
     version: Version | None = field(default=None)
+    alias: Alias | None = None
+    """What was asked for, when that was an alias."""
+    revision: int = -1
+    """Of the registry, as it was when this was decided."""
 
 
 def resolve(model: object, caller: Caller, snapshot: Snapshot, base: Base) -> Resolved:
-    """Raises `InvalidInput` for no name at all, `NotFound` for an unknown one, `NotAllowed` for a version that may
-    not be called: retired, made for another base, or not approved.
+    """Raises `InvalidInput` for no name at all, `NotFound` for an unknown one, `Forbidden` for one that the caller's
+    key does not cover, whether it is there or not, and `NotAllowed` for a version that may not be called: retired, made
+    for another base, or not approved.
 
     A version called by number must be approved, unless the caller says that it is an evaluation. Behind an alias it
     need not be: what may stand there was decided, and written down, when the alias was moved.
     """
     if not isinstance(model, str) or not model:
-        known = [base.name, *sorted(snapshot.versions)]
         fault = "is missing" if model is None else "must be a model's name"
-        raise InvalidInput("The request names no model:", [Problem("model", fault, f"one of {', '.join(known)}")])
+        cure = f"one of {_listed(_names(caller, snapshot, base))}"
+        raise InvalidInput("The request names no model:", [Problem("model", fault, cure)])
     if model == base.name:
-        return Resolved(model, base.name, base.digest)
-    version = _find(model, caller, snapshot, base)
+        permit(base.name, caller)
+        return Resolved(model, base.name, base.digest, revision=snapshot.revision)
+    version, alias = _find(model, caller, snapshot, base)
     if version.spec.base != base.digest:
         raise NotAllowed(
             f"{version.ref} was made for another base model than {base.name}, which runs here; serve it with its own "
             "base, or train it again on this one"
         )
-    return Resolved(model, version.ref, version.digest, version)
+    return Resolved(model, version.ref, version.digest, version, alias, snapshot.revision)
 
 
-def _find(model: str, caller: Caller, snapshot: Snapshot, base: Base) -> Version:
+def permit(ref: str, caller: Caller) -> None:
+    """Raises `Forbidden` when the caller's key does not cover `ref`."""
+    if not caller.may_call(ref) and caller.key is not None:
+        covered = ", ".join(caller.key.models)
+        raise Forbidden(f"the {caller.key} is for {covered}, and not for {ref}")
+
+
+def _find(model: str, caller: Caller, snapshot: Snapshot, base: Base) -> tuple[Version, Alias | None]:
     try:
         ref = Ref.parse(model)
     except InvalidInput as error:
-        raise _unknown(model, snapshot, base) from error
+        raise _unknown(model, caller, snapshot, base) from error
+    permit(str(ref), caller)
     numbers = snapshot.versions.get(ref.name)
     if numbers is None:
-        raise _unknown(model, snapshot, base)
+        raise _unknown(model, caller, snapshot, base)
     if ref.number is not None:
         if ref.number not in numbers:
             raise NotFound(f"{ref.name} has no version {ref.number}; it has {_listed(numbers)}")
-        return _callable_by_number(numbers[ref.number], caller)
+        return _callable_by_number(numbers[ref.number], caller), None
     alias = snapshot.aliases.get(ref.name, {}).get(str(ref.alias))
     if alias is None:
-        raise NotFound(_no_alias(ref, snapshot))
+        raise NotFound(_no_alias(ref, caller, snapshot))
     version = numbers[_pick(alias, caller.session)]
     if version.state is State.RETIRED:
         raise NotAllowed(f"{version.ref}, behind {ref}, is retired; move the alias with `dabt promote` or `rollback`")
-    return version
+    return version, alias
 
 
 def _callable_by_number(version: Version, caller: Caller) -> Version:
@@ -125,12 +146,19 @@ def _point(text: str) -> float:
     return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8]) / 2**64
 
 
-def _unknown(model: str, snapshot: Snapshot, base: Base) -> NotFound:
-    return NotFound(f"there is no model {model!r}; this service has {_listed([base.name, *sorted(snapshot.versions)])}")
+def _unknown(model: str, caller: Caller, snapshot: Snapshot, base: Base) -> NotFound:
+    known = _listed(_names(caller, snapshot, base))
+    return NotFound(f"there is no model {model!r}; this service has {known}")
 
 
-def _no_alias(ref: Ref, snapshot: Snapshot) -> str:
-    aliases = snapshot.aliases.get(ref.name, {})
+def _names(caller: Caller, snapshot: Snapshot, base: Base) -> list[str]:
+    """What the caller may know of: the base, and names that it may call in production."""
+    names = [name for name in sorted(snapshot.versions) if caller.may_call(f"{name}:{PROD}")]
+    return [base.name, *names] if caller.may_call(base.name) else names
+
+
+def _no_alias(ref: Ref, caller: Caller, snapshot: Snapshot) -> str:
+    aliases = [alias for alias in snapshot.aliases.get(ref.name, {}) if caller.may_call(f"{ref.name}:{alias}")]
     if ref.alias == "prod":
         return f"{ref.name} has no version in production yet: promote one with `dabt promote {ref.name}:<number>`"
     return f"{ref.name} has no alias {ref.alias!r}; it has {_listed(aliases)}"

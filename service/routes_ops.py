@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+
 from fastapi import APIRouter, Request
 from prometheus_client import CONTENT_TYPE_LATEST
 from starlette.responses import JSONResponse, Response
@@ -28,6 +30,7 @@ async def ready(request: Request) -> Response:
     body = {
         "ready": not waiting,
         "waiting_for": waiting,
+        "since": (service.draining_since or parts.supervisor.since).isoformat(timespec="seconds"),
         "base": {"name": parts.base.name, "digest": parts.base.digest},
         "engine": facts.model_dump() if facts else None,
         "registry": {
@@ -41,4 +44,7 @@ async def ready(request: Request) -> Response:
 @router.get("/metrics")
 async def metrics(request: Request) -> Response:
     parts = request.app.state.service.parts
-    return Response(parts.telemetry.page() + parts.engine.metrics(), media_type=CONTENT_TYPE_LATEST)
+    parts.telemetry.look()
+    # In a thread: writing the page takes long enough to be seen by those whose answers stream meanwhile.
+    page = await asyncio.to_thread(lambda: parts.telemetry.page() + parts.engine.metrics())
+    return Response(page, media_type=CONTENT_TYPE_LATEST)

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-import logging
+import resource
 import signal
 import socket
-import sys
+from functools import partial
 from types import FrameType
+from typing import Any
 
 import structlog
 import uvicorn
@@ -17,9 +18,15 @@ from lifecycle.artifacts import ArtifactStore
 from lifecycle.errors import EngineDead, InvalidConfig, Problem
 from lifecycle.home import Home
 from lifecycle.registry import Registry
+from service import logs
+from service.access import check_address
 from service.app import create_app
 from service.config import ServeConfig
+from service.connection import Bounds, Connection
 from service.engine import Engine
+
+_OWN_DESCRIPTORS = 512
+"""Files and sockets that the registry, the store and the engine may need; the rest is for connections."""
 
 log = structlog.get_logger(__name__)
 
@@ -27,20 +34,26 @@ log = structlog.get_logger(__name__)
 def serve(config: ServeConfig, home: Home, engine: Engine) -> None:
     """Serve until SIGTERM or SIGINT, then finish what was admitted and return.
 
-    Raises `InvalidConfig` when the address cannot be had, `EngineDead` when the engine cannot be kept running.
+    Raises `InvalidConfig` when the address cannot be had, or may not be had without API keys, and `EngineDead` when the
+    engine cannot be kept running.
     """
-    configure_logging(config.log_level)
-    listener = _listen(config)
+    logs.configure(config.log_level, config.log_format)
     with Registry.open(home.registry_url) as registry:
-        app = create_app(config, engine, registry, ArtifactStore(home.artifacts_url, home.cache))
+        check_address(config, registry.keys)
+        listener = _listen(config)
+        store = ArtifactStore(home.artifacts_url, home.cache, _bytes(config.cache_gib))
+        app = create_app(config, engine, registry, store)
         host, port = listener.getsockname()[:2]
         log.info("listening", url=f"http://{host}:{port}", base=config.served_name)
+        connection: Any = partial(Connection, bounds=Bounds(config.client_seconds, _most_connections()))
         server = _Server(
             app,
-            uvicorn.Config(app, log_config=None, access_log=False, lifespan="on", timeout_graceful_shutdown=5),
+            uvicorn.Config(
+                app, http=connection, log_config=None, access_log=False, lifespan="on", timeout_graceful_shutdown=5
+            ),
             config.drain_seconds,
         )
-        asyncio.run(server.serve(sockets=[listener]))
+        server.run(sockets=[listener])  # on uvloop, as vLLM's own server
     if server.fatal:
         raise EngineDead(server.fatal)
 
@@ -78,6 +91,7 @@ class _Server(uvicorn.Server):
         log.info("stopping: admitted requests finish, new ones are refused", signal=signal.Signals(sig).name)
         if not await self._app.state.service.drain(self._drain_seconds):
             log.warning("requests were cut off at the drain limit", seconds=self._drain_seconds)
+            await self._app.state.service.cut_off()
         self.should_exit = True
 
     def _on_engine_lost(self) -> None:
@@ -86,19 +100,16 @@ class _Server(uvicorn.Server):
         self.should_exit = True
 
 
-def configure_logging(level: str) -> None:
-    """One line of `key=value` pairs per event on standard error."""
-    structlog.configure(
-        processors=[
-            structlog.contextvars.merge_contextvars,
-            structlog.processors.add_log_level,
-            structlog.processors.TimeStamper(fmt="iso"),
-            structlog.processors.format_exc_info,
-            structlog.processors.LogfmtRenderer(key_order=["timestamp", "level", "event"], bool_as_flag=False),
-        ],
-        wrapper_class=structlog.make_filtering_bound_logger(logging.getLevelName(level.upper())),
-        logger_factory=structlog.PrintLoggerFactory(file=sys.stderr),
-    )
+def _most_connections() -> int:
+    """As many as this process may have descriptors for, after asking for all that it can get."""
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    most = 2**20 if hard == resource.RLIM_INFINITY else hard
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))
+    return max(most // 2, most - _OWN_DESCRIPTORS)
+
+
+def _bytes(gib: float | None) -> int | None:
+    return None if gib is None else int(gib * 2**30)
 
 
 def _listen(config: ServeConfig) -> socket.socket:

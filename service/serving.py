@@ -1,7 +1,7 @@
-"""The way of one request: resolve → retrieve → recipe → lease → engine → answer, with its metrics and its end.
+"""The way of one request: resolve → retrieve → recipe → lease → slot → engine → answer, with its metrics and its end.
 
 Routes call `Service.answer` and nothing else. Each step is a module of its own: `resolution`, `knowledge`,
-`prompting`, `residency`, `engine`.
+`prompting`, `residency`, `admission_gate`, `engine`.
 """
 
 from __future__ import annotations
@@ -10,23 +10,35 @@ import asyncio
 import json
 import uuid
 from collections.abc import AsyncGenerator, Mapping, Sequence
-from contextlib import AsyncExitStack, aclosing
+from contextlib import AsyncExitStack, aclosing, suppress
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 import structlog
 
-from lifecycle.errors import DabtError, EngineDead, InvalidInput, Overloaded, Problem, Unavailable
+from lifecycle.errors import DabtError, EngineDead, InvalidInput, NotFound, Overloaded, Problem, Unavailable
 from lifecycle.version import Version
-from service import http_errors
+from service import engine_span, http_errors, record
+from service.access import current_key
+from service.accounts import Accounts
+from service.admission_gate import AdmissionGate
+from service.answer_headers import DIGEST_HEADER, REVISION_HEADER, VERSION_HEADER, tell
+from service.bulkhead import Bulkhead
 from service.catalogue import Catalogue
-from service.engine import Call, Engine, Kind, Tally
+from service.embeddings import Embedder
+from service.engine import AdapterHandle, Answer, Call, Engine, Kind, Tally
 from service.knowledge import Library
+from service.models import Running
 from service.prompting import check_messages, with_recipe
+from service.relay import Relays
 from service.residency import Residency
-from service.resolution import PURPOSE_HEADER, SESSION_HEADER, Base, Caller, Resolved, resolve
+from service.resolution import PURPOSE_HEADER, SESSION_HEADER, Base, Caller, Resolved, permit, resolve
+from service.spans import span
 from service.supervise import Supervisor
-from service.telemetry import UNKNOWN, Measured, Telemetry
+from service.telemetry import UNKNOWN, Endpoint, Measured, Telemetry
+from service.traffic import Traffic, Watch
+from service.warming import Warmer
 
 if TYPE_CHECKING:
     from retrieval.passage import Passage
@@ -41,7 +53,6 @@ class Reply:
     Whoever takes the stream closes the generator: only then are the request's lease and place given back.
     """
 
-    headers: dict[str, str]
     body: dict[str, Any] | None = None
     first: str = ""
     events: AsyncGenerator[str, None] | None = None
@@ -55,9 +66,41 @@ class Parts:
     engine: Engine
     catalogue: Catalogue
     residency: Residency
+    warmer: Warmer
+    gate: AdmissionGate
     library: Library
+    embedder: Embedder | None
     supervisor: Supervisor
     telemetry: Telemetry
+    accounts: Accounts
+    traffic: Traffic
+    at_registry: Bulkhead
+    """Threads for whoever reads the registry itself, or changes it: it may be locked."""
+
+    async def catch_up(self) -> None:
+        """See a change that was just made now. It stands whether this succeeds or not: the next poll sees it too."""
+        with suppress(DabtError):
+            await self.at_registry.run(self.catalogue.refresh)
+
+
+@dataclass(frozen=True, slots=True)
+class _Admitted:
+    """A request that has been let in: who answers it, who looks on, and what is given back at its end."""
+
+    resolved: Resolved
+    measured: Measured
+    watch: Watch
+    held: AsyncExitStack
+
+
+@dataclass(frozen=True, slots=True)
+class _Prepared:
+    """What the engine is given, and the seconds that a slot was waited for."""
+
+    body: dict[str, Any]
+    passages: Sequence[Passage]
+    adapter: AdapterHandle | None
+    waited: float
 
 
 class Service:
@@ -65,27 +108,38 @@ class Service:
 
     def __init__(self, parts: Parts) -> None:
         self.parts = parts
+        self._relays = Relays()
         self._in_flight = 0
-        self._draining = False
+        self.draining_since: datetime | None = None
         self._idle = asyncio.Event()
         self._idle.set()
 
-    async def answer(self, kind: Kind, body: dict[str, Any], headers: Mapping[str, str]) -> Reply:
-        """Answer one request. Raises the project's errors; those of a stream that has begun are put into it."""
-        self._admit()
+    async def answer(
+        self, kind: Kind, body: dict[str, Any], headers: Mapping[str, str], *, endpoint: Endpoint | None = None
+    ) -> Reply:
+        """Answer one request. Raises the project's errors; those of a stream that has begun are put into it.
+
+        `endpoint` is what the request is counted under when it came in another shape than `kind`.
+        """
+        counted = endpoint or kind
         try:
-            resolved = self.resolve(body, headers)
+            self._admit()
+            with span("resolve"):
+                resolved = self.resolve(body, headers)
         except DabtError as error:
-            self.parts.telemetry.request(UNKNOWN, kind).failed(error.code)
+            self.parts.telemetry.request(UNKNOWN, counted).failed(error.code)
             raise
+        tell({VERSION_HEADER: resolved.ref, DIGEST_HEADER: resolved.digest, REVISION_HEADER: str(resolved.revision)})
         held = AsyncExitStack()
-        measured = self.parts.telemetry.request(resolved.ref, kind)
+        measured = self.parts.telemetry.request(resolved.ref, counted)
+        record.answers(resolved.ref, resolved.digest, measured)
+        watch = self.parts.traffic.watch(kind, body, resolved, self.parts.catalogue.snapshot, self.shadowed)
         held.callback(self._finished)
-        held.callback(measured.failed, "disconnected")  # does nothing once an outcome is recorded
-        self._in_flight += 1
-        self._idle.clear()
+        held.callback(watch.ended, measured)
+        held.callback(measured.failed, record.DISCONNECTED)  # does nothing once an outcome is recorded
+        self._begun()
         try:
-            return await self._answer(kind, body, resolved, measured, held)
+            return await self._answer(kind, body, _Admitted(resolved, measured, watch, held))
         except BaseException as error:
             measured.failed(_code(error))
             if isinstance(error, EngineDead):
@@ -93,68 +147,143 @@ class Service:
             await held.aclose()
             raise
 
+    async def shadowed(self, kind: Kind, body: dict[str, Any], version: Version) -> Answer:
+        """What `version` answers to a copied request: nobody sees it, and it is not counted, charged or drained for."""
+        async with AsyncExitStack() as held:
+            ready = await self._prepare(kind, body, version, held)
+            call = Call(kind, ready.body, version.ref, ready.adapter, uuid.uuid4().hex)
+            return await self.parts.engine.generate(call)
+
+    async def embed(self, body: dict[str, Any]) -> dict[str, Any]:
+        """Vectors from the retrieval model: no version answers, and the engine takes no part."""
+        self._refuse_when_draining()
+        embedder = self.parts.embedder
+        if embedder is None:
+            raise NotFound("this service gives no embeddings: it was started with --embedding-model none")
+        permit(embedder.name, caller_of(body, {}))
+        measured = self.parts.telemetry.request(embedder.name, "embedding")
+        record.answers(embedder.name, "", measured)
+        self._begun()
+        try:
+            answer = await embedder.answer(body)
+        except BaseException as error:
+            measured.failed(_code(error))
+            raise
+        finally:
+            self._finished()
+        measured.done(Tally(prompt_tokens=answer.tokens, completion_tokens=0))
+        self.parts.accounts.settle(current_key(), embedder.name, body, measured)
+        return answer.body
+
+    async def running(self) -> Running:
+        """What is listed besides the registry's versions. An embedding model that is not to be had is not listed."""
+        parts, digest = self.parts, ""
+        if parts.embedder is not None:
+            with suppress(Unavailable):
+                digest = await parts.embedder.digest()
+        facts = parts.supervisor.facts
+        return Running(
+            base=parts.base,
+            max_model_len=facts.max_model_len if facts else None,
+            embedding_model=parts.embedder.name if parts.embedder is not None and digest else "",
+            embedding_digest=digest,
+        )
+
     def resolve(self, body: Mapping[str, Any], headers: Mapping[str, str]) -> Resolved:
         parts = self.parts
         return resolve(body.get("model"), caller_of(body, headers), parts.catalogue.snapshot, parts.base)
 
     async def drain(self, seconds: float) -> bool:
-        """Admit nothing more and wait for what was admitted. False when `seconds` were not enough."""
-        self._draining = True
+        """Admit nothing more and wait for what was admitted. False when `seconds` were not enough.
+
+        Changes of the registry are not waited for: one that waits for a lock may do so for long.
+        """
+        self.draining_since = self.draining_since or datetime.now(UTC)
+        await self.parts.traffic.shadows.stop()
         try:
             async with asyncio.timeout(seconds):
                 await self._idle.wait()
         except TimeoutError:
             return False
+        finally:
+            self.parts.at_registry.leave()
         return True
+
+    async def cut_off(self) -> None:
+        """End what is still under way with an error, which its callers can read, rather than with their connections."""
+        await self.parts.supervisor.stop()
+        await self.parts.engine.stop()
 
     @property
     def draining(self) -> bool:
-        return self._draining
+        return self.draining_since is not None
 
-    async def _answer(
-        self, kind: Kind, body: dict[str, Any], resolved: Resolved, measured: Measured, held: AsyncExitStack
-    ) -> Reply:
-        passages: Sequence[Passage] = ()
+    async def _answer(self, kind: Kind, body: dict[str, Any], one: _Admitted) -> Reply:
+        resolved, measured, held = one.resolved, one.measured, one.held
         if body.get("stream") not in (None, False, True):
             raise InvalidInput("The request is not valid:", [Problem("stream", "must be true or false")])
-        if kind == "chat":
-            check_messages(body)
-        if resolved.version is not None:
-            passages = await self._retrieve(kind, body, resolved.version)
-            body = with_recipe(resolved.version, kind, body, passages)
-        adapter = None
-        if resolved.version is not None and resolved.version.spec.adapter is not None:
-            adapter = await held.enter_async_context(self.parts.residency.lease(resolved.version.spec.adapter))
-        call = Call(kind, body, resolved.asked, adapter, uuid.uuid4().hex)
-        note = _note(resolved, passages)
-        headers = {"x-dabt-version": resolved.ref, "x-dabt-digest": resolved.digest, "x-request-id": call.request_id}
+        taken = await held.enter_async_context(AsyncExitStack())
+        ready = await self._prepare(kind, body, resolved.version, taken)
+        body, measured.waited = ready.body, ready.waited
+        request_id = uuid.uuid4().hex
+        generation = engine_span.begin(kind, body, resolved, request_id)
+        held.callback(engine_span.end, generation, measured)
+        call = Call(kind, body, resolved.asked, ready.adapter, request_id, generation.headers())
+        note = _note(resolved, ready.passages)
+        held.callback(self.parts.accounts.settle, current_key(), resolved.ref, body, measured)
         measured.handed_to_engine()
         if body.get("stream"):
-            events = self._events(call, note, measured, held)
+            items = self.parts.engine.stream(call)
+            if ready.adapter is not None:
+                items = self._relays.through(items, taken.aclose)
+            events = self._events(items, note, one)
             # The first event is awaited before any status is sent, so that most errors still have one.
-            return Reply(headers, first=await anext(events), events=events)
+            return Reply(first=await anext(events), events=events)
         answer = await self.parts.engine.generate(call)
         measured.done(answer.tally)
+        one.watch.body(answer.body)
         await held.aclose()
-        return Reply(headers, body={**answer.body, "dabt": note})
+        return Reply(body={**answer.body, "dabt": note})
+
+    async def _prepare(
+        self, kind: Kind, body: dict[str, Any], version: Version | None, held: AsyncExitStack
+    ) -> _Prepared:
+        """All that comes before the engine. What is taken for it is given back by `held`."""
+        passages: Sequence[Passage] = ()
+        if kind == "chat":
+            check_messages(body)
+        if version is not None:
+            passages = await self._retrieve(kind, body, version)
+            body = with_recipe(version, kind, body, passages)
+        if version is None or version.spec.adapter is None:
+            return _Prepared(body, passages, None, 0.0)
+        with span("lease", {"dabt.adapter": version.spec.adapter}), self.parts.telemetry.leasing():
+            adapter = await held.enter_async_context(self.parts.residency.lease(version.spec.adapter))
+        with span("slot"):
+            waited = await held.enter_async_context(self.parts.gate.turn(adapter.name))
+        return _Prepared(body, passages, adapter, waited)
 
     async def _events(
-        self, call: Call, note: dict[str, Any], measured: Measured, held: AsyncExitStack
+        self, source: AsyncGenerator[str | Tally, None], note: dict[str, Any], one: _Admitted
     ) -> AsyncGenerator[str, None]:
-        begun = False
-        async with held:
+        begun, measured = False, one.measured
+        async with one.held:
             try:
-                async with aclosing(self.parts.engine.stream(call)) as items:
+                async with aclosing(source) as items:
                     async for item in items:
                         if isinstance(item, Tally):
                             measured.done(item)
-                        elif begun:
+                            continue
+                        measured.sent += 1
+                        one.watch.chunk(item)
+                        if begun:
                             yield f"data: {item}\n\n"
                         else:
                             begun = True
                             yield f'data: {{"dabt":{json.dumps(note, ensure_ascii=False)},{item[1:]}\n\n'
             except Exception as error:
                 if not begun:
+                    measured.failed(_code(error))
                     raise
                 yield http_errors.stream_event(self._broken(error, measured))
             yield "data: [DONE]\n\n"
@@ -175,14 +304,22 @@ class Service:
             return ()
         from retrieval.prompting import question
 
-        return await self.parts.library.search(knowledge, question(body["messages"]))
+        with span("retrieve", {"dabt.index": knowledge.index}), self.parts.telemetry.retrieving(version.ref):
+            return await self.parts.library.search(knowledge, question(body["messages"]))
+
+    def _refuse_when_draining(self) -> None:
+        if self.draining:
+            raise Overloaded("the service is stopping and takes no new requests", retry_after=5.0)
 
     def _admit(self) -> None:
-        if self._draining:
-            raise Overloaded("the service is stopping and takes no new requests", retry_after=5.0)
+        self._refuse_when_draining()
         waiting = self.parts.supervisor.waiting_for()
         if waiting:
             raise Unavailable(f"the service is not ready: {'; '.join(waiting)}", retry_after=5.0)
+
+    def _begun(self) -> None:
+        self._in_flight += 1
+        self._idle.clear()
 
     def _finished(self) -> None:
         self._in_flight -= 1
@@ -193,7 +330,7 @@ class Service:
 def caller_of(body: Mapping[str, Any], headers: Mapping[str, str]) -> Caller:
     user = body.get("user")
     session = headers.get(SESSION_HEADER) or (user if isinstance(user, str) else "")
-    return Caller(purpose=headers.get(PURPOSE_HEADER, ""), session=session)
+    return Caller(purpose=headers.get(PURPOSE_HEADER, ""), session=session, key=current_key())
 
 
 def _note(resolved: Resolved, passages: Sequence[Passage]) -> dict[str, Any]:
@@ -208,4 +345,4 @@ def _note(resolved: Resolved, passages: Sequence[Passage]) -> dict[str, Any]:
 def _code(error: BaseException) -> str:
     if isinstance(error, DabtError):
         return error.code
-    return "disconnected" if isinstance(error, asyncio.CancelledError | GeneratorExit) else "unexpected"
+    return record.DISCONNECTED if isinstance(error, asyncio.CancelledError | GeneratorExit) else record.UNEXPECTED

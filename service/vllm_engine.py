@@ -1,4 +1,4 @@
-"""The real engine: vLLM 0.32 in this process; its core and its workers are children of it.
+"""The real engine: vLLM 0.32 in this process; its core and its workers are in children of it.
 
 vLLM promises none of these entry points, so its version is pinned and all that touches it is here, in `vllm_flags.py`,
 in `vllm_errors.py`, and in `masked_lora.py`, the kernel that its workers run on a CPU.
@@ -10,11 +10,11 @@ import asyncio
 import gc
 import json
 import uuid
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Coroutine, Sequence
 from contextlib import aclosing
 from contextvars import ContextVar
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from lifecycle.errors import (
     AdapterUnloadable,
@@ -26,11 +26,17 @@ from lifecycle.errors import (
     Problem,
 )
 from lifecycle.preflight import preflight
+from service import vllm_forkserver
 from service.config import ServeConfig
 from service.engine import AdapterHandle, Answer, Call, EngineFacts, Tally
 from service.vllm_errors import border, last_line, raise_reported
 from service.vllm_flags import flags, set_environment, target_modules
+from service.vllm_tools import check_tools, template_takes_tools
 
+T = TypeVar("T")
+
+_LOOK_EVERY = 0.5
+"""Seconds between two looks whether the engine that was asked is still there."""
 _MASKED_KERNEL = "service.masked_lora.MaskedPunicaWrapper"
 _public_name: ContextVar[str] = ContextVar("public_name")
 """What this task's caller calls the model: vLLM knows an adapter only by its internal name."""
@@ -43,14 +49,22 @@ class VllmEngine:
         self._config = config
         self._llm: Any = None
         self._state: Any = None
+        self._takes_tools = False
         self._preflighted: set[Path] = set()
 
-    async def start(self) -> EngineFacts:
+    def prepare(self) -> None:
+        """Begin, in another process, with what takes long and needs nothing yet. `start` does so if nobody has."""
         set_environment(self._config)
+        if vllm_forkserver.usable():
+            vllm_forkserver.begin()
+
+    async def start(self) -> EngineFacts:
+        self.prepare()
         try:
             # Imports and process start-up take many seconds: a thread keeps /health and /ready answering meanwhile.
             args = await asyncio.to_thread(self._build)
             self._state = await self._handlers(args)
+            self._takes_tools = template_takes_tools(self._llm.renderer, self._llm.model_config)
             facts = await self._facts()
             # One step now: a model that this machine has no kernels for must not be called ready.
             await self.score(None, [0], [0])
@@ -65,8 +79,13 @@ class VllmEngine:
     async def stop(self) -> None:
         llm, self._llm, self._state = self._llm, None, None
         if llm is not None:
+            from vllm.v1.engine.exceptions import EngineDeadError
+
             if llm.output_handler is not None:
                 llm.output_handler.cancel()  # it would report the end of the engine as a failure
+            # Nobody else tells the requests under way: a core that was killed or hangs says nothing, and that handler
+            # may not have come to it.
+            llm.output_processor.propagate_error(EngineDeadError())
             await asyncio.to_thread(llm.shutdown, timeout=10)
             del llm
             # It sits in cycles and shuts down again when collected, which must not be at the interpreter's very end.
@@ -75,6 +94,10 @@ class VllmEngine:
     async def check(self) -> None:
         if self._is_dead():
             raise EngineDead("the engine has stopped")
+
+    async def ping(self) -> None:
+        with border(self._is_dead):
+            await self._answered(self._llm.list_loras())  # goes through the core's loop and each worker's
 
     async def load(self, adapter: AdapterHandle) -> None:
         await self.check()
@@ -86,7 +109,9 @@ class VllmEngine:
             raise AdapterUnloadable(f"the files of {adapter.name} are gone from {adapter.path}")
         request = _lora_request(adapter)
         try:
-            loaded = await self._llm.add_lora(request)
+            loaded = await self._answered(self._llm.add_lora(request))
+        except EngineDead:
+            raise
         except Exception as error:
             if self._is_dead():
                 raise EngineDead("the engine stopped while it loaded an adapter") from error
@@ -101,13 +126,13 @@ class VllmEngine:
         if adapter.name in requests and requests[adapter.name].lora_int_id == adapter.id:
             del requests[adapter.name]
         with border(self._is_dead):
-            await self._llm.remove_lora(adapter.id)
+            await self._answered(self._llm.remove_lora(adapter.id))
 
     async def generate(self, call: Call) -> Answer:
         body = {**call.body, "stream": False}
         body.pop("stream_options", None)
         try:
-            with border(self._is_dead):
+            with border(self._is_dead, _prompt_field(call)):
                 result = await self._submit(call, body)
                 answer = result.model_dump()
         except BaseException:
@@ -122,7 +147,7 @@ class VllmEngine:
         wanted = isinstance(asked, dict) and bool(asked.get("include_usage"))
         done = False
         try:
-            with border(self._is_dead):
+            with border(self._is_dead, _prompt_field(call)):
                 events = await self._submit(call, {**call.body, "stream": True, "stream_options": options})
                 async with aclosing(events):
                     async for event in events:
@@ -171,6 +196,13 @@ class VllmEngine:
     async def detokenize(self, body: dict[str, Any]) -> dict[str, Any]:
         from vllm.entrypoints.serve.tokenize.protocol import DetokenizeRequest
 
+        await self.check()
+        tokens, vocabulary = body.get("tokens"), self._llm.model_config.get_vocab_size()
+        for at, token in enumerate(tokens if isinstance(tokens, list) else ()):
+            # vLLM would leave it out in silence.
+            if isinstance(token, int) and not 0 <= token < vocabulary:
+                fault = f"{token} is no token: the vocabulary has {vocabulary}"
+                raise InvalidInput("The request is not valid:", [Problem(f"tokens.{at}", fault)])
         return await self._plain(DetokenizeRequest, body, "create_detokenize")
 
     def metrics(self) -> bytes:
@@ -180,6 +212,19 @@ class VllmEngine:
         from vllm.v1.metrics.prometheus import get_prometheus_registry
 
         return generate_latest(get_prometheus_registry())
+
+    async def _answered(self, call: Coroutine[Any, Any, T]) -> T:
+        """The answer of an administrative call. vLLM leaves it open for ever when its core dies meanwhile."""
+        llm = self._llm
+        asked = asyncio.ensure_future(call)
+        try:
+            while not asked.done():
+                if self._llm is not llm or llm.errored:
+                    raise EngineDead("the engine stopped before it answered")
+                await asyncio.wait({asked}, timeout=_LOOK_EVERY)
+            return asked.result()
+        finally:
+            asked.cancel()
 
     def _is_dead(self) -> bool:
         return self._llm is None or self._llm.errored
@@ -200,8 +245,12 @@ class VllmEngine:
         from vllm.utils.argparse_utils import FlexibleArgumentParser
         from vllm.v1.engine.async_llm import AsyncLLM
 
+        executor = ""
+        if vllm_forkserver.usable():
+            vllm_forkserver.take_over()
+            executor = vllm_forkserver.EXECUTOR
         args = make_arg_parser(FlexibleArgumentParser()).parse_args(
-            flags(self._config, on_cpu=current_platform.is_cpu())
+            flags(self._config, on_cpu=current_platform.is_cpu(), executor=executor)
         )
         validate_parsed_serve_args(args)
         context = UsageContext.OPENAI_API_SERVER
@@ -224,7 +273,7 @@ class VllmEngine:
         """What runs in the workers. Raises `InvalidConfig` when a CPU would compute LoRA with the stock kernel."""
         from vllm.platforms import current_platform
 
-        kernels = set(await self._llm.collective_rpc("dabt_lora_kernel"))
+        kernels = set(await self._answered(self._llm.collective_rpc("dabt_lora_kernel")))
         if current_platform.is_cpu() and kernels != {_MASKED_KERNEL}:
             raise InvalidConfig(
                 f"vLLM's workers compute LoRA with {', '.join(sorted(kernels))}, which gives wrong answers to requests "
@@ -252,12 +301,13 @@ class VllmEngine:
             # vLLM looks into them before it checks them.
             raise InvalidInput("The request is not valid:", [Problem("messages", "must be a list of messages")])
         if call.kind == "chat":
+            check_tools(body, self._config.tool_parser, self._takes_tools)
             result = await self._state.openai_serving_chat.create_chat_completion(
-                ChatCompletionRequest.model_validate(body)
+                ChatCompletionRequest.model_validate(body), _traced(call)
             )
         else:
             result = await self._state.openai_serving_completion.create_completion(
-                CompletionRequest.model_validate(body)
+                CompletionRequest.model_validate(body), _traced(call)
             )
         return self._checked(result)
 
@@ -293,6 +343,20 @@ def _lora_request(adapter: AdapterHandle) -> Any:
     from vllm.lora.request import LoRARequest
 
     return LoRARequest(lora_name=adapter.name, lora_int_id=adapter.id, lora_path=str(adapter.path))
+
+
+def _prompt_field(call: Call) -> str:
+    return "messages" if call.kind == "chat" else "prompt"
+
+
+def _traced(call: Call) -> Any:
+    """Nothing but the trace context, in the only form in which vLLM's handlers take it: an HTTP request's headers."""
+    from starlette.requests import Request
+
+    if not call.trace:
+        return None
+    headers = [(name.encode(), value.encode()) for name, value in call.trace.items()]
+    return Request({"type": "http", "headers": headers})
 
 
 def _tally(usage: dict[str, Any] | None, metrics: dict[str, Any] | None) -> Tally:

@@ -6,14 +6,29 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, NoReturn
 
-from lifecycle.errors import DabtError, EngineDead, InvalidInput, NotFound, Overloaded, Problem, Unavailable
+from lifecycle.errors import (
+    DabtError,
+    EngineDead,
+    InvalidInput,
+    NotFound,
+    Overloaded,
+    Problem,
+    PromptTooLong,
+    Unavailable,
+)
 
 _INVALID = "The request is not valid:"
 
 
+_TOO_LONG = ("input_tokens", "input_text")
+"""What vLLM names as the wrong parameter when a prompt is over the limit."""
+
+
 @contextmanager
-def border(is_dead: Callable[[], bool]) -> Iterator[None]:
-    """Around every call into vLLM. `is_dead` tells whether its engine has stopped."""
+def border(is_dead: Callable[[], bool], prompt_field: str = "prompt") -> Iterator[None]:
+    """Around every call into vLLM. `is_dead` tells whether its engine has stopped; `prompt_field` is where the request
+    has its prompt.
+    """
     from jinja2 import TemplateError
     from pydantic import ValidationError
     from vllm.exceptions import GracefulHTTPError, VLLMClientError, VLLMNotFoundError, VLLMValidationError
@@ -27,6 +42,8 @@ def border(is_dead: Callable[[], bool]) -> Iterator[None]:
     except VLLMNotFoundError as error:
         raise NotFound(str(error)) from error
     except VLLMValidationError as error:
+        if error.parameter in _TOO_LONG:
+            raise PromptTooLong(_INVALID, [Problem(prompt_field, str(error.args[0]))]) from error
         problems = [Problem(error.parameter, str(error.args[0]))] if error.parameter else []
         raise InvalidInput(_INVALID if problems else str(error), problems) from error
     except (VLLMClientError, ValueError, TypeError, OverflowError, NotImplementedError, TemplateError) as error:

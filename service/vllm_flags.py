@@ -6,7 +6,8 @@ import os
 
 from lifecycle.base import linear_shapes
 from lifecycle.preflight import SERVED_MODULES
-from service.config import ServeConfig
+from service import logs
+from service.config import Dtype, ServeConfig
 
 WORKER_REPORT = "service.masked_lora.WorkerReport"
 
@@ -14,11 +15,16 @@ WORKER_REPORT = "service.masked_lora.WorkerReport"
 def set_environment(config: ServeConfig) -> None:
     """vLLM reads these when it is imported, in this process and in its children."""
     os.environ.setdefault("VLLM_NO_USAGE_STATS", "1")
-    os.environ.setdefault("VLLM_LOGGING_LEVEL", "INFO" if config.log_level == "debug" else "WARNING")
+    os.environ.setdefault("VLLM_LOGGING_LEVEL", logs.library_level(config.log_level))
+    os.environ.setdefault("VLLM_LOGGING_CONFIG_PATH", str(logs.VLLM_LOGGING))
+    if config.traces_url:
+        os.environ.setdefault("OTEL_SERVICE_NAME", "dabt")
+        os.environ["OTEL_EXPORTER_OTLP_TRACES_PROTOCOL"] = "http/protobuf"  # vLLM would speak gRPC
 
 
-def flags(config: ServeConfig, *, on_cpu: bool) -> list[str]:
-    dtype = _cpu_dtype() if on_cpu and config.dtype == "auto" else config.dtype
+def flags(config: ServeConfig, *, on_cpu: bool, executor: str = "") -> list[str]:
+    """`executor`, when given, runs vLLM's workers in place of the one that it would choose."""
+    dtype = cpu_dtype() if on_cpu and config.dtype == "auto" else config.dtype
     given = [
         *("--model", str(config.base), "--served-model-name", config.served_name, "--dtype", dtype),
         *("--kv-cache-memory-bytes", str(int(config.kv_cache_gib * 2**30))),
@@ -30,8 +36,14 @@ def flags(config: ServeConfig, *, on_cpu: bool) -> list[str]:
         # Timings of each request in its answer: the tally reads and removes them.
         "--enable-per-request-metrics",
     ]
+    if executor:
+        given += ["--distributed-executor-backend", executor]
+    if config.traces_url:
+        given += ["--otlp-traces-endpoint", config.traces_url]
     if config.max_model_len is not None:
         given += ["--max-model-len", str(config.max_model_len)]
+    if config.tool_parser:
+        given += ["--enable-auto-tool-choice", "--tool-call-parser", config.tool_parser]
     # The masked kernel decides by the batch at hand, which a traced graph would freeze.
     return [*given, "--enforce-eager"] if on_cpu else given
 
@@ -42,7 +54,7 @@ def target_modules(config: ServeConfig) -> list[str]:
     return [name for name in SERVED_MODULES if name in present]
 
 
-def _cpu_dtype() -> str:
+def cpu_dtype() -> Dtype:
     """bfloat16 only where the CPU multiplies it in hardware. Elsewhere it is emulated: less exact, and with 64 requests
     at once a third of float32's throughput (4M parameters, two AVX2 cores).
     """

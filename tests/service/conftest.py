@@ -27,6 +27,7 @@ from lifecycle.adapter import AdapterManifest, GoldenPrompt
 from lifecycle.artifacts import ArtifactStore
 from lifecycle.base import fingerprint
 from lifecycle.home import Home
+from lifecycle.keys import KeyGrant
 from lifecycle.registry import Registry
 from lifecycle.version import Digest, Version, VersionSpec
 from service.app import create_app
@@ -89,6 +90,11 @@ class House:
         )
         self.adapters[name] = digest
         return digest
+
+    def key(self, name: str, **grant: object) -> dict[str, str]:
+        """The header of a new API key."""
+        made = KeyGrant.model_validate({"name": name, **grant})
+        return {"authorization": f"Bearer {self.registry.keys.create(made, actor='test')[1]}"}
 
     def index(self, folder: Path) -> Digest:
         """Put a built index into the store and the registry."""
@@ -177,7 +183,9 @@ def start() -> Start:
 
 @asynccontextmanager
 async def run_service(house: House, **options: object) -> AsyncIterator[Running]:
-    config = ServeConfig.model_validate({"base": house.base, "max_cpu_loras": 4, "max_loras": 2, **options})
+    # The fake engine embeds nothing, and the packaged embedding model would be read for /v1/models in every test.
+    default = {"base": house.base, "max_cpu_loras": 4, "max_loras": 2, "embedding_model": "none"}
+    config = ServeConfig.model_validate({**default, **options})
     engine = FakeEngine()
     app = create_app(config, engine, house.registry, house.store)
     async with app.router.lifespan_context(app):
@@ -227,11 +235,13 @@ def real(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Real]:
     for name, folder in folders.items():
         house.adapter(name, folder, (golden_of(reference, name),))
         house.prod(name, adapter=name)
-    config = ServeConfig(base=base, max_loras=2, max_cpu_loras=4, kv_cache_gib=0.25, dtype="float32")
+    config = ServeConfig(
+        base=base, max_loras=2, max_cpu_loras=4, kv_cache_gib=0.25, dtype="float32", tool_parser="hermes"
+    )
     engine = VllmEngine(config)
     app = create_app(config, engine, house.registry, house.store)
     listener = socket.create_server(("127.0.0.1", 0))
-    server = uvicorn.Server(uvicorn.Config(app, log_level="error"))
+    server = uvicorn.Server(uvicorn.Config(app, log_config=None, access_log=False))
     loop = asyncio.new_event_loop()
     thread = threading.Thread(target=loop.run_until_complete, args=(server.serve(sockets=[listener]),), daemon=True)
     thread.start()

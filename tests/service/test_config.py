@@ -11,19 +11,34 @@ from service.config import ServeConfig, config_from
 
 
 @pytest.mark.parametrize("host", ["0.0.0.0", "192.0.2.1", "::", "example.org"])
-def test_without_api_keys_only_loopback_is_bound(host: str) -> None:
-    with pytest.raises(InvalidConfig, match="no API keys"):
-        ServeConfig(base=Path("/m"), host=host)
+def test_with_keys_off_only_loopback_is_bound(host: str) -> None:
+    assert ServeConfig(base=Path("/m"), host=host).host == host, "the registry tells whether there are keys"
+    with pytest.raises(InvalidConfig, match="keys are off"):
+        ServeConfig(base=Path("/m"), host=host, keys="off")
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "127.0.0.2", "::1", "localhost"])
-def test_loopback_addresses_are_taken(host: str) -> None:
-    assert ServeConfig(base=Path("/m"), host=host).host == host
+def test_with_keys_off_loopback_addresses_are_taken(host: str) -> None:
+    assert ServeConfig(base=Path("/m"), host=host, keys="off").host == host
+
+
+def test_changes_made_elsewhere_are_looked_for_more_than_once_a_second() -> None:
+    assert ServeConfig(base=Path("/m")).poll_seconds < 1
+    with pytest.raises(InvalidConfig) as caught:
+        config_from({"base": "/m", "poll_seconds": 1.0})
+    assert [problem.place for problem in caught.value.problems] == ["--poll-seconds"]
+
+
+def test_limits_are_counted_in_memory_or_in_redis() -> None:
+    for url in ("memory://", "redis://localhost:6379/0", "rediss://:password@cache.example.org:6380"):
+        assert ServeConfig(base=Path("/m"), limits_url=url).limits_url == url
+    with pytest.raises(InvalidConfig, match="limits_url"):
+        ServeConfig(base=Path("/m"), limits_url="localhost:6379")
 
 
 def test_all_faults_are_reported_together() -> None:
     with pytest.raises(InvalidConfig) as caught:
-        ServeConfig(base=Path("/m"), host="::", max_lora_rank=12, max_loras=8, max_cpu_loras=4)
+        ServeConfig(base=Path("/m"), host="::", keys="off", max_lora_rank=12, max_loras=8, max_cpu_loras=4)
     assert [problem.place for problem in caught.value.problems] == ["host", "max_cpu_loras", "max_lora_rank"]
 
 

@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 
 import pytest
 
-from lifecycle.errors import AdapterUnloadable, InvalidInput
+from lifecycle.errors import AdapterUnloadable, InvalidInput, PromptTooLong
 from service.engine import AdapterHandle, Call, Engine, Kind, Tally
 from service.fake_engine import FakeEngine
 
@@ -180,6 +180,34 @@ def test_a_field_of_the_wrong_type_is_invalid_input_with_its_place(
             attempt(kind, {**body, **fields})
         assert place in [problem.place for problem in caught.value.problems]
     rig.run(rig.engine.check())
+
+
+@pytest.mark.parametrize(("kind", "field"), [("chat", "messages"), ("completion", "prompt")])
+def test_a_prompt_over_the_limit_is_told_so_at_its_place(rig: Rig, kind: Kind, field: str) -> None:
+    long = "x y " * 3000
+    body = {"messages": [{"role": "user", "content": long}]} if kind == "chat" else {"prompt": long}
+    for attempt in (rig.generate, rig.stream):
+        with pytest.raises(PromptTooLong) as caught:
+            attempt(kind, body)
+        assert [problem.place for problem in caught.value.problems] == [field]
+
+
+@pytest.mark.parametrize("choice", ["required", {"type": "function", "function": {"name": "book"}}])
+def test_a_required_call_is_made_whole_and_streamed(rig: Rig, choice: Any) -> None:
+    kind, body = BODIES[0]
+    properties = {"x": {"type": "boolean"}}
+    schema = {"type": "object", "properties": properties, "required": ["x"], "additionalProperties": False}
+    tools = [{"type": "function", "function": {"name": "book", "parameters": schema, "strict": True}}]
+    asked = {**body, "max_tokens": 100, "tools": tools, "tool_choice": choice, "parallel_tool_calls": False}
+    (call,) = rig.generate(kind, asked).body["choices"][0]["message"]["tool_calls"]
+    assert (call["type"], call["function"]["name"]) == ("function", "book")
+    *chunks, _ = rig.stream(kind, asked)
+    deltas = [one for chunk in chunks for choice in chunk["choices"] for one in choice["delta"].get("tool_calls") or ()]
+    assert deltas[0]["id"]
+    assert {one["index"] for one in deltas} == {0}
+    assert "".join(one["function"].get("name") or "" for one in deltas) == "book"
+    said = "".join(one["function"].get("arguments") or "" for one in deltas)
+    assert json.loads(said) == json.loads(call["function"]["arguments"])
 
 
 def test_scores_are_log_probabilities_one_for_each_completion_token(rig: Rig) -> None:

@@ -97,7 +97,7 @@ def test_errors_reach_the_official_client_as_its_own_kinds(sdk: openai.OpenAI) -
         sdk.chat.completions.create(model="red:1", messages=messages)
     with pytest.raises(openai.BadRequestError, match="512") as caught:
         sdk.chat.completions.create(model="red", messages=[{"role": "user", "content": "x y " * 2000}])
-    assert caught.value.code == "invalid_input"
+    assert (caught.value.code, caught.value.param) == ("context_length_exceeded", "messages")
     with pytest.raises(openai.BadRequestError) as caught:
         sdk.chat.completions.create(model="red", messages=messages, temperature="hot")  # type: ignore[arg-type]
     assert caught.value.param == "temperature"

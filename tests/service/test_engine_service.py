@@ -13,6 +13,7 @@ import httpx
 import pytest
 
 from tests.service.asking import ADAPTERS, COUNT, PROMPTS, chat, complete, ids, same_as_peft
+from tests.service.engine_process import core_below
 
 pytestmark = [pytest.mark.engine, pytest.mark.timeout(900)]
 
@@ -196,12 +197,11 @@ def test_an_engine_that_is_killed_answers_503_comes_back_and_computes_the_same(r
     prompt = ids(real, PROMPTS[0])
     with real.client() as client, ThreadPoolExecutor(2) as pool:
         complete(client, "red", prompt)
-        workers = [one for one in psutil.Process().children(recursive=True) if "Worker" in one.name()]
-        assert workers, "no worker process was found"
+        core = core_below(psutil.Process())
         long = pool.submit(client.post, "/v1/completions", json={"model": "red", "prompt": prompt, "max_tokens": 480})
         while client.get("/admin/residency").json()["adapters"][-1]["leases"] == 0:
             pass
-        workers[0].kill()
+        core.kill()
         assert long.result().status_code == 503
         while client.get("/ready").status_code == 200:
             pass

@@ -7,7 +7,18 @@ from collections.abc import Iterator
 
 import pytest
 
-from lifecycle.errors import AdapterUnloadable, DabtError, InvalidInput, NotFound, Overloaded, Problem
+from lifecycle.errors import (
+    AdapterUnloadable,
+    DabtError,
+    Forbidden,
+    InvalidInput,
+    LimitReached,
+    NotFound,
+    Overloaded,
+    Problem,
+    QuotaSpent,
+    Unauthorized,
+)
 from service import http_errors
 
 
@@ -45,3 +56,22 @@ def test_unavailable_tells_when_to_come_back_in_whole_seconds() -> None:
     assert http_errors.response(Overloaded("full", retry_after=0.2)).headers["retry-after"] == "1"
     assert http_errors.response(AdapterUnloadable("bad", retry_after=3.2)).headers["retry-after"] == "4"
     assert "retry-after" not in http_errors.response(NotFound("no")).headers
+
+
+def test_a_limit_is_429_with_the_time_and_a_spent_quota_is_not_worth_trying_again() -> None:
+    reached, spent = (http_errors.response(kind("no more", 61.2)) for kind in (LimitReached, QuotaSpent))
+    assert [(one.status_code, one.headers["retry-after"]) for one in (reached, spent)] == [(429, "62")] * 2
+    assert "x-should-retry" not in reached.headers
+    assert spent.headers["x-should-retry"] == "false"
+    kinds = [json.loads(bytes(one.body))["error"] for one in (reached, spent)]
+    assert [(one["type"], one["code"]) for one in kinds] == [
+        ("rate_limit_error", "rate_limit_exceeded"),
+        ("insufficient_quota", "insufficient_quota"),
+    ]
+
+
+def test_no_key_and_the_wrong_key_are_different_answers() -> None:
+    nobody, other = http_errors.response(Unauthorized("who?")), http_errors.response(Forbidden("not you"))
+    assert (nobody.status_code, nobody.headers["www-authenticate"]) == (401, "Bearer")
+    assert other.status_code == 403
+    assert "www-authenticate" not in other.headers

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ import pytest
 from lifecycle.errors import NotFound
 from lifecycle.version import Knowledge
 from retrieval.config import IndexConfig
-from retrieval.index import build_index
+from retrieval.index import Index, build_index
 from service.knowledge import Library
 
 pytestmark = pytest.mark.timeout(60)
@@ -60,6 +61,22 @@ async def test_a_version_with_knowledge_needs_a_question(house: Any, start: Any,
         reply = await running.client.post("/v1/chat/completions", json=body)
     assert reply.status_code == 400
     assert "user" in reply.json()["error"]["message"]
+
+
+async def test_an_index_is_warm_before_its_first_search(house: Any, index_digest: str, monkeypatch: Any) -> None:
+    done: list[tuple[str, str]] = []
+    search = Index.search
+
+    def noted(name: str) -> None:
+        done.append((name, threading.current_thread().name.partition("_")[0]))
+
+    monkeypatch.setattr(Index, "warm", lambda index: noted("warm"))
+    monkeypatch.setattr(Index, "search", lambda *asked: (noted("search"), search(*asked))[1])
+    library = Library(house.store)
+    for _ in range(2):
+        await library.search(Knowledge(index=index_digest, top_k=1), "visits")
+    assert done == [("warm", "retrieval"), ("search", "retrieval"), ("search", "retrieval")]
+    library.close()
 
 
 class CountingStore:

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from lifecycle.errors import AdapterUnloadable, Corrupt, EngineDead, Overloaded
+from lifecycle.errors import AdapterUnloadable, Corrupt, EngineDead, NotAllowed, Overloaded
 from service.engine import AdapterHandle
 from service.fake_engine import FakeEngine
 from service.residency import Limits, Residency, internal_name
@@ -220,3 +220,79 @@ async def test_a_resident_adapter_needs_neither_store_nor_files(bench: Bench) ->
     bench.store.broken.add(digest("a"))
     handle.path.rmdir()
     assert (await bench.touch("a")).id == handle.id
+
+
+async def test_a_pinned_adapter_stays_whatever_else_is_called(bench: Bench) -> None:
+    await bench.touch("a")
+    bench.residency.pin([digest("a")])
+    for letter in "bcdef":
+        await bench.touch(letter)
+    assert bench.resident() == ["a", "f"]
+    assert [one.pinned for one in bench.residency.residents()] == [True, False]
+    bench.residency.pin([])
+    await bench.touch("b")
+    assert bench.resident() == ["f", "b"]
+
+
+async def test_pins_must_leave_a_place_for_the_others(bench: Bench) -> None:
+    with pytest.raises(NotAllowed, match="one must stay free"):
+        bench.residency.pin([digest("a"), digest("b")])
+    await bench.touch("c")
+    assert not any(one.pinned for one in bench.residency.residents())
+
+
+async def test_who_waits_for_room_gets_it_when_something_is_unpinned(tmp_path: Path, until: Any) -> None:
+    bench = Bench(tmp_path)
+    await bench.engine.start()
+    await bench.touch("a")
+    bench.residency.pin([digest("a")])
+    async with bench.residency.lease(digest("b")):
+        waiting = asyncio.create_task(bench.touch("c"))
+        for _ in range(50):
+            await asyncio.sleep(0)
+        assert not waiting.done()
+        bench.residency.pin([])
+        await waiting
+    assert bench.resident() == ["b", "c"]
+
+
+async def test_prefetch_takes_a_free_or_idle_place_and_never_waits_for_one(bench: Bench) -> None:
+    assert await bench.residency.prefetch(digest("a"))
+    async with bench.residency.lease(digest("a")), bench.residency.lease(digest("b")):
+        assert not await bench.residency.prefetch(digest("c"))
+        assert await bench.residency.prefetch(digest("a")), "it is here already"
+    assert await bench.residency.prefetch(digest("c"))
+    assert len(bench.engine.loads) == 3
+
+
+async def test_a_load_that_the_engines_death_cut_in_two_is_not_taken_for_done(bench: Bench, until: Any) -> None:
+    """Loaded into the old engine, verified in the new one, which has not got it."""
+    verifying, go_on = asyncio.Event(), asyncio.Event()
+
+    async def slow(adapter: AdapterHandle, wanted: str) -> None:
+        verifying.set()
+        await go_on.wait()
+
+    bench.residency._verify = slow
+    asking = asyncio.create_task(bench.touch("a"))
+    await verifying.wait()
+    bench.engine.die()
+    bench.residency.forget_all()
+    await bench.engine.start()
+    go_on.set()
+    with pytest.raises(EngineDead, match="restarted"):
+        await asking
+    assert bench.resident() == []
+    await bench.touch("a")
+    assert [one.id for one in bench.residency.residents()] == [2]
+
+
+async def test_what_is_here_or_on_its_way_is_known_by_its_digest(bench: Bench, until: Any) -> None:
+    """So that the local copies of its files are not deleted."""
+    await bench.touch("a")
+    bench.engine.faults.hold_load = asyncio.Event()
+    loading = asyncio.create_task(bench.touch("b"))
+    await until(lambda: len(bench.engine.loads) == 2)
+    assert bench.residency.digests() == [digest("a"), digest("b")]
+    bench.engine.faults.hold_load.set()
+    await loading

@@ -12,7 +12,7 @@ from lifecycle.errors import EngineDead, InvalidConfig
 from service.catalogue import Catalogue
 from service.fake_engine import FakeEngine
 from service.residency import Limits, Residency
-from service.supervise import Supervisor
+from service.supervise import Patience, Supervisor
 from service.telemetry import Telemetry
 
 pytestmark = pytest.mark.timeout(30)
@@ -25,6 +25,7 @@ class Watched:
         self.said: list[list[str]] = []
         """What was waited for at each pause."""
         self.telemetry = Telemetry()
+        self.now = 0.0
 
         async def verify(*_: object) -> None: ...
 
@@ -35,7 +36,8 @@ class Watched:
         catalogue = Catalogue(registry, 0.25)
         catalogue.refresh()
         residency = Residency(self.engine, NoStore(), verify, Limits(2, 1.0), self.telemetry)
-        self.supervisor = Supervisor(self.engine, residency, catalogue, self.telemetry, attempts, self._pause)
+        patience = Patience(attempts=attempts, silence=60.0, pause=self._pause, clock=lambda: self.now)
+        self.supervisor = Supervisor(self.engine, residency, catalogue, self.telemetry, patience)
         self.task = asyncio.create_task(self.supervisor.run())
 
     async def _pause(self, seconds: float) -> None:
@@ -55,6 +57,7 @@ async def test_a_dead_engine_is_started_again_and_readiness_tells_the_truth(hous
         watched.kill()
         await until(lambda starts=deaths + 1: watched.engine.starts == starts)
         await until(lambda: not watched.supervisor.waiting_for())
+        watched.now += 3600
     assert watched.said == [["the engine died and is being restarted (attempt 1 of 3)"]] * 2
     assert watched.pauses == [1.0, 1.0], "an engine that had recovered begins anew with the first pause"
     assert b"dabt_engine_restarts_total 2.0" in watched.telemetry.page()
@@ -69,6 +72,68 @@ async def test_an_engine_that_stays_dead_is_given_up_with_its_reason(house: Any,
     await watched.task
     assert watched.pauses == [1.0, 2.0, 4.0]
     assert watched.supervisor.fatal == "no memory"
+    assert watched.supervisor.waiting_for() == ["the engine has stopped for good"]
+
+
+async def test_an_engine_that_dies_again_and_again_is_started_with_growing_pauses(house: Any, until: Any) -> None:
+    watched = Watched(house.registry, attempts=1)
+    for deaths in range(1, 8):
+        await until(lambda: not watched.supervisor.waiting_for())
+        watched.kill()
+        await until(lambda starts=deaths + 1: watched.engine.starts == starts)
+    assert watched.pauses == [1.0, 2.0, 4.0, 8.0, 16.0, 30.0, 30.0]
+    watched.task.cancel()
+
+
+async def test_an_engine_that_runs_and_does_not_react_is_taken_for_dead(house: Any, until: Any) -> None:
+    watched = Watched(house.registry, attempts=1)
+    await until(lambda: not watched.supervisor.waiting_for())
+    watched.engine.faults.hold_ping = asyncio.Event()
+    looks = 0
+
+    async def starts() -> bool:
+        nonlocal looks
+        looks += 1
+        watched.now += 1
+        watched.supervisor.suspect()
+        return watched.engine.starts == 2
+
+    await until(starts)
+    assert looks > 60, "it was given its time"
+    assert watched.said == [["the engine died and is being restarted (attempt 1 of 1)"]]
+    watched.engine.faults.hold_ping.set()
+    await until(lambda: not watched.supervisor.waiting_for())
+    watched.task.cancel()
+
+
+async def test_an_engine_that_is_busy_for_less_than_that_is_left_alone(house: Any, until: Any) -> None:
+    watched = Watched(house.registry, attempts=1)
+    await until(lambda: not watched.supervisor.waiting_for())
+    for _ in range(3):
+        gate = watched.engine.faults.hold_ping = asyncio.Event()
+        for _ in range(59):
+            watched.now += 1
+            watched.supervisor.suspect()
+            for _ in range(5):
+                await asyncio.sleep(0)
+        gate.set()
+        watched.supervisor.suspect()
+        await asyncio.sleep(0.01)
+    assert watched.engine.starts == 1
+    watched.task.cancel()
+
+
+async def test_a_fault_of_ours_ends_the_process_with_its_reason_and_not_in_silence(house: Any, until: Any) -> None:
+    watched = Watched(house.registry, attempts=1)
+    await until(lambda: not watched.supervisor.waiting_for())
+
+    async def broken() -> None:
+        raise KeyError("telemetry")
+
+    watched.engine.check = broken  # type: ignore[method-assign]
+    watched.supervisor.suspect()
+    await watched.task
+    assert "KeyError" in (watched.supervisor.fatal or "")
     assert watched.supervisor.waiting_for() == ["the engine has stopped for good"]
 
 

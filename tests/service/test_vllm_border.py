@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from lifecycle.errors import DabtError, EngineDead, InvalidInput, NotFound, Overloaded, Unavailable
+from lifecycle.errors import DabtError, EngineDead, InvalidInput, NotFound, Overloaded, PromptTooLong, Unavailable
 from service.config import ServeConfig
 from service.vllm_errors import border, last_line, raise_reported
 from service.vllm_flags import flags, target_modules
@@ -42,6 +42,9 @@ def test_the_flags_say_what_the_configuration_says(base: Path) -> None:
     assert "--enforce-eager" in given
     assert "--enforce-eager" not in flags(config, on_cpu=False)
     assert not any("runtime" in flag for flag in given)
+    assert not any("tool" in flag for flag in given)
+    tools = flags(ServeConfig(base=base, tool_parser="hermes"), on_cpu=False)
+    assert tools[-3:] == ["--enable-auto-tool-choice", "--tool-call-parser", "hermes"]
 
 
 def test_a_gpu_keeps_the_checkpoints_own_number_format(base: Path) -> None:
@@ -93,6 +96,7 @@ def raised() -> list[tuple[Any, type[DabtError], str]]:
     return [
         (invalid(), InvalidInput, "temperature"),
         (exceptions.VLLMValidationError("too long", parameter="prompt", value=9), InvalidInput, "prompt: too long"),
+        (exceptions.VLLMValidationError("9 > 8", parameter="input_tokens", value=9), PromptTooLong, "prompt: 9 > 8"),
         (exceptions.VLLMNotFoundError("no such"), NotFound, "no such"),
         (exceptions.QueueOverflowError(), Overloaded, "busy"),
         (exceptions.MaxQueuedTokensError(), Overloaded, "backlog"),

@@ -1,0 +1,31 @@
+"""What the admin routes share: the parts behind a request, the registry, and an answer once a change is served."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from fastapi import Request
+from pydantic import StringConstraints
+from starlette.responses import JSONResponse, Response
+
+from lifecycle.aliases import Alias
+from lifecycle.registry import Registry
+from service.serving import Parts
+
+Text = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1)]
+
+
+def parts_of(request: Request) -> Parts:
+    parts: Parts = request.app.state.parts
+    return parts
+
+
+def registry_of(request: Request) -> Registry:
+    registry: Registry = request.app.state.registry
+    return registry
+
+
+async def as_served(request: Request, alias: Alias) -> Response:
+    """The alias as it now is, once this service serves it."""
+    await parts_of(request).catch_up()
+    return JSONResponse(alias.model_dump(mode="json"))

@@ -1,0 +1,43 @@
+"""Where each alias points, as series: what one looks at beside a change in latency or errors.
+
+`dabt_alias_weight{name, alias, version}` is the target's share of the alias's traffic, between 0 and 1. At most
+`MAX_ALIAS_SERIES` of them are shown, by name; `dabt_registry_aliases` and `dabt_registry_versions` count all.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from itertools import islice
+
+from prometheus_client.core import GaugeMetricFamily, Metric
+from prometheus_client.registry import Collector
+
+from service.catalogue import Snapshot
+
+MAX_ALIAS_SERIES = 1000
+
+
+class AliasSeries(Collector):
+    """Reads the snapshot of the moment, which never changes, so any thread may."""
+
+    def __init__(self, snapshot: Callable[[], Snapshot]) -> None:
+        self._snapshot = snapshot
+
+    def collect(self) -> Iterator[Metric]:
+        snapshot = self._snapshot()
+        weights = GaugeMetricFamily(
+            "dabt_alias_weight", "A version's share of an alias's traffic", labels=["name", "alias", "version"]
+        )
+        for labels, weight in islice(_weights(snapshot), MAX_ALIAS_SERIES):
+            weights.add_metric(labels, weight)
+        yield weights
+        aliases = sum(len(of_name) for of_name in snapshot.aliases.values())
+        yield GaugeMetricFamily("dabt_registry_aliases", "Aliases in the registry", aliases)
+        yield GaugeMetricFamily("dabt_registry_versions", "Versions in the registry", len(snapshot.all_versions()))
+
+
+def _weights(snapshot: Snapshot) -> Iterator[tuple[list[str], float]]:
+    for name, aliases in sorted(snapshot.aliases.items()):
+        for alias, of_alias in sorted(aliases.items()):
+            for target in of_alias.targets:
+                yield [name, alias, f"{name}:{target.number}"], target.weight

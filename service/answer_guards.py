@@ -1,0 +1,102 @@
+"""What an answer can be found to be without a model: empty, cut off, no JSON, or not what its schema asks for.
+
+An answer is read here from the engine's body, or from the chunks of a stream, in the shape of either endpoint.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import structlog
+
+from lifecycle.traffic import Guard
+
+log = structlog.get_logger(__name__)
+
+Fits = Callable[[Any], bool]
+"""Whether a JSON value is what a schema asks for."""
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """One of an answer's choices. `text` is "" for one that only calls tools."""
+
+    text: str
+    finish: str
+    calls_tools: bool
+
+
+def choices_of(body: Mapping[str, Any]) -> list[Choice]:
+    """Of a whole answer, by index."""
+    found = []
+    for choice in body.get("choices") or ():
+        message = choice.get("message") or {}
+        text = message.get("content") if "message" in choice else choice.get("text")
+        found.append(Choice(text or "", choice.get("finish_reason") or "", bool(message.get("tool_calls"))))
+    return found
+
+
+def choices_of_chunks(chunks: Iterable[str]) -> list[Choice]:
+    """Of a streamed answer, by index, from the JSON text of its chunks."""
+    texts: dict[int, list[str]] = {}
+    finishes: dict[int, str] = {}
+    tools: set[int] = set()
+    for chunk in chunks:
+        for choice in json.loads(chunk).get("choices") or ():
+            index, delta = choice.get("index", 0), choice.get("delta") or {}
+            text = delta.get("content") if "delta" in choice else choice.get("text")
+            texts.setdefault(index, []).append(text or "")
+            if choice.get("finish_reason"):
+                finishes[index] = choice["finish_reason"]
+            if delta.get("tool_calls"):
+                tools.add(index)
+    return [Choice("".join(texts[index]), finishes.get(index, ""), index in tools) for index in sorted(texts)]
+
+
+def found(choices: Sequence[Choice], guards: Iterable[Guard], fits: Fits | None) -> frozenset[Guard] | None:
+    """Those of `guards` that hold for at least one choice; None for an answer without any."""
+    if not choices:
+        return None
+    return frozenset(guard for guard in guards if any(_is(guard, choice, fits) for choice in choices))
+
+
+def schema_check(schema: Mapping[str, Any] | None) -> Fits | None:
+    """Raises nothing: a schema that cannot be applied to a value (`lifecycle/traffic.py` lets none in) fits all."""
+    if schema is None:
+        return None
+    from jsonschema import Draft202012Validator
+    from referencing import Registry
+
+    # A registry of its own: the library's default one fetches references over the network.
+    validator = Draft202012Validator(schema, registry=Registry())
+
+    def fits(value: Any) -> bool:
+        try:
+            return bool(validator.is_valid(value))
+        except Exception as error:  # a value must not be able to end what judges it
+            log.warning("an answer schema cannot be applied", error=f"{type(error).__name__}: {error}")
+            return True
+
+    return fits
+
+
+def parsed(text: str) -> tuple[bool, Any]:
+    """Whether it is JSON, and what it says."""
+    try:
+        return True, json.loads(text)
+    except (ValueError, RecursionError):
+        return False, None
+
+
+def _is(guard: Guard, choice: Choice, fits: Fits | None) -> bool:
+    if guard == "cut_off":
+        return choice.finish == "length"
+    if choice.calls_tools:
+        return False  # what it says is in the call's arguments
+    if guard == "empty":
+        return not choice.text.strip()
+    is_json, value = parsed(choice.text)
+    return not is_json or (guard == "off_schema" and fits is not None and not fits(value))

@@ -1,0 +1,191 @@
+"""Requests and tokens per minute of each key, counted by the `limits` library in memory or in Redis.
+
+Requests are counted one by one over the last 60 seconds (a moving window, exact). Tokens are too many to keep one by
+one: two counters, of this minute and the one before, give the share of the last 60 seconds (a sliding window counter,
+https://limits.readthedocs.io/en/stable/strategies.html). What an answer cost is known at its end, so a request is let
+in while anything is left, and what it takes beyond that is a debt that the next minute begins with.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Any, TypeVar, cast
+from urllib.parse import urlsplit
+
+import structlog
+from limits import RateLimitItemPerMinute
+from limits.aio.storage import MemoryStorage, Storage
+from limits.aio.strategies import MovingWindowRateLimiter, SlidingWindowCounterRateLimiter
+from limits.errors import ConfigurationError, StorageError
+from limits.storage import storage_from_string
+
+from lifecycle.errors import InvalidConfig, LimitReached, Problem
+from lifecycle.keys import ApiKey
+
+T = TypeVar("T")
+
+_WINDOW = 60.0
+_PATIENCE = 1.0
+"""Seconds that a request waits for Redis."""
+_AGAIN_AFTER = 5.0
+"""Seconds without Redis before it is tried again: not every request should wait for it in vain."""
+_SET_BACK = 2.0
+"""Seconds; less is the clock being kept right."""
+_ANYTHING = 2**53
+"""More tokens than a window can hold: what was used is charged, whatever was allowed."""
+_NAMESPACE = "dabt"
+
+log = structlog.get_logger(__name__)
+
+
+class _Tokens(RateLimitItemPerMinute):
+    """Named without its amount, so that what is charged and what is allowed are two looks at one window."""
+
+    def key_for(self, *identifiers: bytes | str | float) -> str:
+        return "/".join([self.namespace, "tokens", *map(str, identifiers)])
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """How a key stands: the headers that tell it what is left, and why this request is refused, if it is."""
+
+    headers: dict[str, str]
+    refusal: LimitReached | None = None
+
+
+class Limiter:
+    """One per service. Several services share their counts through Redis; while it is away each counts for itself."""
+
+    def __init__(self, url: str) -> None:
+        """`memory://`, `redis://host:port/db` or `rediss://…`. Raises `InvalidConfig` for what cannot be used."""
+        self._where = urlsplit(url).hostname or "memory"
+        self._pool: Any = None
+        self._local = _Windows(MemoryStorage())
+        self._shared = None if urlsplit(url).scheme == "memory" else _Windows(self._redis(url))
+        self._away_until = 0.0
+        self._clock = _clock()
+
+    async def admit(self, key: ApiKey) -> Standing:
+        """Count one request, unless it is refused."""
+        before, self._clock = self._clock, _clock()
+        if self._clock < before - _SET_BACK:
+            # The library counts by the wall clock: what was counted would stay in the window until then came again.
+            log.warning("the clock was set back; limits are counted anew", seconds=round(before - self._clock))
+            await self._local.forget()
+        return await self._counted(lambda windows: windows.admit(key))
+
+    async def charge(self, key: ApiKey, tokens: int) -> None:
+        if key.limits.tokens_per_minute is not None and tokens > 0:
+            await self._counted(lambda windows: windows.charge(key, tokens))
+
+    async def close(self) -> None:
+        if self._pool is not None:
+            with suppress(OSError, StorageError):
+                await self._pool.aclose()
+
+    async def _counted(self, work: Callable[[_Windows], Awaitable[T]]) -> T:
+        if self._shared is None or time.monotonic() < self._away_until:
+            return await work(self._local)
+        try:
+            done = await work(self._shared)
+        except (StorageError, OSError, TimeoutError) as error:
+            if not self._away_until:
+                log.warning("limits are counted by this process alone", redis=self._where, problem=str(error))
+            self._away_until = time.monotonic() + _AGAIN_AFTER
+            return await work(self._local)
+        if self._away_until:
+            self._away_until = 0.0
+            log.info("limits are shared again", redis=self._where)
+        return done
+
+    def _redis(self, url: str) -> Storage:
+        try:
+            from redis.asyncio import BlockingConnectionPool
+
+            self._pool = BlockingConnectionPool.from_url(
+                url, timeout=_PATIENCE, socket_timeout=_PATIENCE, socket_connect_timeout=_PATIENCE, max_connections=64
+            )
+            options: dict[str, Any] = {"implementation": "redispy", "connection_pool": self._pool}
+            return cast(Storage, storage_from_string(f"async+{url}", wrap_exceptions=True, **options))
+        except (ImportError, ConfigurationError, ValueError) as error:
+            cure = "install dabt[redis], or use memory://"
+            raise InvalidConfig(
+                "The limits cannot be kept there:", [Problem("--limits-url", str(error).splitlines()[0], cure)]
+            ) from error
+
+
+class _Windows:
+    """The windows of all keys in one storage."""
+
+    def __init__(self, storage: Storage) -> None:
+        self._requests = MovingWindowRateLimiter(storage)
+        self._tokens = SlidingWindowCounterRateLimiter(storage)
+        self._storage: Any = storage
+
+    async def admit(self, key: ApiKey) -> Standing:
+        headers: dict[str, str] = {}
+        if (most := key.limits.tokens_per_minute) is not None:
+            window = await self._storage.get_sliding_window(_tokens(most).key_for(key.id), int(_WINDOW))
+            previous, previous_ends, current, current_ends = window
+            left = most - current - previous * previous_ends / _WINDOW
+            reset = current_ends if current else previous_ends if previous else 0.0
+            headers |= _headers("tokens", most, math.floor(left), reset)
+            if (wait := seconds_until_free(most, *window)) > 0:
+                return Standing(headers, _reached(key, f"{most} tokens", wait))
+        if (most := key.limits.requests_per_minute) is not None:
+            item = RateLimitItemPerMinute(most, namespace=_NAMESPACE)
+            admitted = await self._requests.hit(item, "requests", key.id)
+            stats = await self._requests.get_window_stats(item, "requests", key.id)
+            reset = stats.reset_time - time.time()
+            headers |= _headers("requests", most, stats.remaining, reset)
+            if not admitted:
+                return Standing(headers, _reached(key, f"{most} requests", reset))
+        return Standing(headers)
+
+    async def forget(self) -> None:
+        await self._storage.reset()
+
+    async def charge(self, key: ApiKey, tokens: int) -> None:
+        await self._tokens.hit(_tokens(_ANYTHING), key.id, cost=tokens)
+
+
+def _clock() -> float:
+    """How far the wall clock is from one that nobody sets."""
+    return time.time() - time.monotonic()
+
+
+def seconds_until_free(most: int, previous: int, previous_ends: float, current: int, current_ends: float) -> float:
+    """Seconds until fewer than `most` tokens are counted, when no more come; 0 when that is so now.
+
+    `previous` tokens fade evenly until they end, in at most a window; `current` ones count in full until this window
+    turns, a window before they end, and fade from then on. All times are in seconds from now.
+    """
+    if current < most:
+        if previous == 0:
+            return 0.0
+        return max(0.0, previous_ends - (most - current) * _WINDOW / previous)
+    return max(0.0, current_ends - _WINDOW) + _WINDOW * (1 - most / current)
+
+
+def _tokens(amount: int) -> _Tokens:
+    return _Tokens(amount, namespace=_NAMESPACE)
+
+
+def _reached(key: ApiKey, limit: str, wait: float) -> LimitReached:
+    return LimitReached(
+        f"the {key} has used its {limit} per minute; try again in {max(1, math.ceil(wait))} s",
+        retry_after=wait,
+    )
+
+
+def _headers(what: str, most: int, left: int, reset: float) -> dict[str, str]:
+    """As OpenAI names them, with the time as Go writes a duration."""
+    return {
+        f"x-ratelimit-limit-{what}": str(most),
+        f"x-ratelimit-remaining-{what}": str(max(0, left)),
+        f"x-ratelimit-reset-{what}": f"{max(0.0, reset):.3f}s",
+    }

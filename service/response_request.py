@@ -1,0 +1,208 @@
+"""A request to `/v1/responses` as the chat request that asks for the same. Read `responses.py` for the way back.
+
+What this service cannot honour is refused by name, all of it together: a conversation that it would have to remember,
+work in the background, tools that run on a server. Hints that change nothing here (`metadata`, `service_tier`,
+`prompt_cache_key`, `text.verbosity`) are taken, and so are fields that no OpenAI server knows, as in the chat API.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+from lifecycle.errors import InvalidInput, Problem
+
+_STATELESS = "this service keeps no responses"
+_RESEND = "send the earlier items in input"
+_REFUSED: Mapping[str, tuple[tuple[Any, ...], str, str]] = {
+    "previous_response_id": ((None,), _STATELESS, _RESEND),
+    "conversation": ((None,), _STATELESS, _RESEND),
+    "store": ((None, False), _STATELESS, "leave store out, or send false"),
+    "background": ((None, False), _STATELESS, "leave background out, and stream the answer if it takes long"),
+    "prompt": ((None,), "this service has no prompt templates", "call a version: its prompt is applied"),
+    "truncation": ((None, "disabled"), "nothing is cut out of a conversation here", "send what fits"),
+    "max_tool_calls": ((None,), "this service runs no tools itself", "leave it out"),
+    "n": ((None, 1), "a response is one answer", "call /v1/chat/completions"),
+}
+"""Field → what it may be, and what is said of anything else."""
+
+_PASSED = (
+    *("model", "stream", "user", "temperature", "top_p", "parallel_tool_calls"),
+    # Of the chat API and of vLLM; `/v1/responses` has no names of its own for them.
+    *("seed", "stop", "logit_bias", "presence_penalty", "frequency_penalty", "top_k", "min_p", "repetition_penalty"),
+    *("stop_token_ids", "ignore_eos", "min_tokens", "chat_template_kwargs", "structured_outputs", "priority"),
+)
+_ROLES = ("system", "developer", "user", "assistant")
+_LOGPROBS = "message.output_text.logprobs"
+_PLACES = {
+    "messages": "input",
+    "max_completion_tokens": "max_output_tokens",
+    "max_tokens": "max_output_tokens",
+    "reasoning_effort": "reasoning.effort",
+    "response_format": "text.format",
+}
+"""Field of the chat API → where `/v1/responses` has it."""
+_TEXT_PARTS = ("input_text", "output_text", "text")
+
+
+def to_chat(body: Mapping[str, Any]) -> dict[str, Any]:
+    """A chat body. Its messages are checked later, as every chat request's are.
+
+    Raises `InvalidInput` with all faults and their places.
+    """
+    problems: list[Problem] = []
+    for name, (allowed, fault, cure) in _REFUSED.items():
+        if body.get(name) not in allowed:
+            problems.append(Problem(name, fault, cure))
+    chat = {name: body[name] for name in _PASSED if name in body}
+    chat["messages"] = _messages(body, problems)
+    chat |= _renamed(body) | _format(body, problems) | _tools(body, problems) | _logprobs(body, problems)
+    if body.get("stream"):
+        chat["stream_options"] = {"include_usage": True}
+    if problems:
+        raise InvalidInput("The request is not valid:", problems)
+    return chat
+
+
+def in_terms_of_responses(error: InvalidInput) -> InvalidInput:
+    """The same fault of the chat request, at the place where this caller wrote it."""
+    problems = (replace(one, place=_PLACES.get(one.place, one.place)) for one in error.problems)
+    return type(error)(error.summary, problems)
+
+
+def _messages(body: Mapping[str, Any], problems: list[Problem]) -> list[dict[str, Any]]:
+    instructions, asked = body.get("instructions"), body.get("input")
+    messages: list[dict[str, Any]] = []
+    if isinstance(instructions, str):
+        messages.append({"role": "system", "content": instructions})
+    elif instructions is not None:
+        problems.append(Problem("instructions", "must be a string"))
+    if isinstance(asked, str):
+        messages.append({"role": "user", "content": asked})
+    elif isinstance(asked, list) and asked:
+        for at, item in enumerate(asked):
+            _add(messages, f"input.{at}", item, problems)
+    else:
+        fault = "is missing" if asked is None else "must be a text, or a list of one or more items"
+        problems.append(Problem("input", fault))
+    return messages
+
+
+def _add(messages: list[dict[str, Any]], place: str, item: Any, problems: list[Problem]) -> None:
+    """Append what `item` means to a chat model."""
+    if not isinstance(item, dict):
+        problems.append(Problem(place, "must be an object"))
+        return
+    kind = item.get("type", "message")
+    if kind == "message":
+        if item.get("role") not in _ROLES:
+            fault = f"{item.get('role')!r} is no role"
+            problems.append(Problem(f"{place}.role", fault, f"one of {', '.join(_ROLES)}"))
+        messages.append({"role": item.get("role"), "content": _content(f"{place}.content", item, "content", problems)})
+    elif kind == "function_call":
+        function = {"name": item.get("name"), "arguments": item.get("arguments")}
+        for name in ("call_id", "name", "arguments"):
+            if not isinstance(item.get(name), str):
+                problems.append(Problem(f"{place}.{name}", "must be a string"))
+        call = {"id": item.get("call_id"), "type": "function", "function": function}
+        # The chat API has one message for all that the assistant said and called in one turn.
+        if not messages or messages[-1]["role"] != "assistant":
+            messages.append({"role": "assistant", "content": None})
+        messages[-1].setdefault("tool_calls", []).append(call)
+    elif kind == "function_call_output":
+        if not isinstance(item.get("call_id"), str):
+            problems.append(Problem(f"{place}.call_id", "must be a string"))
+        content = _content(f"{place}.output", item, "output", problems)
+        messages.append({"role": "tool", "tool_call_id": item.get("call_id"), "content": content})
+    elif kind == "item_reference":
+        problems.append(Problem(place, _STATELESS, "send the item itself"))
+    elif kind != "reasoning":  # another model's thoughts: this one's template has no place for them
+        known = "message, function_call, function_call_output or reasoning"
+        problems.append(Problem(f"{place}.type", f"{kind!r} is not taken here", f"one of {known}"))
+
+
+def _content(place: str, item: Mapping[str, Any], key: str, problems: list[Problem]) -> Any:
+    """A string, or text parts as the chat API writes them."""
+    content = item.get(key)
+    if isinstance(content, str):
+        return content
+    if not isinstance(content, list):
+        problems.append(Problem(place, "must be a text, or a list of parts"))
+        return ""
+    texts = []
+    for at, part in enumerate(content):
+        kind = part.get("type") if isinstance(part, dict) else None
+        text = part.get("refusal" if kind == "refusal" else "text") if isinstance(part, dict) else None
+        if kind not in (*_TEXT_PARTS, "refusal"):
+            problems.append(Problem(f"{place}.{at}.type", f"{kind!r} is not taken here", "send text"))
+        elif not isinstance(text, str):
+            problems.append(Problem(f"{place}.{at}.text", "must be a string"))
+        else:
+            texts.append(text)
+    return texts[0] if len(texts) == 1 else [{"type": "text", "text": text} for text in texts]
+
+
+def _renamed(body: Mapping[str, Any]) -> dict[str, Any]:
+    chat = {}
+    if body.get("max_output_tokens") is not None:
+        chat["max_completion_tokens"] = body["max_output_tokens"]
+    reasoning = body.get("reasoning")
+    if isinstance(reasoning, dict) and reasoning.get("effort") is not None:
+        chat["reasoning_effort"] = reasoning["effort"]
+    return chat
+
+
+def _format(body: Mapping[str, Any], problems: list[Problem]) -> dict[str, Any]:
+    text = body.get("text")
+    if text is None:
+        return {}
+    if not isinstance(text, dict):
+        problems.append(Problem("text", "must be an object"))
+        return {}
+    wanted = {"type": "text"} if text.get("format") is None else text["format"]
+    kind = wanted.get("type") if isinstance(wanted, dict) else None
+    if kind == "text":
+        return {}
+    if kind == "json_object":
+        return {"response_format": {"type": "json_object"}}
+    if kind != "json_schema":
+        problems.append(Problem("text.format.type", f"{kind!r} is unknown", "one of text, json_object, json_schema"))
+        return {}
+    if not isinstance(wanted.get("schema"), dict):
+        problems.append(Problem("text.format.schema", "must be a JSON schema"))
+    inner = {name: wanted[name] for name in ("name", "description", "schema", "strict") if name in wanted}
+    return {"response_format": {"type": "json_schema", "json_schema": inner}}
+
+
+def _tools(body: Mapping[str, Any], problems: list[Problem]) -> dict[str, Any]:
+    tools, choice = body.get("tools") or [], body.get("tool_choice")
+    if not isinstance(tools, list):
+        problems.append(Problem("tools", "must be a list"))
+        return {}
+    functions = []
+    for at, tool in enumerate(tools):
+        if not isinstance(tool, dict) or tool.get("type") != "function":
+            kind = tool.get("type") if isinstance(tool, dict) else tool
+            problems.append(Problem(f"tools.{at}.type", f"{kind!r} would run on a server", "send functions alone"))
+            continue
+        given = {name: tool[name] for name in ("name", "description", "parameters", "strict") if name in tool}
+        functions.append({"type": "function", "function": given})
+    if not functions:
+        return {}
+    if isinstance(choice, dict):
+        if choice.get("type") != "function":
+            fault = f"{choice.get('type')!r} is not taken here"
+            problems.append(Problem("tool_choice.type", fault, "auto, none, required, or one function"))
+        choice = {"type": "function", "function": {"name": choice.get("name")}}
+    return {"tools": functions, "tool_choice": "auto" if choice is None else choice}
+
+
+def _logprobs(body: Mapping[str, Any], problems: list[Problem]) -> dict[str, Any]:
+    include, top = body.get("include") or [], body.get("top_logprobs")
+    unknown = [one for one in include if one != _LOGPROBS] if isinstance(include, list) else [include]
+    if unknown:
+        problems.append(Problem("include", f"{unknown[0]!r} is not to be had here", f"only {_LOGPROBS}"))
+    if not include and not top:
+        return {}
+    return {"logprobs": True, "top_logprobs": top or 0}

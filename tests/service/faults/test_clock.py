@@ -1,0 +1,97 @@
+"""A clock that jumps, by a day and back: nothing waits longer or shorter for it, and nobody is shut out.
+
+The process runs under libfaketime (Debian's package `faketime`), which reads the jump from a file at every look; the
+clock that only counts is left alone, as by a real jump.
+"""
+
+from __future__ import annotations
+
+import ast
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from lifecycle.keys import KeyGrant
+from tests.service.faults.conftest import ROOT, Begin, chat, metric
+
+pytestmark = pytest.mark.timeout(120)
+
+LIBRARY = next(Path("/usr/lib").glob("*/faketime/libfaketimeMT.so.1"), None)
+JUMPS = ("+1d", "-1d", "+10y", "-3d")
+
+WALL_CLOCKS = {
+    "lifecycle/artifact_cache.py": "times of files",
+    "lifecycle/artifacts.py": "times of files",
+    "service/limiter.py": "the limits library counts by it; how far it was set is noticed there",
+}
+"""Where `time.time()` is called, and for what: nowhere else, so that no duration is measured by it."""
+
+
+def test_no_duration_is_measured_by_a_clock_that_can_be_set() -> None:
+    callers = set()
+    for path in sorted([*(ROOT / "service").glob("*.py"), *(ROOT / "lifecycle").glob("*.py")]):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Call) and ast.unparse(node.func) == "time.time":
+                callers.add(path.relative_to(ROOT).as_posix())
+    assert callers == set(WALL_CLOCKS)
+
+
+@pytest.mark.skipif(LIBRARY is None, reason="no libfaketime: install Debian's package faketime to run this")
+@pytest.mark.parametrize("jump", JUMPS)
+def test_a_jump_of_the_clock_disturbs_no_request(house: Any, begin: Begin, tmp_path: Path, jump: str) -> None:
+    house.adapter("one")
+    house.adapter("bad", None, ())
+    house.prod("triage", adapter="one")
+    house.prod("bad", adapter="bad")
+    damaged = house.store._folder(house.adapters["bad"]) / "adapter_model.safetensors"
+    damaged.chmod(0o644)
+    damaged.write_text("damaged")
+    grant = KeyGrant.model_validate({"name": "app", "role": "admin", "limits": {"requests_per_minute": 1000}})
+    secret = house.registry.keys.create(grant, actor="test")[1]
+    clock = tmp_path / "clock"
+    clock.write_text("+0")
+    service = begin(
+        environment={
+            "LD_PRELOAD": str(LIBRARY),
+            "FAKETIME_TIMESTAMP_FILE": str(clock),
+            "FAKETIME_NO_CACHE": "1",
+            "FAKETIME_DONT_FAKE_MONOTONIC": "1",
+        },
+    )
+    service.ready().close()
+    headers = {"authorization": f"Bearer {secret}"}
+    with httpx.Client(base_url=service.url, headers=headers, timeout=60) as client, ThreadPoolExecutor(1) as pool:
+
+        def ask(model: str = "triage", **extra: object) -> httpx.Response:
+            return client.post("/v1/chat/completions", json=chat(model, **extra))
+
+        wanted = ask().json()["choices"]
+        assert ask("bad").status_code == 503
+        service.tell("hold")
+        under_way = pool.submit(ask, stream=True)
+        while metric(client, "dabt_requests_in_flight") == 0:
+            pass
+        clock.write_text(jump)
+        seen = datetime.strptime(client.get("/health").headers["date"], "%a, %d %b %Y %H:%M:%S %Z").replace(tzinfo=UTC)
+        while abs(seen - datetime.now(UTC)) < timedelta(hours=12):  # uvicorn writes it once a second
+            date = client.get("/health").headers["date"]
+            seen = datetime.strptime(date, "%a, %d %b %Y %H:%M:%S %Z").replace(tzinfo=UTC)
+        service.tell("release")
+        assert under_way.result().text.endswith("data: [DONE]\n\n")
+        assert ask().json()["choices"] == wanted
+        assert client.get("/ready").status_code == 200
+        # What failed to load is tried again after its pause: not at once for ever, and not in ten years.
+        refused = ask("bad")
+        assert (refused.status_code, int(refused.headers["retry-after"]) <= 60) == (503, True)
+        order = {"ref": "triage:1", "alias": "other", "reason": "for the test", "force": True}
+        assert client.post("/admin/promote", json=order).status_code == 200
+        assert ask("triage:other").json()["choices"] == wanted
+        clock.write_text("+0")
+        assert ask().json()["choices"] == wanted
+        assert client.get("/ready").status_code == 200
+    service.terminate()
+    assert service.end() == 0

@@ -1,0 +1,184 @@
+"""The guard: one move, one alert, one count, whatever the registry does meanwhile."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import pytest
+from structlog.testing import capture_logs
+
+from lifecycle.aliases import Alias, Target
+from lifecycle.errors import NotAllowed, Unavailable
+from lifecycle.traffic import CanaryBounds, TrafficPolicy
+from service.background import Background
+from service.canary import Figure, Outcome
+from service.canary_guard import ACTOR, CanaryGuard, why
+
+pytestmark = pytest.mark.timeout(30)
+
+BOUNDS = CanaryBounds(max_error_rate=0.05)
+ALERT = "canary rolled back"
+
+
+def split(move: int = 1, bounds: CanaryBounds | None = BOUNDS, incumbent: int | None = 1) -> Alias:
+    targets = (Target(number=1, weight=0.9), Target(number=2, weight=0.1))
+    policy = TrafficPolicy(canary=bounds)
+    return Alias(name="triage", alias="prod", targets=targets, move=move, incumbent=incumbent, policy=policy)
+
+
+class Registry:
+    """Moves as told: an error is raised, an alias or None returned."""
+
+    def __init__(self, *answers: Alias | Exception | None) -> None:
+        self.answers = list(answers)
+        self.asked: list[dict[str, Any]] = []
+
+    def roll_back_canary(self, judged: Alias, **move: Any) -> Alias | None:
+        self.asked.append({"judged": judged, **move})
+        answer = self.answers.pop(0)
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+
+class Scene:
+    def __init__(self, *answers: Alias | Exception | None) -> None:
+        self.registry = Registry(*answers)
+        self.counted: list[str] = []
+        self.refreshed = 0
+        self.background = Background()
+        self.guard = CanaryGuard(self.registry, self._refresh, self, self.background, pause=0.0)
+
+    def canary_rolled_back(self, alias: str) -> None:
+        self.counted.append(alias)
+
+    def _refresh(self) -> None:
+        self.refreshed += 1
+
+    def break_bounds(self, alias: Alias) -> None:
+        trial = self.guard.trial(alias)
+        assert trial is not None
+        for _ in range(40):
+            self.guard.see(trial, 2, Outcome(failed=True))
+
+    @property
+    def idle(self) -> bool:
+        return not len(self.background)
+
+
+async def test_a_broken_bound_is_one_move_one_alert_and_one_count(until: Any) -> None:
+    scene = Scene(split())
+    with capture_logs() as logs:
+        scene.break_bounds(split())
+        await until(lambda: scene.idle)
+    (asked,) = scene.registry.asked
+    assert (asked["judged"], asked["actor"]) == (split(), ACTOR)
+    assert asked["reason"].startswith("triage:2: 20 of its last 20 requests failed, 1.000 [0.839, 1.000]")
+    assert asked["figures"]["incumbent"] == "triage:1"
+    (alert,) = [line for line in logs if line["log_level"] == "error"]
+    assert (alert["event"], alert["alias"], alert["canary"]) == (ALERT, "triage:prod", "triage:2")
+    assert (alert["name"], alert["bad"], alert["n"], alert["bound"]) == ("error_rate", 20, 20, 0.05)
+    assert scene.counted == ["triage:prod"]
+    assert scene.refreshed == 1
+
+
+async def test_a_guard_that_comes_second_raises_no_alert(until: Any) -> None:
+    scene = Scene(None)
+    with capture_logs() as logs:
+        scene.break_bounds(split())
+        await until(lambda: scene.idle)
+    assert [line for line in logs if line["log_level"] == "error"] == []
+    assert scene.counted == []
+    assert scene.refreshed == 1, "it still learns at once where the alias points now"
+
+
+async def test_while_the_registry_is_away_it_is_tried_again_and_then_alerted_once(until: Any) -> None:
+    scene = Scene(Unavailable("locked"), Unavailable("locked"), split())
+    with capture_logs() as logs:
+        scene.break_bounds(split())
+        await until(lambda: scene.idle)
+    assert [line["log_level"] for line in logs] == ["warning", "warning", "error"]
+    assert scene.counted == ["triage:prod"]
+
+
+async def test_it_is_not_tried_again_once_somebody_has_moved_the_alias(until: Any) -> None:
+    scene = Scene()
+    moved = split(move=2)
+
+    def away(judged: Alias, **move: Any) -> Alias | None:
+        scene.guard.trial(moved)  # the next request has seen the move
+        raise Unavailable("locked")
+
+    scene.registry.roll_back_canary = away  # type: ignore[method-assign]
+    scene.break_bounds(split())
+    await until(lambda: scene.idle)
+    assert scene.counted == []
+
+
+async def test_a_move_that_the_rules_forbid_is_an_error_in_the_log_and_not_tried_again(until: Any) -> None:
+    scene = Scene(NotAllowed("triage:1 is rejected since"))
+    with capture_logs() as logs:
+        scene.break_bounds(split())
+        await until(lambda: scene.idle)
+    (line,) = [line for line in logs if line["log_level"] == "error"]
+    assert line["event"] == "canary cannot be rolled back"
+    assert "rejected" in line["error"]
+    assert scene.counted == []
+
+
+@pytest.mark.parametrize("quiet", [split(bounds=None), split(incumbent=None)])
+def test_without_bounds_or_an_incumbent_nobody_is_judged(quiet: Alias) -> None:
+    scene = Scene()
+    assert scene.guard.trial(quiet) is None
+    assert scene.guard.figures(quiet) == []
+
+
+@pytest.mark.parametrize("later", [split(move=2), split(bounds=CanaryBounds(max_error_rate=0.5))])
+async def test_a_move_or_other_bounds_begin_a_new_trial_and_the_old_ones_verdict_is_dropped(
+    until: Any, later: Alias
+) -> None:
+    scene = Scene()
+    old = scene.guard.trial(split())
+    assert old is not None
+    new = scene.guard.trial(later)
+    assert new is not old
+    assert scene.guard.trial(later) is new
+    for _ in range(40):
+        scene.guard.see(old, 2, Outcome(failed=True))
+    await until(lambda: scene.idle)
+    assert scene.registry.asked == []
+    assert [figure.n for figure in scene.guard.figures(later)] == [0]
+
+
+async def test_a_service_that_stops_in_the_middle_of_the_move_still_raises_its_alert(until: Any) -> None:
+    import threading
+
+    begun, go = threading.Event(), threading.Event()
+    scene = Scene()
+
+    def slow(judged: Alias, **move: Any) -> Alias | None:
+        begun.set()
+        go.wait()
+        return judged
+
+    scene.registry.roll_back_canary = slow  # type: ignore[method-assign]
+    with capture_logs() as logs:
+        scene.break_bounds(split())
+        await asyncio.to_thread(begun.wait)
+        await scene.background.stop()
+        go.set()
+        await until(lambda: scene.counted)
+    assert [line["event"] for line in logs if line["log_level"] == "error"] == [ALERT]
+
+
+def test_the_reason_says_what_broke_and_by_how_much() -> None:
+    slow = Figure(canary=2, name="ttft", bound=1.5, value=2.314, bad=None, n=80, evidence=3.0)
+    assert why(split(), slow) == (
+        "triage:2: the p95 of its time to the first token is 2.31 times that of triage:1 in its last 80 requests, "
+        "over the bound of 1.5"
+    )
+    found = Figure(canary=2, name="not_json", bound=0.05, value=0.5, bad=10, n=20, evidence=3.0)
+    assert "10 of its last 20 requests were not_json, 0.500 [0.299, 0.701], over the bound of 0.05" in why(
+        split(), found
+    )

@@ -1,0 +1,22 @@
+"""What a real vLLM puts on the page of metrics is what deploy/ asks it for."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import pytest
+
+from tests.deploy.test_observability import vllm_series
+from tests.service.asking import chat
+
+pytestmark = pytest.mark.engine
+
+
+def test_every_series_of_vllm_that_is_asked_for_is_on_the_page(real: Any) -> None:
+    with real.client() as client:
+        assert client.post("/v1/chat/completions", json=chat("red", "The clinic")).status_code == 200
+        page = client.get("/metrics").text
+    names = set(re.findall(r"^([a-zA-Z_:][\w:]*)[{ ]", page, re.MULTILINE))
+    assert vllm_series() - names == set()
+    assert 'dabt_time_to_first_token_seconds_count{version="red:1"}' in page
