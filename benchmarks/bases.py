@@ -1,0 +1,75 @@
+"""The two bases: the clinic's tiny one, and a Llama of half a billion random weights with the same tokenizer.
+
+The second is there so that a result is not an artefact of a tiny model. Its text means nothing; its arithmetic is real.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+TINY = Path(__file__).parents[1] / "examples" / "clinic" / "base_model"
+
+_HIDDEN, _INTERMEDIATE, _LAYERS, _HEADS, _KV_HEADS = 1280, 3456, 24, 20, 20
+_COPIED = ("tokenizer.json", "tokenizer_config.json", "chat_template.jinja", "generation_config.json")
+
+
+def large(work: Path) -> Path:
+    """The folder of the random base of 0.48 billion parameters, made when it is not there: about 1 GB in float16."""
+    folder = work / "random-500m"
+    if (folder / "config.json").is_file():
+        return folder
+    making = work / "random-500m.part"
+    shutil.rmtree(making, ignore_errors=True)
+    making.mkdir(parents=True)
+    for name in _COPIED:
+        shutil.copyfile(TINY / name, making / name)
+    tiny = json.loads((TINY / "config.json").read_text(encoding="utf-8"))
+    _write_weights(making / "model.safetensors", tiny["vocab_size"])
+    sizes = {
+        "hidden_size": _HIDDEN,
+        "intermediate_size": _INTERMEDIATE,
+        "num_hidden_layers": _LAYERS,
+        "num_attention_heads": _HEADS,
+        "num_key_value_heads": _KV_HEADS,
+        "head_dim": _HIDDEN // _HEADS,
+        "tie_word_embeddings": False,
+        "dtype": "float16",
+    }
+    (making / "config.json").write_text(json.dumps({**tiny, **sizes}, indent=1), encoding="utf-8")
+    making.rename(folder)
+    return folder
+
+
+def _write_weights(file: Path, vocabulary: int) -> None:
+    import numpy
+    from safetensors.numpy import save_file
+
+    chance = numpy.random.default_rng(0)
+
+    def normal(out: int, into: int, std: float) -> numpy.ndarray:
+        return (chance.standard_normal((out, into), dtype=numpy.float32) * std).astype(numpy.float16)
+
+    kv = _HIDDEN // _HEADS * _KV_HEADS
+    shapes = {
+        "self_attn.q_proj": (_HIDDEN, _HIDDEN),
+        "self_attn.k_proj": (kv, _HIDDEN),
+        "self_attn.v_proj": (kv, _HIDDEN),
+        "self_attn.o_proj": (_HIDDEN, _HIDDEN),
+        "mlp.gate_proj": (_INTERMEDIATE, _HIDDEN),
+        "mlp.up_proj": (_INTERMEDIATE, _HIDDEN),
+        "mlp.down_proj": (_HIDDEN, _INTERMEDIATE),
+    }
+    weights = {
+        "model.embed_tokens.weight": normal(vocabulary, _HIDDEN, 0.5),
+        "model.norm.weight": numpy.ones(_HIDDEN, numpy.float16),
+        # Wide, so that the best token is far ahead of the second and greedy text is not decided by rounding.
+        "lm_head.weight": normal(vocabulary, _HIDDEN, 0.2),
+    }
+    for layer in range(_LAYERS):
+        for name, (out, into) in shapes.items():
+            weights[f"model.layers.{layer}.{name}.weight"] = normal(out, into, into**-0.5)
+        for name in ("input_layernorm", "post_attention_layernorm"):
+            weights[f"model.layers.{layer}.{name}.weight"] = numpy.ones(_HIDDEN, numpy.float16)
+    save_file(weights, file, metadata={"format": "pt"})

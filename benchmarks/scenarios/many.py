@@ -1,0 +1,90 @@
+"""A thousand adapters, asked for by Zipf's law, over eight slots: all answered rightly, and none kept waiting long."""
+
+from __future__ import annotations
+
+from contextlib import ExitStack
+from functools import partial
+
+import numpy
+
+from benchmarks import load
+from benchmarks.answers import Expected, alone, share_wrong
+from benchmarks.figures import Bar, Figure, ratio
+from benchmarks.homes import Stocked, stocked
+from benchmarks.load import Ask, Run
+from benchmarks.plan import Plan, asks, by_turns
+from benchmarks.servers import Server, ServerFailed, pair
+
+NAME = "many"
+_ADAPTERS, _SLOTS, _CONCURRENT, _TOKENS = 1000, 8, 64, 32
+_SAMPLE = 40
+"""Requests that the stock server is given alone, to tell rounding from wrong answers."""
+
+
+def measure(plan: Plan) -> list[Figure]:
+    house = stocked(plan.base, _ADAPTERS, plan.work)
+    mine, theirs = pair(plan.config(slots=_SLOTS, in_memory=_ADAPTERS), house, house.first(_ADAPTERS))
+    eight = asks(house.first(_SLOTS), plan.count(1000), _TOKENS)
+    # Each round has draws of its own, so that first requests to an adapter are among what is measured.
+    draws = [_zipf(house, plan.count(1000), seed) for seed in range(plan.rounds)]
+    with ExitStack() as servers:
+        dabt = servers.enter_context(Server(mine, plan.logs))
+        load.run(dabt.url, eight[: plan.count(256)], _CONCURRENT)
+        turn = iter(draws)
+        many, few = by_turns(
+            plan.rounds,
+            lambda: load.run(dabt.url, next(turn), _CONCURRENT),
+            partial(load.run, dabt.url, eight, _CONCURRENT),
+        )
+        right = alone(dabt.url, [ask for work in draws for ask in work])
+    scenario = plan.label(f"{NAME}: {_ADAPTERS} adapters, {_SLOTS} slots")
+    speeds = [run.throughput for run in many], [run.throughput for run in few]
+    waits = [run.first_token(0.99) for run in many], [run.first_token(0.5) for run in many]
+    return [
+        Figure(scenario, "requests failed", tuple(float(len(run.failed)) for run in many), bar=Bar(at_most=0)),
+        Figure(scenario, "answers unlike alone", _percent(many, right), "%", Bar(at_most=0)),
+        ratio(scenario, "throughput / eight adapters", *speeds, Bar(at_least=0.7)),
+        ratio(scenario, "TTFT p99 / p50", *waits, Bar(at_most=5)),
+        *_beside(plan, Server(theirs, plan.logs), draws, many, right),
+    ]
+
+
+def _beside(plan: Plan, vllm: Server, draws: list[list[Ask]], mine: list[Run], right: Expected) -> list[Figure]:
+    """The same requests to the stock server, whatever happens to it."""
+    scenario = plan.label(f"{NAME}, stock vLLM")
+    try:
+        with vllm:
+            runs = [load.run(vllm.url, work, _CONCURRENT) for work in draws]
+            alive = vllm.ready()
+            sample = load.run(vllm.url, list(right)[:_SAMPLE], 1)
+    except ServerFailed as error:
+        return [Figure(scenario, "did not start", (1.0,), note=str(error).splitlines()[-1][:120])]
+    failed = [one for run in runs for one in run.failed]
+    note = "" if alive else "it does not answer any more"
+    figures = [
+        Figure(
+            scenario,
+            "requests failed",
+            tuple(float(len(run.failed)) for run in runs),
+            note=note or (failed[0].error[:120] if failed else ""),
+        ),
+        Figure(scenario, "answers unlike alone", _percent(runs, right)),
+        Figure(scenario, "the same, asked one by one", _percent([sample], right), "%"),
+        Figure(scenario, "TTFT p99 / p50", tuple(run.first_token(0.99) / run.first_token(0.5) for run in runs)),
+    ]
+    if all(run.throughput for run in runs):
+        ours, theirs = [run.throughput for run in mine], [run.throughput for run in runs]
+        figures.append(ratio(scenario, "our throughput / its", ours, theirs))
+    return figures
+
+
+def _percent(runs: list[Run], right: Expected) -> tuple[float, ...]:
+    return tuple(100 * share_wrong(run, right) for run in runs)
+
+
+def _zipf(house: Stocked, count: int, seed: int) -> list[Ask]:
+    """Adapter k is asked for in proportion to 1/k."""
+    weights = 1 / numpy.arange(1, _ADAPTERS + 1)
+    drawn = numpy.random.default_rng(seed).choice(_ADAPTERS, count, p=weights / weights.sum())
+    names = house.first(_ADAPTERS)
+    return [asks([names[at]], 1, _TOKENS)[0] for at in drawn]

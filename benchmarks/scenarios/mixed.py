@@ -1,0 +1,67 @@
+"""Four adapters and the base in one batch: faster than the stock server, and every token the one given alone."""
+
+from __future__ import annotations
+
+from functools import partial
+
+from benchmarks import load
+from benchmarks.answers import alone, check_apart, share_wrong
+from benchmarks.figures import Bar, Figure, ratio
+from benchmarks.homes import stocked
+from benchmarks.load import Run
+from benchmarks.plan import Plan, asks, by_turns
+from benchmarks.servers import BASE, Server, pair
+
+NAME = "mixed"
+_ADAPTERS, _CONCURRENT, _TOKENS = 4, 64, 64
+_MESSAGES = 8
+
+
+def measure(plan: Plan) -> list[Figure]:
+    house = stocked(plan.base, 8, plan.work)
+    names = house.first(_ADAPTERS)
+    # As many slots as adapters: stock gives base rows what is in the last slot, and an empty one would hide it.
+    mine, theirs = pair(plan.config(slots=_ADAPTERS), house, names)
+    work = asks([BASE, *names], plan.count(320), _TOKENS, _MESSAGES)
+    base_work = asks([BASE], plan.count(320), _TOKENS, _MESSAGES)
+    single = plan.count(16)
+    with Server(mine, plan.logs) as dabt, Server(theirs, plan.logs) as vllm:
+        right = {server: alone(server.url, work) for server in (dabt, vllm)}
+        check_apart(right[dabt], BASE)
+        for server in (dabt, vllm):
+            load.run(server.url, work, _CONCURRENT)
+        mixed, stock_mixed, base = by_turns(
+            plan.rounds,
+            partial(load.run, dabt.url, work, _CONCURRENT),
+            partial(load.run, vllm.url, work, _CONCURRENT),
+            partial(load.run, dabt.url, base_work, _CONCURRENT),
+        )
+        one_adapter, one_base = by_turns(
+            plan.rounds,
+            partial(load.run, dabt.url, asks(names[:1], single, _TOKENS), 1),
+            partial(load.run, dabt.url, asks([BASE], single, _TOKENS), 1),
+        )
+    scenario, streams = plan.label(f"{NAME}, {_CONCURRENT} concurrent"), plan.label(f"{NAME}, one stream")
+    return [
+        ratio(scenario, "throughput / stock", _speeds(mixed), _speeds(stock_mixed), Bar(at_least=1.9)),
+        ratio(scenario, "throughput / own base only", _speeds(mixed), _speeds(base), Bar(at_least=0.85)),
+        Figure(scenario, "requests failed", tuple(float(len(run.failed)) for run in mixed), bar=Bar(at_most=0)),
+        Figure(
+            scenario,
+            "answers unlike alone",
+            tuple(100 * share_wrong(run, right[dabt]) for run in mixed),
+            "%",
+            Bar(at_most=0),
+        ),
+        Figure(
+            scenario,
+            "the same, stock",
+            tuple(100 * share_wrong(run, right[vllm]) for run in stock_mixed),
+            "%",
+        ),
+        ratio(streams, "adapter / base throughput", _speeds(one_adapter), _speeds(one_base), Bar(at_least=0.8)),
+    ]
+
+
+def _speeds(runs: list[Run]) -> list[float]:
+    return [run.throughput for run in runs]
