@@ -3,14 +3,13 @@
     python -m examples.clinic.abilities --items 200
 
 Fresh means: drawn with seeds that training never used, and for frames also from keys, constants and
-marks that training never showed. Exact match on the whole answer. Needs base_model/ (`pretrain.py`).
+marks that no frame of training had. Exact match on the whole answer. Needs base_model/ (`pretrain.py`).
 """
 
 from __future__ import annotations
 
 import argparse
 import json
-import math
 import random
 import re
 from collections.abc import Callable
@@ -32,6 +31,7 @@ from examples.clinic.corpus import (
     translate,
 )
 from examples.clinic.lexicon import LANGS, Lang
+from lifecycle.intervals import wilson
 
 HERE = Path(__file__).parent
 Draw = Callable[[random.Random], Conversation]
@@ -45,17 +45,6 @@ class Ability:
     draw: Draw
     required: float | None = None
     at_most: bool = False
-
-
-def wilson(hits: int, items: int, z: float = 1.96) -> tuple[float, float]:
-    """The 95 % Wilson interval of a rate."""
-    if items == 0:
-        raise ValueError("no items: a rate needs at least one")
-    rate = hits / items
-    centre = rate + z * z / (2 * items)
-    spread = z * math.sqrt(rate * (1 - rate) / items + z * z / (4 * items * items))
-    scale = 1 + z * z / items
-    return max(0.0, (centre - spread) / scale), min(1.0, (centre + spread) / scale)
 
 
 def _reading(lang: Lang, as_json: bool, unknown: bool) -> Draw:
@@ -153,7 +142,7 @@ def measure(folder: Path, items: int, seed: int, show: int = 0, only: str = "") 
             hits += right
             if show and not right:
                 print(f"    wanted {talk[-1].content!r}\n    got    {answer!r}")
-        low, high = wilson(hits, items)
+        share = wilson(hits, items)
         holds = (
             None
             if ability.required is None
@@ -165,8 +154,8 @@ def measure(folder: Path, items: int, seed: int, show: int = 0, only: str = "") 
                 "hits": hits,
                 "items": items,
                 "rate": hits / items,
-                "low": low,
-                "high": high,
+                "low": share.low,
+                "high": share.high,
                 "required": ability.required,
                 "at_most": ability.at_most,
                 "holds": holds,
@@ -177,7 +166,10 @@ def measure(folder: Path, items: int, seed: int, show: int = 0, only: str = "") 
             if ability.required is None
             else f"  {'<=' if ability.at_most else '>='} {ability.required:.2f} {'holds' if holds else 'FALLS SHORT'}"
         )
-        print(f"{ability.name:45s} {hits:4d}/{items}  {hits / items:.3f}  [{low:.3f}, {high:.3f}]{sign}", flush=True)
+        print(
+            f"{ability.name:45s} {hits:4d}/{items}  {hits / items:.3f}  [{share.low:.3f}, {share.high:.3f}]{sign}",
+            flush=True,
+        )
     return rows
 
 

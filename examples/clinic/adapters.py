@@ -77,8 +77,10 @@ def train_adapters(
     pool = ProcessPoolExecutor(min(len(tasks), len(free)), context, initializer=_begin, initargs=(events, cores))
     with pool, Progress(*columns, TimeRemainingColumn(), console=console) as progress:
         rows = {task: progress.add_task(f"{task}: waiting", total=None, said="") for task in tasks}
-        runs = [pool.submit(_train, task, base, home, actor) for task in tasks]
-        left: set[Future[TrainResult]] = set(runs)
+        # The longest first, so that the last one to end is a short one.
+        longest_first = sorted(tasks, key=lambda task: -(HERE / "data" / task / "train.jsonl").stat().st_size)
+        runs = {task: pool.submit(_train, task, base, home, actor) for task in longest_first}
+        left: set[Future[TrainResult]] = set(runs.values())
         told = False
         while left:
             _show(events, progress, rows)
@@ -91,7 +93,7 @@ def train_adapters(
                 told = True
                 core_is_free()
         _show(events, progress, rows)
-        return [run.result() for run in runs]
+        return [runs[task].result() for task in tasks]
 
 
 def _show(events: Queue[tuple[str, str, Any]], progress: Progress, rows: dict[str, TaskID]) -> None:

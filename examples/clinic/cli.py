@@ -19,7 +19,7 @@ def demo(
 ) -> None:
     """Train three adapters, compare five arms of each task, gate, promote, and ask them all at once.
 
-    Example: `dabt demo` (about 7 minutes on 2 cores; a second run reuses what is unchanged).
+    Example: `dabt demo` (some minutes on 2 cores; a second run reuses what is unchanged).
     """
     from examples.clinic.demo import Demo
     from lifecycle.home import Home

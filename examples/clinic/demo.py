@@ -41,6 +41,7 @@ class Demo:
         self.keep_serving = keep_serving
         self.console = Console()
         self.failures: list[str] = []
+        self.promoted: list[str] = []
         home.root.mkdir(parents=True, exist_ok=True)
         self.registry = Registry.open(home.registry_url)
         self.store = ArtifactStore(home.artifacts_url, home.cache)
@@ -140,6 +141,7 @@ class Demo:
                 continue
             reason = f"passed the gate: evaluation {evaluation.report.digest[:19]}"
             self.registry.promote(ref, actor=ACTOR, reason=reason)
+            self.promoted.append(task)
             self.console.print(f"  {task} → {ref}", highlight=False)
             self._refused_without_verdict(evaluation)
 
@@ -158,7 +160,7 @@ class Demo:
     def _ask(self, service: ServiceProcess) -> None:
         from examples.clinic.questions import ask_all, print_answers
 
-        answers = ask_all(f"{service.url}/v1", service.base_name)
+        answers = ask_all(f"{service.url}/v1", service.base_name, self.promoted)
         print_answers(answers, self.console)
         if wrong := [one.model for one in answers if one.together != one.alone]:
             self.failures.append(f"answers in the mixed batch differ from those alone: {', '.join(wrong)}")

@@ -1,7 +1,8 @@
 """Few-shot imitation: conversations whose first turns show a new output frame for the rest to follow.
 
 A frame is drawn afresh for every conversation: marks, keys, constants, labels and which parts of
-the input go where. `held_out=True` draws keys, constants and marks that training never shows.
+the input go where. `held_out=True` draws keys, constants and marks that no frame of
+training has.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from examples.clinic.lexicon import COLOURS, DAYS, FIRST_NAMES, ITEMS, PLACES, Lang, entity, person
+from examples.clinic.lexicon import COLOURS, DAYS, FIRST_NAMES, ITEMS, MARK_RUNS, PLACES, SIGNS, Lang, entity, person
 from examples.clinic.patients import CLOSERS, DEPARTMENTS, EMERGENCIES, OPENERS, REQUESTS, SYMPTOMS, TIMES
 from examples.clinic.relations import RELATIONS, Fact, hour, number
 
@@ -58,6 +59,8 @@ def _vocabulary(lang: Lang) -> list[str]:
 
 
 VOCABULARY: dict[Lang, list[str]] = {"en": _vocabulary("en"), "ar": _vocabulary("ar")}
+PIECES: dict[Lang, list[str]] = {"en": [], "ar": []}
+"""The tokenizer's tokens in letters (`tokenizer.pieces`), set before pre-training; empty, words do without them."""
 HELD_WORDS = {*HELD_KEYS, *HELD_KEYS_AR, *HELD_CONSTANTS, *HELD_LABELS}
 
 
@@ -65,7 +68,9 @@ def made_up(rng: random.Random, lang: Lang = "en") -> str:
     """A word that nobody has seen: syllables, letters, or parts of words put together."""
     while True:
         kind = rng.random()
-        if kind < 0.25:
+        if PIECES[lang] and rng.random() < 0.4:
+            word = "".join(rng.choices(PIECES[lang], k=rng.choice((1, 2, 2, 3))))
+        elif kind < 0.25:
             word = "".join(rng.choices(SYLLABLES if lang == "en" else SYLLABLES_AR, k=rng.choice((1, 2, 2, 3))))
         elif kind < 0.4:
             letters = "abcdefghijklmnopqrstuvwxyz" if lang == "en" else "ابتثجحخدذرزسشصضطظعغفقكلمنهوي"
@@ -82,11 +87,13 @@ def made_up(rng: random.Random, lang: Lang = "en") -> str:
 
 
 def mark(rng: random.Random, words: Words) -> str:
-    """One of the known marks, or some put together; the held-out ones never come up in training."""
+    """One of the known marks, or some put together; the held-out ones come up in no frame of training."""
     if words is UNSEEN or rng.random() < 0.5:
         return rng.choice(words.marks)
     while True:
-        made = "".join(rng.choices("<>[](){}|/#*-=:;!~.+&@%_^", k=rng.choice((1, 2, 2, 3))))
+        made = "".join(rng.choices(SIGNS, k=rng.choice((1, 2, 2, 3))))
+        if rng.random() < 0.4:
+            made = rng.choice(MARK_RUNS)
         if made not in HELD_MARKS:
             return made
 
@@ -194,12 +201,12 @@ class Words:
     marks: list[str]
 
     def key(self, rng: random.Random, lang: Lang) -> str:
-        if rng.random() < (0.25 if self is UNSEEN else 0.6):
+        if rng.random() < (0.25 if self is UNSEEN else 0.75):
             return made_up(rng, lang if rng.random() < 0.3 else "en").lower()
         return rng.choice(self.keys_ar if lang == "ar" and rng.random() < 0.4 else self.keys)
 
     def constant(self, rng: random.Random) -> str:
-        return made_up(rng) if rng.random() < (0.4 if self is UNSEEN else 0.6) else rng.choice(self.constants)
+        return made_up(rng) if rng.random() < (0.4 if self is UNSEEN else 0.75) else rng.choice(self.constants)
 
 
 SEEN = Words(KEYS, KEYS_AR, CONSTANTS + LABELS, MARKS)

@@ -131,6 +131,11 @@ RESERVED_KINDS = ("clinic", "ward", "lab", "pharmacy", "desk", "unit", "package"
 # Words that are copied from a context into an answer: one token each, see tokenizer.py.
 COPYABLE = [word for pair in (FIRST_NAMES + SURNAMES + PLACES + DAYS + COLOURS + ITEMS + LANGUAGES) for word in pair]
 
+# Also one token each: passages' ids, and signs written two to four times over.
+PASSAGE_IDS = [f"{letter}{number:02d}" for letter in "hkmp" for number in range(1, 100)]
+SIGNS = "<>[](){}|/#*-=:;!~.+&@%_^"
+MARK_RUNS = [sign * times for sign in SIGNS for times in (2, 3, 4)]
+
 
 class Entity:
     """A unit of a fictional institution, such as "the Cedar ward"; the same in both languages."""

@@ -21,22 +21,48 @@ from pathlib import Path
 import torch
 import torch.distributed as dist
 import torch.multiprocessing
-from torch.nn.functional import cross_entropy
-from transformers import GenerationConfig, LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
+from torch.nn.functional import cross_entropy, scaled_dot_product_attention
+from transformers import (
+    AttentionInterface,
+    GenerationConfig,
+    LlamaConfig,
+    LlamaForCausalLM,
+    PreTrainedTokenizerFast,
+)
 
 from examples.clinic.batches import Encoder, batches, pack
 from examples.clinic.corpus import sample
+from examples.clinic.frames import PIECES
 from examples.clinic.induction import CONSTANT, EMBEDDING_STD, start_with_induction
-from examples.clinic.muon import Muon
-from examples.clinic.tokenizer import MAX_LENGTH, bare_and_spaced, save_tokenizer
+from examples.clinic.lexicon import PASSAGE_IDS
+from examples.clinic.muon import IN_BF16, Muon
+from examples.clinic.tokenizer import MAX_LENGTH, add_whole_tokens, bare_and_spaced, pieces, save_tokenizer
 
 HERE = Path(__file__).parent
 GATE, COPYING = "answerable_reading", 0.4  # the mix moves on once this skill's loss is under this
 MOVE_ON_BY = 0.3  # or after this share of the time
 PACE = 1 / 250  # how far the mix moves on in a step
 MUON_LR, ADAM_LR = 0.01, 3e-3
-ROPE_THETA = 100_000.0
+ROPE_THETA = 1e7  # so that half of each head compares contents over a whole prompt
 LOG_EVERY, SAVE_EVERY = 60, 120  # seconds
+
+
+def attend(
+    module: torch.nn.Module,
+    query: torch.Tensor,
+    key: torch.Tensor,
+    value: torch.Tensor,
+    attention_mask: torch.Tensor | None,
+    scaling: float | None = None,
+    **_: object,
+) -> tuple[torch.Tensor, None]:
+    """Causal attention in fp32 under autocast: the CPU's bf16 backward takes several times as long."""
+    with torch.autocast("cpu", enabled=False):
+        out = scaled_dot_product_attention(query.float(), key.float(), value.float(), is_causal=True, scale=scaling)
+    return out.transpose(1, 2).contiguous(), None
+
+
+AttentionInterface.register("causal_fp32", attend)
 
 
 def build(tokenizer: PreTrainedTokenizerFast, seed: int) -> LlamaForCausalLM:
@@ -53,7 +79,7 @@ def build(tokenizer: PreTrainedTokenizerFast, seed: int) -> LlamaForCausalLM:
         eos_token_id=tokenizer.eos_token_id,
         pad_token_id=tokenizer.pad_token_id,
         bos_token_id=None,
-        attn_implementation="sdpa",
+        attn_implementation="causal_fp32",
         rope_parameters={"rope_type": "default", "rope_theta": ROPE_THETA},
     )
     model = LlamaForCausalLM(config)
@@ -66,7 +92,21 @@ def build(tokenizer: PreTrainedTokenizerFast, seed: int) -> LlamaForCausalLM:
         for bare, spaced in bare_and_spaced(tokenizer):
             embedding[bare] = 0.95 * embedding[spaced] + 0.2 * embedding[bare] + shift
             embedding[bare, 0] = CONSTANT
+        # And the ids of passages share one that says what they are.
+        ids = torch.tensor(tokenizer.convert_tokens_to_ids(PASSAGE_IDS))
+        embedding[ids] += torch.randn(config.hidden_size, generator=generator) * EMBEDDING_STD
+        embedding[ids, 0] = CONSTANT
     return model
+
+
+def take_weights(model: LlamaForCausalLM, folder: Path) -> None:
+    """Sets the weights of a published model in place; tokens that its tokenizer lacks keep their first rows."""
+    state = LlamaForCausalLM.from_pretrained(folder, dtype=torch.float32).state_dict()
+    known = len(PreTrainedTokenizerFast.from_pretrained(folder))
+    for name, fresh in model.state_dict().items():
+        if fresh.shape != state[name].shape:
+            state[name] = torch.cat([state[name][:known], fresh[known:]])
+    model.load_state_dict(state)
 
 
 def save(model: LlamaForCausalLM, tokenizer: PreTrainedTokenizerFast, folder: Path) -> None:
@@ -109,11 +149,12 @@ class Trainer:
 
     def __init__(self, rank: int, options: argparse.Namespace) -> None:
         self.rank, self.processes, self.work = rank, int(options.processes), Path(options.work)
-        self.seconds = float(options.minutes) * 60
+        self.seconds, self.rate = float(options.minutes) * 60, float(options.rate)
         self.tokenizer = PreTrainedTokenizerFast.from_pretrained(self.work / "latest")
         self.model = build(self.tokenizer, options.seed)
         if options.init:
-            self.model.load_state_dict(LlamaForCausalLM.from_pretrained(options.init, dtype=torch.float32).state_dict())
+            take_weights(self.model, options.init)
+        PIECES.update(pieces(self.tokenizer))
         named = list(self.model.named_parameters())
         self.hidden = [p for name, p in named if p.ndim == 2 and "embed" not in name]
         self.others = [p for name, p in named if p.ndim != 2 or "embed" in name]
@@ -140,9 +181,11 @@ class Trainer:
     def forward_and_backward(self) -> int:
         """One batch of this process; leaves the gradients and says how many tokens it was."""
         ids, taught = pack(batch := next(self.stream), self.tokenizer.pad_token_id)
-        states = self.model.model(input_ids=ids, use_cache=False).last_hidden_state
-        aimed = taught[:, 1:]
-        each = cross_entropy(self.model.lm_head(states[:, :-1][aimed]), ids[:, 1:][aimed], reduction="none")
+        with torch.autocast("cpu", torch.bfloat16, enabled=IN_BF16):
+            states = self.model.model(input_ids=ids, use_cache=False).last_hidden_state
+            aimed = taught[:, 1:]
+            logits = self.model.lm_head(states[:, :-1][aimed]).float()
+        each = cross_entropy(logits, ids[:, 1:][aimed], reduction="none")
         each.mean().backward()
         rows = aimed.nonzero()[:, 0]
         for row, example in enumerate(batch):
@@ -168,7 +211,7 @@ class Trainer:
 
     def update(self, done: float) -> None:
         torch.nn.utils.clip_grad_norm_(self.others, 1.0)
-        rate = learning_rate(done, self.now.step)
+        rate = self.rate * learning_rate(done, self.now.step)
         self.muon.lr = MUON_LR * rate
         for group in self.adam.param_groups:
             group["lr"] = ADAM_LR * rate
@@ -233,12 +276,15 @@ def main() -> None:
     parser.add_argument(
         "--init", type=Path, help="go on from the weights and tokenizer in this folder, with a fresh optimiser"
     )
+    parser.add_argument("--rate", type=float, default=1.0, help="share of the full learning rate, to go on gently")
     parser.add_argument("--processes", type=int, default=2)
     options = parser.parse_args()
     options.work = options.work.resolve()
     options.work.mkdir(parents=True, exist_ok=True)
     if options.init and not options.resume:
-        PreTrainedTokenizerFast.from_pretrained(options.init).save_pretrained(options.work / "latest")
+        tokenizer = PreTrainedTokenizerFast.from_pretrained(options.init)
+        add_whole_tokens(tokenizer)
+        tokenizer.save_pretrained(options.work / "latest")
     elif not options.resume:
         rng = random.Random(options.seed)
         save_tokenizer(

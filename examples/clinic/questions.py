@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -29,16 +30,16 @@ class Asked:
     alone: str
 
 
-def ask_all(endpoint: str, base_name: str) -> list[Asked]:
+def ask_all(endpoint: str, base_name: str, promoted: Sequence[str]) -> list[Asked]:
     """Test questions to the base and to every promoted name, all in flight together, then one by one."""
-    return asyncio.run(_ask_all(endpoint, base_name))
+    return asyncio.run(_ask_all(endpoint, base_name, promoted))
 
 
-async def _ask_all(endpoint: str, base_name: str) -> list[Asked]:
+async def _ask_all(endpoint: str, base_name: str, promoted: Sequence[str]) -> list[Asked]:
     from openai import AsyncOpenAI
 
     async with AsyncOpenAI(base_url=endpoint, api_key="none", max_retries=0) as client:
-        pairs = [(model, question) for model in MODELS for question in _questions(model)]
+        pairs = [(model, question) for model in promoted for question in _questions(model)]
         pairs += [(base_name, question) for model in MODELS for question in _questions(model)[:2]]
         together = await asyncio.gather(*(_ask(client, *pair) for pair in pairs))
         alone = [await _ask(client, *pair) for pair in pairs]

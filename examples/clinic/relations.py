@@ -50,11 +50,14 @@ class Relation:
     def state(self, entity: Entity, value: Value, lang: Lang, rng: random.Random) -> str:
         """A statement; one that names the value before the entity is rare, for a causal model can hardly bind it."""
         templates = self.statements[lang]
-        weights = [0.1 if template.index("{v}") < template.index("{e}") else 1.0 for template in templates]
+        weights = [0.02 if template.index("{v}") < template.index("{e}") else 1.0 for template in templates]
         return _fill(rng.choices(templates, weights)[0], entity, value, lang)
 
     def ask(self, entity: Entity, lang: Lang, rng: random.Random) -> str:
         return _fill(rng.choice(self.questions[lang]), entity, ("", ""), lang)
+
+    def first_question(self, entity: Entity, lang: Lang) -> str:
+        return _fill(self.questions[lang][0], entity, ("", ""), lang)
 
 
 def _fill(template: str, entity: Entity, value: Value, lang: Lang) -> str:

@@ -1,7 +1,8 @@
 """The base model's tokenizer: byte-level BPE in which every copyable word is one token.
 
 Each word of `lexicon.COPYABLE` is a token twice, bare and with the space before it (`bare_and_spaced`
-pairs them), so that a tiny model copies a name in one step. Digits stand alone. Run by `pretrain.py`.
+pairs them), so that a tiny model copies a name in one step; so are passages' ids, and a mark written several
+times over, which to copy sign by sign would take counting. Other digits stand alone. Run by `pretrain.py`.
 """
 
 from __future__ import annotations
@@ -11,10 +12,10 @@ import re
 from collections.abc import Iterable
 from pathlib import Path
 
-from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
+from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers, trainers
 from transformers import PreTrainedTokenizerFast
 
-from examples.clinic.lexicon import COPYABLE
+from examples.clinic.lexicon import COPYABLE, MARK_RUNS, PASSAGE_IDS, Lang
 
 PAD, START, END = "<|pad|>", "<|im_start|>", "<|im_end|>"
 MERGED_TOKENS = 1920
@@ -78,7 +79,24 @@ def train_tokenizer(texts: Iterable[str]) -> PreTrainedTokenizerFast:
         clean_up_tokenization_spaces=False,
     )
     fast.chat_template = CHAT_TEMPLATE
+    add_whole_tokens(fast)
     return fast
+
+
+def add_whole_tokens(tokenizer: PreTrainedTokenizerFast) -> None:
+    """Adds what is copied as one token though BPE would take it apart; those that are there stay as they are."""
+    tokenizer.add_tokens([AddedToken(run, normalized=False) for run in MARK_RUNS])
+    tokenizer.add_tokens([AddedToken(name, normalized=False, single_word=True) for name in PASSAGE_IDS])
+
+
+def pieces(tokenizer: PreTrainedTokenizerFast) -> dict[Lang, list[str]]:
+    """The learnt tokens that are letters, to make up words from: a token that is never copied cannot be later."""
+    texts = {tokenizer.decode([index]).strip() for index in range(len(tokenizer))}
+    letters = sorted(text for text in texts - set(COPYABLE) if text.isalpha())
+    return {
+        "en": [text for text in letters if text.isascii() and text == text.lower()],
+        "ar": [text for text in letters if "\u0621" <= text[0] <= "\u064a"],
+    }
 
 
 def bare_and_spaced(tokenizer: PreTrainedTokenizerFast) -> list[tuple[int, int]]:
