@@ -60,12 +60,14 @@ class AtLeast(Frozen):
     """One metric of the arm reaches `value`: judged by the figure itself, or by its interval's low end."""
 
     rule: Literal["at_least"]
-    metric: str
+    metric: str = ""
+    """The report's deciding metric unless named, so that one policy can set a floor for several tasks."""
     value: Share
     judge_by: JudgeBy = "value"
 
     def held(self, report: Report, arm: ArmResult) -> list[Check]:
-        return [_reaches(self.metric, self.metric, self.value, self.judge_by, arm)]
+        metric = self.metric or report.metric
+        return [_reaches(metric, metric, self.value, self.judge_by, arm)]
 
 
 class Safety(Frozen):

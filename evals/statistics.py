@@ -14,11 +14,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lifecycle.errors import InvalidInput
+from lifecycle.intervals import Z_TWO_SIDED, wilson
 from lifecycle.report import Interval
 
 LEVEL = 0.95
 RESAMPLES = 9_999
-_Z_TWO_SIDED = 1.959963984540054  # 97.5 % point of the normal distribution: alpha = 0.05
 _Z_POWER = 0.8416212335729143  # 80 % point: the usual power
 
 Floats = NDArray[np.float64]
@@ -27,19 +27,6 @@ Floats = NDArray[np.float64]
 def is_binary(values: Sequence[float]) -> bool:
     """Whether every value is 0 or 1, so that a share's interval and McNemar's test apply."""
     return all(value in (0.0, 1.0) for value in values)
-
-
-def wilson(successes: int, n: int) -> Interval:
-    """A share with Wilson's score interval (Wilson 1927): it stays inside [0, 1] and works at 0 and n of n."""
-    if n < 1 or not 0 <= successes <= n:
-        raise InvalidInput(f"no share of {successes} in {n}")
-    share, z2 = successes / n, _Z_TWO_SIDED**2
-    centre = (share + z2 / (2 * n)) / (1 + z2 / n)
-    half = _Z_TWO_SIDED * math.sqrt(share * (1 - share) / n + z2 / (4 * n * n)) / (1 + z2 / n)
-    # At the ends the formula is exact on paper and off by one bit in floating point.
-    low = 0.0 if successes == 0 else centre - half
-    high = 1.0 if successes == n else centre + half
-    return Interval(value=share, low=low, high=high, n=n)
 
 
 def rule_of_three(n: int) -> float:
@@ -118,7 +105,7 @@ def items_for_power(difference: float, discordant: float) -> int:
     """
     if not 0 < abs(difference) <= discordant <= 1:
         raise InvalidInput(f"a difference of {difference} cannot come from a discordant share of {discordant}")
-    root = _Z_TWO_SIDED * math.sqrt(discordant) + _Z_POWER * math.sqrt(discordant - difference**2)
+    root = Z_TWO_SIDED * math.sqrt(discordant) + _Z_POWER * math.sqrt(discordant - difference**2)
     return math.ceil((root / difference) ** 2)
 
 
@@ -129,8 +116,8 @@ def items_from_interval(width: float, n: int, difference: float) -> int:
     """
     if difference == 0 or width <= 0 or n < 1:
         raise InvalidInput("needs a difference that is not 0, and an interval with a width")
-    spread = width / (2 * _Z_TWO_SIDED) * math.sqrt(n)
-    return math.ceil(((_Z_TWO_SIDED + _Z_POWER) * spread / difference) ** 2)
+    spread = width / (2 * Z_TWO_SIDED) * math.sqrt(n)
+    return math.ceil(((Z_TWO_SIDED + _Z_POWER) * spread / difference) ** 2)
 
 
 def _sample(values: Sequence[float]) -> Floats:

@@ -82,6 +82,25 @@ class Encoder:
             row = self._loaded().encode_query([text], normalize_embeddings=True, show_progress_bar=False)[0]
         return np.ascontiguousarray(row, dtype=np.float32)
 
+    @property
+    def dimensions(self) -> int:
+        """Of a vector."""
+        with self._lock:
+            return int(self._loaded().get_embedding_dimension())
+
+    @property
+    def max_tokens(self) -> int | None:
+        """What the model reads of a text; the rest is cut off in silence. None: it has no limit."""
+        with self._lock:
+            limit: int | None = self._loaded().max_seq_length
+        return limit
+
+    def count_tokens(self, texts: Sequence[str]) -> list[int]:
+        """How many tokens each text has, the model's own marks included; not cut off at `max_tokens`."""
+        with self._lock:
+            tokenizer = self._loaded().tokenizer
+            return [len(ids) for ids in tokenizer(list(texts), truncation=False, verbose=False)["input_ids"]]
+
     def _loaded(self) -> Any:
         if self._model is None:
             from sentence_transformers import SentenceTransformer

@@ -43,7 +43,7 @@ def served(home: Home, registry: Registry, store: ArtifactStore, base_model: Pat
     """The service's own app on a port; the engine is the one that ships for tests."""
     app = create_app(ServeConfig(base=base_model, max_cpu_loras=2, max_loras=2), FakeEngine(), registry, store)
     listener = socket.create_server(("127.0.0.1", 0))
-    server = uvicorn.Server(uvicorn.Config(app, log_level="error"))
+    server = uvicorn.Server(uvicorn.Config(app, log_config=None, access_log=False))
     thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]}, daemon=True)
     thread.start()
     url = f"http://127.0.0.1:{listener.getsockname()[1]}"
