@@ -17,7 +17,7 @@ import lifecycle.keys_cli
 import lifecycle.traffic_cli
 import retrieval.cli
 import service.cli
-import service.shadow_cli
+import service.traffic.shadow_cli
 import training.cli
 from lifecycle.errors import DabtError
 
@@ -40,7 +40,7 @@ traffic.command("policy")(lifecycle.traffic_cli.policy)
 shadow = typer.Typer(help="Copies of an alias's requests for a candidate, never returned.", no_args_is_help=True)
 shadow.command("start")(lifecycle.traffic_cli.shadow_start)
 shadow.command("stop")(lifecycle.traffic_cli.shadow_stop)
-shadow.command("report")(service.shadow_cli.report)
+shadow.command("report")(service.traffic.shadow_cli.report)
 
 keys = typer.Typer(help="API keys: who may call a service, for what, and how much they did.", no_args_is_help=True)
 keys.command("create")(lifecycle.keys_cli.create)

@@ -25,10 +25,10 @@ from lifecycle.base import fingerprint, linear_shapes
 from lifecycle.preflight import SERVED_MODULES
 from lifecycle.registry import Registry
 from lifecycle.version import Digest, VersionSpec
+from service.adapters.residency import internal_name
 from service.app import create_app
 from service.config import ServeConfig
-from service.engine import AdapterHandle, Engine
-from service.residency import internal_name
+from service.engine.interface import AdapterHandle, Engine
 
 PARTS = ("fetch_seconds", "room_seconds", "load_seconds", "verify_seconds")
 GOLDEN_PROMPTS, GOLDEN_TOKENS = 4, 24
@@ -150,7 +150,7 @@ def main() -> None:
     parser.add_argument("--adapters", type=int, default=20)
     parser.add_argument("--rank", type=int, default=16)
     asked = parser.parse_args()
-    from service.vllm_engine import VllmEngine
+    from service.engine.vllm_engine import VllmEngine
 
     # Fewer places than adapters, so that evictions are among what is measured.
     config = ServeConfig(base=asked.base.resolve(), max_loras=4, max_cpu_loras=8, kv_cache_gib=0.25)

@@ -1,7 +1,7 @@
 """The two servers as child processes on loopback: `dabt serve`, and the stock vLLM server with the same flags.
 
-Both are given the flags that `service/vllm_flags.py` makes of one configuration. The stock server runs without our
-plugin, and without what only our service reads.
+Both are given the flags that `service/engine/vllm_flags.py` makes of one configuration. The stock server runs without
+our plugin, and without what only our service reads.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ import psutil
 
 from benchmarks.homes import Stocked
 from service.config import ServeConfig
-from service.vllm_flags import flags
+from service.engine.vllm_flags import flags
 
 BASE = "base"
 """What callers call the base model on both."""

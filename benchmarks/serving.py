@@ -25,7 +25,7 @@ from benchmarks.figures import Figure
 from benchmarks.plan import Plan, Size
 from benchmarks.scenarios import base_only, cold, many, mixed, moves, start
 from service.config import Dtype
-from service.vllm_flags import cpu_dtype
+from service.engine.vllm_flags import cpu_dtype
 
 _SCENARIOS: dict[str, Callable[[Plan], list[Figure]]] = {
     one.NAME: one.measure for one in (base_only, mixed, many, cold, moves, start)

@@ -23,7 +23,7 @@
 
 Rules for adding one: a new class only where a caller would act differently; the message names the place and
 the cure in one or two sentences; foreign exceptions become ours where we call the foreign code, once.
-`service/http_errors.py` turns this tree into HTTP statuses, `dabt.py` into one line on the terminal.
+`service/openai/http_errors.py` turns this tree into HTTP statuses, `dabt.py` into one line on the terminal.
 """
 
 from __future__ import annotations

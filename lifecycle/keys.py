@@ -3,7 +3,8 @@
 Only the secret's SHA-256 is kept. A slow hash (bcrypt, argon2) makes guessing of passwords dear, because people choose
 them from few; a secret here is 256 bits from the system's random source, and nobody gets through those whatever one
 guess costs, so each request may pay a microsecond and not a tenth of a second (OWASP, Password Storage Cheat Sheet,
-says "password" for the same reason). Read `usage.py` for what a key has used, `service/access.py` for who asks.
+says "password" for the same reason). Read `usage.py` for what a key has used, `service/access/authentication.py` for
+who asks.
 """
 
 from __future__ import annotations

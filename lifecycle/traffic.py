@@ -1,7 +1,7 @@
 """A traffic policy: the bounds that a canary must keep, and the candidate that gets copies of an alias's requests.
 
-It belongs to an alias and outlives the moves of its targets (`aliases.py`). `service/canary.py` judges by the bounds,
-`service/shadow.py` makes the copies.
+It belongs to an alias and outlives the moves of its targets (`aliases.py`). `service/traffic/canary.py` judges by
+the bounds, `service/traffic/shadow.py` makes the copies.
 """
 
 from __future__ import annotations

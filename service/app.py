@@ -18,45 +18,40 @@ from lifecycle.base import fingerprint
 from lifecycle.errors import DabtError, InvalidInput
 from lifecycle.registry import Registry
 from lifecycle.version import Digest
-from service import (
-    golden,
-    http_errors,
-    record,
-    routes_admin,
-    routes_keys,
-    routes_openai,
-    routes_ops,
-    routes_residency,
-    routes_traffic,
-)
-from service.access import Access, Guard
-from service.access_log import AccessLog
-from service.accounts import Accounts
-from service.admission_gate import AdmissionGate
-from service.alias_series import AliasSeries
-from service.answer_headers import REQUEST_ID_HEADER, AnswerHeaders, told
+from service import routes_admin, routes_ops
+from service.access import routes_keys
+from service.access.accounts import Accounts
+from service.access.authentication import Access, Guard
+from service.access.ledger import Ledger
+from service.access.limiter import Limiter
+from service.adapters import golden, routes_residency
+from service.adapters.admission_gate import AdmissionGate
+from service.adapters.residency import Limits, Residency
+from service.adapters.warming import Plan, Warmer
 from service.background import Background
 from service.bulkhead import Bulkhead
-from service.canary_guard import CanaryGuard
 from service.catalogue import Catalogue
 from service.config import ServeConfig
-from service.embeddings import Embedder
-from service.engine import AdapterHandle, Engine
+from service.engine.interface import AdapterHandle, Engine
+from service.engine.supervise import Patience, Supervisor
 from service.knowledge import Library
-from service.ledger import Ledger
-from service.limiter import Limiter
-from service.residency import Limits, Residency
+from service.observability import record
+from service.observability.access_log import AccessLog
+from service.observability.alias_series import AliasSeries
+from service.observability.telemetry import Telemetry
+from service.openai import http_errors, routes_openai
+from service.openai.answer_headers import REQUEST_ID_HEADER, AnswerHeaders, told
+from service.openai.embeddings import Embedder
 from service.resolution import Base
 from service.serving import Parts, Service
-from service.shadow import Shadows
-from service.shadow_records import Records
-from service.supervise import Patience, Supervisor
-from service.telemetry import Telemetry
-from service.traffic import Traffic
-from service.warming import Plan, Warmer
+from service.traffic import routes_traffic
+from service.traffic.canary_guard import CanaryGuard
+from service.traffic.policies import Traffic
+from service.traffic.shadow import Shadows
+from service.traffic.shadow_records import Records
 
 if TYPE_CHECKING:
-    from service.otel import OtelTracer
+    from service.observability.otel import OtelTracer
 
 log = structlog.get_logger(__name__)
 
@@ -138,7 +133,7 @@ def _parts(config: ServeConfig, engine: Engine, registry: Registry, store: Artif
 def _tracer(config: ServeConfig) -> OtelTracer | None:
     if not config.traces_url:
         return None
-    from service.otel import OtelTracer
+    from service.observability.otel import OtelTracer
 
     return OtelTracer(config.traces_url)
 

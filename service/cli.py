@@ -51,7 +51,7 @@ def serve(  # noqa: PLR0913, PLR0917  (one parameter is one option of the comman
     from lifecycle.base import resolve_base
     from lifecycle.home import Home
     from service.config import config_from
-    from service.vllm_engine import VllmEngine
+    from service.engine.vllm_engine import VllmEngine
 
     place = Home.at(home)
     config = config_from({**options, "base": resolve_base(base), "shadow_folder": place.shadow})

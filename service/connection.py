@@ -17,7 +17,7 @@ from starlette.types import Receive, Scope, Send
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from lifecycle.errors import Overloaded
-from service import http_errors
+from service.openai import http_errors
 
 _LARGEST_HEAD = 64 * 2**10
 """Bytes of a request's line and headers."""

@@ -9,9 +9,9 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from lifecycle.version import Digest, Knowledge
+from service.adapters.residency import Store
 from service.bulkhead import Bulkhead
 from service.once import Once
-from service.residency import Store
 
 if TYPE_CHECKING:
     from pathlib import Path

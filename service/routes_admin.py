@@ -12,9 +12,9 @@ from starlette.responses import Response
 from lifecycle.aliases import PROD
 from lifecycle.traffic import Share
 from lifecycle.version import Frozen
-from service.access import actor_of, check_may_force
+from service.access.authentication import actor_of, check_may_force
 from service.admin import Text, as_served, parts_of, registry_of
-from service.http_input import admin_body
+from service.openai.http_input import admin_body
 
 router = APIRouter(prefix="/admin")
 

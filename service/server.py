@@ -18,12 +18,12 @@ from lifecycle.artifacts import ArtifactStore
 from lifecycle.errors import EngineDead, InvalidConfig, Problem
 from lifecycle.home import Home
 from lifecycle.registry import Registry
-from service import logs
-from service.access import check_address
+from service.access.authentication import check_address
 from service.app import create_app
 from service.config import ServeConfig
 from service.connection import Bounds, Connection
-from service.engine import Engine
+from service.engine.interface import Engine
+from service.observability import logs
 
 _OWN_DESCRIPTORS = 512
 """Files and sockets that the registry, the store and the engine may need; the rest is for connections."""

@@ -19,26 +19,27 @@ import structlog
 
 from lifecycle.errors import DabtError, EngineDead, InvalidInput, NotFound, Overloaded, Problem, Unavailable
 from lifecycle.version import Version
-from service import engine_span, http_errors, record
-from service.access import current_key
-from service.accounts import Accounts
-from service.admission_gate import AdmissionGate
-from service.answer_headers import DIGEST_HEADER, REVISION_HEADER, VERSION_HEADER, tell
+from service.access.accounts import Accounts
+from service.access.authentication import current_key
+from service.adapters.admission_gate import AdmissionGate
+from service.adapters.residency import Residency
+from service.adapters.warming import Warmer
 from service.bulkhead import Bulkhead
 from service.catalogue import Catalogue
-from service.embeddings import Embedder
-from service.engine import AdapterHandle, Answer, Call, Engine, Kind, Tally
+from service.engine.interface import AdapterHandle, Answer, Call, Engine, Kind, Tally
+from service.engine.supervise import Supervisor
 from service.knowledge import Library
-from service.models import Running
-from service.prompting import check_messages, with_recipe
-from service.relay import Relays
-from service.residency import Residency
+from service.observability import engine_span, record
+from service.observability.spans import span
+from service.observability.telemetry import UNKNOWN, Endpoint, Measured, Telemetry
+from service.openai import http_errors
+from service.openai.answer_headers import DIGEST_HEADER, REVISION_HEADER, VERSION_HEADER, tell
+from service.openai.embeddings import Embedder
+from service.openai.models import Running
+from service.openai.prompting import check_messages, with_recipe
+from service.openai.relay import Relays
 from service.resolution import PURPOSE_HEADER, SESSION_HEADER, Base, Caller, Resolved, permit, resolve
-from service.spans import span
-from service.supervise import Supervisor
-from service.telemetry import UNKNOWN, Endpoint, Measured, Telemetry
-from service.traffic import Traffic, Watch
-from service.warming import Warmer
+from service.traffic.policies import Traffic, Watch
 
 if TYPE_CHECKING:
     from retrieval.passage import Passage

@@ -12,7 +12,7 @@ from benchmarks import load
 from benchmarks.load import Ask, Run, Told
 from service.app import create_app
 from service.config import ServeConfig
-from service.fake_engine import FakeEngine
+from service.engine.fake_engine import FakeEngine
 from tests.service.conftest import House, house
 from tests.service.socketed import socketed
 

@@ -17,13 +17,13 @@ import typer
 import yaml
 from prometheus_client.parser import text_string_to_metric_families
 
-from service import http_errors
 from service.app import create_app
 from service.config import ServeConfig
-from service.engine import Tally
-from service.fake_engine import FakeEngine
-from service.record import Record
-from service.telemetry import Telemetry
+from service.engine.fake_engine import FakeEngine
+from service.engine.interface import Tally
+from service.observability.record import Record
+from service.observability.telemetry import Telemetry
+from service.openai import http_errors
 from tests.service.conftest import fake_base, make_house
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -7,7 +7,6 @@ import signal
 import subprocess
 import sys
 import threading
-import time
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -89,17 +88,18 @@ def test_ctrl_c_keeps_what_is_finished_and_the_same_command_goes_on(
 ) -> None:
     command = [sys.executable, "-c", "import typer; from evals.cli import eval_; typer.run(eval_)"]
     command += arguments(workplace, server, home)
-    reached = threading.Event()
+    reached, signalled = threading.Event(), threading.Event()
 
     def count(models, version, question):
         if sum(models.answered.values()) >= 50:
             reached.set()
-            time.sleep(0.05)  # so that the signal comes before the last answer, however busy the machine is
+            signalled.wait(60)  # so that the signal comes before the last answer, however busy the machine is
 
     models.before = count
     process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     assert reached.wait(120)
     process.send_signal(signal.SIGINT)
+    signalled.set()
     assert process.wait(60) != 0
     finished = {
         line for file in (home.cache / "answers").iterdir() for line in file.read_text("utf-8").splitlines() if line

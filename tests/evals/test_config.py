@@ -111,4 +111,4 @@ def test_every_evaluation_of_the_clinic_loads() -> None:
     for task in ("triage", "handbook", "digest"):
         config = EvalConfig.load(folder / f"{task}.yaml")
         assert list(config.arms) == ["base", "few-shot", "rag", "adapter", "hybrid"]
-    assert len(load_policy(folder / "policy.yaml").rules) == 7
+    assert len(load_policy(folder / "policy.yaml").rules) == 8

@@ -103,6 +103,12 @@ def test_a_metric_must_reach_its_bound(make_report, metric, value, passes) -> No
     assert passed(report, {"rule": "at_least", "metric": metric, "value": value}) == [passes]
 
 
+@pytest.mark.parametrize(("value", "passes"), [(0.9, True), (0.91, False)])
+def test_a_floor_without_a_metric_lies_under_the_deciding_one(make_report, value, passes) -> None:
+    report = make_report({"base": 0.5, "adapter": 0.9})
+    assert passed(report, {"rule": "at_least", "value": value}) == [passes]
+
+
 @pytest.mark.parametrize(("p95", "passes"), [(2.0, True), (2.01, False)])
 def test_latency_is_bounded_by_the_bases(make_report, p95, passes) -> None:
     report = make_report({"base": 0.5, "adapter": 0.9})

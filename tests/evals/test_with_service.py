@@ -21,10 +21,10 @@ from lifecycle.errors import NotAllowed
 from lifecycle.home import Home
 from lifecycle.registry import Registry
 from lifecycle.version import Lineage, Prompt, VersionSpec
+from service.adapters.residency import internal_name
 from service.app import create_app
 from service.config import ServeConfig
-from service.fake_engine import FakeEngine, fake_logprobs
-from service.residency import internal_name
+from service.engine.fake_engine import FakeEngine, fake_logprobs
 
 ARMS = """
   base: {prompt: {system: system.txt}}

@@ -8,7 +8,7 @@ Requests arrive as a workload says. The policies:
 - skip-ahead: vLLM 0.32's scheduler: in order of arrival, over those whose adapter has no slot. Nobody closes a turn.
 - largest: a freed slot goes to the adapter for which most requests wait. Nobody closes a turn.
 - aged: the same, until a request has waited `AGE_BOUND`: then turns close, and its adapter is next.
-- turns(q): `service.admission`, with turns of q seconds.
+- turns(q): `service.adapters.admission`, with turns of q seconds.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from service.admission import Admission
+from service.adapters.admission import Admission
 
 STEP, PER_ROW, PER_ADAPTER = 6.3e-3, 0.195e-3, 0.13e-3
 """Seconds. From two measured points of a 3.5M-parameter Llama on 2 cores (185 tokens a second with one request, 3615

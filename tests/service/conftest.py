@@ -30,11 +30,11 @@ from lifecycle.home import Home
 from lifecycle.keys import KeyGrant
 from lifecycle.registry import Registry
 from lifecycle.version import Digest, Version, VersionSpec
+from service.adapters.residency import internal_name
 from service.app import create_app
 from service.config import ServeConfig
-from service.engine import Engine
-from service.fake_engine import FakeEngine, fake_logprobs
-from service.residency import internal_name
+from service.engine.fake_engine import FakeEngine, fake_logprobs
+from service.engine.interface import Engine
 from tests.service.random_llama import RECIPES, Reference, make_adapter, make_base
 
 T = TypeVar("T")
@@ -221,7 +221,7 @@ class Real:
 @pytest.fixture(scope="session")
 def real(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Real]:
     """Two slots and four adapters, so that adapters are swapped all the time. Float32, to be held against PEFT."""
-    from service.vllm_engine import VllmEngine
+    from service.engine.vllm_engine import VllmEngine
 
     root = tmp_path_factory.mktemp("real")
     base = root / "random-llama"
@@ -252,7 +252,7 @@ def real(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Real]:
             assert thread.is_alive(), "the server thread ended"
             assert fatal is None, fatal
             time.sleep(0.2)
-        assert ready.json()["engine"]["lora_kernel"] == "service.masked_lora.MaskedPunicaWrapper"
+        assert ready.json()["engine"]["lora_kernel"] == "service.engine.masked_lora.MaskedPunicaWrapper"
     yield made
     server.should_exit = True
     thread.join(60)

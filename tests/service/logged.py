@@ -15,7 +15,7 @@ from unittest.mock import patch
 
 import structlog
 
-from service import logs
+from service.observability import logs
 
 
 @dataclass

@@ -15,10 +15,10 @@ from starlette.routing import Match
 from lifecycle.errors import InvalidConfig, Unavailable
 from lifecycle.keys import Role
 from lifecycle.registry import Registry
-from service.access import OPEN, ROLES, check_address
+from service.access.authentication import OPEN, ROLES, check_address
 from service.catalogue import EMPTY
 from service.config import ServeConfig
-from service.fake_engine import FakeEngine
+from service.engine.fake_engine import FakeEngine
 from service.server import serve
 from tests.service.logged import logged
 
@@ -107,7 +107,7 @@ async def test_a_key_ends_at_its_moment_though_nothing_changes_in_the_registry(
             def now(cls, tz: Any = None) -> datetime:
                 return soon
 
-        monkeypatch.setattr("service.access.datetime", Later)
+        monkeypatch.setattr("service.access.authentication.datetime", Later)
         reply = await running.chat("tiny", headers=key)
     assert reply.status_code == 401
     assert "expired" in error_of(reply)["message"]

@@ -63,7 +63,7 @@ async def test_a_stream_that_is_left_pays_for_the_pieces_that_were_sent(house: A
     async with start(house) as running:
         service = running.app.state.service
         body = {"model": "tiny", "messages": [{"role": "user", "content": "hi"}], "stream": True}
-        from service import access
+        from service.access import authentication as access
 
         (held,) = running.app.state.parts.catalogue.snapshot.keys.values()
         token = access._key.set(held)

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from service.admission import Admission
+from service.adapters.admission import Admission
 from tests.service.admission_simulator import POLICIES, SLOTS, Outcome, Simulation, Workload, quantile, workloads
 
 TURN = 0.5

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from lifecycle.errors import Overloaded
-from service.admission_gate import AdmissionGate
+from service.adapters.admission_gate import AdmissionGate
 
 pytestmark = pytest.mark.timeout(30)
 

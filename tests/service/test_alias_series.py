@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from service import alias_series
+from service.observability import alias_series
 
 
 async def test_the_page_says_where_each_alias_points_and_follows_a_move(house: Any, start: Any) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from lifecycle.traffic import Guard
-from service.answer_guards import Choice, choices_of, choices_of_chunks, found, schema_check
+from service.openai.answer_guards import Choice, choices_of, choices_of_chunks, found, schema_check
 
 ALL: tuple[Guard, ...] = ("empty", "cut_off", "not_json", "off_schema")
 FITS = schema_check({"type": "object", "required": ["department"], "properties": {"department": {"type": "string"}}})

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from lifecycle.traffic import CanaryBounds
-from service.canary import Figure, Judge, Outcome, percentile
+from service.traffic.canary import Figure, Judge, Outcome, percentile
 
 INCUMBENT, CANARY = 1, 2
 GOOD, BAD = Outcome(failed=False), Outcome(failed=True)

@@ -12,8 +12,8 @@ from lifecycle.aliases import Alias, Target
 from lifecycle.errors import NotAllowed, Unavailable
 from lifecycle.traffic import CanaryBounds, TrafficPolicy
 from service.background import Background
-from service.canary import Figure, Outcome
-from service.canary_guard import ACTOR, CanaryGuard, why
+from service.traffic.canary import Figure, Outcome
+from service.traffic.canary_guard import ACTOR, CanaryGuard, why
 
 pytestmark = pytest.mark.timeout(30)
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 import pytest
 from prometheus_client import CollectorRegistry, Counter, generate_latest
 
-from service import telemetry
-from service.cardinality import IDLE_SECONDS, Bounded
-from service.engine import Tally
-from service.record import Record
-from service.telemetry import Telemetry
+from service.engine.interface import Tally
+from service.observability import telemetry
+from service.observability.cardinality import IDLE_SECONDS, Bounded
+from service.observability.record import Record
+from service.observability.telemetry import Telemetry
 
 TALLY = Tally(prompt_tokens=1, completion_tokens=1, queue=0.1, first_token=0.1, per_token=0.1)
 

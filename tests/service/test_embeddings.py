@@ -14,7 +14,7 @@ import openai
 import pytest
 
 from lifecycle.errors import Overloaded, Unavailable
-from service.embeddings import Embedder, LoadedModel
+from service.openai.embeddings import Embedder, LoadedModel
 
 pytestmark = pytest.mark.timeout(60)
 
@@ -132,7 +132,7 @@ async def test_embeddings_can_be_switched_off(house: Any, start: Any) -> None:
 
 
 async def test_the_model_is_listed_with_its_digest(serve: Any, monkeypatch: Any) -> None:
-    monkeypatch.setattr("service.embeddings._digest_of", lambda model: "sha256:" + "0" * 64)
+    monkeypatch.setattr("service.openai.embeddings._digest_of", lambda model: "sha256:" + "0" * 64)
     async with serve() as running:
         card = (await running.client.get(f"/v1/models/{NAME}")).json()
     assert (card["dabt"]["kind"], card["dabt"]["digest"]) == ("embedding", "sha256:" + "0" * 64)
@@ -145,7 +145,7 @@ async def test_a_model_that_is_not_to_be_had_is_this_services_fault_and_is_not_l
     def away(model: str) -> Any:
         raise Unavailable(f"the embedding model cannot be loaded: {model}")
 
-    monkeypatch.setattr("service.embeddings._folder_of", away)
+    monkeypatch.setattr("service.openai.embeddings._folder_of", away)
     async with start(house, embedding_model="nobody/nothing") as running:
         reply = await running.client.post("/v1/embeddings", json={"model": "nobody/nothing", "input": "x"})
         names = [card["id"] for card in (await running.client.get("/v1/models")).json()["data"]]

@@ -13,8 +13,8 @@ from typing import Any, TypeVar
 import pytest
 
 from lifecycle.errors import AdapterUnloadable, InvalidInput, PromptTooLong
-from service.engine import AdapterHandle, Call, Engine, Kind, Tally
-from service.fake_engine import FakeEngine
+from service.engine.fake_engine import FakeEngine
+from service.engine.interface import AdapterHandle, Call, Engine, Kind, Tally
 
 T = TypeVar("T")
 

@@ -12,8 +12,8 @@ from typing import Any
 
 import pytest
 
-from service.shadow import Shadows
-from service.shadow_records import Records
+from service.traffic.shadow import Shadows
+from service.traffic.shadow_records import Records
 from tests.lifecycle.conftest import report_on
 from tests.service.asking import PROMPTS, complete, ids, same_as_peft
 

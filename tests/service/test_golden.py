@@ -10,9 +10,9 @@ import pytest
 
 from lifecycle.adapter import AdapterManifest, GoldenPrompt
 from lifecycle.errors import AdapterUnloadable
-from service.engine import AdapterHandle
-from service.fake_engine import FakeEngine
-from service.golden import verify
+from service.adapters.golden import verify
+from service.engine.fake_engine import FakeEngine
+from service.engine.interface import AdapterHandle
 
 HANDLE = AdapterHandle("sha256-a", 1, Path("/a"))
 

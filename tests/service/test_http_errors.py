@@ -19,7 +19,7 @@ from lifecycle.errors import (
     QuotaSpent,
     Unauthorized,
 )
-from service import http_errors
+from service.openai import http_errors
 
 
 def tree(root: type[DabtError] = DabtError) -> Iterator[type[DabtError]]:

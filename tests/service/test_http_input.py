@@ -15,8 +15,8 @@ import pytest
 from lifecycle.errors import InvalidInput
 from service.app import create_app
 from service.config import ServeConfig
-from service.fake_engine import FakeEngine
-from service.http_input import parse_json
+from service.engine.fake_engine import FakeEngine
+from service.openai.http_input import parse_json
 from tests.service.socketed import socketed
 
 pytestmark = pytest.mark.timeout(60)

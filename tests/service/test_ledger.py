@@ -12,7 +12,7 @@ import pytest
 from lifecycle.errors import QuotaSpent, Unavailable
 from lifecycle.keys import ApiKey, KeyLimits
 from lifecycle.usage import Usage
-from service.ledger import Ledger
+from service.access.ledger import Ledger
 from tests.service.test_limiter import key
 
 pytestmark = pytest.mark.timeout(60)

@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 
 from lifecycle.errors import InvalidConfig
 from lifecycle.keys import ApiKey, KeyLimits, digest_of_secret
-from service.limiter import Limiter, seconds_until_free
+from service.access.limiter import Limiter, seconds_until_free
 from tests.service.logged import logged
 
 pytestmark = pytest.mark.timeout(60)

@@ -15,10 +15,10 @@ from unittest.mock import patch
 import pytest
 import structlog
 
-from service import logs, record
 from service.config import ServeConfig
-from service.record import Record
-from service.vllm_flags import set_environment
+from service.engine.vllm_flags import set_environment
+from service.observability import logs, record
+from service.observability.record import Record
 from tests.service.logged import logged
 
 ROOT = Path(__file__).parents[2]

@@ -20,7 +20,7 @@ def heavy_imports() -> None:
     global torch, masked_lora
     import torch as real_torch
 
-    import service.masked_lora as real_kernel
+    import service.engine.masked_lora as real_kernel
 
     torch, masked_lora = real_torch, real_kernel
 

@@ -9,7 +9,7 @@ import pytest
 
 from service.app import create_app
 from service.config import ServeConfig
-from service.fake_engine import FakeEngine
+from service.engine.fake_engine import FakeEngine
 from tests.service.socketed import socketed
 
 pytestmark = pytest.mark.timeout(60)

@@ -8,8 +8,8 @@ import pytest
 
 from service.app import create_app
 from service.config import ServeConfig
-from service.embeddings import Embedder
-from service.fake_engine import FakeEngine
+from service.engine.fake_engine import FakeEngine
+from service.openai.embeddings import Embedder
 from tests.service import node_client
 from tests.service.socketed import socketed
 from tests.service.test_embeddings import NAME, Words

@@ -12,7 +12,7 @@ from lifecycle.errors import InvalidInput
 from lifecycle.states import State
 from lifecycle.version import Version, VersionSpec
 from retrieval.passage import Passage
-from service.prompting import check_messages, with_recipe
+from service.openai.prompting import check_messages, with_recipe
 
 SHOT = {"user": "سؤال", "assistant": '{"intent": "موعد"}'}
 PASSAGES = [Passage(id="h07", text="الزيارة من التاسعة.", score=0.5, source="a.md:1")]

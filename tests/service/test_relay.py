@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from lifecycle.errors import EngineDead
-from service.relay import Relays
+from service.openai.relay import Relays
 
 pytestmark = pytest.mark.timeout(30)
 name: ContextVar[str] = ContextVar("name")

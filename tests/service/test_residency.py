@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 
 from lifecycle.errors import AdapterUnloadable, Corrupt, EngineDead, NotAllowed, Overloaded
-from service.engine import AdapterHandle
-from service.fake_engine import FakeEngine
-from service.residency import Limits, Residency, internal_name
+from service.adapters.residency import Limits, Residency, internal_name
+from service.engine.fake_engine import FakeEngine
+from service.engine.interface import AdapterHandle
 
 pytestmark = pytest.mark.timeout(30)
 

@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, invariant, rule
 
 from lifecycle.errors import AdapterUnloadable, EngineDead, NotAllowed, Overloaded
-from service.engine import AdapterHandle
-from service.residency import internal_name
+from service.adapters.residency import internal_name
+from service.engine.interface import AdapterHandle
 from tests.service.test_residency import Bench, digest
 
 CAPACITY = 3

@@ -16,8 +16,8 @@ from openai.types.responses import Response, ResponseStreamEvent
 from pydantic import TypeAdapter, ValidationError
 
 from lifecycle.errors import InvalidInput
-from service.prompting import check_messages
-from service.response_request import to_chat
+from service.openai.prompting import check_messages
+from service.openai.response_request import to_chat
 
 pytestmark = pytest.mark.timeout(60)
 
@@ -159,7 +159,7 @@ async def test_a_stream_that_breaks_ends_with_the_error_that_the_official_client
 
 
 async def test_leaving_a_stream_frees_the_request_and_its_adapter(house: Any, start: Any) -> None:
-    from service.responses import answer
+    from service.openai.responses import answer
 
     house.adapter("one")
     house.prod("triage", adapter="one")

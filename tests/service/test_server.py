@@ -24,7 +24,7 @@ from pathlib import Path
 from lifecycle.errors import DabtError, EngineDead
 from lifecycle.home import Home
 from service.config import ServeConfig
-from service.fake_engine import FakeEngine
+from service.engine.fake_engine import FakeEngine
 from service.server import serve
 
 root, base, mode = sys.argv[1:4]

@@ -249,7 +249,7 @@ async def test_before_the_engine_is_ready_health_answers_and_ready_says_what_is_
 
     from service.app import create_app
     from service.config import ServeConfig
-    from service.fake_engine import FakeEngine
+    from service.engine.fake_engine import FakeEngine
 
     class Slow(FakeEngine):
         gate = asyncio.Event()

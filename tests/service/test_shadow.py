@@ -15,10 +15,10 @@ from lifecycle.errors import AdapterUnloadable, DabtError, EngineDead, Overloade
 from lifecycle.states import State
 from lifecycle.traffic import Shadow, TrafficPolicy
 from lifecycle.version import Prompt, Version, VersionSpec
-from service.answer_guards import Choice
-from service.engine import Answer, Kind, Tally
-from service.shadow import Copy, ShadowLimits, Shadows
-from service.shadow_records import Records, ShadowRecord, Side, agree, answered, request_digest
+from service.engine.interface import Answer, Kind, Tally
+from service.openai.answer_guards import Choice
+from service.traffic.shadow import Copy, ShadowLimits, Shadows
+from service.traffic.shadow_records import Records, ShadowRecord, Side, agree, answered, request_digest
 
 pytestmark = pytest.mark.timeout(30)
 

@@ -13,9 +13,9 @@ from typer.testing import CliRunner
 
 from lifecycle.errors import InvalidInput
 from lifecycle.home import Home
-from service import shadow_cli
-from service.shadow_records import Records, ShadowRecord, Side
-from service.shadow_report import ratio, share, summarise
+from service.traffic import shadow_cli
+from service.traffic.shadow_records import Records, ShadowRecord, Side
+from service.traffic.shadow_report import ratio, share, summarise
 
 DIGEST = "sha256:" + "b" * 64
 START = datetime(2026, 1, 1, tzinfo=UTC)

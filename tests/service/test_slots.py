@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from service.engine import Call, Tally
-from service.relay import Relays
+from service.engine.interface import Call, Tally
+from service.openai.relay import Relays
 
 pytestmark = pytest.mark.timeout(60)
 

@@ -9,11 +9,11 @@ from typing import Any
 import pytest
 
 from lifecycle.errors import EngineDead, InvalidConfig
+from service.adapters.residency import Limits, Residency
 from service.catalogue import Catalogue
-from service.fake_engine import FakeEngine
-from service.residency import Limits, Residency
-from service.supervise import Patience, Supervisor
-from service.telemetry import Telemetry
+from service.engine.fake_engine import FakeEngine
+from service.engine.supervise import Patience, Supervisor
+from service.observability.telemetry import Telemetry
 
 pytestmark = pytest.mark.timeout(30)
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from service import telemetry
-from service.engine import Tally
-from service.telemetry import Telemetry
+from service.engine.interface import Tally
+from service.observability import telemetry
+from service.observability.telemetry import Telemetry
 
 
 def page(made: Telemetry) -> dict[str, float]:

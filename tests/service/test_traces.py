@@ -16,8 +16,8 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTrace
 from opentelemetry.proto.trace.v1.trace_pb2 import Span, Status
 
 from lifecycle.errors import InvalidConfig
-from service import spans
 from service.config import config_from
+from service.observability import spans
 from tests.service.logged import logged
 
 pytestmark = pytest.mark.timeout(60)
@@ -218,7 +218,8 @@ async def test_a_collector_that_is_away_is_no_request_s_trouble(house: Any, star
 
 
 def test_without_a_collector_nothing_of_opentelemetry_is_loaded() -> None:
-    program = "import sys, service.app, service.vllm_flags; print(any('opentelemetry' in name for name in sys.modules))"
+    imported = "service.app, service.engine.vllm_flags"
+    program = f"import sys, {imported}; print(any('opentelemetry' in name for name in sys.modules))"
     root = Path(__file__).parents[2]
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, cwd=root)
     assert done.stdout.strip() == "False"

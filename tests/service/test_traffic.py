@@ -12,9 +12,9 @@ import pytest
 from structlog.testing import capture_logs
 
 from lifecycle.traffic import CanaryBounds, TrafficPolicy
-from service.engine import Answer
-from service.residency import internal_name
-from service.shadow_records import Records
+from service.adapters.residency import internal_name
+from service.engine.interface import Answer
+from service.traffic.shadow_records import Records
 from tests.lifecycle.conftest import report_on
 
 pytestmark = pytest.mark.timeout(120)
@@ -178,7 +178,7 @@ async def test_a_canary_that_its_callers_give_up_on_is_rolled_back(
     """It answers nobody and fails nobody: how long callers have waited is all that there is to see."""
     canary(house, max_total_ratio=2.0, window=20)
     clock, hung = Clock(), asyncio.Event()
-    monkeypatch.setattr("service.traffic.time", clock)
+    monkeypatch.setattr("service.traffic.policies.time", clock)
     async with start(house) as running:
         inner = running.engine.generate
 

@@ -18,10 +18,10 @@ import httpx
 import pytest
 
 from lifecycle.registry import Registry
+from service.adapters.residency import internal_name
 from service.app import create_app
 from service.config import ServeConfig
-from service.fake_engine import FakeEngine
-from service.residency import internal_name
+from service.engine.fake_engine import FakeEngine
 from tests.service.conftest import wait_until as until
 from tests.service.logged import logged
 from tests.service.socketed import socketed

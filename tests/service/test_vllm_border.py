@@ -11,8 +11,8 @@ import pytest
 
 from lifecycle.errors import DabtError, EngineDead, InvalidInput, NotFound, Overloaded, PromptTooLong, Unavailable
 from service.config import ServeConfig
-from service.vllm_errors import border, last_line, raise_reported
-from service.vllm_flags import flags, target_modules
+from service.engine.vllm_errors import border, last_line, raise_reported
+from service.engine.vllm_flags import flags, target_modules
 
 
 @pytest.fixture

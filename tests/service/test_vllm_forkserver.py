@@ -14,13 +14,13 @@ from pathlib import Path
 import psutil
 import pytest
 
-from service import vllm_forkserver
+from service.engine import vllm_forkserver
 
 ROOT = Path(__file__).parents[2]
 
 DRIVER = """
 import os, sys, time
-from service import vllm_forkserver
+from service.engine import vllm_forkserver
 
 vllm_forkserver._IMPORTED = ("colorsys",)
 

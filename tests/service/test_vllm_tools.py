@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from lifecycle.errors import InvalidInput
-from service.vllm_tools import check_tools, template_takes_tools
+from service.engine.vllm_tools import check_tools, template_takes_tools
 
 TOOLS = [{"type": "function", "function": {"name": "book"}}]
 

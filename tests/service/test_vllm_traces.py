@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from service.engine import Call
-from service.vllm_engine import _traced
+from service.engine.interface import Call
+from service.engine.vllm_engine import _traced
 
 PARENT = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
 

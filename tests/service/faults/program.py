@@ -14,8 +14,8 @@ from lifecycle import database
 from lifecycle.errors import DabtError
 from lifecycle.home import Home
 from service.config import ServeConfig
-from service.engine import Engine, EngineFacts
-from service.fake_engine import FakeEngine
+from service.engine.fake_engine import FakeEngine
+from service.engine.interface import Engine, EngineFacts
 from service.server import serve
 
 
@@ -40,7 +40,7 @@ class CommandedEngine(FakeEngine):
 def _engine(kind: str, config: ServeConfig) -> Engine:
     if kind == "fake":
         return CommandedEngine()
-    from service.vllm_engine import VllmEngine
+    from service.engine.vllm_engine import VllmEngine
 
     return VllmEngine(config)
 

@@ -26,7 +26,7 @@ JUMPS = ("+1d", "-1d", "+10y", "-3d")
 WALL_CLOCKS = {
     "lifecycle/artifact_cache.py": "times of files",
     "lifecycle/artifacts.py": "times of files",
-    "service/limiter.py": "the limits library counts by it; how far it was set is noticed there",
+    "service/access/limiter.py": "the limits library counts by it; how far it was set is noticed there",
 }
 """Where `time.time()` is called, and for what: nowhere else, so that no duration is measured by it."""
 

@@ -108,7 +108,7 @@ async def test_a_damaged_local_copy_is_fetched_again(house: Any, start: Any, tmp
 async def test_what_is_damaged_in_the_remote_store_is_refused_until_it_is_put_right(
     house: Any, start: Any, tmp_path: Path, until: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("service.residency._FIRST_PAUSE", 0.05)
+    monkeypatch.setattr("service.adapters.residency._FIRST_PAUSE", 0.05)
     house.store = ArtifactStore(f"memory://{uuid.uuid4().hex}", tmp_path / "copies")
     two(house)
     where = house.store._at(house.adapters["a"], "adapter_model.safetensors")

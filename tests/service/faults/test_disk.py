@@ -43,7 +43,7 @@ def adapter(house: Any, tmp_path: Path, name: str, size: int) -> None:
 async def test_a_full_disk_of_local_copies_fails_who_needs_it_and_nobody_else(
     house: Any, start: Any, small_disk: Path, tmp_path: Path, until: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("service.residency._FIRST_PAUSE", 0.1)
+    monkeypatch.setattr("service.adapters.residency._FIRST_PAUSE", 0.1)
     house.store = ArtifactStore(f"memory://{uuid.uuid4().hex}", small_disk / "cache")
     adapter(house, tmp_path, "a", MIB // 2)
     adapter(house, tmp_path, "b", MIB // 2)

@@ -1,0 +1,69 @@
+"""API keys and their usage over HTTP, for an admin's key. The first key is made by `dabt keys create` alone."""
+
+from __future__ import annotations
+
+from fastapi import APIRouter, Request
+from starlette.responses import JSONResponse, Response
+
+from lifecycle.errors import InvalidInput, NotAllowed, Problem
+from lifecycle.keys import KeyGrant
+from lifecycle.usage import as_csv, day_of
+from lifecycle.version import Frozen
+from service.access.authentication import actor_of, current_key
+from service.admin import parts_of, registry_of
+from service.openai.http_input import admin_body
+
+_ACTOR = "admin-api"
+
+router = APIRouter(prefix="/admin")
+
+
+class Revocation(Frozen):
+    reason: str = ""
+
+
+@router.post("/keys")
+async def create(request: Request) -> Response:
+    """The only answer that ever holds the secret."""
+    if current_key() is None:
+        # It would shut out everyone who was let in without a key until now, the sender of this request too.
+        raise NotAllowed("the first key is made on the service's machine: `dabt keys create NAME --role admin`")
+    grant = await admin_body(request, KeyGrant)
+    key, secret = await parts_of(request).at_registry.run(
+        registry_of(request).keys.create, grant, actor=actor_of(_ACTOR)
+    )
+    await parts_of(request).catch_up()
+    shown = {**key.model_dump(mode="json"), "secret": secret}
+    return JSONResponse(shown, 201, {"cache-control": "no-store"})
+
+
+@router.get("/keys")
+async def keys(request: Request) -> Response:
+    found = await parts_of(request).at_registry.run(registry_of(request).keys.all)
+    return JSONResponse({"keys": [key.model_dump(mode="json") for key in found]})
+
+
+@router.post("/keys/{name_or_id}/revoke")
+async def revoke(request: Request, name_or_id: str) -> Response:
+    asked = await admin_body(request, Revocation)
+    key = await parts_of(request).at_registry.run(
+        registry_of(request).keys.revoke, name_or_id, actor=actor_of(_ACTOR), reason=asked.reason
+    )
+    await parts_of(request).catch_up()
+    return JSONResponse(key.model_dump(mode="json"))
+
+
+@router.get("/usage")
+async def usage(request: Request) -> Response:
+    """Query: `since` and `until` (days, YYYY-MM-DD), `key` (name or id), `format` (json or csv)."""
+    asked = request.query_params
+    since, until = day_of(asked.get("since"), "since"), day_of(asked.get("until"), "until")
+    if (form := asked.get("format", "json")) not in ("json", "csv"):
+        raise InvalidInput("The request is not valid:", [Problem("format", f"{form!r} is not known", "json or csv")])
+    registry = registry_of(request)
+    key = await parts_of(request).at_registry.run(registry.keys.find, asked["key"]) if "key" in asked else None
+    uses = await parts_of(request).at_registry.run(registry.usage.between, since, until, key.id if key else None)
+    if form == "json":
+        return JSONResponse({"usage": [use.model_dump(mode="json") for use in uses]})
+    names = {one.id: one.name for one in await parts_of(request).at_registry.run(registry.keys.all)}
+    return Response(as_csv(uses, names), media_type="text/csv")

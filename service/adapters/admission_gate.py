@@ -1,0 +1,94 @@
+"""Where requests for adapters wait for a slot in the batch: the asyncio around `admission.py`, which decides.
+
+It stands between residency, which has the adapter in memory, and the engine, whose own scheduler would let requests
+for adapters that are in the batch overtake the others for ever. Without contention a turn costs some microseconds.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Callable, Iterable
+from contextlib import asynccontextmanager
+
+from lifecycle.errors import Overloaded
+from service.adapters.admission import Admission
+
+_HOPS = 10
+"""Rounds of the event loop, ample for a task that waits for another's end (and is shielded from it) to go on."""
+
+
+class AdmissionGate:
+    """Belongs to one event loop. `slots` are the engine's; adapters go by their internal names."""
+
+    def __init__(
+        self, slots: int, turn_seconds: float, max_waiting: int, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        self._slots = slots
+        self._policy: Admission[asyncio.Future[None]] = Admission(slots, turn_seconds)
+        self._max_waiting = max_waiting
+        self._clock = clock
+
+    @asynccontextmanager
+    async def turn(self, adapter: str | None, *, hand_over: bool = False) -> AsyncIterator[float]:
+        """Be in the engine for the length of the block, which is given the seconds that were waited.
+
+        A request without an adapter (None) needs no slot. With `hand_over` the slot is kept until those who were
+        waiting for what this turn prepared have had their chance to join it. Raises `Overloaded` when `max_waiting`
+        requests wait already.
+        """
+        if adapter is None:
+            yield 0.0
+            return
+        waited = await self._enter(adapter)
+        try:
+            yield waited
+        finally:
+            self._leave_after(_HOPS if hand_over else 0, adapter)
+
+    @property
+    def waiting(self) -> int:
+        """Requests that wait for a slot."""
+        return self._policy.waiting
+
+    @property
+    def taken(self) -> int:
+        """Slots with a request in the engine."""
+        return len(self._policy.running())
+
+    async def _enter(self, adapter: str) -> float:
+        arrived = self._clock()
+        # A ticket is made even where it is not needed: the policy decides, and nothing else does.
+        ticket = asyncio.get_running_loop().create_future()
+        if self._policy.arrive(ticket, adapter, arrived):
+            return 0.0
+        if self._policy.waiting > self._max_waiting:
+            self._let_in(self._policy.abandon(ticket, adapter, arrived))
+            raise Overloaded(
+                f"{self._max_waiting} requests wait for the {self._slots} adapters that fit into one batch; try again "
+                "later, or raise --max-loras",
+                retry_after=1.0,
+            )
+        try:
+            # Shielded: the ticket itself is then cancelled by nobody, and tells whether the request was let in.
+            await asyncio.shield(ticket)
+        except asyncio.CancelledError:
+            if ticket.done():
+                self._leave(adapter)
+            else:
+                self._let_in(self._policy.abandon(ticket, adapter, self._clock()))
+            raise
+        return self._clock() - arrived
+
+    def _leave_after(self, hops: int, adapter: str) -> None:
+        if hops:
+            asyncio.get_running_loop().call_soon(self._leave_after, hops - 1, adapter)
+        else:
+            self._leave(adapter)
+
+    def _leave(self, adapter: str) -> None:
+        self._let_in(self._policy.leave(adapter, self._clock()))
+
+    def _let_in(self, tickets: Iterable[asyncio.Future[None]]) -> None:
+        for ticket in tickets:
+            ticket.set_result(None)

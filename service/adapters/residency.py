@@ -1,0 +1,312 @@
+"""Which adapters are in the engine's memory, who is using them, and which one leaves when there is no room.
+
+Loading happens here, before a request is admitted, never inside a decoding step: a failed load is then an error of
+the requests that wanted it and of no other. Read `golden.py` for the check that a loaded adapter must pass,
+`warming.py` for what is loaded and kept ahead of any request, and `admission_gate.py` for the slots of the batch.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterator
+from contextlib import asynccontextmanager, contextmanager, suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Protocol
+
+import structlog
+
+from lifecycle.errors import AdapterUnloadable, DabtError, EngineDead, NotAllowed, Overloaded
+from lifecycle.version import Digest, Frozen
+from service.bulkhead import Bulkhead
+from service.engine.interface import AdapterHandle, Engine
+from service.observability.spans import span
+
+_FIRST_PAUSE, _LONGEST_PAUSE = 1.0, 60.0
+"""Seconds before a failed load is tried again: doubled at every failure in a row."""
+
+log = structlog.get_logger(__name__)
+
+
+class Store(Protocol):
+    """The part of `lifecycle.artifacts.ArtifactStore` that is used here."""
+
+    def get(self, digest: Digest) -> Path: ...
+
+
+class Observer(Protocol):
+    """Told of what happens; `telemetry.py` counts it."""
+
+    def loaded(self, seconds: float) -> None: ...
+    def load_failed(self) -> None: ...
+    def evicted(self) -> None: ...
+
+
+Verify = Callable[[AdapterHandle, Digest], Awaitable[None]]
+"""Raise `AdapterUnloadable` when the loaded adapter does not compute what its trainer recorded."""
+
+
+@dataclass(slots=True)
+class _Resident:
+    handle: AdapterHandle
+    leases: int = 0
+    requests: int = 0
+    since: float = 0.0
+
+
+@dataclass(slots=True)
+class _Failure:
+    error: DabtError
+    retry_at: float
+    pause: float
+
+
+class ResidentAdapter(Frozen):
+    """One row of `GET /admin/residency`."""
+
+    digest: Digest
+    name: str
+    id: int
+    leases: int
+    requests: int
+    pinned: bool
+    resident_seconds: float
+
+
+class _Watch:
+    """How long a load and each part of it took, for the log and the trace of the request that caused it."""
+
+    def __init__(self, clock: Callable[[], float]) -> None:
+        self._clock = clock
+        self._started = clock()
+        self.parts: dict[str, float] = {}
+        """Seconds, by `<part>_seconds`."""
+
+    @contextmanager
+    def part(self, name: str) -> Iterator[None]:
+        began = self._clock()
+        with span(name):
+            yield
+        self.parts[f"{name}_seconds"] = round(self._clock() - began, 4)
+
+    @property
+    def total(self) -> float:
+        return self._clock() - self._started
+
+
+@dataclass
+class Limits:
+    capacity: int
+    """Adapters held at once; at most the engine's own, so that the engine never evicts by itself."""
+    wait: float
+    """Seconds to wait for room."""
+    clock: Callable[[], float] = field(default=time.monotonic)
+
+
+class Residency:
+    """Belongs to one event loop. Nothing leaves while it is leased or pinned; concurrent first requests load once."""
+
+    def __init__(self, engine: Engine, store: Store, verify: Verify, limits: Limits, observer: Observer) -> None:
+        self._engine = engine
+        self._store = store
+        self._fetching = Bulkhead("artifact store", at_once=64, waiting=1024)
+        self._verify = verify
+        self._limits = limits
+        self._observer = observer
+        self._ids = itertools.count(1)
+        self._residents: dict[Digest, _Resident] = {}  # least recently used first
+        self._loading: dict[Digest, asyncio.Task[_Resident]] = {}
+        self._failures: dict[Digest, _Failure] = {}
+        self._pinned: frozenset[Digest] = frozenset()
+        self._reserved = 0  # places held by loads under way
+        self._lives = 0  # of the engine, that have ended
+        self._room = asyncio.Lock()
+        self._room_changed = asyncio.Event()
+
+    @asynccontextmanager
+    async def lease(self, digest: Digest) -> AsyncIterator[AdapterHandle]:
+        """Hold the adapter in the engine for the length of the block, loading it first if need be.
+
+        Raises `AdapterUnloadable` when it does not load or fails its golden prompts (and, until its pause is over,
+        at once), `Overloaded` when every resident stays leased for `Limits.wait` seconds.
+        """
+        resident = await self._resident(digest)
+        resident.leases += 1
+        resident.requests += 1
+        self._residents[digest] = self._residents.pop(digest)  # most recently used
+        try:
+            yield resident.handle
+        finally:
+            resident.leases -= 1
+            self._room_changed.set()
+
+    async def prefetch(self, digest: Digest) -> bool:
+        """Load the adapter ahead of any request, into a free place or an idle one's. False when there is neither.
+
+        Raises `AdapterUnloadable` as `lease` does.
+        """
+        if digest not in self._residents and digest not in self._loading and not self._has_room():
+            return False
+        await self._resident(digest)
+        return True
+
+    def pin(self, digests: Collection[Digest]) -> None:
+        """Keep these, once they are here, and no others. Raises `NotAllowed` when no place would be left to swap in."""
+        most = self._limits.capacity - 1
+        if len(set(digests)) > most:
+            raise NotAllowed(
+                f"{len(set(digests))} adapters cannot be pinned: of {most + 1} places in memory one must stay free for "
+                "the others; unpin some, or raise --max-cpu-loras"
+            )
+        self._pinned = frozenset(digests)
+        self._room_changed.set()
+
+    @property
+    def capacity(self) -> int:
+        return self._limits.capacity
+
+    def digests(self) -> list[Digest]:
+        """What is here or on its way: its files should stay on disk. May be asked from any thread."""
+        return [*self._residents, *self._loading]
+
+    def residents(self) -> list[ResidentAdapter]:
+        now = self._limits.clock()
+        return [
+            ResidentAdapter(
+                digest=digest,
+                name=one.handle.name,
+                id=one.handle.id,
+                leases=one.leases,
+                requests=one.requests,
+                pinned=digest in self._pinned,
+                resident_seconds=now - one.since,
+            )
+            for digest, one in self._residents.items()
+        ]
+
+    def leases(self) -> int:
+        return sum(one.leases for one in self._residents.values())
+
+    def forget_all(self) -> None:
+        """After the engine's death: what it held is gone, and requests load it again.
+
+        Loads under way fail with the old engine: what it had loaded of them, the new one has not.
+        """
+        self._lives += 1
+        self._residents.clear()
+        self._failures.clear()
+        self._room_changed.set()
+
+    async def _resident(self, digest: Digest) -> _Resident:
+        while True:
+            if digest in self._residents:
+                return self._residents[digest]
+            if digest not in self._loading:
+                self._refuse_in_pause(digest)
+                task = asyncio.create_task(self._load(digest))
+                self._loading[digest] = task
+                task.add_done_callback(_retrieve)
+            # Shielded: a caller that leaves must not stop the load that others wait for.
+            resident = await asyncio.shield(self._loading[digest])
+            if self._residents.get(digest) is resident:
+                return resident
+            # Evicted between its load and this task's turn: load again.
+
+    def _refuse_in_pause(self, digest: Digest) -> None:
+        failure = self._failures.get(digest)
+        if failure is not None and (left := failure.retry_at - self._limits.clock()) > 0:
+            raise AdapterUnloadable(f"{failure.error} (next try in {left:.0f} s)", retry_after=left) from failure.error
+
+    async def _load(self, digest: Digest) -> _Resident:
+        watch = _Watch(self._limits.clock)
+        try:
+            resident = await self._load_once(digest, watch)
+        except (Overloaded, EngineDead):
+            raise  # says nothing about the adapter
+        except DabtError as error:
+            raise self._failed(digest, error) from error
+        finally:
+            self._loading.pop(digest, None)
+        self._failures.pop(digest, None)
+        self._observer.loaded(watch.total)
+        log.info("adapter loaded", adapter=resident.handle.name, id=resident.handle.id, **watch.parts)
+        return resident
+
+    async def _load_once(self, digest: Digest, watch: _Watch) -> _Resident:
+        with watch.part("fetch"):
+            path = (await self._fetching.run(self._store.get, digest)).resolve()
+        with watch.part("room"):
+            await self._reserve()
+        life = self._lives
+        try:
+            handle = AdapterHandle(name=internal_name(digest), id=next(self._ids), path=path)
+            try:
+                with watch.part("load"):
+                    await self._engine.load(handle)
+                with watch.part("verify"):
+                    await self._verify(handle, digest)
+                if self._lives != life:
+                    raise EngineDead("the engine was restarted while it loaded an adapter")
+            except BaseException:
+                # A second activation of an id that failed once is a silent no-op in vLLM: remove it, use a new one.
+                with suppress(DabtError):
+                    await self._engine.unload(handle)
+                raise
+        finally:
+            self._reserved -= 1
+            self._room_changed.set()
+        resident = _Resident(handle, since=self._limits.clock())
+        self._residents[digest] = resident
+        return resident
+
+    def _failed(self, digest: Digest, error: DabtError) -> AdapterUnloadable:
+        before = self._failures.get(digest)
+        pause = min(before.pause * 2, _LONGEST_PAUSE) if before else _FIRST_PAUSE
+        self._failures[digest] = _Failure(error, self._limits.clock() + pause, pause)
+        self._observer.load_failed()
+        log.warning("adapter failed to load", adapter=internal_name(digest), pause=pause, error=str(error))
+        return AdapterUnloadable(str(error), retry_after=pause)
+
+    def _idle(self) -> Digest | None:
+        """The least recently used adapter that may leave."""
+        return next(
+            (digest for digest, one in self._residents.items() if one.leases == 0 and digest not in self._pinned), None
+        )
+
+    def _has_room(self) -> bool:
+        return len(self._residents) + self._reserved < self._limits.capacity or self._idle() is not None
+
+    async def _reserve(self) -> None:
+        """Take a place, evicting the least recently used adapter that nobody leases when all are taken."""
+        try:
+            async with asyncio.timeout(self._limits.wait), self._room:
+                while len(self._residents) + self._reserved >= self._limits.capacity:
+                    idle = self._idle()
+                    if idle is None:
+                        self._room_changed.clear()
+                        await self._room_changed.wait()
+                        continue
+                    gone = self._residents.pop(idle)
+                    # Shielded from the time limit: half an eviction would leave the engine with one adapter too many.
+                    await asyncio.shield(self._engine.unload(gone.handle))
+                    self._observer.evicted()
+                self._reserved += 1
+        except TimeoutError as error:
+            raise Overloaded(
+                f"all {self._limits.capacity} adapters in memory are in use or pinned; try again, or raise "
+                "--max-cpu-loras",
+                retry_after=1.0,
+            ) from error
+
+
+def internal_name(digest: Digest) -> str:
+    """The adapter's name inside the engine: it follows from the bytes, so it can never mean other bytes."""
+    return f"sha256-{digest.removeprefix('sha256:')[:24]}"
+
+
+def _retrieve(task: asyncio.Task[_Resident]) -> None:
+    """Look at the outcome, so that a load whose callers have all left does not warn that nobody did."""
+    if not task.cancelled():
+        task.exception()

@@ -1,0 +1,234 @@
+"""What is in memory ahead of any request: preloaded at start, pinned for good, and what an alias was just moved to.
+
+A failed load here is a line in the log and no request's error. Everything is named by version, never by path. Read
+`residency.py` for what a load and a pin are.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
+from dataclasses import dataclass
+
+import structlog
+
+from lifecycle.aliases import PROD, Alias
+from lifecycle.errors import DabtError, InvalidInput, NotAllowed, NotFound
+from lifecycle.states import State
+from lifecycle.version import Digest, Frozen, Ref, Version
+from service.adapters.residency import Residency
+from service.catalogue import EMPTY, Snapshot
+
+_PATIENCE = 5.0
+"""Seconds that a move of an alias waits for a load, which goes on by itself."""
+
+log = structlog.get_logger(__name__)
+
+
+class Warmed(Frozen):
+    """What became of one name that was to be loaded or pinned."""
+
+    ref: str
+    adapters: tuple[Digest, ...]
+    pinned: bool
+
+
+@dataclass(frozen=True)
+class Plan:
+    """From the configuration: refs as callers write them in `model`; `prod` alone stands for every `prod` alias."""
+
+    preload: tuple[str, ...] = ()
+    pin: tuple[str, ...] = ()
+
+
+class Warmer:
+    """Belongs to one event loop. Pins follow their names: a pinned `triage` is whatever stands behind it now."""
+
+    def __init__(self, residency: Residency, base: Digest, snapshot: Callable[[], Snapshot], plan: Plan) -> None:
+        self._residency = residency
+        self._base = base
+        self._snapshot = snapshot
+        self._preload = plan.preload
+        self._pins = list(dict.fromkeys(plan.pin))
+        self._missing: set[str] = set()
+        self._ahead: dict[Digest, None] = {}
+        """To be loaded in the background, in this order."""
+        self._guesses: set[Digest] = set()
+        """Loaded, or soon to be, because an alias was moved; nobody has asked for them yet."""
+        self._task: asyncio.Task[None] | None = None
+        self._read = asyncio.Event()
+        self._running = False
+
+    async def start(self) -> None:
+        """Load what the configuration names; returns when each has been tried. After every start of the engine.
+
+        Waits for the registry to have been read: until then no name means anything, and nothing is answered.
+        """
+        if self._snapshot() is EMPTY:
+            await self._read.wait()
+        self._running = True
+        self._apply_pins()
+        for digest in self._planned():
+            await self._load(digest)
+
+    async def stop(self) -> None:
+        self._running = False
+        if self._task is not None:
+            self._task.cancel()
+            with suppress(asyncio.CancelledError):
+                await self._task
+
+    def changed(self, before: Snapshot, after: Snapshot) -> None:
+        """The registry has moved on: pins follow, and what aliases now point at is loaded ahead of its first request.
+
+        Those that nobody has asked for yet take at most a quarter of the places, so that a mass of moves does not wash
+        out what callers use.
+        """
+        self._read.set()
+        if not self._running:
+            return
+        self._apply_pins()
+        moved = (digest for alias in _aliases(after) for digest in self._gained(alias, before, after))
+        self._load_soon([*self._pinned(), *self._guess(dict.fromkeys(moved))])
+
+    async def preload(self, ref: str) -> Warmed:
+        """Load what `ref` names, now. Raises `NotFound`, `InvalidInput` when it has no adapter, and load errors."""
+        digests = self._named(ref)
+        for digest in digests:
+            if not await self._residency.prefetch(digest):
+                raise NotAllowed(f"{ref} finds no place in memory: all are in use or pinned; raise --max-cpu-loras")
+        return Warmed(ref=ref, adapters=tuple(digests), pinned=ref in self._pins)
+
+    async def pin(self, ref: str) -> Warmed:
+        """Load what `ref` names and keep it, until `unpin` or this process ends.
+
+        Raises as `preload` does, and then the pin stands all the same; `NotAllowed` when no place would be left for
+        the others.
+        """
+        digests = self._named(ref)
+        self._residency.pin([*self._pinned(), *digests])
+        if ref not in self._pins:
+            self._pins.append(ref)
+        await self.preload(ref)
+        return Warmed(ref=ref, adapters=tuple(digests), pinned=True)
+
+    def unpin(self, ref: str) -> Warmed:
+        """Raises `NotFound` when `ref` is not pinned."""
+        if ref not in self._pins:
+            raise NotFound(f"{ref} is not pinned; pinned are: {', '.join(self._pins) or 'none'}")
+        self._pins.remove(ref)
+        self._apply_pins()
+        return Warmed(ref=ref, adapters=(), pinned=False)
+
+    async def ahead_of_a_move(self, ref: str) -> None:
+        """Before an alias is moved to `ref`: its first request then finds it loaded. Never raises, waits briefly."""
+        with suppress(DabtError, TimeoutError):
+            async with asyncio.timeout(_PATIENCE):
+                for digest in self._named(ref):
+                    await self._load(digest)
+
+    @property
+    def pins(self) -> tuple[str, ...]:
+        return tuple(self._pins)
+
+    def _apply_pins(self) -> None:
+        """As many as there may be: an alias that was moved to several versions must not break the service."""
+        pinned = self._pinned()
+        most = self._residency.capacity - 1
+        if len(pinned) > most:
+            log.warning("not all pins fit into memory; the last named are left out", pins=len(pinned), places=most + 1)
+        self._residency.pin(pinned[:most])
+
+    def _pinned(self) -> list[Digest]:
+        return list(dict.fromkeys(digest for ref in self._pins for digest in self._found(ref)))
+
+    def _planned(self) -> list[Digest]:
+        """Pins first, then as many of the rest as find a place."""
+        wanted = [*self._pinned(), *(digest for ref in self._preload for digest in self._found(ref))]
+        planned = list(dict.fromkeys(wanted))
+        if len(planned) > self._residency.capacity:
+            log.warning("not all fit into memory", preload=len(planned), places=self._residency.capacity)
+        return planned[: self._residency.capacity]
+
+    def _found(self, ref: str) -> list[Digest]:
+        """As `_named`, for names that may come to exist later: said once, and looked for again at every change."""
+        try:
+            digests = self._named(ref)
+        except DabtError as error:
+            if ref not in self._missing and self._snapshot() is not EMPTY:
+                self._missing.add(ref)
+                log.warning("cannot be loaded ahead", ref=ref, error=str(error))
+            return []
+        self._missing.discard(ref)
+        return digests
+
+    def _named(self, ref: str) -> list[Digest]:
+        snapshot = self._snapshot()
+        versions = _every_prod(snapshot) if ref == PROD else _versions(ref, snapshot)
+        digests = self._adapters(versions)
+        if not digests and ref != PROD:
+            raise InvalidInput(f"{ref} has no adapter over the base that runs here; there is nothing to load")
+        return digests
+
+    def _adapters(self, versions: Iterable[Version]) -> list[Digest]:
+        usable = (one for one in versions if one.spec.base == self._base and one.state is not State.RETIRED)
+        return list(dict.fromkeys(one.spec.adapter for one in usable if one.spec.adapter is not None))
+
+    def _gained(self, alias: Alias, before: Snapshot, after: Snapshot) -> list[Digest]:
+        """Adapters of the versions that this alias points at now and did not before."""
+        old = before.aliases.get(alias.name, {}).get(alias.alias)
+        known = {target.number for target in old.targets} if old else set()
+        new = (after.versions[alias.name][one.number] for one in alias.targets if one.number not in known)
+        return self._adapters(new)
+
+    def _guess(self, moved: Iterable[Digest]) -> list[Digest]:
+        """Those of `moved` that may be loaded although nobody has asked for them yet."""
+        asked_for = {one.digest for one in self._residency.residents() if one.requests}
+        here = {*self._residency.digests(), *self._ahead}
+        self._guesses = {digest for digest in self._guesses if digest in here and digest not in asked_for}
+        left = max(1, self._residency.capacity // 4) - len(self._guesses)
+        chosen = [digest for digest in moved if digest not in here][: max(0, left)]
+        self._guesses.update(chosen)
+        return chosen
+
+    def _load_soon(self, digests: Iterable[Digest]) -> None:
+        self._ahead.update(dict.fromkeys(digests))
+        if self._ahead and (self._task is None or self._task.done()):
+            self._task = asyncio.create_task(self._work())
+
+    async def _work(self) -> None:
+        """One at a time: a load takes a moment of the engine from those that it answers."""
+        while self._ahead:
+            digest = next(iter(self._ahead))
+            del self._ahead[digest]
+            await self._load(digest)
+
+    async def _load(self, digest: Digest) -> None:
+        try:
+            if not await self._residency.prefetch(digest):
+                log.info("not loaded ahead: all places are in use or pinned", adapter=digest)
+        except DabtError as error:
+            log.warning("not loaded ahead", adapter=digest, error=str(error))
+
+
+def _versions(text: str, snapshot: Snapshot) -> list[Version]:
+    ref = Ref.parse(text)
+    numbers = snapshot.versions.get(ref.name, {})
+    if ref.number is not None:
+        found = [numbers[ref.number]] if ref.number in numbers else []
+    else:
+        alias = snapshot.aliases.get(ref.name, {}).get(str(ref.alias))
+        found = [numbers[target.number] for target in alias.targets] if alias else []
+    if not found:
+        raise NotFound(f"the registry has no {text}; `dabt versions` lists what it has")
+    return found
+
+
+def _aliases(snapshot: Snapshot) -> Iterator[Alias]:
+    return (alias for aliases in snapshot.aliases.values() for alias in aliases.values())
+
+
+def _every_prod(snapshot: Snapshot) -> list[Version]:
+    prods = (alias for alias in _aliases(snapshot) if alias.alias == PROD)
+    return [snapshot.versions[alias.name][target.number] for alias in prods for target in alias.targets]

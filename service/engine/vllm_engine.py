@@ -1,0 +1,375 @@
+"""The real engine: vLLM 0.32 in this process; its core and its workers are in children of it.
+
+vLLM promises none of these entry points, so its version is pinned and all that touches it is here, in `vllm_flags.py`,
+in `vllm_errors.py`, and in `masked_lora.py`, the kernel that its workers run on a CPU.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import json
+import uuid
+from collections.abc import AsyncGenerator, Coroutine, Sequence
+from contextlib import aclosing
+from contextvars import ContextVar
+from pathlib import Path
+from typing import Any, TypeVar
+
+from lifecycle.errors import (
+    AdapterUnloadable,
+    Corrupt,
+    DabtError,
+    EngineDead,
+    InvalidConfig,
+    InvalidInput,
+    Problem,
+)
+from lifecycle.preflight import preflight
+from service.config import ServeConfig
+from service.engine import vllm_forkserver
+from service.engine.interface import AdapterHandle, Answer, Call, EngineFacts, Tally
+from service.engine.vllm_errors import border, last_line, raise_reported
+from service.engine.vllm_flags import flags, set_environment, target_modules
+from service.engine.vllm_tools import check_tools, template_takes_tools
+
+T = TypeVar("T")
+
+_LOOK_EVERY = 0.5
+"""Seconds between two looks whether the engine that was asked is still there."""
+_MASKED_KERNEL = "service.engine.masked_lora.MaskedPunicaWrapper"
+_public_name: ContextVar[str] = ContextVar("public_name")
+"""What this task's caller calls the model: vLLM knows an adapter only by its internal name."""
+
+
+class VllmEngine:
+    """Implements `service.engine.interface.Engine`."""
+
+    def __init__(self, config: ServeConfig) -> None:
+        self._config = config
+        self._llm: Any = None
+        self._state: Any = None
+        self._takes_tools = False
+        self._preflighted: set[Path] = set()
+
+    def prepare(self) -> None:
+        """Begin, in another process, with what takes long and needs nothing yet. `start` does so if nobody has."""
+        set_environment(self._config)
+        if vllm_forkserver.usable():
+            vllm_forkserver.begin()
+
+    async def start(self) -> EngineFacts:
+        self.prepare()
+        try:
+            # Imports and process start-up take many seconds: a thread keeps /health and /ready answering meanwhile.
+            args = await asyncio.to_thread(self._build)
+            self._state = await self._handlers(args)
+            self._takes_tools = template_takes_tools(self._llm.renderer, self._llm.model_config)
+            facts = await self._facts()
+            # One step now: a model that this machine has no kernels for must not be called ready.
+            await self.score(None, [0], [0])
+        except DabtError:
+            await self.stop()
+            raise
+        except Exception as error:
+            await self.stop()
+            raise EngineDead(f"vLLM did not start: {error}") from error
+        return facts
+
+    async def stop(self) -> None:
+        llm, self._llm, self._state = self._llm, None, None
+        if llm is not None:
+            from vllm.v1.engine.exceptions import EngineDeadError
+
+            if llm.output_handler is not None:
+                llm.output_handler.cancel()  # it would report the end of the engine as a failure
+            # Nobody else tells the requests under way: a core that was killed or hangs says nothing, and that handler
+            # may not have come to it.
+            llm.output_processor.propagate_error(EngineDeadError())
+            await asyncio.to_thread(llm.shutdown, timeout=10)
+            del llm
+            # It sits in cycles and shuts down again when collected, which must not be at the interpreter's very end.
+            gc.collect()
+
+    async def check(self) -> None:
+        if self._is_dead():
+            raise EngineDead("the engine has stopped")
+
+    async def ping(self) -> None:
+        with border(self._is_dead):
+            await self._answered(self._llm.list_loras())  # goes through the core's loop and each worker's
+
+    async def load(self, adapter: AdapterHandle) -> None:
+        await self.check()
+        if adapter.path not in self._preflighted:
+            # vLLM would serve some of what this refuses, wrongly, and would look for a missing folder on the hub.
+            await asyncio.to_thread(self._preflight, adapter)
+            self._preflighted.add(adapter.path)
+        if not adapter.path.is_dir():
+            raise AdapterUnloadable(f"the files of {adapter.name} are gone from {adapter.path}")
+        request = _lora_request(adapter)
+        try:
+            loaded = await self._answered(self._llm.add_lora(request))
+        except EngineDead:
+            raise
+        except Exception as error:
+            if self._is_dead():
+                raise EngineDead("the engine stopped while it loaded an adapter") from error
+            raise AdapterUnloadable(f"vLLM could not load {adapter.name}: {last_line(error)}") from error
+        if not loaded:
+            raise AdapterUnloadable(f"vLLM did not take {adapter.name}")
+        self._state.openai_serving_models.lora_requests[adapter.name] = request
+
+    async def unload(self, adapter: AdapterHandle) -> None:
+        await self.check()
+        requests = self._state.openai_serving_models.lora_requests
+        if adapter.name in requests and requests[adapter.name].lora_int_id == adapter.id:
+            del requests[adapter.name]
+        with border(self._is_dead):
+            await self._answered(self._llm.remove_lora(adapter.id))
+
+    async def generate(self, call: Call) -> Answer:
+        body = {**call.body, "stream": False}
+        body.pop("stream_options", None)
+        try:
+            with border(self._is_dead, _prompt_field(call)):
+                result = await self._submit(call, body)
+                answer = result.model_dump()
+        except BaseException:
+            await self._abort(call)
+            raise
+        return Answer(answer, _tally(answer.get("usage"), answer.pop("metrics", None)))
+
+    async def stream(self, call: Call) -> AsyncGenerator[str | Tally, None]:
+        asked = call.body.get("stream_options")
+        # Usage is always asked for, because the tally is read from it, and passed on only to those who want it.
+        options = {**(asked or {}), "include_usage": True} if asked is None or isinstance(asked, dict) else asked
+        wanted = isinstance(asked, dict) and bool(asked.get("include_usage"))
+        done = False
+        try:
+            with border(self._is_dead, _prompt_field(call)):
+                events = await self._submit(call, {**call.body, "stream": True, "stream_options": options})
+                async with aclosing(events):
+                    async for event in events:
+                        text = event[6:-2]  # between "data: " and the blank line
+                        if text.startswith('{"error"'):
+                            raise_reported(json.loads(text)["error"], dead=self._is_dead())
+                        elif '"choices":[]' in text:  # the usage chunk; inside a string the quotes would be escaped
+                            chunk = json.loads(text)
+                            tally = _tally(chunk.get("usage"), chunk.pop("metrics", None))
+                            if wanted:
+                                yield json.dumps(chunk, ensure_ascii=False, separators=(",", ":"))
+                            yield tally
+                        elif text == "[DONE]":
+                            done = True
+                        else:
+                            yield text
+        finally:
+            if not done:
+                await self._abort(call)
+
+    async def score(
+        self, adapter: AdapterHandle | None, prompt_ids: Sequence[int], completion_ids: Sequence[int]
+    ) -> list[float]:
+        await self.check()
+        from vllm import SamplingParams
+        from vllm.inputs import tokens_input
+
+        ids = [*prompt_ids, *completion_ids]
+        params = SamplingParams(max_tokens=1, temperature=0.0, prompt_logprobs=0, detokenize=False)
+        lora = None if adapter is None else _lora_request(adapter)
+        final = None
+        with border(self._is_dead):
+            async for output in self._llm.generate(
+                tokens_input(ids), params, f"score-{uuid.uuid4().hex}", lora_request=lora
+            ):
+                final = output
+        assert final is not None
+        return [final.prompt_logprobs[at][ids[at]].logprob for at in range(len(prompt_ids), len(ids))]
+
+    async def tokenize(self, body: dict[str, Any]) -> dict[str, Any]:
+        from vllm.entrypoints.serve.tokenize.protocol import TokenizeChatRequest, TokenizeCompletionRequest
+
+        kind = TokenizeChatRequest if "messages" in body else TokenizeCompletionRequest
+        return await self._plain(kind, body, "create_tokenize")
+
+    async def detokenize(self, body: dict[str, Any]) -> dict[str, Any]:
+        from vllm.entrypoints.serve.tokenize.protocol import DetokenizeRequest
+
+        await self.check()
+        tokens, vocabulary = body.get("tokens"), self._llm.model_config.get_vocab_size()
+        for at, token in enumerate(tokens if isinstance(tokens, list) else ()):
+            # vLLM would leave it out in silence.
+            if isinstance(token, int) and not 0 <= token < vocabulary:
+                fault = f"{token} is no token: the vocabulary has {vocabulary}"
+                raise InvalidInput("The request is not valid:", [Problem(f"tokens.{at}", fault)])
+        return await self._plain(DetokenizeRequest, body, "create_detokenize")
+
+    def metrics(self) -> bytes:
+        if self._llm is None:
+            return b""
+        from prometheus_client import generate_latest
+        from vllm.v1.metrics.prometheus import get_prometheus_registry
+
+        return generate_latest(get_prometheus_registry())
+
+    async def _answered(self, call: Coroutine[Any, Any, T]) -> T:
+        """The answer of an administrative call. vLLM leaves it open for ever when its core dies meanwhile."""
+        llm = self._llm
+        asked = asyncio.ensure_future(call)
+        try:
+            while not asked.done():
+                if self._llm is not llm or llm.errored:
+                    raise EngineDead("the engine stopped before it answered")
+                await asyncio.wait({asked}, timeout=_LOOK_EVERY)
+            return asked.result()
+        finally:
+            asked.cancel()
+
+    def _is_dead(self) -> bool:
+        return self._llm is None or self._llm.errored
+
+    def _preflight(self, adapter: AdapterHandle) -> None:
+        config = self._config
+        try:
+            preflight(adapter.path, config.base, max_rank=config.max_lora_rank, served_modules=target_modules(config))
+        except (InvalidInput, Corrupt) as error:
+            raise AdapterUnloadable(f"{adapter.name} cannot be served here: {error}") from error
+
+    def _build(self) -> Any:
+        """Make the engine, and return the parsed arguments that its handlers want too."""
+        from vllm.engine.arg_utils import AsyncEngineArgs
+        from vllm.entrypoints.launchers.cli_args import make_arg_parser, validate_parsed_serve_args
+        from vllm.platforms import current_platform
+        from vllm.usage.usage_lib import UsageContext
+        from vllm.utils.argparse_utils import FlexibleArgumentParser
+        from vllm.v1.engine.async_llm import AsyncLLM
+
+        executor = ""
+        if vllm_forkserver.usable():
+            vllm_forkserver.take_over()
+            executor = vllm_forkserver.EXECUTOR
+        args = make_arg_parser(FlexibleArgumentParser()).parse_args(
+            flags(self._config, on_cpu=current_platform.is_cpu(), executor=executor)
+        )
+        validate_parsed_serve_args(args)
+        context = UsageContext.OPENAI_API_SERVER
+        config = AsyncEngineArgs.from_cli_args(args).create_engine_config(usage_context=context)
+        self._llm = AsyncLLM.from_vllm_config(config, usage_context=context)
+        return args
+
+    async def _handlers(self, args: Any) -> Any:
+        """vLLM's request handlers, on a state of our own instead of its app's."""
+        from starlette.datastructures import State
+        from vllm.entrypoints.launchers.api_server.app_state import init_app_state
+
+        state = State()
+        await init_app_state(self._llm, state, args, await self._llm.get_supported_tasks())
+        # The handlers ask this for the name to put into answers, in the task of the request.
+        state.openai_serving_models.model_name = lambda lora_request=None: _public_name.get()
+        return state
+
+    async def _facts(self) -> EngineFacts:
+        """What runs in the workers. Raises `InvalidConfig` when a CPU would compute LoRA with the stock kernel."""
+        from vllm.platforms import current_platform
+
+        kernels = set(await self._answered(self._llm.collective_rpc("dabt_lora_kernel")))
+        if current_platform.is_cpu() and kernels != {_MASKED_KERNEL}:
+            raise InvalidConfig(
+                f"vLLM's workers compute LoRA with {', '.join(sorted(kernels))}, which gives wrong answers to requests "
+                "without an adapter that share a batch with others on a CPU. Install the project so that its plugin is "
+                "found (pip install --no-deps -e .), and leave dabt_masked_lora in VLLM_PLUGINS if that is set"
+            )
+        config = self._llm.model_config
+        return EngineFacts(
+            engine="vllm",
+            dtype=str(config.dtype).removeprefix("torch."),
+            max_model_len=config.max_model_len,
+            lora_kernel=", ".join(sorted(kernels)),
+        )
+
+    async def _submit(self, call: Call, body: dict[str, Any]) -> Any:
+        """vLLM's answer object, or its generator of SSE events."""
+        await self.check()
+        from vllm.entrypoints.openai.chat_completion.protocol import ChatCompletionRequest
+        from vllm.entrypoints.openai.completion.protocol import CompletionRequest
+
+        body["model"] = call.adapter.name if call.adapter else self._config.served_name
+        body["request_id"] = call.request_id
+        _public_name.set(call.model)
+        if call.kind == "chat" and not isinstance(body.get("messages"), list):
+            # vLLM looks into them before it checks them.
+            raise InvalidInput("The request is not valid:", [Problem("messages", "must be a list of messages")])
+        if call.kind == "chat":
+            check_tools(body, self._config.tool_parser, self._takes_tools)
+            result = await self._state.openai_serving_chat.create_chat_completion(
+                ChatCompletionRequest.model_validate(body), _traced(call)
+            )
+        else:
+            result = await self._state.openai_serving_completion.create_completion(
+                CompletionRequest.model_validate(body), _traced(call)
+            )
+        return self._checked(result)
+
+    async def _plain(self, kind: Any, body: dict[str, Any], handler: str) -> dict[str, Any]:
+        await self.check()
+        with border(self._is_dead):
+            request = kind.model_validate({**body, "model": self._config.served_name})
+            result = self._checked(await getattr(self._state.serving_tokenization, handler)(request, None))
+        answer: dict[str, Any] = result.model_dump(exclude_none=True)
+        return answer
+
+    async def _abort(self, call: Call) -> None:
+        """Make sure that the engine works on the call no more; nothing when it has ended.
+
+        vLLM's own clean-up comes when its generators are collected, which may be after the lease on the adapter is
+        returned. This abort is sent before any unload that may follow, and the engine takes them in order.
+        """
+        if self._is_dead():
+            return
+        prompts = call.body.get("prompt")
+        count = len(prompts) if isinstance(prompts, list) and prompts and not isinstance(prompts[0], int) else 1
+        names = [f"cmpl-{call.request_id}-{at}" for at in range(count)]
+        await self._llm.abort([f"chatcmpl-{call.request_id}"] if call.kind == "chat" else names)
+
+    def _checked(self, result: Any) -> Any:
+        error = getattr(result, "error", None)
+        if error is not None:
+            raise_reported(error.model_dump(), dead=self._is_dead())
+        return result
+
+
+def _lora_request(adapter: AdapterHandle) -> Any:
+    from vllm.lora.request import LoRARequest
+
+    return LoRARequest(lora_name=adapter.name, lora_int_id=adapter.id, lora_path=str(adapter.path))
+
+
+def _prompt_field(call: Call) -> str:
+    return "messages" if call.kind == "chat" else "prompt"
+
+
+def _traced(call: Call) -> Any:
+    """Nothing but the trace context, in the only form in which vLLM's handlers take it: an HTTP request's headers."""
+    from starlette.requests import Request
+
+    if not call.trace:
+        return None
+    headers = [(name.encode(), value.encode()) for name, value in call.trace.items()]
+    return Request({"type": "http", "headers": headers})
+
+
+def _tally(usage: dict[str, Any] | None, metrics: dict[str, Any] | None) -> Tally:
+    usage, metrics = usage or {}, metrics or {}
+    queue, first = _seconds(metrics.get("queue_time_ms")), _seconds(metrics.get("time_to_first_token_ms"))
+    return Tally(
+        prompt_tokens=usage.get("prompt_tokens") or 0,
+        completion_tokens=usage.get("completion_tokens") or 0,
+        queue=queue,
+        first_token=None if first is None else (queue or 0.0) + first,
+        per_token=_seconds(metrics.get("mean_itl_ms")),
+    )
+
+
+def _seconds(milliseconds: float | None) -> float | None:
+    return None if milliseconds is None else milliseconds / 1000

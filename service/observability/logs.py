@@ -1,0 +1,140 @@
+"""The log on standard error: one line an event, `key=value` pairs or a JSON object, ours and the libraries' alike.
+
+Lines that a request causes name it: its id, key, version and digest, from `record.py`. What was asked and answered is
+in no line unless `--log-bodies` is given; no header is in any, and no API key. `access_log.py` writes the line of each
+request.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+from collections.abc import Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import Literal, TextIO, cast
+
+import structlog
+from structlog.types import EventDict, Processor, WrappedLogger
+
+from lifecycle.keys import SECRET
+from service.observability import record
+
+Format = Literal["logfmt", "json"]
+FORMAT_VARIABLE = "DABT_LOG_FORMAT"
+"""Tells vLLM's processes the format; they begin with an environment and no configuration of ours."""
+VLLM_LOGGING = Path(__file__).with_name("vllm_logging.json")
+"""A `logging.config.dictConfig` that gives vLLM's loggers the handler below, in each of its processes."""
+
+
+def configure(level: str, log_format: Format) -> None:
+    """For the life of the process. Libraries are heard from warnings on, unless everything is (`debug`)."""
+    structlog.configure(
+        processors=[*_known(), _renderer(log_format)],
+        wrapper_class=structlog.make_filtering_bound_logger(logging.getLevelName(level.upper())),
+        logger_factory=structlog.PrintLoggerFactory(file=cast(TextIO, _Lossy(sys.stderr))),
+    )
+    os.environ[FORMAT_VARIABLE] = log_format
+    root = logging.getLogger()
+    root.handlers = [handler()]
+    root.setLevel(library_level(level))
+    logging.captureWarnings(True)
+
+
+def library_level(level: str) -> str:
+    return "INFO" if level == "debug" else max("WARNING", level.upper(), key=logging.getLevelNamesMapping().__getitem__)
+
+
+def handler(level: str = "NOTSET") -> logging.Handler:
+    """Writes the lines of libraries as ours are written."""
+    log_format: Format = "json" if os.environ.get(FORMAT_VARIABLE) == "json" else "logfmt"
+    made = _Stderr()
+    made.setLevel(level)
+    made.setFormatter(
+        structlog.stdlib.ProcessorFormatter(
+            foreign_pre_chain=[structlog.stdlib.add_logger_name, _name_process, *_known()],
+            processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, _renderer(log_format)],
+        )
+    )
+    return made
+
+
+def vllm_handler() -> logging.Handler:
+    """Named in `vllm_logging.json`: vLLM makes it in each of its processes."""
+    return handler(os.environ.get("VLLM_LOGGING_LEVEL", "WARNING"))
+
+
+class _Lossy:
+    """A full disk behind the log costs the line, and not the request that wrote it; `logging` does the same."""
+
+    def __init__(self, file: TextIO) -> None:
+        self._file = file
+
+    def write(self, text: str) -> None:
+        with suppress(OSError, ValueError):
+            self._file.write(text)
+
+    def flush(self) -> None:
+        with suppress(OSError, ValueError):
+            self._file.flush()
+
+
+class _Stderr(logging.StreamHandler[TextIO]):
+    """Standard error as it is at each line: what replaces it later (a test's capture) is obeyed."""
+
+    def __init__(self) -> None:
+        logging.Handler.__init__(self)
+
+    @property
+    def stream(self) -> TextIO:  # type: ignore[override]
+        return sys.stderr
+
+
+def _known() -> Sequence[Processor]:
+    return (
+        _name_request,
+        structlog.processors.add_log_level,
+        structlog.processors.TimeStamper(fmt="iso"),
+        # As text: structured tracebacks hold local variables, and with them what was asked.
+        structlog.processors.format_exc_info,
+        _hide_keys,
+    )
+
+
+def _renderer(log_format: Format) -> Processor:
+    if log_format == "json":
+        return structlog.processors.JSONRenderer(ensure_ascii=False, default=str)
+    return structlog.processors.LogfmtRenderer(key_order=["timestamp", "level", "event"], bool_as_flag=False)
+
+
+def _name_request(logger: WrappedLogger, method: str, event: EventDict) -> EventDict:
+    one = record.current()
+    if one is not None:
+        known = {
+            "request_id": one.id,
+            "trace_id": one.trace,
+            "key": one.key,
+            "version": one.version,
+            "digest": one.digest,
+        }
+        for name, value in known.items():
+            if value:
+                event.setdefault(name, value)
+    return event
+
+
+def _hide_keys(logger: WrappedLogger, method: str, event: EventDict) -> EventDict:
+    """No line is meant to hold an API key; this is for one that came in a place where nobody looks for it."""
+    for name, value in event.items():
+        if isinstance(value, str):
+            event[name] = SECRET.sub("dabt-…", value)
+    return event
+
+
+def _name_process(logger: WrappedLogger, method: str, event: EventDict) -> EventDict:
+    """Which of vLLM's processes speaks, when it is not this one."""
+    name = getattr(event.get("_record"), "vllm_process_name", "MainProcess")
+    if name != "MainProcess":
+        event["process"] = name
+    return event

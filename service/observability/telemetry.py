@@ -1,0 +1,221 @@
+"""Prometheus metrics by version and by key: requests, errors, tokens, latencies, and what is resident.
+
+Cardinality is bounded (`cardinality.py`): a request that reached no version is counted under `unknown`, and past the
+limits below the rest share `other`. By version and by key are two sets of series, because every pair of them would be
+too many. The engine's own series (prefix `vllm:`) are added to the page by the route; docs/guides/observability.md
+has the table of all.
+"""
+
+from __future__ import annotations
+
+import importlib.metadata
+import platform
+import time
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from typing import TYPE_CHECKING, Literal
+
+from prometheus_client import (
+    CollectorRegistry,
+    Counter,
+    Gauge,
+    Histogram,
+    Info,
+    disable_created_metrics,
+    generate_latest,
+)
+
+from service.engine.interface import Tally
+from service.observability.cardinality import Bounded
+
+if TYPE_CHECKING:
+    from service.adapters.residency import Residency
+    from service.observability.record import Record
+
+Endpoint = Literal["chat", "completion", "response", "embedding"]
+
+MAX_VERSIONS, MAX_KEYS = 1000, 1000
+MAX_TIMED_VERSIONS = 100
+"""Fewer, because the latencies of one version are more than sixty lines on the page."""
+UNKNOWN = "unknown"
+
+# A line for every counter that says when it began, which nothing reads in this format.
+disable_created_metrics()  # type: ignore[no-untyped-call]
+
+_LATENCY = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0)
+_PER_TOKEN = (0.001, 0.0025, 0.005, 0.01, 0.02, 0.04, 0.08, 0.15, 0.3, 0.6, 1.2)
+
+
+class Telemetry:
+    """One per app, with its own registry of series, so that several apps can live in one process."""
+
+    def __init__(self) -> None:
+        self.registry = CollectorRegistry()
+        self._watched: list[tuple[Gauge, Callable[[], float]]] = []
+
+        def counter(name: str, text: str, *labels: str) -> Counter:
+            return Counter(f"dabt_{name}", text, labels, registry=self.registry)
+
+        def histogram(name: str, text: str, buckets: tuple[float, ...], *labels: str) -> Histogram:
+            return Histogram(f"dabt_{name}", text, labels, registry=self.registry, buckets=buckets)
+
+        per, key = "version", "key"
+        self._requests = counter("requests", "Requests by version and endpoint", per, "endpoint")
+        self._errors = counter("request_errors", "Requests that ended in an error, by the error's code", per, "code")
+        self._prompt = counter("prompt_tokens", "Prompt tokens, with system text, shots and passages", per)
+        self._completion = counter("completion_tokens", "Generated tokens", per)
+        self._version = Bounded(per, MAX_VERSIONS)
+        self._version.covers(self._requests, self._errors, self._prompt, self._completion)
+        self._ttft = histogram("time_to_first_token_seconds", "From arrival to the first token", _LATENCY, per)
+        self._itl = histogram("inter_token_latency_seconds", "A request's mean time between tokens", _PER_TOKEN, per)
+        self._e2e = histogram("request_seconds", "From arrival to the last token", _LATENCY, per)
+        self._queue = histogram("queue_seconds", "Waiting for a slot, and for the first step", _LATENCY, per)
+        self._retrieval = histogram("retrieval_seconds", "Finding a request's passages", _LATENCY, per)
+        self._timed = Bounded(per, MAX_TIMED_VERSIONS)
+        self._timed.covers(self._ttft, self._itl, self._e2e, self._queue, self._retrieval)
+        self._key_requests = counter("key_requests", "Requests to the OpenAI API by key, refused ones too", key)
+        self._key_errors = counter("key_request_errors", "Those that ended in an error, by its code", key, "code")
+        self._key_prompt = counter("key_prompt_tokens", "Prompt tokens by key", key)
+        self._key_completion = counter("key_completion_tokens", "Generated tokens by key", key)
+        self._key = Bounded(key, MAX_KEYS)
+        self._key.covers(self._key_requests, self._key_errors, self._key_prompt, self._key_completion)
+        self._responses = counter("http_responses", "Everything that was answered over HTTP", "route", "status")
+        self._in_flight = Gauge("dabt_requests_in_flight", "Requests being answered now", registry=self.registry)
+        self._lease = histogram("adapter_wait_seconds", "A request's wait for its adapter, loads included", _LATENCY)
+        self._loads = counter("adapter_loads", "Adapters loaded into the engine")
+        self._load_failures = counter("adapter_load_failures", "Loads that failed, golden prompts included")
+        self._evictions = counter("adapter_evictions", "Adapters unloaded to make room")
+        self._load_seconds = histogram("adapter_load_seconds", "Fetching, loading and verifying", _LATENCY)
+        self._restarts = counter("engine_restarts", "Times that a dead engine was started again")
+        self._rollbacks = counter("canary_rollbacks", "Canaries that broke a bound and were rolled back here", "alias")
+        self._shadows = counter("shadow_requests", "Copies of requests for a shadow, by what became of them", "outcome")
+        self._info("build", "The program", version=_program_version(), python=platform.python_version())
+
+    def watch(self, residency: Residency, registry_age: Callable[[], float], ready: Callable[[], bool]) -> None:
+        """Read these values whenever the page is."""
+        self.gauge("resident_adapters", "Adapters in the engine's memory", lambda: len(residency.residents()))
+        self.gauge("adapter_leases", "Requests that hold an adapter", residency.leases)
+        self.gauge("registry_age_seconds", "Since the registry was last read", registry_age)
+        self.gauge("ready", "1 when /ready answers 200", lambda: float(ready()))
+
+    def gauge(self, name: str, text: str, read: Callable[[], float]) -> None:
+        """Ask `read`, in the event loop, whenever the page is."""
+        self._watched.append((Gauge(f"dabt_{name}", text, registry=self.registry), read))
+
+    def serving(self, base: str, digest: str) -> None:
+        self._info("base", "The base model that runs here", base=base, digest=digest)
+
+    def request(self, version: str, endpoint: Endpoint) -> Measured:
+        """Count an arrival. The result is told how it went."""
+        return Measured(self, version, endpoint)
+
+    def answered(self, record: Record, route: str, status: int) -> None:
+        """Count a request's end: by route, and by key where the route is one of the OpenAI API's."""
+        self._responses.labels(route, str(status)).inc()
+        if not route.startswith("/v1/"):
+            return
+        key = self._key(record.key)
+        self._key_requests.labels(key).inc()
+        if record.outcome != "ok":
+            self._key_errors.labels(key, record.outcome).inc()
+        if record.measured is not None and record.measured.tally is not None:
+            self._key_prompt.labels(key).inc(record.measured.tally.prompt_tokens)
+            self._key_completion.labels(key).inc(record.measured.tally.completion_tokens)
+
+    def retrieving(self, version: str) -> AbstractContextManager[object]:
+        """Around the search for a request's passages."""
+        return self._retrieval.labels(self._timed(version)).time()
+
+    def leasing(self) -> AbstractContextManager[object]:
+        """Around a request's wait for its adapter."""
+        return self._lease.time()
+
+    def loaded(self, seconds: float) -> None:
+        self._loads.inc()
+        self._load_seconds.observe(seconds)
+
+    def load_failed(self) -> None:
+        self._load_failures.inc()
+
+    def evicted(self) -> None:
+        self._evictions.inc()
+
+    def engine_restarted(self) -> None:
+        self._restarts.inc()
+
+    def canary_rolled_back(self, alias: str) -> None:
+        self._rollbacks.labels(alias).inc()
+
+    def shadowed(self, outcome: str) -> None:
+        self._shadows.labels(outcome).inc()
+
+    def look(self) -> None:
+        """Bring the watched gauges up to date: before `page`, in the event loop that owns what they watch."""
+        for gauge, read in self._watched:
+            gauge.set(read())
+
+    def page(self) -> bytes:
+        """In Prometheus' text format. Safe in any thread: with all places taken it is a tenth of a second's work."""
+        return generate_latest(self.registry)
+
+    def _info(self, name: str, text: str, **facts: str) -> None:
+        Info(f"dabt_{name}", text, registry=self.registry).info(facts)
+
+
+class Measured:
+    """One request's way into the metrics. Call `done` or `failed` once; later calls are ignored."""
+
+    def __init__(self, telemetry: Telemetry, version: str, endpoint: Endpoint) -> None:
+        self._to = telemetry
+        self._version = version
+        self._arrived = time.perf_counter()
+        self._handed: float | None = None
+        self.waited = 0.0
+        """Seconds before the engine for a slot in the batch."""
+        self._open = True
+        self.tally: Tally | None = None
+        self.first_token: float | None = None
+        """Seconds from arrival."""
+        self.code = ""
+        """Of the error that ended it."""
+        self.sent = 0
+        """Pieces of a streamed answer so far; each is a token at least."""
+        telemetry._requests.labels(telemetry._version(version), endpoint).inc()
+        telemetry._in_flight.inc()
+
+    def handed_to_engine(self) -> None:
+        self._handed = time.perf_counter() - self._arrived
+
+    def done(self, tally: Tally) -> None:
+        if not self._close():
+            return
+        self.tally = tally
+        to, version, timed = self._to, self._to._version(self._version), self._to._timed(self._version)
+        to._prompt.labels(version).inc(tally.prompt_tokens)
+        to._completion.labels(version).inc(tally.completion_tokens)
+        to._e2e.labels(timed).observe(time.perf_counter() - self._arrived)
+        if tally.first_token is not None:
+            self.first_token = (self._handed or 0.0) + tally.first_token
+            to._ttft.labels(timed).observe(self.first_token)
+        if tally.per_token is not None:
+            to._itl.labels(timed).observe(tally.per_token)
+        if tally.queue is not None:
+            to._queue.labels(timed).observe(self.waited + tally.queue)
+
+    def failed(self, code: str) -> None:
+        if self._close():
+            self.code = code
+            self._to._errors.labels(self._to._version(self._version), code).inc()
+
+    def _close(self) -> bool:
+        was_open, self._open = self._open, False
+        if was_open:
+            self._to._in_flight.dec()
+        return was_open
+
+
+def _program_version() -> str:
+    try:
+        return importlib.metadata.version("dabt")
+    except importlib.metadata.PackageNotFoundError:
+        return "not installed"

@@ -1,0 +1,111 @@
+"""A version's recipe applied to a request: system text, shots, passages around the caller's messages, and defaults.
+
+The service does this, and not the caller, so that what is served is what was evaluated.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from lifecycle.errors import InvalidInput, Problem
+from lifecycle.version import Decoding, Version
+from service.engine.interface import Kind
+
+if TYPE_CHECKING:
+    from retrieval.passage import Passage
+
+_ROLES = ("system", "developer", "user", "assistant", "tool", "function")
+
+
+def check_messages(body: dict[str, Any]) -> None:
+    """Whether there are messages to put a recipe around. Raises `InvalidInput` with all faults and their places."""
+    messages = body.get("messages")
+    if not isinstance(messages, list) or not messages:
+        raise InvalidInput("The request is not valid:", [Problem("messages", "must be a list of one or more messages")])
+    problems = []
+    for at, message in enumerate(messages):
+        if not isinstance(message, dict):
+            problems.append(Problem(f"messages.{at}", "must be an object with role and content"))
+        else:
+            problems += _message_problems(f"messages.{at}", message)
+    if problems:
+        raise InvalidInput("The request is not valid:", problems)
+
+
+def with_recipe(
+    version: Version, kind: Kind, body: dict[str, Any], passages: Sequence[Passage] | None
+) -> dict[str, Any]:
+    """A new body for the engine; `body` stays as it was.
+
+    Its messages have passed `check_messages`; `passages` are those retrieved for a version with knowledge, None for
+    one without. Raises `InvalidInput` for a plain completion on a version whose recipe needs messages.
+    """
+    spec = version.spec
+    if kind == "completion":
+        if spec.prompt.system or spec.prompt.shots or spec.knowledge:
+            raise InvalidInput(
+                f"{version.ref} has a prompt or knowledge, which /v1/completions has no place for; "
+                "call /v1/chat/completions instead"
+            )
+        return _with_defaults(spec.decoding, body)
+    messages: list[dict[str, Any]] = body["messages"]
+    if spec.knowledge is not None and passages is not None:
+        from retrieval.prompting import apply
+
+        messages = apply(spec.knowledge, messages, passages)
+    own, rest = _split_system(messages) if spec.prompt.system else ("", messages)
+    prompt: list[dict[str, Any]] = []
+    if spec.prompt.system:
+        text = f"{spec.prompt.system}\n\n{own}" if own else spec.prompt.system
+        prompt.append({"role": "system", "content": text})
+    elif spec.prompt.shots:
+        # Without a system text of the version's, the caller's still comes before the shots.
+        while rest and rest[0]["role"] in ("system", "developer"):
+            prompt.append(rest[0])
+            rest = rest[1:]
+    for shot in spec.prompt.shots:
+        prompt += [{"role": "user", "content": shot.user}, {"role": "assistant", "content": shot.assistant}]
+    return _with_defaults(spec.decoding, {**body, "messages": [*prompt, *rest]})
+
+
+def _with_defaults(decoding: Decoding, body: dict[str, Any]) -> dict[str, Any]:
+    """What the caller sets wins; null means not set, as in the OpenAI API."""
+    defaults: dict[str, Any] = {"temperature": decoding.temperature, "top_p": decoding.top_p}
+    if decoding.max_tokens is not None and body.get("max_completion_tokens") is None:
+        defaults["max_tokens"] = decoding.max_tokens
+    if decoding.stop:
+        defaults["stop"] = list(decoding.stop)
+    return {**body, **{key: value for key, value in defaults.items() if body.get(key) is None}}
+
+
+def _split_system(messages: list[dict[str, Any]]) -> tuple[str, list[dict[str, Any]]]:
+    """The caller's leading system text, and the messages after it."""
+    texts = []
+    at = 0
+    while at < len(messages) and messages[at]["role"] in ("system", "developer"):
+        texts.append(_text(messages[at].get("content")))
+        at += 1
+    return "\n\n".join(texts), messages[at:]
+
+
+def _text(content: Any) -> str:
+    if isinstance(content, list):
+        return "\n".join(part["text"] for part in content if part.get("type") == "text")
+    return content or ""
+
+
+def _message_problems(place: str, message: dict[str, Any]) -> list[Problem]:
+    problems = []
+    if message.get("role") not in _ROLES:
+        problems.append(Problem(f"{place}.role", f"{message.get('role')!r} is no role", f"one of {', '.join(_ROLES)}"))
+    content = message.get("content")
+    if isinstance(content, list):
+        for at, part in enumerate(content):
+            if not isinstance(part, dict) or not isinstance(part.get("type"), str):
+                problems.append(Problem(f"{place}.content.{at}", "must be an object with a type"))
+            elif part["type"] == "text" and not isinstance(part.get("text"), str):
+                problems.append(Problem(f"{place}.content.{at}.text", "must be a string"))
+    elif content is not None and not isinstance(content, str):
+        problems.append(Problem(f"{place}.content", "must be a string or a list of parts"))
+    return problems

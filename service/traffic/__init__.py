@@ -1,0 +1,1 @@
+"""What an alias's policy does with live requests: shares, canaries, shadows."""

@@ -1,0 +1,149 @@
+"""Watches split aliases and rolls a canary back that breaks a bound: one move, one alert in the log, one count.
+
+Each process judges the requests that it has answered itself, and several may find the same fault: the registry moves
+the alias for the first (`Registry.roll_back_canary`), and only that one raises the alert. Read `canary.py` for how
+requests are judged, `traffic.py` for where they come from.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import structlog
+
+from lifecycle.aliases import Alias
+from lifecycle.errors import DabtError, Unavailable
+from lifecycle.intervals import wilson
+from service.background import Background
+from service.openai.answer_guards import Fits, schema_check
+from service.traffic.canary import Figure, Judge, Outcome
+
+ACTOR = "canary-guard"
+_LONGEST_PAUSE = 30.0
+
+log = structlog.get_logger(__name__)
+
+
+class Moves(Protocol):
+    """The part of `lifecycle.registry.Registry` that is used here."""
+
+    def roll_back_canary(self, judged: Alias, *, actor: str, reason: str, figures: dict[str, Any]) -> Alias | None: ...
+
+
+class Observer(Protocol):
+    """Told of what happens; `telemetry.py` counts it."""
+
+    def canary_rolled_back(self, alias: str) -> None: ...
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Trial:
+    """One split alias, from one move or change of its bounds to the next."""
+
+    alias: Alias
+    judge: Judge
+    fits: Fits | None
+
+
+class CanaryGuard:
+    """Belongs to one event loop. `refresh` reads the registry again. It and `moves` may block, and `run` does both in
+    a thread; `pause` is the first of growing ones, in seconds, while the registry is away.
+    """
+
+    def __init__(
+        self,
+        moves: Moves,
+        refresh: Callable[[], None],
+        observer: Observer,
+        background: Background,
+        run: Callable[..., Awaitable[None]] = asyncio.to_thread,
+        pause: float = 1.0,
+    ) -> None:
+        self._moves = moves
+        self._refresh = refresh
+        self._observer = observer
+        self._background = background
+        self._run = run
+        self._pause = pause
+        self._trials: dict[str, Trial] = {}
+
+    def trial(self, alias: Alias) -> Trial | None:
+        """Of the alias as the newest snapshot has it; None where nothing is judged."""
+        bounds = alias.policy.canary
+        if bounds is None or alias.incumbent is None:
+            self._trials.pop(alias.ref, None)
+            return None
+        trial = self._trials.get(alias.ref)
+        if trial is None or (trial.alias.move, trial.alias.policy.canary) != (alias.move, bounds):
+            canaries = [target.number for target in alias.targets if target.number != alias.incumbent]
+            judge = Judge(bounds, alias.incumbent, canaries)
+            trial = self._trials[alias.ref] = Trial(alias, judge, schema_check(bounds.answer_schema))
+        return trial
+
+    def figures(self, alias: Alias) -> list[Figure]:
+        """Of the alias's canaries, as far as this process has seen them; none where nothing is judged."""
+        trial = self.trial(alias)
+        return trial.judge.figures() if trial is not None else []
+
+    def see(self, trial: Trial, number: int, outcome: Outcome) -> None:
+        """Judge one request's end."""
+        figure = trial.judge.see(number, outcome)
+        if figure is not None and self._stands(trial):
+            self._background.begin(self._roll_back(trial, figure))
+
+    def _stands(self, trial: Trial) -> bool:
+        """Whether the alias has no newer judge by now."""
+        return self._trials.get(trial.alias.ref) is trial
+
+    async def _roll_back(self, trial: Trial, figure: Figure) -> None:
+        """Until it is done, or somebody has moved the alias or changed its bounds."""
+        pause = self._pause
+        while self._stands(trial):
+            try:
+                await self._run(self._move, trial.alias, figure)
+            except Unavailable as error:
+                log.warning("canary not rolled back yet", alias=trial.alias.ref, error=str(error))
+                await asyncio.sleep(pause)
+                pause = min(2 * pause, _LONGEST_PAUSE)
+            else:
+                break
+        with suppress(DabtError):  # else the next poll sees it
+            await self._run(self._refresh)
+
+    def _move(self, alias: Alias, figure: Figure) -> None:
+        """In a thread, from the move to the alert, so that a service that stops meanwhile does not lose the alert."""
+        reason = why(alias, figure)
+        facts = {
+            "canary": f"{alias.name}:{figure.canary}",
+            "incumbent": f"{alias.name}:{alias.incumbent}",
+            **figure.model_dump(exclude={"canary"}),
+        }
+        try:
+            now = self._moves.roll_back_canary(alias, actor=ACTOR, reason=reason, figures=facts)
+        except Unavailable:
+            raise
+        except DabtError as error:
+            log.error("canary cannot be rolled back", alias=alias.ref, error=str(error), reason=reason, **facts)
+            return
+        if now is None:
+            log.info("canary had been moved already", alias=alias.ref, reason=reason)
+            return
+        log.error("canary rolled back", alias=alias.ref, reason=reason, **facts)
+        self._observer.canary_rolled_back(alias.ref)
+
+
+def why(alias: Alias, figure: Figure) -> str:
+    """The reason that goes into the trail: the figure with its interval, and the bound that it broke."""
+    canary, n, bound = f"{alias.name}:{figure.canary}", figure.n, f"over the bound of {figure.bound:g}"
+    if figure.bad is None:
+        what = "time to the first token" if figure.name == "ttft" else "time for a whole answer"
+        times = f"is {figure.value:.2f} times that of {alias.name}:{alias.incumbent}"
+        return f"{canary}: the p95 of its {what} {times} in its last {n} requests, {bound}"
+    interval = wilson(figure.bad, n)
+    what = "failed" if figure.name == "error_rate" else f"were {figure.name}"
+    share = f"{interval.value:.3f} [{interval.low:.3f}, {interval.high:.3f}]"
+    return f"{canary}: {figure.bad} of its last {n} requests {what}, {share}, {bound}"

@@ -1,0 +1,156 @@
+"""What an alias's policy does with live requests: judge a canary by them, and copy them to a shadow.
+
+`Traffic.watch` is asked once for each request and told of its end; what it makes of that comes after the answer. Read
+`canary_guard.py` for what follows when a bound is broken, `shadow.py` for what becomes of a copy.
+"""
+
+from __future__ import annotations
+
+import random
+import time
+from dataclasses import dataclass
+from typing import Any
+
+from lifecycle.aliases import Alias, refusal
+from lifecycle.errors import AdapterUnloadable, Corrupt, DabtError, NotFound, Unavailable
+from lifecycle.version import Version
+from service.background import Background
+from service.catalogue import Snapshot
+from service.engine.interface import Kind
+from service.observability.record import DISCONNECTED, UNEXPECTED
+from service.observability.telemetry import Measured
+from service.openai.answer_guards import Choice, choices_of, choices_of_chunks, found
+from service.openai.answer_headers import REQUEST_ID_HEADER, told
+from service.resolution import Resolved
+from service.traffic.canary import Outcome
+from service.traffic.canary_guard import CanaryGuard, Trial
+from service.traffic.shadow import Ask, Copy, Shadows
+from service.traffic.shadow_records import Side, answered
+
+_FAULTS = frozenset({DabtError.code, UNEXPECTED, AdapterUnloadable.code, Corrupt.code, NotFound.code, Unavailable.code})
+"""Errors that may be the version's: once it is chosen, what is not found is one of its own parts. The engine's death
+and a full queue meet every version alike, and the rest is the caller's."""
+
+
+class Watch:
+    """One request that nobody looks at."""
+
+    def chunk(self, text: str) -> None:
+        """A piece of a streamed answer, as the engine gave it."""
+
+    def body(self, answer: dict[str, Any]) -> None:
+        """A whole answer, as the engine gave it."""
+
+    def ended(self, measured: Measured) -> None:
+        """However it ended: `measured` knows."""
+
+
+UNWATCHED = Watch()
+
+
+class Traffic:
+    """Belongs to one event loop."""
+
+    def __init__(self, guard: CanaryGuard, shadows: Shadows, background: Background) -> None:
+        self.guard = guard
+        self.shadows = shadows
+        self.background = background
+
+    def watch(self, kind: Kind, body: dict[str, Any], resolved: Resolved, snapshot: Snapshot, ask: Ask) -> Watch:
+        """Of a request that has just been resolved by `snapshot`. `ask` answers its copy, if it gets one."""
+        alias, version = resolved.alias, resolved.version
+        if alias is None or version is None:
+            return UNWATCHED
+        trial = self.guard.trial(alias)
+        candidate = self._candidate(alias, version, snapshot)
+        if trial is None and candidate is None:
+            return UNWATCHED
+        request = _Request(alias, version, kind, body)
+        return _Watched(self, request, trial, _Copied(candidate, ask) if candidate is not None else None)
+
+    async def stop(self) -> None:
+        """End copies and all else that is under way."""
+        await self.shadows.stop()
+        await self.background.stop()
+
+    def _candidate(self, alias: Alias, served: Version, snapshot: Snapshot) -> Version | None:
+        shadow = alias.policy.shadow
+        if shadow is None or not self.shadows.on or random.random() >= shadow.share:
+            return None
+        version = snapshot.versions.get(alias.name, {}).get(shadow.version)
+        # Rejected or retired since, or made for another base than the one that runs here.
+        if version is None or version.spec.base != served.spec.base or refusal("shadow", version, None):
+            return None
+        return version
+
+
+@dataclass(frozen=True, slots=True)
+class _Request:
+    alias: Alias
+    version: Version
+    kind: Kind
+    body: dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class _Copied:
+    candidate: Version
+    ask: Ask
+
+
+class _Watched(Watch):
+    """One request behind an alias that has a canary, a shadow or both."""
+
+    def __init__(self, traffic: Traffic, request: _Request, trial: Trial | None, copied: _Copied | None) -> None:
+        self._traffic = traffic
+        self._request = request
+        self._trial = trial
+        self._copied = copied
+        bounds = request.alias.policy.canary
+        self._guards = bounds.guards if trial is not None and bounds is not None else {}
+        self._arrived = time.perf_counter()
+        self._first: float | None = None
+        self._chunks: list[str] = []
+        self._body: dict[str, Any] | None = None
+
+    def chunk(self, text: str) -> None:
+        if self._first is None:
+            self._first = time.perf_counter() - self._arrived
+        if self._guards or self._copied is not None:
+            self._chunks.append(text)
+
+    def body(self, answer: dict[str, Any]) -> None:
+        self._body = answer
+
+    def ended(self, measured: Measured) -> None:
+        total = time.perf_counter() - self._arrived
+        # Not now: the answer is still on its way, and nothing of this is for its caller to wait for.
+        self._traffic.background.begin(self._look(measured, total, told().get(REQUEST_ID_HEADER, "")))
+
+    async def _look(self, measured: Measured, total: float, request_id: str) -> None:
+        choices: list[Choice] = []
+        if not measured.code and (self._guards or self._copied is not None):
+            choices = choices_of_chunks(self._chunks) if self._body is None else choices_of(self._body)
+        if self._trial is not None and (outcome := self._outcome(measured, total, choices, self._trial)) is not None:
+            self._traffic.guard.see(self._trial, self._request.version.number, outcome)
+        if self._copied is not None and (not measured.code or measured.code in _FAULTS):
+            copy = self._copy(self._copied.candidate, measured, choices, request_id)
+            self._traffic.shadows.offer(copy, self._copied.ask)
+
+    def _outcome(self, measured: Measured, total: float, choices: list[Choice], trial: Trial) -> Outcome | None:
+        first = measured.first_token if measured.first_token is not None else self._first
+        if measured.code == DISCONNECTED:
+            # How long they waited is known, and without it a canary that hangs would leave no trace.
+            return Outcome(failed=None, ttft=first if first is not None else total, total=total)
+        if measured.code:
+            return Outcome(failed=True) if measured.code in _FAULTS else None
+        judged = found(choices, self._guards, trial.fits)
+        return Outcome(failed=False, ttft=first, total=total, found=judged)
+
+    def _copy(self, candidate: Version, measured: Measured, choices: list[Choice], request_id: str) -> Copy:
+        one, shadow = self._request, self._request.alias.policy.shadow
+        served = Side(ref=one.version.ref, digest=one.version.digest, code=measured.code)
+        if measured.tally is not None:
+            keep = shadow is not None and shadow.record_bodies
+            served = answered(one.version.ref, one.version.digest, choices, measured.tally, keep=keep)
+        return Copy(one.alias, candidate, one.kind, one.body, request_id, served, choices)
