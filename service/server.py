@@ -25,6 +25,9 @@ from service.connection import Bounds, Connection
 from service.engine.interface import Engine
 from service.observability import logs
 
+_KEPT_ALIVE = 120
+"""Seconds that an idle connection is kept: longer than load balancers (60) and clients' pools (Go: 90) keep theirs,
+because a request on a connection that is just being closed is a reset to the one who sent it. uvicorn keeps it for 5."""
 _OWN_DESCRIPTORS = 512
 """Files and sockets that the registry, the store and the engine may need; the rest is for connections."""
 
@@ -49,7 +52,13 @@ def serve(config: ServeConfig, home: Home, engine: Engine) -> None:
         server = _Server(
             app,
             uvicorn.Config(
-                app, http=connection, log_config=None, access_log=False, lifespan="on", timeout_graceful_shutdown=5
+                app,
+                http=connection,
+                log_config=None,
+                access_log=False,
+                lifespan="on",
+                timeout_keep_alive=_KEPT_ALIVE,
+                timeout_graceful_shutdown=5,
             ),
             config.drain_seconds,
         )

@@ -208,7 +208,7 @@ def reading(
 ) -> Conversation:
     """Questions over a context, answered in plain words or as JSON with the source."""
     lang = lang or language(rng)
-    units = entities or rng.choice((2, 2, 3, 3, 3, 4))
+    units = entities or rng.choice((2, 2, 3, 3, 4, 5))
     facts = draw_facts(rng, units, 4 if units < 4 else 3)
     as_json = rng.random() < 0.45 if as_json is None else as_json
     numbered = as_json or rng.random() < 0.4
@@ -596,17 +596,17 @@ EARLY: list[tuple[Skill, float]] = [
     (patient_talk, 0.02),
 ]
 MAIN: list[tuple[Skill, float]] = [
-    (reading, 0.25),
-    (answered_question, 0.04),
+    (reading, 0.24),
+    (answered_question, 0.03),
     (answerable_reading, 0.02),
     (first_reading, 0.03),
     (single_question, 0.06),
     (long_reading, 0.04),
-    (locate, 0.07),
+    (locate, 0.08),
     (no_context, 0.01),
     (short_lookup, 0.01),
     (repeat, 0.04),
-    (frames, 0.29),
+    (frames, 0.30),
     (frames_in_one, 0.04),
     (long_frames, 0.03),
     (translate, 0.04),

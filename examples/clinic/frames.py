@@ -206,6 +206,9 @@ class Words:
         return rng.choice(self.keys_ar if lang == "ar" and rng.random() < 0.4 else self.keys)
 
     def constant(self, rng: random.Random) -> str:
+        if self is SEEN and rng.random() < 0.15:  # an ordinary word that is not a copy of the input's
+            word = rng.choice(rng.choice((COLOURS, ITEMS, DAYS, FIRST_NAMES, PLACES)))[0]
+            return word + rng.choice(("", "", str(rng.randint(1, 9))))
         return made_up(rng) if rng.random() < (0.4 if self is UNSEEN else 0.75) else rng.choice(self.constants)
 
 

@@ -33,7 +33,7 @@ from transformers import (
 from examples.clinic.batches import Encoder, batches, pack
 from examples.clinic.corpus import sample
 from examples.clinic.frames import PIECES
-from examples.clinic.induction import CONSTANT, EMBEDDING_STD, start_with_induction
+from examples.clinic.induction import CONSTANT, EMBEDDING_STD, carry_passage_ids, start_with_induction
 from examples.clinic.lexicon import PASSAGE_IDS
 from examples.clinic.muon import IN_BF16, Muon
 from examples.clinic.tokenizer import MAX_LENGTH, add_whole_tokens, bare_and_spaced, pieces, save_tokenizer
@@ -154,6 +154,11 @@ class Trainer:
         self.model = build(self.tokenizer, options.seed)
         if options.init:
             take_weights(self.model, options.init)
+        if options.carry_ids:
+            drawn = batches(Encoder(self.tokenizer), options.seed, [1.0], 1)
+            some, _ = pack([example for _ in range(8) for example in next(drawn)], self.tokenizer.pad_token_id)
+            names = torch.tensor(self.tokenizer.convert_tokens_to_ids(PASSAGE_IDS))
+            carry_passage_ids(self.model, some, torch.isin(some, names))
         PIECES.update(pieces(self.tokenizer))
         named = list(self.model.named_parameters())
         self.hidden = [p for name, p in named if p.ndim == 2 and "embed" not in name]
@@ -277,6 +282,9 @@ def main() -> None:
         "--init", type=Path, help="go on from the weights and tokenizer in this folder, with a fresh optimiser"
     )
     parser.add_argument("--rate", type=float, default=1.0, help="share of the full learning rate, to go on gently")
+    parser.add_argument(
+        "--carry-ids", action="store_true", help="first give the model a head that carries passages' ids (once)"
+    )
     parser.add_argument("--processes", type=int, default=2)
     options = parser.parse_args()
     options.work = options.work.resolve()

@@ -6,6 +6,7 @@ import json
 import resource
 import socket
 import threading
+import time
 from collections.abc import Iterator
 from typing import Any
 
@@ -73,6 +74,17 @@ def test_a_kept_connection_that_begins_another_request_and_stops_is_cut_off(impa
         assert wire.until("}}").startswith("HTTP/1.1 200")
         wire.send("GET /hea")
         assert wire.rest() == ""
+
+
+def test_a_kept_connection_that_was_idle_for_a_while_is_answered_again(begin: Begin) -> None:
+    """A pooled client would meet a reset where a server ends idle connections after 5 seconds, as uvicorn does."""
+    service = begin()
+    with service.ready(), Wire(service.url) as wire:
+        wire.post(chat("tiny"))
+        assert wire.until("}}").startswith("HTTP/1.1 200")
+        time.sleep(6)
+        wire.post(chat("tiny"))
+        assert wire.until("}}").startswith("HTTP/1.1 200")
 
 
 @pytest.mark.parametrize("framing", ["content-length: 100", "transfer-encoding: chunked"])
