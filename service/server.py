@@ -27,7 +27,7 @@ from service.observability import logs
 
 _KEPT_ALIVE = 120
 """Seconds that an idle connection is kept: longer than load balancers (60) and clients' pools (Go: 90) keep theirs,
-because a request on a connection that is just being closed is a reset to the one who sent it. uvicorn keeps it for 5."""
+because a request on a connection that is just being closed is a reset to the one who sent it. uvicorn's own is 5."""
 _OWN_DESCRIPTORS = 512
 """Files and sockets that the registry, the store and the engine may need; the rest is for connections."""
 
