@@ -6,6 +6,7 @@ our plugin, and without what only our service reads.
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import socket
@@ -18,7 +19,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Self
+from typing import Any, Self
 
 import psutil
 
@@ -55,6 +56,7 @@ def ours(config: ServeConfig, home: Path) -> Recipe:
     command += ["--home", str(home), "--dtype", config.dtype, "--kv-cache-gib", str(config.kv_cache_gib)]
     command += ["--max-loras", str(config.max_loras), "--max-cpu-loras", str(config.max_cpu_loras)]
     command += ["--max-lora-rank", str(config.max_lora_rank), "--max-queue", str(config.max_queue)]
+    command += ["--log-format", "json"]
     return Recipe("dabt", tuple(command), {}, "/ready")
 
 
@@ -136,6 +138,12 @@ class Server:
                 return bool(answer.status == 200)
         except (urllib.error.URLError, OSError):
             return False
+
+    def logged(self, event: str) -> list[dict[str, Any]]:
+        """The lines of its log, one JSON object each, that tell of this."""
+        lines = self.log.read_text(encoding="utf-8", errors="replace").splitlines()
+        told = [json.loads(line) for line in lines if line.startswith("{")]
+        return [line for line in told if line.get("event") == event]
 
     def memory_gib(self) -> float:
         """Resident memory of all of its processes, shared pages counted once (PSS)."""
