@@ -133,7 +133,7 @@ def _spec(
         except NotFound as error:
             problems.append(Problem(f"arms.{label}.knowledge.index", str(error), "make it with `dabt index`"))
             return None
-        knowledge = Knowledge(index=index.digest, top_k=recipe.knowledge.top_k, template=recipe.knowledge.template)
+        knowledge = Knowledge(**recipe.knowledge.model_dump() | {"index": index.digest})
     return VersionSpec(
         base=base,
         adapter=given.adapter,

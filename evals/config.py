@@ -16,7 +16,7 @@ from pydantic import AfterValidator, Field, ValidationError, ValidationInfo, mod
 
 from evals.gate import Policy
 from lifecycle.errors import InvalidConfig, InvalidInput, Problem
-from lifecycle.version import Decoding, Frozen, Knowledge, Name, Prompt, Ref, Shot
+from lifecycle.version import Decoding, Frozen, Knowledge, Name, Prompt, Ref, Shot, Template
 
 ENDPOINT = "http://127.0.0.1:8000/v1"
 _Model = TypeVar("_Model", bound=Frozen)
@@ -72,7 +72,9 @@ class KnowledgeRecipe(Frozen):
 
     index: str
     top_k: int = Field(default=3, ge=1, le=50)
-    template: str = Knowledge.model_fields["template"].default
+    template: Template = Knowledge.model_fields["template"].default
+    arabic_template: Template | None = None
+    """In place of `template` for a question that is mainly Arabic."""
 
 
 class Recipe(Frozen):

@@ -11,7 +11,7 @@ import re
 from datetime import datetime
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints, field_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints
 
 from lifecycle.errors import InvalidInput
 from lifecycle.states import State
@@ -49,20 +49,25 @@ class Prompt(Frozen):
     shots: tuple[Shot, ...] = ()
 
 
+def _has_both_places(template: str) -> str:
+    if missing := [place for place in ("{passages}", "{question}") if place not in template]:
+        raise ValueError(f"the template needs {' and '.join(missing)}, or the model would never see it")
+    return template
+
+
+Template = Annotated[str, AfterValidator(_has_both_places)]
+"""How passages and question become one message."""
+
+
 class Knowledge(Frozen):
     """What to retrieve from, and how the passages enter the prompt."""
 
     index: Digest
     top_k: int = Field(default=3, ge=1, le=50)
-    template: str = "Passages:\n{passages}\n\nQuestion: {question}"
+    template: Template = "Passages:\n{passages}\n\nQuestion: {question}"
     """Wraps the last user message; `{passages}` is one `[id] text` line per passage, best first."""
-
-    @field_validator("template")
-    @classmethod
-    def _has_both_places(cls, template: str) -> str:
-        if missing := [place for place in ("{passages}", "{question}") if place not in template]:
-            raise ValueError(f"the template needs {' and '.join(missing)}, or the model would never see it")
-        return template
+    arabic_template: Template | None = None
+    """In its place when that message is mainly Arabic. None: `template` wraps every message."""
 
 
 class Decoding(Frozen):

@@ -1,4 +1,4 @@
-"""Passages → prompt: the last user message, wrapped by the version's template."""
+"""Passages → prompt: the last user message, wrapped by the version's template for its language."""
 
 from __future__ import annotations
 
@@ -6,8 +6,9 @@ import re
 from collections.abc import Sequence
 from typing import Any
 
-from lifecycle.errors import InvalidConfig, InvalidInput, Problem
+from lifecycle.errors import InvalidInput
 from lifecycle.version import Knowledge
+from retrieval.analysis import is_arabic
 from retrieval.passage import Passage
 
 _SLOT = re.compile(r"\{(passages|question)\}")
@@ -26,35 +27,22 @@ def render(passages: Sequence[Passage]) -> str:
 def apply(
     knowledge: Knowledge, messages: Sequence[dict[str, Any]], passages: Sequence[Passage]
 ) -> list[dict[str, Any]]:
-    """`messages` with the last user message put into `knowledge.template`; the input is left as it was.
+    """`messages` with the last user message put into the template of its language; the input is left as it was.
 
-    Parts of that message that are no text (images) stay behind the text. Raises `InvalidInput` when no user has
-    spoken and `InvalidConfig` when the template has no place for the passages or for the question.
+    Parts of that message that are no text (images) stay behind the text. Raises `InvalidInput` when no user has spoken.
     """
-    check_template(knowledge.template)
     at = _last_user(messages)
-    filling = {"passages": render(passages), "question": _text(messages[at])}
+    asked = _text(messages[at])
+    template = knowledge.arabic_template if knowledge.arabic_template and is_arabic(asked) else knowledge.template
+    filling = {"passages": render(passages), "question": asked}
     # One pass, not str.format: templates show JSON braces, and a passage that says "{question}" must stay as it is.
-    text = _SLOT.sub(lambda slot: filling[slot.group(1)], knowledge.template)
+    text = _SLOT.sub(lambda slot: filling[slot.group(1)], template)
     content = messages[at]["content"]
     if not isinstance(content, str):
         content = [{"type": "text", "text": text}, *(part for part in content if part.get("type") != "text")]
     else:
         content = text
     return [*messages[:at], {**messages[at], "content": content}, *messages[at + 1 :]]
-
-
-def check_template(template: str) -> None:
-    """Raises `InvalidConfig` unless `template` holds both `{passages}` and `{question}`."""
-    missing = [slot for slot in ("passages", "question") if "{" + slot + "}" not in template]
-    if missing:
-        raise InvalidConfig(
-            "The knowledge template is incomplete",
-            [
-                Problem("knowledge.template", f"{{{slot}}} is missing", f"write {{{slot}}} where it belongs")
-                for slot in missing
-            ],
-        )
 
 
 def _last_user(messages: Sequence[dict[str, Any]]) -> int:

@@ -45,7 +45,7 @@ def test_every_fault_is_reported_at_once_with_its_key_path(workplace: Path) -> N
         ("metric: fields", "metrik: fields"),
         ("concurrency: 4", "concurrency: 0"),
         ("shots: shots.jsonl", "shots: gone.jsonl"),
-        ("top_k: 2", "topk: 2"),
+        ("top_k: 2", 'topk: 2, template: "{passages}"'),
         ("version: toy:newest", "version: Toy!"),
     )
     with pytest.raises(InvalidConfig) as error:
@@ -56,6 +56,7 @@ def test_every_fault_is_reported_at_once_with_its_key_path(workplace: Path) -> N
         "concurrency",
         "arms.few-shot.prompt.shots",
         "arms.rag.knowledge.topk",
+        "arms.rag.knowledge.template",
         "arms.adapter.version",
     }
 

@@ -77,6 +77,8 @@ def test_a_recipe_is_the_arm_that_its_parts_make_it(parts, kind):
 def test_a_template_that_would_drop_the_passages_or_the_question_is_refused(template):
     with pytest.raises(ValidationError, match="the template needs"):
         Knowledge(index=digest_of("i"), template=template)
+    with pytest.raises(ValidationError, match="the template needs"):
+        Knowledge(index=digest_of("i"), arabic_template=template)
 
 
 def test_a_digest_of_what_json_cannot_hold_is_an_error_and_not_a_guess():

@@ -6,7 +6,7 @@ import copy
 
 import pytest
 
-from lifecycle.errors import InvalidConfig, InvalidInput
+from lifecycle.errors import InvalidInput
 from lifecycle.version import Knowledge
 from retrieval import Passage, prompting
 
@@ -60,7 +60,12 @@ def test_no_user_message_is_refused() -> None:
         prompting.apply(Knowledge(index=INDEX), [{"role": "system", "content": "x"}], PASSAGES)
 
 
-@pytest.mark.parametrize("template", ["{question}", "{passages}", "neither"])
-def test_a_template_without_a_place_for_each_part_is_refused(template: str) -> None:
-    with pytest.raises(InvalidConfig, match=r"knowledge\.template"):
-        prompting.check_template(template)
+def test_an_arabic_question_is_wrapped_in_arabic_where_the_version_says_how() -> None:
+    knowledge = Knowledge(index=INDEX, arabic_template="المقاطع:\n{passages}\n\nالسؤال: {question}")
+    arabic, mixed, english = "متى تفتح الصيدلية؟", "متى تفتح الصيدلية، Cedar؟", "When does الصيدلية open?"
+    wrapped = [
+        prompting.apply(knowledge, [{"role": "user", "content": asked}], PASSAGES[1:])[0]["content"]
+        for asked in (arabic, mixed, english)
+    ]
+    assert wrapped[0] == "المقاطع:\n[h09] تفتح الصيدلية من الثامنة.\n\nالسؤال: متى تفتح الصيدلية؟"
+    assert [text.splitlines()[0] for text in wrapped] == ["المقاطع:", "المقاطع:", "Passages:"]
