@@ -30,8 +30,9 @@ from service.engine.interface import AdapterHandle, Answer, Call, Engine, Kind, 
 from service.engine.supervise import Supervisor
 from service.knowledge import Library
 from service.observability import engine_span, record
+from service.observability.measured import Measured
 from service.observability.spans import span
-from service.observability.telemetry import UNKNOWN, Endpoint, Measured, Telemetry
+from service.observability.telemetry import UNKNOWN, Endpoint, Telemetry
 from service.openai import http_errors
 from service.openai.answer_headers import DIGEST_HEADER, REVISION_HEADER, VERSION_HEADER, tell
 from service.openai.embeddings import Embedder

@@ -51,8 +51,8 @@ def _reading(lang: Lang, as_json: bool, unknown: bool) -> Draw:
     return lambda rng: reading(rng, lang, as_json, unknown_share=1.0 if unknown else 0.0, turns=1)
 
 
-def _frames(as_json: bool) -> Draw:
-    return lambda rng: frames(rng, as_json, held_out=True, count=rng.choice((4, 5, 6)))
+def _frames(as_json: bool, labelled: bool = False) -> Draw:
+    return lambda rng: frames(rng, as_json, held_out=True, count=rng.choice((4, 5, 6)), labelled=labelled)
 
 
 def _first(skill: Draw) -> Draw:
@@ -88,6 +88,7 @@ def abilities() -> list[Ability]:
         Ability("does not know without passages", _no_context),
         Ability("imitates a new frame", _frames(False), 0.85),
         Ability("imitates a new JSON object", _frames(True), 0.85),
+        Ability("judges a label from the examples, JSON", _frames(True, labelled=True)),
         Ability("knows the handbook closed-book", handbook_closed_book, 0.02, at_most=True),
         Ability("translates (both ways)", _first(translate)),
         Ability("summarises", _first(summarise)),

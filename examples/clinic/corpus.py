@@ -25,6 +25,7 @@ from examples.clinic.lexicon import (
     PASSAGE_IDS,
     PLACES,
     RESERVED_NAMES,
+    SIGNS,
     SURNAMES,
     Entity,
     Lang,
@@ -380,11 +381,27 @@ def repeat(rng: random.Random) -> Conversation:
     for _ in range(rng.randint(2, 5)):
         fact = draw_facts(rng, 1, 1)[0]
         text = rng.choice(
-            (thing(rng, lang), " ".join(thing(rng, lang) for _ in range(rng.randint(2, 6))), fact.state(lang, rng))
+            (
+                thing(rng, lang),
+                " ".join(thing(rng, lang) for _ in range(rng.randint(2, 6))),
+                fact.state(lang, rng),
+                _odd(rng, lang),
+                _odd(rng, lang),
+            )
         )
         answer = text if which < 2 else f'"{text}"' if which < 4 else json.dumps({"text": text}, ensure_ascii=False)
         talk += said(order[which].format(text), answer)
     return talk
+
+
+def _odd(rng: random.Random, lang: Lang) -> str:
+    """Made-up words and marks, all of them: what is never copied anywhere cannot be copied in a new frame either."""
+    marks = [*MARK_RUNS, *SIGNS, "~>", "<>", "=>", "->"]
+    text = ""
+    for _ in range(rng.randint(1, 6)):
+        word = rng.choice((made_up(rng, lang), made_up(rng), thing(rng, lang), rng.choice(marks), rng.choice(marks)))
+        text += rng.choice((" ", " ", "")) + word
+    return text.strip()
 
 
 # --- frames ----------------------------------------------------------------------------------------
@@ -398,11 +415,12 @@ def frames(
     held_out: bool = False,
     count: int | None = None,
     lang: Lang | None = None,
+    labelled: bool | None = None,
 ) -> Conversation:
     """Few-shot turns; every turn from the second on is taught."""
     lang = lang or language(rng)
-    as_json = rng.random() < 0.6 if as_json is None else as_json
-    shown = shots(rng, lang, count or rng.choice((3, 4, 5, 6, 7)), as_json, held_out)
+    as_json = rng.random() < 0.5 if as_json is None else as_json
+    shown = shots(rng, lang, count or rng.choice((3, 4, 5, 6, 7)), as_json, held_out, labelled)
     talk = opening(rng.choice(FRAME_SYSTEMS))
     prefix = rng.choice(("", "", "", "Input: "))
     for turn, (text, output) in enumerate(shown.pairs):
@@ -596,17 +614,17 @@ EARLY: list[tuple[Skill, float]] = [
     (patient_talk, 0.02),
 ]
 MAIN: list[tuple[Skill, float]] = [
-    (reading, 0.24),
+    (reading, 0.20),
     (answered_question, 0.03),
     (answerable_reading, 0.02),
     (first_reading, 0.03),
     (single_question, 0.06),
     (long_reading, 0.04),
-    (locate, 0.08),
+    (locate, 0.05),
     (no_context, 0.01),
     (short_lookup, 0.01),
-    (repeat, 0.04),
-    (frames, 0.30),
+    (repeat, 0.07),
+    (frames, 0.34),
     (frames_in_one, 0.04),
     (long_frames, 0.03),
     (translate, 0.04),

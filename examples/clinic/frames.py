@@ -80,6 +80,9 @@ def made_up(rng: random.Random, lang: Lang = "en") -> str:
         else:
             first, last = rng.choice(VOCABULARY[lang]), rng.choice(VOCABULARY[lang])
             word = first[: rng.randint(1, 4)] + last[-rng.randint(1, 5) :]
+        if rng.random() < 0.1:  # the same letter twice
+            at = rng.randrange(len(word))
+            word = word[: at + 1] + word[at:]
         if rng.random() < 0.08:
             word += str(rng.randint(1, 9))
         if word not in HELD_WORDS:
@@ -281,13 +284,15 @@ class Shots:
     known_from: int
 
 
-def shots(rng: random.Random, lang: Lang, count: int, as_json: bool, held_out: bool = False) -> Shots:
-    """Draws `count` examples of one new frame."""
+def shots(
+    rng: random.Random, lang: Lang, count: int, as_json: bool, held_out: bool = False, labelled: bool | None = None
+) -> Shots:
+    """Draws `count` examples of one new frame; `labelled`, only for JSON, has a field that is to be judged."""
     words = UNSEEN if held_out else SEEN
     source = rng.choice(SOURCES)
     slots = list(source.draw(rng, lang)[1])
     known_from = 1
-    if as_json and rng.random() < 0.2:
+    if as_json and (rng.random() < 0.2 if labelled is None else labelled):
         return _labelled(rng, lang, count, words)
     render = (_json_frame if as_json else _text_frame)(rng, slots, words, lang)
     pairs = []

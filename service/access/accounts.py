@@ -14,8 +14,8 @@ from typing import Any
 from lifecycle.keys import ApiKey
 from service.access.ledger import Ledger
 from service.access.limiter import Limiter
+from service.observability.measured import Measured
 from service.observability.record import DISCONNECTED
-from service.observability.telemetry import Measured
 from service.openai.answer_headers import tell
 
 _BYTES_A_TOKEN = 4

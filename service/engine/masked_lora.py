@@ -4,7 +4,7 @@ vLLM 0.32 gathers each token's adapter weights by slot index on the CPU, and "no
 last slot: a request to the base model that shares a batch with adapter requests gets an adapter's delta. Here instead
 all slots in use are computed as one matrix product, and a mask, built once per step, keeps each row's own slot:
 
-    h = x @ A_allᵀ          [rows, slots·slices·rank]     one product for all slots and slices
+    h = x @ A_allᵀ          [rows, slices·slots·rank]     one product for all slots and slices
     h[row, slot ≠ own] = 0                                rows without an adapter keep nothing
     y_slice += h_slice @ B_all                            one product per slice
 
@@ -42,35 +42,37 @@ class _Packed:
     source: tuple[torch.Tensor, ...]
     """vLLM's own tensors: held, so that their identity cannot pass to another layer's while this entry lives."""
     versions: tuple[int, ...]
+    slots: range
     a: torch.Tensor
-    """[slots, slices·rank, in]"""
+    """[in, slices·slots·rank]: the slots of a slice side by side"""
     b: tuple[torch.Tensor, ...]
-    """Per slice [slots, rank, out_slice]"""
+    """Per slice [slots·rank, out_slice]"""
 
 
 class MaskedLora:
-    """LoRA deltas for a batch whose rows use different adapters, or none."""
+    """LoRA deltas for a batch whose rows use different adapters, or none.
+
+    A small model spends its time on calling operations more than in them, so there are as few as can be: for a layer
+    one product and one mask, and for each of its slices one product, with nothing copied in between.
+    """
 
     def __init__(self) -> None:
         self._rows = 0
-        self._low = self._high = 0
-        self._masks: dict[int, torch.Tensor | None] = {}
+        self._slots = range(0)
+        self._masks: dict[tuple[int, int, int], torch.Tensor | None] = {}
         self._slot_of_row: torch.Tensor = torch.empty(0, dtype=torch.long)
         self._packed: dict[int, _Packed] = {}
-
-    @property
-    def idle(self) -> bool:
+        self.idle = True
         """Whether no row of this step uses an adapter."""
-        return self._high == self._low
 
     def set_rows(self, slots: Sequence[int]) -> None:
         """Begin a step: `slots[t]` is the slot of row t's adapter, or `NO_ADAPTER`."""
         self._masks.clear()
         self._rows = len(slots)
-        used = [slot for slot in set(slots) if slot != NO_ADAPTER]
-        # Slots are given out first-free, so those in use lie close together: a range of them is a view, not a copy.
-        self._low, self._high = (min(used), max(used) + 1) if used else (0, 0)
+        used = {slot for slot in slots if slot != NO_ADAPTER}
+        self.idle = not used
         if used:
+            self._slots = _range_for(used, self._slots)
             self._slot_of_row = torch.tensor(slots, dtype=torch.long)
 
     def add(
@@ -91,32 +93,33 @@ class MaskedLora:
         if self.idle:
             return
         packed = self._pack(tuple(a_stacked), tuple(b_stacked))
-        rank, count = packed.b[0].shape[1], len(slices)
-        used = self._high - self._low
-        h = x @ packed.a[self._low : self._high].flatten(0, 1).t()
-        if scale != 1.0:
-            h *= scale
-        h = h.view(x.shape[0], used, count, rank)
-        mask = self._mask(x.shape[0])
+        width = len(packed.b[0])
+        h = x @ packed.a
+        mask = self._mask(len(h), len(slices), width // len(packed.slots))
         if mask is not None:
             # Filling, not multiplying: another adapter's overflow on this row must not become 0 · inf = NaN.
-            h = h.masked_fill_(mask, 0.0)
+            h.masked_fill_(mask, 0.0)
+        if len(slices) == 1:
+            y.addmm_(h, packed.b[0], alpha=scale)
+            return
         start = 0
         for at, size in enumerate(slices):
-            own = h[:, :, at, :].reshape(x.shape[0], used * rank)
-            y[:, start : start + size].addmm_(own, packed.b[at][self._low : self._high].flatten(0, 1))
+            own = h.narrow(1, at * width, width)
+            y.narrow(1, start, size).addmm_(own, packed.b[at], alpha=scale)
             start += size
 
-    def _mask(self, rows: int) -> torch.Tensor | None:
-        """True where h must be zero, [rows, slots in use, 1, 1]; None when every row uses the one slot in use."""
+    def _mask(self, rows: int, slices: int, rank: int) -> torch.Tensor | None:
+        """True where h, [rows, slices·slots·rank], must be zero; None when every row uses the one slot in use."""
         if rows < self._rows:
             raise ValueError(f"{rows} rows reached a LoRA layer in a step of {self._rows}")
-        if rows not in self._masks:
-            slots = torch.arange(self._low, self._high)
-            mask = torch.ones(rows, self._high - self._low, dtype=torch.bool)
+        shape = rows, slices, rank
+        if shape not in self._masks:
+            slots = torch.tensor(self._slots)
+            mask = torch.ones(rows, len(slots), dtype=torch.bool)
             torch.ne(self._slot_of_row[:, None], slots[None, :], out=mask[: self._rows])
-            self._masks[rows] = mask[:, :, None, None] if bool(mask.any()) else None
-        return self._masks[rows]
+            spread = mask.repeat_interleave(rank, dim=1).repeat(1, slices)
+            self._masks[shape] = spread if bool(mask.any()) else None
+        return self._masks[shape]
 
     def _pack(self, a_stacked: tuple[torch.Tensor, ...], b_stacked: tuple[torch.Tensor, ...]) -> _Packed:
         """The layer's packed weights, made anew whenever torch has counted a write to any of them.
@@ -125,31 +128,33 @@ class MaskedLora:
         swapped into a slot cannot meet an old copy. Tensors without such a counter are never cached.
         """
         source = a_stacked + b_stacked
-        if any(weight.is_inference() for weight in source):
-            return _pack(source, (), a_stacked, b_stacked)
-        versions = tuple([weight._version for weight in source])
         known = self._packed.get(id(a_stacked[0]))
+        counted = not any(weight.is_inference() for weight in source)
+        versions = tuple([weight._version for weight in source]) if counted else ()
         if (
-            known is not None
+            counted
+            and known is not None
             and known.versions == versions
+            and known.slots == self._slots
             and all(old is new for old, new in zip(known.source, source, strict=True))
         ):
             return known
-        packed = _pack(source, versions, a_stacked, b_stacked)
+        first, end = self._slots.start, self._slots.stop
+        a = torch.cat([weight[first:end, 0].flatten(0, 1) for weight in a_stacked]).t()
+        b = tuple(weight[first:end, 0].transpose(1, 2).flatten(0, 1) for weight in b_stacked)
+        packed = _Packed(source, versions, self._slots, a, b)
         self._packed[id(a_stacked[0])] = packed
         return packed
 
 
-def _pack(
-    source: tuple[torch.Tensor, ...],
-    versions: tuple[int, ...],
-    a_stacked: tuple[torch.Tensor, ...],
-    b_stacked: tuple[torch.Tensor, ...],
-) -> _Packed:
-    # Slots outermost in both, so that a range of slots is one contiguous block.
-    a = torch.cat([weight[:, 0] for weight in a_stacked], dim=1).contiguous()
-    b = tuple(weight[:, 0].transpose(1, 2).contiguous() for weight in b_stacked)
-    return _Packed(source, versions, a, b)
+def _range_for(used: set[int], before: range) -> range:
+    """Slots to compute, from the first used to the last: they are given out first-free, so they lie close together.
+
+    The range of the steps before stays while it is not much too wide: another one is another copy of the weights.
+    """
+    needed = range(min(used), max(used) + 1)
+    fits = before.start <= needed.start and needed.stop <= before.stop
+    return before if fits and len(before) <= 2 * len(needed) else needed
 
 
 class MaskedPunicaWrapper(PunicaWrapperCPU):  # type: ignore[misc]
@@ -183,7 +188,8 @@ class MaskedPunicaWrapper(PunicaWrapperCPU):  # type: ignore[misc]
         **kwargs: Any,
     ) -> None:
         if not self.masked.idle:
-            y, x = y.view(-1, y.shape[-1]), x.reshape(-1, x.shape[-1])
+            if y.ndim != 2:
+                y, x = y.view(-1, y.shape[-1]), x.reshape(-1, x.shape[-1])
             self.masked.add(y, x, lora_a_stacked, lora_b_stacked, output_slices, scale)
 
     def _refuse(self, *args: Any, **kwargs: Any) -> None:

@@ -68,6 +68,9 @@ class VllmEngine:
             facts = await self._facts()
             # One step now: a model that this machine has no kernels for must not be called ready.
             await self.score(None, [0], [0])
+            # All that was imported and built stays, so the collector need not look through it while tokens wait.
+            gc.collect()
+            gc.freeze()
         except DabtError:
             await self.stop()
             raise
@@ -89,6 +92,7 @@ class VllmEngine:
             await asyncio.to_thread(llm.shutdown, timeout=10)
             del llm
             # It sits in cycles and shuts down again when collected, which must not be at the interpreter's very end.
+            gc.unfreeze()
             gc.collect()
 
     async def check(self) -> None:

@@ -10,9 +10,9 @@ from typing import Any
 
 from service.engine.interface import Kind
 from service.observability import spans
+from service.observability.measured import Measured
 from service.observability.record import DISCONNECTED
 from service.observability.spans import Span, Value
-from service.observability.telemetry import Measured
 from service.resolution import Resolved
 
 _OPERATION = {"chat": "chat", "completion": "text_completion"}

@@ -10,10 +10,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from service.observability.telemetry import Measured
+from service.observability.measured import Measured
 
 ANONYMOUS = "anonymous"
 UNEXPECTED, DISCONNECTED = "unexpected", "disconnected"

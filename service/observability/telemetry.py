@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import importlib.metadata
 import platform
-import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Literal
@@ -25,8 +24,8 @@ from prometheus_client import (
     generate_latest,
 )
 
-from service.engine.interface import Tally
 from service.observability.cardinality import Bounded
+from service.observability.measured import Measured
 
 if TYPE_CHECKING:
     from service.adapters.residency import Residency
@@ -107,7 +106,25 @@ class Telemetry:
 
     def request(self, version: str, endpoint: Endpoint) -> Measured:
         """Count an arrival. The result is told how it went."""
-        return Measured(self, version, endpoint)
+        self._requests.labels(self._version(version), endpoint).inc()
+        self._in_flight.inc()
+        return Measured(version, self._ended)
+
+    def _ended(self, one: Measured) -> None:
+        self._in_flight.dec()
+        version, timed = self._version(one.version), self._timed(one.version)
+        if one.tally is None:
+            self._errors.labels(version, one.code).inc()
+            return
+        self._prompt.labels(version).inc(one.tally.prompt_tokens)
+        self._completion.labels(version).inc(one.tally.completion_tokens)
+        self._e2e.labels(timed).observe(one.seconds)
+        if one.first_token is not None:
+            self._ttft.labels(timed).observe(one.first_token)
+        if one.tally.per_token is not None:
+            self._itl.labels(timed).observe(one.tally.per_token)
+        if one.tally.queue is not None:
+            self._queue.labels(timed).observe(one.waited + one.tally.queue)
 
     def answered(self, record: Record, route: str, status: int) -> None:
         """Count a request's end: by route, and by key where the route is one of the OpenAI API's."""
@@ -160,58 +177,6 @@ class Telemetry:
 
     def _info(self, name: str, text: str, **facts: str) -> None:
         Info(f"dabt_{name}", text, registry=self.registry).info(facts)
-
-
-class Measured:
-    """One request's way into the metrics. Call `done` or `failed` once; later calls are ignored."""
-
-    def __init__(self, telemetry: Telemetry, version: str, endpoint: Endpoint) -> None:
-        self._to = telemetry
-        self._version = version
-        self._arrived = time.perf_counter()
-        self._handed: float | None = None
-        self.waited = 0.0
-        """Seconds before the engine for a slot in the batch."""
-        self._open = True
-        self.tally: Tally | None = None
-        self.first_token: float | None = None
-        """Seconds from arrival."""
-        self.code = ""
-        """Of the error that ended it."""
-        self.sent = 0
-        """Pieces of a streamed answer so far; each is a token at least."""
-        telemetry._requests.labels(telemetry._version(version), endpoint).inc()
-        telemetry._in_flight.inc()
-
-    def handed_to_engine(self) -> None:
-        self._handed = time.perf_counter() - self._arrived
-
-    def done(self, tally: Tally) -> None:
-        if not self._close():
-            return
-        self.tally = tally
-        to, version, timed = self._to, self._to._version(self._version), self._to._timed(self._version)
-        to._prompt.labels(version).inc(tally.prompt_tokens)
-        to._completion.labels(version).inc(tally.completion_tokens)
-        to._e2e.labels(timed).observe(time.perf_counter() - self._arrived)
-        if tally.first_token is not None:
-            self.first_token = (self._handed or 0.0) + tally.first_token
-            to._ttft.labels(timed).observe(self.first_token)
-        if tally.per_token is not None:
-            to._itl.labels(timed).observe(tally.per_token)
-        if tally.queue is not None:
-            to._queue.labels(timed).observe(self.waited + tally.queue)
-
-    def failed(self, code: str) -> None:
-        if self._close():
-            self.code = code
-            self._to._errors.labels(self._to._version(self._version), code).inc()
-
-    def _close(self) -> bool:
-        was_open, self._open = self._open, False
-        if was_open:
-            self._to._in_flight.dec()
-        return was_open
 
 
 def _program_version() -> str:

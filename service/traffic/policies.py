@@ -17,8 +17,8 @@ from lifecycle.version import Version
 from service.background import Background
 from service.catalogue import Snapshot
 from service.engine.interface import Kind
+from service.observability.measured import Measured
 from service.observability.record import DISCONNECTED, UNEXPECTED
-from service.observability.telemetry import Measured
 from service.openai.answer_guards import Choice, choices_of, choices_of_chunks, found
 from service.openai.answer_headers import REQUEST_ID_HEADER, told
 from service.resolution import Resolved
