@@ -96,7 +96,14 @@ def test_ctrl_c_keeps_what_is_finished_and_the_same_command_goes_on(
             signalled.wait(60)  # so that the signal comes before the last answer, however busy the machine is
 
     models.before = count
-    process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    process = subprocess.Popen(
+        command,
+        cwd=ROOT,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        # Tests that a shell runs in the background are deaf to it, and so would this process be.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+    )
     assert reached.wait(120)
     process.send_signal(signal.SIGINT)
     signalled.set()
