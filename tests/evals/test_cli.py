@@ -86,7 +86,9 @@ def test_the_command_prints_the_table_the_advice_and_where_the_report_is(
 def test_ctrl_c_keeps_what_is_finished_and_the_same_command_goes_on(
     workplace, trained, server, home, urls, models
 ) -> None:
-    command = [sys.executable, "-c", "import typer; from evals.cli import eval_; typer.run(eval_)"]
+    # A process that a shell started in the background is deaf to Ctrl-C, and so are those that it starts.
+    hears = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler); "
+    command = [sys.executable, "-c", hears + "import typer; from evals.cli import eval_; typer.run(eval_)"]
     command += arguments(workplace, server, home)
     reached, signalled = threading.Event(), threading.Event()
 
@@ -96,14 +98,7 @@ def test_ctrl_c_keeps_what_is_finished_and_the_same_command_goes_on(
             signalled.wait(60)  # so that the signal comes before the last answer, however busy the machine is
 
     models.before = count
-    process = subprocess.Popen(
-        command,
-        cwd=ROOT,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-        # Tests that a shell runs in the background are deaf to it, and so would this process be.
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
-    )
+    process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     assert reached.wait(120)
     process.send_signal(signal.SIGINT)
     signalled.set()
