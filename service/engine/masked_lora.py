@@ -32,6 +32,9 @@ def register() -> None:
     if current_platform.is_cpu():
         from vllm.platforms.cpu import CpuPlatform
 
+        from service.engine import cpu_norms
+
+        cpu_norms.register()
         CpuPlatform.get_punica_wrapper = classmethod(lambda cls: QUALNAME)
 
 
