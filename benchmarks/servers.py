@@ -149,10 +149,6 @@ class Server:
         """Resident memory of all of its processes, shared pages counted once (PSS)."""
         return sum(_pss(one) for one in self._processes()) / 2**30
 
-    def processor_seconds(self) -> float:
-        """Processor time of all of its processes until now."""
-        return sum(sum(one.cpu_times()[:2]) for one in self._processes())
-
     def _processes(self) -> list[psutil.Process]:
         assert self._process is not None
         parent = psutil.Process(self._process.pid)

@@ -26,7 +26,10 @@ QUALNAME = "service.engine.masked_lora.MaskedPunicaWrapper"
 
 
 def register() -> None:
-    """Entry point of the plugin: vLLM calls it in each of its processes. It does nothing on a GPU."""
+    """Entry point of the plugin, for this kernel and the norms': vLLM calls it in each of its processes.
+
+    It does nothing on a GPU.
+    """
     from vllm.platforms import current_platform
 
     if current_platform.is_cpu():
