@@ -43,6 +43,14 @@ class Plan:
         share = (0.25 if self.quick else 1.0) * (0.25 if self.size == "large" else 1.0)
         return max(4, round(requests * share))
 
+    def tokens(self, each: int) -> int:
+        """How many to ask of each request: half of what would be `each` for the tiny base, on the larger one."""
+        return each // 2 if self.size == "large" else each
+
+    def messages(self, different: int) -> int:
+        """How many different messages: a quarter on the larger base, where every one is asked alone first."""
+        return max(2, different // 4) if self.size == "large" else different
+
     def label(self, scenario: str) -> str:
         return scenario if self.size == "tiny" else f"{scenario}, 0.5B base"
 

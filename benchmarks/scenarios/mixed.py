@@ -22,8 +22,9 @@ def measure(plan: Plan) -> list[Figure]:
     names = house.first(_ADAPTERS)
     # As many slots as adapters: stock gives base rows what is in the last slot, and an empty one would hide it.
     mine, theirs = pair(plan.config(slots=_ADAPTERS), house, names)
-    work = asks([BASE, *names], plan.count(320), _TOKENS, _MESSAGES)
-    base_work = asks([BASE], plan.count(320), _TOKENS, _MESSAGES)
+    tokens, messages = plan.tokens(_TOKENS), plan.messages(_MESSAGES)
+    work = asks([BASE, *names], plan.count(320), tokens, messages)
+    base_work = asks([BASE], plan.count(320), tokens, messages)
     single = plan.count(16)
     with Server(mine, plan.logs) as dabt, Server(theirs, plan.logs) as vllm:
         right = {server: alone(server.url, work) for server in (dabt, vllm)}
@@ -38,8 +39,8 @@ def measure(plan: Plan) -> list[Figure]:
         )
         one_adapter, one_base = by_turns(
             plan.rounds,
-            partial(load.run, dabt.url, asks(names[:1], single, _TOKENS), 1),
-            partial(load.run, dabt.url, asks([BASE], single, _TOKENS), 1),
+            partial(load.run, dabt.url, asks(names[:1], single, tokens), 1),
+            partial(load.run, dabt.url, asks([BASE], single, tokens), 1),
         )
     scenario, streams = plan.label(f"{NAME}, {_CONCURRENT} concurrent"), plan.label(f"{NAME}, one stream")
     return [

@@ -15,7 +15,6 @@ Read `vllm_engine.py` for how the service makes sure at start that this is the k
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -41,33 +40,47 @@ def register() -> None:
         CpuPlatform.get_punica_wrapper = classmethod(lambda cls: QUALNAME)
 
 
-@dataclass(frozen=True, slots=True)
-class _Packed:
-    """One layer's weights, laid out for one product over a range of slots."""
+class _Layer:
+    """One layer's slots, in memory as the products want them. vLLM's own tensors are views of the same memory."""
 
-    source: tuple[torch.Tensor, ...]
-    """vLLM's own tensors: held, so that their identity cannot pass to another layer's while this entry lives."""
-    versions: tuple[int, ...]
-    slots: range
-    a: torch.Tensor
-    """[in, slices·slots·rank]: the slots of a slice side by side"""
-    b: tuple[torch.Tensor, ...]
-    """Per slice [slots·rank, out_slice]"""
+    def __init__(self, a_stacked: Sequence[torch.Tensor], b_stacked: Sequence[torch.Tensor]) -> None:
+        self.source = a_stacked[0]
+        """Held, so that its identity cannot pass to another layer's while this lives."""
+        # A tensor made in inference mode could not take the place of one that was not.
+        with torch.inference_mode(a_stacked[0].is_inference()):
+            # [slices, slots, rank, in], and per slice [slots, rank, out_slice]
+            self._a = torch.stack([weight[:, 0] for weight in a_stacked])
+            self._b = [weight[:, 0].transpose(1, 2).contiguous() for weight in b_stacked]
+        for weight, laid_out in zip(a_stacked, self._a, strict=True):
+            weight.data = laid_out.unsqueeze(1)
+        for weight, laid_out in zip(b_stacked, self._b, strict=True):
+            weight.data = laid_out.transpose(1, 2).unsqueeze(1)
+        self.use(range(len(self._b[0])))
+
+    def use(self, slots: range) -> None:
+        """Take these slots into the products from now on: views, and never copies that could be out of date."""
+        self.slots = slots
+        a = self._a[:, slots.start : slots.stop].flatten(1, 2).transpose(1, 2)
+        self.a = a if len(a) > 1 else a[0]
+        """[slices, in, slots·rank], and with one slice [in, slots·rank]"""
+        self.b = [b[slots.start : slots.stop].flatten(0, 1) for b in self._b]
+        """Per slice [slots·rank, out_slice]"""
 
 
 class MaskedLora:
     """LoRA deltas for a batch whose rows use different adapters, or none.
 
     A small model spends its time on calling operations more than in them, so there are as few as can be: for a layer
-    one product and one mask, and for each of its slices one product, with nothing copied in between.
+    one product and one mask, and for each of its slices one product. No weight is ever copied: vLLM writes an adapter
+    into its slot where the products read it, so that none can meet an old copy.
     """
 
     def __init__(self) -> None:
         self._rows = 0
         self._slots = range(0)
-        self._masks: dict[tuple[int, int, int], torch.Tensor | None] = {}
+        self._masks: dict[tuple[int, int], torch.Tensor | None] = {}
         self._slot_of_row: torch.Tensor = torch.empty(0, dtype=torch.long)
-        self._packed: dict[int, _Packed] = {}
+        self._layers: dict[int, _Layer] = {}
         self.idle = True
         """Whether no row of this step uses an adapter."""
 
@@ -78,7 +91,8 @@ class MaskedLora:
         used = {slot for slot in slots if slot != NO_ADAPTER}
         self.idle = not used
         if used:
-            self._slots = _range_for(used, self._slots)
+            # From the first used to the last: they are given out first-free, so they lie close together.
+            self._slots = range(min(used), max(used) + 1)
             self._slot_of_row = torch.tensor(slots, dtype=torch.long)
 
     def add(
@@ -93,74 +107,42 @@ class MaskedLora:
         """Add each row's delta to `y` in place.
 
         y: [rows, sum(slices)]; x: [rows, in]; a_stacked per slice: [slots, 1, rank, in]; b_stacked per slice:
-        [slots, 1, out_slice, rank]. Rows past those of `set_rows` are padding and stay as they are.
-        Raises `ValueError` when there are fewer rows than the step has: their adapters would be a guess.
+        [slots, 1, out_slice, rank]. The first call for a layer moves them to memory of another layout: they keep their
+        shapes and values, and the b are contiguous no more. Rows past those of `set_rows` are padding and stay as they
+        are. Raises `ValueError` when there are fewer rows than the step has: their adapters would be a guess.
         """
         if self.idle:
             return
-        packed = self._pack(tuple(a_stacked), tuple(b_stacked))
-        width = len(packed.b[0])
-        h = x @ packed.a
-        mask = self._mask(len(h), len(slices), width // len(packed.slots))
+        layer = self._layers.get(id(a_stacked[0]))
+        if layer is None:
+            layer = self._layers[id(a_stacked[0])] = _Layer(a_stacked, b_stacked)
+        if layer.slots != self._slots:
+            layer.use(self._slots)
+        count = len(slices)
+        h = x @ layer.a if count == 1 else torch.bmm(x.expand(count, -1, -1), layer.a)
+        mask = self._mask(len(x), h.shape[-1] // len(self._slots))
         if mask is not None:
             # Filling, not multiplying: another adapter's overflow on this row must not become 0 · inf = NaN.
             h.masked_fill_(mask, 0.0)
-        if len(slices) == 1:
-            y.addmm_(h, packed.b[0], alpha=scale)
+        if count == 1:
+            y.addmm_(h, layer.b[0], alpha=scale)
             return
         start = 0
-        for at, size in enumerate(slices):
-            own = h.narrow(1, at * width, width)
-            y.narrow(1, start, size).addmm_(own, packed.b[at], alpha=scale)
+        for own, b, size in zip(h, layer.b, slices, strict=True):
+            y.narrow(1, start, size).addmm_(own, b, alpha=scale)
             start += size
 
-    def _mask(self, rows: int, slices: int, rank: int) -> torch.Tensor | None:
-        """True where h, [rows, slices·slots·rank], must be zero; None when every row uses the one slot in use."""
+    def _mask(self, rows: int, rank: int) -> torch.Tensor | None:
+        """True where h, [rows, slots·rank], must be zero; None when every row uses the one slot in use."""
         if rows < self._rows:
             raise ValueError(f"{rows} rows reached a LoRA layer in a step of {self._rows}")
-        shape = rows, slices, rank
+        shape = rows, rank
         if shape not in self._masks:
             slots = torch.tensor(self._slots)
             mask = torch.ones(rows, len(slots), dtype=torch.bool)
             torch.ne(self._slot_of_row[:, None], slots[None, :], out=mask[: self._rows])
-            spread = mask.repeat_interleave(rank, dim=1).repeat(1, slices)
-            self._masks[shape] = spread if bool(mask.any()) else None
+            self._masks[shape] = mask.repeat_interleave(rank, dim=1) if bool(mask.any()) else None
         return self._masks[shape]
-
-    def _pack(self, a_stacked: tuple[torch.Tensor, ...], b_stacked: tuple[torch.Tensor, ...]) -> _Packed:
-        """The layer's packed weights, made anew whenever torch has counted a write to any of them.
-
-        Every in-place write, through whatever view, raises the `_version` of the tensor it lands in, so an adapter
-        swapped into a slot cannot meet an old copy. Tensors without such a counter are never cached.
-        """
-        source = a_stacked + b_stacked
-        known = self._packed.get(id(a_stacked[0]))
-        counted = not any(weight.is_inference() for weight in source)
-        versions = tuple([weight._version for weight in source]) if counted else ()
-        if (
-            counted
-            and known is not None
-            and known.versions == versions
-            and known.slots == self._slots
-            and all(old is new for old, new in zip(known.source, source, strict=True))
-        ):
-            return known
-        first, end = self._slots.start, self._slots.stop
-        a = torch.cat([weight[first:end, 0].flatten(0, 1) for weight in a_stacked]).t()
-        b = tuple(weight[first:end, 0].transpose(1, 2).flatten(0, 1) for weight in b_stacked)
-        packed = _Packed(source, versions, self._slots, a, b)
-        self._packed[id(a_stacked[0])] = packed
-        return packed
-
-
-def _range_for(used: set[int], before: range) -> range:
-    """Slots to compute, from the first used to the last: they are given out first-free, so they lie close together.
-
-    The range of the steps before stays while it is not much too wide: another one is another copy of the weights.
-    """
-    needed = range(min(used), max(used) + 1)
-    fits = before.start <= needed.start and needed.stop <= before.stop
-    return before if fits and len(before) <= 2 * len(needed) else needed
 
 
 class MaskedPunicaWrapper(PunicaWrapperCPU):  # type: ignore[misc]
