@@ -188,14 +188,3 @@ class MaskedPunicaWrapper(PunicaWrapperCPU):  # type: ignore[misc]
             )
 
     add_shrink = add_expand = add_lora_embedding = add_lora_logits = apply_lora_full_linear = _refuse
-
-
-class WorkerReport:
-    """Mixed into vLLM's worker (`--worker-extension-cls`), so that the service can ask what runs there."""
-
-    model_runner: Any
-
-    def dabt_lora_kernel(self) -> str:
-        """The class that computes LoRA in this worker, as `module.Class`."""
-        wrapper = next(iter(self.model_runner.lora_manager._adapter_manager.punica_wrapper_mapping.values()))
-        return f"{type(wrapper).__module__}.{type(wrapper).__qualname__}"

@@ -1,7 +1,7 @@
 """The real engine: vLLM 0.32 in this process; its core and its workers are in children of it.
 
-vLLM promises none of these entry points, so its version is pinned and all that touches it is here, in `vllm_flags.py`,
-in `vllm_errors.py`, and in `masked_lora.py` and `cpu_norms.py`, the kernels that its workers run on a CPU.
+vLLM promises none of these entry points, so its version is pinned and all that touches it is in the files `vllm_*.py`,
+and in `masked_lora.py` and `cpu_norms.py`, the kernels that its workers run on a CPU.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from lifecycle.errors import (
 )
 from lifecycle.preflight import preflight
 from service.config import ServeConfig
-from service.engine import vllm_forkserver
+from service.engine import vllm_forkserver, vllm_metrics
 from service.engine.interface import AdapterHandle, Answer, Call, EngineFacts, Tally
 from service.engine.vllm_errors import border, last_line, raise_reported
 from service.engine.vllm_flags import flags, set_environment, target_modules
@@ -210,12 +210,7 @@ class VllmEngine:
         return await self._plain(DetokenizeRequest, body, "create_detokenize")
 
     def metrics(self) -> bytes:
-        if self._llm is None:
-            return b""
-        from prometheus_client import generate_latest
-        from vllm.v1.metrics.prometheus import get_prometheus_registry
-
-        return generate_latest(get_prometheus_registry())
+        return b"" if self._llm is None else vllm_metrics.page()
 
     async def _answered(self, call: Coroutine[Any, Any, T]) -> T:
         """The answer of an administrative call. vLLM leaves it open for ever when its core dies meanwhile."""
@@ -260,6 +255,7 @@ class VllmEngine:
         context = UsageContext.OPENAI_API_SERVER
         config = AsyncEngineArgs.from_cli_args(args).create_engine_config(usage_context=context)
         self._llm = AsyncLLM.from_vllm_config(config, usage_context=context)
+        vllm_metrics.bound(self._llm)
         return args
 
     async def _handlers(self, args: Any) -> Any:
@@ -284,6 +280,7 @@ class VllmEngine:
                 "without an adapter that share a batch with others on a CPU. Install the project so that its plugin is "
                 "found (pip install --no-deps -e .), and leave dabt_masked_lora in VLLM_PLUGINS if that is set"
             )
+        await self._answered(self._llm.collective_rpc("dabt_keep_adapters"))
         config = self._llm.model_config
         return EngineFacts(
             engine="vllm",

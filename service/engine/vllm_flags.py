@@ -9,7 +9,7 @@ from lifecycle.preflight import SERVED_MODULES
 from service.config import Dtype, ServeConfig
 from service.observability import logs
 
-WORKER_REPORT = "service.engine.masked_lora.WorkerReport"
+WORKER_EXTENSION = "service.engine.vllm_worker.WorkerExtension"
 
 
 def set_environment(config: ServeConfig) -> None:
@@ -32,7 +32,7 @@ def flags(config: ServeConfig, *, on_cpu: bool, executor: str = "") -> list[str]
         *("--enable-lora", "--max-loras", str(config.max_loras)),
         *("--max-cpu-loras", str(config.max_cpu_loras), "--max-lora-rank", str(config.max_lora_rank)),
         *("--lora-target-modules", *target_modules(config)),
-        *("--worker-extension-cls", WORKER_REPORT),
+        *("--worker-extension-cls", WORKER_EXTENSION),
         # Timings of each request in its answer: the tally reads and removes them.
         "--enable-per-request-metrics",
     ]

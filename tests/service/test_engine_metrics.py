@@ -20,3 +20,11 @@ def test_every_series_of_vllm_that_is_asked_for_is_on_the_page(real: Any) -> Non
     names = set(re.findall(r"^([a-zA-Z_:][\w:]*)[{ ]", page, re.MULTILINE))
     assert vllm_series() - names == set()
     assert 'dabt_time_to_first_token_seconds_count{version="red:1"}' in page
+
+
+def test_no_series_is_made_of_which_adapters_meet_in_a_batch(real: Any) -> None:
+    with real.client() as client:
+        assert client.post("/v1/chat/completions", json=chat("red", "The clinic")).status_code == 200
+        page = client.get("/metrics").text
+    assert "vllm:num_requests_running" in page
+    assert "lora_requests_info" not in page

@@ -1,0 +1,22 @@
+"""What the service asks of vLLM's workers, in the processes where they run."""
+
+from __future__ import annotations
+
+from typing import Any
+
+
+class WorkerExtension:
+    """Mixed into vLLM's worker (`--worker-extension-cls`); its methods are called by `collective_rpc`."""
+
+    model_runner: Any
+
+    def dabt_lora_kernel(self) -> str:
+        """The class that computes LoRA in this worker, as `module.Class`."""
+        wrapper = next(iter(self.model_runner.lora_manager._adapter_manager.punica_wrapper_mapping.values()))
+        return f"{type(wrapper).__module__}.{type(wrapper).__qualname__}"
+
+    def dabt_keep_adapters(self) -> None:
+        """From now on adapters are kept as `vllm_adapter_memory.py` does."""
+        from service.engine.vllm_adapter_memory import AdapterMemory
+
+        AdapterMemory.take_over(self.model_runner.lora_manager)

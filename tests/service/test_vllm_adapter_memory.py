@@ -1,0 +1,108 @@
+"""vLLM's memory of adapters as the service has it: over vLLM's own caches, with slots that hold nothing."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+pytestmark = [pytest.mark.engine, pytest.mark.timeout(300)]
+
+SLOTS, PLACES = 2, 4
+
+
+@pytest.fixture
+def worker() -> Any:
+    """A worker's manager: a load gives a name to an id; `log` tells what was loaded and what came into a slot."""
+    from vllm.lora.model_manager import AdapterLRUCache, LRUCacheLoRAModelManager
+    from vllm.lora.worker_manager import LRUCacheWorkerLoRAManager
+
+    from service.engine.vllm_adapter_memory import AdapterMemory
+
+    log: list[tuple[str, int]] = []
+
+    class Slots:
+        def reset_lora(self, index: int) -> None:
+            log.append(("slot", memory.lora_index_to_id[index]))
+
+    memory = LRUCacheLoRAModelManager.__new__(LRUCacheLoRAModelManager)
+    memory.lora_config = SimpleNamespace(max_loras=SLOTS, max_cpu_loras=PLACES)
+    memory.modules = {"one layer": Slots()}
+    memory.lora_index_to_id = [None] * SLOTS
+    memory._registered_adapters = AdapterLRUCache(PLACES, memory.deactivate_adapter)
+    memory._active_adapters = AdapterLRUCache(SLOTS, memory._deactivate_adapter)
+    memory._get_lora_layer_weights = lambda lora, name: None
+    memory._add_adapter = lambda lora: memory._registered_adapters.__setitem__(lora.id, lora)
+
+    def load(request: Any) -> Any:
+        if request.lora_path == "damaged":
+            raise ValueError("the file ends too early")
+        log.append(("load", request.lora_int_id))
+        return SimpleNamespace(id=request.lora_int_id)
+
+    manager = LRUCacheWorkerLoRAManager.__new__(LRUCacheWorkerLoRAManager)
+    manager._adapter_manager = memory
+    manager._load_adapter = load
+    AdapterMemory.take_over(manager)
+    return SimpleNamespace(
+        load=lambda number, path="": manager.add_adapter(request(number, path)),
+        step=lambda *numbers: manager._apply_adapters({request(number) for number in numbers}),
+        slots=lambda: set(memory.lora_index_to_id) - {None},
+        here=manager.list_adapters,
+        log=log,
+    )
+
+
+def request(number: int, path: str = "") -> Any:
+    from vllm.lora.request import LoRARequest
+
+    return LoRARequest(f"a{number}", number, path or f"/{number}")
+
+
+def test_what_is_loaded_meanwhile_takes_no_slot_from_the_step(worker: Any) -> None:
+    worker.step(1, 2)
+    worker.log.clear()
+    assert worker.load(3)
+    assert worker.slots() == {1, 2}
+    worker.step(1, 2)
+    assert worker.log == [("load", 3)], "nothing moved"
+
+
+def test_a_step_puts_only_what_is_new_into_a_slot_whatever_was_used_last(worker: Any) -> None:
+    for one, other in ((1, 2), (2, 1)):
+        worker.step(one)
+        worker.step(other)
+        worker.log.clear()
+        worker.step(one, 3)  # the other has to leave, although this one was used before it
+        assert worker.slots() == {one, 3}
+        assert [number for what, number in worker.log if what == "slot"] == [3]
+        worker.step(one, other)
+
+
+def test_who_is_used_longest_ago_leaves_a_full_memory(worker: Any) -> None:
+    for number in (1, 2, 3, 4):
+        worker.load(number)
+    worker.step(1)
+    worker.load(5)
+    assert worker.here() == {1, 3, 4, 5}
+
+
+def test_a_failed_load_changes_nothing(worker: Any) -> None:
+    for number in (1, 2, 3, 4):
+        worker.load(number)
+    with pytest.raises(ValueError, match="too early"):
+        worker.load(5, "damaged")
+    assert worker.here() == {1, 2, 3, 4}
+
+
+def test_more_adapters_than_slots_are_refused(worker: Any) -> None:
+    with pytest.raises(RuntimeError, match="3 adapters in a step that has 2 slots"):
+        worker.step(1, 2, 3)
+
+
+def test_only_the_manager_that_it_knows_is_taken_over() -> None:
+    from service.engine.vllm_adapter_memory import AdapterMemory
+
+    with pytest.raises(TypeError, match="SimpleNamespace"):
+        AdapterMemory.take_over(SimpleNamespace())
