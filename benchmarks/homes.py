@@ -42,26 +42,30 @@ class Stocked:
         return {name: f"sha256:{folder.name}" for name, folder in self.adapters.items()}
 
 
-def stocked(base: Path, count: int, work: Path) -> Stocked:
-    """The home of `count` adapters over `base` in the folder `work`; only what is new is made."""
+def stocked(base: Path, count: int, work: Path, *, golden: bool = True) -> Stocked:
+    """The home of `count` adapters over `base` in the folder `work`; only what is new is made.
+
+    Without `golden` they have no golden prompts.
+    """
     base = base.resolve()
     whole = fingerprint(base)
-    root = work / "homes" / f"{base.name}-{whole.digest.removeprefix('sha256:')[:12]}-{count}"
+    kind = "" if golden else "-without-golden"
+    root = work / "homes" / f"{base.name}-{whole.digest.removeprefix('sha256:')[:12]}-{count}{kind}"
     home = Home(root=root, registry_url=f"sqlite:///{root / 'registry.db'}", artifacts_url=str(root / "artifacts"))
     made = root / "adapters.json"
     if not made.is_file():
         shutil.rmtree(root, ignore_errors=True)
         root.mkdir(parents=True)
         names = [f"a{at:04}" for at in range(count)]
-        made.write_text(json.dumps(_fill(home, base, names)), encoding="utf-8")
+        made.write_text(json.dumps(_fill(home, base, names, golden)), encoding="utf-8")
     found: dict[str, Digest] = json.loads(made.read_text(encoding="utf-8"))
     store = ArtifactStore(home.artifacts_url, home.cache)
     return Stocked(home, base, {name: store.get(digest).resolve() for name, digest in found.items()})
 
 
-def _fill(home: Home, base: Path, names: Sequence[str]) -> dict[str, Digest]:
+def _fill(home: Home, base: Path, names: Sequence[str], golden: bool) -> dict[str, Digest]:
     store = ArtifactStore(home.artifacts_url, home.cache)
-    recorded = goldens.record(base, range(len(names)))
+    recorded = goldens.record(base, range(len(names))) if golden else []
     digests = {}
     with Registry.open(home.registry_url) as registry:
         for seed, name in track(list(enumerate(names)), f"adapters over {base.name}", transient=True):
@@ -74,7 +78,7 @@ def _fill(home: Home, base: Path, names: Sequence[str]) -> dict[str, Digest]:
                 digest=digests[name],
                 base=fingerprint(base).digest,
                 base_name=base.name,
-                golden=(recorded[seed],),
+                golden=tuple(recorded[seed : seed + 1]),
                 created_at=datetime.now(UTC),
                 **facts.model_dump(exclude={"base_name"}),
             )

@@ -23,12 +23,12 @@ from rich.console import Console
 from benchmarks import bases, machine, report
 from benchmarks.figures import Figure
 from benchmarks.plan import Plan, Size
-from benchmarks.scenarios import base_only, cold, many, mixed, moves, start
+from benchmarks.scenarios import base_only, cold, many, mixed, moves, stall, start
 from service.config import Dtype
 from service.engine.vllm_flags import cpu_dtype
 
 _SCENARIOS: dict[str, Callable[[Plan], list[Figure]]] = {
-    one.NAME: one.measure for one in (base_only, mixed, many, cold, moves, start)
+    one.NAME: one.measure for one in (base_only, mixed, many, cold, stall, moves, start)
 }
 
 

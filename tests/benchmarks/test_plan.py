@@ -64,3 +64,9 @@ def test_the_share_of_wrong_answers_is_of_those_that_were_answered() -> None:
     tokens = [(1, 2), (1, 2), (1, 3), ()]
     run = Run(tuple(Told(ask, 0.0, 1.0, one, error="" if one else "503") for one in tokens))
     assert share_wrong(run, {ask: (1, 2)}) == pytest.approx(1 / 3)
+
+
+def test_the_larger_base_is_asked_for_fewer_tokens_and_messages(tmp_path: Path) -> None:
+    large = plan(tmp_path, size="large")
+    assert (large.tokens(64), large.messages(8), large.messages(4)) == (32, 2, 2)
+    assert (plan(tmp_path).tokens(64), plan(tmp_path).messages(8)) == (64, 8)
