@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -60,3 +62,8 @@ def serve(  # noqa: PLR0913, PLR0917  (one parameter is one option of the comman
     from service.server import serve as run  # after that: it takes a second to import
 
     run(config, place, engine)
+    if engine.is_being_built:
+        # Asked to stop during the engine's start: all else is in order, and that thread need not be waited for.
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(0)

@@ -75,6 +75,8 @@ class _Server(uvicorn.Server):
         self._app = app
         self._drain_seconds = drain_seconds
         self._loop: asyncio.AbstractEventLoop | None = None
+        self._asked: int | None = None
+        """The signal that asked for the end."""
         self._ending: asyncio.Task[None] | None = None
         self.fatal: str | None = None
 
@@ -84,12 +86,15 @@ class _Server(uvicorn.Server):
         if self.should_exit:
             return
         self._app.state.supervision.add_done_callback(lambda _: self._on_engine_lost())
+        if self._asked is not None:
+            self._begin_to_end(self._asked)
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
-        if self._loop is None or self._ending is not None:
-            # During start-up, or asked twice: do not wait.
-            self.should_exit = self.force_exit = True
-        else:
+        if self._asked is not None:
+            self.should_exit = self.force_exit = True  # asked twice: do not wait
+            return
+        self._asked = sig
+        if self._loop is not None:  # else `startup` ends first, so that what it opened is closed again
             self._loop.call_soon_threadsafe(self._begin_to_end, sig)
 
     def _begin_to_end(self, sig: int) -> None:

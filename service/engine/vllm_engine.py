@@ -26,6 +26,7 @@ from lifecycle.errors import (
     Problem,
 )
 from lifecycle.preflight import preflight
+from service.bulkhead import Bulkhead
 from service.config import ServeConfig
 from service.engine import vllm_forkserver, vllm_metrics
 from service.engine.interface import AdapterHandle, Answer, Call, EngineFacts, Tally
@@ -50,6 +51,7 @@ class VllmEngine:
         self._llm: Any = None
         self._state: Any = None
         self._takes_tools = False
+        self._starts: Bulkhead | None = None
         self._preflighted: set[Path] = set()
 
     def prepare(self) -> None:
@@ -61,8 +63,10 @@ class VllmEngine:
     async def start(self) -> EngineFacts:
         self.prepare()
         try:
-            # Imports and process start-up take many seconds: a thread keeps /health and /ready answering meanwhile.
-            args = await asyncio.to_thread(self._build)
+            # Imports and process start-up take many seconds: a thread keeps /health and /ready answering meanwhile,
+            # and one that no event loop waits for at its end.
+            self._starts = Bulkhead("engine's start", at_once=1, waiting=0)
+            args = await self._starts.run(self._build)
             self._state = await self._handlers(args)
             self._takes_tools = template_takes_tools(self._llm.renderer, self._llm.model_config)
             facts = await self._facts()
@@ -78,6 +82,11 @@ class VllmEngine:
             await self.stop()
             raise EngineDead(f"vLLM did not start: {error}") from error
         return facts
+
+    @property
+    def is_being_built(self) -> bool:
+        """A thread is at it, which cannot be told to stop; its processes end with this one."""
+        return self._starts is not None and self._starts.calls() > 0
 
     async def stop(self) -> None:
         llm, self._llm, self._state = self._llm, None, None

@@ -5,8 +5,11 @@ from __future__ import annotations
 import json
 import resource
 import signal
+import subprocess
+import sys
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -143,3 +146,22 @@ def test_an_engine_without_memory_and_a_stop_during_the_restart_end_with_0_and_l
     served.process.process.send_signal(signal.SIGTERM)
     assert served.process.end() == 0
     assert not [child for child in children if child.is_running() and child.status() != psutil.STATUS_ZOMBIE]
+
+
+def test_a_stop_during_the_first_start_ends_at_once_with_0_and_leaves_nobody(tmp_path: Path) -> None:
+    """The engine is built by a thread for many seconds, in a process that has others below it by then."""
+    make_base(tmp_path / "random-llama")
+    options = ["--base", str(tmp_path / "random-llama"), "--home", str(tmp_path / "home"), "--port", "0"]
+    command = [sys.executable, "-m", "dabt", "serve", *options]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as process:
+        assert process.stdout is not None
+        begun = next(line for line in process.stdout if "registry read" in line)
+        below = psutil.Process(process.pid).children(recursive=True)
+        process.terminate()
+        rest = process.stdout.read()
+    assert process.returncode == 0, begun + rest
+    assert "stopping" in rest
+    assert "Traceback" not in rest
+    assert "EngineCore" not in rest, "the start was waited for"
+    assert below, "the fork server was there"
+    assert psutil.wait_procs(below, timeout=60)[1] == []
