@@ -35,7 +35,14 @@ class Plan:
     def config(self, *, slots: int = 8, in_memory: int = 64) -> ServeConfig:
         """For both servers."""
         return ServeConfig(
-            base=self.base, dtype=self.dtype, max_loras=slots, max_cpu_loras=in_memory, max_lora_rank=8, max_queue=4096
+            base=self.base,
+            dtype=self.dtype,
+            # Room for 64 requests: a token of the larger base takes a quarter of a megabyte in float32.
+            kv_cache_gib=3 if self.size == "large" else 1,
+            max_loras=slots,
+            max_cpu_loras=in_memory,
+            max_lora_rank=8,
+            max_queue=4096,
         )
 
     def count(self, requests: int) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from contextlib import ExitStack
 from functools import partial
 
@@ -16,7 +17,9 @@ from benchmarks.plan import Plan, asks, by_turns
 from benchmarks.servers import Server, ServerFailed, pair
 
 NAME = "many"
-_ADAPTERS, _SLOTS, _CONCURRENT, _TOKENS = 1000, 8, 64, 32
+_ADAPTERS, _SLOTS, _TOKENS = 1000, 8, 32
+_CONCURRENT = {64: 1000, 16: 400}
+"""Requests in flight at a time → requests of a round. The stock server gets those of the first."""
 _SAMPLE = 40
 """Requests that the stock server is given alone, to tell rounding from wrong answers."""
 
@@ -24,29 +27,36 @@ _SAMPLE = 40
 def measure(plan: Plan) -> list[Figure]:
     house = stocked(plan.base, _ADAPTERS, plan.work)
     mine, theirs = pair(plan.config(slots=_SLOTS, in_memory=_ADAPTERS), house, house.first(_ADAPTERS))
-    eight = asks(house.first(_SLOTS), plan.count(1000), _TOKENS)
     # Each round has draws of its own, so that first requests to an adapter are among what is measured.
-    draws = [_zipf(house, plan.count(1000), seed) for seed in range(plan.rounds)]
+    draws = {
+        concurrent: [_zipf(house, plan.count(count), concurrent + seed) for seed in range(plan.rounds)]
+        for concurrent, count in _CONCURRENT.items()
+    }
+    runs: dict[int, tuple[list[Run], list[Run]]] = {}
     with ExitStack() as servers:
         dabt = servers.enter_context(Server(mine, plan.logs))
-        load.run(dabt.url, eight[: plan.count(256)], _CONCURRENT)
-        turn = iter(draws)
-        many, few = by_turns(
-            plan.rounds,
-            lambda: load.run(dabt.url, next(turn), _CONCURRENT),
-            partial(load.run, dabt.url, eight, _CONCURRENT),
-        )
-        right = alone(dabt.url, [ask for work in draws for ask in work])
-    scenario = plan.label(f"{NAME}: {_ADAPTERS} adapters, {_SLOTS} slots")
-    speeds = [run.throughput for run in many], [run.throughput for run in few]
-    waits = [run.first_token(0.99) for run in many], [run.first_token(0.5) for run in many]
-    return [
-        Figure(scenario, "requests failed", tuple(float(len(run.failed)) for run in many), bar=Bar(at_most=0)),
-        Figure(scenario, "answers unlike alone", _percent(many, right), "%", Bar(at_most=0)),
-        ratio(scenario, "throughput / eight adapters", *speeds, Bar(at_least=0.7)),
-        ratio(scenario, "TTFT p99 / p50", *waits, Bar(at_most=5)),
-        *_beside(plan, Server(theirs, plan.logs), draws, many, right),
-    ]
+        load.run(dabt.url, asks(house.first(_SLOTS), plan.count(256), _TOKENS), max(_CONCURRENT))
+        for concurrent, count in _CONCURRENT.items():
+            many, few = by_turns(
+                plan.rounds,
+                partial(_next, dabt.url, iter(draws[concurrent]), concurrent),
+                partial(load.run, dabt.url, asks(house.first(_SLOTS), plan.count(count), _TOKENS), concurrent),
+            )
+            runs[concurrent] = many, few
+        right = alone(dabt.url, [ask for rounds in draws.values() for work in rounds for ask in work])
+    figures = []
+    for concurrent, (many, few) in runs.items():
+        scenario = plan.label(f"{NAME}: {_ADAPTERS} adapters, {_SLOTS} slots, {concurrent} concurrent")
+        speeds = [run.throughput for run in many], [run.throughput for run in few]
+        waits = [run.first_token(0.99) for run in many], [run.first_token(0.5) for run in many]
+        figures += [
+            Figure(scenario, "requests failed", tuple(float(len(run.failed)) for run in many), bar=Bar(at_most=0)),
+            Figure(scenario, "answers unlike alone", _percent(many, right), "%", Bar(at_most=0)),
+            ratio(scenario, "throughput / eight adapters", *speeds, Bar(at_least=0.7)),
+            ratio(scenario, "TTFT p99 / p50", *waits, Bar(at_most=5)),
+        ]
+    first = max(_CONCURRENT)
+    return [*figures, *_beside(plan, Server(theirs, plan.logs), draws[first], runs[first][0], right)]
 
 
 def _beside(plan: Plan, vllm: Server, draws: list[list[Ask]], mine: list[Run], right: Expected) -> list[Figure]:
@@ -54,7 +64,7 @@ def _beside(plan: Plan, vllm: Server, draws: list[list[Ask]], mine: list[Run], r
     scenario = plan.label(f"{NAME}, stock vLLM")
     try:
         with vllm:
-            runs = [load.run(vllm.url, work, _CONCURRENT) for work in draws]
+            runs = [load.run(vllm.url, work, max(_CONCURRENT)) for work in draws]
             alive = vllm.ready()
             sample = load.run(vllm.url, list(right)[:_SAMPLE], 1)
     except ServerFailed as error:
@@ -76,6 +86,10 @@ def _beside(plan: Plan, vllm: Server, draws: list[list[Ask]], mine: list[Run], r
         ours, theirs = [run.throughput for run in mine], [run.throughput for run in runs]
         figures.append(ratio(scenario, "our throughput / its", ours, theirs))
     return figures
+
+
+def _next(url: str, draws: Iterator[list[Ask]], concurrent: int) -> Run:
+    return load.run(url, next(draws), concurrent)
 
 
 def _percent(runs: list[Run], right: Expected) -> tuple[float, ...]:

@@ -33,6 +33,7 @@ def flags(config: ServeConfig, *, on_cpu: bool, executor: str = "") -> list[str]
         *("--max-cpu-loras", str(config.max_cpu_loras), "--max-lora-rank", str(config.max_lora_rank)),
         *("--lora-target-modules", *target_modules(config)),
         *("--worker-extension-cls", WORKER_EXTENSION),
+        "--no-use-tqdm-on-load",  # a bar is no line of a log
         # Timings of each request in its answer: the tally reads and removes them.
         "--enable-per-request-metrics",
     ]

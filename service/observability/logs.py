@@ -62,6 +62,7 @@ def handler(level: str = "NOTSET") -> logging.Handler:
 
 def vllm_handler() -> logging.Handler:
     """Named in `vllm_logging.json`: vLLM makes it in each of its processes."""
+    logging.captureWarnings(True)
     return handler(os.environ.get("VLLM_LOGGING_LEVEL", "WARNING"))
 
 

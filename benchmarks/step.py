@@ -1,0 +1,94 @@
+"""What one step of the engine takes, by how many requests and adapters share it: for work on the kernels.
+
+    python -m benchmarks.step
+    python -m benchmarks.step --rows 1 --rows 64 --adapters 0 --adapters 8 --dtype bfloat16
+
+vLLM's engine alone, as the service starts it, with nothing of the service beside it. The time goes from each step's
+answer to the next one's.
+"""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from statistics import median
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from benchmarks import bases
+from benchmarks.homes import Stocked, stocked
+from benchmarks.plan import Plan
+from service.config import Dtype, ServeConfig
+from service.engine import vllm_forkserver
+from service.engine.vllm_flags import flags, set_environment
+
+_PROMPT, _SETTLED, _STEPS, _TIMES = 24, 20, 100, 3
+"""Tokens of a prompt; steps before those that are measured; how many are; and how often all of it."""
+
+
+def main(
+    rows: Annotated[list[int] | None, typer.Option(help="Requests in a step; may be repeated.")] = None,
+    adapters: Annotated[list[int] | None, typer.Option(help="That they use by turns; 0 is the base.")] = None,
+    dtype: Annotated[Dtype, typer.Option()] = "float32",
+    work: Annotated[Path, typer.Option(help="Where bases and adapters are kept.")] = Path(".dabt/benchmarks"),
+) -> None:
+    """Print milliseconds a step, lowest and highest of three, on the tiny base."""
+    rows, adapters = rows or [1, 14, 64], adapters or [0, 8]
+    plan = Plan(bases.TINY, "tiny", work.resolve(), _TIMES, dtype)
+    house = stocked(plan.base, max(8, *adapters), plan.work)
+    engine = _engine(plan.config(slots=max(1, *adapters)))
+    table = Table("adapters", "rows", "ms a step", "low … high", "ms a row")
+    for count in adapters:
+        for many in rows:
+            times = [_step(engine, house, many, count) for _ in range(_TIMES)]
+            low, middle, high = (1000 * value for value in (min(times), median(times), max(times)))
+            table.add_row(str(count), str(many), f"{middle:.2f}", f"{low:.2f} … {high:.2f}", f"{middle / many:.2f}")
+    Console().print(table)
+    engine.engine_core.shutdown()
+
+
+def _engine(config: ServeConfig) -> Any:
+    set_environment(config)
+    vllm_forkserver.begin()
+    vllm_forkserver.take_over()
+    from vllm.engine.arg_utils import AsyncEngineArgs
+    from vllm.entrypoints.launchers.cli_args import make_arg_parser
+    from vllm.utils.argparse_utils import FlexibleArgumentParser
+    from vllm.v1.engine.llm_engine import LLMEngine
+
+    given = flags(config, on_cpu=True, executor=vllm_forkserver.EXECUTOR)
+    args = make_arg_parser(FlexibleArgumentParser()).parse_args(given)
+    engine = LLMEngine.from_engine_args(AsyncEngineArgs.from_cli_args(args), enable_multiprocessing=True)
+    engine.collective_rpc("dabt_keep_adapters")
+    return engine
+
+
+def _step(engine: Any, house: Stocked, rows: int, adapters: int) -> float:
+    """Seconds, in the middle of answers that are as long as each other."""
+    from vllm import SamplingParams
+    from vllm.inputs import tokens_input
+    from vllm.lora.request import LoRARequest
+
+    names = house.first(adapters)
+    params = SamplingParams(max_tokens=_SETTLED + _STEPS + 10, ignore_eos=True, temperature=0.0, detokenize=False)
+    for at in range(rows):
+        number = at % adapters if adapters else -1
+        lora = LoRARequest(names[number], number + 1, str(house.adapters[names[number]])) if adapters else None
+        prompt = tokens_input([16 + (7 * at + one) % 1000 for one in range(_PROMPT)])
+        engine.add_request(f"{at}", prompt, params, lora_request=lora)
+    for _ in range(_SETTLED):
+        engine.step()
+    began = time.perf_counter()
+    for _ in range(_STEPS):
+        engine.step()
+    taken = (time.perf_counter() - began) / _STEPS
+    while engine.has_unfinished_requests():
+        engine.step()
+    return taken
+
+
+if __name__ == "__main__":
+    typer.run(main)
