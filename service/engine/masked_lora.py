@@ -4,7 +4,7 @@ vLLM 0.32 gathers each token's adapter weights by slot index on the CPU, and "no
 last slot: a request to the base model that shares a batch with adapter requests gets an adapter's delta. Here instead
 all slots in use are computed as one matrix product, and a mask, built once per step, keeps each row's own slot:
 
-    h = x @ A_allᵀ          [rows, slices·slots·rank]     one product for all slots and slices
+    h = x @ A_allᵀ          [slices, rows, slots·rank]    one batched product for all slots and slices
     h[row, slot ≠ own] = 0                                rows without an adapter keep nothing
     y_slice += h_slice @ B_all                            one product per slice
 

@@ -62,7 +62,7 @@ def handler(level: str = "NOTSET") -> logging.Handler:
 
 def vllm_handler() -> logging.Handler:
     """Named in `vllm_logging.json`: vLLM makes it in each of its processes."""
-    logging.captureWarnings(True)
+    logging.captureWarnings(True)  # for the logger py.warnings, which that file gives this handler too
     return handler(os.environ.get("VLLM_LOGGING_LEVEL", "WARNING"))
 
 

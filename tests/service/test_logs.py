@@ -10,6 +10,7 @@ import subprocess
 import sys
 import warnings
 from pathlib import Path
+from typing import Any
 from unittest.mock import patch
 
 import pytest
@@ -97,6 +98,22 @@ logging.setLogRecordFactory(named)
 logging.getLogger("vllm.v1.engine.core").warning("from the core")
 logging.getLogger("vllm.v1.engine.core").info("not asked for")
 """
+    (line,) = lines_of_a_vllm_process(program)
+    assert (line["event"], line["logger"], line["process"]) == ("from the core", "vllm.v1.engine.core", "EngineCore")
+
+
+def test_warnings_in_vllms_own_processes_are_lines_of_that_form_too() -> None:
+    program = """
+import json, logging.config, os, warnings
+logging.config.dictConfig(json.load(open(os.environ["VLLM_LOGGING_CONFIG_PATH"])))
+warnings.warn("out of date", FutureWarning)
+"""
+    (line,) = lines_of_a_vllm_process(program)
+    assert (line["logger"], line["level"]) == ("py.warnings", "warning")
+    assert "FutureWarning: out of date" in line["event"]
+
+
+def lines_of_a_vllm_process(program: str) -> list[dict[str, Any]]:
     variables = {
         "PATH": os.environ["PATH"],
         "PYTHONPATH": str(ROOT),
@@ -105,8 +122,7 @@ logging.getLogger("vllm.v1.engine.core").info("not asked for")
         logs.FORMAT_VARIABLE: "json",
     }
     done = subprocess.run([sys.executable, "-c", program], env=variables, capture_output=True, text=True, check=True)
-    (line,) = [json.loads(line) for line in done.stderr.splitlines()]
-    assert (line["event"], line["logger"], line["process"]) == ("from the core", "vllm.v1.engine.core", "EngineCore")
+    return [json.loads(line) for line in done.stderr.splitlines()]
 
 
 def test_our_format_is_what_vllm_is_told_and_an_operators_own_wins() -> None:
