@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from benchmarks import load
 from benchmarks.load import Ask, Run
@@ -35,3 +35,8 @@ def share_wrong(run: Run, expected: Expected) -> float:
     """Of the requests that were answered, the share whose tokens differ from those given alone."""
     answered = len(run.told) - len(run.failed)
     return len(run.differing(expected)) / answered if answered else 1.0
+
+
+def percent_wrong(runs: Sequence[Run], expected: Expected) -> tuple[float, ...]:
+    """The same of each run, in percent."""
+    return tuple(100 * share_wrong(run, expected) for run in runs)

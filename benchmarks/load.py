@@ -94,6 +94,16 @@ class Run:
         return [one for one in self.told if id(one) not in failed and one.tokens != expected[one.ask]]
 
 
+def speeds(runs: Sequence[Run]) -> list[float]:
+    """The throughput of each."""
+    return [run.throughput for run in runs]
+
+
+def failures(runs: Sequence[Run]) -> tuple[float, ...]:
+    """How many requests of each failed."""
+    return tuple(float(len(run.failed)) for run in runs)
+
+
 def run(url: str, asks: Sequence[Ask], concurrent: int) -> Run:
     """Make the requests in their order, `concurrent` of them in flight until they run out."""
     return asyncio.run(drive(url, asks, concurrent))

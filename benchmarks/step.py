@@ -22,8 +22,7 @@ from benchmarks import bases
 from benchmarks.homes import Stocked, stocked
 from benchmarks.plan import Plan
 from service.config import Dtype, ServeConfig
-from service.engine import vllm_forkserver
-from service.engine.vllm_flags import flags, set_environment
+from service.engine.vllm_engine import VllmEngine, parsed_arguments
 
 _PROMPT, _SETTLED, _STEPS, _TIMES = 24, 20, 100, 3
 """Tokens of a prompt; steps before those that are measured; how many are; and how often all of it."""
@@ -51,17 +50,12 @@ def main(
 
 
 def _engine(config: ServeConfig) -> Any:
-    set_environment(config)
-    vllm_forkserver.begin()
-    vllm_forkserver.take_over()
+    VllmEngine(config).prepare()
     from vllm.engine.arg_utils import AsyncEngineArgs
-    from vllm.entrypoints.launchers.cli_args import make_arg_parser
-    from vllm.utils.argparse_utils import FlexibleArgumentParser
     from vllm.v1.engine.llm_engine import LLMEngine
 
-    given = flags(config, on_cpu=True, executor=vllm_forkserver.EXECUTOR)
-    args = make_arg_parser(FlexibleArgumentParser()).parse_args(given)
-    engine = LLMEngine.from_engine_args(AsyncEngineArgs.from_cli_args(args), enable_multiprocessing=True)
+    args = AsyncEngineArgs.from_cli_args(parsed_arguments(config))
+    engine = LLMEngine.from_engine_args(args, enable_multiprocessing=True)
     engine.collective_rpc("dabt_keep_adapters")
     return engine
 

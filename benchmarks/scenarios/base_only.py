@@ -6,7 +6,6 @@ from functools import partial
 
 from benchmarks import load
 from benchmarks.figures import Bar, Figure, ratio
-from benchmarks.load import Run
 from benchmarks.plan import Plan, asks, by_turns
 from benchmarks.servers import BASE, Server, ours, stock
 
@@ -31,18 +30,13 @@ def measure(plan: Plan) -> list[Figure]:
                 partial(load.run, vllm.url, work, concurrent),
             )
             scenario = plan.label(f"{NAME}, {concurrent} concurrent")
-            speeds = [run.throughput for run in mine], [run.throughput for run in theirs]
             waits = [run.first_token(0.5) for run in mine], [run.first_token(0.5) for run in theirs]
             figures += [
-                ratio(scenario, "throughput / stock", *speeds, Bar(at_least=0.97)),
+                ratio(scenario, "throughput / stock", load.speeds(mine), load.speeds(theirs), Bar(at_least=0.97)),
                 ratio(scenario, "TTFT p50 / stock", *waits, Bar(at_most=1.05)),
-                Figure(scenario, "requests failed", _failed(mine), bar=Bar(at_most=0)),
-                Figure(scenario, "the same, stock", _failed(theirs)),
+                Figure(scenario, "requests failed", load.failures(mine), bar=Bar(at_most=0)),
+                Figure(scenario, "the same, stock", load.failures(theirs)),
             ]
         pss = dabt.memory_gib(), vllm.memory_gib()
         figures.append(ratio(plan.label(NAME), "memory / stock", [pss[0]], [pss[1]]))
     return figures
-
-
-def _failed(runs: list[Run]) -> tuple[float, ...]:
-    return tuple(float(len(run.failed)) for run in runs)

@@ -9,7 +9,7 @@ from functools import partial
 import numpy
 
 from benchmarks import load
-from benchmarks.answers import Expected, alone, share_wrong
+from benchmarks.answers import Expected, alone, percent_wrong
 from benchmarks.figures import Bar, Figure, ratio
 from benchmarks.homes import Stocked, stocked
 from benchmarks.load import Ask, Run
@@ -19,7 +19,9 @@ from benchmarks.servers import Server, ServerFailed, pair
 NAME = "many"
 _ADAPTERS, _SLOTS, _TOKENS = 1000, 8, 32
 _CONCURRENT = {64: 1000, 16: 400}
-"""Requests in flight at a time → requests of a round. The stock server gets those of the first."""
+"""Requests in flight at a time → requests of a round."""
+_MOST = max(_CONCURRENT)
+"""At a time, and the only case that the stock server is given."""
 _SAMPLE = 40
 """Requests that the stock server is given alone, to tell rounding from wrong answers."""
 
@@ -35,7 +37,7 @@ def measure(plan: Plan) -> list[Figure]:
     runs: dict[int, tuple[list[Run], list[Run]]] = {}
     with ExitStack() as servers:
         dabt = servers.enter_context(Server(mine, plan.logs))
-        load.run(dabt.url, asks(house.first(_SLOTS), plan.count(256), _TOKENS), max(_CONCURRENT))
+        load.run(dabt.url, asks(house.first(_SLOTS), plan.count(256), _TOKENS), _MOST)
         for concurrent, count in _CONCURRENT.items():
             many, few = by_turns(
                 plan.rounds,
@@ -47,16 +49,14 @@ def measure(plan: Plan) -> list[Figure]:
     figures = []
     for concurrent, (many, few) in runs.items():
         scenario = plan.label(f"{NAME}: {_ADAPTERS} adapters, {_SLOTS} slots, {concurrent} concurrent")
-        speeds = [run.throughput for run in many], [run.throughput for run in few]
         waits = [run.first_token(0.99) for run in many], [run.first_token(0.5) for run in many]
         figures += [
-            Figure(scenario, "requests failed", tuple(float(len(run.failed)) for run in many), bar=Bar(at_most=0)),
-            Figure(scenario, "answers unlike alone", _percent(many, right), "%", Bar(at_most=0)),
-            ratio(scenario, "throughput / eight adapters", *speeds, Bar(at_least=0.7)),
+            Figure(scenario, "requests failed", load.failures(many), bar=Bar(at_most=0)),
+            Figure(scenario, "answers unlike alone", percent_wrong(many, right), "%", Bar(at_most=0)),
+            ratio(scenario, "throughput / eight adapters", load.speeds(many), load.speeds(few), Bar(at_least=0.7)),
             ratio(scenario, "TTFT p99 / p50", *waits, Bar(at_most=5)),
         ]
-    first = max(_CONCURRENT)
-    return [*figures, *_beside(plan, Server(theirs, plan.logs), draws[first], runs[first][0], right)]
+    return [*figures, *_beside(plan, Server(theirs, plan.logs), draws[_MOST], runs[_MOST][0], right)]
 
 
 def _beside(plan: Plan, vllm: Server, draws: list[list[Ask]], mine: list[Run], right: Expected) -> list[Figure]:
@@ -64,7 +64,7 @@ def _beside(plan: Plan, vllm: Server, draws: list[list[Ask]], mine: list[Run], r
     scenario = plan.label(f"{NAME}, stock vLLM")
     try:
         with vllm:
-            runs = [load.run(vllm.url, work, max(_CONCURRENT)) for work in draws]
+            runs = [load.run(vllm.url, work, _MOST) for work in draws]
             alive = vllm.ready()
             sample = load.run(vllm.url, list(right)[:_SAMPLE], 1)
     except ServerFailed as error:
@@ -75,25 +75,20 @@ def _beside(plan: Plan, vllm: Server, draws: list[list[Ask]], mine: list[Run], r
         Figure(
             scenario,
             "requests failed",
-            tuple(float(len(run.failed)) for run in runs),
+            load.failures(runs),
             note=note or (failed[0].error[:120] if failed else ""),
         ),
-        Figure(scenario, "answers unlike alone", _percent(runs, right)),
-        Figure(scenario, "the same, asked one by one", _percent([sample], right), "%"),
+        Figure(scenario, "answers unlike alone", percent_wrong(runs, right)),
+        Figure(scenario, "the same, asked one by one", percent_wrong([sample], right), "%"),
         Figure(scenario, "TTFT p99 / p50", tuple(run.first_token(0.99) / run.first_token(0.5) for run in runs)),
     ]
-    if all(run.throughput for run in runs):
-        ours, theirs = [run.throughput for run in mine], [run.throughput for run in runs]
-        figures.append(ratio(scenario, "our throughput / its", ours, theirs))
+    if all(load.speeds(runs)):
+        figures.append(ratio(scenario, "our throughput / its", load.speeds(mine), load.speeds(runs)))
     return figures
 
 
 def _next(url: str, draws: Iterator[list[Ask]], concurrent: int) -> Run:
     return load.run(url, next(draws), concurrent)
-
-
-def _percent(runs: list[Run], right: Expected) -> tuple[float, ...]:
-    return tuple(100 * share_wrong(run, right) for run in runs)
 
 
 def _zipf(house: Stocked, count: int, seed: int) -> list[Ask]:

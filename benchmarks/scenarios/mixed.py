@@ -5,10 +5,9 @@ from __future__ import annotations
 from functools import partial
 
 from benchmarks import load
-from benchmarks.answers import alone, check_apart, share_wrong
+from benchmarks.answers import alone, check_apart, percent_wrong
 from benchmarks.figures import Bar, Figure, ratio
 from benchmarks.homes import stocked
-from benchmarks.load import Run
 from benchmarks.plan import Plan, asks, by_turns
 from benchmarks.servers import BASE, Server, pair
 
@@ -44,25 +43,21 @@ def measure(plan: Plan) -> list[Figure]:
         )
     scenario, streams = plan.label(f"{NAME}, {_CONCURRENT} concurrent"), plan.label(f"{NAME}, one stream")
     return [
-        ratio(scenario, "throughput / stock", _speeds(mixed), _speeds(stock_mixed), Bar(at_least=1.9)),
-        ratio(scenario, "throughput / own base only", _speeds(mixed), _speeds(base), Bar(at_least=0.85)),
-        Figure(scenario, "requests failed", tuple(float(len(run.failed)) for run in mixed), bar=Bar(at_most=0)),
+        ratio(scenario, "throughput / stock", load.speeds(mixed), load.speeds(stock_mixed), Bar(at_least=1.9)),
+        ratio(scenario, "throughput / own base only", load.speeds(mixed), load.speeds(base), Bar(at_least=0.85)),
+        Figure(scenario, "requests failed", load.failures(mixed), bar=Bar(at_most=0)),
         Figure(
             scenario,
             "answers unlike alone",
-            tuple(100 * share_wrong(run, right[dabt]) for run in mixed),
+            percent_wrong(mixed, right[dabt]),
             "%",
             Bar(at_most=0),
         ),
         Figure(
             scenario,
             "the same, stock",
-            tuple(100 * share_wrong(run, right[vllm]) for run in stock_mixed),
+            percent_wrong(stock_mixed, right[vllm]),
             "%",
         ),
-        ratio(streams, "adapter / base throughput", _speeds(one_adapter), _speeds(one_base), Bar(at_least=0.8)),
+        ratio(streams, "adapter / base throughput", load.speeds(one_adapter), load.speeds(one_base), Bar(at_least=0.8)),
     ]
-
-
-def _speeds(runs: list[Run]) -> list[float]:
-    return [run.throughput for run in runs]

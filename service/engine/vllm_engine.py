@@ -247,20 +247,10 @@ class VllmEngine:
     def _build(self) -> Any:
         """Make the engine, and return the parsed arguments that its handlers want too."""
         from vllm.engine.arg_utils import AsyncEngineArgs
-        from vllm.entrypoints.launchers.cli_args import make_arg_parser, validate_parsed_serve_args
-        from vllm.platforms import current_platform
         from vllm.usage.usage_lib import UsageContext
-        from vllm.utils.argparse_utils import FlexibleArgumentParser
         from vllm.v1.engine.async_llm import AsyncLLM
 
-        executor = ""
-        if vllm_forkserver.usable():
-            vllm_forkserver.take_over()
-            executor = vllm_forkserver.EXECUTOR
-        args = make_arg_parser(FlexibleArgumentParser()).parse_args(
-            flags(self._config, on_cpu=current_platform.is_cpu(), executor=executor)
-        )
-        validate_parsed_serve_args(args)
+        args = parsed_arguments(self._config)
         context = UsageContext.OPENAI_API_SERVER
         config = AsyncEngineArgs.from_cli_args(args).create_engine_config(usage_context=context)
         self._llm = AsyncLLM.from_vllm_config(config, usage_context=context)
@@ -347,6 +337,22 @@ class VllmEngine:
         if error is not None:
             raise_reported(error.model_dump(), dead=self._is_dead())
         return result
+
+
+def parsed_arguments(config: ServeConfig) -> Any:
+    """What `vllm serve` would have parsed; from now on engines come from the fork server where that can be used."""
+    from vllm.entrypoints.launchers.cli_args import make_arg_parser, validate_parsed_serve_args
+    from vllm.platforms import current_platform
+    from vllm.utils.argparse_utils import FlexibleArgumentParser
+
+    executor = ""
+    if vllm_forkserver.usable():
+        vllm_forkserver.take_over()
+        executor = vllm_forkserver.EXECUTOR
+    given = flags(config, on_cpu=current_platform.is_cpu(), executor=executor)
+    args = make_arg_parser(FlexibleArgumentParser()).parse_args(given)
+    validate_parsed_serve_args(args)
+    return args
 
 
 def _lora_request(adapter: AdapterHandle) -> Any:
