@@ -40,7 +40,13 @@ def logged(level: str = "debug", log_format: logs.Format = "json") -> Iterator[L
     root = logging.getLogger()
     handlers, root_level = root.handlers, root.level
     logging.captureWarnings(False)  # pytest has its own hook by now; taking ours twice would leave that one in place
-    with patch.object(sys, "stderr", log.written), patch.dict(os.environ):
+    # An earlier test's import of vLLM gave the logger of warnings a handler of its own: that of the process it was in.
+    warned = logging.getLogger("py.warnings")
+    with (
+        patch.object(sys, "stderr", log.written),
+        patch.dict(os.environ),
+        patch.multiple(warned, handlers=[], propagate=True),
+    ):
         logs.configure(level, log_format)
         try:
             yield log
