@@ -135,7 +135,7 @@ def _tracer(config: ServeConfig) -> OtelTracer | None:
         return None
     from service.observability.otel import OtelTracer
 
-    return OtelTracer(config.traces_url)
+    return OtelTracer(config.traces_url, config.otlp_protocol)
 
 
 @asynccontextmanager

@@ -41,8 +41,14 @@ def serve(  # noqa: PLR0913, PLR0917  (one parameter is one option of the comman
     log_level: Annotated[str | None, typer.Option(help="debug, info, warning or error.")] = None,
     log_format: Annotated[str | None, typer.Option(help="logfmt, or json: one object a line.")] = None,
     otlp_endpoint: Annotated[
-        str, typer.Option(envvar="OTEL_EXPORTER_OTLP_ENDPOINT", help="Send traces to this collector (OTLP over HTTP).")
+        str, typer.Option(envvar="OTEL_EXPORTER_OTLP_ENDPOINT", help="Send traces to this OpenTelemetry collector.")
     ] = "",
+    otlp_protocol: Annotated[
+        str | None,
+        typer.Option(
+            envvar=["OTEL_EXPORTER_OTLP_TRACES_PROTOCOL", "OTEL_EXPORTER_OTLP_PROTOCOL"], help="http/protobuf or grpc."
+        ),
+    ] = None,
     home: Annotated[Path | None, typer.Option(envvar="DABT_HOME", help="Registry, artifacts and runs.")] = None,
 ) -> None:
     """Serve the base and every version of the registry over the OpenAI API.

@@ -16,6 +16,8 @@ from lifecycle.version import Frozen, Ref
 from retrieval.config import PACKAGED_MODEL
 
 Dtype = Literal["auto", "float32", "bfloat16", "float16"]
+TraceProtocol = Literal["http/protobuf", "grpc"]
+"""As OpenTelemetry's own variable names them."""
 
 
 class ServeConfig(Frozen):
@@ -62,7 +64,8 @@ class ServeConfig(Frozen):
     """What `/v1/embeddings` answers with: the packaged model, a hub id or a folder; `none` for no embeddings."""
 
     golden_tolerance: float = Field(default=0.1, gt=0)
-    """Largest mean difference in nats per token between an adapter's recorded and served golden log-probabilities."""
+    """Largest mean difference in nats per token between an adapter's recorded and served golden log-probabilities.
+    Twice what the base itself is off in the number format that is served is allowed where that is more."""
     preload: tuple[str, ...] = ()
     """Versions (`triage`, `triage:3`, …) to load before the service is ready; `prod` for every `prod` alias."""
     pin: tuple[str, ...] = ()
@@ -87,7 +90,9 @@ class ServeConfig(Frozen):
     log_format: Literal["logfmt", "json"] = "logfmt"
     """`json` is one object a line, for a collector of logs."""
     otlp_endpoint: str = Field(default="", pattern=r"^(https?://[^/\s]+.*)?$")
-    """Base URL of an OpenTelemetry collector that takes OTLP over HTTP; traces are off without one."""
+    """Base URL of an OpenTelemetry collector; traces are off without one."""
+    otlp_protocol: TraceProtocol = "http/protobuf"
+    """How that collector is spoken to. Its port is 4318 for HTTP by custom, 4317 for gRPC."""
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
@@ -118,7 +123,9 @@ class ServeConfig(Frozen):
     @property
     def traces_url(self) -> str:
         """Where the collector takes traces; empty when they are off."""
-        return self.otlp_endpoint.rstrip("/") + "/v1/traces" if self.otlp_endpoint else ""
+        if not self.otlp_endpoint or self.otlp_protocol == "grpc":
+            return self.otlp_endpoint
+        return self.otlp_endpoint.rstrip("/") + "/v1/traces"
 
 
 def config_from(options: Mapping[str, Any]) -> ServeConfig:

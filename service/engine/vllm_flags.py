@@ -19,7 +19,7 @@ def set_environment(config: ServeConfig) -> None:
     os.environ.setdefault("VLLM_LOGGING_CONFIG_PATH", str(logs.VLLM_LOGGING))
     if config.traces_url:
         os.environ.setdefault("OTEL_SERVICE_NAME", "dabt")
-        os.environ["OTEL_EXPORTER_OTLP_TRACES_PROTOCOL"] = "http/protobuf"  # vLLM would speak gRPC
+        os.environ["OTEL_EXPORTER_OTLP_TRACES_PROTOCOL"] = config.otlp_protocol
 
 
 def flags(config: ServeConfig, *, on_cpu: bool, executor: str = "") -> list[str]:

@@ -1,4 +1,4 @@
-"""Traces by OpenTelemetry, sent to a collector over OTLP/HTTP. Imported only when `--otlp-endpoint` is given.
+"""Traces by OpenTelemetry, sent to a collector over OTLP. Imported only when `--otlp-endpoint` is given.
 
 Sampling, batching, headers and resource attributes follow OpenTelemetry's own environment variables. Read `spans.py`
 for what the rest of the service uses, `access_log.py` for the request's own span.
@@ -15,14 +15,14 @@ from contextlib import contextmanager
 
 from opentelemetry import trace
 from opentelemetry.context import Context
-from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
 from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import TracerProvider
-from opentelemetry.sdk.trace.export import BatchSpanProcessor
+from opentelemetry.sdk.trace.export import BatchSpanProcessor, SpanExporter
 from opentelemetry.trace import SpanKind, Status, StatusCode
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
 from lifecycle.errors import DabtError
+from service.config import TraceProtocol
 from service.observability import spans
 from service.observability.spans import Attributes
 
@@ -34,13 +34,13 @@ _W3C = TraceContextTextMapPropagator()
 class OtelTracer:
     """Implements `service.observability.spans.Tracer`. It has a provider of its own, so several may exist."""
 
-    def __init__(self, endpoint: str) -> None:
-        """`endpoint` is where the collector takes traces, such as http://127.0.0.1:4318/v1/traces."""
+    def __init__(self, endpoint: str, protocol: TraceProtocol) -> None:
+        """`endpoint` is where the collector takes traces: http://127.0.0.1:4318/v1/traces, or no path for gRPC."""
         known = {"service.version": importlib.metadata.version("dabt")}
         if "OTEL_SERVICE_NAME" not in os.environ:
             known["service.name"] = "dabt"
         self._provider = TracerProvider(resource=Resource.create(known), shutdown_on_exit=False)
-        self._provider.add_span_processor(BatchSpanProcessor(OTLPSpanExporter(endpoint=endpoint)))
+        self._provider.add_span_processor(BatchSpanProcessor(_exporter(endpoint, protocol)))
         self._tracer = self._provider.get_tracer("dabt")
 
     @contextmanager
@@ -80,6 +80,17 @@ class OtelTracer:
                 raise
             finally:
                 made.end()
+
+
+def _exporter(endpoint: str, protocol: TraceProtocol) -> SpanExporter:
+    """Only the protocol that is spoken is imported."""
+    if protocol == "grpc":
+        from opentelemetry.exporter.otlp.proto.grpc.trace_exporter import OTLPSpanExporter as OverGrpc
+
+        return OverGrpc(endpoint=endpoint)  # encrypted unless its scheme is http
+    from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter as OverHttp
+
+    return OverHttp(endpoint=endpoint)
 
 
 class OtelSpan:

@@ -2,17 +2,27 @@
 
 from __future__ import annotations
 
+import asyncio
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
+import grpc
 import pytest
-from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
+from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import (
+    ExportTraceServiceRequest,
+    ExportTraceServiceResponse,
+)
+from opentelemetry.proto.collector.trace.v1.trace_service_pb2_grpc import (
+    TraceServiceServicer,
+    add_TraceServiceServicer_to_server,
+)
 from opentelemetry.proto.trace.v1.trace_pb2 import Span, Status
 
 from lifecycle.errors import InvalidConfig
@@ -44,16 +54,20 @@ class Collector:
         return [ExportTraceServiceRequest.FromString(batch) for batch in self.batches]
 
     def spans(self) -> dict[str, Span]:
-        """By name; a name that comes twice fails the test."""
-        found = [
-            span
-            for request in self.received()
-            for resource in request.resource_spans
-            for scope in resource.scope_spans
-            for span in scope.spans
-        ]
-        assert len({span.name for span in found}) == len(found), [span.name for span in found]
-        return {span.name: span for span in found}
+        return by_name(self.received())
+
+
+def by_name(received: Sequence[ExportTraceServiceRequest]) -> dict[str, Span]:
+    """Every span; a name that comes twice fails the test."""
+    found = [
+        span
+        for request in received
+        for resource in request.resource_spans
+        for scope in resource.scope_spans
+        for span in scope.spans
+    ]
+    assert len({span.name for span in found}) == len(found), [span.name for span in found]
+    return {span.name: span for span in found}
 
 
 @pytest.fixture
@@ -217,6 +231,25 @@ async def test_a_collector_that_is_away_is_no_request_s_trouble(house: Any, star
     assert [line["outcome"] for line in log.requests()] == ["ok"]
 
 
+async def test_a_collector_that_takes_grpc_gets_the_same_trace(house: Any, start: Any) -> None:
+    received: list[ExportTraceServiceRequest] = []
+
+    class Traces(TraceServiceServicer):
+        def Export(self, request: ExportTraceServiceRequest, context: Any) -> ExportTraceServiceResponse:
+            received.append(request)
+            return ExportTraceServiceResponse()
+
+    server = grpc.server(ThreadPoolExecutor(1))
+    add_TraceServiceServicer_to_server(Traces(), server)
+    endpoint = f"http://127.0.0.1:{server.add_insecure_port('127.0.0.1:0')}"
+    server.start()
+    async with start(house, otlp_endpoint=endpoint, otlp_protocol="grpc") as running:
+        await running.chat("tiny")
+    await asyncio.to_thread(server.stop(None).wait)
+    found = by_name(received)
+    assert found["chat tiny"].parent_span_id == found["POST /v1/chat/completions"].span_id
+
+
 def test_without_a_collector_nothing_of_opentelemetry_is_loaded() -> None:
     imported = "service.app, service.engine.vllm_flags"
     program = f"import sys, {imported}; print(any('opentelemetry' in name for name in sys.modules))"
@@ -228,6 +261,19 @@ def test_without_a_collector_nothing_of_opentelemetry_is_loaded() -> None:
 def test_a_step_outside_of_a_traced_request_costs_no_object() -> None:
     assert spans.span("one") is spans.span("two", {"a": 1})
     assert spans.begin("three").headers() == {}
+
+
+@pytest.mark.parametrize(
+    ("protocol", "url"), [("http/protobuf", "http://collector:4318/v1/traces"), ("grpc", "http://collector:4318")]
+)
+def test_where_traces_go_depends_on_the_protocol(protocol: str, url: str) -> None:
+    config = config_from({"base": "/m", "otlp_endpoint": "http://collector:4318", "otlp_protocol": protocol})
+    assert config.traces_url == url
+
+
+def test_a_protocol_that_is_none_is_refused_by_its_option() -> None:
+    with pytest.raises(InvalidConfig, match="--otlp-protocol"):
+        config_from({"base": "/m", "otlp_protocol": "thrift"})
 
 
 @pytest.mark.parametrize("endpoint", ["127.0.0.1:4318", "grpc://collector:4317", "http://"])
