@@ -108,6 +108,7 @@ def authenticate(authorization: str, snapshot: Snapshot, now: datetime) -> ApiKe
     key = snapshot.keys.get(digest)
     if key is None or not hmac.compare_digest(key.digest, digest):
         raise Unauthorized("the API key is not known here; make one with `dabt keys create`")
+    record.called_by(key.id)  # before anything else is asked of it: the line of a refusal says whose key it was
     if problem := key.problem(now):
         raise Unauthorized(f"the {key} {problem}; ask for another")
     return key
@@ -144,10 +145,8 @@ class Guard:
         client = scope["client"][0] if scope.get("client") else None
         try:
             key = self._access.admit(scope["path"], Headers(scope=scope), client)
-            if key is not None:
-                record.called_by(key.id)
-                if scope["method"] == "POST" and not _below(scope["path"], "/admin"):
-                    await self._accounts.admit(key)
+            if key is not None and scope["method"] == "POST" and not _below(scope["path"], "/admin"):
+                await self._accounts.admit(key)
         except DabtError as error:
             record.refused(error.code)
             await http_errors.response(error)(scope, receive, send)

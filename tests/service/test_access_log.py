@@ -173,7 +173,18 @@ async def test_requests_that_come_too_early_are_counted_as_errors(house: Any, st
     assert "dabt_engine_up 0.0" in page
 
 
-async def test_the_key_is_named_by_its_id_and_a_refused_one_by_nothing(house: Any, start: Any, log: Log) -> None:
+async def test_a_known_key_is_named_by_its_id_where_it_is_refused_too(house: Any, start: Any, log: Log) -> None:
+    caller, secret = house.registry.keys.create(KeyGrant(name="clinic-app"), actor="test")
+    revoked, old = house.registry.keys.create(KeyGrant(name="old-app"), actor="test")
+    house.registry.keys.revoke(revoked.id, actor="test")
+    async with start(house) as running:
+        for sent in (secret, old):
+            await running.client.get("/admin/keys", headers={"authorization": f"Bearer {sent}"})
+    asked = [line for line in log.requests() if line["route"].startswith("/admin")]
+    assert [(line["status"], line["key"]) for line in asked] == [(403, caller.id), (401, revoked.id)]
+
+
+async def test_the_key_is_named_by_its_id_and_an_unknown_one_by_nothing(house: Any, start: Any, log: Log) -> None:
     limits = KeyLimits(requests_per_minute=1)
     key, secret = house.registry.keys.create(KeyGrant(name="clinic-app", limits=limits), actor="test")
     async with start(house) as running:
