@@ -18,15 +18,16 @@ HANDLE = AdapterHandle("sha256-a", 1, Path("/a"))
 
 
 class Scores(FakeEngine):
-    def __init__(self, values: Sequence[float]) -> None:
+    """Computes `adapter`, and where the adapter is not asked `base`; without that nobody may ask."""
+
+    def __init__(self, adapter: Sequence[float], base: Sequence[float] | None = None) -> None:
         super().__init__()
-        self.values = list(values)
+        self.values = {HANDLE: list(adapter)} | ({None: list(base)} if base is not None else {})
 
     async def score(
         self, adapter: AdapterHandle | None, prompt_ids: Sequence[int], completion_ids: Sequence[int]
     ) -> list[float]:
-        assert adapter == HANDLE
-        return self.values
+        return self.values[adapter]
 
 
 def manifest(adapter: tuple[float, ...], base: tuple[float, ...]) -> AdapterManifest:
@@ -54,20 +55,37 @@ async def test_what_was_recorded_passes_within_the_tolerance() -> None:
 
 
 async def test_an_adapter_that_answers_like_the_base_has_no_effect() -> None:
-    with pytest.raises(AdapterUnloadable, match="has no effect"):
-        await verify(Scores([-3.0, -4.0]), HANDLE, RECORDED, 0.1)
+    with pytest.raises(AdapterUnloadable, match=r"has no effect here.* adds 0\.0000 .*, 3\.3500 where"):
+        await verify(Scores([-3.0, -4.0], base=[-3.0, -4.0]), HANDLE, RECORDED, 0.1)
 
 
 async def test_a_wrong_scale_is_noticed() -> None:
-    with pytest.raises(AdapterUnloadable, match=r"0\.4000 nats per token"):
-        await verify(Scores([-0.5, -0.6]), HANDLE, RECORDED, 0.1)
+    with pytest.raises(
+        AdapterUnloadable, match=r"0\.4000 nats per token from .*, 0\.1 allowed \(the base .* 0\.0000\)"
+    ):
+        await verify(Scores([-0.5, -0.6], base=[-3.0, -4.0]), HANDLE, RECORDED, 0.1)
 
 
 async def test_a_faint_adapter_is_told_from_the_base_even_inside_the_tolerance() -> None:
     faint = manifest(adapter=(-1.00, -1.00), base=(-1.05, -1.05))
     await verify(Scores([-1.01, -1.01]), HANDLE, faint, 0.1)
     with pytest.raises(AdapterUnloadable, match="has no effect"):
-        await verify(Scores([-1.05, -1.05]), HANDLE, faint, 0.1)
+        await verify(Scores([-1.05, -1.05], base=[-1.05, -1.05]), HANDLE, faint, 0.1)
+
+
+async def test_an_adapter_may_be_off_as_far_as_the_base_itself_is_off_in_this_number_format() -> None:
+    await verify(Scores([-0.3, -0.1], base=[-2.8, -4.2]), HANDLE, RECORDED, 0.1)
+    with pytest.raises(AdapterUnloadable, match=r"0\.6000 nats per token .*, 0\.4 allowed \(the base .* 0\.2000\)"):
+        await verify(Scores([-0.7, -0.8], base=[-2.8, -4.2]), HANDLE, RECORDED, 0.1)
+
+
+async def test_rounding_neither_hides_a_faint_adapter_nor_stands_in_for_one() -> None:
+    """The base is off by more here than the adapter's whole effect, up on one token and down on the other."""
+    faint = manifest(adapter=(-1.00, -1.00), base=(-1.02, -1.02))
+    base = [-0.98, -1.06]
+    await verify(Scores([-0.96, -1.04], base), HANDLE, faint, 0.1)
+    with pytest.raises(AdapterUnloadable, match="has no effect"):
+        await verify(Scores(base, base), HANDLE, faint, 0.1)
 
 
 async def test_an_adapter_without_golden_prompts_passes() -> None:
