@@ -18,6 +18,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import torch
+from torch.nn.functional import pad
 from vllm.lora.punica_wrapper.punica_cpu import PunicaWrapperCPU
 
 NO_ADAPTER = -1
@@ -43,19 +44,25 @@ def register() -> None:
 class _Layer:
     """One layer's slots, in memory as the products want them. vLLM's own tensors are views of the same memory."""
 
-    def __init__(self, a_stacked: Sequence[torch.Tensor], b_stacked: Sequence[torch.Tensor]) -> None:
-        self.source = a_stacked[0]
-        """Held, so that its identity cannot pass to another layer's while this lives."""
+    def __init__(self, a_stacked: Sequence[torch.Tensor], b_stacked: Sequence[torch.Tensor], rank: int) -> None:
+        # Held, so that the identity of the first cannot pass to another layer's while this lives.
+        self._a_stacked, self._b_stacked = tuple(a_stacked), tuple(b_stacked)
+        self.slots = range(len(a_stacked[0]))
+        self.lay_out(rank)
+
+    def lay_out(self, rank: int) -> None:
+        """Give every slot this many ranks. What it holds in those is kept, more ranks are zeros, fewer are cut off."""
+        more = 0, 0, 0, rank - self._a_stacked[0].shape[2]
         # A tensor made in inference mode could not take the place of one that was not.
-        with torch.inference_mode(a_stacked[0].is_inference()):
+        with torch.inference_mode(self._a_stacked[0].is_inference()):
             # [slices, slots, rank, in], and per slice [slots, rank, out_slice]
-            self._a = torch.stack([weight[:, 0] for weight in a_stacked])
-            self._b = [weight[:, 0].transpose(1, 2).contiguous() for weight in b_stacked]
-        for weight, laid_out in zip(a_stacked, self._a, strict=True):
+            self._a = torch.stack([pad(weight[:, 0], more) for weight in self._a_stacked])
+            self._b = [pad(weight[:, 0].transpose(1, 2), more).contiguous() for weight in self._b_stacked]
+        for weight, laid_out in zip(self._a_stacked, self._a, strict=True):
             weight.data = laid_out.unsqueeze(1)
-        for weight, laid_out in zip(b_stacked, self._b, strict=True):
+        for weight, laid_out in zip(self._b_stacked, self._b, strict=True):
             weight.data = laid_out.transpose(1, 2).unsqueeze(1)
-        self.use(range(len(self._b[0])))
+        self.use(self.slots)
 
     def use(self, slots: range) -> None:
         """Take these slots into the products from now on: views, and never copies that could be out of date."""
@@ -81,8 +88,20 @@ class MaskedLora:
         self._masks: dict[tuple[int, int], torch.Tensor | None] = {}
         self._slot_of_row: torch.Tensor = torch.empty(0, dtype=torch.long)
         self._layers: dict[int, _Layer] = {}
+        self._rank = 0
         self.idle = True
         """Whether no row of this step uses an adapter."""
+
+    def make_room(self, rank: int) -> None:
+        """Before an adapter comes into a slot: let slots have its rank, and no more than the largest so far.
+
+        So what a step costs follows the adapters that there are, and not the largest that there might be. Without any
+        call slots stay as vLLM made them; the first call must come while they are empty.
+        """
+        if rank > self._rank:
+            self._rank = rank
+            for layer in self._layers.values():
+                layer.lay_out(rank)
 
     def set_rows(self, slots: Sequence[int]) -> None:
         """Begin a step: `slots[t]` is the slot of row t's adapter, or `NO_ADAPTER`."""
@@ -107,15 +126,17 @@ class MaskedLora:
         """Add each row's delta to `y` in place.
 
         y: [rows, sum(slices)]; x: [rows, in]; a_stacked per slice: [slots, 1, rank, in]; b_stacked per slice:
-        [slots, 1, out_slice, rank]. The first call for a layer moves them to memory of another layout: they keep their
-        shapes and values, and the b are contiguous no more. Rows past those of `set_rows` are padding and stay as they
-        are. Raises `ValueError` when there are fewer rows than the step has: their adapters would be a guess.
+        [slots, 1, out_slice, rank]. The first call for a layer moves them to memory of another layout, with the ranks
+        of `make_room`: they keep their values, and the b are contiguous no more. Rows past those of `set_rows` are
+        padding and stay as they are. Raises `ValueError` when there are fewer rows than the step has: their adapters
+        would be a guess.
         """
         if self.idle:
             return
         layer = self._layers.get(id(a_stacked[0]))
         if layer is None:
-            layer = self._layers[id(a_stacked[0])] = _Layer(a_stacked, b_stacked)
+            layer = _Layer(a_stacked, b_stacked, self._rank or a_stacked[0].shape[2])
+            self._layers[id(a_stacked[0])] = layer
         if layer.slots != self._slots:
             layer.use(self._slots)
         count = len(slices)

@@ -12,6 +12,8 @@ from typing import Any
 from vllm.lora.worker_manager import LRUCacheWorkerLoRAManager
 from vllm.utils.gpu_sync_debug import gpu_sync_allowed
 
+from service.engine.masked_lora import MaskedPunicaWrapper
+
 
 class AdapterMemory(LRUCacheWorkerLoRAManager):  # type: ignore[misc]
     """Belongs to one worker, in the place of the manager that vLLM made there."""
@@ -29,7 +31,7 @@ class AdapterMemory(LRUCacheWorkerLoRAManager):  # type: ignore[misc]
         Raises what vLLM's loading raises; then nothing has changed.
         """
         if lora_request.load_inplace:
-            return bool(super().add_adapter(lora_request))
+            raise ValueError("an adapter here never changes: load the new one under a number of its own")
         memory = self._adapter_manager
         if memory.get_adapter(lora_request.lora_int_id) is not None:
             return True
@@ -49,4 +51,17 @@ class AdapterMemory(LRUCacheWorkerLoRAManager):  # type: ignore[misc]
             # Those that are in a slot first: they are then the last that would have to leave it.
             for lora_id in sorted(wanted, key=lambda one: one not in memory._active_adapters):
                 self.add_adapter(wanted[lora_id])
+                if lora_id not in memory._active_adapters:
+                    self._make_room(rank_of(memory.get_adapter(lora_id)))
                 memory.activate_adapter(lora_id)
+
+    def _make_room(self, rank: int) -> None:
+        for kernel in self._adapter_manager.punica_wrapper_mapping.values():
+            if isinstance(kernel, MaskedPunicaWrapper):
+                kernel.masked.make_room(rank)
+
+
+def rank_of(adapter: Any) -> int:
+    """The largest rank of any layer: a vLLM `LoRAModel` knows one, and its layers may differ from it."""
+    stacks = (layer.lora_a if isinstance(layer.lora_a, list) else [layer.lora_a] for layer in adapter.loras.values())
+    return max((len(a) for stack in stacks for a in stack if a is not None), default=0)

@@ -117,6 +117,32 @@ def test_no_order_of_swaps_leaves_an_old_adapter_in_use(swaps: list[tuple[int, i
         check(kernel, layer, [slot, -1, (slot + 1) % 4])
 
 
+@given(st.lists(st.tuples(st.integers(0, 3), st.integers(1, 16)), min_size=1, max_size=12), st.integers(0, 2**20))
+@FEW
+def test_slots_have_the_largest_rank_so_far_and_keep_what_they_hold(swaps: list[tuple[int, int]], seed: int) -> None:
+    kernel = masked_lora.MaskedLora()
+    layers = [Layer(seed, 4, 16, 12, (10, 4)), Layer(seed + 1, 4, 16, 12, (6,))]
+    check(kernel, layers[0], [0])  # the first is laid out before anyone asks for room, the second after
+    largest = 0
+    for slot, rank in swaps:
+        kernel.make_room(rank)
+        largest = max(largest, rank)
+        for layer in layers:
+            layer.fill(slot, rank)
+            check(kernel, layer, [slot, -1, (slot + 1) % 4, 3, 2, 1, 0])
+            assert layer.a[0].shape == (4, 1, largest, 12)
+            assert layer.b[-1].shape == (4, 1, layer.slices[-1], largest)
+
+
+def test_an_adapter_for_which_there_is_no_room_is_an_error_and_never_cut_off() -> None:
+    kernel = masked_lora.MaskedLora()
+    layer = Layer(1, 2, 16, 12, (10,))
+    kernel.make_room(4)
+    check(kernel, layer, [0])
+    with pytest.raises(RuntimeError, match="size"):
+        layer.fill(0, 8)
+
+
 def test_every_way_of_writing_into_a_slot_reaches_the_products() -> None:
     kernel = masked_lora.MaskedLora()
     layer = Layer(1, 2, 8, 12, (10,))

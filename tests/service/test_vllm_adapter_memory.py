@@ -18,6 +18,7 @@ def worker() -> Any:
     from vllm.lora.model_manager import AdapterLRUCache, LRUCacheLoRAModelManager
     from vllm.lora.worker_manager import LRUCacheWorkerLoRAManager
 
+    from service.engine.masked_lora import MaskedPunicaWrapper
     from service.engine.vllm_adapter_memory import AdapterMemory
 
     log: list[tuple[str, int]] = []
@@ -31,6 +32,9 @@ def worker() -> Any:
     memory.modules = {"one layer": Slots()}
     memory.lora_index_to_id = [None] * SLOTS
     memory._registered_adapters = AdapterLRUCache(PLACES, memory.deactivate_adapter)
+    kernel = MaskedPunicaWrapper(16, SLOTS, "cpu")
+    kernel.masked.make_room = lambda rank: log.append(("room", rank))
+    memory.punica_wrapper_mapping = {"language_model": kernel, "a tower of another kind": object()}
     memory._active_adapters = AdapterLRUCache(SLOTS, memory._deactivate_adapter)
     memory._get_lora_layer_weights = lambda lora, name: None
     memory._add_adapter = lambda lora: memory._registered_adapters.__setitem__(lora.id, lora)
@@ -39,7 +43,7 @@ def worker() -> Any:
         if request.lora_path == "damaged":
             raise ValueError("the file ends too early")
         log.append(("load", request.lora_int_id))
-        return SimpleNamespace(id=request.lora_int_id)
+        return SimpleNamespace(id=request.lora_int_id, loras=adapter_layers(8 * request.lora_int_id))
 
     manager = LRUCacheWorkerLoRAManager.__new__(LRUCacheWorkerLoRAManager)
     manager._adapter_manager = memory
@@ -50,8 +54,17 @@ def worker() -> Any:
         step=lambda *numbers: manager._apply_adapters({request(number) for number in numbers}),
         slots=lambda: set(memory.lora_index_to_id) - {None},
         here=manager.list_adapters,
+        manager=manager,
         log=log,
     )
+
+
+def adapter_layers(rank: int) -> dict[str, Any]:
+    """A plain layer of rank 4, and a packed one: its second slice has `rank`, its third is left out by the adapter."""
+    import torch
+
+    packed = [torch.zeros(2, 16), torch.zeros(rank, 16), None]
+    return {"plain": SimpleNamespace(lora_a=torch.zeros(4, 16)), "packed": SimpleNamespace(lora_a=packed)}
 
 
 def request(number: int, path: str = "") -> Any:
@@ -78,6 +91,22 @@ def test_a_step_puts_only_what_is_new_into_a_slot_whatever_was_used_last(worker:
         assert worker.slots() == {one, 3}
         assert [number for what, number in worker.log if what == "slot"] == [3]
         worker.step(one, other)
+
+
+def test_slots_have_room_for_an_adapter_s_largest_layer_before_it_comes_into_one(worker: Any) -> None:
+    worker.step(2, 1)
+    worker.step(1, 2)
+    worker.load(3)
+    told = [one for one in worker.log if one[0] != "load"]
+    assert [what for what, _ in told] == ["room", "slot", "room", "slot"]
+    assert [(8 * number) for what, number in told if what == "slot"] == [rank for what, rank in told if what == "room"]
+
+
+def test_an_adapter_that_would_change_under_its_number_is_refused(worker: Any) -> None:
+    from vllm.lora.request import LoRARequest
+
+    with pytest.raises(ValueError, match="never changes"):
+        worker.manager.add_adapter(LoRARequest("a1", 1, "/1", load_inplace=True))
 
 
 def test_who_is_used_longest_ago_leaves_a_full_memory(worker: Any) -> None:
