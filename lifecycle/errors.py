@@ -96,6 +96,11 @@ class PromptTooLong(InvalidInput):
 class NotFound(DabtError):
     code = "not_found"
 
+    def __init__(self, message: str, place: str = "model") -> None:
+        self.place = place
+        """What of a request named it."""
+        super().__init__(message)
+
 
 class NotAllowed(DabtError):
     code = "not_allowed"

@@ -80,7 +80,7 @@ def _find(tx: Connection, name_or_id: str, now: datetime) -> ApiKey:
     here = (tables.api_keys.c.id == name_or_id) | (tables.api_keys.c.name == name_or_id)
     row = tx.execute(select(tables.api_keys).where(here).order_by(tables.api_keys.c.created_at.desc())).first()
     if row is None:
-        raise NotFound(f"there is no key {name_or_id}; `dabt keys list --all` shows what there is")
+        raise NotFound(f"there is no key {name_or_id}; `dabt keys list --all` shows what there is", place="key")
     return _key(row)
 
 

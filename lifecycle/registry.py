@@ -2,7 +2,8 @@
 
 Each public method is one transaction (`database.py`) and leaves an entry in the trail (`audit.py`). The rules are
 elsewhere and pure: a version's life in `states.py`, what may stand behind an alias in `aliases.py`. Aliases move in
-`moves.py`, rows become nouns in `rows.py`. API keys and their use are the rooms beside: `keyring.py`, `usage.py`.
+`moves.py`, rows become nouns in `rows.py`. API keys, their use and what services tell each other of canaries are the
+rooms beside: `keyring.py`, `usage.py`, `outcomes.py`.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from lifecycle.database import Database
 from lifecycle.errors import InvalidInput, NotAllowed, NotFound, Problem
 from lifecycle.keyring import Keyring
 from lifecycle.moves import Decision
+from lifecycle.outcomes import OutcomeBook
 from lifecycle.report import Report, Verdict
 from lifecycle.rows import IndexRecord
 from lifecycle.states import State, move
@@ -44,6 +46,7 @@ class Registry:
         self._database = database
         self.keys = Keyring(database)
         self.usage = UsageBook(database)
+        self.outcomes = OutcomeBook(database)
 
     @classmethod
     def open(cls, url: str) -> Self:

@@ -1,7 +1,7 @@
 """The registry's tables. Only `registry.py` and the modules that it is made of touch them.
 
 Nothing is updated in place except a version's `state`, an alias's current `move`, a key's `revoked_at` and the counts
-of its use; everything else is appended.
+of its use; everything else is appended, and nothing is deleted but what services have told each other of a canary.
 """
 
 from __future__ import annotations
@@ -27,9 +27,9 @@ from sqlalchemy import (
     UniqueConstraint,
 )
 
-SCHEMA_VERSION = 3
-"""2 added `api_keys` and `key_usage`, 3 `alias_policies`. A change that only adds tables is made by `database.py` at
-the next opening."""
+SCHEMA_VERSION = 4
+"""2 added `api_keys` and `key_usage`, 3 `alias_policies`, 4 `canary_outcomes`. A change that only adds tables is made by
+`database.py` at the next opening."""
 
 
 class Utc(TypeDecorator[datetime]):
@@ -166,6 +166,19 @@ key_usage = Table(
     Column("prompt_tokens", BigInteger, nullable=False),
     Column("completion_tokens", BigInteger, nullable=False),
     Index("usage_of_a_day", "day"),
+)
+
+canary_outcomes = Table(
+    "canary_outcomes",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("trial", String(71), nullable=False),
+    Column("service", String(32), nullable=False),
+    Column("outcomes", JSON, nullable=False),
+    Column("told_at", Utc, nullable=False, index=True),
+    Index("outcomes_of_a_trial", "trial", "id"),
+    # Ids are never used again: who has heard up to one asks for what came after it.
+    sqlite_autoincrement=True,
 )
 
 audit = Table(

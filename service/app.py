@@ -45,6 +45,7 @@ from service.openai.embeddings import Embedder
 from service.resolution import Base
 from service.serving import Parts, Service
 from service.traffic import routes_traffic
+from service.traffic.canary_exchange import CanaryExchange
 from service.traffic.canary_guard import CanaryGuard
 from service.traffic.policies import Traffic
 from service.traffic.shadow import Shadows
@@ -110,7 +111,8 @@ def _parts(config: ServeConfig, engine: Engine, registry: Registry, store: Artif
     at_registry = Bulkhead("registry", at_once=8, waiting=64)
     telemetry.gauge("registry_calls", "Calls that the registry has not answered yet", at_registry.calls)
     background = Background()
-    guard = CanaryGuard(registry, catalogue.refresh, telemetry, background, at_registry.run)
+    exchange = CanaryExchange(registry.outcomes, at_registry.run, config.canary_seconds)
+    guard = CanaryGuard(registry, catalogue.refresh, telemetry, background, exchange, at_registry.run)
     records = Records(config.shadow_folder) if config.shadow_folder is not None else None
     shadows = Shadows(records, telemetry, busy=lambda: gate.waiting > 0 or bool(supervisor.waiting_for()))
     return Parts(
@@ -125,7 +127,7 @@ def _parts(config: ServeConfig, engine: Engine, registry: Registry, store: Artif
         supervisor=supervisor,
         telemetry=telemetry,
         accounts=Accounts(Limiter(config.limits_url), Ledger(registry.usage, config.usage_seconds)),
-        traffic=Traffic(guard, shadows, background),
+        traffic=Traffic(guard, exchange, shadows, background),
         at_registry=at_registry,
     )
 
@@ -149,6 +151,7 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
     app.state.supervision = running
     await asyncio.to_thread(parts.catalogue.start)
     await parts.accounts.start()
+    parts.traffic.start()
     try:
         yield
     finally:

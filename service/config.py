@@ -76,6 +76,8 @@ class ServeConfig(Frozen):
     """How long a request waits for room in memory for its adapter before it gets 503."""
     poll_seconds: float = Field(default=0.25, gt=0, le=0.5)
     """How often the registry's revision is looked at: a version promoted elsewhere is served within a second."""
+    canary_seconds: float = Field(default=1.0, gt=0)
+    """How often services of one registry tell each other how requests to a canary went; none is told without one."""
     drain_seconds: float = Field(default=30.0, ge=0)
     """After SIGTERM, how long admitted requests may take."""
     client_seconds: float = Field(default=60.0, gt=0)

@@ -67,8 +67,10 @@ def status_of(error: DabtError) -> int:
 def body_of(error: DabtError) -> dict[str, Any]:
     """The JSON object that tells a client of `error`. `param` is the place of its first problem."""
     param = error.problems[0].place if isinstance(error, InvalidInput) and error.problems else None
-    if isinstance(error, NotFound | NotAllowed | AdapterUnloadable):
+    if isinstance(error, NotAllowed | AdapterUnloadable):
         param = "model"
+    if isinstance(error, NotFound):
+        param = error.place
     _, kind = STATUS[type(error)]
     return {"error": {"message": str(error), "type": kind, "param": param, "code": error.code}}
 

@@ -15,7 +15,7 @@ them are among the slowest 5 %? Who answers is drawn by lot, so for a canary tha
 allows their number is hypergeometric, whatever the load was like meanwhile, and its likelihood ratio is Fisher's
 noncentral one, for larger odds of being among the slowest. A busy moment, which both meet, is no evidence.
 
-Read `traffic.py` for who asks, `lifecycle/traffic.py` for the bounds.
+Read `policies.py` for who asks, `lifecycle/traffic.py` for the bounds.
 """
 
 from __future__ import annotations

@@ -1,13 +1,14 @@
 """Watches split aliases and rolls a canary back that breaks a bound: one move, one alert in the log, one count.
 
-Each process judges the requests that it has answered itself, and several may find the same fault: the registry moves
+Every service judges the requests of all (`canary_exchange.py`), and several may find the same fault: the registry moves
 the alias for the first (`Registry.roll_back_canary`), and only that one raises the alert. Read `canary.py` for how
-requests are judged, `traffic.py` for where they come from.
+requests are judged, `policies.py` for where they come from.
 """
 
 from __future__ import annotations
 
 import asyncio
+import hashlib
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from dataclasses import dataclass
@@ -18,9 +19,11 @@ import structlog
 from lifecycle.aliases import Alias
 from lifecycle.errors import DabtError, Unavailable
 from lifecycle.intervals import wilson
+from lifecycle.traffic import CanaryBounds
 from service.background import Background
 from service.openai.answer_guards import Fits, schema_check
 from service.traffic.canary import Figure, Judge, Outcome
+from service.traffic.canary_exchange import CanaryExchange
 
 ACTOR = "canary-guard"
 _LONGEST_PAUSE = 30.0
@@ -44,6 +47,8 @@ class Observer(Protocol):
 class Trial:
     """One split alias, from one move or change of its bounds to the next."""
 
+    id: str
+    """The same in every service that sees the alias like this."""
     alias: Alias
     judge: Judge
     fits: Fits | None
@@ -60,6 +65,7 @@ class CanaryGuard:
         refresh: Callable[[], None],
         observer: Observer,
         background: Background,
+        exchange: CanaryExchange,
         run: Callable[..., Awaitable[None]] = asyncio.to_thread,
         pause: float = 1.0,
     ) -> None:
@@ -67,6 +73,7 @@ class CanaryGuard:
         self._refresh = refresh
         self._observer = observer
         self._background = background
+        self._exchange = exchange
         self._run = run
         self._pause = pause
         self._trials: dict[str, Trial] = {}
@@ -75,25 +82,42 @@ class CanaryGuard:
         """Of the alias as the newest snapshot has it; None where nothing is judged."""
         bounds = alias.policy.canary
         if bounds is None or alias.incumbent is None:
-            self._trials.pop(alias.ref, None)
+            self._end(alias.ref)
             return None
         trial = self._trials.get(alias.ref)
         if trial is None or (trial.alias.move, trial.alias.policy.canary) != (alias.move, bounds):
+            self._end(alias.ref)
             canaries = [target.number for target in alias.targets if target.number != alias.incumbent]
             judge = Judge(bounds, alias.incumbent, canaries)
-            trial = self._trials[alias.ref] = Trial(alias, judge, schema_check(bounds.answer_schema))
+            trial = Trial(_id(alias, bounds), alias, judge, schema_check(bounds.answer_schema))
+            self._trials[alias.ref] = trial
+            self._exchange.begin(trial.id)
         return trial
 
     def figures(self, alias: Alias) -> list[Figure]:
-        """Of the alias's canaries, as far as this process has seen them; none where nothing is judged."""
+        """Of the alias's canaries, as far as this service has seen or heard; none where nothing is judged."""
         trial = self.trial(alias)
         return trial.judge.figures() if trial is not None else []
 
     def see(self, trial: Trial, number: int, outcome: Outcome) -> None:
-        """Judge one request's end."""
+        """Judge the end of a request of this service, and tell the others of it."""
+        self._exchange.tell(trial.id, number, outcome)
+        self._judge(trial, number, outcome)
+
+    def hear(self, trial_id: str, number: int, outcome: Outcome) -> None:
+        """Judge the end of a request of another service; nothing when that trial is over here."""
+        for trial in self._trials.values():
+            if trial.id == trial_id:
+                self._judge(trial, number, outcome)
+
+    def _judge(self, trial: Trial, number: int, outcome: Outcome) -> None:
         figure = trial.judge.see(number, outcome)
         if figure is not None and self._stands(trial):
             self._background.begin(self._roll_back(trial, figure))
+
+    def _end(self, ref: str) -> None:
+        if trial := self._trials.pop(ref, None):
+            self._exchange.end(trial.id)
 
     def _stands(self, trial: Trial) -> bool:
         """Whether the alias has no newer judge by now."""
@@ -134,6 +158,11 @@ class CanaryGuard:
             return
         log.error("canary rolled back", alias=alias.ref, reason=reason, **facts)
         self._observer.canary_rolled_back(alias.ref)
+
+
+def _id(alias: Alias, bounds: CanaryBounds) -> str:
+    told = f"{alias.ref} {alias.move} {bounds.model_dump_json()}"
+    return hashlib.sha256(told.encode()).hexdigest()
 
 
 def why(alias: Alias, figure: Figure) -> str:

@@ -1,7 +1,7 @@
 """Shadow traffic: copies of an alias's requests for a candidate, beside everything that callers see.
 
 A copy begins when its request's answer has been given. Few run at once and few wait; what comes on top is dropped and
-counted. Nothing here can fail a request, hold it up, or keep the service from stopping. Read `traffic.py` for who
+counted. Nothing here can fail a request, hold it up, or keep the service from stopping. Read `policies.py` for who
 offers copies, `shadow_records.py` for what is kept of them.
 """
 

@@ -13,6 +13,7 @@ from lifecycle.errors import NotAllowed, Unavailable
 from lifecycle.traffic import CanaryBounds, TrafficPolicy
 from service.background import Background
 from service.traffic.canary import Figure, Outcome
+from service.traffic.canary_exchange import CanaryExchange
 from service.traffic.canary_guard import ACTOR, CanaryGuard, why
 
 pytestmark = pytest.mark.timeout(30)
@@ -42,13 +43,23 @@ class Registry:
         return answer
 
 
+class Nobody:
+    """No other service: what is told is heard by none."""
+
+    def tell(self, service: str, told: Any) -> None: ...
+
+    def hear(self, service: str, heard: Any) -> list[Any]:
+        return []
+
+
 class Scene:
     def __init__(self, *answers: Alias | Exception | None) -> None:
         self.registry = Registry(*answers)
         self.counted: list[str] = []
         self.refreshed = 0
         self.background = Background()
-        self.guard = CanaryGuard(self.registry, self._refresh, self, self.background, pause=0.0)
+        exchange = CanaryExchange(Nobody(), asyncio.to_thread, every=1.0)
+        self.guard = CanaryGuard(self.registry, self._refresh, self, self.background, exchange, pause=0.0)
 
     def canary_rolled_back(self, alias: str) -> None:
         self.counted.append(alias)
@@ -125,6 +136,23 @@ async def test_a_move_that_the_rules_forbid_is_an_error_in_the_log_and_not_tried
     assert line["event"] == "canary cannot be rolled back"
     assert "rejected" in line["error"]
     assert scene.counted == []
+
+
+async def test_what_others_saw_counts_like_what_was_seen_here_unless_their_trial_is_another(until: Any) -> None:
+    scene, elsewhere = Scene(split()), Scene()
+    theirs, other = elsewhere.guard.trial(split()), elsewhere.guard.trial(split(move=2))
+    ours = scene.guard.trial(split())
+    assert theirs is not None
+    assert other is not None
+    assert ours is not None
+    for _ in range(40):
+        scene.guard.hear(other.id, 2, Outcome(failed=True))
+    assert [figure.n for figure in scene.guard.figures(split())] == [0]
+    for _ in range(10):
+        scene.guard.hear(theirs.id, 2, Outcome(failed=True))
+        scene.guard.see(ours, 2, Outcome(failed=True))
+    await until(lambda: scene.idle and scene.counted)
+    assert scene.registry.asked[0]["figures"]["n"] == 20
 
 
 @pytest.mark.parametrize("quiet", [split(bounds=None), split(incumbent=None)])
