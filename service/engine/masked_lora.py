@@ -23,6 +23,9 @@ from vllm.lora.punica_wrapper.punica_cpu import PunicaWrapperCPU
 
 NO_ADAPTER = -1
 QUALNAME = "service.engine.masked_lora.MaskedPunicaWrapper"
+_FEW = 4
+"""Rows up to which one adapter's narrow numbers are multiplied as float32: for so little work, oneDNN takes longer to
+begin than it takes to widen them."""
 
 
 def register() -> None:
@@ -140,17 +143,21 @@ class MaskedLora:
         if layer.slots != self._slots:
             layer.use(self._slots)
         count = len(slices)
-        h = x @ layer.a if count == 1 else torch.bmm(x.expand(count, -1, -1), layer.a)
+        widened = len(x) <= _FEW and len(self._slots) == 1 and x.dtype != torch.float32
+        a = layer.a.float() if widened else layer.a
+        x = x.float() if widened else x
+        h = x @ a if count == 1 else torch.bmm(x.expand(count, -1, -1), a)
         mask = self._mask(len(x), h.shape[-1] // len(self._slots))
         if mask is not None:
             # Filling, not multiplying: another adapter's overflow on this row must not become 0 · inf = NaN.
             h.masked_fill_(mask, 0.0)
-        if count == 1:
-            y.addmm_(h, layer.b[0], alpha=scale)
-            return
         start = 0
-        for own, b, size in zip(h, layer.b, slices, strict=True):
-            y.narrow(1, start, size).addmm_(own, b, alpha=scale)
+        for own, b, size in zip(h if count > 1 else (h,), layer.b, slices, strict=True):
+            y_slice = y.narrow(1, start, size) if count > 1 else y
+            if widened:
+                y_slice.add_(own @ b.float(), alpha=scale)
+            else:
+                y_slice.addmm_(own, b, alpha=scale)
             start += size
 
     def _mask(self, rows: int, rank: int) -> torch.Tensor | None:
