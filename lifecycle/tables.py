@@ -28,8 +28,8 @@ from sqlalchemy import (
 )
 
 SCHEMA_VERSION = 4
-"""2 added `api_keys` and `key_usage`, 3 `alias_policies`, 4 `canary_outcomes`. A change that only adds tables is made by
-`database.py` at the next opening."""
+"""2 added `api_keys` and `key_usage`, 3 `alias_policies`, 4 `canary_outcomes`. A change that only adds tables is made
+by `database.py` at the next opening."""
 
 
 class Utc(TypeDecorator[datetime]):
