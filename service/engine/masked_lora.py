@@ -144,9 +144,8 @@ class MaskedLora:
             layer.use(self._slots)
         count = len(slices)
         widened = len(x) <= _FEW and len(self._slots) == 1 and x.dtype != torch.float32
-        a = layer.a.float() if widened else layer.a
-        x = x.float() if widened else x
-        h = x @ a if count == 1 else torch.bmm(x.expand(count, -1, -1), a)
+        # Rounded where the narrow product rounds, so that a row alone gets what it gets in a batch.
+        h = _product(x.float(), layer.a.float(), count).to(x.dtype) if widened else _product(x, layer.a, count)
         mask = self._mask(len(x), h.shape[-1] // len(self._slots))
         if mask is not None:
             # Filling, not multiplying: another adapter's overflow on this row must not become 0 · inf = NaN.
@@ -155,7 +154,7 @@ class MaskedLora:
         for own, b, size in zip(h if count > 1 else (h,), layer.b, slices, strict=True):
             y_slice = y.narrow(1, start, size) if count > 1 else y
             if widened:
-                y_slice.add_(own @ b.float(), alpha=scale)
+                y_slice.add_(own.float() @ b.float(), alpha=scale)
             else:
                 y_slice.addmm_(own, b, alpha=scale)
             start += size
@@ -171,6 +170,10 @@ class MaskedLora:
             torch.ne(self._slot_of_row[:, None], slots[None, :], out=mask[: self._rows])
             self._masks[shape] = mask.repeat_interleave(rank, dim=1) if bool(mask.any()) else None
         return self._masks[shape]
+
+
+def _product(x: torch.Tensor, a: torch.Tensor, slices: int) -> torch.Tensor:
+    return x @ a if slices == 1 else torch.bmm(x.expand(slices, -1, -1), a)
 
 
 class MaskedPunicaWrapper(PunicaWrapperCPU):  # type: ignore[misc]
