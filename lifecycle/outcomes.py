@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from sqlalchemy import and_, delete, func, insert, or_, select
+from sqlalchemy import and_, delete, insert, or_, select
 
 from lifecycle import tables
 from lifecycle.database import Database
@@ -49,8 +49,3 @@ class OutcomeBook:
         query = select(table.c.id, table.c.trial, table.c.outcomes).where(newer, table.c.service != service)
         with self._database.read() as tx:
             return [(row.id, row.trial, row.outcomes) for row in tx.execute(query.order_by(table.c.id))]
-
-    def count(self) -> int:
-        """Batches that are kept."""
-        with self._database.read() as tx:
-            return int(tx.execute(select(func.count()).select_from(tables.canary_outcomes)).scalar_one())
