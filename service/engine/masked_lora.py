@@ -92,6 +92,7 @@ class MaskedLora:
         self._slot_of_row: torch.Tensor = torch.empty(0, dtype=torch.long)
         self._layers: dict[int, _Layer] = {}
         self._rank = 0
+        self._few = False
         self.idle = True
         """Whether no row of this step uses an adapter."""
 
@@ -116,6 +117,7 @@ class MaskedLora:
             # From the first used to the last: they are given out first-free, so they lie close together.
             self._slots = range(min(used), max(used) + 1)
             self._slot_of_row = torch.tensor(slots, dtype=torch.long)
+            self._few = len(slots) <= _FEW and len(self._slots) == 1
 
     def add(
         self,
@@ -142,22 +144,32 @@ class MaskedLora:
             self._layers[id(a_stacked[0])] = layer
         if layer.slots != self._slots:
             layer.use(self._slots)
-        count = len(slices)
-        widened = len(x) <= _FEW and len(self._slots) == 1 and x.dtype != torch.float32
-        # Rounded where the narrow product rounds, so that a row alone gets what it gets in a batch.
-        h = _product(x.float(), layer.a.float(), count).to(x.dtype) if widened else _product(x, layer.a, count)
-        mask = self._mask(len(x), h.shape[-1] // len(self._slots))
-        if mask is not None:
-            # Filling, not multiplying: another adapter's overflow on this row must not become 0 · inf = NaN.
-            h.masked_fill_(mask, 0.0)
+        if self._few and y.dtype != torch.float32:
+            self._add_widened(y, x, layer, slices, scale)
+            return
+        h = self._keep_own(_product(x, layer.a), len(x))
+        if len(slices) == 1:
+            y.addmm_(h, layer.b[0], alpha=scale)
+            return
         start = 0
-        for own, b, size in zip(h if count > 1 else (h,), layer.b, slices, strict=True):
-            y_slice = y.narrow(1, start, size) if count > 1 else y
-            if widened:
-                y_slice.add_(own.float() @ b.float(), alpha=scale)
-            else:
-                y_slice.addmm_(own, b, alpha=scale)
+        for own, b, size in zip(h, layer.b, slices, strict=True):
+            y.narrow(1, start, size).addmm_(own, b, alpha=scale)
             start += size
+
+    def _add_widened(
+        self, y: torch.Tensor, x: torch.Tensor, layer: _Layer, slices: Sequence[int], scale: float
+    ) -> None:
+        # h is rounded where the narrow product rounds it, so that a row alone gets what it gets in a batch.
+        h = self._keep_own(_product(x.float(), layer.a.float()).to(y.dtype), len(x)).float()
+        start = 0
+        for own, b, size in zip(h.view(len(slices), len(x), -1), layer.b, slices, strict=True):
+            y.narrow(1, start, size).add_(own @ b.float(), alpha=scale)
+            start += size
+
+    def _keep_own(self, h: torch.Tensor, rows: int) -> torch.Tensor:
+        mask = self._mask(rows, h.shape[-1] // len(self._slots))
+        # Filling, not multiplying: another adapter's overflow on this row must not become 0 · inf = NaN.
+        return h if mask is None else h.masked_fill_(mask, 0.0)
 
     def _mask(self, rows: int, rank: int) -> torch.Tensor | None:
         """True where h, [rows, slots·rank], must be zero; None when every row uses the one slot in use."""
@@ -172,8 +184,8 @@ class MaskedLora:
         return self._masks[shape]
 
 
-def _product(x: torch.Tensor, a: torch.Tensor, slices: int) -> torch.Tensor:
-    return x @ a if slices == 1 else torch.bmm(x.expand(slices, -1, -1), a)
+def _product(x: torch.Tensor, a: torch.Tensor) -> torch.Tensor:
+    return x @ a if a.ndim == 2 else torch.bmm(x.expand(len(a), -1, -1), a)
 
 
 class MaskedPunicaWrapper(PunicaWrapperCPU):  # type: ignore[misc]
