@@ -53,6 +53,7 @@ def measure(plan: Plan) -> list[Figure]:
             "%",
             Bar(at_most=0),
         ),
+        Figure(scenario, "the same, own base only", percent_wrong(base, right[dabt]), "%"),
         Figure(
             scenario,
             "the same, stock",
