@@ -127,7 +127,7 @@ def _parts(config: ServeConfig, engine: Engine, registry: Registry, store: Artif
         supervisor=supervisor,
         telemetry=telemetry,
         accounts=Accounts(Limiter(config.limits_url), Ledger(registry.usage, config.usage_seconds)),
-        traffic=Traffic(guard, exchange, shadows, background),
+        traffic=Traffic(guard, shadows, background),
         at_registry=at_registry,
     )
 

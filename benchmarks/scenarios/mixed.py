@@ -46,19 +46,8 @@ def measure(plan: Plan) -> list[Figure]:
         ratio(scenario, "throughput / stock", load.speeds(mixed), load.speeds(stock_mixed), Bar(at_least=1.9)),
         ratio(scenario, "throughput / own base only", load.speeds(mixed), load.speeds(base), Bar(at_least=0.85)),
         Figure(scenario, "requests failed", load.failures(mixed), bar=Bar(at_most=0)),
-        Figure(
-            scenario,
-            "answers unlike alone",
-            percent_wrong(mixed, right[dabt]),
-            "%",
-            Bar(at_most=0),
-        ),
+        Figure(scenario, "answers unlike alone", percent_wrong(mixed, right[dabt]), "%", Bar(at_most=0)),
         Figure(scenario, "the same, own base only", percent_wrong(base, right[dabt]), "%"),
-        Figure(
-            scenario,
-            "the same, stock",
-            percent_wrong(stock_mixed, right[vllm]),
-            "%",
-        ),
+        Figure(scenario, "the same, stock", percent_wrong(stock_mixed, right[vllm]), "%"),
         ratio(streams, "adapter / base throughput", load.speeds(one_adapter), load.speeds(one_base), Bar(at_least=0.8)),
     ]

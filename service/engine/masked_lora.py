@@ -151,20 +151,18 @@ class MaskedLora:
         if len(slices) == 1:
             y.addmm_(h, layer.b[0], alpha=scale)
             return
-        start = 0
-        for own, b, size in zip(h, layer.b, slices, strict=True):
-            y.narrow(1, start, size).addmm_(own, b, alpha=scale)
-            start += size
+        for own, b, y_slice in zip(h, layer.b, y.split_with_sizes(slices, 1), strict=True):
+            y_slice.addmm_(own, b, alpha=scale)
 
     def _add_widened(
         self, y: torch.Tensor, x: torch.Tensor, layer: _Layer, slices: Sequence[int], scale: float
     ) -> None:
         # h is rounded where the narrow product rounds it, so that a row alone gets what it gets in a batch.
         h = self._keep_own(_product(x.float(), layer.a.float()).to(y.dtype), len(x)).float()
-        start = 0
-        for own, b, size in zip(h.view(len(slices), len(x), -1), layer.b, slices, strict=True):
-            y.narrow(1, start, size).add_(own @ b.float(), alpha=scale)
-            start += size
+        for own, b, y_slice in zip(
+            h.view(len(slices), len(x), -1), layer.b, y.split_with_sizes(slices, 1), strict=True
+        ):
+            y_slice.add_(own @ b.float(), alpha=scale)
 
     def _keep_own(self, h: torch.Tensor, rows: int) -> torch.Tensor:
         mask = self._mask(rows, h.shape[-1] // len(self._slots))

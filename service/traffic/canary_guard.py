@@ -8,7 +8,6 @@ requests are judged, `policies.py` for where they come from.
 from __future__ import annotations
 
 import asyncio
-import hashlib
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from dataclasses import dataclass
@@ -20,6 +19,7 @@ from lifecycle.aliases import Alias
 from lifecycle.errors import DabtError, Unavailable
 from lifecycle.intervals import wilson
 from lifecycle.traffic import CanaryBounds
+from lifecycle.version import Digest, digest_of
 from service.background import Background
 from service.openai.answer_guards import Fits, schema_check
 from service.traffic.canary import Figure, Judge, Outcome
@@ -47,7 +47,7 @@ class Observer(Protocol):
 class Trial:
     """One split alias, from one move or change of its bounds to the next."""
 
-    id: str
+    id: Digest
     """The same in every service that sees the alias like this."""
     alias: Alias
     judge: Judge
@@ -77,6 +77,14 @@ class CanaryGuard:
         self._run = run
         self._pause = pause
         self._trials: dict[str, Trial] = {}
+
+    def start(self) -> None:
+        """Begin to hear from the registry's other services."""
+        self._exchange.start(self.hear)
+
+    async def stop(self) -> None:
+        """Hear no more. Moves that are under way are the background's to end."""
+        await self._exchange.stop()
 
     def trial(self, alias: Alias) -> Trial | None:
         """Of the alias as the newest snapshot has it; None where nothing is judged."""
@@ -160,9 +168,8 @@ class CanaryGuard:
         self._observer.canary_rolled_back(alias.ref)
 
 
-def _id(alias: Alias, bounds: CanaryBounds) -> str:
-    told = f"{alias.ref} {alias.move} {bounds.model_dump_json()}"
-    return hashlib.sha256(told.encode()).hexdigest()
+def _id(alias: Alias, bounds: CanaryBounds) -> Digest:
+    return digest_of({"alias": alias.ref, "move": alias.move, "bounds": bounds.model_dump(mode="json")})
 
 
 def why(alias: Alias, figure: Figure) -> str:

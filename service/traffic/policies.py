@@ -23,7 +23,6 @@ from service.openai.answer_guards import Choice, choices_of, choices_of_chunks, 
 from service.openai.answer_headers import REQUEST_ID_HEADER, told
 from service.resolution import Resolved
 from service.traffic.canary import Outcome
-from service.traffic.canary_exchange import CanaryExchange
 from service.traffic.canary_guard import CanaryGuard, Trial
 from service.traffic.shadow import Ask, Copy, Shadows
 from service.traffic.shadow_records import Side, answered
@@ -52,9 +51,8 @@ UNWATCHED = Watch()
 class Traffic:
     """Belongs to one event loop."""
 
-    def __init__(self, guard: CanaryGuard, exchange: CanaryExchange, shadows: Shadows, background: Background) -> None:
+    def __init__(self, guard: CanaryGuard, shadows: Shadows, background: Background) -> None:
         self.guard = guard
-        self.exchange = exchange
         self.shadows = shadows
         self.background = background
 
@@ -72,11 +70,11 @@ class Traffic:
 
     def start(self) -> None:
         """Begin to hear of canaries from the registry's other services."""
-        self.exchange.start(self.guard.hear)
+        self.guard.start()
 
     async def stop(self) -> None:
         """End copies and all else that is under way."""
-        await self.exchange.stop()
+        await self.guard.stop()
         await self.shadows.stop()
         await self.background.stop()
 
