@@ -12,9 +12,9 @@ import typer
 
 import evals.cli
 import examples.clinic.cli
-import lifecycle.cli
-import lifecycle.keys_cli
-import lifecycle.traffic_cli
+import lifecycle.commands.keys
+import lifecycle.commands.traffic
+import lifecycle.commands.versions
 import retrieval.cli
 import service.cli
 import service.traffic.shadow_cli
@@ -34,31 +34,31 @@ data = typer.Typer(help="Look at training data before it is trained on.", no_arg
 data.command("check")(training.cli.data_check)
 
 traffic = typer.Typer(help="How an alias's requests are shared out, and its canary's bounds.", no_args_is_help=True)
-traffic.command("show")(lifecycle.traffic_cli.show)
-traffic.command("split")(lifecycle.traffic_cli.split)
-traffic.command("policy")(lifecycle.traffic_cli.policy)
+traffic.command("show")(lifecycle.commands.traffic.show)
+traffic.command("split")(lifecycle.commands.traffic.split)
+traffic.command("policy")(lifecycle.commands.traffic.policy)
 shadow = typer.Typer(help="Copies of an alias's requests for a candidate, never returned.", no_args_is_help=True)
-shadow.command("start")(lifecycle.traffic_cli.shadow_start)
-shadow.command("stop")(lifecycle.traffic_cli.shadow_stop)
+shadow.command("start")(lifecycle.commands.traffic.shadow_start)
+shadow.command("stop")(lifecycle.commands.traffic.shadow_stop)
 shadow.command("report")(service.traffic.shadow_cli.report)
 
 keys = typer.Typer(help="API keys: who may call a service, for what, and how much they did.", no_args_is_help=True)
-keys.command("create")(lifecycle.keys_cli.create)
-keys.command("list")(lifecycle.keys_cli.list_)
-keys.command("revoke")(lifecycle.keys_cli.revoke)
-keys.command("usage")(lifecycle.keys_cli.usage)
+keys.command("create")(lifecycle.commands.keys.create)
+keys.command("list")(lifecycle.commands.keys.list_)
+keys.command("revoke")(lifecycle.commands.keys.revoke)
+keys.command("usage")(lifecycle.commands.keys.usage)
 
 app.add_typer(data, name="data")
 app.add_typer(keys, name="keys")
 app.add_typer(traffic, name="traffic")
 app.add_typer(shadow, name="shadow")
 app.command("train")(training.cli.train)
-app.command("import")(lifecycle.cli.import_adapter)
+app.command("import")(lifecycle.commands.versions.import_adapter)
 app.command("index")(retrieval.cli.index)
 app.command("eval")(evals.cli.eval_)
-app.command("promote")(lifecycle.cli.promote)
-app.command("rollback")(lifecycle.cli.rollback)
-app.command("versions")(lifecycle.cli.versions)
+app.command("promote")(lifecycle.commands.versions.promote)
+app.command("rollback")(lifecycle.commands.versions.rollback)
+app.command("versions")(lifecycle.commands.versions.versions)
 app.command("serve")(service.cli.serve)
 app.command("demo")(examples.clinic.cli.demo)
 

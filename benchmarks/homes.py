@@ -13,11 +13,11 @@ from rich.progress import track
 
 from benchmarks import adapters, goldens
 from lifecycle.adapter import AdapterManifest
-from lifecycle.artifacts import ArtifactStore
-from lifecycle.base import fingerprint
 from lifecycle.home import Home
-from lifecycle.preflight import preflight
+from lifecycle.models.base import fingerprint
+from lifecycle.models.preflight import preflight
 from lifecycle.registry import Registry
+from lifecycle.store.artifacts import ArtifactStore
 from lifecycle.version import Digest, VersionSpec
 
 _ACTOR = "benchmark"

@@ -8,8 +8,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from evals.config import EvalConfig, Recipe, read_prompt
-from lifecycle.base import fingerprint, resolve_base
 from lifecycle.errors import InvalidConfig, NotFound, Problem
+from lifecycle.models.base import fingerprint, resolve_base
 from lifecycle.states import State
 from lifecycle.version import Digest, Frozen, Knowledge, Lineage, Ref, Version, VersionSpec
 

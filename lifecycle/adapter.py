@@ -11,7 +11,7 @@ from typing import Any
 
 from pydantic import Field
 
-from lifecycle.base import BaseFingerprint
+from lifecycle.models.base import BaseFingerprint
 from lifecycle.version import Digest, Frozen
 
 

@@ -8,11 +8,11 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from lifecycle.adapter import ORIGIN_FILE, AdapterManifest
-from lifecycle.artifacts import ArtifactStore
-from lifecycle.base import fingerprint
-from lifecycle.peft_config import CONFIG_FILE
-from lifecycle.preflight import WEIGHTS_FILE, preflight
+from lifecycle.models.base import fingerprint
+from lifecycle.models.peft_config import CONFIG_FILE
+from lifecycle.models.preflight import WEIGHTS_FILE, preflight
 from lifecycle.registry import Registry
+from lifecycle.store.artifacts import ArtifactStore
 from lifecycle.version import Frozen, Lineage, Prompt, Version, VersionSpec
 
 SERVED_FILES = (CONFIG_FILE, WEIGHTS_FILE, ORIGIN_FILE)

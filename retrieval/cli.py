@@ -30,10 +30,10 @@ def index(
     """
     from pydantic import ValidationError
 
-    from lifecycle.artifacts import ArtifactStore
     from lifecycle.errors import InvalidConfig, Problem
     from lifecycle.home import Home
     from lifecycle.registry import Registry
+    from lifecycle.store.artifacts import ArtifactStore
     from retrieval.config import IndexConfig
     from retrieval.index import Index
     from retrieval.publish import publish_index

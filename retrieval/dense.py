@@ -11,8 +11,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from lifecycle.base import sha256_of
 from lifecycle.errors import InvalidConfig, Problem
+from lifecycle.models.base import sha256_of
 from lifecycle.version import digest_of
 from retrieval.config import PACKAGED_MODEL
 

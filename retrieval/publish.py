@@ -12,8 +12,8 @@ from retrieval.config import IndexConfig
 from retrieval.index import plan_index, write_index
 
 if TYPE_CHECKING:
-    from lifecycle.artifacts import ArtifactStore
     from lifecycle.registry import Registry
+    from lifecycle.store.artifacts import ArtifactStore
 
 
 def publish_index(

@@ -13,10 +13,10 @@ from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 from starlette.responses import JSONResponse, Response
 
-from lifecycle.artifacts import ArtifactStore
-from lifecycle.base import fingerprint
 from lifecycle.errors import DabtError, InvalidInput
+from lifecycle.models.base import fingerprint
 from lifecycle.registry import Registry
+from lifecycle.store.artifacts import ArtifactStore
 from lifecycle.version import Digest
 from service import routes_admin, routes_ops
 from service.access import routes_keys

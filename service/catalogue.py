@@ -13,11 +13,11 @@ from typing import Protocol
 
 import structlog
 
+from lifecycle.access.keys import ApiKey
 from lifecycle.adapter import AdapterManifest
 from lifecycle.aliases import Alias
 from lifecycle.errors import DabtError
-from lifecycle.keyring import Keyring
-from lifecycle.keys import ApiKey
+from lifecycle.registry.keyring import Keyring
 from lifecycle.version import Digest, Frozen, Version
 
 _READINGS = 5

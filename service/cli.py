@@ -56,8 +56,8 @@ def serve(  # noqa: PLR0913, PLR0917  (one parameter is one option of the comman
     Example: `dabt serve --base examples/clinic/base_model --port 8000`
     """
     options = {key: value for key, value in locals().items() if key not in ("base", "home") and value not in (None, "")}
-    from lifecycle.base import resolve_base
     from lifecycle.home import Home
+    from lifecycle.models.base import resolve_base
     from service.config import config_from
     from service.engine.vllm_engine import VllmEngine
 

@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 from pydantic import Field, ValidationError, model_validator
 
 from lifecycle.errors import InvalidConfig, InvalidInput, Problem
-from lifecycle.preflight import SERVED_RANKS
+from lifecycle.models.preflight import SERVED_RANKS
 from lifecycle.version import Frozen, Ref
 from retrieval.config import PACKAGED_MODEL
 

@@ -10,9 +10,9 @@ import random
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
+from lifecycle.access.keys import ApiKey, allows
 from lifecycle.aliases import PROD, Alias, Target
 from lifecycle.errors import Forbidden, InvalidInput, NotAllowed, NotFound, Problem
-from lifecycle.keys import ApiKey, allows
 from lifecycle.states import State
 from lifecycle.version import Digest, Ref, Version
 from service.catalogue import Snapshot

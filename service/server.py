@@ -14,10 +14,10 @@ import structlog
 import uvicorn
 from fastapi import FastAPI
 
-from lifecycle.artifacts import ArtifactStore
 from lifecycle.errors import EngineDead, InvalidConfig, Problem
 from lifecycle.home import Home
 from lifecycle.registry import Registry
+from lifecycle.store.artifacts import ArtifactStore
 from service.access.authentication import check_address
 from service.app import create_app
 from service.config import ServeConfig

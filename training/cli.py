@@ -100,7 +100,7 @@ def _token_counts(base: str, rows: object) -> list[int]:
     from collections.abc import Sequence
     from typing import cast
 
-    from lifecycle.base import resolve_base
+    from lifecycle.models.base import resolve_base
     from training.data.formats import Conversation
     from training.tokens import ChatTokenizer
 

@@ -15,7 +15,7 @@ import yaml
 from pydantic import Field, ValidationError, field_validator
 
 from lifecycle.errors import InvalidConfig, Problem
-from lifecycle.preflight import SERVED_MODULES, SERVED_RANKS
+from lifecycle.models.preflight import SERVED_MODULES, SERVED_RANKS
 from lifecycle.version import Frozen, Name, Prompt
 from training.refused import config_problems, refuse
 

@@ -8,10 +8,10 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from lifecycle.base import linear_shapes
 from lifecycle.errors import InvalidConfig, Problem
-from lifecycle.peft_config import PeftConfig
-from lifecycle.preflight import SERVED_MODULES
+from lifecycle.models.base import linear_shapes
+from lifecycle.models.peft_config import PeftConfig
+from lifecycle.models.preflight import SERVED_MODULES
 from training.config import TrainConfig
 
 

@@ -10,11 +10,11 @@ from typing import Any
 from pydantic import Field
 
 from lifecycle.adapter import AdapterManifest, GoldenPrompt
-from lifecycle.artifacts import ArtifactStore
-from lifecycle.base import fingerprint
 from lifecycle.home import Home
-from lifecycle.preflight import preflight
+from lifecycle.models.base import fingerprint
+from lifecycle.models.preflight import preflight
 from lifecycle.registry import Registry
+from lifecycle.store.artifacts import ArtifactStore
 from lifecycle.version import Frozen, Lineage, Prompt, Version, VersionSpec
 
 

@@ -1,7 +1,7 @@
 """What a training configuration may not ask for, each with the reason: mostly what vLLM refuses or mis-serves.
 
 Refusing at configuration time costs a second; finding out at serving time costs the run. Preflight
-(`lifecycle/preflight.py`) holds the same line for adapters that were trained elsewhere.
+(`lifecycle/models/preflight.py`) holds the same line for adapters that were trained elsewhere.
 """
 
 from __future__ import annotations

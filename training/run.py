@@ -20,10 +20,10 @@ from typing import Any
 from pydantic import ValidationError
 
 from lifecycle.adapter import GoldenPrompt
-from lifecycle.artifacts import digest_of_folder
-from lifecycle.base import BaseFingerprint, fingerprint, resolve_base, sha256_of
 from lifecycle.errors import DabtError
 from lifecycle.home import Home
+from lifecycle.models.base import BaseFingerprint, fingerprint, resolve_base, sha256_of
+from lifecycle.store.artifacts import digest_of_folder
 from lifecycle.version import Digest, Frozen, Version, digest_of
 from training import golden, tokens
 from training.config import TrainJob

@@ -19,8 +19,8 @@ from typing import Any
 
 from jinja2 import TemplateError
 
-from lifecycle.base import BaseFingerprint
 from lifecycle.errors import InvalidConfig, Problem
+from lifecycle.models.base import BaseFingerprint
 from lifecycle.version import digest_of
 from training.data.formats import Conversation
 from training.data.rows import invalid

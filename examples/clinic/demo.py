@@ -18,10 +18,10 @@ from rich.console import Console
 from rich.rule import Rule
 
 from examples.clinic.service_process import ServiceProcess
-from lifecycle.artifacts import ArtifactStore
 from lifecycle.errors import DabtError, NotAllowed
 from lifecycle.home import Home
 from lifecycle.registry import Registry
+from lifecycle.store.artifacts import ArtifactStore
 
 if TYPE_CHECKING:
     from evals.run import Evaluation

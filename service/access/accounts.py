@@ -11,7 +11,7 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from lifecycle.keys import ApiKey
+from lifecycle.access.keys import ApiKey
 from service.access.ledger import Ledger
 from service.access.limiter import Limiter
 from service.observability.measured import Measured

@@ -1,8 +1,8 @@
 """Who may come in: API keys as of the registry's last known state, and the role that each route asks for.
 
 `Guard` stands before every route, so that a route that nobody thought of is closed rather than open. Read
-`lifecycle/keys.py` for what a key is, `accounts.py` for how much it may use, docs/guides/access.md for the rules in one
-table.
+`lifecycle/access/keys.py` for what a key is, `accounts.py` for how much it may use, docs/guides/access.md for the rules
+in one table.
 """
 
 from __future__ import annotations
@@ -14,9 +14,9 @@ from datetime import UTC, datetime
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from lifecycle.access.keys import ApiKey, Role, digest_of_secret
 from lifecycle.errors import DabtError, Forbidden, InvalidConfig, NotAllowed, Problem, Unauthorized, Unavailable
-from lifecycle.keyring import Keyring
-from lifecycle.keys import ApiKey, Role, digest_of_secret
+from lifecycle.registry.keyring import Keyring
 from service.access.accounts import Accounts
 from service.catalogue import EMPTY, Catalogue, Snapshot
 from service.config import ServeConfig, is_loopback

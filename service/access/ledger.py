@@ -14,9 +14,10 @@ from datetime import UTC, date, datetime, timedelta
 
 import structlog
 
+from lifecycle.access.keys import ApiKey
+from lifecycle.access.usage import Usage
 from lifecycle.errors import DabtError, QuotaSpent
-from lifecycle.keys import ApiKey
-from lifecycle.usage import Usage, UsageBook
+from lifecycle.registry.usage_book import UsageBook
 
 Slot = tuple[date, str, str]
 """Day, key and version: one row of the book."""

@@ -23,8 +23,8 @@ from limits.aio.strategies import MovingWindowRateLimiter, SlidingWindowCounterR
 from limits.errors import ConfigurationError, StorageError
 from limits.storage import storage_from_string
 
+from lifecycle.access.keys import ApiKey
 from lifecycle.errors import InvalidConfig, LimitReached, Problem
-from lifecycle.keys import ApiKey
 
 T = TypeVar("T")
 

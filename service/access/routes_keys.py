@@ -5,9 +5,9 @@ from __future__ import annotations
 from fastapi import APIRouter, Request
 from starlette.responses import JSONResponse, Response
 
+from lifecycle.access.keys import KeyGrant
+from lifecycle.access.usage import as_csv, day_of
 from lifecycle.errors import InvalidInput, NotAllowed, Problem
-from lifecycle.keys import KeyGrant
-from lifecycle.usage import as_csv, day_of
 from lifecycle.version import Frozen
 from service.access.authentication import actor_of, current_key
 from service.admin import parts_of, registry_of

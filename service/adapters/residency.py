@@ -31,7 +31,7 @@ log = structlog.get_logger(__name__)
 
 
 class Store(Protocol):
-    """The part of `lifecycle.artifacts.ArtifactStore` that is used here."""
+    """The part of `lifecycle.store.artifacts.ArtifactStore` that is used here."""
 
     def get(self, digest: Digest) -> Path: ...
 

@@ -25,7 +25,7 @@ from lifecycle.errors import (
     InvalidInput,
     Problem,
 )
-from lifecycle.preflight import preflight
+from lifecycle.models.preflight import preflight
 from service.bulkhead import Bulkhead
 from service.config import ServeConfig
 from service.engine import vllm_forkserver, vllm_metrics

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import os
 
-from lifecycle.base import linear_shapes
-from lifecycle.preflight import SERVED_MODULES
+from lifecycle.models.base import linear_shapes
+from lifecycle.models.preflight import SERVED_MODULES
 from service.config import Dtype, ServeConfig
 from service.observability import logs
 

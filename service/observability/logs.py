@@ -18,7 +18,7 @@ from typing import Literal, TextIO, cast
 import structlog
 from structlog.types import EventDict, Processor, WrappedLogger
 
-from lifecycle.keys import SECRET
+from lifecycle.access.keys import SECRET
 from service.observability import record
 
 Format = Literal["logfmt", "json"]

@@ -1,8 +1,9 @@
 """What the services of one registry tell each other of a canary, so that each judges it by the requests of all.
 
 Alone, each of four services would see a quarter of the evidence and find a bad canary four times as late. So outcomes
-go into the registry in batches and come out of it for the others about a second later (`lifecycle/outcomes.py`). While
-the registry is away each judges by what it has itself, and tells the others afterwards.
+go into the registry in batches and come out of it for the others about a second later
+(`lifecycle/registry/outcome_book.py`). While the registry is away each judges by what it has itself, and tells the
+others afterwards.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from uuid import uuid4
 import structlog
 
 from lifecycle.errors import DabtError
-from lifecycle.outcomes import Outcomes
+from lifecycle.registry.outcome_book import Outcomes
 from service.traffic.canary import Outcome
 
 _MOST = 2000
@@ -29,7 +30,7 @@ Hear = Callable[[str, int, Outcome], None]
 
 
 class Book(Protocol):
-    """The part of `lifecycle.outcomes.OutcomeBook` that is used here."""
+    """The part of `lifecycle.registry.outcome_book.OutcomeBook` that is used here."""
 
     def tell(self, service: str, told: Mapping[str, Outcomes]) -> None: ...
     def hear(self, service: str, heard: Mapping[str, int]) -> list[tuple[int, str, Outcomes]]: ...

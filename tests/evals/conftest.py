@@ -16,8 +16,8 @@ import pytest
 
 from evals.config import EvalConfig
 from lifecycle.adapter import AdapterManifest
-from lifecycle.base import fingerprint
 from lifecycle.home import Home
+from lifecycle.models.base import fingerprint
 from lifecycle.registry import Registry
 from lifecycle.report import ArmResult, Comparison, Interval, Report
 from lifecycle.version import Lineage, VersionSpec, digest_of

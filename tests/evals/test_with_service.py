@@ -15,11 +15,11 @@ import uvicorn
 from evals.config import EvalConfig
 from evals.run import evaluate
 from lifecycle.adapter import AdapterManifest, GoldenPrompt
-from lifecycle.artifacts import ArtifactStore
-from lifecycle.base import fingerprint
 from lifecycle.errors import NotAllowed
 from lifecycle.home import Home
+from lifecycle.models.base import fingerprint
 from lifecycle.registry import Registry
+from lifecycle.store.artifacts import ArtifactStore
 from lifecycle.version import Lineage, Prompt, VersionSpec
 from service.adapters.residency import internal_name
 from service.app import create_app

@@ -5,9 +5,8 @@ from __future__ import annotations
 import pytest
 from sqlalchemy import update
 
-from lifecycle import tables
 from lifecycle.errors import InvalidInput, NotAllowed, NotFound
-from lifecycle.registry import Target
+from lifecycle.registry import Target, tables
 from lifecycle.states import State
 from lifecycle.version import digest_of
 

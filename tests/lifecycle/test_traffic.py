@@ -6,10 +6,9 @@ import pytest
 from pydantic import ValidationError
 from sqlalchemy import text
 
-from lifecycle import tables
-from lifecycle.database import Database
 from lifecycle.errors import Corrupt, InvalidInput, NotAllowed, NotFound
-from lifecycle.registry import Registry, Target
+from lifecycle.registry import Registry, Target, tables
+from lifecycle.registry.database import Database
 from lifecycle.traffic import CanaryBounds, Shadow, TrafficPolicy, parse_share
 
 BOUNDS = TrafficPolicy(canary=CanaryBounds(max_error_rate=0.02))

@@ -8,9 +8,9 @@ import pytest
 import typer
 from typer.testing import CliRunner
 
-from lifecycle.artifacts import ArtifactStore
 from lifecycle.errors import InvalidConfig
 from lifecycle.registry import Registry
+from lifecycle.store.artifacts import ArtifactStore
 from retrieval import Index, IndexConfig, cli, publish
 
 LEXICAL = IndexConfig(dense="none")

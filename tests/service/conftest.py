@@ -23,12 +23,12 @@ import pytest
 import uvicorn
 from fastapi import FastAPI
 
+from lifecycle.access.keys import KeyGrant
 from lifecycle.adapter import AdapterManifest, GoldenPrompt
-from lifecycle.artifacts import ArtifactStore
-from lifecycle.base import fingerprint
 from lifecycle.home import Home
-from lifecycle.keys import KeyGrant
+from lifecycle.models.base import fingerprint
 from lifecycle.registry import Registry
+from lifecycle.store.artifacts import ArtifactStore
 from lifecycle.version import Digest, Version, VersionSpec
 from service.adapters.residency import internal_name
 from service.app import create_app

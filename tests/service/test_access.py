@@ -12,8 +12,8 @@ import httpx
 import pytest
 from starlette.routing import Match
 
+from lifecycle.access.keys import Role
 from lifecycle.errors import InvalidConfig, Unavailable
-from lifecycle.keys import Role
 from lifecycle.registry import Registry
 from service.access.authentication import OPEN, ROLES, check_address
 from service.catalogue import EMPTY

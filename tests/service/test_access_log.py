@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from lifecycle.keys import KeyGrant, KeyLimits
+from lifecycle.access.keys import KeyGrant, KeyLimits
 from tests.service.logged import Log, logged
 
 pytestmark = pytest.mark.timeout(60)

@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 
+from lifecycle.access.keys import ApiKey, KeyLimits
+from lifecycle.access.usage import Usage
 from lifecycle.errors import QuotaSpent, Unavailable
-from lifecycle.keys import ApiKey, KeyLimits
-from lifecycle.usage import Usage
 from service.access.ledger import Ledger
 from tests.service.test_limiter import key
 

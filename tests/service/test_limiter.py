@@ -16,8 +16,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from lifecycle.access.keys import ApiKey, KeyLimits, digest_of_secret
 from lifecycle.errors import InvalidConfig
-from lifecycle.keys import ApiKey, KeyLimits, digest_of_secret
 from service.access.limiter import Limiter, seconds_until_free
 from tests.service.logged import logged
 

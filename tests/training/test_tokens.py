@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
-from lifecycle.base import fingerprint
 from lifecycle.errors import InvalidConfig, InvalidData
+from lifecycle.models.base import fingerprint
 from training.data.formats import Conversation, conversation
 from training.tokens import IGNORED, ChatTokenizer, Example, as_served
 

@@ -15,13 +15,13 @@ from typing import Any
 
 import pytest
 
-from lifecycle.artifacts import ArtifactStore, digest_of_folder
-from lifecycle.base import fingerprint
 from lifecycle.errors import InvalidConfig, InvalidData
 from lifecycle.home import Home
-from lifecycle.preflight import preflight
+from lifecycle.models.base import fingerprint
+from lifecycle.models.preflight import preflight
 from lifecycle.registry import Registry
 from lifecycle.states import State
+from lifecycle.store.artifacts import ArtifactStore, digest_of_folder
 from training.config import TrainJob
 from training.data.formats import conversation
 from training.progress import Curve, Silent

@@ -14,10 +14,10 @@ from pathlib import Path
 from typing import Any
 
 from lifecycle.adapter import Origin
-from lifecycle.base import BaseFingerprint
 from lifecycle.errors import InvalidConfig, Problem
-from lifecycle.peft_config import CONFIG_FILE
-from lifecycle.preflight import WEIGHTS_FILE
+from lifecycle.models.base import BaseFingerprint
+from lifecycle.models.peft_config import CONFIG_FILE
+from lifecycle.models.preflight import WEIGHTS_FILE
 from training.config import TrainConfig
 from training.progress import Curve, Point, Watcher, draw, keep
 from training.tokens import IGNORED, Example

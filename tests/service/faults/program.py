@@ -10,9 +10,9 @@ import json
 import sys
 from pathlib import Path
 
-from lifecycle import database
 from lifecycle.errors import DabtError
 from lifecycle.home import Home
+from lifecycle.registry import database
 from service.config import ServeConfig
 from service.engine.fake_engine import FakeEngine
 from service.engine.interface import Engine, EngineFacts

@@ -15,7 +15,7 @@ from typing import Any
 import httpx
 import pytest
 
-from lifecycle.keys import KeyGrant
+from lifecycle.access.keys import KeyGrant
 from tests.service.faults.conftest import ROOT, Begin, chat, metric
 
 pytestmark = pytest.mark.timeout(120)
@@ -24,8 +24,8 @@ LIBRARY = next(Path("/usr/lib").glob("*/faketime/libfaketimeMT.so.1"), None)
 JUMPS = ("+1d", "-1d", "+10y", "-3d")
 
 WALL_CLOCKS = {
-    "lifecycle/artifact_cache.py": "times of files",
-    "lifecycle/artifacts.py": "times of files",
+    "lifecycle/store/artifact_cache.py": "times of files",
+    "lifecycle/store/artifacts.py": "times of files",
     "service/access/limiter.py": "the limits library counts by it; how far it was set is noticed there",
 }
 """Where `time.time()` is called, and for what: nowhere else, so that no duration is measured by it."""

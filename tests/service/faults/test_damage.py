@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from lifecycle.artifacts import ArtifactStore
+from lifecycle.store.artifacts import ArtifactStore
 
 pytestmark = pytest.mark.timeout(120)
 

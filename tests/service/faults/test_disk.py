@@ -10,8 +10,8 @@ from typing import Any
 import httpx
 import pytest
 
-from lifecycle.artifacts import ArtifactStore
 from lifecycle.errors import Unavailable
+from lifecycle.store.artifacts import ArtifactStore
 from tests.service.conftest import make_house
 from tests.service.faults.conftest import Begin, chat
 

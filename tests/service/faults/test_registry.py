@@ -17,8 +17,7 @@ from typing import Any
 import httpx
 import pytest
 
-from lifecycle import database
-from lifecycle.registry import Registry
+from lifecycle.registry import Registry, database
 from tests.lifecycle.conftest import postgres, postgres_url  # noqa: F401
 
 pytestmark = pytest.mark.timeout(120)

@@ -1,0 +1,1 @@
+"""The registry from the terminal: `dabt versions`, `promote`, `rollback`, `traffic`, `keys`. Each file is a command."""

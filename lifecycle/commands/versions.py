@@ -1,0 +1,188 @@
+"""`dabt versions | promote | rollback | import`: the registry from the terminal. Read `traffic.py` for the rest."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from lifecycle.commands.terminal import (
+    AliasOption,
+    ForceOption,
+    HomeOption,
+    JsonOption,
+    ReasonOption,
+    open_registry,
+    print_table,
+    this_user,
+    to_json,
+)
+
+if TYPE_CHECKING:
+    from lifecycle.registry import Registry
+    from lifecycle.registry.audit import AuditEntry
+    from lifecycle.version import Version
+
+ShareOption = Annotated[
+    str | None, typer.Option(help="Only this part of the traffic, such as 10%, beside what stands there now.")
+]
+
+
+def versions(
+    name: Annotated[str | None, typer.Argument(help="Only this name.")] = None,
+    audit: Annotated[bool, typer.Option("--audit", help="Show the trail of changes, newest first.")] = False,
+    limit: Annotated[int, typer.Option(min=1, help="How many entries of the trail to show.")] = 100,
+    as_json: JsonOption = False,
+    home: HomeOption = None,
+) -> None:
+    """List the versions with their state, aliases and newest verdict, or the audit trail.
+
+    Example: `dabt versions triage`, `dabt versions --audit`
+    """
+    with open_registry(home) as registry:
+        if audit:
+            entries = registry.audit(name, limit)
+            if as_json:
+                typer.echo(to_json([entry.model_dump(mode="json") for entry in entries]))
+            else:
+                _show_trail(entries)
+            return
+        rows = [_row(registry, version) for version in registry.versions(name)]
+    if as_json:
+        typer.echo(to_json(rows))
+    elif rows:
+        _show_versions(rows)
+    else:
+        typer.echo(f"no versions{f' of {name}' if name else ''} yet; make one with `dabt train` or `dabt import`")
+
+
+def promote(
+    ref: Annotated[str, typer.Argument(help="The version, such as triage:3.")],
+    reason: ReasonOption = "",
+    alias: AliasOption = "prod",
+    share: ShareOption = None,
+    force: ForceOption = False,
+    home: HomeOption = None,
+) -> None:
+    """Give an alias's traffic to one version, or a share of it as a canary; `prod` takes only what passed its gate.
+
+    Example: `dabt promote triage:3 --reason "beats few-shot by 9 points"`, `dabt promote triage:4 --share 10%`
+    """
+    from lifecycle.traffic import parse_share
+
+    part = parse_share(share) if share is not None else None
+    with open_registry(home) as registry:
+        moved = registry.promote(ref, actor=this_user(), reason=reason, alias=alias, force=force, share=part)
+    shown = str(moved) if len(moved.targets) > 1 else f"{moved.name}:{moved.targets[0].number}"
+    typer.echo(f"{moved.ref} → {shown}" + (" (forced)" if force else ""))
+
+
+def rollback(
+    name: Annotated[str, typer.Argument(help="The name, such as triage.")],
+    reason: ReasonOption = "",
+    alias: AliasOption = "prod",
+    home: HomeOption = None,
+) -> None:
+    """Point an alias back at what it pointed at before its last move; again, one move further back.
+
+    Example: `dabt rollback triage --reason "wrong department in Arabic"`
+    """
+    with open_registry(home) as registry:
+        moved = registry.rollback(name, actor=this_user(), reason=reason, alias=alias)
+    typer.echo(f"{moved.ref} → {moved}")
+
+
+def import_adapter(
+    folder: Annotated[Path, typer.Argument(help="A PEFT folder: adapter_config.json, adapter_model.safetensors.")],
+    name: Annotated[str, typer.Option(help="The name that the new version gets a number under.")],
+    base: Annotated[
+        str | None,
+        typer.Option(envvar="DABT_BASE", help="Model folder or hub id; by default the one that the folder names."),
+    ] = None,
+    system: Annotated[str, typer.Option(help="System text that it was trained with.")] = "",
+    max_rank: Annotated[int, typer.Option(min=1, help="The largest rank that the server takes.")] = 64,
+    home: HomeOption = None,
+) -> None:
+    """Take in an adapter that was trained elsewhere (PEFT, LLaMA-Factory, Axolotl), after preflight, as a draft.
+
+    Example: `dabt import saves/llama3-8b/lora/sft --name triage --base meta-llama/Llama-3.1-8B-Instruct`
+    """
+    from lifecycle.errors import AdapterRefused, InvalidConfig
+    from lifecycle.home import Home
+    from lifecycle.importing import Import, import_folder
+    from lifecycle.models.base import resolve_base
+    from lifecycle.models.peft_config import read_config
+    from lifecycle.store.artifacts import ArtifactStore
+    from lifecycle.version import Prompt
+
+    if base is None:
+        config, problems = read_config(folder)
+        if config is None:
+            raise AdapterRefused(f"{folder} cannot be imported:", problems)
+        if not config.base_name:
+            raise InvalidConfig(f"{folder} does not say which base it was trained over; give it with --base")
+        base = config.base_name
+    place = Home.at(home)
+    request = Import(folder=folder, base=resolve_base(base), name=name, prompt=Prompt(system=system), max_rank=max_rank)
+    with open_registry(home) as registry:
+        store = ArtifactStore(place.artifacts_url, place.cache)
+        version = import_folder(request, registry, store, actor=this_user())
+    typer.echo(f"{version.ref} is a {version.state}; evaluate it before it can take traffic: `dabt eval`")
+
+
+def _row(registry: Registry, version: Version) -> dict[str, object]:
+    verdicts = registry.verdicts(version.ref)
+    return {
+        "name": version.name,
+        "number": version.number,
+        "kind": version.spec.kind,
+        "state": version.state.value,
+        "digest": version.digest,
+        "aliases": [
+            alias.alias if len(alias.targets) == 1 else f"{alias.alias} {100 * target.weight:.4g}%"
+            for alias in registry.aliases(version.name)
+            for target in alias.targets
+            if target.number == version.number
+        ],
+        "created_at": version.created_at.isoformat(timespec="seconds"),
+        "created_by": version.created_by,
+        "verdict": ("passed" if verdicts[0].passed else "failed") if verdicts else None,
+    }
+
+
+def _show_versions(rows: list[dict[str, object]]) -> None:
+    from rich.table import Table
+
+    table = Table("name", "#", "kind", "state", "digest", "aliases", "created", "verdict", box=None)
+    for row in rows:
+        aliases = row["aliases"] if isinstance(row["aliases"], list) else []
+        table.add_row(
+            *(str(row[key]) for key in ("name", "number", "kind", "state")),
+            str(row["digest"]).removeprefix("sha256:")[:12],
+            ", ".join(aliases),
+            str(row["created_at"])[:16].replace("T", " "),
+            str(row["verdict"] or "–"),
+        )
+    print_table(table)
+
+
+def _show_trail(entries: list[AuditEntry]) -> None:
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table("#", "at", "who", "what", "on", "detail", "why", box=None)
+    for entry in entries:
+        # Text, not markup: a reason may hold brackets.
+        cells = (entry.actor, entry.action, entry.subject, _brief(entry.detail), entry.reason)
+        table.add_row(str(entry.id), f"{entry.at:%Y-%m-%d %H:%M:%S}", *(Text(cell) for cell in cells))
+    print_table(table)
+
+
+def _brief(detail: dict[str, object]) -> str:
+    def short(value: object) -> str:
+        text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+        return text[:19] if text.startswith("sha256:") else text
+
+    return ", ".join(f"{key} {short(value)}" for key, value in detail.items())

@@ -1,0 +1,216 @@
+"""The base model as a folder: where it is, its fingerprint, and the shapes of its linear layers.
+
+All of it reads files only, without torch. Read `preflight.py` next: it holds an adapter against these.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import re
+import tempfile
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+from lifecycle.errors import InvalidInput, NotFound, Problem, Unavailable
+from lifecycle.models.tensors import read_header
+from lifecycle.version import Digest, Frozen, digest_of
+
+EMBEDDINGS = ("embed_tokens", "wte", "wpe", "word_embeddings", "embed_in", "position_embeddings")
+"""Two-dimensional weights that are looked up rather than multiplied."""
+
+_TOKENIZER_FILES = (
+    "tokenizer.json",
+    "tokenizer.model",
+    "vocab.json",
+    "vocab.txt",
+    "merges.txt",
+    "added_tokens.json",
+    "special_tokens_map.json",
+)
+_TOKENIZER_KEYS = ("bos_token", "eos_token", "pad_token", "unk_token", "add_bos_token", "add_eos_token")
+# Keys of config.json that change with the tool that saved the folder, and not what the model computes.
+_VOLATILE = ("_name_or_path", "transformers_version", "torch_dtype", "dtype", "use_cache")
+
+
+class BaseFingerprint(Frozen):
+    """What an adapter depends on, in three parts, so that a mismatch can say which of them differs."""
+
+    name: str
+    """The hub id, or the folder's own name. It is for people and takes no part in `digest`."""
+    weights: Digest
+    """Over the weight files and config.json (without the keys that only name the tool that saved it)."""
+    tokenizer: Digest
+    chat_template: Digest
+
+    @property
+    def digest(self) -> str:
+        return digest_of(self.model_dump(mode="json", exclude={"name"}))
+
+
+def resolve_base(name_or_path: str) -> Path:
+    """The local folder of a causal language model: `name_or_path` itself, or the hub repository downloaded.
+
+    Raises `NotFound` when neither exists, and `Unavailable` when the hub cannot be reached and holds no local copy.
+    """
+    folder = Path(name_or_path).expanduser()
+    if folder.is_dir():
+        if not (folder / "config.json").is_file():
+            raise NotFound(f"{folder} is no model folder: it has no config.json")
+        return folder.resolve()
+    if not re.fullmatch(r"[\w.-]+(/[\w.-]+)?", name_or_path, re.ASCII) or name_or_path.startswith("."):
+        raise NotFound(f"no folder {folder}; give a model folder or a hub id such as org/name")
+    return _from_hub(name_or_path)
+
+
+def fingerprint(path: Path, *, cache: Path | None = None) -> BaseFingerprint:
+    """Fingerprint of the model folder. Unchanged files (path, size, modification time) are not hashed twice.
+
+    `cache` is the JSON file that remembers the hashes (default: `dabt/hashes.json` in the user's cache folder).
+    Raises `InvalidInput` when the folder lacks weights, a configuration or a tokenizer.
+    """
+    path = path.resolve()
+    config = _json(path / "config.json")
+    tokenizer_config = _json(path / "tokenizer_config.json") if (path / "tokenizer_config.json").is_file() else {}
+    weights = _weight_files(path)
+    tokenizer = [path / name for name in _TOKENIZER_FILES if (path / name).is_file()]
+    problems = [] if weights else [Problem(str(path), "holds no weights", "expected *.safetensors")]
+    if not tokenizer:
+        problems.append(Problem(str(path), "holds no tokenizer", "expected tokenizer.json or tokenizer.model"))
+    if problems:
+        raise InvalidInput(f"{path} is not a whole model folder", problems)
+    hashes = _file_hashes([*weights, *tokenizer], cache or _default_cache())
+    return BaseFingerprint(
+        name=_display_name(path),
+        weights=digest_of(
+            {
+                "files": [[file.name, hashes[file]] for file in weights],
+                "config": {key: value for key, value in config.items() if key not in _VOLATILE},
+            }
+        ),
+        tokenizer=digest_of(
+            {
+                "files": [[file.name, hashes[file]] for file in tokenizer],
+                "config": {key: tokenizer_config.get(key) for key in _TOKENIZER_KEYS},
+            }
+        ),
+        chat_template=digest_of(_chat_template(path, tokenizer_config)),
+    )
+
+
+def linear_shapes(path: Path) -> dict[str, tuple[int, int]]:
+    """`(out_features, in_features)` of every linear layer, by module name, from the safetensors headers alone.
+
+    Raises `InvalidInput` when the weights are not safetensors, `Corrupt` when a file is cut short.
+    """
+    files = [file for file in _weight_files(path) if file.suffix == ".safetensors"]
+    if not files:
+        raise InvalidInput(f"{path} has no safetensors weights; convert them with save_pretrained")
+    shapes: dict[str, tuple[int, int]] = {}
+    for file in files:
+        for name, info in read_header(file).items():
+            module, _, kind = name.rpartition(".")
+            floating = info.dtype.startswith(("F", "BF"))
+            if kind == "weight" and len(info.shape) == 2 and floating and not module.endswith(EMBEDDINGS):
+                shapes[module] = (info.shape[0], info.shape[1])
+    return shapes
+
+
+def _weight_files(path: Path) -> list[Path]:
+    """The files that the model's own index names, so that a second format in the same folder does not count."""
+    for index in ("model.safetensors.index.json", "pytorch_model.bin.index.json"):
+        if (path / index).is_file():
+            return [path / name for name in sorted(set(_json(path / index).get("weight_map", {}).values()))]
+    if (path / "model.safetensors").is_file():
+        return [path / "model.safetensors"]
+    return sorted(path.glob("*.safetensors")) or sorted(path.glob("pytorch_model*.bin"))
+
+
+def _chat_template(path: Path, tokenizer_config: dict[str, Any]) -> Any:
+    """The template's text wherever this folder keeps it; transformers reads chat_template.jinja first."""
+    if (path / "chat_template.jinja").is_file():
+        return (path / "chat_template.jinja").read_text(encoding="utf-8")
+    if (path / "chat_template.json").is_file():
+        return _json(path / "chat_template.json").get("chat_template", "")
+    return tokenizer_config.get("chat_template") or ""
+
+
+def _display_name(path: Path) -> str:
+    """`org/name` for a folder in the hub's cache (models--org--name/snapshots/<revision>), else the folder's name."""
+    for parent in path.parents:
+        if parent.name.startswith("models--"):
+            return parent.name.removeprefix("models--").replace("--", "/")
+    return path.name
+
+
+def _from_hub(name: str) -> Path:
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import (
+        GatedRepoError,
+        LocalEntryNotFoundError,
+        RepositoryNotFoundError,
+        RevisionNotFoundError,
+    )
+
+    wanted = ["*.safetensors", "*.json", "*.jinja", "*.model", "*.txt"]
+    try:
+        return Path(snapshot_download(name, allow_patterns=wanted))
+    except GatedRepoError as error:
+        raise NotFound(f"{name} is gated on the hub: accept its licence there and set HF_TOKEN") from error
+    except (RepositoryNotFoundError, RevisionNotFoundError) as error:
+        raise NotFound(f"there is no folder and no hub repository {name}") from error
+    except (LocalEntryNotFoundError, OSError) as error:
+        raise Unavailable(f"{name} is no local folder and the hub cannot be reached; give a folder's path") from error
+
+
+def _json(path: Path) -> dict[str, Any]:
+    try:
+        value = json.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise InvalidInput(f"{path} cannot be read: {error.strerror}") from error
+    except ValueError as error:
+        raise InvalidInput(f"{path} is not JSON: {error}") from error
+    if not isinstance(value, dict):
+        raise InvalidInput(f"{path} should hold a JSON object")
+    return value
+
+
+def _default_cache() -> Path:
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "dabt" / "hashes.json"
+
+
+def _file_hashes(files: list[Path], cache: Path) -> dict[Path, str]:
+    """SHA-256 of each file, from the cache where path, size and modification time are as they were."""
+    known: dict[str, str] = {}
+    # The cache only saves time: one that is missing or broken means hashing again.
+    with suppress(OSError, ValueError):
+        loaded = json.loads(cache.read_text(encoding="utf-8"))
+        known = loaded if isinstance(loaded, dict) else {}
+    keys = dict(_keys(files))
+    fresh = {key: sha256_of(file) for file, key in keys.items() if key not in known}
+    if fresh:
+        with suppress(OSError):
+            cache.parent.mkdir(parents=True, exist_ok=True)
+            with tempfile.NamedTemporaryFile("w", dir=cache.parent, delete=False, encoding="utf-8") as file:
+                json.dump(known | fresh, file)
+            Path(file.name).replace(cache)
+    known |= fresh
+    return {file: known[key] for file, key in keys.items()}
+
+
+def _keys(files: list[Path]) -> Iterator[tuple[Path, str]]:
+    for file in files:
+        try:
+            stat = file.stat()
+        except OSError as error:
+            raise InvalidInput(f"{file} cannot be read: {error.strerror}; the model folder is not whole") from error
+        yield file, f"{file}:{stat.st_size}:{stat.st_mtime_ns}"
+
+
+def sha256_of(file: Path) -> str:
+    """Lower-case hex SHA-256 of the file's bytes."""
+    with file.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()

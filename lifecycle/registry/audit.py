@@ -1,0 +1,49 @@
+"""The audit trail: who did what to which version, alias or key, when and why. Written with the change itself."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Any
+
+from sqlalchemy import Connection, func, insert, or_, select
+
+from lifecycle.registry import tables
+from lifecycle.version import Frozen
+
+
+class AuditEntry(Frozen):
+    """One change. Ids grow with every change of the registry, and the newest is its revision."""
+
+    id: int
+    at: datetime
+    actor: str
+    action: str
+    """`adapter.add`, `index.add`, `version.create`, `version.state`, `report.record`, `verdict.record`,
+    `alias.move`, `alias.force`, `alias.rollback`, `alias.policy`, `key.create` or `key.revoke`."""
+    subject: str
+    """`triage:3` for a version, `triage:prod` for an alias; a digest, an index's name, a task, a key's id otherwise."""
+    detail: dict[str, Any]
+    reason: str
+
+
+def append(
+    tx: Connection, actor: str, action: str, subject: str, detail: dict[str, Any] | None = None, reason: str = ""
+) -> None:
+    tx.execute(
+        insert(tables.audit).values(
+            at=datetime.now(UTC), actor=actor, action=action, subject=subject, detail=detail or {}, reason=reason
+        )
+    )
+
+
+def newest(tx: Connection) -> int:
+    return int(tx.execute(select(func.coalesce(func.max(tables.audit.c.id), 0))).scalar_one())
+
+
+def entries(tx: Connection, name: str | None, limit: int) -> list[AuditEntry]:
+    """Newest first; of `name` itself and of its versions and aliases, or of everything."""
+    query = select(tables.audit).order_by(tables.audit.c.id.desc()).limit(limit)
+    if name is not None:
+        subject = tables.audit.c.subject
+        query = query.where(or_(subject == name, subject.startswith(f"{name}:", autoescape=True)))
+    return [AuditEntry(**row._mapping) for row in tx.execute(query)]

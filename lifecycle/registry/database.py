@@ -1,0 +1,205 @@
+"""The registry's database: one writer at a time, readers never wait, and foreign errors become ours here.
+
+SQLite (a file, WAL) or PostgreSQL, by URL. Every write takes one lock for the whole registry before it reads
+anything: BEGIN IMMEDIATE, or an advisory lock. Writes are few and short, and with one order of writes a check and
+the change that rests on it cannot be torn apart, numbers have no gaps, and audit ids become visible in order.
+"""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import sqlalchemy
+from sqlalchemy import URL, Connection, Engine, event, exc, insert, make_url, select, text, update
+
+from lifecycle.errors import Conflict, DabtError, InvalidConfig, Unavailable
+from lifecycle.registry import tables
+
+_WAIT = 30
+"""Seconds that a writer waits for the lock, and a connection for its server."""
+_LOCK_KEY = 0x64616274
+"""PostgreSQL's advisory lock that writers hold: 'dabt' in ASCII."""
+
+
+class Database:
+    """An engine with two ways in: `read()` and `write()`, each one transaction. Safe to share between threads."""
+
+    def __init__(self, url: str) -> None:
+        self._url = _parse(url)
+        self.name = self._url.render_as_string(hide_password=True)
+        self._sqlite = self._url.get_backend_name() == "sqlite"
+        with self._border():
+            self._engine = _sqlite_engine(self._url) if self._sqlite else _postgres_engine(self._url)
+            # Most openings find the tables there, and must not wait for whoever writes just now.
+            with self._transaction(writes=False) as tx:
+                found = self._schema(tx)
+            if found != tables.SCHEMA_VERSION:
+                with self._transaction(writes=True) as tx:
+                    self._bring_up(tx)
+
+    @contextmanager
+    def read(self) -> Iterator[Connection]:
+        """One consistent look; never blocked by a writer."""
+        with self._border(), self._transaction(writes=False) as tx:
+            yield tx
+
+    @contextmanager
+    def write(self) -> Iterator[Connection]:
+        """One change: all of it or none. Whoever holds it is the only writer of this registry, in any process."""
+        with self._border(), self._transaction(writes=True) as tx:
+            yield tx
+
+    def close(self) -> None:
+        self._engine.dispose()
+
+    @contextmanager
+    def _transaction(self, *, writes: bool) -> Iterator[Connection]:
+        with self._engine.connect().execution_options(writes=writes) as connection, connection.begin():
+            if writes and not self._sqlite:
+                connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _LOCK_KEY})
+            yield connection
+
+    def _schema(self, tx: Connection) -> int:
+        """The schema of the tables that are there; 0 when there are none."""
+        if not sqlalchemy.inspect(tx).has_table(tables.meta.name):
+            return 0
+        found = tx.execute(select(tables.meta.c.value).where(tables.meta.c.key == "schema")).scalar()
+        return int(found) if found else 0
+
+    def _bring_up(self, tx: Connection) -> None:
+        """Make the tables that are lacking: every schema so far holds those of the ones before it, unchanged.
+
+        Raises `InvalidConfig` for a registry that a newer release wrote.
+        """
+        found = self._schema(tx)  # again, within the lock: another process may have been first
+        if found > tables.SCHEMA_VERSION:
+            raise InvalidConfig(
+                f"the registry {self.name} has schema {found} and this release reads {tables.SCHEMA_VERSION}; "
+                "use the release that wrote it, or another registry"
+            )
+        if found == tables.SCHEMA_VERSION:
+            return
+        tables.metadata.create_all(tx)
+        row = {"key": "schema", "value": str(tables.SCHEMA_VERSION)}
+        tx.execute(update(tables.meta).values(row) if found else insert(tables.meta).values(row))
+
+    @contextmanager
+    def _border(self) -> Iterator[None]:
+        """Errors of SQLAlchemy and of the drivers become ours here, and nowhere else."""
+        try:
+            yield
+        except DabtError:
+            raise
+        except exc.IntegrityError as error:
+            raise Conflict(f"the registry {self.name} refused a change that contradicts it: {error.orig}") from error
+        except (exc.DBAPIError, sqlite3.Error) as error:
+            cause = str(getattr(error, "orig", None) or error).strip()
+            if "locked" in cause or "lock timeout" in cause:
+                raise Unavailable(f"the registry {self.name} is held by another writer; try again", 1) from error
+            raise Unavailable(f"the registry {self.name} cannot be used: {_first_line(cause)}", 5) from error
+        except (exc.SQLAlchemyError, OSError) as error:
+            raise Unavailable(f"the registry {self.name} cannot be used: {_first_line(str(error))}") from error
+
+
+def _parse(url: str) -> URL:
+    try:
+        parsed = make_url(url)
+        backend = parsed.get_backend_name()
+    except (exc.ArgumentError, ValueError) as error:
+        raise InvalidConfig(
+            "the registry's URL cannot be read; write sqlite:///file or postgresql://host/db"
+        ) from error
+    if backend in ("postgresql", "postgres"):
+        return parsed.set(drivername="postgresql+psycopg")
+    if backend != "sqlite":
+        raise InvalidConfig(f"the registry cannot be kept in {backend}; use sqlite:///file or postgresql://host/db")
+    if parsed.database in (None, "", ":memory:"):
+        raise InvalidConfig("the registry must outlive the process; write sqlite:///file")
+    return parsed
+
+
+def _postgres_engine(url: URL) -> Engine:
+    options = f"{url.query.get('options', '')} -c lock_timeout={_WAIT}s".strip()
+    try:
+        return sqlalchemy.create_engine(
+            url,
+            # A server may have closed a connection that lay idle in the pool.
+            pool_pre_ping=True,
+            connect_args={"connect_timeout": _WAIT, "options": options, "application_name": "dabt"},
+            json_serializer=partial(json.dumps, ensure_ascii=False),
+        )
+    except ImportError as error:
+        raise InvalidConfig("PostgreSQL needs a driver; install dabt[postgres]") from error
+
+
+def _sqlite_engine(url: URL) -> Engine:
+    file = Path(str(url.database))
+    if not file.exists():
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.touch()
+    engine = sqlalchemy.create_engine(
+        url, connect_args={"timeout": _WAIT}, json_serializer=partial(json.dumps, ensure_ascii=False)
+    )
+
+    @event.listens_for(engine, "do_connect")
+    def _only_what_is_there(*_: Any) -> None:
+        # SQLite would make a new, empty registry where one was moved away.
+        if not file.exists():
+            raise sqlite3.OperationalError(f"the file {file} is gone")
+
+    @event.listens_for(engine, "checkout")
+    def _same_file(connection: Any, record: Any, _: Any) -> None:
+        # A connection outlives its file: what was moved away would go on taking changes that nobody else sees.
+        if record.info["file"] != _identity(file):
+            raise exc.DisconnectionError("the registry's file was replaced")
+
+    @event.listens_for(engine, "connect")
+    def _configure(connection: sqlite3.Connection, record: Any) -> None:
+        record.info["file"] = _identity(file)
+        # The driver would begin transactions by its own rules; `_begin` below says when and how.
+        connection.isolation_level = None
+        connection.execute("PRAGMA foreign_keys = ON")
+        _use_wal(connection)
+
+    @event.listens_for(engine, "begin")
+    def _begin(connection: Connection) -> None:
+        # A transaction that begins by reading and then writes may find that another wrote between: IMMEDIATE
+        # takes the write lock first, and the busy timeout makes it wait rather than fail.
+        connection.exec_driver_sql("BEGIN IMMEDIATE" if connection.get_execution_options().get("writes") else "BEGIN")
+
+    return engine
+
+
+def _identity(file: Path) -> tuple[int, int] | None:
+    """Which file it is, whatever it is called; None for none."""
+    try:
+        found = file.stat()
+    except FileNotFoundError:
+        return None
+    return found.st_dev, found.st_ino
+
+
+def _use_wal(connection: sqlite3.Connection) -> None:
+    """Write-ahead log: readers see the last commit while a writer works.
+
+    Changing a new file to WAL needs it to oneself and does not heed the busy timeout, so it is tried again.
+    """
+    deadline = time.monotonic() + _WAIT
+    while connection.execute("PRAGMA journal_mode").fetchone()[0] != "wal":
+        try:
+            connection.execute("PRAGMA journal_mode = WAL")
+        except sqlite3.OperationalError:
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(0.02)
+
+
+def _first_line(message: str) -> str:
+    return message.splitlines()[0] if message else "no reason given"

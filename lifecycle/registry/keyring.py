@@ -1,0 +1,93 @@
+"""The registry's API keys: made, found and revoked, each change in the trail. A secret is shown once."""
+
+from __future__ import annotations
+
+import secrets
+from datetime import UTC, datetime
+from typing import Any
+
+from sqlalchemy import Connection, Row, insert, select, update
+
+from lifecycle.access.keys import ApiKey, KeyGrant, digest_of_secret, new_secret
+from lifecycle.errors import InvalidInput, NotFound, Problem
+from lifecycle.registry import audit, tables
+from lifecycle.registry.database import Database
+
+
+class Keyring:
+    """The registry's keys: `registry.keys`. Safe to share between threads and processes, as the registry is."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def create(self, grant: KeyGrant, *, actor: str) -> tuple[ApiKey, str]:
+        """The key and its secret, which is not kept and cannot be had again.
+
+        Raises `InvalidInput` when a usable key has that name already, or when it would expire at once.
+        """
+        now = datetime.now(UTC)
+        if grant.expires_at is not None and grant.expires_at <= now:
+            raise InvalidInput("The key was not made:", [Problem("expires_at", "is in the past")])
+        secret = new_secret()
+        key = ApiKey(
+            **grant.model_dump(),
+            id=f"key-{secrets.token_hex(6)}",
+            hint=secret[-4:],
+            digest=digest_of_secret(secret),
+            created_at=now,
+            created_by=actor,
+        )
+        with self._database.write() as tx:
+            if (other := _live(tx, grant.name, now)) is not None:
+                cure = f"revoke it first (`dabt keys revoke {grant.name}`), or choose another name"
+                raise InvalidInput("The key was not made:", [Problem("name", f"{other.id} has this name", cure)])
+            moments = {"created_at": key.created_at, "expires_at": key.expires_at}
+            row = key.model_dump(mode="json", exclude={*moments})
+            tx.execute(insert(tables.api_keys).values(**row, **moments, digest=key.digest))
+            detail = key.model_dump(mode="json", include={*KeyGrant.model_fields}, exclude_none=True)
+            audit.append(tx, actor, "key.create", key.id, detail)
+        return key, secret
+
+    def revoke(self, name_or_id: str, *, actor: str, reason: str = "") -> ApiKey:
+        """End the key. Services refuse it within a second; what it is being answered just now is answered.
+
+        Raises `NotFound`. Revoking a revoked key changes nothing.
+        """
+        now = datetime.now(UTC)
+        with self._database.write() as tx:
+            key = _find(tx, name_or_id, now)
+            if key.revoked_at is not None:
+                return key
+            tx.execute(update(tables.api_keys).where(tables.api_keys.c.id == key.id).values(revoked_at=now))
+            audit.append(tx, actor, "key.revoke", key.id, {"name": key.name}, reason)
+        return key.model_copy(update={"revoked_at": now})
+
+    def all(self) -> list[ApiKey]:
+        """Oldest first, those that cannot be used any more too."""
+        with self._database.read() as tx:
+            order = (tables.api_keys.c.created_at, tables.api_keys.c.id)
+            return [_key(row) for row in tx.execute(select(tables.api_keys).order_by(*order))]
+
+    def find(self, name_or_id: str) -> ApiKey:
+        """Raises `NotFound`. Of several keys that had the name, the usable one, or else the newest."""
+        with self._database.read() as tx:
+            return _find(tx, name_or_id, datetime.now(UTC))
+
+
+def _find(tx: Connection, name_or_id: str, now: datetime) -> ApiKey:
+    if (live := _live(tx, name_or_id, now)) is not None:
+        return live
+    here = (tables.api_keys.c.id == name_or_id) | (tables.api_keys.c.name == name_or_id)
+    row = tx.execute(select(tables.api_keys).where(here).order_by(tables.api_keys.c.created_at.desc())).first()
+    if row is None:
+        raise NotFound(f"there is no key {name_or_id}; `dabt keys list --all` shows what there is", place="key")
+    return _key(row)
+
+
+def _live(tx: Connection, name: str, now: datetime) -> ApiKey | None:
+    rows = tx.execute(select(tables.api_keys).where(tables.api_keys.c.name == name))
+    return next((key for key in map(_key, rows) if key.problem(now) is None), None)
+
+
+def _key(row: Row[Any]) -> ApiKey:
+    return ApiKey.model_validate(dict(row._mapping))

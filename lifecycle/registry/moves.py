@@ -1,0 +1,114 @@
+"""How traffic moves: an alias's targets and its policy, checked, changed and recorded within one transaction.
+
+The rules are in `aliases.py`, the stack of moves too; `registry.py` opens the transaction.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import Connection
+
+from lifecycle import aliases
+from lifecycle.aliases import Alias, Target
+from lifecycle.errors import InvalidInput, NotAllowed
+from lifecycle.registry import alias_stack, audit, records
+from lifecycle.states import State
+from lifecycle.traffic import TrafficPolicy
+from lifecycle.version import Ref, Version
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """Whose it is, and why; `force` goes past the gate."""
+
+    actor: str
+    reason: str
+    force: bool = False
+
+
+def point(tx: Connection, name: str, alias: str, targets: Sequence[Target], decision: Decision) -> Alias:
+    """See `Registry.set_alias`."""
+    wanted = Alias(name=name, alias=aliases.check_name(alias), targets=aliases.shares(targets))
+    if decision.force and not decision.reason.strip():
+        raise InvalidInput("forcing past the gate needs a written reason")
+    refused: list[str] = []
+    overridden: list[str] = []
+    for target in wanted.targets:
+        row = records.version_row(tx, Ref(name=name, number=target.number))
+        version, verdicts = records.to_version(row), records.verdicts(tx, row)
+        if why := aliases.refusal(alias, version, verdicts[0] if verdicts else None):
+            (overridden if decision.force and version.state is not State.RETIRED else refused).append(why)
+    if refused:
+        raise NotAllowed(f"{wanted.ref} was not moved: {'; '.join(refused)}")
+    before = next((one for one in alias_stack.every(tx, name) if one.alias == alias), None)
+    if before is not None and before.targets == wanted.targets:
+        return before
+    alias_stack.push(tx, name, alias, wanted.targets, forced=bool(overridden))
+    detail: dict[str, Any] = {"from": _shares(before), "to": _shares(wanted)}
+    if overridden:
+        detail["overridden"] = overridden
+    action = "alias.force" if overridden else "alias.move"
+    audit.append(tx, decision.actor, action, wanted.ref, detail, decision.reason)
+    return alias_stack.get(tx, name, alias)
+
+
+def promote(tx: Connection, ref: str | Ref, alias: str, share: float | None, decision: Decision) -> Alias:
+    """See `Registry.promote`."""
+    version = records.to_version(records.version_row(tx, ref))
+    targets: Sequence[Target] = [Target(number=version.number)]
+    if share is not None:
+        targets = aliases.beside(alias_stack.get(tx, version.name, alias), version.number, share)
+    return point(tx, version.name, alias, targets, decision)
+
+
+def rollback(tx: Connection, name: str, alias: str, decision: Decision) -> Alias:
+    """See `Registry.rollback`."""
+    before = alias_stack.get(tx, name, alias)
+    return _back(tx, before, alias_stack.pop(tx, name, alias), decision, {})
+
+
+def roll_back_canary(tx: Connection, judged: Alias, decision: Decision, figures: dict[str, Any]) -> Alias | None:
+    """See `Registry.roll_back_canary`."""
+    was_forced = alias_stack.pop_to_incumbent(tx, judged)
+    return None if was_forced is None else _back(tx, judged, was_forced, decision, {"figures": figures})
+
+
+def amend_policy(
+    tx: Connection, name: str, alias: str, amend: Callable[[TrafficPolicy], TrafficPolicy], decision: Decision
+) -> Alias:
+    """See `Registry.amend_policy`."""
+    before = alias_stack.get(tx, name, alias)
+    policy = amend(before.policy)
+    if policy == before.policy:
+        return before
+    if policy.shadow is not None:
+        version = _version(tx, name, policy.shadow.version)
+        if why := aliases.refusal("shadow", version, None):
+            raise NotAllowed(f"the policy of {before.ref} was not changed: {why}")
+    alias_stack.set_policy(tx, before, policy)
+    change = {"from": before.policy.model_dump(mode="json"), "to": policy.model_dump(mode="json")}
+    audit.append(tx, decision.actor, "alias.policy", before.ref, change, decision.reason)
+    return alias_stack.get(tx, name, alias)
+
+
+def _back(tx: Connection, before: Alias, was_forced: bool, decision: Decision, detail: dict[str, Any]) -> Alias:
+    """The alias as a move back has left it, recorded. Raises `NotAllowed`, which undoes the move, for what is gone."""
+    now = alias_stack.get(tx, before.name, before.alias)
+    gone = {State.RETIRED} if was_forced else {State.RETIRED, State.REJECTED}
+    versions = [_version(tx, now.name, target.number) for target in now.targets]
+    if bad := [f"{version.ref} is {version.state}" for version in versions if version.state in gone]:
+        raise NotAllowed(f"{now.ref} was not rolled back: {', '.join(bad)} since; promote another version")
+    detail = {"from": _shares(before), "to": _shares(now), **detail}
+    audit.append(tx, decision.actor, "alias.rollback", now.ref, detail, decision.reason)
+    return now
+
+
+def _version(tx: Connection, name: str, number: int) -> Version:
+    return records.to_version(records.version_row(tx, Ref(name=name, number=number)))
+
+
+def _shares(alias: Alias | None) -> dict[str, float]:
+    return {f"{alias.name}:{target.number}": target.weight for target in alias.targets} if alias else {}

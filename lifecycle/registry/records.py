@@ -1,0 +1,98 @@
+"""Rows of the registry's tables as the nouns they hold, read within a transaction that the caller has open."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any, TypeVar
+
+from pydantic import ValidationError
+from sqlalchemy import ColumnElement, Connection, Row, Table, select
+
+from lifecycle.adapter import AdapterManifest
+from lifecycle.aliases import PROD
+from lifecycle.errors import Corrupt, InvalidInput, NotFound
+from lifecycle.registry import alias_stack, tables
+from lifecycle.report import Report, Verdict
+from lifecycle.version import Digest, Frozen, Ref, Version
+
+Noun = TypeVar("Noun", bound=Frozen)
+
+
+class IndexRecord(Frozen):
+    """A knowledge index in the artifact store. `facts` are what its builder told of it (documents, passages, …)."""
+
+    name: str
+    digest: Digest
+    facts: dict[str, Any]
+    created_at: datetime
+
+
+def first(tx: Connection, table: Table, where: ColumnElement[bool]) -> Row[Any] | None:
+    """The newest row that fits."""
+    order = table.c.id.desc() if "id" in table.c else table.c.created_at.desc()
+    return tx.execute(select(table).where(where).order_by(order).limit(1)).first()
+
+
+def version_row(tx: Connection, ref: str | Ref) -> Row[Any]:
+    """Raises `NotFound`, and `InvalidInput` for an alias that is split over several versions."""
+    ref = Ref.parse(ref) if isinstance(ref, str) else ref
+    number = ref.number
+    if number is None:
+        targets = alias_stack.get(tx, ref.name, ref.alias or PROD).targets
+        if len(targets) > 1:
+            split = ", ".join(f"{ref.name}:{target.number}" for target in targets)
+            raise InvalidInput(f"{ref} is split over {split}; name one of them")
+        number = targets[0].number
+    here = (tables.versions.c.name == ref.name) & (tables.versions.c.number == number)
+    if (row := first(tx, tables.versions, here)) is None:
+        raise NotFound(f"there is no version {ref}; `dabt versions {ref.name}` lists what there is")
+    return row
+
+
+def to_version(row: Row[Any]) -> Version:
+    """Raises `Corrupt` when the stored recipe does not have the digest that it was created with."""
+    columns = {key: value for key, value in row._mapping.items() if key not in ("id", "digest")}
+    version = _valid(Version, columns, row.digest)
+    if version.digest != row.digest:
+        raise Corrupt(
+            f"the recipe of {version.ref} in the registry has digest {version.digest} and was created as {row.digest}; "
+            "it was changed by hand, or by another release"
+        )
+    return version
+
+
+def adapter(tx: Connection, digest: Digest) -> AdapterManifest:
+    if (row := first(tx, tables.adapters, tables.adapters.c.digest == digest)) is None:
+        raise NotFound(f"no adapter {digest} is registered; train it, or `dabt import` its folder")
+    return _valid(AdapterManifest, row.manifest, digest)
+
+
+def index(tx: Connection, name_or_digest: str) -> IndexRecord:
+    column = tables.indexes.c.digest if name_or_digest.startswith("sha256:") else tables.indexes.c.name
+    if (row := first(tx, tables.indexes, column == name_or_digest)) is None:
+        raise NotFound(f"no index {name_or_digest} is registered; build it with `dabt index`")
+    return IndexRecord(name=row.name, digest=row.digest, facts=row.facts, created_at=row.created_at)
+
+
+def report_row(tx: Connection, digest: Digest) -> Row[Any]:
+    if (row := first(tx, tables.reports, tables.reports.c.digest == digest)) is None:
+        raise NotFound(f"no evaluation {digest} is recorded; run `dabt eval`")
+    return row
+
+
+def to_report(row: Row[Any]) -> Report:
+    return _valid(Report, row.body, row.digest)
+
+
+def verdicts(tx: Connection, version: Row[Any]) -> list[Verdict]:
+    """Newest first."""
+    query = select(tables.verdicts).where(tables.verdicts.c.version_id == version.id)
+    found = tx.execute(query.order_by(tables.verdicts.c.id.desc()))
+    return [_valid(Verdict, verdict.body, verdict.digest) for verdict in found]
+
+
+def _valid(kind: type[Noun], body: Any, digest: Digest) -> Noun:
+    try:
+        return kind.model_validate(body)
+    except ValidationError as error:
+        raise Corrupt(f"the registry's {kind.__name__} {digest} cannot be read by this release: {error}") from error

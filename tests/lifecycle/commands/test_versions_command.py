@@ -1,0 +1,125 @@
+"""`dabt versions`, `promote`, `rollback` and `import` as a user types them."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+import typer
+from typer.testing import CliRunner
+
+from lifecycle.commands import versions as versions_command
+from lifecycle.errors import AdapterRefused, InvalidConfig, NotAllowed
+from lifecycle.registry import Registry
+
+
+@pytest.fixture
+def app():
+    app = typer.Typer()
+    app.command("versions")(versions_command.versions)
+    app.command("promote")(versions_command.promote)
+    app.command("rollback")(versions_command.rollback)
+    app.command("import")(versions_command.import_adapter)
+    return app
+
+
+@pytest.fixture
+def registry(home):
+    """In place of the one on both databases: the command finds its own by the home."""
+    with Registry.open(home.registry_url) as opened:
+        yield opened
+
+
+@pytest.fixture
+def dabt(app, home):
+    def run(*arguments):
+        return CliRunner().invoke(app, arguments, catch_exceptions=False).output
+
+    return run
+
+
+def test_versions_of_an_empty_registry_says_what_to_do(dabt):
+    assert "dabt train" in dabt("versions")
+    assert json.loads(dabt("versions", "--json")) == []
+
+
+def test_versions_shows_state_aliases_and_verdict_of_each(dabt, house):
+    first = house.promoted("a")
+    house.judged("b", passed=False)
+    house.draft("c", name="digest")
+    lines = [line.split() for line in dabt("versions").splitlines()[1:]]
+    assert [line[:4] for line in lines] == [
+        ["digest", "1", "base", "draft"],
+        ["triage", "1", "base", "approved"],
+        ["triage", "2", "base", "rejected"],
+    ]
+    assert lines[1][4:6] == [first.digest.removeprefix("sha256:")[:12], "prod"]
+    assert [line[-1] for line in lines] == ["–", "passed", "failed"]
+    rows = json.loads(dabt("versions", "triage", "--json"))
+    assert [(row["number"], row["aliases"], row["verdict"]) for row in rows] == [
+        (1, ["prod"], "passed"),
+        (2, [], "failed"),
+    ]
+
+
+def test_promote_and_rollback_move_traffic_and_show_in_the_trail(dabt, house):
+    house.judged("a")
+    house.judged("b")
+    assert dabt("promote", "triage:1", "--reason", "أول [red]نسخة").strip() == "triage:prod → triage:1"
+    dabt("promote", "triage:2")
+    assert dabt("rollback", "triage", "--reason", "complaints").strip() == "triage:prod → triage:1 (100%)"
+    trail = dabt("versions", "triage", "--audit")
+    assert "أول [red]نسخة" in trail, "a reason is text and never markup"
+    assert trail.index("complaints") < trail.index("نسخة"), "newest first"
+    newest = json.loads(dabt("versions", "--audit", "--limit", "1", "--json"))
+    assert [entry["action"] for entry in newest] == ["alias.rollback"]
+
+
+def test_promote_of_what_has_not_passed_is_refused_with_the_cure(dabt, house):
+    house.draft()
+    with pytest.raises(NotAllowed, match="run `dabt eval` first"):
+        dabt("promote", "triage:1")
+    assert "(forced)" in dabt("promote", "triage:1", "--force", "--reason", "outage")
+
+
+def test_import_makes_a_draft_of_a_peft_folder(dabt, registry, home, peft, base):
+    folder = peft.save()
+    (folder / "training_args.bin").write_bytes(b"\x80")
+    (folder / "tokenizer.json").write_text("{}")
+    said = dabt("import", str(folder), "--name", "triage", "--base", str(base), "--system", "صنّف")
+    assert "triage:1 is a draft" in said
+    version = registry.version("triage:1")
+    manifest = registry.adapter(version.spec.adapter)
+    assert (manifest.rank, manifest.base_name, manifest.base) == (4, "base", version.spec.base)
+    assert (version.lineage.source, version.spec.prompt.system) == ("import", "صنّف")
+    stored = home.root / "artifacts" / "sha256" / version.spec.adapter.removeprefix("sha256:")
+    assert sorted(path.name for path in stored.iterdir()) == ["adapter_config.json", "adapter_model.safetensors"]
+    dabt("import", str(folder), "--name", "triage", "--base", str(base), "--system", "صنّف")
+    assert len(registry.versions()) == 1, "the same recipe is the same version"
+
+
+def test_import_takes_the_base_that_the_folder_names(dabt, registry, peft, base):
+    peft.config["base_model_name_or_path"] = str(base)
+    dabt("import", str(peft.save()), "--name", "triage")
+    assert registry.versions()[0].lineage.note.endswith(f"trained over {base}")
+
+
+def test_import_without_a_base_asks_for_one(dabt, peft):
+    peft.config["base_model_name_or_path"] = None
+    with pytest.raises(InvalidConfig, match="--base"):
+        dabt("import", str(peft.save()), "--name", "triage")
+
+
+def test_import_of_an_adapter_that_cannot_be_served_stores_nothing(dabt, registry, home, peft, base):
+    peft.config["use_dora"] = True
+    with pytest.raises(AdapterRefused, match="DoRA"):
+        dabt("import", str(peft.save()), "--name", "triage", "--base", str(base))
+    assert registry.audit() == []
+    assert not (home.root / "artifacts").exists()
+
+
+@pytest.mark.parametrize("command", ["versions", "promote", "rollback", "import"])
+def test_help_of_each_command_shows_an_example(dabt, command):
+    said = dabt(command, "--help")
+    assert "Example" in said
+    assert f"dabt {command}" in said
