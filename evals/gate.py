@@ -11,7 +11,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from lifecycle.errors import NotFound
-from lifecycle.report import ArmResult, Check, Comparison, Report, Verdict
+from lifecycle.report import ArmResult, Check, Comparison, Report, Ruling, Verdict
 from lifecycle.version import Frozen, digest_of
 
 Share = Annotated[float, Field(ge=0.0, le=1.0)]
@@ -30,12 +30,14 @@ class Beats(Frozen):
     def held(self, report: Report, arm: ArmResult) -> list[Check]:
         name = f"beats {self.arm}"
         if self.arm == arm.arm:
-            return [Check(rule=name, passed=False, detail="this is the arm to beat: nothing beats itself")]
+            return [Check(rule=name, ruling=Ruling.FAILED, detail="this is the arm to beat: nothing beats itself")]
         if (one := difference(report, arm.arm, self.arm)) is None:
             return [_missing(name, self.arm)]
         bound = f"the interval must lie above {self.by:+.3f} with an adjusted p of at most {self.max_p:g}"
         detail = f"{_words(one)}, adjusted p {one.p_adjusted:.2g}; {bound}"
-        return [Check(rule=name, passed=one.low > self.by and one.p_adjusted <= self.max_p, detail=detail)]
+        return [
+            Check(rule=name, ruling=_ruling(one.low > self.by and (one.p_adjusted or 0.0) <= self.max_p), detail=detail)
+        ]
 
 
 class NotWorse(Frozen):
@@ -53,7 +55,7 @@ class NotWorse(Frozen):
         if (one := difference(report, arm.arm, other)) is None:
             return _missing(name, other)
         detail = f"{_words(one)}; the interval must not reach below {-self.margin:+.3f}"
-        return Check(rule=name, passed=one.low >= -self.margin, detail=detail)
+        return Check(rule=name, ruling=_ruling(one.low >= -self.margin), detail=detail)
 
 
 class AtLeast(Frozen):
@@ -79,7 +81,7 @@ class Safety(Frozen):
 
     def held(self, report: Report, arm: ArmResult) -> list[Check]:
         if report.safety_metric is None:
-            return [Check(rule="safety", passed=True, detail="the task declares no safety figure")]
+            return [Check(rule="safety", ruling=Ruling.PASSED, detail="the task declares no safety figure")]
         return [_reaches("safety", report.safety_metric, self.value, self.judge_by, arm)]
 
 
@@ -97,7 +99,7 @@ class Latency(Frozen):
         bound = self.times * base.latency_p95
         most = f"{self.times:g} x {self.arm} ({base.latency_p95:.3f} s) = {bound:.3f} s"
         detail = f"p95 {arm.latency_p95:.3f} s; at most {most}"
-        return [Check(rule="latency", passed=arm.latency_p95 <= bound, detail=detail)]
+        return [Check(rule="latency", ruling=_ruling(arm.latency_p95 <= bound), detail=detail)]
 
 
 class Items(Frozen):
@@ -108,7 +110,7 @@ class Items(Frozen):
 
     def held(self, report: Report, arm: ArmResult) -> list[Check]:
         detail = f"{report.n_items} items; at least {self.at_least} are asked for"
-        return [Check(rule="items", passed=report.n_items >= self.at_least, detail=detail)]
+        return [Check(rule="items", ruling=_ruling(report.n_items >= self.at_least), detail=detail)]
 
 
 class Errors(Frozen):
@@ -119,7 +121,7 @@ class Errors(Frozen):
 
     def held(self, report: Report, arm: ArmResult) -> list[Check]:
         detail = f"{arm.errors} of {report.n_items} items failed; at most {self.at_most:.1%} may"
-        return [Check(rule="errors", passed=arm.errors / report.n_items <= self.at_most, detail=detail)]
+        return [Check(rule="errors", ruling=_ruling(arm.errors / report.n_items <= self.at_most), detail=detail)]
 
 
 Rule = Annotated[Beats | NotWorse | AtLeast | Safety | Latency | Items | Errors, Field(discriminator="rule")]
@@ -147,7 +149,10 @@ def judge(report: Report, policy: Policy, arm: str, *, at: datetime) -> Verdict:
         version_digest=result.version_digest,
         evaluation_digest=report.digest,
         policy_digest=policy.digest,
-        passed=all(one.passed for one in checks),
+        suite_digest=report.suite.digest if report.suite else None,
+        deployment=report.deployment.digest if report.deployment else None,
+        provisional=report.provisional,
+        ruling=_ruling(all(one.passed for one in checks)),
         checks=checks,
         created_at=at,
     )
@@ -183,18 +188,24 @@ def difference(report: Report, arm: str, against: str) -> Comparison | None:
 def _reaches(name: str, metric: str, value: float, judge_by: JudgeBy, arm: ArmResult) -> Check:
     figure = arm.metrics.get(metric)
     if figure is None:
-        return Check(rule=name, passed=False, detail=f"no item gives {metric}; it cannot be shown to reach {value:.3f}")
+        return Check(
+            rule=name, ruling=Ruling.FAILED, detail=f"no item gives {metric}; it cannot be shown to reach {value:.3f}"
+        )
     held, by = (figure.low, "its low end") if judge_by == "low" else (figure.value, "it")
     figures = f"{metric} {figure.value:.3f} [{figure.low:.3f}, {figure.high:.3f}] over {figure.n}"
-    return Check(rule=name, passed=held >= value, detail=f"{figures}; {by} must reach {value:.3f}")
+    return Check(rule=name, ruling=_ruling(held >= value), detail=f"{figures}; {by} must reach {value:.3f}")
 
 
 def _missing(rule: str, arm: str) -> Check:
     """A rival that was not measured is not beaten."""
     return Check(
-        rule=rule, passed=False, detail=f"'{arm}' was not measured: add that arm, or take it out of the policy"
+        rule=rule, ruling=Ruling.FAILED, detail=f"'{arm}' was not measured: add that arm, or take it out of the policy"
     )
 
 
 def _words(one: Comparison) -> str:
     return f"{one.delta:+.3f} [{one.low:+.3f}, {one.high:+.3f}] on {one.metric} over {one.n} items"
+
+
+def _ruling(passed: bool) -> Ruling:
+    return Ruling.PASSED if passed else Ruling.FAILED

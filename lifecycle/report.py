@@ -6,10 +6,13 @@
 from __future__ import annotations
 
 from datetime import datetime
+from enum import StrEnum
 from typing import Self
 
 from pydantic import Field, model_validator
 
+from lifecycle.deployment import Deployment
+from lifecycle.gates import Suite
 from lifecycle.version import Digest, Frozen, digest_of
 
 
@@ -50,8 +53,8 @@ class Comparison(Frozen):
     low: float
     high: float
     p_value: float
-    p_adjusted: float
-    """After Holm's correction over all comparisons of the report."""
+    p_adjusted: float | None = None
+    """In reports from before gates: after Holm's correction over all comparisons. Verdicts now say their own."""
     test: str
     """`mcnemar-exact` for yes/no metrics, `paired-bootstrap` otherwise."""
     n: int
@@ -65,6 +68,15 @@ class Example(Frozen):
     target: str
     answers: dict[str, str]
     scores: dict[str, float]
+
+
+class Tries(Frozen):
+    """How often these items have been used to decide: the bound on false promotions is spent over the tries."""
+
+    number: int = Field(default=1, ge=1)
+    """Which try on these items this run is. The same candidates in the same deployment again are the same try."""
+    looks: int = Field(default=0, ge=0)
+    """Provisional runs on them so far; they decide nothing and spend nothing."""
 
 
 class Report(Frozen):
@@ -82,6 +94,13 @@ class Report(Frozen):
     noise_floor: float = 0.0
     """Share of items whose answer changed when the base arm answered them a second time."""
     n_items: int
+    suite: Suite | None = None
+    """What was measured; None in reports from before gates."""
+    deployment: Deployment | None = None
+    """What answered; None when the endpoint did not say."""
+    provisional: tuple[str, ...] = ()
+    """Why this run is a look and no verdict: a part of the items, other data, a dry run, …"""
+    tries: Tries = Tries()
     n_train: int | None = None
     seed: int
     advice: tuple[str, ...] = ()
@@ -105,25 +124,47 @@ class Report(Frozen):
         return digest_of(self.model_dump(mode="json", exclude_defaults=True))
 
 
+class Ruling(StrEnum):
+    """What was decided. `undecided` is neither: the items, or the answers, cannot tell."""
+
+    PASSED = "passed"
+    FAILED = "failed"
+    UNDECIDED = "undecided"
+
+
 class Check(Frozen):
     """One line of a policy, held against the report."""
 
     rule: str
-    passed: bool
+    ruling: Ruling
     detail: str
     """The figures and the bound, in words."""
 
+    @property
+    def passed(self) -> bool:
+        return self.ruling is Ruling.PASSED
+
 
 class Verdict(Frozen):
-    """Whether one version may take `prod`. It binds the version, the evaluation and the policy by digest."""
+    """A policy's word on one version in one deployment. It binds all of them, and the evaluation, by digest."""
 
     ref: str
     version_digest: Digest
     evaluation_digest: Digest
     policy_digest: Digest
-    passed: bool
+    suite_digest: Digest | None = None
+    """What was measured (`gates.Suite`); None in verdicts from before gates, which open nothing."""
+    deployment: Digest | None = None
+    """What answered; None where the endpoint did not say, and such a verdict opens nothing."""
+    provisional: tuple[str, ...] = ()
+    """Why it is a look and no verdict; empty for a verdict."""
+    ruling: Ruling
     checks: tuple[Check, ...]
     created_at: datetime
+
+    @property
+    def passed(self) -> bool:
+        return self.ruling is Ruling.PASSED
 
     @property
     def digest(self) -> str:

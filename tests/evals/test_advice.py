@@ -5,9 +5,12 @@ from __future__ import annotations
 import pytest
 
 from evals.advice import Findings, advise, recommend
-from lifecycle.report import Check, Interval, Report
+from lifecycle.report import Check, Interval, Report, Ruling
 
-OK, BAD = (Check(rule="beats base", passed=True, detail="yes"),), (Check(rule="safety", passed=False, detail="0.4"),)
+OK, BAD = (
+    (Check(rule="beats base", ruling=Ruling.PASSED, detail="yes"),),
+    (Check(rule="safety", ruling=Ruling.FAILED, detail="0.4"),),
+)
 
 
 def findings(report: Report, *, rejected: tuple[str, ...] = (), kinds: dict[str, str] | None = None) -> Findings:

@@ -20,7 +20,7 @@ import pytest
 
 from lifecycle.home import Home
 from lifecycle.registry import Registry
-from lifecycle.report import ArmResult, Check, Interval, Report, Verdict
+from lifecycle.report import ArmResult, Check, Interval, Report, Ruling, Verdict
 from lifecycle.version import Prompt, Version, VersionSpec, digest_of
 
 ROOT = Path(__file__).parents[2]
@@ -222,13 +222,14 @@ def report_on(*versions: Version, items: int = 200) -> Report:
 
 
 def verdict_on(version: Version, report: Report, *, passed: bool = True, policy: str = "policy") -> Verdict:
+    ruling = Ruling.PASSED if passed else Ruling.FAILED
     return Verdict(
         ref=version.ref,
         version_digest=version.digest,
         evaluation_digest=report.digest,
         policy_digest=digest_of(policy),
-        passed=passed,
-        checks=(Check(rule="beats base", passed=passed, detail="0.90 against 0.50"),),
+        ruling=ruling,
+        checks=(Check(rule="beats base", ruling=ruling, detail="0.90 against 0.50"),),
         created_at=datetime(2026, 1, 1, tzinfo=UTC),
     )
 

@@ -1,0 +1,30 @@
+"""The deployment: everything besides the version that can change an answer. A service tells its own."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pydantic import Field
+
+from lifecycle.version import Digest, Frozen, digest_of
+
+
+class Deployment(Frozen):
+    """What answered. Two deployments with one digest answer alike; latencies are compared within one only."""
+
+    engine: str
+    """Name and version, such as `vllm 0.32.0`."""
+    dtype: str
+    """The number format that the engine computes in, as it resolved it."""
+    base: Digest
+    """The base's fingerprint."""
+    kernels: tuple[str, ...] = ()
+    """Our own kernels in use."""
+    revision: str = ""
+    """Of this service's code."""
+    arguments: dict[str, Any] = Field(default_factory=dict)
+    """Engine arguments that bear on answers or their limits."""
+
+    @property
+    def digest(self) -> str:
+        return digest_of(self.model_dump(mode="json", exclude_defaults=True))

@@ -1,0 +1,52 @@
+"""The gate of a name: what its `prod` demands, by digest, so that nothing else opens it.
+
+A gate names a policy and the suites that must be run under it. `evals/` makes both from a team's files; the registry
+keeps the gate (`registry/registry.py`), and `aliases.py` asks it before an alias moves.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pydantic import Field
+
+from lifecycle.version import Digest, Frozen, Name, digest_of
+
+
+class Suite(Frozen):
+    """What an evaluation measures, apart from which candidate it measures it of."""
+
+    task: str
+    task_digest: Digest
+    """Of the task file, its items and its metrics' settings."""
+    data_digest: Digest
+    """Of the items alone: tries are counted by it (`report.Tries`)."""
+    metric: str
+    """The figure that decides."""
+    safety_metric: str | None = None
+    cluster: str | None = None
+    """The field of an item that says which items belong together."""
+    baseline: str = "base"
+    """The arm that is not judged."""
+    rivals: dict[str, Digest] = Field(default_factory=dict)
+    """Label → digest of the recipe without its base, for every arm that is written out and has no adapter: who
+    weakens a rival has another suite."""
+
+    @property
+    def digest(self) -> str:
+        return digest_of(self.model_dump(mode="json", exclude_defaults=True))
+
+
+class Gate(Frozen):
+    """What `prod` of a name demands: a passing verdict under this policy in each of these suites."""
+
+    name: Name
+    policy: Digest
+    policy_name: str
+    policy_body: dict[str, Any] = Field(default_factory=dict)
+    """The policy's rules, to be shown. `policy` is what binds."""
+    suites: tuple[Suite, ...] = Field(min_length=1)
+
+    @property
+    def digest(self) -> str:
+        return digest_of(self.model_dump(mode="json", exclude={"policy_body"}, exclude_defaults=True))
