@@ -162,7 +162,7 @@ def loaded_by(statement: str) -> set[str]:
 @pytest.mark.parametrize(
     "statement",
     [
-        "import lifecycle.registry, lifecycle.models.preflight, lifecycle.store.artifacts, lifecycle.importing",
+        "import lifecycle.registry, lifecycle.models.preflight, lifecycle.store.artifacts, lifecycle.publishing",
         "import dabt",
         "import service.app",
     ],

@@ -84,9 +84,9 @@ def train(
     from rich.console import Console
 
     from lifecycle.home import Home
+    from lifecycle.publishing import Shelf
     from training.config import TrainJob
     from training.progress import Bar
-    from training.publish import Shelf
     from training.run import train as run
 
     job = TrainJob.load(config, base=base)

@@ -23,6 +23,7 @@ from lifecycle.adapter import GoldenPrompt
 from lifecycle.errors import DabtError
 from lifecycle.home import Home
 from lifecycle.models.base import BaseFingerprint, fingerprint, resolve_base, sha256_of
+from lifecycle.publishing import Provenance, Shelf, publish
 from lifecycle.store.artifacts import digest_of_folder
 from lifecycle.version import Digest, Frozen, Version, digest_of
 from training import golden, tokens
@@ -32,7 +33,6 @@ from training.data.normal import normalised
 from training.data.rows import hold_out, read_rows
 from training.fit import require_fit
 from training.progress import Silent, Watcher
-from training.publish import Provenance, Shelf, publish
 from training.recipes import lora
 from training.settings import run_settings
 
@@ -192,7 +192,7 @@ def _notes(
 
 def _provenance(record: RunRecord) -> Provenance:
     shared = record.model_dump(include={"run", "data_digest", "code_revision", "config", "metrics"})
-    return Provenance(**shared, golden=record.golden, note="; ".join(record.notes))
+    return Provenance(source="training", **shared, golden=record.golden, note="; ".join(record.notes))
 
 
 def code_revision() -> str:

@@ -52,8 +52,8 @@ def _begin(events: Queue[tuple[str, str, Any]], cores: Queue[int]) -> None:
 
 
 def _train(task: str, base: str, home: Home, actor: str) -> TrainResult:
+    from lifecycle.publishing import Shelf
     from training.config import TrainJob
-    from training.publish import Shelf
     from training.run import train
 
     _events.put((task, "stage", "loading PyTorch"))

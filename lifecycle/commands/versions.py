@@ -111,24 +111,25 @@ def import_adapter(
     """
     from lifecycle.errors import AdapterRefused, InvalidConfig
     from lifecycle.home import Home
-    from lifecycle.importing import Import, import_folder
     from lifecycle.models.base import resolve_base
     from lifecycle.models.peft_config import read_config
-    from lifecycle.store.artifacts import ArtifactStore
+    from lifecycle.publishing import Provenance, Shelf, publish
     from lifecycle.version import Prompt
 
+    config, problems = read_config(folder)
+    trained_over = config.base_name if config else ""
     if base is None:
-        config, problems = read_config(folder)
         if config is None:
             raise AdapterRefused(f"{folder} cannot be imported:", problems)
-        if not config.base_name:
+        if not trained_over:
             raise InvalidConfig(f"{folder} does not say which base it was trained over; give it with --base")
-        base = config.base_name
-    place = Home.at(home)
-    request = Import(folder=folder, base=resolve_base(base), name=name, prompt=Prompt(system=system), max_rank=max_rank)
-    with open_registry(home) as registry:
-        store = ArtifactStore(place.artifacts_url, place.cache)
-        version = import_folder(request, registry, store, actor=this_user())
+        base = trained_over
+    note = f"from {folder.resolve()}, trained over {trained_over or '?'}"
+    model, prompt = resolve_base(base), Prompt(system=system)
+    shelf = Shelf.at(Home.at(home), actor=this_user(), max_rank=max_rank)
+    with shelf.registry:
+        provenance = Provenance(source="import", note=note)
+        version = publish(folder, name=name, base=model, prompt=prompt, provenance=provenance, shelf=shelf)
     typer.echo(f"{version.ref} is a {version.state}; evaluate it before it can take traffic: `dabt eval`")
 
 

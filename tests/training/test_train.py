@@ -19,13 +19,13 @@ from lifecycle.errors import InvalidConfig, InvalidData
 from lifecycle.home import Home
 from lifecycle.models.base import fingerprint
 from lifecycle.models.preflight import preflight
+from lifecycle.publishing import Shelf
 from lifecycle.registry import Registry
 from lifecycle.states import State
 from lifecycle.store.artifacts import ArtifactStore, digest_of_folder
 from training.config import TrainJob
 from training.data.formats import conversation
 from training.progress import Curve, Silent
-from training.publish import Shelf
 from training.recipes import lora
 from training.run import RunRecord, TrainResult, run_name, train
 from training.settings import run_settings

@@ -1,21 +1,30 @@
-"""A finished adapter folder into the registry: preflight → artifact store → manifest → draft version with lineage."""
+"""An adapter folder into the registry: preflight → artifact store → manifest → draft version with its provenance.
+
+`dabt train` publishes what it trained and `dabt import` what was trained elsewhere; only the provenance differs.
+"""
 
 from __future__ import annotations
 
+import shutil
+import tempfile
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import Field
 
-from lifecycle.adapter import AdapterManifest, GoldenPrompt
+from lifecycle.adapter import ORIGIN_FILE, AdapterManifest, GoldenPrompt
 from lifecycle.home import Home
 from lifecycle.models.base import fingerprint
-from lifecycle.models.preflight import preflight
+from lifecycle.models.peft_config import CONFIG_FILE
+from lifecycle.models.preflight import WEIGHTS_FILE, preflight
 from lifecycle.registry import Registry
 from lifecycle.store.artifacts import ArtifactStore
-from lifecycle.version import Frozen, Lineage, Prompt, Version, VersionSpec
+from lifecycle.version import Digest, Frozen, Lineage, Prompt, Version, VersionSpec
+
+SERVED_FILES = (CONFIG_FILE, WEIGHTS_FILE, ORIGIN_FILE)
+"""What a server reads. Optimizer states, logs and tokenizer copies of the run stay where they are."""
 
 
 @dataclass(frozen=True)
@@ -28,14 +37,15 @@ class Shelf:
     max_rank: int = 64
 
     @classmethod
-    def at(cls, home: Home, *, actor: str = "dabt") -> Shelf:
+    def at(cls, home: Home, *, actor: str = "dabt", max_rank: int = 64) -> Shelf:
         """The registry and the store of a home."""
-        return cls(Registry.open(home.registry_url), ArtifactStore(home.artifacts_url, home.cache), actor)
+        return cls(Registry.open(home.registry_url), ArtifactStore(home.artifacts_url, home.cache), actor, max_rank)
 
 
 class Provenance(Frozen):
     """What is known of how an adapter was made; all of it goes into its manifest or its version's lineage."""
 
+    source: Literal["training", "import"]
     run: str = ""
     data_digest: str = ""
     code_revision: str = ""
@@ -53,28 +63,27 @@ def publish(folder: Path, *, name: str, base: Path, prompt: Prompt, provenance: 
     """
     facts = preflight(folder, base, max_rank=shelf.max_rank)
     known = fingerprint(base)
-    digest = shelf.store.put(folder)
+    digest = _store(folder, shelf.store)
     shelf.registry.add_adapter(
         AdapterManifest(
             digest=digest,
             base=known.digest,
             base_name=known.name,
             **facts.model_dump(exclude={"base_name"}),
-            data_digest=provenance.data_digest,
-            code_revision=provenance.code_revision,
-            config=provenance.config,
-            metrics=provenance.metrics,
+            **provenance.model_dump(include={"data_digest", "code_revision", "config", "metrics"}),
             golden=provenance.golden,
             created_at=datetime.now(UTC),
         ),
         actor=shelf.actor,
     )
-    lineage = Lineage(
-        source="training" if provenance.run else "import",
-        run=provenance.run,
-        data_digest=provenance.data_digest,
-        code_revision=provenance.code_revision,
-        note=provenance.note,
-    )
+    lineage = Lineage(**provenance.model_dump(include=set(Lineage.model_fields)))
     spec = VersionSpec(base=known.digest, adapter=digest, prompt=prompt)
     return shelf.registry.create_version(name, spec, actor=shelf.actor, lineage=lineage)
+
+
+def _store(folder: Path, store: ArtifactStore) -> Digest:
+    with tempfile.TemporaryDirectory(prefix="dabt-publish-") as scratch:
+        for name in SERVED_FILES:
+            if (folder / name).is_file():
+                shutil.copyfile(folder / name, Path(scratch) / name)
+        return store.put(Path(scratch))

@@ -1,0 +1,73 @@
+"""An adapter folder into the registry: the one way in, for what was trained here and what was trained elsewhere."""
+
+from __future__ import annotations
+
+import pytest
+
+from lifecycle.errors import AdapterRefused
+from lifecycle.models.base import fingerprint
+from lifecycle.publishing import Provenance, Shelf, publish
+from lifecycle.states import State
+from lifecycle.version import Prompt, VersionSpec
+
+TRAINED = Provenance(
+    source="training",
+    run="triage-0123456789ab",
+    data_digest="sha256:" + "1" * 64,
+    code_revision="abc",
+    config={"lora": {"r": 4}},
+    metrics={"eval_loss": 0.5},
+    note="ملاحظة",
+)
+
+
+@pytest.fixture
+def shelf(home):
+    with (shelf := Shelf.at(home, actor="amal")).registry:
+        yield shelf
+
+
+def put(shelf, peft, base, provenance=TRAINED):
+    prompt = Prompt(system="صنّف")
+    return publish(peft.save(), name="triage", base=base, prompt=prompt, provenance=provenance, shelf=shelf)
+
+
+def test_a_draft_is_the_adapter_over_its_base_behind_its_prompt(shelf, peft, base):
+    version = put(shelf, peft, base)
+    assert (version.ref, version.state, version.created_by) == ("triage:1", State.DRAFT, "amal")
+    known = fingerprint(base).digest
+    assert version.spec == VersionSpec(base=known, adapter=version.spec.adapter, prompt=Prompt(system="صنّف"))
+
+
+def test_all_that_is_known_of_its_making_is_kept(shelf, peft, base):
+    version = put(shelf, peft, base)
+    kept = TRAINED.model_dump(include={"source", "run", "data_digest", "code_revision", "note"})
+    assert version.lineage.model_dump() == kept
+    manifest = shelf.registry.adapter(version.spec.adapter)
+    kept = TRAINED.model_dump(include={"data_digest", "code_revision", "config", "metrics"})
+    assert manifest.model_dump(include=set(kept)) == kept
+    assert (manifest.rank, manifest.base_name) == (4, "base")
+
+
+@pytest.mark.parametrize("provenance", [TRAINED, Provenance(source="import", note="from elsewhere")])
+def test_only_what_a_server_reads_is_stored_wherever_it_was_trained(shelf, peft, base, provenance):
+    bare = put(shelf, peft, base, provenance)
+    (peft.folder / "tokenizer.json").write_text("{}")
+    (peft.folder / "training_args.bin").write_bytes(b"\x80")
+    assert put(shelf, peft, base, provenance) == bare, "the same recipe is the same version"
+    stored = shelf.store.get(bare.spec.adapter)
+    assert sorted(path.name for path in stored.iterdir()) == ["adapter_config.json", "adapter_model.safetensors"]
+    assert bare.lineage.source == provenance.source
+
+
+def test_what_cannot_be_served_is_refused_and_nothing_is_stored(shelf, home, peft, base):
+    peft.config["use_dora"] = True
+    with pytest.raises(AdapterRefused, match="DoRA"):
+        put(shelf, peft, base)
+    assert shelf.registry.audit() == []
+    assert not (home.root / "artifacts").exists()
+
+
+def test_a_rank_that_the_servers_do_not_take_is_refused(home, peft, base):
+    with (narrow := Shelf.at(home, max_rank=1)).registry, pytest.raises(AdapterRefused, match="rank"):
+        put(narrow, peft, base)
