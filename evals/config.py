@@ -6,20 +6,19 @@ Paths are relative to the file. `arms.py` turns the recipes into versions; `gate
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any
 
-import yaml
-from pydantic import AfterValidator, Field, ValidationError, ValidationInfo, model_validator
+from pydantic import AfterValidator, Field, ValidationInfo, model_validator
 
 from evals.gate import Policy
+from lifecycle.config_file import load_mapping, validated
 from lifecycle.errors import InvalidConfig, InvalidInput, Problem
 from lifecycle.version import Decoding, Frozen, Knowledge, Name, Prompt, Ref, Shot, Template
 
 ENDPOINT = "http://127.0.0.1:8000/v1"
-_Model = TypeVar("_Model", bound=Frozen)
 
 
 def _anchored(path: Path, info: ValidationInfo) -> Path:
@@ -149,26 +148,20 @@ class EvalConfig(Frozen):
         Raises `InvalidConfig` with every problem: unknown and missing keys, wrong values, files that are not there,
         bad lines of the shots (file:line), and the policy's own.
         """
+        given = {key: value for key, value in overrides.items() if value is not None}
+        config = validated(cls, load_mapping(path) | given, path)
         problems: list[Problem] = []
-        raw = _yaml(path, problems)
-        raw |= {key: value for key, value in overrides.items() if value is not None}
-        config = validated(cls, raw, path, problems)
-        if config:
-            for recipe in config.arms.values():
-                _collect(problems, partial(read_prompt, recipe.prompt))
-            _collect(problems, partial(load_policy, config.policy))
-        if problems or config is None:
+        for recipe in config.arms.values():
+            _collect(problems, partial(read_prompt, recipe.prompt))
+        _collect(problems, partial(load_policy, config.policy))
+        if problems:
             raise InvalidConfig(f"{path} is no evaluation that can run", dict.fromkeys(problems))
         return config
 
 
 def load_policy(path: Path) -> Policy:
     """The policy in the YAML file. Raises `InvalidConfig` with all of its problems."""
-    problems: list[Problem] = []
-    policy = validated(Policy, _yaml(path, problems), path, problems)
-    if problems or policy is None:
-        raise InvalidConfig(f"{path} is no policy", problems)
-    return policy
+    return validated(Policy, load_mapping(path), path)
 
 
 def read_prompt(files: PromptFiles | None) -> Prompt:
@@ -188,22 +181,6 @@ def read_prompt(files: PromptFiles | None) -> Prompt:
     return Prompt(system=system, shots=shots)
 
 
-def validated(model: type[_Model], raw: Mapping[str, Any], path: Path, problems: list[Problem]) -> _Model | None:
-    """`raw` as `model`, or None with a problem per fault, placed by its key path."""
-    if problems:
-        return None
-    try:
-        return model.model_validate(raw, context={"folder": path.resolve().parent})
-    except ValidationError as error:
-        known = ", ".join(model.model_fields)
-        for fault in error.errors(include_url=False):
-            keys = ".".join(str(key) for key in fault["loc"])
-            text = fault["msg"].removeprefix("Value error, ")
-            cure = f"the keys here are {known}" if fault["type"] == "extra_forbidden" and "." not in keys else ""
-            problems.append(Problem(f"{path}: {keys}" if keys else str(path), text, cure))
-        return None
-
-
 def _shot(line: str, place: str, problems: list[Problem]) -> Shot | None:
     cure = '{"user": "…", "assistant": "…"}, or a chat row with one user and one assistant message'
     try:
@@ -218,21 +195,6 @@ def _shot(line: str, place: str, problems: list[Problem]) -> Shot | None:
     except (ValueError, KeyError, TypeError) as error:
         problems.append(Problem(place, f"this is no example ({type(error).__name__}: {error})", cure))
         return None
-
-
-def _yaml(path: Path, problems: list[Problem]) -> dict[str, Any]:
-    try:
-        raw = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        problems.append(Problem(str(path), "there is no such file"))
-        return {}
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        problems.append(Problem(str(path), " ".join(str(error).split()), "YAML in UTF-8"))
-        return {}
-    if not isinstance(raw, dict):
-        problems.append(Problem(str(path), "it is not a mapping of keys to values"))
-        return {}
-    return raw
 
 
 def _collect(problems: list[Problem], read: Callable[[], object]) -> None:

@@ -11,13 +11,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-import yaml
 from pydantic import Field, ValidationError, field_validator
 
+from lifecycle.config_file import faults, load_mapping
 from lifecycle.errors import InvalidConfig, Problem
 from lifecycle.models.preflight import SERVED_MODULES, SERVED_RANKS
 from lifecycle.version import Frozen, Name, Prompt
-from training.refused import config_problems, refuse
+from training.refused import refuse
 
 
 class DataSettings(Frozen):
@@ -127,14 +127,7 @@ class TrainJob:
 
         Raises `InvalidConfig` with every unknown, wrong, refused or missing key and every file that is not there.
         """
-        try:
-            raw = yaml.safe_load(path.read_text(encoding="utf-8"))
-        except FileNotFoundError:
-            raise InvalidConfig(f"there is no training configuration {path}") from None
-        except (UnicodeDecodeError, yaml.YAMLError) as error:
-            raise InvalidConfig(f"{path} cannot be read as YAML: {error}") from error
-        if not isinstance(raw, dict):
-            raise InvalidConfig(f"{path} must be a mapping with the keys name, base and data")
+        raw = load_mapping(path)
         if base is not None:
             raw["base"] = str(Path(base).resolve()) if Path(base).is_dir() else base
         return cls.from_mapping(raw, path.resolve().parent, source=str(path))
@@ -147,7 +140,7 @@ class TrainJob:
         try:
             config = TrainConfig.model_validate(cleaned)
         except ValidationError as error:
-            problems += config_problems(error, TrainConfig)
+            problems += faults(error, TrainConfig, cleaned)
         if problems:
             raise InvalidConfig(f"{source} cannot be used", sorted(problems, key=lambda p: p.place))
         return cls(config, folder)

@@ -6,11 +6,8 @@ Refusing at configuration time costs a second; finding out at serving time costs
 
 from __future__ import annotations
 
-import difflib
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any
-
-from pydantic import BaseModel, ValidationError
 
 from lifecycle.errors import Problem
 
@@ -58,53 +55,3 @@ def refuse(raw: Mapping[str, Any]) -> tuple[dict[str, Any], list[Problem]]:
         problems.append(Problem("lora.init_lora_weights", f"{init!r}: {_INIT_REASON}", "leave it out"))
     cleaned["lora"] = kept
     return cleaned, problems
-
-
-def config_problems(error: ValidationError, model: type[BaseModel]) -> list[Problem]:
-    """Pydantic's errors as problems with key paths, and a guess at what a misspelt key was meant to be."""
-    return list(_problems(error, model))
-
-
-def _problems(error: ValidationError, model: type[BaseModel]) -> Iterator[Problem]:
-    seen = set()
-    for item in error.errors():
-        # A union reports each of its members after the key ("str", "tuple[...]"): the key alone is the place.
-        keys = [str(part) for part in item["loc"]]
-        keys = keys[: _depth(model, keys)] if item["type"] != "extra_forbidden" else keys
-        place = ".".join(keys)
-        fault = item["msg"].removeprefix("Value error, ")
-        cure = ""
-        if item["type"] == "extra_forbidden":
-            known = _keys_beside(model, keys)
-            near = difflib.get_close_matches(keys[-1], known, n=1)
-            fault, cure = "is no key here", f"did you mean {near[0]}?" if near else f"known keys: {', '.join(known)}"
-        elif item["type"] == "missing":
-            fault = "is missing"
-        if (place, fault) not in seen:
-            seen.add((place, fault))
-            yield Problem(place, fault, cure)
-
-
-def _model_of(model: type[BaseModel], key: str) -> type[BaseModel] | None:
-    field = model.model_fields.get(key)
-    annotation = field.annotation if field else None
-    return annotation if isinstance(annotation, type) and issubclass(annotation, BaseModel) else None
-
-
-def _depth(model: type[BaseModel], keys: list[str]) -> int:
-    """How many of `keys` name nested models and the field inside the last one."""
-    depth, here = 0, model
-    for key in keys:
-        depth += 1
-        below = _model_of(here, key)
-        if below is None:
-            break
-        here = below
-    return depth
-
-
-def _keys_beside(model: type[BaseModel], keys: list[str]) -> list[str]:
-    here = model
-    for key in keys[:-1]:
-        here = _model_of(here, key) or here
-    return list(here.model_fields)

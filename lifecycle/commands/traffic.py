@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -20,7 +20,6 @@ from lifecycle.commands.terminal import (
 
 if TYPE_CHECKING:
     from lifecycle.aliases import Alias, Target
-    from lifecycle.traffic import TrafficPolicy
 
 AliasArgument = Annotated[str, typer.Argument(help="The alias: triage means triage:prod.")]
 
@@ -75,10 +74,13 @@ def policy(
     """
     import yaml
 
+    from lifecycle.config_file import load_mapping, validated
     from lifecycle.traffic import TrafficPolicy
 
     name, called = _alias_of(alias)
-    wanted = TrafficPolicy() if clear else (None if file is None else _read(file))
+    wanted = TrafficPolicy() if clear else None
+    if file is not None and not clear:
+        wanted = validated(TrafficPolicy, load_mapping(file), file)
     with open_registry(home) as registry:
         if wanted is None:
             found = registry.alias(name, called)
@@ -163,30 +165,6 @@ def _targets(name: str, written: list[str]) -> list[Target]:
     if problems:
         raise InvalidInput("The traffic cannot be shared out like this:", problems)
     return targets
-
-
-def _read(path: Path) -> TrafficPolicy:
-    """Raises `InvalidConfig` with every fault and its key."""
-    import yaml
-    from pydantic import ValidationError
-
-    from lifecycle.errors import InvalidConfig, Problem
-    from lifecycle.traffic import TrafficPolicy
-
-    try:
-        raw: Any = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise InvalidConfig(f"{path} cannot be read: {error.strerror}") from error
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise InvalidConfig(f"{path} is no YAML in UTF-8: {' '.join(str(error).split())}") from error
-    try:
-        return TrafficPolicy.model_validate(raw)
-    except ValidationError as error:
-        problems = [
-            Problem(f"{path}: {'.'.join(map(str, one['loc']))}", one["msg"].removeprefix("Value error, "))
-            for one in error.errors(include_url=False)
-        ]
-        raise InvalidConfig(f"{path} is no traffic policy:", problems) from error
 
 
 def _show(aliases: list[Alias]) -> None:

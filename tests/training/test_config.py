@@ -152,5 +152,5 @@ def test_a_file_that_is_no_mapping_is_one_clear_error(tmp_path: Path, text: str)
     path.write_text(text)
     with pytest.raises(InvalidConfig, match=r"t\.yaml"):
         TrainJob.load(path)
-    with pytest.raises(InvalidConfig, match="there is no training configuration"):
+    with pytest.raises(InvalidConfig, match="there is no such file"):
         TrainJob.load(tmp_path / "none.yaml")

@@ -1,0 +1,131 @@
+"""A YAML file as a frozen configuration, with everything that is wrong with it told at once by key path.
+
+Training, evaluations, gates and traffic policies are all read by this.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar, get_args
+
+from pydantic import BaseModel, ValidationError
+
+from lifecycle.errors import InvalidConfig, Problem
+
+if TYPE_CHECKING:
+    import yaml
+
+_Model = TypeVar("_Model", bound=BaseModel)
+
+
+def load_mapping(path: Path) -> dict[str, Any]:
+    """The file's keys and values. Raises `InvalidConfig` for a file that is not there, no YAML, or no mapping.
+
+    A key that is written twice is refused: YAML readers keep the last in silence.
+    """
+    import yaml
+
+    try:
+        raw = yaml.load(path.read_bytes(), _loader())  # noqa: S506 - a SafeLoader that also refuses keys written twice
+    except FileNotFoundError:
+        raise _unreadable(path, "there is no such file") from None
+    except OSError as error:
+        raise _unreadable(path, f"cannot be read: {error.strerror or error}") from error
+    except (yaml.YAMLError, UnicodeDecodeError, RecursionError) as error:
+        raise _unreadable(path, f"is no YAML in UTF-8: {' '.join(str(error).split())}") from error
+    if not isinstance(raw, dict):
+        raise _unreadable(path, "is not a mapping of keys to values")
+    return raw
+
+
+def validated(model: type[_Model], raw: Mapping[str, Any], path: Path) -> _Model:
+    """`raw`, which the file at `path` holds, as `model`; validators find the file's folder in their context.
+
+    Raises `InvalidConfig` with every fault, each placed by file and key path.
+    """
+    try:
+        return model.model_validate(raw, context={"folder": path.resolve().parent})
+    except ValidationError as error:
+        problems = faults(error, model, raw)
+        placed = [Problem(f"{path}: {one.place}" if one.place else str(path), one.fault, one.cure) for one in problems]
+        raise InvalidConfig(f"{path} cannot be used", placed) from error
+
+
+def faults(error: ValidationError, model: type[BaseModel], raw: Mapping[str, Any]) -> list[Problem]:
+    """Pydantic's errors as problems with key paths, and a guess at what a misspelt key was meant to be."""
+    problems = []
+    for item in error.errors(include_url=False):
+        missing, unknown = item["type"] == "missing", item["type"] == "extra_forbidden"
+        keys = list(_keys(item["loc"], raw, missing=missing))
+        fault, cure = item["msg"].removeprefix("Value error, "), ""
+        if unknown:
+            fault, cure = "is no key here", _meant(str(item["loc"][-1]), _fields(model, item["loc"][:-1]))
+        elif missing:
+            fault = "is missing"
+        problems.append(Problem(".".join(keys), fault, cure))
+    # A union reports the same fault once for each of its members.
+    return list(dict.fromkeys(problems))
+
+
+def _keys(loc: tuple[int | str, ...], raw: Any, *, missing: bool) -> Iterator[str]:
+    """The keys of `loc` that a person wrote; pydantic puts names of a union's members between them."""
+    here = raw
+    for at, key in enumerate(loc):
+        if isinstance(here, Mapping) and (key in here or (missing and at == len(loc) - 1)):
+            here = here.get(key)
+        elif isinstance(here, list | tuple) and isinstance(key, int):
+            here = here[key] if key < len(here) else None
+        else:
+            continue
+        yield str(key)
+
+
+def _meant(key: str, known: list[str]) -> str:
+    near = difflib.get_close_matches(key, known, n=1)
+    return f"did you mean {near[0]}?" if near else f"the keys here are {', '.join(known)}"
+
+
+def _fields(model: type[BaseModel], loc: tuple[int | str, ...]) -> list[str]:
+    """The keys that are known where `loc` leads."""
+    here = [model]
+    for key in loc:
+        if below := [one.model_fields[key] for one in here if key in one.model_fields]:
+            here = [inner for field in below for inner in _models(field.annotation)]
+        elif members := [one for one in here if _is_called(one, key)]:
+            here = members
+    return list(dict.fromkeys(name for one in here for name in one.model_fields))
+
+
+def _is_called(model: type[BaseModel], name: int | str) -> bool:
+    """Whether pydantic means this member of a union: by its class, or by the value that tells the members apart."""
+    return model.__name__ == name or any(name in get_args(field.annotation) for field in model.model_fields.values())
+
+
+def _models(annotation: Any) -> list[type[BaseModel]]:
+    """The models inside an annotation, through unions, lists and mappings."""
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return [annotation]
+    return [inner for argument in get_args(annotation) for inner in _models(argument)]
+
+
+def _unreadable(path: Path, fault: str) -> InvalidConfig:
+    return InvalidConfig(f"{path} cannot be read", [Problem(str(path), fault)])
+
+
+def _loader() -> type[yaml.SafeLoader]:
+    import yaml
+
+    class Loader(yaml.SafeLoader):
+        def compose_mapping_node(self, anchor: dict[Any, yaml.Node]) -> yaml.MappingNode:
+            node = super().compose_mapping_node(anchor)
+            lines: dict[str, int] = {}
+            for key in (key for key, _ in node.value if isinstance(key, yaml.ScalarNode)):
+                line = key.start_mark.line + 1
+                if first := lines.get(key.value):
+                    raise yaml.YAMLError(f"line {line}: the key {key.value} stands in line {first} already")
+                lines[key.value] = line
+            return node
+
+    return Loader

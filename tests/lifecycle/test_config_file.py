@@ -1,0 +1,123 @@
+"""The one reader of YAML: a file is refused with every fault at once, each by its key path, with what was meant."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+import pytest
+from pydantic import Field, ValidationInfo, field_validator
+
+from lifecycle.config_file import load_mapping, validated
+from lifecycle.errors import InvalidConfig, Problem
+from lifecycle.version import Frozen
+
+
+class Beats(Frozen):
+    rule: Literal["beats"]
+    margin_of: float = 0.0
+
+
+class Floor(Frozen):
+    rule: Literal["floor"]
+    value: Annotated[float, Field(ge=0.0)]
+
+
+class Shape(Frozen):
+    rank: int = 8
+    modules: Literal["all"] | tuple[str, ...] = "all"
+
+
+class Config(Frozen):
+    name: str
+    shapes: dict[str, Shape] = Field(default_factory=dict)
+    rules: tuple[Annotated[Beats | Floor, Field(discriminator="rule")], ...] = ()
+    folder: str = ""
+
+    @field_validator("folder", mode="after")
+    @classmethod
+    def _where(cls, text: str, info: ValidationInfo) -> str:
+        return str(info.context["folder"] / text)
+
+
+@pytest.fixture
+def file(tmp_path):
+    return tmp_path / "c.yaml"
+
+
+def read(file: Path, text: str) -> Config:
+    file.write_text(text, encoding="utf-8")
+    return validated(Config, load_mapping(file), file)
+
+
+def problems(file: Path, text: str) -> list[Problem]:
+    with pytest.raises(InvalidConfig) as caught:
+        read(file, text)
+    return list(caught.value.problems)
+
+
+def test_a_file_is_a_model_and_its_validators_know_its_folder(file, tmp_path):
+    config = read(file, "name: فرز\nshapes: {a: {rank: 4}}\nrules: [{rule: floor, value: 0.5}]\nfolder: x\n")
+    assert (config.name, config.shapes["a"], config.folder) == ("فرز", Shape(rank=4), str(tmp_path / "x"))
+    assert config.rules == (Floor(rule="floor", value=0.5),)
+
+
+def test_every_fault_is_told_at_once_in_the_file_order_of_the_keys_that_a_person_wrote(file):
+    found = problems(
+        file,
+        "shapes: {a: {rank: many, modules: 3}, b: {rnak: 2}}\n"
+        "rules: [{rule: floor, value: -1}, {rule: beats, marginof: 1}, {rule: floor}]\ncolour: red\n",
+    )
+    assert {one.place.removeprefix(f"{file}: ") for one in found} == {
+        "name", "shapes.a.rank", "shapes.a.modules", "shapes.b.rnak", "rules.0.value", "rules.1.marginof",
+        "rules.2.value", "colour",
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("text", "place", "fault", "cure"),
+    [
+        ("name: n\nfoldr: x", "foldr", "is no key here", "did you mean folder?"),
+        ("name: n\nzzz: x", "zzz", "is no key here", "the keys here are name, shapes, rules, folder"),
+        ("name: n\nshapes: {a: {q: 1}}", "shapes.a.q", "is no key here", "the keys here are rank, modules"),
+        ("name: n\nrules: [{rule: beats, q: 1}]", "rules.0.q", "is no key here", "the keys here are rule, margin_of"),
+        ("folder: x", "name", "is missing", ""),
+        ("name: n\nrules: [{rule: floor}]", "rules.0.value", "is missing", ""),
+    ],
+)
+def test_a_key_that_is_unknown_or_missing_is_told_with_what_belongs_there(file, text, place, fault, cure):
+    assert problems(file, text) == [Problem(f"{file}: {place}", fault, cure)]
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        (b"", "is not a mapping"),
+        (b"- a\n", "is not a mapping"),
+        (b"a: [", "is no YAML in UTF-8: while parsing"),
+        (b"a: \xff", "is no YAML in UTF-8"),
+        (b"[" * 5000, "is no YAML in UTF-8"),
+        (b"a: !!python/name:os.system x", "is no YAML in UTF-8"),
+        (b"a: 1\nb: 2\na: 3\n", "line 3: the key a stands in line 1 already"),
+        (b"a:\n  b: 1\n  b: 1\n", "line 3: the key b stands in line 2 already"),
+    ],
+)
+def test_what_is_no_mapping_of_keys_written_once_is_refused_by_its_file(file, text, says):
+    file.write_bytes(text)
+    with pytest.raises(InvalidConfig, match=f"{file.name} cannot be read") as caught:
+        load_mapping(file)
+    (problem,) = caught.value.problems
+    assert problem.place == str(file)
+    assert says in problem.fault
+
+
+def test_a_merged_mapping_may_say_a_key_again(file):
+    file.write_text("deep: [{x: &b {<<: &a {k: 1}, k: 2}}]\ntop: {<<: *b, k: 3}\n")
+    assert load_mapping(file) == {"deep": [{"x": {"k": 2}}], "top": {"k": 3}}
+
+
+def test_a_file_that_is_not_there_or_is_a_folder_is_told_as_such(file, tmp_path):
+    with pytest.raises(InvalidConfig, match=r"c\.yaml: there is no such file"):
+        load_mapping(file)
+    with pytest.raises(InvalidConfig, match="cannot be read: Is a directory"):
+        load_mapping(tmp_path)
