@@ -1,23 +1,26 @@
-"""A JSONL file of chat rows as an lm-eval dataset: the form that training and evaluation data share.
+"""A file of rows as an lm-eval dataset: training and evaluation read the same forms by the same reader.
 
 A task file says `custom_dataset: !function evals.chat_rows.dataset` and names the file in `dataset_kwargs.data`,
-relative to itself, so the task runs from any folder.
+relative to itself, so the task runs from any folder. The last answer of a row is its target, and all that stands
+before it is sent: its system text and earlier turns in `messages_before`, its last question in `question`.
 """
 
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from lifecycle.errors import InvalidData, Problem
+from lifecycle.conversation import Conversation
+from lifecycle.errors import Problem
+from lifecycle.rows.files import bad_rows, scan
 
-Row = dict[str, str]
-_FORM = '{"id", "messages": [system?, user, assistant], "meta"?}'
+Document = dict[str, str]
 
 
 def dataset(data: str, config_source: str = "", data_override: str = "", **_: Any) -> dict[str, Any]:
-    """`{"test": Dataset}` of documents {id, question, target, meta}, all texts; `meta` is JSON.
+    """`{"test": Dataset}` of documents {id, question, target, meta, messages_before}, all texts; the last two are JSON.
 
     `config_source` (the task file's path) comes from lm-eval, `data_override` from an evaluation's configuration.
     Raises `InvalidData` with every bad row.
@@ -25,46 +28,51 @@ def dataset(data: str, config_source: str = "", data_override: str = "", **_: An
     from datasets import Dataset
 
     path = Path(data_override) if data_override else Path(config_source).parent / data
-    return {"test": Dataset.from_list(list(read_rows(path)))}
+    return {"test": Dataset.from_list(documents(path))}
 
 
-def read_rows(path: Path) -> list[Row]:
+def documents(path: Path) -> list[Document]:
     """The rows of `path` as flat documents. Raises `InvalidData` with file and line of each one that is no item."""
-    try:
-        lines = path.read_text(encoding="utf-8").splitlines()
-    except FileNotFoundError:
-        raise InvalidData(f"there are no items at {path}") from None
-    except UnicodeDecodeError as error:
-        raise InvalidData(f"{path} is not UTF-8", [Problem(str(path), str(error))]) from error
-    rows: list[Row] = []
-    problems: list[Problem] = []
-    seen: dict[str, int] = {}
-    for number, line in enumerate(lines, 1):
-        if not line.strip():
-            continue
-        place = f"{path}:{number}"
-        try:
-            row = _row(line)
-        except (ValueError, KeyError, TypeError) as error:
-            problems.append(Problem(place, f"this is no item ({type(error).__name__}: {error})", _FORM))
-            continue
-        row["id"] = row["id"] or f"{path.stem}-{number}"
-        if first := seen.get(row["id"]):
-            problems.append(Problem(place, f"the id {row['id']} is that of line {first}", "one id, one item"))
-        seen[row["id"]] = number
-        rows.append(row)
-    if problems or not rows:
-        raise InvalidData(f"{path} cannot be evaluated on", problems or [Problem(str(path), "it has no rows")])
-    return rows
+    rows, problems = scan(path)
+    ids: dict[str, str] = {}
+    for row in rows:
+        line = row.place.rpartition(":")[2]
+        name = row.id or _unnamed(f"{path.stem}-{line}", ids)
+        if name in ids:
+            problems.append(Problem(row.place, f"the id {name} is that of line {ids[name]}", "one id, one item"))
+        if not row.messages[-1].trained:
+            problems.append(Problem(row.place, "the last answer has weight 0, so it is no target", "leave weight out"))
+        ids.setdefault(name, line)
+    if problems:
+        raise bad_rows(sorted(problems, key=_line), str(path))
+    return [_document(row, name) for row, name in zip(rows, ids, strict=True)]
 
 
-def _row(line: str) -> Row:
-    raw = json.loads(line)
-    turns = [(one["role"], one["content"]) for one in raw["messages"] if one["role"] != "system"]
-    if [role for role, _ in turns] != ["user", "assistant"]:
-        raise ValueError("besides a system text there must be one user message and one assistant message")
-    (_, question), (_, target) = turns
-    if not (isinstance(question, str) and question.strip() and isinstance(target, str) and target.strip()):
-        raise ValueError("the question and the target must be texts, and not empty")
-    meta = json.dumps(raw.get("meta") or {}, ensure_ascii=False, sort_keys=True)
-    return {"id": str(raw.get("id") or ""), "question": question, "target": target, "meta": meta}
+def messages_before(document: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """What is sent before the question: nothing for a document that is not of our own rows."""
+    before: list[dict[str, Any]] = json.loads(document.get("messages_before") or "[]")
+    return before
+
+
+def _document(row: Conversation, name: str) -> Document:
+    *before, question, _ = row.sent()
+    return {
+        "id": name,
+        "question": question["content"],
+        "target": row.answer,
+        "meta": json.dumps(row.meta, ensure_ascii=False, sort_keys=True),
+        "messages_before": json.dumps(before, ensure_ascii=False),
+    }
+
+
+def _unnamed(name: str, taken: Mapping[str, str]) -> str:
+    """`name`, or with a number where a line holds several rows."""
+    number = 1
+    while (free := name if number == 1 else f"{name}.{number}") in taken:
+        number += 1
+    return free
+
+
+def _line(problem: Problem) -> int:
+    line = problem.place.rpartition(":")[2]
+    return int(line) if line.isdecimal() else 0

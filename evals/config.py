@@ -5,7 +5,6 @@ Paths are relative to the file. `arms.py` turns the recipes into versions; `gate
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -16,7 +15,8 @@ from pydantic import AfterValidator, Field, ValidationInfo, model_validator
 from evals.gate import Policy
 from lifecycle.config_file import load_mapping, validated
 from lifecycle.errors import InvalidConfig, InvalidInput, Problem
-from lifecycle.version import Decoding, Frozen, Knowledge, Name, Prompt, Ref, Shot, Template
+from lifecycle.rows import prompt_files
+from lifecycle.version import Decoding, Frozen, Knowledge, Name, Prompt, Ref, Template
 
 ENDPOINT = "http://127.0.0.1:8000/v1"
 
@@ -63,7 +63,7 @@ class PromptFiles(Frozen):
 
     system: File | None = None
     shots: File | None = None
-    """JSONL; a line is {"user", "assistant"} or a chat row {"messages": [user, assistant]}."""
+    """Rows of one question and one answer, in any form of `lifecycle/rows/forms.py`."""
 
 
 class KnowledgeRecipe(Frozen):
@@ -166,35 +166,7 @@ def load_policy(path: Path) -> Policy:
 
 def read_prompt(files: PromptFiles | None) -> Prompt:
     """The texts that `files` name. Raises `InvalidConfig` with every bad line of the shots, as file:line."""
-    if files is None:
-        return Prompt()
-    problems: list[Problem] = []
-    try:
-        system = files.system.read_text(encoding="utf-8").strip() if files.system else ""
-        lines = files.shots.read_text(encoding="utf-8").splitlines() if files.shots else []
-    except UnicodeDecodeError as error:
-        raise InvalidConfig("a prompt file is not UTF-8", [Problem(str(files.system), str(error))]) from error
-    read = (_shot(line, f"{files.shots}:{number}", problems) for number, line in enumerate(lines, 1) if line.strip())
-    shots = tuple(shot for shot in read if shot is not None)
-    if problems:
-        raise InvalidConfig("the few-shot examples cannot be used", problems)
-    return Prompt(system=system, shots=shots)
-
-
-def _shot(line: str, place: str, problems: list[Problem]) -> Shot | None:
-    cure = '{"user": "…", "assistant": "…"}, or a chat row with one user and one assistant message'
-    try:
-        row = json.loads(line)
-        turns = [m for m in row["messages"] if m["role"] != "system"] if "messages" in row else None
-        if turns is None:
-            return Shot(user=row["user"], assistant=row["assistant"])
-        (user, assistant) = turns
-        if (user["role"], assistant["role"]) != ("user", "assistant"):
-            raise ValueError("the messages are not one of the user and one of the assistant")
-        return Shot(user=user["content"], assistant=assistant["content"])
-    except (ValueError, KeyError, TypeError) as error:
-        problems.append(Problem(place, f"this is no example ({type(error).__name__}: {error})", cure))
-        return None
+    return prompt_files.read_prompt(files.system, files.shots) if files else Prompt()
 
 
 def _collect(problems: list[Problem], read: Callable[[], object]) -> None:

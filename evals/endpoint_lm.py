@@ -17,6 +17,7 @@ from lm_eval.api.instance import Instance
 from lm_eval.api.model import LM
 
 from evals.answers import Answer, AnswerStore, Conditions
+from evals.chat_rows import messages_before
 from evals.endpoint import Reply, Session
 from lifecycle.errors import NotAllowed, Unavailable
 from lifecycle.version import Version, digest_of
@@ -31,8 +32,9 @@ _TOO_MANY = 8
 class EndpointLM(LM):  # type: ignore[misc]  # lm-eval has no types
     """Answers lm-eval's requests for `version`, from `store` where the very same request was finished before.
 
-    `generate_until` sends the question as the one user message: prompt, shots and knowledge are the version's, and
-    the service applies them. `loglikelihood` needs an endpoint that honours `echo`, and a version without prompt.
+    `generate_until` sends the question after what its row says before it: prompt, shots and knowledge are the
+    version's, and the service applies them. `loglikelihood` needs an endpoint that honours `echo`, and a version
+    without prompt.
     """
 
     def __init__(
@@ -51,7 +53,8 @@ class EndpointLM(LM):  # type: ignore[misc]  # lm-eval has no types
     def generate_until(self, requests: Sequence[Instance], disable_tqdm: bool = True) -> list[str]:
         def body(request: Instance) -> dict[str, Any]:
             question, settings = request.args
-            return {"messages": [{"role": "user", "content": question}], **_decoding(settings)}
+            asked = {"role": "user", "content": question}
+            return {"messages": [*messages_before(request.doc), asked], **_decoding(settings)}
 
         answers = self._all("chat/completions", requests, body, _chat)
         return [_cut(one.text, request.args[1]) for one, request in zip(answers, requests, strict=True)]

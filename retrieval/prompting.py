@@ -6,6 +6,7 @@ import re
 from collections.abc import Sequence
 from typing import Any
 
+from lifecycle.conversation import texts_in
 from lifecycle.errors import InvalidInput
 from lifecycle.version import Knowledge
 from retrieval.analysis import is_arabic
@@ -16,7 +17,7 @@ _SLOT = re.compile(r"\{(passages|question)\}")
 
 def question(messages: Sequence[dict[str, Any]]) -> str:
     """The text of the last user message: what to search for. Raises `InvalidInput` when no user has spoken."""
-    return _text(messages[_last_user(messages)])
+    return texts_in(messages[_last_user(messages)].get("content"))
 
 
 def render(passages: Sequence[Passage]) -> str:
@@ -32,17 +33,16 @@ def apply(
     Parts of that message that are no text (images) stay behind the text. Raises `InvalidInput` when no user has spoken.
     """
     at = _last_user(messages)
-    asked = _text(messages[at])
+    asked = texts_in(messages[at].get("content"))
     template = knowledge.arabic_template if knowledge.arabic_template and is_arabic(asked) else knowledge.template
     filling = {"passages": render(passages), "question": asked}
     # One pass, not str.format: templates show JSON braces, and a passage that says "{question}" must stay as it is.
     text = _SLOT.sub(lambda slot: filling[slot.group(1)], template)
-    content = messages[at]["content"]
-    if not isinstance(content, str):
-        content = [{"type": "text", "text": text}, *(part for part in content if part.get("type") != "text")]
-    else:
-        content = text
-    return [*messages[:at], {**messages[at], "content": content}, *messages[at + 1 :]]
+    content = messages[at].get("content")
+    wrapped: str | list[dict[str, Any]] = text
+    if isinstance(content, list):
+        wrapped = [{"type": "text", "text": text}, *(part for part in content if part.get("type") != "text")]
+    return [*messages[:at], {**messages[at], "content": wrapped}, *messages[at + 1 :]]
 
 
 def _last_user(messages: Sequence[dict[str, Any]]) -> int:
@@ -50,10 +50,3 @@ def _last_user(messages: Sequence[dict[str, Any]]) -> int:
         if messages[at].get("role") == "user":
             return at
     raise InvalidInput("A version with knowledge answers a question; send at least one message with the role 'user'")
-
-
-def _text(message: dict[str, Any]) -> str:
-    content = message.get("content") or ""
-    if isinstance(content, str):
-        return content
-    return "\n".join(part["text"] for part in content if part.get("type") == "text")

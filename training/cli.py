@@ -41,13 +41,14 @@ def data_check(
     """
     from rich.console import Console
 
-    from training.data import checks, rows
+    from lifecycle.rows.files import scan, write_rows
+    from training.data import checks
     from training.data.balance import lengths
 
-    found, bad = rows.scan(train)
+    found, bad = scan(train)
     others = {}
     for path in against or []:
-        others[path.name if path.name not in others else str(path)], more = rows.scan(path)
+        others[path.name if path.name not in others else str(path)], more = scan(path)
         bad += more
     report = checks.check(found, others, bad=bad, similarity=similarity)
     if base is not None and report.balance is not None:
@@ -56,7 +57,7 @@ def data_check(
         report = report.model_copy(update={"balance": balance})
     if redact is not None:
         cleaned, replaced = checks.cleaned(found)
-        rows.write_rows(redact, cleaned)
+        write_rows(redact, cleaned)
         print(f"{replaced} values replaced; {len(cleaned)} rows written to {redact}", file=sys.stderr)
     if as_json:
         print(report.model_dump_json(indent=2))
@@ -100,8 +101,8 @@ def _token_counts(base: str, rows: object) -> list[int]:
     from collections.abc import Sequence
     from typing import cast
 
+    from lifecycle.conversation import Conversation
     from lifecycle.models.base import resolve_base
-    from training.data.formats import Conversation
     from training.tokens import ChatTokenizer
 
     chat = ChatTokenizer.load(resolve_base(base))

@@ -16,12 +16,13 @@ from pydantic import Field, ValidationError, field_validator
 from lifecycle.config_file import faults, load_mapping
 from lifecycle.errors import InvalidConfig, Problem
 from lifecycle.models.preflight import SERVED_MODULES, SERVED_RANKS
+from lifecycle.rows.prompt_files import read_prompt
 from lifecycle.version import Frozen, Name, Prompt
 from training.refused import refuse
 
 
 class DataSettings(Frozen):
-    """Which rows to learn from. Any form of `data/formats.py`; paths start at the configuration's folder."""
+    """Which rows to learn from. Any form of `lifecycle/rows/forms.py`; paths start at the configuration's folder."""
 
     train: Path
     validation: Path | None = None
@@ -166,8 +167,7 @@ class TrainJob:
     @property
     def prompt(self) -> Prompt:
         """The published version's prompt: what the rows are trained behind."""
-        path = self._at(self.config.prompt.system)
-        return Prompt(system=path.read_text(encoding="utf-8").strip() if path else "")
+        return read_prompt(self._at(self.config.prompt.system))
 
 
 def _missing_files(raw: Mapping[str, Any], folder: Path) -> list[Problem]:

@@ -19,24 +19,30 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from lifecycle import conversation
 from lifecycle.adapter import GoldenPrompt
+from lifecycle.conversation import Conversation
 from lifecycle.errors import DabtError
 from lifecycle.home import Home
 from lifecycle.models.base import BaseFingerprint, fingerprint, resolve_base, sha256_of
 from lifecycle.publishing import Provenance, Shelf, publish
+from lifecycle.rows import forms
+from lifecycle.rows.files import read_rows
 from lifecycle.store.artifacts import digest_of_folder
 from lifecycle.version import Digest, Frozen, Version, digest_of
 from training import golden, tokens
 from training.config import TrainJob
-from training.data.formats import Conversation
 from training.data.normal import normalised
-from training.data.rows import hold_out, read_rows
+from training.data.split import hold_out
 from training.fit import require_fit
 from training.progress import Silent, Watcher
 from training.recipes import lora
 from training.settings import run_settings
 
 _RECORD = "run.json"
+
+_DECISIVE = (forms, conversation, tokens, lora, golden)
+"""The code that a run's result follows from: from the row to the rendered text, its tokens and the weights."""
 
 
 class RunRecord(Frozen):
@@ -154,7 +160,7 @@ def run_name(job: TrainJob, base: Digest) -> str:
     Where files lie and what they are called is left out, so a moved checkout finds its runs again.
     """
     config = job.config.model_dump(mode="json", exclude={"base", "data", "prompt"})
-    code = hashlib.sha256(b"".join(Path(str(module.__file__)).read_bytes() for module in (lora, tokens, golden)))
+    code = hashlib.sha256(b"".join(Path(str(module.__file__)).read_bytes() for module in _DECISIVE))
     parts = {"config": config, "system": job.prompt.system, "base": base, "data": _data_digest(job)}
     return f"{job.config.name}-{digest_of({**parts, 'recipe': code.hexdigest()})[7:19]}"
 

@@ -19,11 +19,11 @@ from typing import Any
 
 from jinja2 import TemplateError
 
+from lifecycle.conversation import Conversation, with_prompt
 from lifecycle.errors import InvalidConfig, Problem
 from lifecycle.models.base import BaseFingerprint
-from lifecycle.version import digest_of
-from training.data.formats import Conversation
-from training.data.rows import invalid
+from lifecycle.rows.files import bad_rows
+from lifecycle.version import Prompt, digest_of
 
 IGNORED = -100
 """The label of a token that is not learnt, as in torch's cross entropy."""
@@ -100,7 +100,7 @@ class ChatTokenizer:
             examples.append(example)
         if problems:
             files = sorted({row.place.rpartition(":")[0] for row in rows})
-            raise invalid(problems, ", ".join(files))
+            raise bad_rows(problems, ", ".join(files))
         return examples
 
     def _example(self, row: Conversation, system: str) -> tuple[Example | None, list[Problem]]:
@@ -112,7 +112,7 @@ class ChatTokenizer:
         ]
         if problems:
             return None, problems
-        messages = as_served(system, row)
+        messages = with_prompt(Prompt(system=system), row.sent())
         try:
             ids, spans = self._tagged_spans(messages) if self._tagged else self._rendered_spans(messages)
             question = self._ids(messages[:-1], add_generation_prompt=True)
@@ -187,18 +187,6 @@ class ChatTokenizer:
         )
         summary = "the end of the assistant's turn would not be learnt, and no answer would stop"
         raise InvalidConfig(summary, [Problem("base: chat template", fault, cure)])
-
-
-def as_served(system: str, row: Conversation) -> list[dict[str, str]]:
-    """The row's messages as the service would send them: the version's system text comes first.
-
-    A row's own system text follows the version's after a blank line, as a caller's does; one that repeats it is
-    not said twice.
-    """
-    own = row.system.strip()
-    text = "\n\n".join(part for part in (system, own if own != system else "") if part)
-    first = [{"role": "system", "content": text}] if text else []
-    return first + [{"role": message.role, "content": message.content} for message in row.turns]
 
 
 def _stop_ids(base: Path, tokenizer: Any) -> frozenset[int]:

@@ -73,14 +73,15 @@ class Demo:
         return 1 if self.failures else 0
 
     def _check_data(self) -> None:
-        from training.data import checks, rows
+        from lifecycle.rows.files import scan
+        from training.data import checks
 
         for task in TASKS:
             folder = HERE / "data" / task
-            found, bad = rows.scan(folder / "train.jsonl")
+            found, bad = scan(folder / "train.jsonl")
             against = {}
             for split in ("validation", "test"):
-                against[split], more = rows.scan(folder / f"{split}.jsonl")
+                against[split], more = scan(folder / f"{split}.jsonl")
                 bad += more
             report = checks.check(found, against, bad=bad)
             errors, warnings = report.of("error"), report.of("warning")

@@ -1,6 +1,7 @@
-"""A version's recipe applied to a request: system text, shots, passages around the caller's messages, and defaults.
+"""A version's recipe applied to a request: prompt and passages around the caller's messages, and defaults.
 
-The service does this, and not the caller, so that what is served is what was evaluated.
+The service does this, and not the caller, so that what is served is what was evaluated; how a prompt is put around
+messages is `lifecycle/conversation.py`'s, so that it is what was trained too.
 """
 
 from __future__ import annotations
@@ -8,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+from lifecycle.conversation import with_prompt
 from lifecycle.errors import InvalidInput, Problem
 from lifecycle.version import Decoding, Version
 from service.engine.interface import Kind
@@ -54,19 +56,7 @@ def with_recipe(
         from retrieval.prompting import apply
 
         messages = apply(spec.knowledge, messages, passages)
-    own, rest = _split_system(messages) if spec.prompt.system else ("", messages)
-    prompt: list[dict[str, Any]] = []
-    if spec.prompt.system:
-        text = f"{spec.prompt.system}\n\n{own}" if own else spec.prompt.system
-        prompt.append({"role": "system", "content": text})
-    elif spec.prompt.shots:
-        # Without a system text of the version's, the caller's still comes before the shots.
-        while rest and rest[0]["role"] in ("system", "developer"):
-            prompt.append(rest[0])
-            rest = rest[1:]
-    for shot in spec.prompt.shots:
-        prompt += [{"role": "user", "content": shot.user}, {"role": "assistant", "content": shot.assistant}]
-    return _with_defaults(spec.decoding, {**body, "messages": [*prompt, *rest]})
+    return _with_defaults(spec.decoding, {**body, "messages": with_prompt(spec.prompt, messages)})
 
 
 def _with_defaults(decoding: Decoding, body: dict[str, Any]) -> dict[str, Any]:
@@ -77,22 +67,6 @@ def _with_defaults(decoding: Decoding, body: dict[str, Any]) -> dict[str, Any]:
     if decoding.stop:
         defaults["stop"] = list(decoding.stop)
     return {**body, **{key: value for key, value in defaults.items() if body.get(key) is None}}
-
-
-def _split_system(messages: list[dict[str, Any]]) -> tuple[str, list[dict[str, Any]]]:
-    """The caller's leading system text, and the messages after it."""
-    texts = []
-    at = 0
-    while at < len(messages) and messages[at]["role"] in ("system", "developer"):
-        texts.append(_text(messages[at].get("content")))
-        at += 1
-    return "\n\n".join(texts), messages[at:]
-
-
-def _text(content: Any) -> str:
-    if isinstance(content, list):
-        return "\n".join(part["text"] for part in content if part.get("type") == "text")
-    return content or ""
 
 
 def _message_problems(place: str, message: dict[str, Any]) -> list[Problem]:

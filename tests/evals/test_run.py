@@ -83,9 +83,13 @@ def test_the_registry_holds_the_report_the_verdicts_and_the_states(config, regis
         registry.promote("toy:4", actor="test", reason="failed")
 
 
-def test_the_question_goes_alone_and_says_that_it_is_an_evaluation(config, registry, home, models) -> None:
+def test_the_question_goes_behind_its_rows_system_text_and_says_that_it_is_an_evaluation(
+    config, registry, home, models
+) -> None:
     run(config, registry, home, models)
-    assert all([message["role"] for message in body["messages"]] == ["user"] for body in models.bodies)
+    own = {"role": "system", "content": "of the data, not of the version"}
+    assert all(body["messages"][:-1] == [own] for body in models.bodies)
+    assert all(body["messages"][-1]["role"] == "user" for body in models.bodies)
     assert all(set(body) == {"model", "messages", "max_tokens", "seed"} for body in models.bodies)
     assert {headers["x-dabt-purpose"] for headers in models.headers} == {"evaluation"}
 

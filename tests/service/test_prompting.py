@@ -125,4 +125,4 @@ def test_text_parts_are_messages_too() -> None:
         passages=PASSAGES,
     )
     assert got[0] == system("S\n\nown")
-    assert got[1]["content"][0]["text"].endswith("|متى؟")
+    assert got[1] == user("[h07] الزيارة من التاسعة.|متى؟")

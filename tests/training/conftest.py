@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -94,19 +94,6 @@ def bases(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
 
 def chat(question: str, answer: str, **more: Any) -> dict[str, Any]:
     return {"messages": [{"role": "user", "content": question}, {"role": "assistant", "content": answer}], **more}
-
-
-@pytest.fixture
-def jsonl(tmp_path: Path) -> Callable[..., Path]:
-    """Writes rows (or raw lines) to a file and returns its path."""
-
-    def write(name: str, rows: Iterable[dict[str, Any] | str | bytes]) -> Path:
-        path = tmp_path / name
-        lines = [row if isinstance(row, str | bytes) else json.dumps(row, ensure_ascii=False) for row in rows]
-        path.write_bytes(b"\n".join(line if isinstance(line, bytes) else line.encode() for line in lines) + b"\n")
-        return path
-
-    return write
 
 
 COLOURS = ("blue", "red", "green", "black", "white", "brown", "أزرق", "أحمر")

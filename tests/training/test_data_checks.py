@@ -11,10 +11,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from lifecycle.conversation import Conversation, Message
 from training.data import duplicates, personal
 from training.data.balance import balance, language, lengths
 from training.data.checks import DataReport, check, cleaned
-from training.data.formats import Conversation, Message
 from training.data.normal import normalised
 
 

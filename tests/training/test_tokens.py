@@ -6,14 +6,15 @@ import json
 import shutil
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
 
+from lifecycle.conversation import Conversation, with_prompt
 from lifecycle.errors import InvalidConfig, InvalidData
 from lifecycle.models.base import fingerprint
-from training.data.formats import Conversation, conversation
-from training.tokens import IGNORED, ChatTokenizer, Example, as_served
+from lifecycle.rows.forms import conversation
+from lifecycle.version import Prompt
+from training.tokens import IGNORED, ChatTokenizer, Example
 
 pytestmark = pytest.mark.e2e  # imports transformers and torch
 
@@ -67,7 +68,7 @@ def test_both_ways_to_find_the_answer_agree_with_each_other_and_with_trl(bases: 
     trainer = SFTTrainer(
         model=AutoModelForCausalLM.from_pretrained(bases("tagged")),
         args=SFTConfig(output_dir=str(tmp_path), assistant_only_loss=True, use_cpu=True, bf16=False, report_to="none"),
-        train_dataset=Dataset.from_list([{"messages": as_served("S", row)} for row in rows]),
+        train_dataset=Dataset.from_list([{"messages": with_prompt(Prompt(system="S"), row.sent())} for row in rows]),
         processing_class=ChatTokenizer.load(bases("tagged")).tokenizer,
     )
     for ours, theirs in zip(tagged, trainer.train_dataset, strict=True):
@@ -142,14 +143,3 @@ def test_the_template_is_the_one_in_the_fingerprint(bases: Bases) -> None:
     ChatTokenizer.load(bases("tagged"), known)
     with pytest.raises(InvalidConfig, match="chat template"):
         ChatTokenizer.load(bases("untagged"), known)
-
-
-@pytest.mark.parametrize(
-    ("own", "expected"),
-    [("", ["S"]), ("mine", ["S\n\nmine"]), ("S", ["S"])],
-)
-def test_a_rows_own_system_text_follows_the_versions(own: str, expected: list[str]) -> None:
-    turns: list[dict[str, Any]] = [{"role": "system", "content": own}] if own else []
-    turns += [{"role": "user", "content": "q"}, {"role": "assistant", "content": "a"}]
-    messages = as_served("S", conversation({"messages": turns}, "t:1"))
-    assert [m["content"] for m in messages if m["role"] == "system"] == expected

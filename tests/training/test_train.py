@@ -21,10 +21,10 @@ from lifecycle.models.base import fingerprint
 from lifecycle.models.preflight import preflight
 from lifecycle.publishing import Shelf
 from lifecycle.registry import Registry
+from lifecycle.rows.forms import conversation
 from lifecycle.states import State
 from lifecycle.store.artifacts import ArtifactStore, digest_of_folder
 from training.config import TrainJob
-from training.data.formats import conversation
 from training.progress import Curve, Silent
 from training.recipes import lora
 from training.run import RunRecord, TrainResult, run_name, train

@@ -1,4 +1,4 @@
-"""Training rows: the forms they come in, and what is wrong with them. Nothing here imports torch.
+"""What is wrong with training rows, and which of them are held out. Nothing here imports torch.
 
-Start with `formats.py` (one row → one conversation), then `rows.py` (files), then `checks.py` (judgement).
+Rows are read by `lifecycle/rows`; start with `checks.py` (judgement).
 """

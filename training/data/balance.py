@@ -9,8 +9,8 @@ from collections import Counter, defaultdict
 from collections.abc import Sequence
 from functools import cache
 
+from lifecycle.conversation import Conversation
 from lifecycle.version import Frozen
-from training.data.formats import Conversation
 
 _CLASSES = 20
 """More distinct values than this and a field is free text or an identifier, not a label."""

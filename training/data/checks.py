@@ -14,11 +14,11 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Literal
 
+from lifecycle.conversation import Conversation
 from lifecycle.errors import Problem
 from lifecycle.version import Frozen
 from training.data import duplicates, personal
 from training.data.balance import Balance, balance
-from training.data.formats import Conversation
 from training.data.normal import normalised
 
 PROMISING = 1000

@@ -1,39 +1,38 @@
 """Files of rows into conversations, with every bad row of every file reported together as `file:line`.
 
-Read `checks.py` next: it judges rows that are readable.
+Training (`training/run.py`), evaluation (`evals/chat_rows.py`) and worked examples (`prompt_files.py`) read by this.
 """
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+from lifecycle.conversation import Conversation
 from lifecycle.errors import InvalidData, Problem
-from training.data.formats import Conversation, Unreadable, conversation
-from training.data.normal import normalised
+from lifecycle.rows.forms import Unreadable, conversation
 
 _SHOWN = 200
 """Problems that one error carries; a file in the wrong form has one for each line."""
 
 
 def read_rows(*paths: Path) -> tuple[tuple[Conversation, ...], ...]:
-    """For each path its rows, in order: JSONL, or one JSON array. Blank lines are skipped.
+    """For each path its rows, in order: JSONL, or JSON arrays. Blank lines are skipped.
 
     Raises `InvalidData` with the place of every bad row of all `paths`, or when a file has no row.
     """
     scanned = [scan(path) for path in paths]
     if problems := [problem for _, wrong in scanned for problem in wrong]:
-        raise invalid(problems, ", ".join(map(str, paths)))
+        raise bad_rows(problems, ", ".join(map(str, paths)))
     return tuple(tuple(rows) for rows, _ in scanned)
 
 
-def invalid(problems: Sequence[Problem], where: str) -> InvalidData:
+def bad_rows(problems: Sequence[Problem], where: str) -> InvalidData:
     """One error for all of them."""
     rows = len({problem.place for problem in problems})
-    summary = f"{rows} bad row{'s' * (rows != 1)} in {where}; nothing was trained"
+    summary = f"{rows} bad row{'s' * (rows != 1)} in {where}; nothing was done"
     shown = f" (the first {_SHOWN} of {len(problems)} faults follow)" if len(problems) > _SHOWN else ""
     return InvalidData(summary + shown, problems[:_SHOWN])
 
@@ -64,66 +63,63 @@ def _values(data: bytes) -> Iterator[tuple[int, Any, str]]:
     """(line, value, fault) for each row; the fault is empty when there is a value."""
     data = data.removeprefix(b"\xef\xbb\xbf")
     if data.lstrip()[:1] == b"[":
-        yield from _array(data)
+        yield from _arrays(data)
         return
     for number, line in enumerate(data.split(b"\n"), start=1):
         if not line.strip():
             continue
         try:
-            yield number, _json(line.decode("utf-8")), ""
+            value = json.loads(line.decode("utf-8"), parse_constant=_no_constant)
         except UnicodeDecodeError as error:
             yield number, None, f"is not UTF-8 (byte {error.start + 1} of the line); save the file as UTF-8"
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             yield number, None, f"is not valid JSON: {error}"
+        else:
+            yield number, value, _half_characters(value)
 
 
-def _array(data: bytes) -> Iterator[tuple[int, Any, str]]:
-    """The elements of one JSON array, each with the line where it starts."""
+def _arrays(data: bytes) -> Iterator[tuple[int, Any, str]]:
+    """The elements of JSON arrays, one array or several, each with the line where it starts."""
     try:
         text = data.decode("utf-8")
     except UnicodeDecodeError as error:
         yield data.count(b"\n", 0, error.start) + 1, None, "is not UTF-8; save the file as UTF-8"
         return
     decoder = json.JSONDecoder(parse_constant=_no_constant)
-    at, line, counted = text.index("[") + 1, 1, 0
+    at, line, counted, inside = 0, 1, 0, False
     while True:
-        while at < len(text) and text[at] in " \t\r\n,":
+        while at < len(text) and text[at] in (" \t\r\n," if inside else " \t\r\n"):
             at += 1
         line, counted = line + text.count("\n", counted, at), at
-        if at < len(text) and text[at] == "]":
+        if at == len(text) and not inside:
+            return
+        if at < len(text) and text[at] == ("]" if inside else "["):
+            at, inside = at + 1, not inside
+            continue
+        if not inside:
+            yield line, None, "stands after the end of a JSON array; write one array, or one object a line"
             return
         try:
             value, at = decoder.raw_decode(text, at)
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             yield line, None, f"the JSON array breaks here: {error}"
             return
-        yield line, value, ""
+        yield line, value, _half_characters(value)
 
 
-def _json(text: str) -> Any:
-    return json.loads(text, parse_constant=_no_constant)
+def _half_characters(value: Any) -> str:
+    """The fault of a row with half of a character (`\\ud83d` without its other half), which is no text."""
+    try:
+        json.dumps(value, ensure_ascii=False).encode()
+    except RecursionError:
+        return "is nested too deep"
+    except UnicodeEncodeError:
+        return "holds half of a character (an escape such as \\ud83d without its other half); write the whole character"
+    return ""
 
 
 def _no_constant(name: str) -> Any:
     raise ValueError(f"{name} is no JSON value")
-
-
-def hold_out(rows: Sequence[Conversation], share: float, seed: int) -> tuple[list[Conversation], list[Conversation]]:
-    """(training rows, validation rows): about `share` of the prompts goes to validation.
-
-    A row's side depends on its normalised prompt and `seed` alone, so rows that ask the same never end up on both
-    sides, and adding rows moves none of the others. Raises `InvalidData` when a side would be empty.
-    """
-    kept: list[Conversation] = []
-    held: list[Conversation] = []
-    for row in rows:
-        digest = hashlib.sha256(f"{seed}\n{normalised(row.question)}".encode()).digest()
-        (held if int.from_bytes(digest[:8], "big") < share * 2**64 else kept).append(row)
-    if not kept or not held:
-        raise InvalidData(
-            f"{len(rows)} rows are too few to hold out {share:.0%} for validation; name a file in data.validation"
-        )
-    return kept, held
 
 
 def write_rows(path: Path, rows: Iterable[Conversation]) -> None:

@@ -1,4 +1,4 @@
-"""Each form of row is read, and what cannot be read says where and why."""
+"""Files of rows: what cannot be read says where and why, and nothing is left out without a word."""
 
 from __future__ import annotations
 
@@ -10,44 +10,16 @@ from typing import Any
 import pytest
 
 from lifecycle.errors import InvalidData
-from training.data.formats import conversation
-from training.data.rows import hold_out, read_rows, scan, write_rows
+from lifecycle.rows.files import read_rows, scan, write_rows
 
 
-def turns(*contents: tuple[str, Any], role: str = "role", text: str = "content") -> list[dict[str, Any]]:
-    return [{role: who, text: said} for who, said in contents]
+def turns(*contents: tuple[str, Any]) -> list[dict[str, Any]]:
+    return [{"role": who, "content": said} for who, said in contents]
 
 
 S, Q, A = ("system", "S"), ("user", "Q"), ("assistant", "A")
 PARTS = [{"type": "text", "text": "Q"}]
-FORMS: dict[str, dict[str, Any]] = {
-    "openai chat": {"messages": turns(S, Q, A)},
-    "openai text parts": {"messages": turns(("developer", "S"), ("user", PARTS), A)},
-    "prompt and completion": {"system": "S", "prompt": "Q", "completion": "A"},
-    "conversational prompt and completion": {"prompt": turns(S, Q), "completion": turns(A)},
-    "alpaca": {"system": "S", "instruction": "Q", "input": "", "output": "A"},
-    "sharegpt": {"system": "S", "conversations": turns(("human", "Q"), ("gpt", "A"), role="from", text="value")},
-    "sharegpt with roles": {"conversations": turns(S, Q, A)},
-}
-
-
-@pytest.mark.parametrize("form", FORMS)
-def test_every_form_becomes_the_same_conversation(form: str) -> None:
-    row = conversation(FORMS[form], "f:1")
-    assert [(m.role, m.content) for m in row.messages] == [("system", "S"), ("user", "Q"), ("assistant", "A")]
-    assert (row.system, row.question, row.answer) == ("S", "Q", "A")
-
-
-def test_alpaca_input_and_history_come_in_order() -> None:
-    row = conversation({"instruction": "Sum up", "input": "نص", "output": "A", "history": [["q0", "a0"]]}, "f:1")
-    assert [m.content for m in row.messages] == ["q0", "a0", "Sum up\n\nنص", "A"]
-
-
-def test_an_answer_with_weight_0_is_context_only() -> None:
-    messages = turns(Q, A, Q, A)
-    messages[1]["weight"] = 0
-    row = conversation({"messages": messages}, "f:1")
-    assert [m.trained for m in row.messages] == [True, False, True, True]
+ROW = '{"prompt": "q", "completion": "a"}'
 
 
 def chat(*contents: tuple[str, Any], **more: Any) -> str:
@@ -69,8 +41,20 @@ BAD: dict[str, tuple[str | bytes, str]] = {
     "no answer": (chat(Q), "the last turn is not the assistant's"),
     "two users": (chat(Q, Q, A), "take turns"),
     "no turns": ('{"messages": []}', "there are no turns"),
-    "tool call": (chat(Q, ("tool", "x")), "tool calls cannot be trained yet"),
-    "image": (chat(("user", [{"type": "image_url"}])), "only text can be trained"),
+    "tool call": (chat(Q, ("tool", "x")), "tool calls cannot be used yet"),
+    "function call": (chat(Q, A, function_call={"name": "f"}), "messages[1] is a tool call"),
+    "image": (chat(("user", [{"type": "image_url"}])), "only text can be used"),
+    "text and image": (chat(("user", [*PARTS, {"type": "image_url"}])), "only text can be used"),
+    "part without text": (chat(("user", [{"type": "text"}])), "only text can be used"),
+    "no parts": (chat(("user", [])), "only text can be used"),
+    "system in the middle": (chat(Q, A, S, Q, A), "turn 3 is from the system"),
+    "empty system": (chat(("system", " "), Q, A), "an empty system turn"),
+    "system that is no text": ('{"system": 3, "prompt": "q", "completion": "a"}', "system is a number, not text"),
+    "tools": ('{"tools": [{}], "prompt": "q", "completion": "a"}', "tools cannot be used yet; take it out"),
+    "half a character": ('{"prompt": "bad \\ud83d", "completion": "a"}', "holds half of a character"),
+    "half a character in a key": ('{"mess\\ud83d": 1}', "holds half of a character"),
+    "nested too deep": ("[" * 100_000, "JSON"),
+    "system alone": (chat(S), "the last turn is not the assistant's"),
     "all weight 0": (chat(Q, A, weight=0), "every answer has weight 0"),
 }
 
@@ -118,26 +102,66 @@ def test_a_json_array_is_read_with_the_line_of_each_row(tmp_path: Path) -> None:
 
 
 def test_rows_written_are_rows_read(jsonl: Callable[..., Path], tmp_path: Path) -> None:
-    path = jsonl("in.jsonl", [{**FORMS["openai chat"], "id": "r1", "meta": {"lang": "ar"}}, FORMS["alpaca"]])
+    path = jsonl(
+        "in.jsonl",
+        [{"messages": turns(S, Q, A), "id": "r1", "meta": {"lang": "ar"}}, {"instruction": "Q", "output": "A"}],
+    )
     (rows,) = read_rows(path)
     write_rows(tmp_path / "out.jsonl", rows)
     (again,) = read_rows(tmp_path / "out.jsonl")
     assert [(r.id, r.messages, r.meta) for r in again] == [(r.id, r.messages, r.meta) for r in rows]
 
 
-def test_a_holdout_never_splits_rows_that_ask_the_same(jsonl: Callable[..., Path]) -> None:
-    asked = [f"question {i // 3}{'!' * (i % 3)}" for i in range(300)]
-    (rows,) = read_rows(jsonl("t.jsonl", [{"prompt": q, "completion": "a"} for q in asked]))
-    kept, held = hold_out(rows, 0.2, seed=3)
-    sides = [{row.question.rstrip("!") for row in side} for side in (kept, held)]
-    assert not sides[0] & sides[1]
-    assert len(kept) + len(held) == 300
-    assert 30 <= len(held) <= 90
-    assert hold_out(rows, 0.2, seed=3) == (kept, held)
-    assert hold_out(rows, 0.2, seed=4) != (kept, held)
+@pytest.mark.parametrize(
+    ("text", "lines"),
+    [
+        (f"[{ROW}]\n[{ROW}]\n", [1, 2]),
+        (f"[{ROW},\n {ROW}] [{ROW}]", [1, 2, 2]),
+        (f"\n\n[\n{ROW}\n]\n\n", [4]),
+        (f"[]\n[{ROW}]", [2]),
+        (f"{ROW}\n\n{ROW}", [1, 3]),
+        (f"{ROW}\r\n{ROW}\r\n", [1, 2]),
+        (ROW.replace("q", "a\u2028b\u0085c"), [1]),
+    ],
+)
+def test_every_row_is_read_with_its_line(tmp_path: Path, text: str, lines: list[int]) -> None:
+    path = tmp_path / "rows.json"
+    path.write_text(text, encoding="utf-8", newline="")
+    found, problems = scan(path)
+    assert problems == []
+    assert [row.place for row in found] == [f"{path}:{line}" for line in lines]
 
 
-def test_too_few_rows_to_hold_out_are_refused(jsonl: Callable[..., Path]) -> None:
-    (rows,) = read_rows(jsonl("t.jsonl", [{"prompt": "q", "completion": "a"}]))
-    with pytest.raises(InvalidData, match=r"data\.validation"):
-        hold_out(rows, 0.1, seed=1)
+@pytest.mark.parametrize(
+    ("text", "read", "line", "fault"),
+    [
+        (f"[{ROW}", 1, 1, "the JSON array breaks here"),
+        (f"[{ROW},\n", 1, 2, "the JSON array breaks here"),
+        ("[", 0, 1, "the JSON array breaks here"),
+        (f"[{ROW}]\n{ROW}", 1, 2, "stands after the end of a JSON array"),
+        (f"[{ROW}]]", 1, 1, "stands after the end of a JSON array"),
+        (f"[{ROW}],", 1, 1, "stands after the end of a JSON array"),
+        (f"{ROW}\n[{ROW}]", 1, 2, "the row is a list"),
+        ("[]", 0, None, "has no rows"),
+        ("", 0, None, "has no rows"),
+    ],
+)
+def test_a_file_that_breaks_off_or_goes_on_names_the_place(
+    tmp_path: Path, text: str, read: int, line: int | None, fault: str
+) -> None:
+    path = tmp_path / "rows.json"
+    path.write_text(text, encoding="utf-8")
+    found, (problem,) = scan(path)
+    assert len(found) == read
+    assert problem.place == (f"{path}:{line}" if line else str(path))
+    assert fault in problem.fault
+
+
+@pytest.mark.parametrize(("faults", "said"), [(1, "1 bad row in"), (200, "200 bad rows in"), (201, "the first 200 of")])
+def test_one_error_carries_two_hundred_faults_and_says_how_many_there_are(
+    jsonl: Callable[..., Path], faults: int, said: str
+) -> None:
+    with pytest.raises(InvalidData, match=said) as caught:
+        read_rows(jsonl("t.jsonl", ["{"] * faults))
+    assert len(caught.value.problems) == min(faults, 200)
+    assert ("the first" in str(caught.value)) is (faults > 200)

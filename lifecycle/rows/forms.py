@@ -1,21 +1,26 @@
-"""The forms that training rows come in, each read into one `Conversation`.
+"""The forms that rows come in, each read into one `Conversation`: to train on, to be evaluated on, to show as examples.
 
     messages        {"messages": [{"role": "user", "content": "…"}, {"role": "assistant", "content": "…"}]}
                     OpenAI's fine-tuning rows (`weight: 0` leaves an answer untrained) and TRL's conversational rows
     prompt          {"prompt": "…", "completion": "…"}, as text or each as a list of messages
     alpaca          {"instruction": "…", "input": "…", "output": "…"}, optional `system` and `history`
     sharegpt        {"conversations": [{"from": "human", "value": "…"}, {"from": "gpt", "value": "…"}]}
+    pair            {"user": "…", "assistant": "…"}
 
-`rows.py` reads whole files with this.
+Each may have an `id`, a `meta` object and a `system` text. `files.py` reads whole files with this.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
 from typing import Any
 
-FORMS = "messages, prompt/completion, alpaca (instruction/input/output) or sharegpt (conversations from/value)"
+from lifecycle.conversation import Conversation, Message, is_text, texts_in
+
+FORMS = (
+    "messages, prompt/completion, alpaca (instruction/input/output), sharegpt (conversations from/value) or "
+    "user/assistant"
+)
 
 _ROLES = {
     "system": "system", "developer": "system",
@@ -24,49 +29,8 @@ _ROLES = {
 }  # fmt: skip
 
 
-@dataclass(frozen=True, slots=True)
-class Message:
-    """One turn. `trained` is false for an answer that is only context (OpenAI's `weight: 0`)."""
-
-    role: str
-    """system, user or assistant"""
-    content: str
-    trained: bool = True
-
-
-@dataclass(frozen=True, slots=True)
-class Conversation:
-    """One training row: an optional system turn, then user and assistant in turn, ending with the assistant."""
-
-    place: str
-    """`file:line`"""
-    id: str
-    messages: tuple[Message, ...]
-    meta: dict[str, Any] = field(default_factory=dict)
-
-    @property
-    def system(self) -> str:
-        """The row's own system text, if it has one."""
-        return self.messages[0].content if self.messages[0].role == "system" else ""
-
-    @property
-    def turns(self) -> tuple[Message, ...]:
-        """Everything after the system turn."""
-        return self.messages[1:] if self.messages[0].role == "system" else self.messages
-
-    @property
-    def question(self) -> str:
-        """All user turns; what a duplicate or a leak is judged by."""
-        return "\n".join(m.content for m in self.messages if m.role == "user")
-
-    @property
-    def answer(self) -> str:
-        """The last assistant turn."""
-        return self.messages[-1].content
-
-
 class Unreadable(ValueError):
-    """The row cannot be understood; `faults` says why. It never leaves `rows.py`."""
+    """The row cannot be understood; `faults` says why. It never leaves `files.py`."""
 
     def __init__(self, faults: Iterable[str]) -> None:
         self.faults = tuple(faults)
@@ -80,15 +44,17 @@ def conversation(row: Any, place: str) -> Conversation:
     for key, read in _READERS.items():
         if key in row:
             messages = read(row)
-            if faults := _order_faults(messages):
+            if faults := [*_unused(row), *_order_faults(messages)]:
                 raise Unreadable(faults)
-            meta = row.get("meta")
-            return Conversation(place, str(row.get("id", "")), messages, meta if isinstance(meta, dict) else {})
+            meta, row_id = row.get("meta"), row.get("id")
+            return Conversation(
+                place, "" if row_id is None else str(row_id), messages, meta if isinstance(meta, dict) else {}
+            )
     raise Unreadable([f"unknown form with the keys {', '.join(map(str, row)) or '(none)'}; expected {FORMS}"])
 
 
 def _chat(row: dict[str, Any]) -> tuple[Message, ...]:
-    return _messages(row["messages"], "messages", "role", "content")
+    return (*_system(row), *_messages(row["messages"], "messages", "role", "content"))
 
 
 def _sharegpt(row: dict[str, Any]) -> tuple[Message, ...]:
@@ -104,7 +70,7 @@ def _prompt_completion(row: dict[str, Any]) -> tuple[Message, ...]:
     prompt, completion = row["prompt"], row.get("completion")
     if isinstance(prompt, list) or isinstance(completion, list):
         left = _messages(prompt, "prompt", "role", "content")
-        return (*left, *_messages(completion, "completion", "role", "content"))
+        return (*_system(row), *left, *_messages(completion, "completion", "role", "content"))
     return (*_system(row), *_texts(row, ("prompt", "user"), ("completion", "assistant")))
 
 
@@ -124,12 +90,22 @@ def _alpaca(row: dict[str, Any]) -> tuple[Message, ...]:
     return (*_system(row), *earlier, user, assistant)
 
 
+def _pair(row: dict[str, Any]) -> tuple[Message, ...]:
+    return (*_system(row), *_texts(row, ("user", "user"), ("assistant", "assistant")))
+
+
 _READERS: dict[str, Callable[[dict[str, Any]], tuple[Message, ...]]] = {
     "messages": _chat,
     "conversations": _sharegpt,
     "prompt": _prompt_completion,
     "instruction": _alpaca,
+    "user": _pair,
 }
+
+
+def _unused(row: dict[str, Any]) -> list[str]:
+    """What would be left out of the prompt without a word."""
+    return [f"{key} cannot be used yet; take it out" for key in ("tools", "functions") if row.get(key)]
 
 
 def _system(row: dict[str, Any]) -> tuple[Message, ...]:
@@ -163,8 +139,8 @@ def _messages(value: Any, key: str, role_key: str, text_key: str) -> tuple[Messa
         if not isinstance(turn, dict):
             faults.append(f"{place} is {_kind(turn)}, not an object")
             continue
-        if turn.get("tool_calls") or turn.get("role") in ("tool", "function"):
-            faults.append(f"{place} is a tool call; tool calls cannot be trained yet")
+        if turn.get("tool_calls") or turn.get("function_call") or turn.get("role") in ("tool", "function"):
+            faults.append(f"{place} is a tool call; tool calls cannot be used yet")
             continue
         role = _ROLES.get(str(turn.get(role_key)))
         if role_key not in turn:
@@ -189,13 +165,9 @@ def _text(content: Any) -> tuple[str, str]:
     if isinstance(content, str):
         return content, ""
     if isinstance(content, list):
-        parts = [
-            part.get("text") if isinstance(part, dict) and part.get("type") == "text" else None for part in content
-        ]
-        texts = [part for part in parts if isinstance(part, str)]
-        if len(texts) == len(parts) > 0:
-            return "".join(texts), ""
-        return "", "holds parts that are not text; only text can be trained"
+        if content and all(is_text(part) for part in content):
+            return texts_in(content), ""
+        return "", "holds parts that are not text; only text can be used"
     return "", f"is {_kind(content)}, not text"
 
 
@@ -203,7 +175,8 @@ def _order_faults(messages: tuple[Message, ...]) -> list[str]:
     faults = []
     if not messages:
         return ["there are no turns"]
-    turns = messages[1:] if messages[0].role == "system" else messages
+    leading = next((at for at, message in enumerate(messages) if message.role != "system"), len(messages))
+    turns = messages[leading:]
     for number, message in enumerate(turns):
         expected = "user" if number % 2 == 0 else "assistant"
         if message.role != expected:
@@ -211,9 +184,9 @@ def _order_faults(messages: tuple[Message, ...]) -> list[str]:
             break
     faults += [f"an empty {m.role} turn" for m in messages if not m.content.strip()]
     if not turns or turns[-1].role != "assistant":
-        faults.append("the last turn is not the assistant's, so there is nothing to learn")
+        faults.append("the last turn is not the assistant's, so there is no answer")
     elif not any(m.trained for m in turns if m.role == "assistant"):
-        faults.append("every answer has weight 0, so there is nothing to learn")
+        faults.append("every answer has weight 0: it is context, and none is left to learn or to compare with")
     return faults
 
 

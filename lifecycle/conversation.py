@@ -1,0 +1,106 @@
+"""A conversation, and the one way in which a version's prompt is put around its messages.
+
+What is trained, what an evaluation sends and what the service serves pass through `with_prompt`, so that the model
+sees the same text in all three. `rows/forms.py` reads conversations from files.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from lifecycle.version import Prompt
+
+_SYSTEM_ROLES = ("system", "developer")
+"""`developer` is OpenAI's newer word for the same thing; few chat templates know it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """One turn. `trained` is false for an answer that is only context (OpenAI's `weight: 0`)."""
+
+    role: str
+    """system, user or assistant"""
+    content: str
+    trained: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Conversation:
+    """One row: system turns, if any, then user and assistant in turn, ending with the assistant."""
+
+    place: str
+    """`file:line`"""
+    id: str
+    messages: tuple[Message, ...]
+    meta: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def system(self) -> str:
+        """The row's own system text, if it has one."""
+        return "\n\n".join(m.content for m in self.messages if m.role == "system")
+
+    @property
+    def question(self) -> str:
+        """All user turns; what a duplicate or a leak is judged by."""
+        return "\n".join(m.content for m in self.messages if m.role == "user")
+
+    @property
+    def answer(self) -> str:
+        """The last assistant turn."""
+        return self.messages[-1].content
+
+    def sent(self) -> list[dict[str, Any]]:
+        """The turns as a caller of the service writes them."""
+        return [{"role": message.role, "content": message.content} for message in self.messages]
+
+
+def with_prompt(prompt: Prompt, messages: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    """What the chat template is given: system text, shots, then the conversation. `messages` stay as they were.
+
+    The version's system text comes first. Those that `messages` begin with follow in the same turn, each after a blank
+    line and without white space around it; one that repeats the version's is not said twice. Without a system text of
+    the version's they stay as they are, before the shots. A system turn further down is a turn like any other.
+    A content of text parts becomes one text, by the rule that vLLM has for templates that take texts.
+    """
+    turns = [_as_text(message) for message in messages]
+    at = next((at for at, turn in enumerate(turns) if turn["role"] not in _SYSTEM_ROLES), len(turns))
+    leading, rest = turns[:at], turns[at:]
+    if prompt.system.strip():
+        own = _not_said_yet(prompt.system.strip(), [texts_in(turn.get("content")) for turn in leading])
+        first: list[dict[str, Any]] = [{"role": "system", "content": "\n\n".join([prompt.system, *own])}]
+    else:
+        first = [{**turn, "role": "system"} for turn in leading]
+    for shot in prompt.shots:
+        first += [{"role": "user", "content": shot.user}, {"role": "assistant", "content": shot.assistant}]
+    return [*first, *rest]
+
+
+def texts_in(content: Any) -> str:
+    """The text of a content, or of its parts: one to a line, without those that are no text."""
+    if isinstance(content, list):
+        return "\n".join(part["text"] for part in content if is_text(part))
+    return content or ""
+
+
+def is_text(part: Any) -> bool:
+    return isinstance(part, dict) and part.get("type") == "text" and isinstance(part.get("text"), str)
+
+
+def _as_text(message: dict[str, Any]) -> dict[str, Any]:
+    """The same message with one text in place of text parts; one that holds an image too stays as it is."""
+    content = message.get("content")
+    if isinstance(content, list) and content and all(is_text(part) for part in content):
+        return {**message, "content": texts_in(content)}
+    return message
+
+
+def _not_said_yet(said: str, texts: Sequence[str]) -> Iterator[str]:
+    """`texts` without those that say the version's again, alone or before words of their own."""
+    for text in texts:
+        own = text.strip()
+        while own == said or own.startswith(said + "\n\n"):
+            own = own.removeprefix(said).strip()
+        if own:
+            yield own

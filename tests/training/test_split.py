@@ -1,0 +1,30 @@
+"""Rows held out for validation are asked nowhere in training."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from lifecycle.errors import InvalidData
+from lifecycle.rows.files import read_rows
+from training.data.split import hold_out
+
+
+def test_a_holdout_never_splits_rows_that_ask_the_same(jsonl: Callable[..., Path]) -> None:
+    asked = [f"question {i // 3}{'!' * (i % 3)}" for i in range(300)]
+    (rows,) = read_rows(jsonl("t.jsonl", [{"prompt": q, "completion": "a"} for q in asked]))
+    kept, held = hold_out(rows, 0.2, seed=3)
+    sides = [{row.question.rstrip("!") for row in side} for side in (kept, held)]
+    assert not sides[0] & sides[1]
+    assert len(kept) + len(held) == 300
+    assert 30 <= len(held) <= 90
+    assert hold_out(rows, 0.2, seed=3) == (kept, held)
+    assert hold_out(rows, 0.2, seed=4) != (kept, held)
+
+
+def test_too_few_rows_to_hold_out_are_refused(jsonl: Callable[..., Path]) -> None:
+    (rows,) = read_rows(jsonl("t.jsonl", [{"prompt": "q", "completion": "a"}]))
+    with pytest.raises(InvalidData, match=r"data\.validation"):
+        hold_out(rows, 0.1, seed=1)
