@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-from evals.gate import difference, result_of
+from evals.gate import Policy
 from evals.statistics import items_from_interval, rule_of_three
 from lifecycle.report import ArmResult, Check, Comparison, Interval, Report
 
@@ -28,15 +28,16 @@ class Findings:
     report: Report
     kinds: Mapping[str, str]
     checks: Mapping[str, tuple[Check, ...]]
+    policy: Policy
 
     def passed(self, arm: str) -> bool:
         return all(check.passed for check in self.checks[arm])
 
     def figure(self, arm: str) -> Interval:
-        return result_of(self.report, arm).metrics[self.report.metric]
+        return self.report.result(arm).metrics[self.report.metric]
 
     def against(self, arm: str, other: str) -> Comparison:
-        found = difference(self.report, arm, other)
+        found = self.report.difference(arm, other)
         assert found is not None, "every pair of arms is compared"
         return found
 

@@ -1,6 +1,6 @@
 """Outcomes → figures: each arm's metrics with intervals, and every pair of arms on the metric that decides.
 
-Read `statistics.py` for the methods, `advice.py` for what the figures mean.
+Read `statistics.py` and `evidence.py` for the methods, `advice.py` for what the figures mean.
 """
 
 from __future__ import annotations
@@ -10,8 +10,10 @@ from itertools import combinations
 
 import numpy as np
 
-from evals import statistics
+from evals import score_test, statistics
+from evals.clusters import sign_flip, spread, totals
 from evals.config import EvalConfig
+from evals.evidence import mcnemar
 from evals.lmeval_task import EvalTask
 from evals.measure import Measured, Outcome
 from lifecycle.errors import InvalidInput
@@ -38,14 +40,11 @@ def arm_result(measured: Measured, task: EvalTask, config: EvalConfig) -> ArmRes
 
 
 def comparisons(measured: Sequence[Measured], task: EvalTask, config: EvalConfig) -> tuple[Comparison, ...]:
-    """Every pair of arms on the deciding metric, the later against the earlier one, with Holm's adjustment over all.
+    """Every pair of arms on the deciding metric, the later against the earlier one.
 
-    Yes/no metrics are tested by the exact McNemar test, others by the paired bootstrap; the interval is the paired
-    bootstrap's for both.
+    Their p values stand alone: which of them count together is the policy's to say (`gate.py`).
     """
-    found = [_pair(second, first, task, config) for first, second in combinations(measured, 2)]
-    adjusted = statistics.holm([one.p_value for one in found])
-    return tuple(one.model_copy(update={"p_adjusted": p_value}) for one, p_value in zip(found, adjusted, strict=True))
+    return tuple(_pair(second, first, task, config) for first, second in combinations(measured, 2))
 
 
 def _pair(arm: Measured, against: Measured, task: EvalTask, config: EvalConfig) -> Comparison:
@@ -54,28 +53,46 @@ def _pair(arm: Measured, against: Measured, task: EvalTask, config: EvalConfig) 
         for place in range(len(task.items))
         if all(config.metric in one.outcomes[place].scores for one in (arm, against))
     ]
-    first = [arm.outcomes[place].scores[config.metric] for place in places]
-    second = [against.outcomes[place].scores[config.metric] for place in places]
-    clusters = _clusters(task, places)
-    differences = [a - b for a, b in zip(first, second, strict=True)]
-    interval = statistics.paired_interval(differences, seed=config.seed, clusters=clusters)
-    # McNemar's test takes items for independent, which clustered ones are not.
+    first, second = ([one.outcomes[place].scores[config.metric] for place in places] for one in (arm, against))
+    names = {"arm": arm.arm.label, "against": against.arm.label, "metric": config.metric}
+    return paired(first, second, _clusters(task, places), **names)
+
+
+def paired(
+    first: Sequence[float], second: Sequence[float], clusters: Sequence[Hashable] | None, **names: str
+) -> Comparison:
+    """`first` against `second`, scores in [0, 1] of the same items. `names` are the arms and the metric.
+
+    Yes/no scores of independent items are counted; of all others the totals of clusters are kept in brief, each item
+    being its own without `clusters`.
+    """
+    if len(first) != len(second):
+        raise InvalidInput(f"paired samples differ in length: {len(first)} and {len(second)}")
+    sums, sizes = totals([a - b for a, b in zip(first, second, strict=True)], clusters)
     if clusters is None and statistics.is_binary([*first, *second]):
-        test, p_value = "mcnemar-exact", statistics.mcnemar(first, second)
-    else:
-        p_value = statistics.bootstrap_p(differences, seed=config.seed, clusters=clusters)
-        test = "paired-bootstrap"
+        wins, losses = int((sums > 0).sum()), int((sums < 0).sum())
+        low, high = score_test.interval(wins, losses, len(first))
+        # Both sides of a symmetric test, so twice the smaller one.
+        p_value = min(1.0, 2 * mcnemar(max(wins, losses), min(wins, losses)))
+        return Comparison(
+            **names, delta=(wins - losses) / len(first), low=low, high=high, p_value=p_value, test="mcnemar-exact",
+            n=len(first), wins=wins, losses=losses,
+        )  # fmt: skip
+    found = spread(sums, sizes)
+    low, high = statistics.t_bounds(found)
     return Comparison(
-        arm=arm.arm.label,
-        against=against.arm.label,
-        metric=config.metric,
-        delta=interval.value,
-        low=interval.low,
-        high=interval.high,
-        p_value=p_value,
-        p_adjusted=p_value,
-        test=test,
-        n=len(places),
+        **names,
+        delta=float(found.mean),
+        low=low,
+        high=high,
+        p_value=sign_flip(sums),
+        test="sign-flip",
+        n=len(first),
+        se=float(found.se),
+        clusters=None if clusters is None else found.clusters,
+        effective_clusters=None if clusters is None else found.effective,
+        least=float(found.least),
+        most=float(found.most),
     )
 
 
@@ -87,7 +104,7 @@ def _figure(name: str, measured: Measured, task: EvalTask, config: EvalConfig) -
     values = [measured.outcomes[place].scores[name] for place in places]
     if name in (config.metric, config.safety) and not all(0.0 <= value <= 1.0 for value in values):
         raise InvalidInput(f"'{name}' goes from {min(values):g} to {max(values):g}; what decides must lie in [0, 1]")
-    return statistics.mean_interval(values, seed=config.seed, clusters=_clusters(task, places))
+    return statistics.mean_interval(values, clusters=_clusters(task, places))
 
 
 def _clusters(task: EvalTask, places: Sequence[int]) -> list[Hashable] | None:

@@ -132,7 +132,7 @@ class EvalConfig(Frozen):
     examples: int = Field(default=8, ge=0)
     """Items shown side by side in the report."""
     cluster: str | None = None
-    """Field of an item that says which items belong together (one article, one patient): resampled as one."""
+    """Field of an item that says which items belong together (one article, one patient): they count as one."""
     seed: int = Field(default=17, ge=0, lt=2**32)
 
     @model_validator(mode="after")

@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from evals.gate import difference
 from lifecycle.report import ArmResult, Comparison, Report, Verdict
 
 
@@ -33,7 +32,7 @@ class Evaluation:
 
     def against_baseline(self, arm: ArmResult) -> Comparison | None:
         """The arm's difference to the baseline on the deciding metric; None for the baseline itself."""
-        return difference(self.report, arm.arm, self.baseline.arm)
+        return self.report.difference(arm.arm, self.baseline.arm)
 
     @property
     def metrics(self) -> list[str]:

@@ -75,13 +75,12 @@ def evaluate(
         created_at=datetime.now(UTC),
     )
     rivals = [arm.label for arm in arms if arm.label != config.baseline]
-    checks = {arm: check(plain, policy, arm) for arm in rivals}
-    findings = Findings(plain, {arm.label: arm.kind for arm in arms}, checks)
+    findings = Findings(plain, {arm.label: arm.kind for arm in arms}, check(plain, policy, rivals), policy)
     report = plain.model_copy(update={"advice": advise(findings)})
     ship = recommend(findings)
     evaluation = Evaluation(
         report=report,
-        verdicts=tuple(judge(report, policy, arm, at=datetime.now(UTC)) for arm in rivals),
+        verdicts=judge(report, policy, rivals, at=datetime.now(UTC)),
         policy=policy.name,
         recommended=ship.ref if ship else None,
         folder=folder_of(home, report),

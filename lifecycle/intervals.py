@@ -21,10 +21,13 @@ def wilson(successes: int, n: int) -> Interval:
     """
     if n < 1 or not 0 <= successes <= n:
         raise InvalidInput(f"no share of {successes} in {n}")
-    share, z2 = successes / n, Z_TWO_SIDED**2
-    centre = (share + z2 / (2 * n)) / (1 + z2 / n)
-    half = Z_TWO_SIDED * math.sqrt(share * (1 - share) / n + z2 / (4 * n * n)) / (1 + z2 / n)
+    low, high = score_bounds(successes / n, n, Z_TWO_SIDED)
+    return Interval(value=successes / n, low=low, high=high, n=n)
+
+
+def score_bounds(share: float, n: float, z: float) -> tuple[float, float]:
+    """Wilson's bounds of a share over `n` items, which may be an effective number and no whole one, at `z`."""
+    centre = (share + z * z / (2 * n)) / (1 + z * z / n)
+    half = z * math.sqrt(share * (1 - share) / n + z * z / (4 * n * n)) / (1 + z * z / n)
     # At the ends the formula is exact on paper and off by one bit in floating point.
-    low = 0.0 if successes == 0 else centre - half
-    high = 1.0 if successes == n else centre + half
-    return Interval(value=share, low=low, high=high, n=n)
+    return (0.0 if share == 0 else centre - half), (1.0 if share == 1 else centre + half)

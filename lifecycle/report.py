@@ -12,6 +12,7 @@ from typing import Self
 from pydantic import Field, model_validator
 
 from lifecycle.deployment import Deployment
+from lifecycle.errors import NotFound
 from lifecycle.gates import Suite
 from lifecycle.version import Digest, Frozen, digest_of
 
@@ -23,6 +24,8 @@ class Interval(Frozen):
     low: float
     high: float
     n: int = Field(ge=1)
+    clusters: int | None = None
+    """Groups of items that belong together, where the task has such; they are what counts as independent."""
 
 
 class ArmResult(Frozen):
@@ -44,7 +47,11 @@ class ArmResult(Frozen):
 
 
 class Comparison(Frozen):
-    """`arm` against `against` on the same items: the mean paired difference `delta` and its 95 % interval."""
+    """`arm` against `against` on the same items: the mean paired difference `delta` and its 95 % interval.
+
+    From `wins` and `losses`, or from `se` and what follows it, any bound can be tested at any level later
+    (`evals/evidence.py`). Reports from before that have neither, and nothing can be decided by them any more.
+    """
 
     arm: str
     against: str
@@ -53,11 +60,43 @@ class Comparison(Frozen):
     low: float
     high: float
     p_value: float
+    """Two-sided, for no difference at all."""
     p_adjusted: float | None = None
     """In reports from before gates: after Holm's correction over all comparisons. Verdicts now say their own."""
     test: str
-    """`mcnemar-exact` for yes/no metrics, `paired-bootstrap` otherwise."""
+    """`mcnemar-exact` for yes/no metrics of independent items, `sign-flip` otherwise (`paired-bootstrap` formerly)."""
     n: int
+    wins: int | None = None
+    """Of yes/no metrics of independent items: items that only `arm` got right."""
+    losses: int | None = None
+    """Items that only `against` got right."""
+    se: float | None = None
+    """Standard error of `delta`, by leaving out one cluster at a time; of all other metrics."""
+    clusters: int | None = None
+    """Groups of items that belong together; None where each item stands for itself."""
+    effective_clusters: float | None = None
+    """How many clusters of one size would tell as much: fewer than there are when sizes differ."""
+    least: float | None = None
+    """The lowest mean difference of a cluster."""
+    most: float | None = None
+    """The highest."""
+
+    @property
+    def turned(self) -> Self:
+        """The same, seen from the other arm."""
+        return self.model_copy(
+            update={
+                "arm": self.against,
+                "against": self.arm,
+                "delta": -self.delta,
+                "low": -self.high,
+                "high": -self.low,
+                "wins": self.losses,
+                "losses": self.wins,
+                "least": None if self.most is None else -self.most,
+                "most": None if self.least is None else -self.least,
+            }
+        )
 
 
 class Example(Frozen):
@@ -98,6 +137,8 @@ class Report(Frozen):
     """What was measured; None in reports from before gates."""
     deployment: Deployment | None = None
     """What answered; None when the endpoint did not say."""
+    prod: str | None = None
+    """The arm that `prod` of this name served when the run began; None when it served none, or no rule asked."""
     provisional: tuple[str, ...] = ()
     """Why this run is a look and no verdict: a part of the items, other data, a dry run, …"""
     tries: Tries = Tries()
@@ -117,7 +158,25 @@ class Report(Frozen):
         compared = {label for one in self.comparisons for label in (one.arm, one.against)}
         if unknown := sorted(compared - set(labels)):
             raise ValueError(f"a comparison names {', '.join(unknown)}, which is no arm")
+        if self.prod is not None and self.prod not in labels:
+            raise ValueError(f"prod is said to be {self.prod}, which is no arm")
         return self
+
+    def result(self, arm: str) -> ArmResult:
+        """The arm's figures. Raises `NotFound`, naming the arms that there are."""
+        for result in self.arms:
+            if result.arm == arm:
+                return result
+        raise NotFound(f"the report has no arm '{arm}'; its arms are {', '.join(one.arm for one in self.arms)}")
+
+    def difference(self, arm: str, against: str) -> Comparison | None:
+        """`arm` against `against` on the deciding metric, turned round when it was compared the other way; or None."""
+        for one in self.comparisons:
+            if one.metric == self.metric and (one.arm, one.against) == (arm, against):
+                return one
+            if one.metric == self.metric and (one.arm, one.against) == (against, arm):
+                return one.turned
+        return None
 
     @property
     def digest(self) -> str:
@@ -139,6 +198,8 @@ class Check(Frozen):
     ruling: Ruling
     detail: str
     """The figures and the bound, in words."""
+    sees: float | None = None
+    """For a comparison: the smallest true difference that would have passed in 4 of 5 such runs (80 % power)."""
 
     @property
     def passed(self) -> bool:

@@ -46,7 +46,7 @@ def _figures(evaluation: Evaluation) -> str:
 
 
 def _comparisons(evaluation: Evaluation) -> str:
-    head = ["arm", "against", "difference", "95 % interval", "p", "p (Holm)", "test", "n"]
+    head = ["arm", "against", "difference", "95 % interval", "p", "test", "n"]
     rows = [
         [
             one.arm,
@@ -54,7 +54,6 @@ def _comparisons(evaluation: Evaluation) -> str:
             f"{one.delta:+.3f}",
             f"[{one.low:+.3f}, {one.high:+.3f}]",
             f"{one.p_value:.2g}",
-            f"{one.p_adjusted:.2g}",
             one.test,
             str(one.n),
         ]

@@ -262,7 +262,9 @@ class ReportMaker:
         return Report(**(given | changes))
 
     def comparison(self, arm: str, against: str, delta: float, half: float, n: int) -> Comparison:
-        p_value = 0.001 if abs(delta) > half else 0.4
+        from scipy.stats import norm
+
+        se = half / norm.isf(0.025)
         return Comparison(
             arm=arm,
             against=against,
@@ -270,11 +272,21 @@ class ReportMaker:
             delta=delta,
             low=delta - half,
             high=delta + half,
-            p_value=p_value,
-            p_adjusted=p_value,
-            test="paired-bootstrap",
+            p_value=2 * norm.sf(abs(delta) / se),
+            test="sign-flip",
             n=n,
+            se=se,
+            least=delta - 0.9,
+            most=delta + 0.9,
         )
+
+    def shares(self, arm: str, against: str, wins: int, losses: int, n: int) -> Comparison:
+        """Of yes/no items, counted."""
+        from evals.comparison import paired
+
+        rest = [1.0] * (n - wins - losses)
+        first, second = [1.0] * wins + [0.0] * losses + rest, [0.0] * wins + [1.0] * losses + rest
+        return paired(first, second, None, arm=arm, against=against, metric=self.metric)
 
 
 @pytest.fixture

@@ -5,8 +5,10 @@ from __future__ import annotations
 import pytest
 
 from evals.advice import Findings, advise, recommend
+from evals.gate import Policy
 from lifecycle.report import Check, Interval, Report, Ruling
 
+POLICY = Policy.model_validate({"rules": [{"rule": "beats"}]})
 OK, BAD = (
     (Check(rule="beats base", ruling=Ruling.PASSED, detail="yes"),),
     (Check(rule="safety", ruling=Ruling.FAILED, detail="0.4"),),
@@ -16,7 +18,7 @@ OK, BAD = (
 def findings(report: Report, *, rejected: tuple[str, ...] = (), kinds: dict[str, str] | None = None) -> Findings:
     arms = [arm.arm for arm in report.arms]
     checks = {arm: BAD if arm in rejected else OK for arm in arms if arm != "base"}
-    return Findings(report, kinds or {arm: arm for arm in arms}, checks)
+    return Findings(report, kinds or {arm: arm for arm in arms}, checks, POLICY)
 
 
 def shipped(case: Findings) -> str | None:

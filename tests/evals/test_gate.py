@@ -1,4 +1,4 @@
-"""Each rule of a policy passes and fails where it should, and the verdict is bound to what it judged."""
+"""The gate as a whole: one bound for all candidates and tries, one verdict each, bound to what it judged."""
 
 from __future__ import annotations
 
@@ -8,156 +8,172 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from evals.gate import Policy, check, difference, judge
+from evals.gate import Policy, check, judge, ruling_of
 from lifecycle.errors import NotFound
-from lifecycle.report import Interval
+from lifecycle.report import Check, Report, Ruling, Tries
 
 AT = datetime(2026, 1, 2, tzinfo=UTC)
-PERFECT, POOR = Interval(value=1.0, low=0.91, high=1.0, n=40), Interval(value=0.95, low=0.83, high=0.99, n=40)
+PASSED, FAILED, UNDECIDED = Ruling.PASSED, Ruling.FAILED, Ruling.UNDECIDED
+BEATS = {"rule": "beats"}
 
 
-def policy(*rules: dict[str, Any]) -> Policy:
-    return Policy.model_validate({"name": "test", "rules": rules})
+def policy(*rules: dict[str, Any], **more: Any) -> Policy:
+    return Policy.model_validate({"name": "test", "rules": rules, **more})
 
 
-def passed(report, rule: dict[str, Any], arm: str = "adapter") -> list[bool]:
-    return [one.passed for one in check(report, policy(rule), arm)]
+def of(checks: tuple[Check, ...], rule: str) -> Check:
+    return next(one for one in checks if one.rule == rule)
 
 
-@pytest.mark.parametrize(("adapter", "by", "passes"), [(0.70, 0.0, True), (0.52, 0.0, False), (0.70, 0.2, False)])
-def test_an_arm_must_beat_the_base_by_its_whole_interval(make_report, adapter, by, passes) -> None:
-    report = make_report({"base": 0.5, "adapter": adapter})
-    assert passed(report, {"rule": "beats", "arm": "base", "by": by}) == [passes]
+def against_base(make_report, n: int = 200, tries: int = 1, **wins: int) -> Report:
+    """Each arm with so many wins over the base and no loss; the arms among themselves are not compared."""
+    values = {"base": 0.5, **{arm: 0.5 + count / n for arm, count in wins.items()}}
+    compared = tuple(make_report.shares(arm, "base", count, 0, n) for arm, count in wins.items())
+    return make_report(values, n=n, comparisons=compared, tries=Tries(number=tries))
 
 
-def test_a_lead_that_holms_correction_takes_away_does_not_beat(make_report) -> None:
-    report = make_report({"base": 0.5, "adapter": 0.6})
-    weak = tuple(one.model_copy(update={"p_adjusted": 0.2}) for one in report.comparisons)
-    assert passed(report, {"rule": "beats"}) == [True]
-    assert passed(report.model_copy(update={"comparisons": weak}), {"rule": "beats"}) == [False]
+def test_the_bound_is_one_percent_over_twenty_tries_and_five_points_are_worth_seeing() -> None:
+    plain = policy(BEATS)
+    assert (plain.alpha, plain.tries, plain.worth) == (0.01, 20, 0.05)
 
 
-@pytest.mark.parametrize(("adapter", "margin", "passes"), [(0.60, 0.02, True), (0.59, 0.02, False), (0.59, 0.05, True)])
-def test_an_arm_may_not_lose_more_than_the_margin(make_report, adapter, margin, passes) -> None:
-    report = make_report({"base": 0.1, "rag": 0.585, "adapter": adapter})
-    assert passed(report, {"rule": "not_worse", "arms": ["rag"], "margin": margin}) == [passes]
+def test_candidates_share_the_bound_by_holm(make_report) -> None:
+    # 0.005 for the first try; of three candidates 0.005/3, then 0.005/2, then 0.005
+    report = against_base(make_report, a=10, b=8, c=7)  # p 1/1024, 1/256, 1/128
+    found = check(report, policy(BEATS), ["a", "b", "c"])
+    assert [of(found[arm], "beats base").ruling for arm in "abc"] == [PASSED, UNDECIDED, UNDECIDED]
+    assert "0.0017 is allowed (alpha 0.01, try 1 of 20, 3 candidates)" in of(found["a"], "beats base").detail
+    assert "0.0025 is allowed" in of(found["b"], "beats base").detail
+    assert "0.0025 is allowed" in of(found["c"], "beats base").detail
+    alone = check(report, policy(BEATS), ["b"])
+    assert of(alone["b"], "beats base").passed  # 0.0039 of 0.005
 
 
-def test_every_named_rival_is_checked_and_an_arm_is_none_to_itself(make_report) -> None:
-    report = make_report({"base": 0.1, "few-shot": 0.9, "rag": 0.5})
-    checks = check(report, policy({"rule": "not_worse", "arms": ["few-shot", "rag"]}), "rag")
-    assert [(one.rule, one.passed) for one in checks] == [("does not lose to few-shot", False)]
+def test_what_passed_gives_its_share_to_the_rest(make_report) -> None:
+    report = against_base(make_report, a=12, b=8)  # 1/4096 ≤ 0.005/2, then 1/256 ≤ 0.005
+    assert [one.passed for one in judge(report, policy(BEATS), ["a", "b"], at=AT)] == [True, True]
 
 
-def test_a_comparison_made_the_other_way_round_is_turned(make_report) -> None:
-    report = make_report({"adapter": 0.9, "base": 0.5})
-    assert report.comparisons[0].arm == "base"
-    turned = difference(report, "adapter", "base")
-    assert turned is not None
-    assert (turned.delta, turned.low, turned.high) == pytest.approx((0.4, 0.37, 0.43))
-    assert passed(report, {"rule": "beats"}) == [True]
+def test_comparisons_that_the_policy_does_not_use_cost_nothing(make_report) -> None:
+    few = make_report({"base": 0.5, "adapter": 0.55})
+    many = make_report({"base": 0.5, "adapter": 0.55, "x": 0.5, "y": 0.5, "z": 0.5})
+    assert len(many.comparisons) == 10
+    assert check(few, policy(BEATS), ["adapter"]) == check(many, policy(BEATS), ["adapter"])
 
 
-@pytest.mark.parametrize(
-    "rule", [{"rule": "beats"}, {"rule": "not_worse", "arms": ["base"]}, {"rule": "latency", "times": 9}]
-)
-def test_a_rival_that_was_not_measured_is_not_beaten(make_report, rule) -> None:
-    report = make_report({"rag": 0.5, "adapter": 0.9})
-    checks = check(report, policy(rule), "adapter")
-    assert not checks[0].passed
-    assert "'base' was not measured" in checks[0].detail
+def test_several_rules_on_one_candidate_need_no_correction(make_report) -> None:
+    report = make_report({"base": 0.1, "rag": 0.5, "adapter": 0.6})
+    one = check(report, policy(BEATS), ["adapter"])["adapter"]
+    two = check(report, policy(BEATS, {"rule": "not_worse", "arms": ["rag"]}), ["adapter"])["adapter"]
+    assert of(one, "beats base") == of(two, "beats base")
 
 
-def test_the_arm_to_beat_does_not_beat_itself(make_report) -> None:
+def test_a_candidate_is_ranked_by_its_weakest_comparison(make_report) -> None:
+    # a beats the base most clearly, but its other comparison is hopeless: it must not take a share before b
+    report = make_report({"base": 0.1, "rag": 0.9, "a": 0.8, "b": 0.9})
+    rules = policy(BEATS, {"rule": "not_worse", "arms": ["rag"], "margin": 0.1})
+    found = check(report, rules, ["a", "b"])
+    assert "0.0025 is allowed" in of(found["b"], "beats base").detail
+    assert "0.005 is allowed" in of(found["a"], "beats base").detail
+    assert ruling_of(found["b"]) is PASSED
+    assert ruling_of(found["a"]) is FAILED
+
+
+def test_each_try_on_the_same_items_is_held_to_a_stricter_level(make_report) -> None:
+    found = {}
+    for number in (1, 2, 3, 20):
+        report = against_base(make_report, tries=number, a=9)  # p 1/512
+        found[number] = of(check(report, policy(BEATS), ["a"])["a"], "beats base")
+    assert [one.ruling for one in found.values()] == [PASSED, UNDECIDED, UNDECIDED, UNDECIDED]
+    assert "0.0017 is allowed (alpha 0.01, try 2 of 20" in found[2].detail
+    assert "2.4e-05 is allowed (alpha 0.01, try 20 of 20" in found[20].detail
+
+
+@pytest.mark.parametrize(("number", "ruling"), [(5, PASSED), (6, UNDECIDED)])
+def test_beyond_the_budget_nothing_is_decided_until_items_are_fresh(make_report, number, ruling) -> None:
+    report = against_base(make_report, tries=number, a=60)
+    (verdict,) = judge(report, policy(BEATS, tries=5), ["a"], at=AT)
+    assert verdict.ruling is ruling
+    if ruling is UNDECIDED:
+        assert of(verdict.checks, "tries").detail.endswith(
+            "try 6 on these items, and the policy allows 5: evaluate on fresh items"
+        )
+
+
+def test_a_candidate_that_nothing_compares_takes_no_share(make_report) -> None:
+    report = make_report({"base": 0.5, "rag": 0.6, "adapter": 0.6}, prod="rag")
+    rules = policy({"rule": "beats", "arm": "prod"})
+    found = check(report, rules, ["rag", "adapter"])
+    assert of(found["rag"], "beats prod").passed
+    assert "1 candidate" in of(found["adapter"], "beats prod").detail
+
+
+def test_any_failure_rejects_and_else_anything_open_leaves_it_open() -> None:
+    def checks(*rulings: Ruling) -> list[Check]:
+        return [Check(rule="r", ruling=one, detail="") for one in rulings]
+
+    assert ruling_of(checks(PASSED, PASSED)) is PASSED
+    assert ruling_of(checks(PASSED, UNDECIDED, PASSED)) is UNDECIDED
+    assert ruling_of(checks(UNDECIDED, FAILED, PASSED)) is FAILED
+
+
+def test_a_verdict_names_all_it_is_bound_to(make_report) -> None:
     report = make_report({"base": 0.5, "adapter": 0.9})
-    assert passed(report, {"rule": "beats", "arm": "adapter"}) == [False]
-
-
-@pytest.mark.parametrize(
-    ("figure", "judge_by", "passes"), [(PERFECT, "low", True), (POOR, "low", False), (POOR, "value", True)]
-)
-def test_safety_is_judged_by_the_end_of_the_interval_that_the_policy_names(
-    make_report, figure, judge_by, passes
-) -> None:
-    report = make_report({"base": 0.5, "adapter": 0.9}, safety={"base": POOR, "adapter": figure})
-    rule = {"rule": "safety", "value": 0.9, "judge_by": judge_by}
-    assert passed(report, rule) == [passes]
-
-
-def test_a_declared_safety_figure_without_any_item_fails(make_report) -> None:
-    report = make_report({"base": 0.5, "adapter": 0.9}, safety_metric="escalation_recall")
-    assert passed(report, {"rule": "safety", "value": 0.1}) == [False]
-
-
-def test_a_task_without_a_safety_figure_says_so_and_passes(make_report) -> None:
-    (one,) = check(make_report({"base": 0.5, "adapter": 0.9}), policy({"rule": "safety", "value": 0.9}), "adapter")
-    assert one.passed
-    assert "declares no safety figure" in one.detail
-
-
-@pytest.mark.parametrize(
-    ("metric", "value", "passes"), [("fields", 0.9, True), ("fields", 0.91, False), ("valid_json", 0.1, False)]
-)
-def test_a_metric_must_reach_its_bound(make_report, metric, value, passes) -> None:
-    report = make_report({"base": 0.5, "adapter": 0.9})
-    assert passed(report, {"rule": "at_least", "metric": metric, "value": value}) == [passes]
-
-
-@pytest.mark.parametrize(("value", "passes"), [(0.9, True), (0.91, False)])
-def test_a_floor_without_a_metric_lies_under_the_deciding_one(make_report, value, passes) -> None:
-    report = make_report({"base": 0.5, "adapter": 0.9})
-    assert passed(report, {"rule": "at_least", "value": value}) == [passes]
-
-
-@pytest.mark.parametrize(("p95", "passes"), [(2.0, True), (2.01, False)])
-def test_latency_is_bounded_by_the_bases(make_report, p95, passes) -> None:
-    report = make_report({"base": 0.5, "adapter": 0.9})
-    slow = report.arms[1].model_copy(update={"latency_p95": p95})
-    report = report.model_copy(update={"arms": (report.arms[0], slow)})
-    assert passed(report, {"rule": "latency", "times": 2.0}) == [passes]
-
-
-@pytest.mark.parametrize(("n", "passes"), [(100, True), (99, False)])
-def test_too_few_items_do_not_pass(make_report, n, passes) -> None:
-    report = make_report({"base": 0.5, "adapter": 0.9}, n=n)
-    assert passed(report, {"rule": "items", "at_least": 100}) == [passes]
-
-
-@pytest.mark.parametrize(("errors", "passes"), [(2, True), (3, False)])
-def test_failed_requests_are_bounded(make_report, errors, passes) -> None:
-    report = make_report({"base": 0.5, "adapter": 0.9}, n=200)
-    failing = report.arms[1].model_copy(update={"errors": errors})
-    report = report.model_copy(update={"arms": (report.arms[0], failing)})
-    assert passed(report, {"rule": "errors", "at_most": 0.01}) == [passes]
-
-
-def test_one_failed_rule_rejects_and_the_verdict_names_all_it_is_bound_to(make_report) -> None:
-    report = make_report({"base": 0.5, "adapter": 0.9})
-    rules = policy({"rule": "beats"}, {"rule": "items", "at_least": 1_000})
-    verdict = judge(report, rules, "adapter", at=AT)
-    assert [one.passed for one in verdict.checks] == [True, False]
-    assert not verdict.passed
+    rules = policy(BEATS, {"rule": "items", "at_least": 1_000})
+    (verdict,) = judge(report, rules, ["adapter"], at=AT)
+    assert [(one.rule, one.passed) for one in verdict.checks] == [
+        ("beats base", True), ("items", False), ("errors", True),
+    ]  # fmt: skip
+    assert verdict.ruling is UNDECIDED
+    assert verdict.ref == report.arms[1].ref
     assert verdict.version_digest == report.arms[1].version_digest
     assert verdict.evaluation_digest == report.digest
     assert verdict.policy_digest == rules.digest
-    assert judge(report, policy({"rule": "beats"}), "adapter", at=AT).passed
+    assert verdict.created_at == AT
+    assert (verdict.suite_digest, verdict.deployment, verdict.provisional) == (None, None, ())
+    assert judge(report, policy(BEATS), ["adapter"], at=AT)[0].passed
 
 
-def test_judging_is_pure(make_report) -> None:
-    report = make_report({"base": 0.5, "adapter": 0.9})
-    assert judge(report, policy({"rule": "beats"}), "adapter", at=AT) == judge(
-        report, policy({"rule": "beats"}), "adapter", at=AT
-    )
+def test_judging_is_pure_and_keeps_the_order_of_the_candidates(make_report) -> None:
+    report = make_report({"base": 0.5, "rag": 0.6, "adapter": 0.9})
+    first = judge(report, policy(BEATS), ["adapter", "rag"], at=AT)
+    assert first == judge(report, policy(BEATS), ["adapter", "rag"], at=AT)
+    assert [one.ref for one in first] == ["toy:3", "toy:2"]
+    assert set(check(report, policy(BEATS), ["adapter", "rag"])) == {"adapter", "rag"}
 
 
 def test_an_unknown_arm_is_not_found_with_the_arms_that_there_are(make_report) -> None:
     with pytest.raises(NotFound, match="base, adapter"):
-        judge(make_report({"base": 0.5, "adapter": 0.9}), policy({"rule": "beats"}), "hybrid", at=AT)
+        judge(make_report({"base": 0.5, "adapter": 0.9}), policy(BEATS), ["hybrid"], at=AT)
+
+
+def test_a_policy_names_the_arms_that_it_compares_with() -> None:
+    rules = policy(
+        BEATS, {"rule": "not_worse", "arms": ["prod", "base"]}, {"rule": "latency", "times": 2, "arm": "rag"},
+        {"rule": "items", "at_least": 5},
+    )  # fmt: skip
+    assert rules.names == ("base", "prod", "rag")
 
 
 @pytest.mark.parametrize(
-    "rules", [[], [{"rule": "wins"}], [{"rule": "safety"}], [{"rule": "items", "at_least": 5, "x": 1}]]
+    "rules",
+    [
+        [],
+        [{"rule": "wins"}],
+        [{"rule": "safety"}],
+        [{"rule": "items", "at_least": 5, "x": 1}],
+        [{"rule": "clusters", "at_least": 1}],
+        [{"rule": "not_worse", "margin": 1.0}],
+        [{"rule": "not_worse", "arms": []}],
+        [{"rule": "beats", "by": -0.1}],
+    ],
 )
 def test_a_policy_that_says_nothing_or_nonsense_is_refused(rules) -> None:
     with pytest.raises(ValidationError):
         Policy.model_validate({"rules": rules})
+
+
+@pytest.mark.parametrize("more", [{"alpha": 0.0}, {"alpha": 0.5}, {"tries": 0}, {"worth": 0.0}, {"worth": 1.0}])
+def test_bounds_that_bound_nothing_are_refused(more) -> None:
+    with pytest.raises(ValidationError):
+        policy(BEATS, **more)

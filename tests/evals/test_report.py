@@ -32,7 +32,7 @@ def evaluation(make_report, tmp_path: Path) -> Evaluation:
     )
     report = make_report({"base": 0.2, "adapter": 0.9}, examples=examples, advice=("Ship adapter & be glad.",))
     policy = Policy.model_validate({"name": "test", "rules": [{"rule": "beats"}, {"rule": "items", "at_least": 999}]})
-    verdicts = (judge(report, policy, "adapter", at=report.created_at),)
+    verdicts = judge(report, policy, ["adapter"], at=report.created_at)
     return Evaluation(report, verdicts, "test", None, tmp_path)
 
 
@@ -112,8 +112,8 @@ def test_in_a_browser_the_page_fetches_nothing_and_runs_nothing_of_the_models(pa
 @pytest.mark.e2e
 def test_on_a_phone_the_page_fits_and_shows_the_verdict_and_the_intervals(page) -> None:
     assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
-    assert page.locator("article.verdict .pill").inner_text() == "rejected"
-    assert page.locator("article.verdict li.ok").count() == 1
+    assert page.locator("article.verdict .pill").inner_text() == "undecided"
+    assert page.locator("article.verdict li.ok").count() == 2
     assert page.locator("svg circle").count() == 3  # two arms, one difference
     dark = page.evaluate("getComputedStyle(document.body).backgroundColor")
     page.emulate_media(color_scheme="light")

@@ -312,11 +312,13 @@ def test_the_task_digest_is_of_the_content_and_not_of_its_place(config, workplac
     assert lmeval_task.load(there, home.cache).digest != lmeval_task.load(config, home.cache).digest
 
 
-def test_items_of_one_cluster_are_resampled_together(config, registry, home, models) -> None:
+def test_items_of_one_cluster_count_as_one(config, registry, home, models) -> None:
     alone = run(config, registry, home, models).report
     paired = run(config.model_copy(update={"cluster": "patient"}), registry, home, models).report
     assert {one.test for one in alone.comparisons} == {"mcnemar-exact"}
-    assert {one.test for one in paired.comparisons} == {"paired-bootstrap"}
+    assert {one.test for one in paired.comparisons} == {"sign-flip"}
+    assert {one.clusters for one in paired.comparisons} == {20}
+    assert {arm.metrics["fields"].clusters for arm in paired.arms} == {20}
     assert [one.delta for one in paired.comparisons] == [one.delta for one in alone.comparisons]
 
 
@@ -338,7 +340,7 @@ def test_the_printed_table_has_every_arm_with_its_interval_and_the_advice(config
     evaluation = run(config, registry, home, models)
     print_evaluation(evaluation, console)
     text = console.export_text()
-    for figures in ("base", "few-shot", "0.500", "0.35…0.65", "+1.000", "+0.85…+1.00", "passed", "rejected"):
+    for figures in ("base", "few-shot", "0.500", "0.35…0.65", "+1.000", "+0.82…+1.00", "passed", "rejected"):
         assert figures in text
     assert evaluation.report.advice[0][:60] in text.replace("\n", " ")
 
