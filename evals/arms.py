@@ -9,9 +9,11 @@ from typing import TYPE_CHECKING
 
 from evals.config import EvalConfig, Recipe, read_prompt
 from lifecycle.errors import InvalidConfig, NotFound, Problem
+from lifecycle.models.answers import bare_spec
 from lifecycle.models.base import fingerprint, resolve_base
+from lifecycle.models.generation import decoding_in_force
 from lifecycle.states import State
-from lifecycle.version import Digest, Frozen, Knowledge, Lineage, Ref, Version, VersionSpec
+from lifecycle.version import Decoding, Frozen, Knowledge, Lineage, Ref, Version, VersionSpec
 
 if TYPE_CHECKING:
     from lifecycle.registry import Registry
@@ -40,8 +42,11 @@ def resolve_arms(config: EvalConfig, registry: Registry, *, actor: str) -> tuple
     """
     problems: list[Problem] = []
     known = {label: _known(label, recipe, registry, problems) for label, recipe in config.arms.items()}
-    base = _base(config, [version for version in known.values() if version], problems)
-    if base is None or problems:
+    bare = _bare(config, [version for version in known.values() if version], problems)
+    if bare is not None:
+        served = [version for label, version in known.items() if version and config.arms[label].version]
+        problems += _strangers(bare, served)
+    if bare is None or problems:
         raise InvalidConfig("the arms cannot be made into versions", problems)
     arms: list[Arm] = []
     for label, recipe in config.arms.items():
@@ -49,7 +54,7 @@ def resolve_arms(config: EvalConfig, registry: Registry, *, actor: str) -> tuple
         if recipe.version and origin:
             version = origin
         else:
-            spec = _spec(label, recipe, base, origin, registry, problems)
+            spec = _spec(label, recipe, bare, origin, registry, problems)
             if spec is None:
                 continue
             lineage = Lineage(source="evaluation", note=f"arm {label} of {config.task}")
@@ -104,28 +109,44 @@ def _newest(name: str, registry: Registry) -> Version:
     return max(trained, key=lambda one: one.number)
 
 
-def _base(config: EvalConfig, named: list[Version], problems: list[Problem]) -> Digest | None:
-    """The base that all arms share; one endpoint serves one base, so arms over several cannot be compared."""
+def _bare(config: EvalConfig, named: list[Version], problems: list[Problem]) -> VersionSpec | None:
+    """The base that all arms share; one endpoint serves one base, so arms over several cannot be compared.
+
+    Without a folder to read, the first version named tells what decides an answer beside its own recipe.
+    """
     if config.base:
-        base = fingerprint(resolve_base(config.base)).digest
+        bare = bare_spec(resolve_base(config.base))
     elif named:
-        base = named[0].spec.base
+        spec = named[0].spec
+        decoding = spec.decoding if spec.answers else Decoding()
+        bare = VersionSpec(base=spec.base, answers=spec.answers, decoding=decoding)
     else:
         problems.append(Problem("base", "no arm names a version to take it from", "a model folder or a hub id"))
         return None
     for version in named:
-        if version.spec.base != base:
+        if version.spec.base != bare.base:
             fault = (
-                f"{version.ref} is over another base ({version.spec.base[:19]}…) than this evaluation ({base[:19]}…)"
+                f"{version.ref} is over another base ({version.spec.base[:19]}…) than this evaluation "
+                f"({bare.base[:19]}…)"
             )
             problems.append(Problem("base", fault, "compare arms over one base"))
-    return base
+    return bare
+
+
+def _strangers(bare: VersionSpec, served: list[Version]) -> list[Problem]:
+    """Versions that the endpoint would refuse, because over this base they would not answer as they were made to."""
+    problems = []
+    for version in served:
+        if bare.answers and version.spec.answers and (differ := version.spec.answers.differences(bare.answers)):
+            fault = f"{version.ref} was made over a base that differs from this one in {', '.join(differ)}"
+            problems.append(Problem("base", fault, "write its recipe as an arm, or name its own base"))
+    return problems
 
 
 def _spec(
-    label: str, recipe: Recipe, base: Digest, origin: Version | None, registry: Registry, problems: list[Problem]
+    label: str, recipe: Recipe, bare: VersionSpec, origin: Version | None, registry: Registry, problems: list[Problem]
 ) -> VersionSpec | None:
-    given = origin.spec if origin else VersionSpec(base=base)
+    given = origin.spec if origin else bare
     knowledge = given.knowledge
     if recipe.knowledge:
         try:
@@ -135,12 +156,19 @@ def _spec(
             return None
         knowledge = Knowledge(**recipe.knowledge.model_dump() | {"index": index.digest})
     return VersionSpec(
-        base=base,
+        base=bare.base,
         adapter=given.adapter,
         prompt=read_prompt(recipe.prompt) if recipe.prompt else given.prompt,
         knowledge=knowledge,
-        decoding=recipe.decoding or given.decoding,
+        decoding=_decoding(recipe, bare, given),
+        answers=bare.answers or given.answers,
     )
+
+
+def _decoding(recipe: Recipe, bare: VersionSpec, given: VersionSpec) -> Decoding:
+    """What the recipe says, and where it is silent, the adapter's version or the base."""
+    said = recipe.decoding.model_dump(exclude_unset=True) if recipe.decoding else {}
+    return decoding_in_force(given, bare.decoding).model_copy(update=said)
 
 
 def _twins(arms: list[Arm]) -> list[Problem]:

@@ -79,8 +79,9 @@ class KnowledgeRecipe(Frozen):
 class Recipe(Frozen):
     """One arm: a version that exists, or the parts of one that the registry will number.
 
-    With `adapter`, what is not written (prompt, decoding) is taken from the version that the adapter comes from,
-    because an adapter answers best under the prompt that it was trained with.
+    With `adapter`, what is not written (prompt, each value of decoding) is taken from the version that the adapter
+    comes from, because an adapter answers best under the prompt that it was trained with. Decoding that nobody wrote is
+    the base's own.
     """
 
     version: VersionRef | None = None

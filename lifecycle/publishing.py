@@ -16,12 +16,13 @@ from pydantic import Field
 
 from lifecycle.adapter import ORIGIN_FILE, AdapterManifest, GoldenPrompt
 from lifecycle.home import Home
+from lifecycle.models.answers import bare_spec
 from lifecycle.models.base import fingerprint
 from lifecycle.models.peft_config import CONFIG_FILE
 from lifecycle.models.preflight import WEIGHTS_FILE, preflight
 from lifecycle.registry import Registry
 from lifecycle.store.artifacts import ArtifactStore
-from lifecycle.version import Digest, Frozen, Lineage, Prompt, Version, VersionSpec
+from lifecycle.version import Digest, Frozen, Lineage, Prompt, Version
 
 SERVED_FILES = (CONFIG_FILE, WEIGHTS_FILE, ORIGIN_FILE)
 """What a server reads. Optimizer states, logs and tokenizer copies of the run stay where they are."""
@@ -58,11 +59,12 @@ class Provenance(Frozen):
 def publish(folder: Path, *, name: str, base: Path, prompt: Prompt, provenance: Provenance, shelf: Shelf) -> Version:
     """A draft `name:N` of the adapter in `folder` over the model folder `base`, behind `prompt`.
 
-    The same bytes, base and prompt under the same name are the same version, however often they are published.
+    It is decoded as the base's makers say. The same bytes, base and prompt under the same name are the same version,
+    however often they are published.
     Raises `AdapterRefused` with everything that the base cannot serve; then nothing is stored.
     """
     facts = preflight(folder, base, max_rank=shelf.max_rank)
-    known = fingerprint(base)
+    known, bare = fingerprint(base), bare_spec(base)
     digest = _store(folder, shelf.store)
     shelf.registry.add_adapter(
         AdapterManifest(
@@ -77,7 +79,7 @@ def publish(folder: Path, *, name: str, base: Path, prompt: Prompt, provenance: 
         actor=shelf.actor,
     )
     lineage = Lineage(**provenance.model_dump(include=set(Lineage.model_fields)))
-    spec = VersionSpec(base=known.digest, adapter=digest, prompt=prompt)
+    spec = bare.model_copy(update={"adapter": digest, "prompt": prompt})
     return shelf.registry.create_version(name, spec, actor=shelf.actor, lineage=lineage)
 
 

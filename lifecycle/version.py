@@ -77,13 +77,49 @@ class Decoding(Frozen):
     top_p: float = Field(default=1.0, gt=0.0, le=1.0)
     max_tokens: int | None = Field(default=None, ge=1)
     stop: tuple[str, ...] = ()
+    top_k: int = Field(default=0, ge=0)
+    """0 for all."""
+    min_p: float = Field(default=0.0, ge=0.0, le=1.0)
+    repetition_penalty: float = Field(default=1.0, gt=0.0)
+    presence_penalty: float = Field(default=0.0, ge=-2.0, le=2.0)
+    frequency_penalty: float = Field(default=0.0, ge=-2.0, le=2.0)
+
+
+class AnswerSettings(Frozen):
+    """What else in the base's folder decides an answer, while the base's fingerprint says whether an adapter fits it.
+
+    `lifecycle/models/answers.py` reads it.
+    """
+
+    tokenizer_config: Digest
+    """Of tokenizer_config.json, without the keys that change no token."""
+    stops: tuple[int, ...] = ()
+    """Token ids, besides the tokenizer's own, at which an answer ends; ascending."""
+    dtype: str = ""
+    """The number format that the checkpoint names, which `--dtype auto` takes on a GPU."""
+    frozen_template: Digest | None = None
+    """Of the chat template as it is rendered, when the base's own reads the clock."""
+    files: dict[str, Digest] = Field(default_factory=dict)
+    """Every other file that an engine may read, by its place in the folder."""
+
+    def differences(self, other: AnswerSettings) -> list[str]:
+        """What differs, in words; empty when both give the same answers."""
+        named = {
+            "tokenizer_config.json": (self.tokenizer_config, other.tokenizer_config),
+            "the token ids that end an answer": (self.stops, other.stops),
+            "the checkpoint's number format": (self.dtype, other.dtype),
+            "the chat template's fixed date": (self.frozen_template, other.frozen_template),
+            **{name: (self.files.get(name), other.files.get(name)) for name in sorted({*self.files, *other.files})},
+        }
+        return [name for name, (here, there) in named.items() if here != there]
 
 
 class VersionSpec(Frozen):
     """The recipe itself. Two equal recipes have one digest, wherever they are made.
 
-    `base` is the base model's fingerprint (weights, tokenizer and chat template, see `base.py`), `adapter` the
-    digest of the adapter's bytes. base, few-shot, RAG, adapter and hybrid differ only in which parts are set.
+    `base` is the base model's fingerprint (weights, tokenizer and chat template, see `models/base.py`), `answers` what
+    else in its folder decides an answer, `adapter` the digest of the adapter's bytes. base, few-shot, RAG, adapter and
+    hybrid differ only in which parts are set.
 
     The digest leaves out what is at its default, so that a part added by a later release does not change the digests
     of the recipes that came before it. A default, once released, must therefore never change.
@@ -94,6 +130,8 @@ class VersionSpec(Frozen):
     prompt: Prompt = Prompt()
     knowledge: Knowledge | None = None
     decoding: Decoding = Decoding()
+    answers: AnswerSettings | None = None
+    """None for a version from before this was recorded: the settings of whatever base serves it apply."""
 
     @property
     def digest(self) -> str:

@@ -14,7 +14,7 @@ from starlette.requests import ClientDisconnect
 from starlette.responses import JSONResponse, Response
 
 from lifecycle.errors import DabtError, InvalidInput
-from lifecycle.models.base import fingerprint
+from lifecycle.models.answers import bare_spec
 from lifecycle.registry import Registry
 from lifecycle.store.artifacts import ArtifactStore
 from lifecycle.version import Digest
@@ -86,7 +86,8 @@ def _parts(config: ServeConfig, engine: Engine, registry: Registry, store: Artif
     catalogue = Catalogue(registry, config.poll_seconds)
     telemetry = Telemetry()
 
-    base = Base(config.served_name, fingerprint(config.base).digest)
+    bare = bare_spec(config.base)
+    base = Base(config.served_name, bare.base, bare.answers, bare.decoding)
     gate = AdmissionGate(config.max_loras, config.turn_seconds, config.max_queue)
 
     async def verify(adapter: AdapterHandle, digest: Digest) -> None:
@@ -98,7 +99,7 @@ def _parts(config: ServeConfig, engine: Engine, registry: Registry, store: Artif
     limits = Limits(capacity=config.max_cpu_loras, wait=config.load_wait_seconds)
     residency = Residency(engine, store, verify, limits, telemetry)
     store.cache.in_use = residency.digests
-    warmer = Warmer(residency, base.digest, lambda: catalogue.snapshot, Plan(config.preload, config.pin))
+    warmer = Warmer(residency, base, lambda: catalogue.snapshot, Plan(config.preload, config.pin))
     patience = Patience(config.restart_attempts, config.engine_silent_seconds)
     supervisor = Supervisor(engine, residency, catalogue, telemetry, patience)
     supervisor.warm_up = warmer.start
@@ -127,7 +128,7 @@ def _parts(config: ServeConfig, engine: Engine, registry: Registry, store: Artif
         supervisor=supervisor,
         telemetry=telemetry,
         accounts=Accounts(Limiter(config.limits_url), Ledger(registry.usage, config.usage_seconds)),
-        traffic=Traffic(guard, shadows, background),
+        traffic=Traffic(base, guard, shadows, background),
         at_registry=at_registry,
     )
 

@@ -14,7 +14,7 @@ from lifecycle.access.keys import ApiKey, allows
 from lifecycle.aliases import PROD, Alias, Target
 from lifecycle.errors import Forbidden, InvalidInput, NotAllowed, NotFound, Problem
 from lifecycle.states import State
-from lifecycle.version import Digest, Ref, Version
+from lifecycle.version import AnswerSettings, Decoding, Digest, Ref, Version
 from service.catalogue import Snapshot
 
 EVALUATION = "evaluation"
@@ -38,6 +38,9 @@ class Caller:
         return self.key is None or allows(self.key.models, ref)
 
 
+_UNSAID = Decoding()
+
+
 @dataclass(frozen=True, slots=True)
 class Base:
     """The model that this service runs."""
@@ -45,6 +48,26 @@ class Base:
     name: str
     digest: Digest
     """Its fingerprint's."""
+    answers: AnswerSettings | None = None
+    """What else of its folder decides an answer."""
+    decoding: Decoding = _UNSAID
+    """Its makers'. Requests to the base itself get what of it is set, and so do old versions (`openai/decoding.py`)."""
+
+    def refusal(self, version: Version) -> str:
+        """Why the version cannot be served over this base; empty when it can."""
+        spec = version.spec
+        if spec.base != self.digest:
+            return (
+                f"{version.ref} was made for another base model than {self.name}, which runs here; serve it with its "
+                "own base, or train it again on this one"
+            )
+        if spec.answers and self.answers and (differ := spec.answers.differences(self.answers)):
+            return (
+                f"{version.ref} was made over a base that differs from {self.name}, which runs here, in "
+                f"{', '.join(differ)}: it would not answer as it was evaluated. Serve it with its own base, or make a "
+                "version over this one: write its recipe as an arm of an evaluation, and run that"
+            )
+        return ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,11 +100,8 @@ def resolve(model: object, caller: Caller, snapshot: Snapshot, base: Base) -> Re
         permit(base.name, caller)
         return Resolved(model, base.name, base.digest, revision=snapshot.revision)
     version, alias = _find(model, caller, snapshot, base)
-    if version.spec.base != base.digest:
-        raise NotAllowed(
-            f"{version.ref} was made for another base model than {base.name}, which runs here; serve it with its own "
-            "base, or train it again on this one"
-        )
+    if reason := base.refusal(version):
+        raise NotAllowed(reason)
     return Resolved(model, version.ref, version.digest, version, alias, snapshot.revision)
 
 

@@ -35,6 +35,7 @@ from service.observability.spans import span
 from service.observability.telemetry import UNKNOWN, Endpoint, Telemetry
 from service.openai import http_errors
 from service.openai.answer_headers import DIGEST_HEADER, REVISION_HEADER, VERSION_HEADER, tell
+from service.openai.decoding import with_decoding
 from service.openai.embeddings import Embedder
 from service.openai.models import Running
 from service.openai.prompting import check_messages, with_recipe
@@ -257,6 +258,7 @@ class Service:
         if version is not None:
             passages = await self._retrieve(kind, body, version)
             body = with_recipe(version, kind, body, passages)
+        body = with_decoding(version, self.parts.base, kind, body)
         if version is None or version.spec.adapter is None:
             return _Prepared(body, passages, None, 0.0)
         with span("lease", {"dabt.adapter": version.spec.adapter}), self.parts.telemetry.leasing():

@@ -1,16 +1,16 @@
 """Conversations into token ids and labels: only the assistant's words and the end of its turn are learnt.
 
-The tokens come from the base's own chat template, unchanged, because that is what the server renders. Which of them
-are the assistant's comes from the template's `{% generation %}` tags, or, for a template without them, from rendering
-the conversation up to each answer. Done here rather than by TRL, which would only warn when the end of a turn is not
-learnt, put another template in place of some families' own, and cut long rows at their answers.
+The tokens come from the base's own chat template, because that is what the server renders; one that writes today's date
+is given a fixed day by both (`lifecycle/models/templates.py`). Which of them are the assistant's comes from the
+template's `{% generation %}` tags, or, for a template without them, from rendering the conversation up to each answer.
+Done here rather than by TRL, which would only warn when the end of a turn is not learnt, put another template in place
+of some families' own, and cut long rows at their answers.
 
 Read `recipes/lora.py` next, which trains on these.
 """
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -22,6 +22,8 @@ from jinja2 import TemplateError
 from lifecycle.conversation import Conversation, with_prompt
 from lifecycle.errors import InvalidConfig, Problem
 from lifecycle.models.base import BaseFingerprint
+from lifecycle.models.generation import stop_ids
+from lifecycle.models.templates import served_template
 from lifecycle.rows.files import bad_rows
 from lifecycle.version import Prompt, digest_of
 
@@ -79,7 +81,9 @@ class ChatTokenizer:
         template = tokenizer.chat_template
         if fingerprint and isinstance(template, str) and digest_of(template) != fingerprint.chat_template:
             raise InvalidConfig(f"{base} has more than one chat template; keep the one in chat_template.jinja")
-        return cls(tokenizer, _stop_ids(base, tokenizer))
+        tokenizer.chat_template = served_template(base) or template
+        ends = (*stop_ids(base), tokenizer.eos_token_id)
+        return cls(tokenizer, frozenset(one for one in ends if isinstance(one, int)))
 
     def examples(self, rows: Sequence[Conversation], system: str, max_length: int) -> list[Example]:
         """Every row behind the version's system text, in order.
@@ -187,16 +191,6 @@ class ChatTokenizer:
         )
         summary = "the end of the assistant's turn would not be learnt, and no answer would stop"
         raise InvalidConfig(summary, [Problem("base: chat template", fault, cure)])
-
-
-def _stop_ids(base: Path, tokenizer: Any) -> frozenset[int]:
-    """The ids at which vLLM ends an answer: the tokenizer's end-of-sequence and generation_config's."""
-    stops = {tokenizer.eos_token_id}
-    path = base / "generation_config.json"
-    if path.is_file():
-        named = json.loads(path.read_text(encoding="utf-8")).get("eos_token_id")
-        stops |= set(named) if isinstance(named, list) else {named}
-    return frozenset(stop for stop in stops if isinstance(stop, int))
 
 
 _TEMPLATE = "use an instruct base, or give its folder a chat_template.jinja that renders prompts and answers alike"

@@ -1,6 +1,7 @@
 """The base model as a folder: where it is, its fingerprint, and the shapes of its linear layers.
 
-All of it reads files only, without torch. Read `preflight.py` next: it holds an adapter against these.
+The fingerprint decides whether an adapter fits the base; what else decides an answer is in `answers.py`. All of it
+reads files only, without torch. Read `preflight.py` next: it holds an adapter against these.
 """
 
 from __future__ import annotations
@@ -22,7 +23,10 @@ from lifecycle.version import Digest, Frozen, digest_of
 EMBEDDINGS = ("embed_tokens", "wte", "wpe", "word_embeddings", "embed_in", "position_embeddings")
 """Two-dimensional weights that are looked up rather than multiplied."""
 
-_TOKENIZER_FILES = (
+FETCHED_FILES = ("*.safetensors", "*.json", "*.jinja", "*.model", "*.txt")
+"""What is taken from the hub. A base runs with these alone, so these are what an engine may read."""
+
+TOKENIZER_FILES = (
     "tokenizer.json",
     "tokenizer.model",
     "vocab.json",
@@ -73,16 +77,16 @@ def fingerprint(path: Path, *, cache: Path | None = None) -> BaseFingerprint:
     Raises `InvalidInput` when the folder lacks weights, a configuration or a tokenizer.
     """
     path = path.resolve()
-    config = _json(path / "config.json")
-    tokenizer_config = _json(path / "tokenizer_config.json") if (path / "tokenizer_config.json").is_file() else {}
-    weights = _weight_files(path)
-    tokenizer = [path / name for name in _TOKENIZER_FILES if (path / name).is_file()]
+    config = read_object(path / "config.json")
+    tokenizer_config = tokenizer_config_of(path)
+    weights = weight_files(path)
+    tokenizer = [path / name for name in TOKENIZER_FILES if (path / name).is_file()]
     problems = [] if weights else [Problem(str(path), "holds no weights", "expected *.safetensors")]
     if not tokenizer:
         problems.append(Problem(str(path), "holds no tokenizer", "expected tokenizer.json or tokenizer.model"))
     if problems:
         raise InvalidInput(f"{path} is not a whole model folder", problems)
-    hashes = _file_hashes([*weights, *tokenizer], cache or _default_cache())
+    hashes = file_hashes([*weights, *tokenizer], cache)
     return BaseFingerprint(
         name=_display_name(path),
         weights=digest_of(
@@ -97,7 +101,7 @@ def fingerprint(path: Path, *, cache: Path | None = None) -> BaseFingerprint:
                 "config": {key: tokenizer_config.get(key) for key in _TOKENIZER_KEYS},
             }
         ),
-        chat_template=digest_of(_chat_template(path, tokenizer_config)),
+        chat_template=digest_of(chat_template_of(path)),
     )
 
 
@@ -106,7 +110,7 @@ def linear_shapes(path: Path) -> dict[str, tuple[int, int]]:
 
     Raises `InvalidInput` when the weights are not safetensors, `Corrupt` when a file is cut short.
     """
-    files = [file for file in _weight_files(path) if file.suffix == ".safetensors"]
+    files = [file for file in weight_files(path) if file.suffix == ".safetensors"]
     if not files:
         raise InvalidInput(f"{path} has no safetensors weights; convert them with save_pretrained")
     shapes: dict[str, tuple[int, int]] = {}
@@ -119,23 +123,32 @@ def linear_shapes(path: Path) -> dict[str, tuple[int, int]]:
     return shapes
 
 
-def _weight_files(path: Path) -> list[Path]:
+def weight_files(path: Path) -> list[Path]:
     """The files that the model's own index names, so that a second format in the same folder does not count."""
     for index in ("model.safetensors.index.json", "pytorch_model.bin.index.json"):
         if (path / index).is_file():
-            return [path / name for name in sorted(set(_json(path / index).get("weight_map", {}).values()))]
+            return [path / name for name in sorted(set(read_object(path / index).get("weight_map", {}).values()))]
     if (path / "model.safetensors").is_file():
         return [path / "model.safetensors"]
     return sorted(path.glob("*.safetensors")) or sorted(path.glob("pytorch_model*.bin"))
 
 
-def _chat_template(path: Path, tokenizer_config: dict[str, Any]) -> Any:
-    """The template's text wherever this folder keeps it; transformers reads chat_template.jinja first."""
+def tokenizer_config_of(path: Path) -> dict[str, Any]:
+    """What tokenizer_config.json says; nothing when there is none."""
+    file = path / "tokenizer_config.json"
+    return read_object(file) if file.is_file() else {}
+
+
+def chat_template_of(path: Path) -> Any:
+    """The template's text wherever this folder keeps it; transformers reads chat_template.jinja first.
+
+    A list or an object when tokenizer_config.json names several.
+    """
     if (path / "chat_template.jinja").is_file():
         return (path / "chat_template.jinja").read_text(encoding="utf-8")
     if (path / "chat_template.json").is_file():
-        return _json(path / "chat_template.json").get("chat_template", "")
-    return tokenizer_config.get("chat_template") or ""
+        return read_object(path / "chat_template.json").get("chat_template", "")
+    return tokenizer_config_of(path).get("chat_template") or ""
 
 
 def _display_name(path: Path) -> str:
@@ -155,9 +168,8 @@ def _from_hub(name: str) -> Path:
         RevisionNotFoundError,
     )
 
-    wanted = ["*.safetensors", "*.json", "*.jinja", "*.model", "*.txt"]
     try:
-        return Path(snapshot_download(name, allow_patterns=wanted))
+        return Path(snapshot_download(name, allow_patterns=list(FETCHED_FILES)))
     except GatedRepoError as error:
         raise NotFound(f"{name} is gated on the hub: accept its licence there and set HF_TOKEN") from error
     except (RepositoryNotFoundError, RevisionNotFoundError) as error:
@@ -166,7 +178,8 @@ def _from_hub(name: str) -> Path:
         raise Unavailable(f"{name} is no local folder and the hub cannot be reached; give a folder's path") from error
 
 
-def _json(path: Path) -> dict[str, Any]:
+def read_object(path: Path) -> dict[str, Any]:
+    """The JSON object in a file. Raises `InvalidInput` when it cannot be read or holds another thing."""
     try:
         value = json.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
@@ -182,8 +195,9 @@ def _default_cache() -> Path:
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "dabt" / "hashes.json"
 
 
-def _file_hashes(files: list[Path], cache: Path) -> dict[Path, str]:
+def file_hashes(files: list[Path], cache: Path | None = None) -> dict[Path, str]:
     """SHA-256 of each file, from the cache where path, size and modification time are as they were."""
+    cache = cache or _default_cache()
     known: dict[str, str] = {}
     # The cache only saves time: one that is missing or broken means hashing again.
     with suppress(OSError, ValueError):

@@ -19,6 +19,7 @@ from lifecycle.states import State
 from lifecycle.version import Digest, Frozen, Ref, Version
 from service.adapters.residency import Residency
 from service.catalogue import EMPTY, Snapshot
+from service.resolution import Base
 
 _PATIENCE = 5.0
 """Seconds that a move of an alias waits for a load, which goes on by itself."""
@@ -45,7 +46,7 @@ class Plan:
 class Warmer:
     """Belongs to one event loop. Pins follow their names: a pinned `triage` is whatever stands behind it now."""
 
-    def __init__(self, residency: Residency, base: Digest, snapshot: Callable[[], Snapshot], plan: Plan) -> None:
+    def __init__(self, residency: Residency, base: Base, snapshot: Callable[[], Snapshot], plan: Plan) -> None:
         self._residency = residency
         self._base = base
         self._snapshot = snapshot
@@ -172,7 +173,7 @@ class Warmer:
         return digests
 
     def _adapters(self, versions: Iterable[Version]) -> list[Digest]:
-        usable = (one for one in versions if one.spec.base == self._base and one.state is not State.RETIRED)
+        usable = (one for one in versions if not self._base.refusal(one) and one.state is not State.RETIRED)
         return list(dict.fromkeys(one.spec.adapter for one in usable if one.spec.adapter is not None))
 
     def _gained(self, alias: Alias, before: Snapshot, after: Snapshot) -> list[Digest]:

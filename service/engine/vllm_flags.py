@@ -6,6 +6,7 @@ import os
 
 from lifecycle.models.base import linear_shapes
 from lifecycle.models.preflight import SERVED_MODULES
+from lifecycle.models.templates import served_template
 from service.config import Dtype, ServeConfig
 from service.observability import logs
 
@@ -33,6 +34,9 @@ def flags(config: ServeConfig, *, on_cpu: bool, executor: str = "") -> list[str]
         *("--max-cpu-loras", str(config.max_cpu_loras), "--max-lora-rank", str(config.max_lora_rank)),
         *("--lora-target-modules", *target_modules(config)),
         *("--worker-extension-cls", WORKER_EXTENSION),
+        # The base's sampling defaults are in the version (`lifecycle/models/generation.py`); the tokens that end an
+        # answer are still read from the file.
+        *("--generation-config", "vllm"),
         "--no-use-tqdm-on-load",  # a bar is no line of a log
         # Timings of each request in its answer: the tally reads and removes them.
         "--enable-per-request-metrics",
@@ -43,6 +47,8 @@ def flags(config: ServeConfig, *, on_cpu: bool, executor: str = "") -> list[str]
         given += ["--otlp-traces-endpoint", config.traces_url]
     if config.max_model_len is not None:
         given += ["--max-model-len", str(config.max_model_len)]
+    if (template := served_template(config.base)) is not None:
+        given += ["--chat-template", template]
     if config.tool_parser:
         given += ["--enable-auto-tool-choice", "--tool-call-parser", config.tool_parser]
     # The masked kernel decides by the batch at hand, which a traced graph would freeze.

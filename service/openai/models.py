@@ -31,7 +31,7 @@ def listed(snapshot: Snapshot, running: Running, caller: Caller) -> list[dict[st
     base = running.base
     cards = [_card(base.name, 0, None, _facts("base", base.digest))]
     for name, numbers in sorted(snapshot.versions.items()):
-        usable = {number: one for number, one in numbers.items() if one.spec.base == base.digest}
+        usable = {number: one for number, one in numbers.items() if not base.refusal(one)}
         for _, alias in sorted(snapshot.aliases.get(name, {}).items()):
             if all(target.number in usable for target in alias.targets):
                 cards += _alias_card(alias, usable, base)

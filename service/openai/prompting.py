@@ -1,7 +1,7 @@
-"""A version's recipe applied to a request: prompt and passages around the caller's messages, and defaults.
+"""A version's recipe applied to a request: prompt and passages around the caller's messages.
 
 The service does this, and not the caller, so that what is served is what was evaluated; how a prompt is put around
-messages is `lifecycle/conversation.py`'s, so that it is what was trained too.
+messages is `lifecycle/conversation.py`'s, so that it is what was trained too. Read `decoding.py` next.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from lifecycle.conversation import with_prompt
 from lifecycle.errors import InvalidInput, Problem
-from lifecycle.version import Decoding, Version
+from lifecycle.version import Version
 from service.engine.interface import Kind
 
 if TYPE_CHECKING:
@@ -38,7 +38,7 @@ def check_messages(body: dict[str, Any]) -> None:
 def with_recipe(
     version: Version, kind: Kind, body: dict[str, Any], passages: Sequence[Passage] | None
 ) -> dict[str, Any]:
-    """A new body for the engine; `body` stays as it was.
+    """A body with the recipe's messages; `body` stays as it was.
 
     Its messages have passed `check_messages`; `passages` are those retrieved for a version with knowledge, None for
     one without. Raises `InvalidInput` for a plain completion on a version whose recipe needs messages.
@@ -50,23 +50,13 @@ def with_recipe(
                 f"{version.ref} has a prompt or knowledge, which /v1/completions has no place for; "
                 "call /v1/chat/completions instead"
             )
-        return _with_defaults(spec.decoding, body)
+        return body
     messages: list[dict[str, Any]] = body["messages"]
     if spec.knowledge is not None and passages is not None:
         from retrieval.prompting import apply
 
         messages = apply(spec.knowledge, messages, passages)
-    return _with_defaults(spec.decoding, {**body, "messages": with_prompt(spec.prompt, messages)})
-
-
-def _with_defaults(decoding: Decoding, body: dict[str, Any]) -> dict[str, Any]:
-    """What the caller sets wins; null means not set, as in the OpenAI API."""
-    defaults: dict[str, Any] = {"temperature": decoding.temperature, "top_p": decoding.top_p}
-    if decoding.max_tokens is not None and body.get("max_completion_tokens") is None:
-        defaults["max_tokens"] = decoding.max_tokens
-    if decoding.stop:
-        defaults["stop"] = list(decoding.stop)
-    return {**body, **{key: value for key, value in defaults.items() if body.get(key) is None}}
+    return {**body, "messages": with_prompt(spec.prompt, messages)}
 
 
 def _message_problems(place: str, message: dict[str, Any]) -> list[Problem]:

@@ -21,7 +21,7 @@ from service.observability.measured import Measured
 from service.observability.record import DISCONNECTED, UNEXPECTED
 from service.openai.answer_guards import Choice, choices_of, choices_of_chunks, found
 from service.openai.answer_headers import REQUEST_ID_HEADER, told
-from service.resolution import Resolved
+from service.resolution import Base, Resolved
 from service.traffic.canary import Outcome
 from service.traffic.canary_guard import CanaryGuard, Trial
 from service.traffic.shadow import Ask, Copy, Shadows
@@ -51,7 +51,8 @@ UNWATCHED = Watch()
 class Traffic:
     """Belongs to one event loop."""
 
-    def __init__(self, guard: CanaryGuard, shadows: Shadows, background: Background) -> None:
+    def __init__(self, base: Base, guard: CanaryGuard, shadows: Shadows, background: Background) -> None:
+        self._base = base
         self.guard = guard
         self.shadows = shadows
         self.background = background
@@ -62,7 +63,7 @@ class Traffic:
         if alias is None or version is None:
             return UNWATCHED
         trial = self.guard.trial(alias)
-        candidate = self._candidate(alias, version, snapshot)
+        candidate = self._candidate(alias, snapshot)
         if trial is None and candidate is None:
             return UNWATCHED
         request = _Request(alias, version, kind, body)
@@ -78,13 +79,13 @@ class Traffic:
         await self.shadows.stop()
         await self.background.stop()
 
-    def _candidate(self, alias: Alias, served: Version, snapshot: Snapshot) -> Version | None:
+    def _candidate(self, alias: Alias, snapshot: Snapshot) -> Version | None:
         shadow = alias.policy.shadow
         if shadow is None or not self.shadows.on or random.random() >= shadow.share:
             return None
         version = snapshot.versions.get(alias.name, {}).get(shadow.version)
         # Rejected or retired since, or made for another base than the one that runs here.
-        if version is None or version.spec.base != served.spec.base or refusal("shadow", version, None):
+        if version is None or self._base.refusal(version) or refusal("shadow", version, None):
             return None
         return version
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -9,9 +10,10 @@ import pytest
 from evals.arms import base_name, resolve_arms, training_rows
 from evals.config import EvalConfig
 from lifecycle.errors import InvalidConfig
+from lifecycle.models.answers import answer_settings
 from lifecycle.registry import Registry
 from lifecycle.states import State
-from lifecycle.version import Lineage, VersionSpec
+from lifecycle.version import Decoding, Lineage, VersionSpec
 
 
 def with_arms(config: EvalConfig, workplace: Path, text: str) -> EvalConfig:
@@ -108,3 +110,68 @@ def test_without_a_base_the_one_of_the_named_version_is_taken(
     (workplace / "toy.yaml").write_text("\n".join(lines))
     arms = resolve_arms(EvalConfig.load(workplace / "toy.yaml"), registry, actor="test")
     assert {arm.version.spec.base for arm in arms} == {registry.version(trained).spec.base}
+
+
+def said_by_the_makers(base_model: Path, **said: object) -> None:
+    (base_model / "generation_config.json").write_text(json.dumps(said))
+
+
+def test_an_arm_is_decoded_as_the_bases_makers_say_unless_it_says_otherwise(
+    config: EvalConfig, workplace: Path, registry: Registry, base_model: Path
+) -> None:
+    said_by_the_makers(base_model, repetition_penalty=1.1, temperature=0.6, max_new_tokens=64)
+    text = "  base: {}\n  greedy: {decoding: {temperature: 0}}\n  short: {decoding: {max_tokens: 5, top_k: 3}}\n"
+    arms = resolve_arms(with_arms(config, workplace, text), registry, actor="test")
+    assert [arm.version.spec.decoding for arm in arms] == [
+        Decoding(temperature=0.6, repetition_penalty=1.1, max_tokens=64),
+        Decoding(temperature=0.0, repetition_penalty=1.1, max_tokens=64),
+        Decoding(temperature=0.6, repetition_penalty=1.1, max_tokens=5, top_k=3),
+    ]
+    assert [arm.version.spec.answers for arm in arms] == [answer_settings(base_model)] * 3
+
+
+def test_an_adapter_brings_the_decoding_of_its_version_and_what_was_applied_to_it_in_silence(
+    config: EvalConfig, workplace: Path, registry: Registry, base_model: Path, trained: str
+) -> None:
+    said_by_the_makers(base_model, repetition_penalty=1.1, temperature=0.6)
+    old = registry.version(trained).spec.model_copy(update={"answers": None, "decoding": Decoding(max_tokens=9)})
+    registry.create_version("old", old, actor="t")
+    new = old.model_copy(update={"answers": answer_settings(base_model)})
+    registry.create_version("new", new, actor="t")
+    text = (
+        "  base: {}\n  old: {adapter: old:1}\n  new: {adapter: new:1}\n"
+        "  warm: {adapter: new:1, decoding: {temperature: 0.5}}\n  as-it-was: {version: old:1}\n"
+    )
+    arms = resolve_arms(with_arms(config, workplace, text), registry, actor="test")
+    assert [arm.version.spec.decoding for arm in arms] == [
+        Decoding(temperature=0.6, repetition_penalty=1.1),
+        Decoding(max_tokens=9, repetition_penalty=1.1),
+        Decoding(max_tokens=9),
+        Decoding(max_tokens=9, temperature=0.5),
+        Decoding(max_tokens=9),
+    ]
+    assert arms[4].version.spec == old
+
+
+def test_a_version_over_a_base_that_answers_otherwise_cannot_be_compared_but_its_adapter_can(
+    config: EvalConfig, workplace: Path, registry: Registry, base_model: Path, trained: str
+) -> None:
+    spec = registry.version(trained).spec.model_copy(update={"answers": answer_settings(base_model)})
+    registry.create_version("new", spec, actor="t")
+    said_by_the_makers(base_model, eos_token_id=[2, 7])
+    with pytest.raises(InvalidConfig, match="new:1 was made over a base that differs from this one in the token ids"):
+        resolve_arms(with_arms(config, workplace, "  base: {}\n  x: {version: new:1}\n"), registry, actor="test")
+    arms = resolve_arms(with_arms(config, workplace, "  base: {}\n  x: {adapter: new:1}\n"), registry, actor="test")
+    assert arms[1].version.spec == spec.model_copy(update={"answers": answer_settings(base_model)})
+    assert arms[1].version.spec.answers.stops == (2, 7)
+
+
+def test_without_a_base_every_arm_has_the_settings_and_the_decoding_of_the_named_version(
+    config: EvalConfig, workplace: Path, registry: Registry, base_model: Path, trained: str
+) -> None:
+    decoding = Decoding(repetition_penalty=1.1, max_tokens=64)
+    update = {"answers": answer_settings(base_model), "decoding": decoding}
+    registry.create_version("new", registry.version(trained).spec.model_copy(update=update), actor="t")
+    made = with_arms(config, workplace, "  base: {}\n  x: {version: new:1}\n").model_copy(update={"base": None})
+    arms = resolve_arms(made, registry, actor="test")
+    assert (arms[0].version.spec.decoding, arms[0].version.spec.answers) == (decoding, answer_settings(base_model))

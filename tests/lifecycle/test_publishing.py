@@ -5,10 +5,11 @@ from __future__ import annotations
 import pytest
 
 from lifecycle.errors import AdapterRefused
+from lifecycle.models.answers import answer_settings
 from lifecycle.models.base import fingerprint
 from lifecycle.publishing import Provenance, Shelf, publish
 from lifecycle.states import State
-from lifecycle.version import Prompt, VersionSpec
+from lifecycle.version import Decoding, Prompt, VersionSpec
 
 TRAINED = Provenance(
     source="training",
@@ -36,7 +37,15 @@ def test_a_draft_is_the_adapter_over_its_base_behind_its_prompt(shelf, peft, bas
     version = put(shelf, peft, base)
     assert (version.ref, version.state, version.created_by) == ("triage:1", State.DRAFT, "amal")
     known = fingerprint(base).digest
-    assert version.spec == VersionSpec(base=known, adapter=version.spec.adapter, prompt=Prompt(system="صنّف"))
+    made = VersionSpec(
+        base=known, answers=answer_settings(base), adapter=version.spec.adapter, prompt=Prompt(system="صنّف")
+    )
+    assert version.spec == made
+
+
+def test_a_draft_is_decoded_as_its_bases_makers_say(shelf, peft, base):
+    (base / "generation_config.json").write_text('{"max_new_tokens": 128, "repetition_penalty": 1.05, "top_k": 20}')
+    assert put(shelf, peft, base).spec.decoding == Decoding(max_tokens=128, repetition_penalty=1.05, top_k=20)
 
 
 def test_all_that_is_known_of_its_making_is_kept(shelf, peft, base):

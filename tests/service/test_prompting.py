@@ -73,21 +73,6 @@ def test_the_callers_body_is_left_as_it_was() -> None:
     assert body == before
 
 
-def test_what_the_caller_sets_wins_over_the_versions_decoding() -> None:
-    made = version(decoding={"temperature": 0.3, "top_p": 0.9, "max_tokens": 64, "stop": ["###"]})
-    plain = with_recipe(made, "completion", {"prompt": "x"}, None)
-    assert {key: plain[key] for key in ("temperature", "top_p", "max_tokens", "stop")} == {
-        "temperature": 0.3,
-        "top_p": 0.9,
-        "max_tokens": 64,
-        "stop": ["###"],
-    }
-    own = with_recipe(made, "completion", {"prompt": "x", "temperature": 0, "max_tokens": 5, "stop": None}, None)
-    assert (own["temperature"], own["max_tokens"], own["stop"]) == (0, 5, ["###"])
-    newer = with_recipe(made, "chat", {"messages": [user("x")], "max_completion_tokens": 7}, None)
-    assert "max_tokens" not in newer
-
-
 @pytest.mark.parametrize(
     "spec", [{"prompt": {"system": "S"}}, {"prompt": {"shots": [SHOT]}}, {"knowledge": {"index": "sha256:" + "c" * 64}}]
 )

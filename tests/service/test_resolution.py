@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from lifecycle.aliases import Alias, Target
 from lifecycle.errors import InvalidInput, NotAllowed, NotFound
 from lifecycle.states import State
-from lifecycle.version import Version, VersionSpec
+from lifecycle.version import AnswerSettings, Version, VersionSpec
 from service.catalogue import Snapshot
 from service.resolution import Base, Caller, resolve
 
@@ -22,8 +22,8 @@ NOBODY = Caller()
 EVALUATOR = Caller(purpose="evaluation")
 
 
-def version(number: int, state: State, base: str = DIGEST) -> Version:
-    spec = VersionSpec(base=base, adapter=f"sha256:{number:064x}")
+def version(number: int, state: State, base: str = DIGEST, answers: AnswerSettings | None = None) -> Version:
+    spec = VersionSpec(base=base, adapter=f"sha256:{number:064x}", answers=answers)
     return Version(
         name="triage", number=number, spec=spec, state=state, created_at=datetime.now(UTC), created_by="test"
     )
@@ -130,3 +130,22 @@ def test_growing_a_share_moves_no_session_away_from_it() -> None:
         caller = Caller(session=str(at))
         if resolve("triage", caller, SPLIT, BASE).ref == "triage:1":
             assert resolve("triage", caller, grown, BASE).ref == "triage:1"
+
+
+def test_a_version_made_over_a_base_that_answers_otherwise_is_refused_naming_what_differs() -> None:
+    here = AnswerSettings(tokenizer_config=DIGEST, stops=(2,), dtype="bfloat16", files={"tekken.json": DIGEST})
+    base = Base("tiny", DIGEST, here)
+    for answers, says in [
+        (here.model_copy(update={"stops": (2, 3)}), "in the token ids that end an answer:"),
+        (
+            here.model_copy(update={"tokenizer_config": "sha256:" + "c" * 64, "dtype": "float16"}),
+            "in tokenizer_config.json, the checkpoint's number format:",
+        ),
+        (here.model_copy(update={"frozen_template": DIGEST}), "in the chat template's fixed date:"),
+        (here.model_copy(update={"files": {}}), "in tekken.json:"),
+    ]:
+        with pytest.raises(NotAllowed, match=says):
+            resolve("triage:3", NOBODY, snapshot(version(3, State.APPROVED, answers=answers)), base)
+    for same in (here, None):
+        known = snapshot(version(3, State.APPROVED, answers=same))
+        assert resolve("triage:3", NOBODY, known, base).ref == "triage:3"

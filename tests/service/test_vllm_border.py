@@ -5,11 +5,14 @@ from __future__ import annotations
 import json
 from itertools import pairwise
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 from lifecycle.errors import DabtError, EngineDead, InvalidInput, NotFound, Overloaded, PromptTooLong, Unavailable
+from lifecycle.models.generation import decoding_of, stop_ids
+from lifecycle.models.templates import frozen_template
 from service.config import ServeConfig
 from service.engine.vllm_errors import border, last_line, raise_reported
 from service.engine.vllm_flags import flags, target_modules
@@ -45,6 +48,65 @@ def test_the_flags_say_what_the_configuration_says(base: Path) -> None:
     assert not any("tool" in flag for flag in given)
     tools = flags(ServeConfig(base=base, tool_parser="hermes"), on_cpu=False)
     assert tools[-3:] == ["--enable-auto-tool-choice", "--tool-call-parser", "hermes"]
+
+
+def test_the_engine_adds_no_sampling_defaults_of_its_own(base: Path) -> None:
+    (base / "generation_config.json").write_text('{"repetition_penalty": 1.3}')
+    for on_cpu in (True, False):
+        values = dict(pairwise(flags(ServeConfig(base=base, dtype="float32"), on_cpu=on_cpu)))
+        assert values["--generation-config"] == "vllm"
+        assert "--chat-template" not in values
+
+
+def test_a_template_that_reads_the_clock_is_given_to_the_engine_frozen(base: Path) -> None:
+    (base / "chat_template.jinja").write_text("{{ strftime_now('%d %b %Y') }}")
+    values = dict(pairwise(flags(ServeConfig(base=base), on_cpu=False)))
+    assert values["--chat-template"] == frozen_template("{{ strftime_now('%d %b %Y') }}")
+
+
+@pytest.mark.engine  # imports vLLM
+@pytest.mark.parametrize(
+    "said",
+    [
+        {},
+        {"do_sample": False, "max_new_tokens": 128, "eos_token_id": 2, "pad_token_id": 0, "bos_token_id": 1},
+        {"do_sample": True, "temperature": 0.6, "top_p": 0.9, "top_k": 50, "eos_token_id": [2, 7]},
+        {"temperature": 1.0, "top_p": 1.0, "top_k": 0, "repetition_penalty": 1.0, "min_p": 0.0},
+        {"repetition_penalty": 1.05, "presence_penalty": 0.5, "frequency_penalty": 0.1, "min_p": 0.05, "top_p": None},
+        {"max_length": 50, "num_beams": 1, "length_penalty": 2.0, "no_repeat_ngram_size": 3, "typical_p": 0.5},
+        None,
+    ],
+)
+def test_a_bases_defaults_are_read_as_vllm_reads_them(base: Path, said: dict[str, Any] | None) -> None:
+    from vllm.config import ModelConfig
+    from vllm.transformers_utils.config import try_get_generation_config
+
+    (base / "config.json").write_text('{"model_type": "llama", "eos_token_id": 5, "max_new_tokens": 7, "top_p": 0.5}')
+    if said is not None:
+        (base / "generation_config.json").write_text(json.dumps(said))
+    read = try_get_generation_config(str(base), trust_remote_code=False)
+    assert read is not None
+    fields = read.to_diff_dict()
+    shown: Any = SimpleNamespace(
+        generation_config="auto", override_generation_config={}, try_get_generation_config=lambda: dict(fields)
+    )
+    theirs = ModelConfig.get_diff_sampling_param(shown)
+    assert decoding_of(base).model_dump(exclude_unset=True) == theirs
+    ends = fields.get("eos_token_id")
+    assert stop_ids(base) == tuple(ends if isinstance(ends, list) else [] if ends is None else [ends])
+
+
+@pytest.mark.engine  # imports vLLM
+def test_vllm_takes_the_frozen_template_as_it_is_and_reads_messages_no_other_way() -> None:
+    from vllm.renderers.chat_utils import load_chat_template
+    from vllm.renderers.hf import _detect_content_format
+
+    texts = "{% for m in messages %}{{ m.content }}{% endfor %}"
+    parts = "{% for m in messages %}{% for part in m.content %}{{ part.text }}{% endfor %}{% endfor %}"
+    for template, content in ((texts, "string"), (parts, "openai")):
+        frozen = frozen_template(template + "{{ strftime_now('%d %b %Y') }}" * 500)
+        assert load_chat_template(frozen) == frozen
+        assert _detect_content_format(frozen, default="string") == content
 
 
 def test_a_gpu_keeps_the_checkpoints_own_number_format(base: Path) -> None:

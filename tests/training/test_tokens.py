@@ -12,8 +12,10 @@ import pytest
 from lifecycle.conversation import Conversation, with_prompt
 from lifecycle.errors import InvalidConfig, InvalidData
 from lifecycle.models.base import fingerprint
+from lifecycle.models.templates import served_template
 from lifecycle.rows.forms import conversation
 from lifecycle.version import Prompt
+from tests.training.conftest import TAGGED
 from training.tokens import IGNORED, ChatTokenizer, Example
 
 pytestmark = pytest.mark.e2e  # imports transformers and torch
@@ -87,6 +89,10 @@ def test_an_end_of_turn_that_the_server_does_not_stop_at_is_an_error(bases: Base
     path = base / "tokenizer_config.json"
     path.write_text(json.dumps(json.loads(path.read_text()) | {"eos_token": "<|pad|>"}))
     (base / "generation_config.json").unlink()
+    learnt_end = ChatTokenizer.load(base).examples([row("q", "a")], "", 256)
+    assert len(learnt_end) == 1, "vLLM stops where config.json says, in a folder without generation_config.json"
+    config = json.loads((base / "config.json").read_text())
+    (base / "config.json").write_text(json.dumps(config | {"eos_token_id": None}))
     with pytest.raises(InvalidConfig, match="eos_token_id"):
         ChatTokenizer.load(base).examples([row("q", "a")], "", 256)
 
@@ -105,6 +111,43 @@ def test_a_template_that_trains_after_another_prompt_than_is_served_is_reported(
     with pytest.raises(InvalidData, match="server's prompt would end in") as caught:
         chat.examples([row("q", "a")], "", 256)
     assert "<think>" in caught.value.problems[0].fault
+
+
+def test_a_template_that_writes_the_date_trains_and_serves_the_same_tokens_a_year_apart(
+    bases: Bases, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import datetime
+
+    from transformers import AutoTokenizer
+    from transformers.utils import chat_template_utils
+
+    base = shutil.copytree(bases("tagged"), tmp_path / "base")
+    dated = (
+        "{%- if strftime_now is defined -%}{%- set today = strftime_now('%d %b %Y') -%}{%- endif -%}\n"
+        "{{- '<|im_start|>system\nToday: ' + today + '<|im_end|>\n' -}}" + TAGGED
+    )
+    (base / "chat_template.jinja").write_text(dated)
+    (asked,) = conversations = [row("what colour? ما اللون", "أزرق blue")]
+    question = with_prompt(Prompt(system="S"), asked.sent())[:-1]
+
+    def tokens(year: int) -> tuple[list[int], list[int], list[int]]:
+        """As trained, as the engine renders its prompt, and as it would with the base's own template."""
+        now = type("Clock", (), {"now": lambda: datetime.datetime(year, 3, 1, tzinfo=datetime.UTC)})
+        monkeypatch.setattr(chat_template_utils, "datetime", now)
+        chat = ChatTokenizer.load(base, fingerprint(base))
+        (example,) = chat.examples(conversations, "S", 256)
+        tokenizer = AutoTokenizer.from_pretrained(base)
+        engines, own = (
+            tokenizer.apply_chat_template(question, chat_template=text, add_generation_prompt=True)["input_ids"]
+            for text in (served_template(base), dated)
+        )
+        assert example.input_ids[: example.answer_start] == engines
+        assert learnt(chat, example) == "أزرق blue<|im_end|>"
+        return example.input_ids, engines, own
+
+    first, later = tokens(2026), tokens(2027)
+    assert first[:2] == later[:2]
+    assert first[2] != later[2], "or this test could not fail"
 
 
 def test_an_answer_that_history_renders_in_another_way_is_context_only(bases: Bases) -> None:
