@@ -2,7 +2,7 @@
 SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help setup demo serve test test-unit test-engine test-e2e lint typecheck fmt lock clean
+.PHONY: help setup demo serve test test-unit test-engine test-e2e mutants lint typecheck fmt lock clean
 
 PYTEST := HF_HUB_OFFLINE=1 VLLM_NO_USAGE_STATS=1 .venv/bin/python -m pytest
 BASE ?= examples/clinic/base_model
@@ -31,6 +31,9 @@ test-engine: setup ## the tests against the real vLLM engine
 
 test-e2e: setup ## the tests through the command line, processes and a browser
 	@$(PYTEST) -m e2e $(ARGS)
+
+mutants: setup ## how much wrong code the unit tests notice; a sample, ARGS="--all" or ARGS="evals/gate.py" for more
+	@PYTHONPATH=. .venv/bin/python -m benchmarks.mutants $(ARGS)
 
 lint: setup ## style of Python and of the Dockerfile
 	@.venv/bin/ruff check .

@@ -109,7 +109,7 @@ def _sections(document: Document) -> Iterator[_Section]:
             yield section
             section = _headed(number, heading.group(2))
         elif line.strip():
-            paragraph.append(line.strip())
+            paragraph.append(line)
     _close(section, paragraph)
     yield section
 
@@ -132,18 +132,19 @@ def _headed(line: int, heading: str) -> _Section:
 def _pieces(paragraphs: Sequence[str], config: IndexConfig) -> Iterator[str]:
     """Whole sentences up to `max_words`; each piece after the first opens with the last sentences of the one before."""
     piece: list[str] = []
-    carried = 0
     for sentence in (s for paragraph in paragraphs for s in _sentences(paragraph, config.max_words)):
-        words = sum(len(s.split()) for s in [*piece, sentence])
-        if len(piece) > carried and words > config.max_words:
+        if _words([*piece, sentence]) > config.max_words:
             yield " ".join(piece)
             piece = piece[-config.overlap_sentences :] if config.overlap_sentences else []
-            if sum(len(s.split()) for s in [*piece, sentence]) > config.max_words:
+            if _words([*piece, sentence]) > config.max_words:
                 piece = []
-            carried = len(piece)
         piece.append(sentence)
-    if len(piece) > carried:
+    if piece:
         yield " ".join(piece)
+
+
+def _words(sentences: Sequence[str]) -> int:
+    return sum(len(sentence.split()) for sentence in sentences)
 
 
 def _sentences(paragraph: str, max_words: int) -> Iterator[str]:

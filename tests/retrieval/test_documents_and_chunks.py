@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import re
+from collections import Counter
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, seed, settings
 from hypothesis import strategies as st
 
 from lifecycle.errors import InvalidData, NotFound
@@ -65,13 +67,30 @@ def test_two_documents_of_one_name_get_different_ids() -> None:
     assert [c.id for c in chunk_documents(documents, CONFIG).chunks] == ["a-notes.md-1", "a-notes.txt-1", "b-notes-1"]
 
 
-@given(st.lists(st.text(st.characters(exclude_characters="#`~", codec="utf-8"), max_size=40), max_size=20))
-def test_cutting_loses_no_word(lines: list[str]) -> None:
-    text = "\n".join(lines)
-    if text.split():
-        pieces = chunks(text, path="t.txt", max_words=10, overlap_sentences=0)
-        assert " ".join(piece.text for piece in pieces).split() == text.split()
-        assert all(len(piece.text.split()) <= 10 and "\n" not in piece.text for piece in pieces)
+def test_cutting_loses_no_word() -> None:
+    reached = Counter[str]()
+
+    @seed(1)
+    @settings(deadline=None, database=None)
+    @given(
+        st.lists(st.lists(st.sampled_from([*"abcdefgh", "i.", "ج؟", "\u00a0"]), max_size=30), min_size=1, max_size=9)
+    )
+    def holds(words: list[list[str]]) -> None:
+        lines = [" ".join(line) for line in words]
+        text = "\n".join(lines)
+        if text.split():
+            pieces = chunks(text, path="t.txt", max_words=10, overlap_sentences=0)
+            assert " ".join(piece.text for piece in pieces).split() == text.split()
+            assert all(len(piece.text.split()) <= 10 and "\n" not in piece.text for piece in pieces)
+            reached.update(["cut"] * (len(pieces) > 1))
+            reached.update(
+                ["a sentence longer than a passage"] * any(len(s.split()) > 10 for s in re.split("[.؟]", text))
+            )
+            reached.update(["a paragraph's end"] * ("" in lines))
+
+    holds()
+    assert len(reached) == 3
+    assert min(reached.values()) >= 10, reached
 
 
 def test_doubled_ids_and_empty_passages_are_reported_together() -> None:
@@ -105,3 +124,88 @@ def test_an_empty_folder_and_a_missing_one_are_told_apart(tmp_path: Path) -> Non
 def test_headings_alone_are_refused() -> None:
     with pytest.raises(InvalidData, match="no text but headings"):
         chunks("# Title\n## Another")
+
+
+def test_a_document_without_text_is_one_problem_and_not_two() -> None:
+    with pytest.raises(InvalidData) as raised:
+        chunks("## h1\n   \n")
+    assert [(p.place, p.fault) for p in raised.value.problems] == [("guide.md:1", "no text below h1")]
+
+
+@pytest.mark.parametrize(("paths", "place"), [([], "."), (["b.md", "a.md"], "b.md")])
+def test_where_there_is_no_text_at_all_the_first_document_is_named(paths: list[str], place: str) -> None:
+    with pytest.raises(InvalidData) as raised:
+        chunk_documents([Document(path=path, text="# Title") for path in paths], CONFIG)
+    assert [p.place for p in raised.value.problems] == [place]
+
+
+def test_text_before_any_heading_is_a_passage_from_the_first_line() -> None:
+    before, below = chunks("Welcome.\n# Rules\nBe quiet.")
+    assert (before.source, before.text) == ("guide.md:1", "Welcome.")
+    assert (below.source, below.text) == ("guide.md:2", "Rules: Be quiet.")
+
+
+def test_the_suffix_of_a_plain_text_file_may_be_in_capitals() -> None:
+    (chunk,) = chunks("## h1\ntext", path="NOTES.TXT")
+    assert chunk.text == "## h1 text"
+
+
+def said(word: str, words: int) -> str:
+    """A sentence of that many words."""
+    return " ".join([word] * words) + "."
+
+
+def test_a_sentence_runs_on_over_lines_and_ends_with_its_paragraph() -> None:
+    """A paragraph without a full stop is a sentence of its own, and a line is none."""
+    text = "a a a a\n  a a a a\n \t\nb b b\n\nc c c c c c c"
+    assert [c.text for c in chunks(text, max_words=10, overlap_sentences=0)] == [
+        "a a a a a a a a",
+        "b b b c c c c c c c",
+    ]
+
+
+def test_sentences_are_repeated_only_where_the_next_one_still_fits() -> None:
+    a, b, c, d = said("a", 6), said("b", 4), said("c", 6), said("c", 7)
+    fits = chunks(f"{a} {b} {c}", max_words=10, overlap_sentences=1)
+    assert [piece.text for piece in fits] == [f"{a} {b}", f"{b} {c}"]
+    too_long = chunks(f"{a} {b} {d}", max_words=10, overlap_sentences=1)
+    assert [piece.text for piece in too_long] == [f"{a} {b}", d]
+    two = chunks(f"{b} {b} {said('e', 2)} {b}", max_words=10, overlap_sentences=2)
+    assert [piece.text for piece in two] == [f"{b} {b} {said('e', 2)}", f"{b} {said('e', 2)} {b}"]
+
+
+def test_no_heading_is_taken_for_a_fence_of_the_other_kind_of_file() -> None:
+    assert [c.id for c in chunks("~~~\n## h1\n~~~\n## h2\ntext")] == ["guide-1", "h2"]
+
+
+def test_documents_come_sorted_by_their_paths_as_written(tmp_path: Path) -> None:
+    for path in ("b.txt", "a/x.md", "a-b/x.markdown", "A.MD"):
+        (tmp_path / path).parent.mkdir(exist_ok=True)
+        (tmp_path / path).write_text("text")
+    assert [d.path for d in read_documents(tmp_path)] == ["A.MD", "a-b/x.markdown", "a/x.md", "b.txt"]
+
+
+def test_hidden_folders_and_folders_named_like_documents_are_no_documents(tmp_path: Path) -> None:
+    for path in (".git/x.md", "seen.md/.draft.md", "seen.md/y.md"):
+        (tmp_path / path).parent.mkdir(exist_ok=True)
+        (tmp_path / path).write_text("text")
+    assert [d.path for d in read_documents(tmp_path)] == ["seen.md/y.md"]
+
+
+def test_one_file_may_be_named_whatever_its_suffix(tmp_path: Path) -> None:
+    (tmp_path / "notes.rst").write_text("text")
+    (tmp_path / "other.md").write_text("text")
+    assert read_documents(tmp_path / "notes.rst") == [Document(path="notes.rst", text="text")]
+
+
+def test_a_bad_byte_is_named_with_its_own_line(tmp_path: Path) -> None:
+    (tmp_path / "x.txt").write_bytes(b"one\ntwo \xff\nthree\n")
+    with pytest.raises(InvalidData) as raised:
+        read_documents(tmp_path)
+    assert raised.value.problems[0].place == "x.txt:2"
+
+
+def test_an_empty_folder_says_what_it_may_hold(tmp_path: Path) -> None:
+    with pytest.raises(InvalidData) as raised:
+        read_documents(tmp_path)
+    assert raised.value.problems[0].cure == "put files in it that end in .markdown, .md, .txt"

@@ -69,3 +69,22 @@ def test_an_arabic_question_is_wrapped_in_arabic_where_the_version_says_how() ->
     ]
     assert wrapped[0] == "المقاطع:\n[h09] تفتح الصيدلية من الثامنة.\n\nالسؤال: متى تفتح الصيدلية؟"
     assert [text.splitlines()[0] for text in wrapped] == ["المقاطع:", "المقاطع:", "Passages:"]
+
+
+def test_what_follows_the_question_and_what_else_it_carries_stay() -> None:
+    asked = {"role": "user", "content": "When?", "name": "salma"}
+    after = {"role": "assistant", "content": "From"}
+    wrapped = prompting.apply(Knowledge(index=INDEX, template="{passages}|{question}!"), [asked, after], [])
+    assert wrapped == [{"role": "user", "content": "(none)|When?!", "name": "salma"}, after]
+
+
+def test_an_arabic_question_is_wrapped_as_any_other_where_the_version_has_one_template() -> None:
+    (after,) = prompting.apply(
+        Knowledge(index=INDEX, template="{passages}|{question}!"), [{"role": "user", "content": "متى"}], []
+    )
+    assert after["content"] == "(none)|متى!"
+
+
+@pytest.mark.parametrize("message", [{"role": "user", "content": None}, {"role": "user"}])
+def test_a_user_message_without_content_asks_for_nothing(message: dict[str, object]) -> None:
+    assert prompting.question([message]) == ""

@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import itertools
 import random
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 from lifecycle.conversation import Conversation, Message
-from training.data import duplicates, personal
+from training.data import personal
 from training.data.balance import balance, language, lengths
 from training.data.checks import DataReport, check, cleaned
 from training.data.normal import normalised
@@ -68,35 +65,6 @@ def test_one_question_with_two_answers_is_a_contradiction_and_not_a_duplicate() 
     report = check([row("when?", "at nine", "t:1"), row("When", "at ten", "t:2")])
     assert found(report, "contradictions") == ("t:1 ≠ t:2",)
     assert found(report, "duplicates") == ()
-
-
-@settings(max_examples=60, deadline=None)
-@given(st.lists(st.text("ab c", min_size=1, max_size=14), max_size=14), st.sampled_from([0.3, 0.5, 0.8, 1.0]))
-def test_near_finds_exactly_the_pairs_that_comparing_all_finds(texts: list[str], threshold: float) -> None:
-    def jaccard(left: str, right: str) -> float:
-        one, two = ({t[i : i + 5] for i in range(max(1, len(t) - 4))} for t in (left, right))
-        return len(one & two) / len(one | two)
-
-    first = {text: texts.index(text) for text in texts}
-    brute = {
-        (first[left], first[right])
-        for left, right in itertools.combinations(first, 2)
-        if jaccard(left, right) >= threshold
-    }
-    assert {(pair.left, pair.right) for pair in duplicates.near(texts, threshold)} == brute
-    half = len(texts) // 2
-    across = {
-        (texts[:half].index(left), texts[half:].index(right))
-        for left in texts[:half]
-        for right in texts[half:]
-        if left != right and jaccard(left, right) >= threshold
-    }
-    assert {(p.left, p.right) for p in duplicates.near(texts[:half], threshold, texts[half:])} == across
-
-
-def test_a_threshold_of_zero_is_refused() -> None:
-    with pytest.raises(ValueError, match="threshold"):
-        duplicates.near(["a"], 0.0)
 
 
 # -- leakage ----------------------------------------------------------------------------------------------------------

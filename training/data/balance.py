@@ -103,7 +103,7 @@ def _fields(answers: Sequence[dict[str, object]]) -> dict[str, dict[str, int]]:
         key: _counted(counts)
         for key, counts in seen.items()
         # A label's values come again and again; a name or a sentence mostly comes once.
-        if 1 <= len(counts) <= _CLASSES and counts.total() >= 2 * len(counts)
+        if len(counts) <= _CLASSES and counts.total() >= 2 * len(counts)
     }
 
 

@@ -71,10 +71,9 @@ def check(
     """
     against = against or {}
     findings: list[Finding] = []
-    if bad:
-        places = tuple(f"{p.place}: {p.fault}" for p in bad)
-        cure = "training would refuse the file until they are mended"
-        findings += _finding("error", "readable", "faults in rows", places, cure)
+    faults = [f"{p.place}: {p.fault}" for p in bad]
+    cure = "training would refuse the file until they are mended"
+    findings += _finding("error", "readable", "faults in rows", faults, cure)
     questions = [normalised(row.question) for row in rows]
     findings += _repeated(rows, questions, similarity)
     for name, others in against.items():
@@ -98,7 +97,7 @@ def _finding(level: Level, check: str, message: str, places: Iterable[str], cure
     shown = tuple(places)
     noun, _, rest = message.partition(" ")
     text = f"1 {noun.removesuffix('s')} {rest}" if len(shown) == 1 else f"{len(shown)} {message}"
-    return [Finding(level=level, check=check, message=text.strip(), places=shown, cure=cure)][: len(shown)]
+    return [Finding(level=level, check=check, message=text, places=shown, cure=cure)][: len(shown)]
 
 
 def _repeated(rows: Sequence[Conversation], questions: Sequence[str], similarity: float) -> list[Finding]:

@@ -59,7 +59,7 @@ def near(texts: Sequence[str], threshold: float, against: Sequence[str] | None =
         for other in candidates:
             if other == text or (against is None and rights[other] < position):
                 continue
-            similarity = _jaccard(sets[text], sets[other], threshold)
+            similarity = _jaccard(sets[text], sets[other])
             if similarity >= threshold:
                 pairs.append(Pair(position, rights[other], similarity))
     return sorted(pairs, key=lambda pair: (pair.left, pair.right))
@@ -74,7 +74,8 @@ def _distinct(texts: Sequence[str]) -> dict[str, int]:
 
 
 def _shingles(text: str) -> frozenset[str]:
-    return frozenset(text[i : i + _SHINGLE] for i in range(max(1, len(text) - _SHINGLE + 1)))
+    """None for a text that is shorter than one: it can only equal another."""
+    return frozenset(text[i : i + _SHINGLE] for i in range(len(text) - _SHINGLE + 1))
 
 
 def _prefix(rarest_first: Sequence[str], threshold: float) -> Sequence[str]:
@@ -82,9 +83,6 @@ def _prefix(rarest_first: Sequence[str], threshold: float) -> Sequence[str]:
     return rarest_first[: size - math.ceil(threshold * size - 1e-9) + 1]
 
 
-def _jaccard(left: frozenset[str], right: frozenset[str], threshold: float) -> float:
-    small, large = sorted((len(left), len(right)))
-    if small < threshold * large - 1e-9:  # even a subset could not reach it
-        return 0.0
+def _jaccard(left: frozenset[str], right: frozenset[str]) -> float:
     common = len(left & right)
-    return common / (small + large - common)
+    return common / (len(left) + len(right) - common)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import ipaddress
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Literal
 
@@ -34,12 +34,32 @@ def find(text: str) -> tuple[Hit, ...]:
     plain = ascii_digits(text)
     taken: list[Hit] = []
     for kind, pattern, confirm in _PATTERNS:
-        for match in pattern.finditer(plain):
-            verdict = confirm(match.group())
-            if verdict is None or any(match.start() < hit.end and hit.start < match.end() for hit in taken):
-                continue
-            taken.append(Hit(kind, match.start(), match.end(), verdict))
+        for hit in _hits(plain, kind, pattern, confirm):
+            if not any(hit.start < other.end and other.start < hit.end for other in taken):
+                taken.append(hit)
     return tuple(sorted(taken, key=lambda hit: hit.start))
+
+
+def _hits(plain: str, kind: Kind, pattern: re.Pattern[str], confirm: _Confirm) -> Iterator[Hit]:
+    """What one kind finds, in order.
+
+    A word or a number behind a value may look like its last group ("… 7519 now", "… 1111 12/26"). Where a checksum
+    tells, shorter values are tried too, down to the first group, and then what starts behind that.
+    """
+    at = 0
+    while match := pattern.search(plain, at):
+        start, end = match.span()
+        verdict = confirm(plain[start:end])
+        while verdict is None and kind in _CHECKED and (gap := _last_gap(plain, start, end)) > start:
+            end = gap
+            verdict = confirm(plain[start:end])
+        if verdict is not None:
+            yield Hit(kind, start, end, verdict)
+        at = end
+
+
+def _last_gap(plain: str, start: int, end: int) -> int:
+    return max(plain.rfind(" ", start, end), plain.rfind("-", start, end))
 
 
 def redact(texts: Iterable[str]) -> tuple[tuple[str, ...], int]:
@@ -78,7 +98,7 @@ def _email(value: str) -> bool | None:
 
 def _iban(value: str) -> bool | None:
     """ISO 13616: letters become numbers, the first four characters go last, and the whole is 1 modulo 97."""
-    compact = re.sub(r"[\s-]", "", value).upper()
+    compact = re.sub(r"[\s-]", "", value)
     if not 15 <= len(compact) <= 34:
         return None
     return True if int("".join(str(int(c, 36)) for c in compact[4:] + compact[:4])) % 97 == 1 else None
@@ -92,7 +112,7 @@ def _luhn(digits: str) -> bool:
 
 def _card(value: str) -> bool | None:
     digits = re.sub(r"\D", "", value)
-    return True if 13 <= len(digits) <= 19 and len(set(digits)) > 1 and _luhn(digits) else None
+    return True if len(digits) >= 13 and len(set(digits)) > 1 and _luhn(digits) else None
 
 
 def _ip(value: str) -> bool | None:
@@ -118,24 +138,30 @@ def _national_id(value: str) -> bool | None:
 
 def _phone(value: str) -> bool | None:
     digits = re.sub(r"\D", "", value)
-    if not 8 <= len(digits) <= 15 or re.fullmatch(
-        r"\d{4}[-./]\d{1,2}[-./]\d{1,2}|\d{1,2}[-./]\d{1,2}[-./]\d{4}", value
-    ):
-        return None  # the second is a date
+    if not 8 <= len(digits) <= 15 or _DATE.fullmatch(value):
+        return None
     if value.startswith(("+", "00")):
         return True
     bare = value.isdecimal() and not value.startswith("0")
     return None if bare and len(digits) not in (10, 11) else False  # a bare number of another length counts something
 
 
+_CHECKED = {"IBAN", "CARD"}
+"""Kinds of many lengths whose checksum tells where a value ends."""
+
 _DATE = re.compile(r"\d{4}[-./]\d{1,2}[-./]\d{1,2}|\d{1,2}[-./]\d{1,2}[-./]\d{4}")
 
 _PATTERNS: tuple[tuple[Kind, re.Pattern[str], _Confirm], ...] = (
     ("EMAIL", re.compile(r"[\w.+%-]+@[\w-]+(?:\.[\w-]+)+"), _email),
-    ("IBAN", re.compile(r"\b[A-Za-z]{2}\d{2}(?:[ -]?[A-Za-z0-9]{4}){2,7}(?:[ -]?[A-Za-z0-9]{1,3})?\b"), _iban),
+    ("IBAN", re.compile(
+        r"\b[A-Za-z]{2}\d{2}(?:[A-Za-z0-9]{11,30}"
+        r"|([ -])[A-Za-z0-9]{4}(?:\1[A-Za-z0-9]{4}){1,6}(?:\1[A-Za-z0-9]{1,3})?)\b"
+    ), _iban),
     ("NATIONAL_ID", re.compile(r"(?<!\d)(?:784-?\d{4}-?\d{7}-?\d|[23]\d{13}|\d{3}-\d{2}-\d{4}|[12]\d{9})(?!\d)"),
      _national_id),
-    ("CARD", re.compile(r"(?<!\d)\d(?:[ -]?\d){12,18}(?!\d)"), _card),
+    # bare, or in the groups that are printed on cards
+    ("CARD", re.compile(
+        r"(?<!\d)(?:\d{13,19}|\d{4}([ -])\d{4}\1\d{4}\1\d{1,4}(?:\1\d{3})?|\d{4}([ -])\d{6}\2\d{4,5})(?!\d)"), _card),
     ("IP", re.compile(r"(?<![\w.:])(?:(?:\d{1,3}\.){3}\d{1,3}|[0-9A-Fa-f:]{2,}:[0-9A-Fa-f:]+)(?![\w.:])"), _ip),
     ("PHONE", re.compile(r"(?<![\w+])(?:\+|00)?\(?\d{1,4}\)?(?:[ ./-]?\(?\d{2,5}\)?){2,5}(?!\w)"), _phone),
 )  # fmt: skip
