@@ -1,6 +1,8 @@
 """What an arm answered to one request, and the file that remembers it, so that no finished item is asked twice.
 
-A second run, or one that goes on after an interruption, reads these. Read `endpoint_lm.py` next.
+A second run, or one that goes on after an interruption, reads these. Kept are answers alone, and only of an endpoint
+that says which version answered on what: a refusal may be gone when limits or keys have changed, and of any other
+endpoint nobody knows whether it is still the same. Read `endpoint_lm.py` next.
 """
 
 from __future__ import annotations
@@ -8,6 +10,7 @@ from __future__ import annotations
 import os
 from datetime import datetime
 from pathlib import Path
+from typing import Literal
 
 from pydantic import Field, ValidationError
 
@@ -17,12 +20,17 @@ from lifecycle.version import Digest, Frozen, digest_of
 class Conditions(Frozen):
     """Everything besides the question that an answer depends on: with the version's digest it keys the cache.
 
-    A cache shared between models hands one model's answers to another; one shared between concurrencies mixes
-    latencies, and greedy answers too, because they can differ with the batch's composition.
+    A cache shared between models hands one model's answers to another, one shared between deployments another
+    engine's; one shared between concurrencies mixes latencies, and greedy answers too, because they can differ with
+    the batch's composition.
     """
 
     version: Digest
     task: Digest
+    endpoint: str
+    """Its address (`Endpoint.place`): another machine answers alike, in another time."""
+    deployment: Digest | None
+    """What answers (`lifecycle.deployment`); None when the endpoint does not say."""
     concurrency: int = Field(ge=1)
     seed: int
     take: int = Field(default=0, ge=0)
@@ -53,13 +61,29 @@ class Answer(Frozen):
     passages: tuple[str, ...] = ()
     """Ids of the passages that the service retrieved."""
     retries: int = 0
+    served: str = ""
+    """The digest of the version that answered, as the endpoint said; empty when it did not."""
+    deployment: str = ""
+    """The digest of what it answered on, likewise."""
     error: str = ""
     final: bool = True
     at: datetime
 
+    @property
+    def kept(self) -> bool:
+        """Whether a later run may read it: an answer, and one of which it is known who gave it."""
+        return not self.error and bool(self.served and self.deployment)
+
+
+class _Line(Answer):
+    """An answer as it is on disk. A line of another form is passed over, and its item is asked again."""
+
+    form: Literal[2]
+    """2: who answered on what is in it, and no failure is. Lines of before have no form."""
+
 
 class AnswerStore:
-    """Answers by key, kept in one JSONL file per version: a line is on disk as soon as its item is finished."""
+    """Answers by key, kept in one JSONL file per version: a line is on disk as soon as its item is answered."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -75,12 +99,12 @@ class AnswerStore:
         return self._answers.get(key)
 
     def add(self, answer: Answer) -> None:
-        """Remembers the answer. What failed for a passing reason counts in this run, and is asked again in the next."""
+        """Remembers the answer. A failure of any kind counts in this run, and is asked again in the next."""
         self._answers[answer.key] = answer
-        if not answer.final:
+        if not answer.kept:
             return
         self.path.parent.mkdir(parents=True, exist_ok=True)
-        line = answer.model_dump_json() + "\n"
+        line = _Line(**answer.model_dump(), form=2).model_dump_json() + "\n"
         # One write of a whole line in append mode: two evaluations of one version may share the file.
         descriptor = os.open(self.path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
         try:
@@ -95,7 +119,7 @@ class AnswerStore:
                 file.write(b"\n")
         for line in data.splitlines():
             try:
-                answer = Answer.model_validate_json(line)
+                kept = _Line.model_validate_json(line)
             except ValidationError:  # a torn line, or an older form: that item is asked again
                 continue
-            self._answers[answer.key] = answer
+            self._answers[kept.key] = Answer(**kept.model_dump(exclude={"form"}))

@@ -105,6 +105,7 @@ class EndpointLM(LM):  # type: ignore[misc]  # lm-eval has no types
 
         async def one(key: str, item: str, body: dict[str, Any]) -> Answer:
             reply = await self._session.post(path, {"model": self._version.ref, **self._sent(body)})
+            self._session.must_be_the_same(reply)
             if reply.served and reply.served != self._version.digest:
                 raise NotAllowed(
                     f"{self._session.endpoint.url} serves another {self._version.ref} ({reply.served[:19]}…) than the "
@@ -123,9 +124,10 @@ class EndpointLM(LM):  # type: ignore[misc]  # lm-eval has no types
         if not any(answer.final for answer in answers):
             self._session.check()
             if len(answers) >= _TOO_MANY:
+                kept = "What is finished is kept: see" if self._session.deployment else "See"
                 raise Unavailable(
-                    f"{self._version.ref}: none of {len(answers)} requests was answered ({answers[0].error}). What is "
-                    "finished is kept: see to the service, then run the same command to go on"
+                    f"{self._version.ref}: none of {len(answers)} requests was answered ({answers[0].error}). "
+                    f"{kept} to the service, then run the same command to go on"
                 )
         return {answer.key: answer for answer in answers}
 
@@ -183,6 +185,8 @@ class EndpointLM(LM):  # type: ignore[misc]  # lm-eval has no types
             completion_tokens=usage.get("completion_tokens") or 0,
             passages=tuple(str(one["id"]) for one in passages),
             retries=reply.retries,
+            served=reply.served,
+            deployment=reply.deployment,
             at=datetime.now(UTC),
             **outcome,
         )

@@ -7,6 +7,7 @@ falls on all of them and no arm's requests wait behind another's. Read `comparis
 from __future__ import annotations
 
 import random
+from collections import Counter
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
@@ -35,6 +36,12 @@ class Outcome(Frozen):
     completion_tokens: int
     passages: tuple[str, ...] = ()
     error: str = ""
+    passing: tuple[str, ...] = ()
+    """Errors that may be gone on another try, of this item's requests: while there is one, nothing is decided."""
+    served: bool = True
+    """The endpoint said for each answer which version gave it."""
+    deployed: bool = True
+    """And on what."""
 
 
 class Measured(Frozen):
@@ -61,7 +68,13 @@ def measure(
         from evals.endpoint_lm import EndpointLM
 
         conditions = Conditions(
-            version=arm.version.digest, task=task.digest, concurrency=config.concurrency, seed=config.seed, take=take
+            version=arm.version.digest,
+            task=task.digest,
+            endpoint=session.endpoint.place,
+            deployment=session.deployment.digest if session.deployment else None,
+            concurrency=config.concurrency,
+            seed=config.seed,
+            take=take,
         )
         store = AnswerStore.of_version(cache / "answers", arm.version.digest)
         return EndpointLM(session, arm.version, conditions, store, advance)
@@ -78,6 +91,21 @@ def measure(
         one.advance = _uncounted
     measured = tuple(_outcomes(arm, task, models[arm.label]) for arm in arms)
     return measured, floor
+
+
+def why_provisional(measured: Sequence[Measured]) -> tuple[str, ...]:
+    """Why these answers can be looked at and decide nothing, in words; empty when they can."""
+    outcomes = [outcome for one in measured for outcome in one.outcomes]
+    reasons = []
+    if passing := Counter(error for outcome in outcomes for error in outcome.passing):
+        count, (first, _) = passing.total(), passing.most_common(1)[0]
+        requests = "1 request" if count == 1 else f"{count} requests"
+        reasons.append(f"{requests} failed for a reason that may pass ({first}): run the same command again")
+    if not all(outcome.served for outcome in outcomes):
+        reasons.append("the endpoint does not say which version answered")
+    if not all(outcome.deployed for outcome in outcomes):
+        reasons.append("the endpoint does not say on which deployment it answered")
+    return tuple(reasons)
 
 
 def _turns(
@@ -105,15 +133,16 @@ def _answer(model: EndpointLM, items: Sequence[tuple[str, list[Any]]]) -> None:
 def _noise_floor(
     first: dict[tuple[str, int], list[Answer]], model: EndpointLM, again: Sequence[tuple[str, list[Any]]]
 ) -> float:
-    """Share of the items whose answer differs in the second pass; 0 when none is asked for.
+    """Share of the items whose answer differs in the second pass, of those answered in both; 0 when there are none.
 
     Log-likelihood answers differ when another choice comes out best.
     """
     if not again:
         return 0.0
     _answer(model, again)
-    changed = sum(_said(first[place]) != _said(answers) for place, answers in model.answers.items())
-    return changed / len(model.answers)
+    pairs = [(first[place], answers) for place, answers in model.answers.items()]
+    answered = [(one, other) for one, other in pairs if not any(answer.error for answer in (*one, *other))]
+    return sum(_said(one) != _said(other) for one, other in answered) / max(len(answered), 1)
 
 
 def _said(answers: Sequence[Answer]) -> tuple[str, ...] | int:
@@ -121,7 +150,7 @@ def _said(answers: Sequence[Answer]) -> tuple[str, ...] | int:
     if all(number is not None for number in numbers):
         values = [number for number in numbers if number is not None]
         return values.index(max(values)) if len(values) > 1 else int(bool(answers[0].greedy))
-    return tuple(one.text or one.error for one in answers)
+    return tuple(one.text for one in answers)
 
 
 def _outcomes(arm: Arm, task: EvalTask, model: EndpointLM) -> Measured:
@@ -138,6 +167,9 @@ def _outcomes(arm: Arm, task: EvalTask, model: EndpointLM) -> Measured:
                 completion_tokens=sum(one.completion_tokens for one in answers),
                 passages=tuple(dict.fromkeys(one for answer in answers for one in answer.passages)),
                 error=next((one.error for one in answers if one.error), ""),
+                passing=tuple(one.error for one in answers if not one.final),
+                served=all(one.served for one in answers if not one.error),
+                deployed=all(one.deployment for one in answers if not one.error),
             )
         )
     return Measured(arm=arm, outcomes=tuple(outcomes))

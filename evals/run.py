@@ -18,7 +18,7 @@ from evals.endpoint import Endpoint, Session
 from evals.evaluation import Evaluation
 from evals.gate import check, judge
 from evals.lmeval_task import EvalTask, Item, load
-from evals.measure import Measured, measure
+from evals.measure import Measured, measure, why_provisional
 from evals.progress import Progress, Silent
 from evals.report import folder_of, write
 from lifecycle.home import Home
@@ -56,6 +56,7 @@ def evaluate(
     arms = resolve_arms(config, registry, actor=actor)
     with Session(endpoint or Endpoint(url=config.endpoint), transport) as session:
         session.check()
+        deployment = session.ask_deployment()
         progress.note(f"asking {len(arms)} arms {len(task.items)} items each")
         measured, noise_floor = measure(config, task, arms, session, home.cache, progress)
 
@@ -69,6 +70,8 @@ def evaluate(
         comparisons=comparisons(measured, task, config),
         noise_floor=noise_floor,
         n_items=len(task.items),
+        deployment=deployment,
+        provisional=why_provisional(measured),
         n_train=training_rows(arms, registry),
         seed=config.seed,
         examples=_examples(config, task, measured),

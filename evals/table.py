@@ -68,4 +68,8 @@ def _gate(evaluation: Evaluation, arm: ArmResult) -> str:
 
 def _caption(evaluation: Evaluation) -> str:
     report = evaluation.report
-    return f"noise floor {report.noise_floor:.1%} · seed {report.seed} · {report.digest[:19]}…"
+    deployment = f"{report.deployment.digest[:19]}…" if report.deployment else "not said"
+    return (
+        f"noise floor {report.noise_floor:.1%} · seed {report.seed} · {report.digest[:19]}…\n"
+        f"deployment {deployment}, for which alone the seconds hold"
+    )

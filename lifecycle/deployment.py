@@ -10,7 +10,10 @@ from lifecycle.version import Digest, Frozen, digest_of
 
 
 class Deployment(Frozen):
-    """What answered. Two deployments with one digest answer alike; latencies are compared within one only."""
+    """What answered. Two deployments with one digest answer alike; latencies are compared within one only.
+
+    It holds no path, address, process id or secret: the same set-up has the same digest on every machine of its kind.
+    """
 
     engine: str
     """Name and version, such as `vllm 0.32.0`."""
@@ -20,10 +23,14 @@ class Deployment(Frozen):
     """The base's fingerprint."""
     kernels: tuple[str, ...] = ()
     """Our own kernels in use."""
+    device: dict[str, Any] = Field(default_factory=dict)
+    """What it computes on, where that decides which kernels are used: kind, name, instructions, threads."""
+    libraries: dict[str, str] = Field(default_factory=dict)
+    """Versions of what answers are computed with; `others` is a digest of all that these need besides."""
     revision: str = ""
     """Of this service's code."""
     arguments: dict[str, Any] = Field(default_factory=dict)
-    """Engine arguments that bear on answers or their limits."""
+    """Of engine and service, so far as they bear on answers or their limits."""
 
     @property
     def digest(self) -> str:

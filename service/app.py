@@ -32,6 +32,7 @@ from service.background import Background
 from service.bulkhead import Bulkhead
 from service.catalogue import Catalogue
 from service.config import ServeConfig
+from service.deployment import OwnDeployment
 from service.engine.interface import AdapterHandle, Engine
 from service.engine.supervise import Patience, Supervisor
 from service.knowledge import Library
@@ -118,6 +119,7 @@ def _parts(config: ServeConfig, engine: Engine, registry: Registry, store: Artif
     shadows = Shadows(records, telemetry, busy=lambda: gate.waiting > 0 or bool(supervisor.waiting_for()))
     return Parts(
         base=base,
+        deployment=OwnDeployment(config, base.digest),
         engine=engine,
         catalogue=catalogue,
         residency=residency,

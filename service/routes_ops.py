@@ -1,4 +1,4 @@
-"""What operators and orchestrators ask: is it alive, is it ready, what are its figures."""
+"""What operators and orchestrators ask: is it alive, is it ready, what does it run, what are its figures."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from fastapi import APIRouter, Request
 from prometheus_client import CONTENT_TYPE_LATEST
 from starlette.responses import JSONResponse, Response
 
+from lifecycle.errors import Unavailable
 from service.serving import Service
 
 router = APIRouter()
@@ -32,13 +33,24 @@ async def ready(request: Request) -> Response:
         "waiting_for": waiting,
         "since": (service.draining_since or parts.supervisor.since).isoformat(timespec="seconds"),
         "base": {"name": parts.base.name, "digest": parts.base.digest},
-        "engine": facts.model_dump() if facts else None,
+        "engine": facts.brief() if facts else None,
         "registry": {
             "revision": parts.catalogue.snapshot.revision,
             "problem": parts.catalogue.problem,
         },
     }
     return JSONResponse(body, 503 if waiting else 200)
+
+
+@router.get("/v1/dabt/deployment")
+async def deployment(request: Request) -> Response:
+    """What decides answers besides the version. Raises `Unavailable` until the engine says what it resolved to."""
+    service: Service = request.app.state.service
+    facts = service.parts.supervisor.facts
+    if facts is None:
+        raise Unavailable("the engine is starting; what it runs is known when it is ready", retry_after=2.0)
+    own = service.parts.deployment
+    return JSONResponse({"digest": own.digest(facts), "deployment": own.of(facts).model_dump(mode="json")})
 
 
 @router.get("/metrics")

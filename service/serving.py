@@ -26,6 +26,7 @@ from service.adapters.residency import Residency
 from service.adapters.warming import Warmer
 from service.bulkhead import Bulkhead
 from service.catalogue import Catalogue
+from service.deployment import OwnDeployment
 from service.engine.interface import AdapterHandle, Answer, Call, Engine, Kind, Tally
 from service.engine.supervise import Supervisor
 from service.knowledge import Library
@@ -34,7 +35,7 @@ from service.observability.measured import Measured
 from service.observability.spans import span
 from service.observability.telemetry import UNKNOWN, Endpoint, Telemetry
 from service.openai import http_errors
-from service.openai.answer_headers import DIGEST_HEADER, REVISION_HEADER, VERSION_HEADER, tell
+from service.openai.answer_headers import DEPLOYMENT_HEADER, DIGEST_HEADER, REVISION_HEADER, VERSION_HEADER, tell
 from service.openai.decoding import with_decoding
 from service.openai.embeddings import Embedder
 from service.openai.models import Running
@@ -66,6 +67,7 @@ class Parts:
     """What a service is made of."""
 
     base: Base
+    deployment: OwnDeployment
     engine: Engine
     catalogue: Catalogue
     residency: Residency
@@ -133,6 +135,8 @@ class Service:
             self.parts.telemetry.request(UNKNOWN, counted).failed(error.code)
             raise
         tell({VERSION_HEADER: resolved.ref, DIGEST_HEADER: resolved.digest, REVISION_HEADER: str(resolved.revision)})
+        if (facts := self.parts.supervisor.facts) is not None:
+            tell({DEPLOYMENT_HEADER: self.parts.deployment.digest(facts)})
         held = AsyncExitStack()
         measured = self.parts.telemetry.request(resolved.ref, counted)
         record.answers(resolved.ref, resolved.digest, measured)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from evals.evaluation import Evaluation
+from lifecycle.deployment import Deployment
 from lifecycle.report import ArmResult, Interval
 
 
@@ -19,12 +20,22 @@ def render_markdown(evaluation: Evaluation) -> str:
         "## Figures",
         _figures(evaluation),
         "Values with 95 % intervals; latency in seconds; tokens are means per item.",
+        _deployment(report.deployment),
         "## Comparisons",
         _comparisons(evaluation),
         "## Verdicts",
         *(_verdict(evaluation, arm) for arm in report.arms if evaluation.verdict(arm)),
     ]
     return "\n\n".join(parts) + "\n"
+
+
+def _deployment(deployment: Deployment | None) -> str:
+    if deployment is None:
+        return "The endpoint did not say what answered: latencies can be compared with nothing else."
+    return (
+        f"Answered by {deployment.engine} in {deployment.dtype}, deployment `{deployment.digest}`. Latencies hold for "
+        "it, and for nothing else."
+    )
 
 
 def _figures(evaluation: Evaluation) -> str:

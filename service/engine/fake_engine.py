@@ -8,17 +8,17 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import json
+import platform
 import zlib
 from collections.abc import AsyncGenerator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 from lifecycle.errors import AdapterUnloadable, EngineDead, InvalidInput, Problem, PromptTooLong
-from service.engine.interface import AdapterHandle, Answer, Call, EngineFacts, Tally
+from service.engine.interface import AdapterHandle, Answer, Call, EngineDetail, EngineFacts, Tally
 
 _WORDS = ("ready", "نعم", "fever", "حمى", "clinic", "عيادة", "desk", "طبيب", "today", "غداً", "no", "doctor")
 _MAX_WORDS = 4096
-"""Of a prompt; a word stands for a token."""
 _FIELDS: dict[str, type | tuple[type, ...]] = {
     "max_tokens": int,
     "max_completion_tokens": int,
@@ -51,7 +51,9 @@ class Faults:
 class FakeEngine:
     """Implements `service.engine.interface.Engine`."""
 
-    def __init__(self) -> None:
+    def __init__(self, max_words: int = _MAX_WORDS) -> None:
+        self.max_words = max_words
+        """Of a prompt; a word stands for a token."""
         self.faults = Faults()
         self.loaded: dict[int, AdapterHandle] = {}
         self.loads: list[AdapterHandle] = []
@@ -69,7 +71,19 @@ class FakeEngine:
             raise self.faults.start_error
         self.loaded.clear()
         self._dead.clear()
-        return EngineFacts(engine="fake", dtype="none", max_model_len=_MAX_WORDS, lora_kernel="fake")
+        return EngineFacts(
+            engine="fake",
+            version="1",
+            dtype="none",
+            max_model_len=self.max_words,
+            lora_kernel="fake",
+            detail=EngineDetail(
+                kernels=("fake",),
+                device={"kind": "none", "count": 1},
+                libraries={"python": platform.python_version()},
+                arguments={"words": list(_WORDS)},
+            ),
+        )
 
     async def stop(self) -> None:
         self.die()
@@ -127,9 +141,9 @@ class FakeEngine:
     async def stream(self, call: Call) -> AsyncGenerator[str | Tally, None]:
         await self.check()
         _check_fields(call.body)
-        if len(_prompt_text(call.body).split()) > _MAX_WORDS:
+        if len(_prompt_text(call.body).split()) > self.max_words:
             place = "messages" if call.kind == "chat" else "prompt"
-            raise PromptTooLong("The request is not valid:", [Problem(place, f"more than {_MAX_WORDS} words")])
+            raise PromptTooLong("The request is not valid:", [Problem(place, f"more than {self.max_words} words")])
         if call.adapter is not None and call.adapter.id not in self.loaded:
             raise EngineDead(f"adapter {call.adapter.name} was used without being loaded")
         self.active.add(call.request_id)
@@ -168,7 +182,7 @@ class FakeEngine:
         if "messages" not in body and not isinstance(body.get("prompt"), str):
             raise InvalidInput("The request is not valid:", [Problem("prompt", "must be a string")])
         tokens = list(_prompt_text(body).encode())
-        return {"tokens": tokens, "count": len(tokens), "max_model_len": _MAX_WORDS}
+        return {"tokens": tokens, "count": len(tokens), "max_model_len": self.max_words}
 
     async def detokenize(self, body: dict[str, Any]) -> dict[str, Any]:
         try:

@@ -11,6 +11,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
+from pydantic import Field
+
 from lifecycle.version import Frozen
 
 Kind = Literal["chat", "completion"]
@@ -62,13 +64,30 @@ class Answer:
     tally: Tally
 
 
+class EngineDetail(Frozen):
+    """What decides answers besides the request, as JSON has it (see `lifecycle.deployment.Deployment`).
+
+    The same at every start of the same set-up. No path, address, process id or secret: every caller may read it.
+    """
+
+    kernels: tuple[str, ...] = ()
+    device: dict[str, Any] = Field(default_factory=dict)
+    libraries: dict[str, str] = Field(default_factory=dict)
+    arguments: dict[str, Any] = Field(default_factory=dict)
+
+
 class EngineFacts(Frozen):
-    """What is running, for the log and /ready."""
+    """What is running: for the log and /ready, and with `detail` for the deployment's digest."""
 
     engine: str
+    version: str
     dtype: str
     max_model_len: int
     lora_kernel: str
+    detail: EngineDetail = EngineDetail()
+
+    def brief(self) -> dict[str, Any]:
+        return self.model_dump(exclude={"detail"})
 
 
 class Engine(Protocol):

@@ -70,7 +70,7 @@ class Supervisor:
         self._task = asyncio.current_task()
         try:
             self.facts = await self._engine.start()
-            log.info("engine ready", **self.facts.model_dump())
+            log.info("engine ready", **self.facts.brief())
             while True:
                 born = self._patience.clock()
                 await self._live()

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import gc
 import json
+import os
 import uuid
 from collections.abc import AsyncGenerator, Coroutine, Sequence
 from contextlib import aclosing
@@ -21,15 +22,14 @@ from lifecycle.errors import (
     Corrupt,
     DabtError,
     EngineDead,
-    InvalidConfig,
     InvalidInput,
     Problem,
 )
 from lifecycle.models.preflight import preflight
 from service.bulkhead import Bulkhead
 from service.config import ServeConfig
-from service.engine import vllm_forkserver, vllm_metrics
-from service.engine.interface import AdapterHandle, Answer, Call, EngineFacts, Tally
+from service.engine import vllm_facts, vllm_forkserver, vllm_metrics
+from service.engine.interface import AdapterHandle, Answer, Call, EngineDetail, EngineFacts, Tally
 from service.engine.vllm_errors import border, last_line, raise_reported
 from service.engine.vllm_flags import flags, set_environment, target_modules
 from service.engine.vllm_tools import check_tools, template_takes_tools
@@ -38,7 +38,6 @@ T = TypeVar("T")
 
 _LOOK_EVERY = 0.5
 """Seconds between two looks whether the engine that was asked is still there."""
-_MASKED_KERNEL = "service.engine.masked_lora.MaskedPunicaWrapper"
 _public_name: ContextVar[str] = ContextVar("public_name")
 """What this task's caller calls the model: vLLM knows an adapter only by its internal name."""
 
@@ -53,6 +52,8 @@ class VllmEngine:
         self._takes_tools = False
         self._starts: Bulkhead | None = None
         self._preflighted: set[Path] = set()
+        self._environment = dict(os.environ)
+        self._asked = EngineDetail()
 
     def prepare(self) -> None:
         """Begin, in another process, with what takes long and needs nothing yet. `start` does so if nobody has."""
@@ -252,7 +253,9 @@ class VllmEngine:
 
         args = parsed_arguments(self._config)
         context = UsageContext.OPENAI_API_SERVER
-        config = AsyncEngineArgs.from_cli_args(args).create_engine_config(usage_context=context)
+        engine_args = AsyncEngineArgs.from_cli_args(args)
+        self._asked = vllm_facts.asked(engine_args, self._environment)
+        config = engine_args.create_engine_config(usage_context=context)
         self._llm = AsyncLLM.from_vllm_config(config, usage_context=context)
         vllm_metrics.bound(self._llm)
         return args
@@ -270,22 +273,18 @@ class VllmEngine:
 
     async def _facts(self) -> EngineFacts:
         """What runs in the workers. Raises `InvalidConfig` when a CPU would compute LoRA with the stock kernel."""
-        from vllm.platforms import current_platform
-
         kernels = set(await self._answered(self._llm.collective_rpc("dabt_lora_kernel")))
-        if current_platform.is_cpu() and kernels != {_MASKED_KERNEL}:
-            raise InvalidConfig(
-                f"vLLM's workers compute LoRA with {', '.join(sorted(kernels))}, which gives wrong answers to requests "
-                "without an adapter that share a batch with others on a CPU. Install the project so that its plugin is "
-                "found (pip install --no-deps -e .), and leave dabt_masked_lora in VLLM_PLUGINS if that is set"
-            )
+        vllm_facts.check_kernels(kernels)
         await self._answered(self._llm.collective_rpc("dabt_keep_adapters"))
+        devices = await self._answered(self._llm.collective_rpc("dabt_device"))
         config = self._llm.model_config
         return EngineFacts(
             engine="vllm",
+            version=vllm_facts.engine_version(),
             dtype=str(config.dtype).removeprefix("torch."),
             max_model_len=config.max_model_len,
             lora_kernel=", ".join(sorted(kernels)),
+            detail=vllm_facts.found(self._asked, self._llm.vllm_config, kernels, devices),
         )
 
     async def _submit(self, call: Call, body: dict[str, Any]) -> Any:

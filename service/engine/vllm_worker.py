@@ -15,6 +15,12 @@ class WorkerExtension:
         wrapper = next(iter(self.model_runner.lora_manager._adapter_manager.punica_wrapper_mapping.values()))
         return f"{type(wrapper).__module__}.{type(wrapper).__qualname__}"
 
+    def dabt_device(self) -> dict[str, Any]:
+        """What this worker computes on."""
+        from service.engine.vllm_facts import device
+
+        return device()
+
     def dabt_keep_adapters(self) -> None:
         """From now on adapters are kept as `vllm_adapter_memory.py` does."""
         from service.engine.vllm_adapter_memory import AdapterMemory

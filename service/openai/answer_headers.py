@@ -18,6 +18,8 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 REQUEST_ID_HEADER = "x-request-id"
 VERSION_HEADER = "x-dabt-version"
 DIGEST_HEADER = "x-dabt-digest"
+DEPLOYMENT_HEADER = "x-dabt-deployment"
+"""The digest of what it answered on (`service/deployment.py`)."""
 REVISION_HEADER = "x-dabt-revision"
 """The registry's revision by which the answerer was chosen, when the request was let in."""
 

@@ -16,12 +16,14 @@ import pytest
 
 from evals.config import EvalConfig
 from lifecycle.adapter import AdapterManifest
+from lifecycle.deployment import Deployment
 from lifecycle.home import Home
 from lifecycle.models.base import fingerprint
 from lifecycle.registry import Registry
 from lifecycle.report import ArmResult, Comparison, Interval, Report
-from lifecycle.version import Lineage, VersionSpec, digest_of
+from lifecycle.version import Lineage, Version, VersionSpec, digest_of
 
+DEPLOYMENT = Deployment(engine="fake 1", dtype="none", base=digest_of("base"), revision="1")
 Speaks = Callable[[str], str]
 N_ITEMS = 40
 TASK_FILE = """
@@ -68,6 +70,8 @@ class FakeModels:
     """May answer, or raise, in the endpoint's place; not called for the warm-up."""
     bodies: list[dict[str, Any]] = field(default_factory=list)
     headers: list[httpx.Headers] = field(default_factory=list)
+    deployment: Deployment | None = DEPLOYMENT
+    """What it says that it is; None for a server that is none of ours, and names no version either."""
 
     @property
     def transport(self) -> httpx.MockTransport:
@@ -76,6 +80,8 @@ class FakeModels:
     def _handle(self, request: httpx.Request) -> httpx.Response:
         if request.url.path == "/v1/models":
             return httpx.Response(200, json={"data": []})
+        if request.url.path == "/v1/dabt/deployment":
+            return self._tell()
         body = json.loads(request.content)
         self.headers.append(request.headers)
         version = self.registry.version(body["model"])
@@ -89,13 +95,28 @@ class FakeModels:
         text = self.speaks[version.spec.kind](question) if question != "Hello" else "Hi"
         return httpx.Response(
             200,
-            headers={"x-dabt-version": version.ref, "x-dabt-digest": version.digest},
+            headers=self._who(version),
             json={
                 "choices": [{"message": {"role": "assistant", "content": text}, "finish_reason": "stop"}],
                 "usage": {"prompt_tokens": len(question.split()), "completion_tokens": len(text.split())},
                 "dabt": {"version": version.ref, "digest": version.digest, "passages": [{"id": "h07", "text": "…"}]},
             },
         )
+
+    def _tell(self) -> httpx.Response:
+        if self.deployment is None:
+            return httpx.Response(404, json={"detail": "Not Found"})
+        told = {"digest": self.deployment.digest, "deployment": self.deployment.model_dump(mode="json")}
+        return httpx.Response(200, json=told)
+
+    def _who(self, version: Version) -> dict[str, str]:
+        if self.deployment is None:
+            return {}
+        return {
+            "x-dabt-version": version.ref,
+            "x-dabt-digest": version.digest,
+            "x-dabt-deployment": self.deployment.digest,
+        }
 
 
 @pytest.fixture

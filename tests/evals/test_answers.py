@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -11,12 +12,20 @@ import pytest
 from evals.answers import Answer, AnswerStore, Conditions
 from lifecycle.version import digest_of
 
-CONDITIONS = Conditions(version=digest_of("v"), task=digest_of("t"), concurrency=8, seed=1)
+CONDITIONS = Conditions(
+    version=digest_of("v"),
+    task=digest_of("t"),
+    endpoint="http://models.test",
+    deployment=digest_of("d"),
+    concurrency=8,
+    seed=1,
+)
 KEY = CONDITIONS.key("chat", "item", {"max_tokens": 5})
 
 
 def answer(key: str = KEY, **changes: Any) -> Answer:
     given = {"key": key, "version": "toy:1", "item": "i", "text": "أهلا\n{x}", "latency": 0.1, "concurrency": 8}
+    given |= {"served": CONDITIONS.version, "deployment": CONDITIONS.deployment}
     return Answer(**(given | {"at": datetime(2026, 1, 1, tzinfo=UTC)} | changes))
 
 
@@ -25,6 +34,9 @@ def answer(key: str = KEY, **changes: Any) -> Answer:
     [
         {"version": digest_of("another version")},
         {"task": digest_of("another task")},
+        {"endpoint": "http://models.test:8001"},
+        {"deployment": digest_of("another engine")},
+        {"deployment": None},
         {"concurrency": 16},
         {"seed": 2},
         {"take": 1},
@@ -63,17 +75,49 @@ def test_a_line_that_was_torn_by_a_crash_costs_one_item_and_no_more(tmp_path: Pa
     assert AnswerStore(path).get(second) == answer(second)
 
 
-def test_a_passing_failure_counts_in_this_run_and_is_asked_again_in_the_next(tmp_path: Path) -> None:
+@pytest.mark.parametrize("final", [True, False])
+def test_no_failure_is_kept_because_limits_and_keys_change(tmp_path: Path, final: bool) -> None:
     path = tmp_path / "a.jsonl"
     store = AnswerStore(path)
-    store.add(answer(error="HTTP 500", final=False))
+    store.add(answer(error="HTTP 400: too long", final=final))
+    assert store.get(KEY) is not None, "it counts in this run"
+    assert AnswerStore(path).get(KEY) is None
+    assert not path.exists()
+
+
+@pytest.mark.parametrize("unsaid", ["served", "deployment"])
+def test_an_answer_of_which_it_is_not_known_who_gave_it_is_not_kept(tmp_path: Path, unsaid: str) -> None:
+    path = tmp_path / "a.jsonl"
+    store = AnswerStore(path)
+    store.add(answer(**{unsaid: ""}))
     assert store.get(KEY) is not None
     assert AnswerStore(path).get(KEY) is None
 
 
-def test_a_final_failure_is_kept(tmp_path: Path) -> None:
+@pytest.mark.parametrize("change", [{"form": None}, {"form": 1}, {"form": 3}, {"moon": "full"}])
+def test_a_line_of_another_form_is_passed_over(tmp_path: Path, change: dict[str, Any]) -> None:
     path = tmp_path / "a.jsonl"
-    AnswerStore(path).add(answer(error="HTTP 400: too long", final=True))
-    kept = AnswerStore(path).get(KEY)
-    assert kept is not None
-    assert kept.error == "HTTP 400: too long"
+    AnswerStore(path).add(answer())
+    line = json.loads(path.read_text(encoding="utf-8"))
+    assert line["form"] == 2
+    changed = {key: value for key, value in (line | change).items() if value is not None}
+    path.write_text(json.dumps(changed) + "\n", encoding="utf-8")
+    store = AnswerStore(path)
+    assert store.get(KEY) is None
+    store.add(answer())
+    assert AnswerStore(path).get(KEY) == answer()
+
+
+def test_a_line_from_before_deployments_is_passed_over_and_costs_nothing_else(tmp_path: Path) -> None:
+    """Word for word as the release before wrote it."""
+    old = (
+        '{"key":"%s","version":"toy:1","item":"i","text":"x","logprob":null,"greedy":null,"finish_reason":"stop",'
+        '"latency":0.1,"concurrency":8,"prompt_tokens":1,"completion_tokens":1,"passages":[],"retries":0,"error":"",'
+        '"final":true,"at":"2026-01-01T00:00:00Z"}\n'
+    )
+    path = tmp_path / "a.jsonl"
+    path.write_text(old % KEY)
+    store = AnswerStore(path)
+    assert store.get(KEY) is None
+    store.add(answer())
+    assert AnswerStore(path).get(KEY) == answer()

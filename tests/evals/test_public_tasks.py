@@ -78,6 +78,8 @@ class FakeCompletions:
     def __call__(self, request: httpx.Request) -> httpx.Response:
         if request.url.path == "/v1/models":
             return httpx.Response(200, json={"data": []})
+        if request.method == "GET":  # what our service says of its deployment, and another server does not
+            return httpx.Response(404)
         body = json.loads(request.content)
         if request.url.path == "/tokenize":
             return httpx.Response(200, json={"tokens": [ord(character) for character in body["prompt"]]})
@@ -151,6 +153,8 @@ def test_a_task_with_several_filters_has_a_figure_for_each(public, registry, hom
     def handle(request: httpx.Request) -> httpx.Response:
         if request.url.path == "/v1/models":
             return httpx.Response(200, json={"data": []})
+        if request.method == "GET":  # what our service says of its deployment, and another server does not
+            return httpx.Response(404)
         body = json.loads(request.content)
         sent.append(body)
         question = body["messages"][0]["content"]

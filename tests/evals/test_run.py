@@ -23,7 +23,7 @@ from lifecycle.report import Report
 from lifecycle.states import State
 
 N_ITEMS = 40
-QUICK = Endpoint(url="http://models.test/v1", retries=2, patience=0.0)
+QUICK = Endpoint(url="http://models.test/v1", retries=2, pause=0.0, patience=0.0)
 
 
 class Watch:
@@ -178,13 +178,143 @@ def test_failures_are_scored_zero_and_never_left_out(config, registry, home, mod
     assert "HTTP 400: the prompt is too long" in failed[0]["arms"]["adapter"]["error"]
 
 
-def test_a_passing_failure_is_scored_zero_now_and_asked_again_next_time(config, registry, home, models) -> None:
+def test_an_error_that_may_pass_is_scored_zero_now_asked_again_next_time_and_decides_nothing(
+    config, registry, home, models
+) -> None:
     models.before = lambda _, version, question: httpx.Response(500) if question == "I have pain 3" else None
-    assert run(config, registry, home, models).report.arms[3].errors == 1
+    first = run(config, registry, home, models)
+    assert first.report.arms[3].errors == 1
+    words = "4 requests failed for a reason that may pass (HTTP 500: no body): run the same command again"
+    assert first.report.provisional == (words,)
+    assert {verdict.provisional for verdict in first.verdicts} == {(words,)}
     models.before = lambda *_: None
     models.asked.clear()
-    assert run(config, registry, home, models).report.arms[3].errors == 0
+    second = run(config, registry, home, models)
+    assert (second.report.arms[3].errors, second.report.provisional) == (0, ())
     assert {question for _, question in models.asked} == {"I have pain 3"}
+
+
+@pytest.mark.parametrize(
+    "failure", [httpx.ReadError("reset"), httpx.ReadTimeout("slow"), httpx.ConnectError("refused")], ids=repr
+)
+def test_a_connection_that_breaks_costs_the_run_nothing(config, registry, home, models, failure) -> None:
+    """Each question of each arm fails at the first time, as when the service starts again in the middle."""
+
+    def breaks(models, version, question):
+        if models.asked[version, question] == 1:
+            raise failure
+
+    models.before = breaks
+    report = run(config, registry, home, models).report
+    assert ([arm.errors for arm in report.arms], report.provisional) == ([0] * 4, ())
+    assert report.arms[3].metrics["fields"].value == 1.0
+
+
+def test_a_refusal_is_no_answer_to_keep_and_decides_all_the_same(config, registry, home, models) -> None:
+    models.before = lambda _, version, question: httpx.Response(400) if question == "I have pain 3" else None
+    first = run(config, registry, home, models).report
+    assert ([arm.errors for arm in first.arms], first.provisional) == ([1] * 4, ())
+    models.before = lambda *_: None
+    models.asked.clear()
+    assert [arm.errors for arm in run(config, registry, home, models).report.arms] == [0] * 4
+    assert {question for _, question in models.asked} == {"I have pain 3"}
+
+
+def test_the_report_and_every_verdict_name_the_deployment(config, registry, home, models) -> None:
+    evaluation = run(config, registry, home, models)
+    assert evaluation.report.deployment == models.deployment
+    assert {verdict.deployment for verdict in evaluation.verdicts} == {models.deployment.digest}
+    assert models.deployment.digest in (evaluation.folder / "report.md").read_text("utf-8")
+    assert models.deployment.digest in (evaluation.folder / "report.html").read_text("utf-8")
+
+
+def test_answers_of_another_deployment_are_not_reused_and_its_own_are(config, registry, home, models) -> None:
+    first = models.deployment
+    run(config, registry, home, models)
+    models.deployment = first.model_copy(update={"dtype": "bfloat16"})
+    models.asked.clear()
+    second = run(config, registry, home, models).report
+    assert sum(models.asked.values()) == 4 * N_ITEMS + config.noise_items
+    assert second.deployment == models.deployment
+    models.deployment = first
+    models.asked.clear()
+    assert run(config, registry, home, models).report.deployment == first
+    assert not models.asked
+
+
+def test_answers_of_another_endpoint_are_not_reused(config, registry, home, models) -> None:
+    run(config, registry, home, models)
+    models.asked.clear()
+    elsewhere = QUICK.model_copy(update={"url": "http://models.test:8001/v1"})
+    evaluate(config, registry, home, transport=models.transport, endpoint=elsewhere)
+    assert sum(models.asked.values()) == 4 * N_ITEMS + config.noise_items
+    models.asked.clear()
+    same = QUICK.model_copy(update={"url": "http://models.test:80/v1/"})
+    evaluate(config, registry, home, transport=models.transport, endpoint=same)
+    assert not models.asked
+
+
+def test_a_deployment_that_changes_in_mid_run_stops_it_and_what_is_finished_is_kept(
+    config, registry, home, models
+) -> None:
+    first = models.deployment
+    other = first.model_copy(update={"engine": "fake 2"})
+
+    def change(models, *_):
+        models.deployment = other if sum(models.answered.values()) >= 57 else first
+
+    models.before = change
+    with pytest.raises(Unavailable, match=r"was another deployment when this run began.*run the same command again"):
+        run(config, registry, home, models)
+    assert not registry.reports()
+    models.before = lambda *_: None
+    models.deployment = first
+    models.asked.clear()
+    report = run(config, registry, home, models).report
+    assert report.deployment == first
+    assert sum(models.asked.values()) == 4 * N_ITEMS + config.noise_items - 57
+
+
+def test_an_endpoint_that_does_not_say_who_answered_is_measured_and_gets_no_verdict(
+    config, registry, home, models
+) -> None:
+    models.deployment = None
+    evaluation = run(config, registry, home, models)
+    reasons = (
+        "the endpoint does not say which version answered",
+        "the endpoint does not say on which deployment it answered",
+    )
+    assert evaluation.report.arms[3].metrics["fields"].value == 1.0
+    assert (evaluation.report.provisional, evaluation.report.deployment) == (reasons, None)
+    assert {(one.provisional, one.deployment) for one in evaluation.verdicts} == {(reasons, None)}
+    asked = sum(models.asked.values())
+    run(config, registry, home, models)
+    assert sum(models.asked.values()) == 2 * asked, "nobody knows whether it is still the same"
+
+
+@pytest.mark.parametrize("header", ["x-dabt-digest", "x-dabt-deployment"])
+def test_one_answer_of_which_it_is_not_said_who_gave_it_is_enough_for_no_verdict(
+    config, registry, home, models, header
+) -> None:
+    whole = models._who
+
+    def who(version):
+        told = whole(version)
+        if sum(models.answered.values()) == 57:
+            del told[header]
+        return told
+
+    models._who = who
+    report = run(config, registry, home, models).report
+    assert len(report.provisional) == 1
+    assert report.provisional[0].startswith("the endpoint does not say")
+
+
+def test_a_failed_second_pass_is_no_noise(config, registry, home, models) -> None:
+    models.before = lambda models, version, question: (
+        httpx.Response(400) if models.asked[version, question] == 2 else None
+    )
+    assert run(config, registry, home, models).report.noise_floor == 0.0
 
 
 def test_a_service_that_stops_answering_stops_the_run_and_keeps_what_is_finished(

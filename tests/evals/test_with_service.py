@@ -4,18 +4,22 @@ from __future__ import annotations
 
 import socket
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
 import httpx
 import pytest
 import uvicorn
+from fastapi import FastAPI
 
 from evals.config import EvalConfig
+from evals.endpoint import Endpoint
+from evals.progress import Silent
 from evals.run import evaluate
 from lifecycle.adapter import AdapterManifest, GoldenPrompt
-from lifecycle.errors import NotAllowed
+from lifecycle.errors import NotAllowed, Unavailable
 from lifecycle.home import Home
 from lifecycle.models.base import fingerprint
 from lifecycle.registry import Registry
@@ -38,20 +42,48 @@ def store(home: Home) -> ArtifactStore:
     return ArtifactStore(home.artifacts_url, home.cache)
 
 
+@dataclass
+class Served:
+    """The service's own app on a port, to be stopped and started again there; the engine is the one for tests."""
+
+    start_app: Callable[[FakeEngine], FastAPI]
+    port: int = 0
+    server: uvicorn.Server | None = None
+    thread: threading.Thread | None = None
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.port}"
+
+    def start(self, engine: FakeEngine | None = None) -> None:
+        listener = socket.create_server(("127.0.0.1", self.port))
+        self.port = listener.getsockname()[1]
+        app = self.start_app(engine or FakeEngine())
+        self.server = uvicorn.Server(uvicorn.Config(app, log_config=None, access_log=False))
+        self.thread = threading.Thread(target=self.server.run, kwargs={"sockets": [listener]}, daemon=True)
+        self.thread.start()
+        while httpx.get(f"{self.url}/ready", timeout=60).status_code != 200:  # waits in the backlog until it accepts
+            assert self.thread.is_alive()
+
+    def stop(self) -> None:
+        assert self.server is not None
+        assert self.thread is not None
+        self.server.should_exit = True
+        self.thread.join()
+
+
 @pytest.fixture
-def served(home: Home, registry: Registry, store: ArtifactStore, base_model: Path) -> Iterator[str]:
-    """The service's own app on a port; the engine is the one that ships for tests."""
-    app = create_app(ServeConfig(base=base_model, max_cpu_loras=2, max_loras=2), FakeEngine(), registry, store)
-    listener = socket.create_server(("127.0.0.1", 0))
-    server = uvicorn.Server(uvicorn.Config(app, log_config=None, access_log=False))
-    thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]}, daemon=True)
-    thread.start()
-    url = f"http://127.0.0.1:{listener.getsockname()[1]}"
-    while httpx.get(f"{url}/ready", timeout=60).status_code != 200:  # connections wait in the backlog until it accepts
-        assert thread.is_alive()
-    yield f"{url}/v1"
-    server.should_exit = True
-    thread.join()
+def service(registry: Registry, store: ArtifactStore, base_model: Path) -> Iterator[Served]:
+    config = ServeConfig(base=base_model, max_cpu_loras=2, max_loras=2)
+    made = Served(lambda engine: create_app(config, engine, registry, store))
+    made.start()
+    yield made
+    made.stop()
+
+
+@pytest.fixture
+def served(service: Served) -> str:
+    return f"{service.url}/v1"
 
 
 @pytest.fixture
@@ -122,3 +154,68 @@ def test_a_service_over_another_registry_is_not_taken_for_this_one(plan, registr
         pytest.raises(NotAllowed, match="serves another toy:"),  # the same refs, other recipes
     ):
         evaluate(config, other, home)
+
+
+@pytest.mark.e2e
+def test_the_verdict_names_the_deployment_that_the_service_says_it_is(plan, registry, home, served) -> None:
+    evaluation = evaluate(plan, registry, home)
+    told = httpx.get(f"{served}/dabt/deployment").json()
+    assert evaluation.report.deployment is not None
+    assert evaluation.report.deployment.digest == told["digest"]
+    assert {verdict.deployment for verdict in evaluation.verdicts} == {told["digest"]}
+    assert evaluation.report.provisional == ()
+
+
+@pytest.mark.e2e
+def test_a_question_that_was_too_long_is_asked_again_once_the_service_takes_longer_ones(
+    plan, registry, home, service
+) -> None:
+    service.stop()
+    service.start(FakeEngine(max_words=12))  # few-shot's prompt has 8, the question 5
+    small = evaluate(plan, registry, home).report
+    assert [arm.errors for arm in small.arms] == [0, 40, 0]
+    service.stop()
+    service.start(FakeEngine(max_words=512))
+    large = evaluate(plan, registry, home).report
+    assert [arm.errors for arm in large.arms] == [0, 0, 0]
+    assert small.deployment.digest != large.deployment.digest
+
+
+@pytest.mark.e2e
+def test_a_run_outlives_a_service_that_starts_again_in_the_middle(plan, registry, home, service) -> None:
+    class Restarting(Silent):
+        restarting: threading.Thread | None = None
+        done = 0
+
+        def advance(self, arm: str, count: int) -> None:
+            self.done += count
+            if self.done >= 30 and self.restarting is None:
+                self.restarting = threading.Thread(target=lambda: (service.stop(), service.start()))
+                self.restarting.start()
+
+    progress = Restarting()
+    endpoint = Endpoint(url=plan.endpoint, pause=0.02, retries=20)
+    report = evaluate(plan, registry, home, progress=progress, endpoint=endpoint).report
+    assert progress.restarting is not None
+    progress.restarting.join()
+    assert ([arm.errors for arm in report.arms], report.provisional) == ([0, 0, 0], ())
+
+
+@pytest.mark.e2e
+def test_a_service_that_starts_again_as_another_ends_the_run(plan, registry, home, service) -> None:
+    class Changing(Silent):
+        done = 0
+        changed = False
+
+        def advance(self, arm: str, count: int) -> None:
+            self.done += count
+            if self.done >= 30 and not self.changed:
+                self.changed = True
+                service.stop()
+                service.start(FakeEngine(max_words=512))
+
+    with pytest.raises(Unavailable, match="was another deployment when this run began"):
+        evaluate(plan, registry, home, progress=Changing())
+    assert not registry.reports()
+    report = evaluate(plan, registry, home).report
+    assert [arm.errors for arm in report.arms] == [0, 0, 0]

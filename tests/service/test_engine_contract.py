@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 import itertools
 import json
-from collections.abc import Coroutine
+import sys
+from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
@@ -14,7 +15,7 @@ import pytest
 
 from lifecycle.errors import AdapterUnloadable, InvalidInput, PromptTooLong
 from service.engine.fake_engine import FakeEngine
-from service.engine.interface import AdapterHandle, Call, Engine, Kind, Tally
+from service.engine.interface import AdapterHandle, Call, Engine, EngineFacts, Kind, Tally
 
 T = TypeVar("T")
 
@@ -29,6 +30,8 @@ class Rig:
     folders: list[Path]
     """Of two adapters that can be loaded."""
     loop: asyncio.AbstractEventLoop
+    facts: Callable[[], EngineFacts]
+    """What it said when it had started."""
 
     def run(self, work: Coroutine[Any, Any, T]) -> T:
         if self.loop.is_running():
@@ -55,15 +58,20 @@ def rig(request: pytest.FixtureRequest, tmp_path: Path) -> Any:
         real = request.getfixturevalue("real")
         # The service must not evict or restart beside these tests' own loads: its adapters are four, so is the room.
         real.run(unload_all(real))
-        yield Rig(real.engine, [real.reference.adapters[name] for name in ("red", "green")], real.loop)
+        yield Rig(
+            real.engine,
+            [real.reference.adapters[name] for name in ("red", "green")],
+            real.loop,
+            lambda: real.app.state.parts.supervisor.facts,
+        )
         return
     folders = [tmp_path / "one", tmp_path / "two"]
     for folder in folders:
         folder.mkdir()
     loop = asyncio.new_event_loop()
     engine = FakeEngine()
-    loop.run_until_complete(engine.start())
-    yield Rig(engine, folders, loop)
+    facts = loop.run_until_complete(engine.start())
+    yield Rig(engine, folders, loop, lambda: facts)
     loop.close()
 
 
@@ -90,6 +98,18 @@ def streamed_texts(kind: Kind, chunks: list[Any], count: int = 1) -> list[str]:
     for choice in (choice for chunk in chunks for choice in chunk["choices"]):
         found[choice["index"]] += (choice["delta"].get("content") or "") if kind == "chat" else choice["text"]
     return found
+
+
+def test_the_engine_says_what_decides_its_answers_and_nothing_of_this_machines_affairs(rig: Rig) -> None:
+    facts = rig.facts()
+    assert all((facts.engine, facts.version, facts.dtype, facts.max_model_len, facts.detail.kernels))
+    assert all((facts.detail.device, facts.detail.libraries, facts.detail.arguments))
+    assert facts.detail.device["count"] == 1
+    text = json.dumps(facts.model_dump(mode="json"))
+    assert EngineFacts.model_validate_json(text) == facts
+    for private in (*map(str, rig.folders), str(Path.home()), sys.prefix, "0x"):
+        assert private not in text
+    assert all(part["threads"] > 0 for part in [facts.detail.device] if part["kind"] == "cpu")
 
 
 @pytest.mark.parametrize(("kind", "body"), BODIES)
