@@ -20,7 +20,7 @@ class Deployment(Frozen):
     dtype: str
     """The number format that the engine computes in, as it resolved it."""
     base: Digest
-    """The base's fingerprint."""
+    """Of the base alone as a version: its fingerprint, and what else of its folder decides an answer."""
     kernels: tuple[str, ...] = ()
     """Our own kernels in use."""
     device: dict[str, Any] = Field(default_factory=dict)

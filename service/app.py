@@ -119,7 +119,7 @@ def _parts(config: ServeConfig, engine: Engine, registry: Registry, store: Artif
     shadows = Shadows(records, telemetry, busy=lambda: gate.waiting > 0 or bool(supervisor.waiting_for()))
     return Parts(
         base=base,
-        deployment=OwnDeployment(config, base.digest),
+        deployment=OwnDeployment(config, bare.digest),
         engine=engine,
         catalogue=catalogue,
         residency=residency,

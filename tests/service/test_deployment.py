@@ -10,6 +10,7 @@ import httpx
 import pytest
 
 from lifecycle.deployment import Deployment
+from lifecycle.models.answers import bare_spec
 from lifecycle.version import digest_of
 from service import deployment
 from service.config import ServeConfig
@@ -163,7 +164,7 @@ async def test_every_answer_names_its_deployment_and_the_route_says_what_is_in_i
     assert {reply.headers["x-dabt-deployment"] for reply in replies} == {told["digest"]}
     made = Deployment.model_validate(told["deployment"])
     assert made.digest == told["digest"]
-    assert (made.engine, made.dtype, made.base) == ("fake 1", "none", house.base_digest)
+    assert (made.engine, made.dtype, made.base) == ("fake 1", "none", bare_spec(house.base).digest)
 
 
 async def test_the_same_service_started_again_is_the_same_deployment(house: Any, start: Any, until: Any) -> None:
@@ -177,6 +178,26 @@ async def test_the_same_service_started_again_is_the_same_deployment(house: Any,
         assert (await running.chat("other")).headers["x-dabt-deployment"] == before
     async with start(house, turn_seconds=0.1) as running:
         assert (await running.chat("tiny")).headers["x-dabt-deployment"] != before
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("config.json", '{"model_type": "llama", "rope_theta": 7}'),
+        ("generation_config.json", '{"temperature": 0.6}'),
+        ("tokenizer_config.json", '{"clean_up_tokenization_spaces": true}'),
+        ("chat_template.jinja", "{{ messages }}"),
+        ("a_file_of_next_year.json", "{}"),
+    ],
+)
+async def test_each_part_of_the_bases_folder_that_decides_an_answer_is_another_deployment(
+    house: Any, start: Any, name: str, text: str
+) -> None:
+    async with start(house) as running:
+        before = (await running.client.get("/v1/dabt/deployment")).json()["digest"]
+    (house.base / name).write_text(text)
+    async with start(house) as running:
+        assert (await running.client.get("/v1/dabt/deployment")).json()["digest"] != before
 
 
 async def test_what_it_says_holds_no_place_and_no_secret(house: Any, start: Any) -> None:
