@@ -9,16 +9,14 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-from evals.gate import Policy
+from evals.gate import Policy, ruling_of
 from evals.statistics import items_from_interval, rule_of_three
-from lifecycle.report import ArmResult, Check, Comparison, Interval, Report
+from lifecycle.report import ArmResult, Check, Comparison, Interval, Report, Ruling
 
 SIMPLICITY = ("base", "few-shot", "rag", "adapter", "hybrid")
 """Kinds of arms by what there is to keep up, least first."""
 SMALL_TRAINING = 1_000
 """Training rows below which more data is the first thing to try."""
-WORTH_FINDING = 0.05
-"""A difference that most teams would act on; with too few items for it, the advice says how many it takes."""
 
 
 @dataclass(frozen=True)
@@ -31,7 +29,7 @@ class Findings:
     policy: Policy
 
     def passed(self, arm: str) -> bool:
-        return all(check.passed for check in self.checks[arm])
+        return ruling_of(self.checks[arm]) is Ruling.PASSED
 
     def figure(self, arm: str) -> Interval:
         return self.report.result(arm).metrics[self.report.metric]
@@ -74,7 +72,8 @@ def recommend(findings: Findings) -> ArmResult | None:
 def advise(findings: Findings) -> tuple[str, ...]:
     """The recommendation first, then what a careful reader would add. One sentence or two each."""
     remarks: tuple[Callable[[Findings], list[str]], ...] = (
-        _recommendation, _worth_of_training, _hybrid, _cost, _safety, _items, _noise, _errors, _training_rows,
+        _recommendation, _seen, _tries, _worth_of_training, _hybrid, _cost, _safety, _items, _noise, _errors,
+        _training_rows,
     )  # fmt: skip
     return tuple(sentence for remark in remarks for sentence in remark(findings))
 
@@ -107,12 +106,38 @@ def _nothing_to_ship(findings: Findings) -> str:
             f"({findings.report.metric} {_interval(findings.figure(best.arm))})."
         )
     passing = [arm for arm in findings.judged if findings.passed(arm.arm)]
-    failed = "; ".join(f"{check.rule}: {check.detail}" for check in findings.checks[best.arm] if not check.passed)
-    words = f"Ship nothing yet: {best.arm}, the best arm, fails the policy ({failed})"
+    checks = findings.checks[best.arm]
+    lacking = "; ".join(f"{check.rule}: {check.detail}" for check in checks if not check.passed)
+    ruled = "fails the policy" if ruling_of(checks) is Ruling.FAILED else "is neither passed nor rejected by the policy"
+    words = f"Ship nothing yet: {best.arm}, the best arm, {ruled} ({lacking})"
     if passing:
         loss = findings.against(passing[0].arm, best.arm)
         return f"{words}, and {passing[0].arm}, which passes, is significantly worse than it ({_delta(loss)})."
-    return f"{words}, and so does every other arm."
+    return f"{words}, and no other arm passes."
+
+
+def _seen(findings: Findings) -> list[str]:
+    """How fine the gate's eye was for the arm that matters most: a lead below this was left to luck."""
+    arm = recommend(findings) or findings.best
+    limits = [f"{one.rule} from {one.sees:+.3f} on" for one in findings.checks.get(arm.arm, ()) if one.sees is not None]
+    if not limits:
+        return []
+    return [f"What this run could see of {arm.arm}, by its true difference and with 80 % power: {', '.join(limits)}."]
+
+
+def _tries(findings: Findings) -> list[str]:
+    """How often these items have decided, long before they may no more."""
+    number, budget = findings.report.tries.number, findings.policy.tries
+    if number > budget:
+        return [
+            f"This is try {number} on these items, and the policy allows {budget}: nothing is decided on them any "
+            "more. Fresh items renew it."
+        ]
+    words = f"This is try {number} of {budget} on these items"
+    if 2 * number < budget:
+        return [f"{words}: each is held to a stricter level than the one before."] if number > 1 else []
+    left = budget - number
+    return [f"{words}: {left or 'none'} {'is' if left < 2 else 'are'} left. Make fresh items; they renew it."]
 
 
 def _worth_of_training(findings: Findings) -> list[str]:
@@ -184,18 +209,16 @@ def _safety(findings: Findings) -> list[str]:
 
 def _items(findings: Findings) -> list[str]:
     """When the first two arms cannot be told apart and the interval is wider than a difference worth finding."""
-    report = findings.report
+    report, worth = findings.report, findings.policy.worth
     order = sorted(report.arms, key=lambda arm: findings.figure(arm.arm).value, reverse=True)
     gap = findings.against(order[0].arm, order[1].arm)
     width = gap.high - gap.low
-    if gap.low > 0 or width / 2 <= WORTH_FINDING:
+    if gap.low > 0 or width / 2 <= worth:
         return []
-    needed = items_from_interval(width, gap.n, WORTH_FINDING)
-    if needed <= gap.n:
-        return []
+    needed = items_from_interval(width, gap.n, worth)
     return [
         f"{gap.n} items are too few to order {order[0].arm} and {order[1].arm}: to find a difference of "
-        f"{WORTH_FINDING * 100:.0f} points with 80 % power takes about {_rounded_up(needed):,}."
+        f"{worth * 100:g} points with 80 % power takes about {_rounded_up(needed):,}."
     ]
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from evals.config import EvalConfig, Recipe, read_prompt
+from lifecycle.aliases import PROD
 from lifecycle.errors import InvalidConfig, NotFound, Problem
 from lifecycle.models.answers import bare_spec
 from lifecycle.models.base import fingerprint, resolve_base
@@ -66,6 +67,33 @@ def resolve_arms(config: EvalConfig, registry: Registry, *, actor: str) -> tuple
     if problems:
         raise InvalidConfig("the arms cannot be made into versions", problems)
     return tuple(arms)
+
+
+def with_prod(arms: tuple[Arm, ...], config: EvalConfig, registry: Registry) -> tuple[tuple[Arm, ...], str | None]:
+    """The arms with what `prod` of this name serves now, for policies that compare with it, and its label.
+
+    It is added as `prod` unless one of the arms is that version; (`arms`, None) when nothing is served. Of several
+    versions behind `prod` it is the incumbent, or that with the most traffic. Raises `InvalidConfig` when the two
+    cannot be compared.
+    """
+    try:
+        alias = registry.alias(config.name, PROD)
+    except NotFound:
+        return arms, None
+    number = alias.incumbent or max(alias.targets, key=lambda target: target.weight).number
+    version = registry.version(f"{config.name}:{number}")
+    if label := next((arm.label for arm in arms if arm.version.digest == version.digest), None):
+        return arms, label
+    problems = []
+    if version.spec.base != arms[0].version.spec.base:
+        fault = f"{alias.ref} serves {version.ref}, which is over another base: the policy cannot compare with it"
+        problems.append(Problem("policy", fault, f"take {PROD} out of the policy's rules for the change of the base"))
+    if any(arm.label == PROD for arm in arms):
+        fault = f"it is not what {alias.ref} serves ({version.ref})"
+        problems.append(Problem(f"arms.{PROD}", fault, "give this arm another label"))
+    if problems:
+        raise InvalidConfig("the arms cannot be compared with what is served", problems)
+    return (*arms, Arm(label=PROD, version=version)), PROD
 
 
 def base_name(config: EvalConfig, arms: tuple[Arm, ...], registry: Registry) -> str:

@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from evals.advice import Findings, advise, recommend
-from evals.arms import base_name, resolve_arms, training_rows
+from evals.arms import base_name, resolve_arms, training_rows, with_prod
 from evals.comparison import agreement, arm_result, comparisons
 from evals.config import EvalConfig, load_policy
 from evals.endpoint import Endpoint, Session
@@ -21,6 +21,7 @@ from evals.lmeval_task import EvalTask, Item, load
 from evals.measure import Measured, measure, why_provisional
 from evals.progress import Progress, Silent
 from evals.report import folder_of, write
+from lifecycle.aliases import PROD
 from lifecycle.home import Home
 from lifecycle.report import Example, Report
 
@@ -44,6 +45,8 @@ def evaluate(
 ) -> Evaluation:
     """Runs the evaluation, writes its folder, and records the report and a verdict for every arm but the baseline.
 
+    A policy that compares with `prod` adds the version that is served now, which is not judged.
+
     `endpoint` says more than `config.endpoint` (key, time-out, retries); `transport` stands in for the network.
     Finished answers are kept as they come: after an interruption the same call goes on. Must run outside an event
     loop. Raises `InvalidConfig`, `InvalidData` or `NotFound` before anything is asked, `NotAllowed` when the endpoint
@@ -54,6 +57,8 @@ def evaluate(
     progress.note("reading the task and its items")
     task = load(config, home.cache)
     arms = resolve_arms(config, registry, actor=actor)
+    candidates = [arm.label for arm in arms if arm.label != config.baseline]
+    arms, prod = with_prod(arms, config, registry) if PROD in policy.names else (arms, None)
     with Session(endpoint or Endpoint(url=config.endpoint), transport) as session:
         session.check()
         deployment = session.ask_deployment()
@@ -72,18 +77,18 @@ def evaluate(
         n_items=len(task.items),
         deployment=deployment,
         provisional=why_provisional(measured),
+        prod=prod,
         n_train=training_rows(arms, registry),
         seed=config.seed,
         examples=_examples(config, task, measured),
         created_at=datetime.now(UTC),
     )
-    rivals = [arm.label for arm in arms if arm.label != config.baseline]
-    findings = Findings(plain, {arm.label: arm.kind for arm in arms}, check(plain, policy, rivals), policy)
+    findings = Findings(plain, {arm.label: arm.kind for arm in arms}, check(plain, policy, candidates), policy)
     report = plain.model_copy(update={"advice": advise(findings)})
     ship = recommend(findings)
     evaluation = Evaluation(
         report=report,
-        verdicts=judge(report, policy, rivals, at=datetime.now(UTC)),
+        verdicts=judge(report, policy, candidates, at=datetime.now(UTC)),
         policy=policy.name,
         recommended=ship.ref if ship else None,
         folder=folder_of(home, report),

@@ -150,6 +150,12 @@ def _meta(lang: Lang, answer: str, passage: str, given: bool) -> dict[str, objec
     }
 
 
+def _with_fact(row: Row) -> Row:
+    """What an evaluation counts as one: the questions about one fact, and all those that the handbook cannot answer."""
+    meta = row.meta
+    return Row(row.user, row.assistant, meta | {"fact": f"{meta['passage']} {meta['answer']}".strip()})
+
+
 def _unanswerable(rng: random.Random, split: Split) -> Row:
     """A question about a unit of this split that the handbook says nothing about."""
     told = rng.choice([fact for fact in facts() if fact.split == split])
@@ -207,7 +213,7 @@ def rows(split: Split, count: int, rng: random.Random) -> list[Row]:
     rng.shuffle(asked)
     if split == "test":
         drawn = asked[: count - count // 12]
-        return _fill(drawn, count, lambda: _unanswerable(rng, split), rng)
+        return [_with_fact(row) for row in _fill(drawn, count, lambda: _unanswerable(rng, split), rng)]
     drawn = asked[: round(count * 0.25)]
     drawn = _fill(drawn, round(len(drawn) * 1.2), lambda: _unanswerable(rng, split), rng)
     return _fill(drawn, count, lambda: _read(rng, split) if rng.random() < 0.5 else _read_elsewhere(rng), rng)

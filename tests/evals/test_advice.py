@@ -5,19 +5,26 @@ from __future__ import annotations
 import pytest
 
 from evals.advice import Findings, advise, recommend
-from evals.gate import Policy
-from lifecycle.report import Check, Interval, Report, Ruling
+from evals.gate import Policy, check
+from lifecycle.report import Check, Interval, Report, Ruling, Tries
 
 POLICY = Policy.model_validate({"rules": [{"rule": "beats"}]})
-OK, BAD = (
+OK, BAD, OPEN = (
     (Check(rule="beats base", ruling=Ruling.PASSED, detail="yes"),),
     (Check(rule="safety", ruling=Ruling.FAILED, detail="0.4"),),
+    (Check(rule="items", ruling=Ruling.UNDECIDED, detail="12"),),
 )
 
 
-def findings(report: Report, *, rejected: tuple[str, ...] = (), kinds: dict[str, str] | None = None) -> Findings:
+def findings(
+    report: Report,
+    *,
+    rejected: tuple[str, ...] = (),
+    undecided: tuple[str, ...] = (),
+    kinds: dict[str, str] | None = None,
+) -> Findings:
     arms = [arm.arm for arm in report.arms]
-    checks = {arm: BAD if arm in rejected else OK for arm in arms if arm != "base"}
+    checks = {arm: BAD if arm in rejected else OPEN if arm in undecided else OK for arm in arms if arm != "base"}
     return Findings(report, kinds or {arm: arm for arm in arms}, checks, POLICY)
 
 
@@ -66,7 +73,7 @@ def test_nothing_ships_when_only_a_far_worse_arm_passes(make_report) -> None:
 
 def test_nothing_ships_when_every_arm_is_rejected(make_report) -> None:
     case = findings(make_report({"base": 0.1, "adapter": 0.9}), rejected=("adapter",))
-    assert advise(case)[0].endswith("and so does every other arm.")
+    assert advise(case)[0].endswith("and no other arm passes.")
 
 
 def test_nothing_new_ships_when_the_base_is_best(make_report) -> None:
@@ -134,3 +141,80 @@ def test_the_price_of_an_equal_arm_is_told(make_report) -> None:
         "adapter is the quickest: p95 1.00 s and 100 prompt tokens, against 4.00 s and 900 of rag" in one
         for one in advise(findings(report))
     )
+
+
+def test_an_arm_that_is_undecided_does_not_ship_and_is_not_called_a_failure(make_report) -> None:
+    case = findings(make_report({"base": 0.1, "few-shot": 0.4, "adapter": 0.9}), undecided=("few-shot", "adapter"))
+    assert shipped(case) is None
+    assert advise(case)[0] == (
+        "Ship nothing yet: adapter, the best arm, is neither passed nor rejected by the policy (items: 12), and no "
+        "other arm passes."
+    )
+
+
+@pytest.mark.parametrize(("high", "ships"), [(0.0, "few-shot"), (-0.001, "adapter")])
+def test_an_arm_whose_interval_just_reaches_the_best_is_near_it(make_report, high, ships) -> None:
+    report = make_report({"base": 0.1, "few-shot": 0.85, "adapter": 0.9})
+    touching = report.difference("few-shot", "adapter").model_copy(update={"low": -0.1, "high": high})
+    others = tuple(one for one in report.comparisons if one.against != "few-shot")
+    assert shipped(findings(report.model_copy(update={"comparisons": (*others, touching)}))) == ships
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "said"),
+    [
+        (0.001, 0.1, "Training pays here"),
+        (0.0, 0.1, "is not shown to be worth it"),
+        (-0.1, 0.0, "is not shown to be worth it"),
+        (-0.1, -0.001, "The adapter is not worth it"),
+    ],
+)
+def test_whether_training_pays_is_told_by_an_interval_that_leaves_out_0(make_report, low, high, said) -> None:
+    report = make_report({"base": 0.1, "rag": 0.85, "adapter": 0.9})
+    (one,) = [one for one in report.comparisons if (one.arm, one.against) == ("adapter", "rag")]
+    rest = tuple(other for other in report.comparisons if other is not one)
+    report = report.model_copy(update={"comparisons": (*rest, one.model_copy(update={"low": low, "high": high}))})
+    assert sum(said in sentence for sentence in advise(findings(report))) == 1
+
+
+def test_the_smallest_difference_that_could_be_seen_is_told_of_the_arm_that_matters(make_report) -> None:
+    report = make_report({"base": 0.1, "few-shot": 0.5, "adapter": 0.9})
+    policy = Policy.model_validate({"rules": [{"rule": "beats"}, {"rule": "not_worse", "arms": ["few-shot"]}]})
+    case = Findings(
+        report, {arm: arm for arm in ("base", "few-shot", "adapter")}, check(report, policy, ["adapter"]), policy
+    )
+    (said,) = [one for one in advise(case) if one.startswith("What this run could see of adapter")]
+    beats, loses = (one.sees for one in case.checks["adapter"] if one.sees is not None)
+    assert said.endswith(f": beats base from {beats:+.3f} on, does not lose to few-shot from {loses:+.3f} on.")
+    assert not any("could see" in one for one in advise(findings(report)))
+
+
+@pytest.mark.parametrize(
+    ("number", "said"),
+    [
+        (1, None),
+        (2, "This is try 2 of 20 on these items: each is held to a stricter level than the one before."),
+        (9, "This is try 9 of 20 on these items: each is held to a stricter level than the one before."),
+        (10, "This is try 10 of 20 on these items: 10 are left. Make fresh items; they renew it."),
+        (19, "This is try 19 of 20 on these items: 1 is left. Make fresh items; they renew it."),
+        (20, "This is try 20 of 20 on these items: none is left. Make fresh items; they renew it."),
+        (21, "This is try 21 on these items, and the policy allows 20: nothing is decided on them any more. "
+             "Fresh items renew it."),
+    ],
+)  # fmt: skip
+def test_tries_are_told_before_the_budget_is_used_up(make_report, number, said) -> None:
+    words = advise(findings(make_report({"base": 0.1, "adapter": 0.9}, tries=Tries(number=number))))
+    assert [one for one in words if one.startswith("This is try")] == ([said] if said else [])
+
+
+@pytest.mark.parametrize(("half", "said"), [(0.05, False), (0.051, True)])
+def test_items_are_too_few_when_the_interval_is_wider_than_what_is_worth_finding(make_report, half, said) -> None:
+    report = make_report({"base": 0.1, "few-shot": 0.60, "rag": 0.62}, half=half)
+    assert any("too few" in one for one in advise(findings(report))) == said
+
+
+def test_what_is_worth_finding_is_the_policys(make_report) -> None:
+    report = make_report({"base": 0.1, "few-shot": 0.60, "rag": 0.62}, half=0.12, n=60)
+    case = findings(report)
+    coarse = Findings(case.report, case.kinds, case.checks, POLICY.model_copy(update={"worth": 0.1}))
+    assert any("to find a difference of 10 points with 80 % power takes about 180." in one for one in advise(coarse))

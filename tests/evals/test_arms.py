@@ -7,13 +7,14 @@ from pathlib import Path
 
 import pytest
 
-from evals.arms import base_name, resolve_arms, training_rows
+from evals.arms import base_name, resolve_arms, training_rows, with_prod
 from evals.config import EvalConfig
+from lifecycle.aliases import Alias, Target
 from lifecycle.errors import InvalidConfig
 from lifecycle.models.answers import answer_settings
 from lifecycle.registry import Registry
 from lifecycle.states import State
-from lifecycle.version import Decoding, Lineage, VersionSpec
+from lifecycle.version import Decoding, Lineage, Prompt, VersionSpec, digest_of
 
 
 def with_arms(config: EvalConfig, workplace: Path, text: str) -> EvalConfig:
@@ -175,3 +176,60 @@ def test_without_a_base_every_arm_has_the_settings_and_the_decoding_of_the_named
     made = with_arms(config, workplace, "  base: {}\n  x: {version: new:1}\n").model_copy(update={"base": None})
     arms = resolve_arms(made, registry, actor="test")
     assert (arms[0].version.spec.decoding, arms[0].version.spec.answers) == (decoding, answer_settings(base_model))
+
+
+# what prod serves
+
+
+def served(registry: Registry, ref: str) -> None:
+    registry.promote(ref, actor="test", reason="for the test", force=True)
+
+
+def test_nothing_in_prod_adds_no_arm(config: EvalConfig, registry: Registry) -> None:
+    arms = resolve_arms(config, registry, actor="test")
+    assert with_prod(arms, config, registry) == (arms, None)
+
+
+def test_what_prod_serves_is_one_more_arm(config: EvalConfig, registry: Registry, trained: str) -> None:
+    spec = registry.version(trained).spec.model_copy(update={"prompt": Prompt(system="older")})
+    older = registry.create_version("toy", spec, actor="test")
+    served(registry, older.ref)
+    arms = resolve_arms(config, registry, actor="test")
+    more, label = with_prod(arms, config, registry)
+    assert (more[:-1], label) == (arms, "prod")
+    assert (more[-1].label, more[-1].version.ref) == ("prod", older.ref)
+
+
+def test_an_arm_that_prod_serves_is_not_asked_twice(config: EvalConfig, registry: Registry, trained: str) -> None:
+    served(registry, trained)
+    arms = resolve_arms(config, registry, actor="test")
+    assert with_prod(arms, config, registry) == (arms, "adapter")
+
+
+@pytest.mark.parametrize(("incumbent", "expected"), [(None, "toy:9"), (7, "toy:7")])
+def test_of_several_versions_in_prod_the_incumbent_is_meant_or_else_the_larger_share(
+    config: EvalConfig, registry: Registry, monkeypatch: pytest.MonkeyPatch, incumbent: int | None, expected: str
+) -> None:
+    arms = resolve_arms(config, registry, actor="test")
+    targets = (Target(number=7, weight=0.2), Target(number=9, weight=0.8))
+    alias = Alias(name="toy", alias="prod", targets=targets, incumbent=incumbent)
+    version = arms[1].version.model_copy(
+        update={"spec": VersionSpec(base=arms[0].version.spec.base, prompt=Prompt(system="x"))}
+    )
+    monkeypatch.setattr(registry, "alias", lambda *_: alias)
+    monkeypatch.setattr(registry, "version", lambda ref: version.model_copy(update={"number": int(ref[4:])}))
+    more, _ = with_prod(arms, config, registry)
+    assert more[-1].version.ref == expected
+
+
+def test_prod_over_another_base_or_another_arm_of_that_label_cannot_be_compared(
+    config: EvalConfig, workplace: Path, registry: Registry
+) -> None:
+    text = "  base: {prompt: {system: system.txt}}\n  prod: {prompt: {system: shots.jsonl}}\n"
+    arms = resolve_arms(with_arms(config, workplace, text), registry, actor="test")
+    elsewhere = registry.create_version("toy", VersionSpec(base=digest_of("another")), actor="test")
+    served(registry, elsewhere.ref)
+    with pytest.raises(InvalidConfig) as error:
+        with_prod(arms, config, registry)
+    assert [one.place for one in error.value.problems] == ["policy", "arms.prod"]
+    assert "toy:prod serves" in error.value.problems[0].fault

@@ -19,8 +19,9 @@ from evals.table import print_evaluation
 from lifecycle.errors import InvalidConfig, InvalidData, NotAllowed, NotFound, Unavailable
 from lifecycle.home import Home
 from lifecycle.registry import Registry
-from lifecycle.report import Report
+from lifecycle.report import Report, Ruling
 from lifecycle.states import State
+from lifecycle.version import Lineage, Prompt
 
 N_ITEMS = 40
 QUICK = Endpoint(url="http://models.test/v1", retries=2, pause=0.0, patience=0.0)
@@ -480,3 +481,31 @@ def test_examples_show_disagreement_and_chance(config, registry, home, models) -
     assert len(examples) == 4
     assert sum(len(set(example.scores.values())) > 1 for example in examples) >= 2
     assert all(set(example.answers) == {"base", "few-shot", "rag", "adapter"} for example in examples)
+
+
+def test_a_policy_may_ask_for_what_prod_serves_and_that_arm_is_not_judged(
+    config, workplace, registry, home, models
+) -> None:
+    (workplace / "policy.yaml").write_text("rules: [{rule: not_worse, arms: [prod], margin: 0.3}]")
+    spec = registry.version("toy:1").spec.model_copy(update={"prompt": Prompt(system="older")})
+    older = registry.create_version("toy", spec, actor="test", lineage=Lineage(source="training", note="older"))
+    registry.promote(older.ref, actor="test", reason="it was the first", force=True)
+    report = (evaluation := run(with_version(config, "toy:1"), registry, home, models)).report
+    assert [arm.arm for arm in report.arms] == ["base", "few-shot", "rag", "adapter", "prod"]
+    assert (report.prod, report.arms[-1].ref) == ("prod", older.ref)
+    rulings = {one.ref: {check.rule: check.ruling for check in one.checks} for one in evaluation.verdicts}
+    assert older.ref not in rulings
+    assert evaluation.baseline.arm == "base"
+    assert rulings["toy:1"]["does not lose to prod"] is Ruling.PASSED  # both are right everywhere
+    assert rulings[report.arms[1].ref]["does not lose to prod"] is Ruling.FAILED
+
+
+def test_a_policy_that_does_not_ask_for_prod_does_not_pay_for_it(config, registry, home, models) -> None:
+    registry.promote("toy:1", actor="test", reason="it was the first", force=True)
+    assert run(config, registry, home, models).report.prod is None
+
+
+def with_version(config: EvalConfig, ref: str) -> EvalConfig:
+    """The same with the adapter's version named, as the newest may be another."""
+    recipe = config.arms["adapter"].model_copy(update={"version": ref})
+    return config.model_copy(update={"arms": {**config.arms, "adapter": recipe}})
