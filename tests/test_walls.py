@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -136,6 +137,16 @@ def test_adapters_are_trained_in_the_training_package_alone():
         for path, line in _of(path, TRAINERS)
     ]
     assert crossings == []
+
+
+def test_yaml_is_read_in_one_place():
+    """One that reads by itself would report less, or take a key written twice."""
+    readers = [
+        path.relative_to(ROOT).as_posix()
+        for path in sources()
+        if re.search(r"yaml\.\w*load", path.read_text(encoding="utf-8"))
+    ]
+    assert readers == ["lifecycle/config_file.py"]
 
 
 def test_evals_reach_models_only_over_http():

@@ -24,6 +24,7 @@ from lifecycle.adapter import GoldenPrompt
 from lifecycle.conversation import Conversation
 from lifecycle.errors import DabtError
 from lifecycle.home import Home
+from lifecycle.models import generation, templates
 from lifecycle.models.base import BaseFingerprint, fingerprint, resolve_base, sha256_of
 from lifecycle.publishing import Provenance, Shelf, publish
 from lifecycle.rows import forms
@@ -41,7 +42,7 @@ from training.settings import run_settings
 
 _RECORD = "run.json"
 
-_DECISIVE = (forms, conversation, tokens, lora, golden)
+_DECISIVE = (forms, conversation, templates, generation, tokens, lora, golden)
 """The code that a run's result follows from: from the row to the rendered text, its tokens and the weights."""
 
 
