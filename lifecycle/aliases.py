@@ -12,13 +12,15 @@ from collections.abc import Sequence
 from pydantic import Field
 
 from lifecycle.errors import InvalidInput, NotAllowed
+from lifecycle.gates import Gate
 from lifecycle.report import Verdict
+from lifecycle.standing import objections
 from lifecycle.states import State
 from lifecycle.traffic import TrafficPolicy
 from lifecycle.version import Frozen, Ref, Version
 
 PROD = "prod"
-"""The alias that a bare name means, and the only one that the gate guards."""
+"""The alias that a bare name means, and the only one that its gate (`gates.py`) guards."""
 
 
 class Target(Frozen):
@@ -77,31 +79,19 @@ def beside(alias: Alias, number: int, share: float) -> tuple[Target, ...]:
     return shares([*rest, Target(number=number, weight=share)])
 
 
-def refusal(alias: str, version: Version, verdict: Verdict | None) -> str | None:
-    """Why `version`, whose newest verdict is `verdict`, may not stand behind `alias`; None when it may.
+def refusal(alias: str, version: Version, gate: Gate | None = None, verdicts: Sequence[Verdict] = ()) -> str | None:
+    """Why `version` may not stand behind `alias`; None when it may. `verdicts` are its own, the newest first.
 
-    `prod` takes an approved version whose newest verdict passed and names its digest. Every other alias (canary,
-    shadow) takes what has been evaluated and not rejected. A retired version stands behind nothing.
+    `prod` takes an approved version whose verdicts satisfy the gate of its name, and nothing where there is no gate.
+    Every other alias (canary, shadow) takes what has been evaluated and not rejected, by whatever evaluation. A retired
+    version stands behind nothing.
     """
     if version.state is State.RETIRED:
         return f"{version.ref} is retired; make a new version of its recipe"
-    if alias != PROD:
-        if version.state in (State.EVALUATED, State.APPROVED):
-            return None
+    if alias == PROD:
+        return "; ".join(objections(gate, version, verdicts)) or None
+    if version.state in (State.DRAFT, State.REJECTED):
         return f"{version.ref} is {version.state}; only an evaluated or approved version can take {alias}"
-    return _not_through_the_gate(version, verdict)
-
-
-def _not_through_the_gate(version: Version, verdict: Verdict | None) -> str | None:
-    if verdict is None:
-        return f"{version.ref} has no verdict; run `dabt eval` first"
-    if verdict.version_digest != version.digest:
-        return f"the verdict on {version.ref} is for another recipe ({verdict.version_digest}); run `dabt eval` again"
-    if not verdict.passed:
-        failed = "; ".join(f"{check.rule}: {check.detail}" for check in verdict.checks if not check.passed)
-        return f"the newest verdict on {version.ref} did not pass ({failed or 'no reason given'})"
-    if version.state is not State.APPROVED:
-        return f"{version.ref} is {version.state}, not approved; run `dabt eval` again"
     return None
 
 

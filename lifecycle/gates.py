@@ -1,7 +1,7 @@
 """The gate of a name: what its `prod` demands, by digest, so that nothing else opens it.
 
 A gate names a policy and the suites that must be run under it. `evals/` makes both from a team's files; the registry
-keeps the gate (`registry/registry.py`), and `aliases.py` asks it before an alias moves.
+keeps the gate (`registry/judging.py`), and `standing.py` says what a version's verdicts come to under it.
 """
 
 from __future__ import annotations
@@ -35,6 +35,20 @@ class Suite(Frozen):
     @property
     def digest(self) -> str:
         return digest_of(self.model_dump(mode="json", exclude_defaults=True))
+
+    def differences(self, other: Suite) -> list[str]:
+        """In which of its parts the other is another suite, in words."""
+        words = {
+            "task": "the task",
+            "task_digest": "the task file, its items or settings",
+            "data_digest": "the items",
+            "metric": "the deciding figure",
+            "safety_metric": "the safety figure",
+            "cluster": "the clusters",
+            "baseline": "the baseline",
+            "rivals": "the rivals",
+        }
+        return [words[key] for key in type(self).model_fields if getattr(self, key) != getattr(other, key)]
 
 
 class Gate(Frozen):

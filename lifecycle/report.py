@@ -115,7 +115,7 @@ class Tries(Frozen):
     number: int = Field(default=1, ge=1)
     """Which try on these items this run is. The same candidates in the same deployment again are the same try."""
     looks: int = Field(default=0, ge=0)
-    """Provisional runs on them so far; they decide nothing and spend nothing."""
+    """Candidates looked at on them in provisional runs so far; that decides nothing and spends nothing."""
 
 
 class Report(Frozen):
@@ -226,6 +226,18 @@ class Verdict(Frozen):
     @property
     def passed(self) -> bool:
         return self.ruling is Ruling.PASSED
+
+    @property
+    def decides(self) -> bool:
+        """Whether it may move a version's state: of a whole run, decided, and bound to a suite and a deployment."""
+        bound = self.suite_digest is not None and self.deployment is not None
+        return bound and not self.provisional and self.ruling is not Ruling.UNDECIDED
+
+    @property
+    def why(self) -> str:
+        """The checks that did not pass, in words."""
+        lacking = "; ".join(f"{check.rule}: {check.detail}" for check in self.checks if not check.passed)
+        return lacking or "no reason given"
 
     @property
     def digest(self) -> str:

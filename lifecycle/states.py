@@ -1,4 +1,7 @@
-"""A version's life: draft → evaluated → approved | rejected → retired, as a table of allowed moves."""
+"""A version's life as a table of allowed moves: draft → evaluated → approved | rejected, approved ⇄ doubted, → retired.
+
+What moves a version along it is `standing.py`.
+"""
 
 from __future__ import annotations
 
@@ -11,6 +14,8 @@ class State(StrEnum):
     DRAFT = "draft"
     EVALUATED = "evaluated"
     APPROVED = "approved"
+    DOUBTED = "doubted"
+    """It was approved and failed since. What serves goes on serving, until somebody decides."""
     REJECTED = "rejected"
     RETIRED = "retired"
 
@@ -18,9 +23,9 @@ class State(StrEnum):
 MOVES: dict[State, frozenset[State]] = {
     State.DRAFT: frozenset({State.EVALUATED, State.RETIRED}),
     State.EVALUATED: frozenset({State.APPROVED, State.REJECTED, State.RETIRED}),
-    # The newest verdict decides. A new evaluation alone changes nothing here: comparing a candidate with what
-    # serves now must not take the approval from what serves now.
-    State.APPROVED: frozenset({State.REJECTED, State.RETIRED}),
+    # Never to rejected: no evaluation stops what serves, or bars the way back to it.
+    State.APPROVED: frozenset({State.DOUBTED, State.RETIRED}),
+    State.DOUBTED: frozenset({State.APPROVED, State.RETIRED}),
     State.REJECTED: frozenset({State.APPROVED, State.RETIRED}),
     State.RETIRED: frozenset(),
 }

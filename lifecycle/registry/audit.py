@@ -18,10 +18,11 @@ class AuditEntry(Frozen):
     at: datetime
     actor: str
     action: str
-    """`adapter.add`, `index.add`, `version.create`, `version.state`, `report.record`, `verdict.record`,
+    """`adapter.add`, `index.add`, `version.create`, `version.state`, `report.record`, `verdict.record`, `gate.set`,
     `alias.move`, `alias.force`, `alias.rollback`, `alias.policy`, `key.create` or `key.revoke`."""
     subject: str
-    """`triage:3` for a version, `triage:prod` for an alias; a digest, an index's name, a task, a key's id otherwise."""
+    """`triage:3` for a version, `triage:prod` for an alias, `triage` for its gate; a digest, an index's name, a task, a
+    key's id otherwise."""
     detail: dict[str, Any]
     reason: str
 
@@ -47,3 +48,9 @@ def entries(tx: Connection, name: str | None, limit: int) -> list[AuditEntry]:
         subject = tables.audit.c.subject
         query = query.where(or_(subject == name, subject.startswith(f"{name}:", autoescape=True)))
     return [AuditEntry(**row._mapping) for row in tx.execute(query)]
+
+
+def newest_of(tx: Connection, action: str, subject: str) -> AuditEntry | None:
+    here = (tables.audit.c.action == action) & (tables.audit.c.subject == subject)
+    row = tx.execute(select(tables.audit).where(here).order_by(tables.audit.c.id.desc()).limit(1)).first()
+    return AuditEntry(**row._mapping) if row is not None else None

@@ -19,6 +19,9 @@ from lifecycle.states import State
 from lifecycle.traffic import TrafficPolicy
 from lifecycle.version import Ref, Version
 
+_ROUNDING = 1e-9
+"""Shares are scaled to sum to 1."""
+
 
 @dataclass(frozen=True, slots=True)
 class Decision:
@@ -34,16 +37,20 @@ def point(tx: Connection, name: str, alias: str, targets: Sequence[Target], deci
     wanted = Alias(name=name, alias=aliases.check_name(alias), targets=aliases.shares(targets))
     if decision.force and not decision.reason.strip():
         raise InvalidInput("forcing past the gate needs a written reason")
+    before = next((one for one in alias_stack.every(tx, name) if one.alias == alias), None)
+    # What stands there may keep its share or give of it, whatever was found since: only who gets more is asked.
+    has = {target.number: target.weight for target in before.targets} if before else {}
     refused: list[str] = []
     overridden: list[str] = []
     for target in wanted.targets:
+        if target.weight <= has.get(target.number, 0.0) + _ROUNDING:
+            continue
         row = records.version_row(tx, Ref(name=name, number=target.number))
-        version, verdicts = records.to_version(row), records.verdicts(tx, row)
-        if why := aliases.refusal(alias, version, verdicts[0] if verdicts else None):
+        version, gate = records.to_version(row), records.gate(tx, name)
+        if why := aliases.refusal(alias, version, gate, records.verdicts(tx, row)):
             (overridden if decision.force and version.state is not State.RETIRED else refused).append(why)
     if refused:
         raise NotAllowed(f"{wanted.ref} was not moved: {'; '.join(refused)}")
-    before = next((one for one in alias_stack.every(tx, name) if one.alias == alias), None)
     if before is not None and before.targets == wanted.targets:
         return before
     alias_stack.push(tx, name, alias, wanted.targets, forced=bool(overridden))
@@ -86,7 +93,7 @@ def amend_policy(
         return before
     if policy.shadow is not None:
         version = _version(tx, name, policy.shadow.version)
-        if why := aliases.refusal("shadow", version, None):
+        if why := aliases.refusal("shadow", version):
             raise NotAllowed(f"the policy of {before.ref} was not changed: {why}")
     alias_stack.set_policy(tx, before, policy)
     change = {"from": before.policy.model_dump(mode="json"), "to": policy.model_dump(mode="json")}
@@ -97,7 +104,8 @@ def amend_policy(
 def _back(tx: Connection, before: Alias, was_forced: bool, decision: Decision, detail: dict[str, Any]) -> Alias:
     """The alias as a move back has left it, recorded. Raises `NotAllowed`, which undoes the move, for what is gone."""
     now = alias_stack.get(tx, before.name, before.alias)
-    gone = {State.RETIRED} if was_forced else {State.RETIRED, State.REJECTED}
+    # What `prod` pointed at had passed its gate or was forced: no evaluation since bars the way back to it.
+    gone = {State.RETIRED} if was_forced or now.alias == aliases.PROD else {State.RETIRED, State.REJECTED}
     versions = [_version(tx, now.name, target.number) for target in now.targets]
     if bad := [f"{version.ref} is {version.state}" for version in versions if version.state in gone]:
         raise NotAllowed(f"{now.ref} was not rolled back: {', '.join(bad)} since; promote another version")

@@ -11,6 +11,7 @@ from sqlalchemy import ColumnElement, Connection, Row, Table, select
 from lifecycle.adapter import AdapterManifest
 from lifecycle.aliases import PROD
 from lifecycle.errors import Corrupt, InvalidInput, NotFound
+from lifecycle.gates import Gate
 from lifecycle.registry import alias_stack, tables
 from lifecycle.report import Report, Verdict
 from lifecycle.version import Digest, Frozen, Ref, Version
@@ -89,6 +90,12 @@ def verdicts(tx: Connection, version: Row[Any]) -> list[Verdict]:
     query = select(tables.verdicts).where(tables.verdicts.c.version_id == version.id)
     found = tx.execute(query.order_by(tables.verdicts.c.id.desc()))
     return [_valid(Verdict, verdict.body, verdict.digest) for verdict in found]
+
+
+def gate(tx: Connection, name: str) -> Gate | None:
+    """None while nobody has set one."""
+    row = first(tx, tables.gates, tables.gates.c.name == name)
+    return None if row is None else _valid(Gate, row.body, row.digest)
 
 
 def _valid(kind: type[Noun], body: Any, digest: Digest) -> Noun:

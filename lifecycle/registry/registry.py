@@ -1,9 +1,10 @@
 """The one registry: adapters, indexes, versions, evaluations, verdicts, aliases, and the trail of every change.
 
 Each public method is one transaction (`database.py`) and leaves an entry in the trail (`audit.py`). The rules are
-elsewhere and pure: a version's life in `states.py`, what may stand behind an alias in `aliases.py`. Aliases move in
-`moves.py`, rows become nouns in `records.py`. API keys, their use and what services tell each other of canaries are the
-rooms beside: `keyring.py`, `usage_book.py`, `outcome_book.py`.
+elsewhere and pure: a version's life in `states.py` and `standing.py`, what may stand behind an alias in `aliases.py`.
+Aliases move in `moves.py`, states in `judging.py`, tries are counted in `try_book.py`, and rows become nouns in
+`records.py`. API keys, their use and what services tell each other of canaries are the rooms beside: `keyring.py`,
+`usage_book.py`, `outcome_book.py`.
 """
 
 from __future__ import annotations
@@ -13,21 +14,23 @@ from datetime import UTC, datetime
 from types import TracebackType
 from typing import Any, Self
 
-from sqlalchemy import Connection, Row, func, insert, select, update
+from sqlalchemy import func, insert, select
 
 from lifecycle.adapter import AdapterManifest
 from lifecycle.aliases import PROD, Alias, Target
 from lifecycle.errors import InvalidInput, NotAllowed, NotFound, Problem
-from lifecycle.registry import alias_stack, audit, moves, records, tables
+from lifecycle.gates import Gate
+from lifecycle.registry import alias_stack, audit, judging, moves, records, tables, try_book
 from lifecycle.registry.audit import AuditEntry
 from lifecycle.registry.database import Database
 from lifecycle.registry.keyring import Keyring
 from lifecycle.registry.moves import Decision
 from lifecycle.registry.outcome_book import OutcomeBook
 from lifecycle.registry.records import IndexRecord
+from lifecycle.registry.try_book import Attempt
 from lifecycle.registry.usage_book import UsageBook
-from lifecycle.report import Report, Verdict
-from lifecycle.states import State, move
+from lifecycle.report import Report, Tries, Verdict
+from lifecycle.states import State
 from lifecycle.traffic import TrafficPolicy
 from lifecycle.version import Digest, Lineage, Ref, Version, VersionSpec
 
@@ -162,12 +165,12 @@ class Registry:
             behind = [alias.ref for alias in alias_stack.every(tx, version.name) if _has(alias, version.number)]
             if behind:
                 raise NotAllowed(f"{version.ref} is behind {', '.join(behind)}; move that first, then retire it")
-            return self._move(tx, row, State.RETIRED, actor, reason=reason)
+            return judging.move_state(tx, row, State.RETIRED, actor, reason=reason)
 
     # -- evaluations and verdicts ---------------------------------------------------------------------------------
 
     def record_report(self, report: Report, *, actor: str = "evals") -> Digest:
-        """Keep the evaluation. Arms that are drafts become evaluated; what a verdict has judged stays as it was.
+        """Keep the evaluation. Drafts among its arms become evaluated, unless it is provisional.
 
         Raises `InvalidInput` naming every arm whose version is unknown or has another digest.
         """
@@ -194,8 +197,8 @@ class Registry:
             }
             audit.append(tx, actor, "report.record", report.task, detail)
             for row in found:
-                if row.state == State.DRAFT:
-                    self._move(tx, row, State.EVALUATED, actor, {"evaluation": report.digest})
+                if row.state == State.DRAFT and not report.provisional:
+                    judging.move_state(tx, row, State.EVALUATED, actor, {"evaluation": report.digest})
             return report.digest
 
     def report(self, digest: Digest) -> Report:
@@ -212,42 +215,62 @@ class Registry:
             return [records.to_report(row) for row in tx.execute(query)]
 
     def record_verdict(self, verdict: Verdict, *, actor: str = "evals") -> Version:
-        """Keep the verdict and move its version to approved or rejected. No traffic moves, whatever the verdict.
+        """Keep the verdict, and move its version's state when it is one that the gate of its name asks for.
 
-        Raises `NotFound` for an unknown version or evaluation, and `InvalidInput` when the digests do not fit:
-        the version is not the one that the verdict names, or was no arm of that evaluation.
+        No traffic moves, whatever the verdict. What is provisional, undecided or under another policy or suite is
+        kept and moves nothing. Raises `NotFound` for an unknown version or evaluation, `InvalidInput` when the digests
+        do not fit (the version is not the one that the verdict names, or was no arm of that evaluation) or when it
+        claims more than the evaluation holds, `NotAllowed` for a retired version.
         """
         with self._database.write() as tx:
-            row = records.version_row(tx, verdict.ref)
-            if row.digest != verdict.version_digest:
-                raise InvalidInput(f"the verdict is for {verdict.version_digest}, and {verdict.ref} is {row.digest}")
-            report = records.to_report(records.report_row(tx, verdict.evaluation_digest))
-            if verdict.version_digest not in {arm.version_digest for arm in report.arms}:
-                raise InvalidInput(f"{verdict.ref} was no arm of the evaluation {verdict.evaluation_digest}")
-            if records.first(tx, tables.verdicts, tables.verdicts.c.digest == verdict.digest):
-                return records.to_version(row)
-            tx.execute(
-                insert(tables.verdicts).values(
-                    digest=verdict.digest,
-                    version_id=row.id,
-                    evaluation_digest=verdict.evaluation_digest,
-                    passed=verdict.passed,
-                    body=verdict.model_dump(mode="json"),
-                )
-            )
-            version = records.to_version(row)
-            names = {
-                "verdict": verdict.digest,
-                "evaluation": verdict.evaluation_digest,
-                "policy": verdict.policy_digest,
-            }
-            audit.append(tx, actor, "verdict.record", version.ref, {**names, "passed": verdict.passed})
-            return self._move(tx, row, State.APPROVED if verdict.passed else State.REJECTED, actor, names)
+            return judging.record_verdict(tx, verdict, actor)
 
     def verdicts(self, ref: str | Ref) -> list[Verdict]:
         """Newest first."""
         with self._database.read() as tx:
             return records.verdicts(tx, records.version_row(tx, ref))
+
+    def doubt(self, ref: str | Ref) -> str | None:
+        """Why the version is doubted, in words; None when it is not. Raises `NotFound`."""
+        with self._database.read() as tx:
+            version = records.to_version(records.version_row(tx, ref))
+            entry = audit.newest_of(tx, "version.state", version.ref)
+            return entry.reason if version.state is State.DOUBTED and entry else None
+
+    # -- gates and tries ------------------------------------------------------------------------------------------
+
+    def gate(self, name: str) -> Gate | None:
+        """What `prod` of the name demands; None while nobody has set it, and then `prod` takes nothing."""
+        with self._database.read() as tx:
+            return records.gate(tx, name)
+
+    def set_gate(self, gate: Gate, *, actor: str, reason: str) -> None:
+        """Make it the gate of its name from now on. Setting the same one again changes nothing.
+
+        Versions whose kept verdicts satisfy it are approved at once. Nothing else changes its state, and no traffic
+        moves: what was approved under the gate before serves on, and is held to this one at its next promotion.
+        """
+        with self._database.write() as tx:
+            judging.set_gate(tx, gate, Decision(actor, reason))
+
+    def count_try(
+        self,
+        data: Digest,
+        *,
+        candidates: Sequence[Digest],
+        deployment: Digest | None,
+        name: str,
+        provisional: bool,
+        actor: str,
+    ) -> Tries:
+        """Which try on these items the candidates are; counted over all names, because false passes add up over all.
+
+        The same candidates in the same deployment are the same try, however often. A provisional run takes no number:
+        it gets the one that a whole run would get, and is counted among the looks.
+        """
+        attempt = Attempt(data, candidates, deployment, name)
+        with self._database.write() as tx:
+            return try_book.count(tx, attempt, provisional=provisional, actor=actor)
 
     # -- aliases --------------------------------------------------------------------------------------------------
 
@@ -266,7 +289,8 @@ class Registry:
     ) -> Alias:
         """Move the traffic of `name:alias` to the targets, all at once. Weights are scaled to sum to 1.
 
-        Raises `NotAllowed` with every reason when a target may not stand there (see `aliases.refusal`). `force`
+        Raises `NotAllowed` with every reason when a target may not stand there (see `aliases.refusal`); one that does
+        already is not asked again unless its share grows. `force`
         overrides all of them but retirement, needs a written reason, and is kept in the trail as forced. Pointing
         it where it points already changes nothing.
         """
@@ -294,8 +318,9 @@ class Registry:
         """Point the alias back at what it pointed at before its last move; called again, one move further back.
 
         Moves are a stack: a rolled-back move is gone from it, so a promotion after a rollback goes back to where
-        the rollback led. What was good enough then is taken as it was, unless it has been retired or, not having
-        been forced, rejected since. Raises `NotAllowed` then, and when nothing came before.
+        the rollback led. What stood behind `prod` is taken as it was unless it has been retired, whatever evaluations
+        have found since; behind other aliases also unless it was rejected, not having been forced. Raises
+        `NotAllowed` then, and when nothing came before.
         """
         with self._database.write() as tx:
             return moves.rollback(tx, name, alias, Decision(actor, reason))
@@ -331,19 +356,6 @@ class Registry:
         """A number that grows with every change and costs one index look-up: poll it to learn that aliases moved."""
         with self._database.read() as tx:
             return audit.newest(tx)
-
-    @staticmethod
-    def _move(
-        tx: Connection, row: Row[Any], to: State, actor: str, detail: dict[str, Any] | None = None, reason: str = ""
-    ) -> Version:
-        version = records.to_version(row)
-        if version.state is to:
-            return version
-        move(version.ref, version.state, to)
-        tx.execute(update(tables.versions).where(tables.versions.c.id == row.id).values(state=to.value))
-        states = {"from": version.state.value, "to": to.value}
-        audit.append(tx, actor, "version.state", version.ref, {**states, **(detail or {})}, reason)
-        return version.model_copy(update={"state": to})
 
 
 def _has(alias: Alias, number: int) -> bool:

@@ -27,9 +27,9 @@ from sqlalchemy import (
     UniqueConstraint,
 )
 
-SCHEMA_VERSION = 4
-"""2 added `api_keys` and `key_usage`, 3 `alias_policies`, 4 `canary_outcomes`. A change that only adds tables is made
-by `database.py` at the next opening."""
+SCHEMA_VERSION = 5
+"""2 added `api_keys` and `key_usage`, 3 `alias_policies`, 4 `canary_outcomes`, 5 `gates` and `tries`. A change that
+only adds tables is made by `database.py` at the next opening."""
 
 
 class Utc(TypeDecorator[datetime]):
@@ -104,6 +104,34 @@ verdicts = Table(
     Column("evaluation_digest", ForeignKey("reports.digest"), nullable=False),
     Column("passed", Boolean, nullable=False),
     Column("body", JSON, nullable=False),
+)
+
+# A name's newest row is its gate now.
+gates = Table(
+    "gates",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("name", String(64), nullable=False, index=True),
+    Column("digest", String(71), nullable=False),
+    Column("body", JSON, nullable=False),
+    Column("created_at", Utc, nullable=False),
+)
+
+# Which candidates have been tried on which items, under whatever name. A look has no number.
+tries = Table(
+    "tries",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("data_digest", String(71), nullable=False),
+    Column("key", String(71), nullable=False),
+    Column("number", Integer),
+    Column("name", String(64), nullable=False),
+    Column("candidates", JSON, nullable=False),
+    Column("provisional", Boolean, nullable=False),
+    Column("actor", Text, nullable=False),
+    Column("at", Utc, nullable=False),
+    UniqueConstraint("data_digest", "key", "provisional", name="one_try_of_candidates"),
+    UniqueConstraint("data_digest", "number", name="one_number_a_try"),
 )
 
 # Each move knows the one that it replaced: the moves of an alias are a stack, and rollback pops it.

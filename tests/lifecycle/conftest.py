@@ -18,6 +18,8 @@ from typing import Any
 import numpy
 import pytest
 
+from lifecycle.deployment import Deployment
+from lifecycle.gates import Gate, Suite
 from lifecycle.home import Home
 from lifecycle.registry import Registry
 from lifecycle.report import ArmResult, Check, Interval, Report, Ruling, Verdict
@@ -195,13 +197,23 @@ def spec(system: str) -> VersionSpec:
     return VersionSpec(base=BASE, prompt=Prompt(system=system))
 
 
-def report_on(*versions: Version, items: int = 200) -> Report:
+SUITE = Suite(task="triage", task_digest=digest_of("task"), data_digest=digest_of("items"), metric="accuracy")
+DEPLOYMENT = Deployment(engine="vllm 0.32.0", dtype="float32", base=BASE)
+
+
+def gate_of(name: str, *suites: Suite, policy: str = "policy") -> Gate:
+    return Gate(name=name, policy=digest_of(policy), policy_name=policy, suites=suites or (SUITE,))
+
+
+def report_on(*versions: Version, items: int = 200, **changes: Any) -> Report:
     score = Interval(value=0.9, low=0.85, high=0.94, n=items)
-    return Report(
+    whole = Report(
         task="triage",
         task_digest=digest_of("task"),
         base="clinic-base",
         metric="accuracy",
+        suite=SUITE,
+        deployment=DEPLOYMENT,
         arms=tuple(
             ArmResult(
                 arm=version.ref,
@@ -219,15 +231,27 @@ def report_on(*versions: Version, items: int = 200) -> Report:
         seed=0,
         created_at=datetime(2026, 1, 1, tzinfo=UTC),
     )
+    return whole.model_copy(update=changes)
 
 
-def verdict_on(version: Version, report: Report, *, passed: bool = True, policy: str = "policy") -> Verdict:
-    ruling = Ruling.PASSED if passed else Ruling.FAILED
+def verdict_on(
+    version: Version,
+    report: Report,
+    *,
+    passed: bool = True,
+    policy: str = "policy",
+    ruling: Ruling | None = None,
+) -> Verdict:
+    """As `evals` judges: bound to what the report says was measured and answered, provisional when it is."""
+    ruling = ruling or (Ruling.PASSED if passed else Ruling.FAILED)
     return Verdict(
         ref=version.ref,
         version_digest=version.digest,
         evaluation_digest=report.digest,
         policy_digest=digest_of(policy),
+        suite_digest=report.suite.digest if report.suite else None,
+        deployment=report.deployment.digest if report.deployment else None,
+        provisional=report.provisional,
         ruling=ruling,
         checks=(Check(rule="beats base", ruling=ruling, detail="0.90 against 0.50"),),
         created_at=datetime(2026, 1, 1, tzinfo=UTC),
@@ -243,7 +267,16 @@ class House:
     def draft(self, system: str = "s", name: str = "triage") -> Version:
         return self.registry.create_version(name, spec(system), actor="amal")
 
+    def gated(self, name: str = "triage", *suites: Suite, policy: str = "policy") -> Gate:
+        """The name has a gate; without suites, the one that `verdict_on` passes."""
+        gate = gate_of(name, *suites, policy=policy)
+        self.registry.set_gate(gate, actor="amal", reason="what patients need")
+        return gate
+
     def evaluated(self, system: str = "s", name: str = "triage") -> tuple[Version, Report]:
+        """Of a name with a gate, as every name that serves has one."""
+        if self.registry.gate(name) is None:
+            self.gated(name)
         version = self.draft(system, name)
         report = report_on(version)
         self.registry.record_report(report)
@@ -253,6 +286,14 @@ class House:
         version, report = self.evaluated(system, name)
         return self.registry.record_verdict(verdict_on(version, report, passed=passed))
 
+    def judge(self, version: Version, report: Report | None = None, **verdict: Any) -> Version:
+        """One more verdict on a version, on an evaluation of its own unless one is given."""
+        if report is None:
+            again = datetime(2026, 1, 2 + len(self.registry.reports()), tzinfo=UTC)
+            report = report_on(version, created_at=again)
+        self.registry.record_report(report)
+        return self.registry.record_verdict(verdict_on(version, report, **verdict))
+
     def promoted(self, system: str) -> Version:
         version = self.judged(system)
         self.registry.promote(version.ref, actor="amal", reason=f"ship {system}")
@@ -261,6 +302,9 @@ class House:
     def prod(self) -> dict[int, float]:
         return {target.number: target.weight for target in self.registry.alias("triage", "prod").targets}
 
+    suite = SUITE
+    deployment = DEPLOYMENT
+    gate_of = staticmethod(gate_of)
     report_on = staticmethod(report_on)
     verdict_on = staticmethod(verdict_on)
     spec = staticmethod(spec)

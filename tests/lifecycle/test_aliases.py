@@ -32,7 +32,7 @@ def test_prod_refuses_a_version_without_a_verdict(house):
 def test_prod_refuses_a_version_whose_newest_verdict_failed(house):
     version, report = house.evaluated()
     house.registry.record_verdict(house.verdict_on(version, report))
-    house.registry.record_verdict(house.verdict_on(version, report, passed=False, policy="stricter"))
+    house.registry.record_verdict(house.verdict_on(version, report, passed=False))
     with pytest.raises(NotAllowed, match=r"did not pass \(beats base"):
         promote(house, "triage:1")
 
@@ -54,7 +54,7 @@ def test_a_forced_promotion_needs_a_written_reason_and_leaves_a_record(house):
     promote(house, "triage:1", force=True, reason="outage: the old one is unsafe")
     entry = house.registry.audit("triage")[0]
     assert (entry.action, entry.actor, entry.reason) == ("alias.force", "amal", "outage: the old one is unsafe")
-    assert "has no verdict" in entry.detail["overridden"][0]
+    assert "triage has no gate" in entry.detail["overridden"][0]
     assert house.registry.version("triage").state is State.DRAFT, "forcing moves traffic, it does not approve"
 
 
@@ -91,7 +91,7 @@ def test_a_split_alias_is_held_to_the_gate_for_every_target_and_tells_all_that_f
     with pytest.raises(NotAllowed) as caught:
         house.registry.set_alias("triage", "prod", targets, actor="amal", reason="try")
     assert "triage:2 has no verdict" in str(caught.value)
-    assert "triage:3 did not pass" in str(caught.value)
+    assert "on triage:3 in suite triage under policy policy did not pass" in str(caught.value)
 
 
 def test_a_split_alias_keeps_shares_that_sum_to_one_and_names_no_single_version(house):
@@ -173,14 +173,37 @@ def test_rollback_restores_a_split_as_it_was(house):
     assert house.prod() == {1: 0.9, 2: 0.1}
 
 
-def test_rollback_does_not_return_to_what_has_been_rejected_since(house):
+def test_what_was_promoted_can_be_rolled_back_to_whatever_evaluations_have_found_since(house):
     first = house.promoted("a")
     house.promoted("b")
-    report = house.registry.reports()[-1]
-    house.registry.record_verdict(house.verdict_on(first, report, passed=False, policy="stricter"))
+    assert house.judge(first, passed=False).state is State.DOUBTED
+    house.judge(first, house.report_on(first, provisional=("a part of the items",)), passed=False)
+    house.registry.rollback("triage", actor="amal", reason="bad")
+    assert house.prod() == {1: 1.0}
+
+
+def test_prod_is_rolled_back_to_what_an_older_release_rejected_after_its_promotion(house):
+    first = house.promoted("a")
+    house.promoted("b")
+    with house.registry._database.write() as tx:
+        tx.execute(update(tables.versions).where(tables.versions.c.number == 1).values(state="rejected"))
+    house.registry.rollback("triage", actor="amal", reason="bad")
+    assert house.prod() == {first.number: 1.0}
+
+
+def test_another_alias_is_not_rolled_back_to_what_was_rejected_since_unless_it_was_forced_there(house):
+    first, _ = house.evaluated("a")
+    house.evaluated("b")
+    for ref in ("triage:1", "triage:2"):
+        promote(house, ref, alias="canary")
+    house.judge(first, passed=False)
     with pytest.raises(NotAllowed, match="triage:1 is rejected"):
-        house.registry.rollback("triage", actor="amal", reason="bad")
-    assert house.prod() == {2: 1.0}, "a refused rollback leaves the alias where it was"
+        house.registry.rollback("triage", actor="amal", reason="bad", alias="canary")
+    assert house.registry.version("triage:canary").number == 2, "a refused rollback leaves the alias where it was"
+    for ref in ("triage:1", "triage:2"):
+        promote(house, ref, alias="canary", force=True)
+    house.registry.rollback("triage", actor="amal", reason="bad", alias="canary")
+    assert house.registry.version("triage:canary").number == 1
 
 
 def test_rollback_does_not_return_to_what_has_been_retired(house):
@@ -207,10 +230,9 @@ def test_rollback_of_a_name_that_was_never_promoted_says_what_to_do(house):
 
 def test_a_failing_verdict_moves_no_traffic(house):
     version = house.promoted("a")
-    report = house.registry.reports()[0]
-    house.registry.record_verdict(house.verdict_on(version, report, passed=False, policy="stricter"))
+    assert house.judge(version, passed=False).state is State.DOUBTED
     assert house.prod() == {1: 1.0}
-    assert house.registry.version("triage").state is State.REJECTED
+    assert house.registry.version("triage").state is State.DOUBTED
 
 
 def test_canary_is_promoted_to_prod_by_its_alias(house):

@@ -9,6 +9,7 @@ from sqlalchemy import text
 from lifecycle.errors import Corrupt, InvalidInput, NotAllowed, NotFound
 from lifecycle.registry import Registry, Target, tables
 from lifecycle.registry.database import Database
+from lifecycle.states import State
 from lifecycle.traffic import CanaryBounds, Shadow, TrafficPolicy, parse_share
 
 BOUNDS = TrafficPolicy(canary=CanaryBounds(max_error_rate=0.02))
@@ -160,14 +161,25 @@ def test_after_a_canary_was_rolled_back_rollback_goes_on_from_the_incumbent(thre
     assert three.prod() == {1: 1.0}
 
 
-def test_an_incumbent_that_was_rejected_since_does_not_get_the_traffic_back(three):
+def test_an_incumbent_that_is_doubted_since_gets_the_traffic_back_all_the_same(three):
     bound(three)
     judged = promote(three, "triage:2", share=0.1)
-    first, report = three.registry.version("triage:1"), three.registry.reports()[-1]
-    three.registry.record_verdict(three.verdict_on(first, report, passed=False, policy="stricter"))
-    with pytest.raises(NotAllowed, match="triage:1 is rejected"):
-        guard(three, judged)
+    three.judge(three.registry.version("triage:1"), passed=False)
+    guard(three, judged)
+    assert three.prod() == {1: 1.0}
+
+
+def test_a_canary_may_stand_beside_an_incumbent_that_is_doubted_and_whose_share_does_not_grow(three):
+    assert three.judge(three.registry.version("triage:1"), passed=False).state is State.DOUBTED
+    promote(three, "triage:2", share=0.1)
     assert three.prod() == {1: 0.9, 2: 0.1}
+    with pytest.raises(NotAllowed, match=r"triage:1 in suite triage .* did not pass"):
+        promote(three, "triage:1")
+    with pytest.raises(NotAllowed, match=r"triage:1 in suite triage .* did not pass"):
+        promote(three, "triage:1", share=0.95)
+    promote(three, "triage:2", share=0.5)
+    promote(three, "triage:2")
+    assert three.prod() == {2: 1.0}
 
 
 def test_of_processes_that_judge_the_same_at_once_one_rolls_back(three, registry_url, at_once):

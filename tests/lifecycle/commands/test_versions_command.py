@@ -77,6 +77,9 @@ def test_promote_and_rollback_move_traffic_and_show_in_the_trail(dabt, house):
 
 def test_promote_of_what_has_not_passed_is_refused_with_the_cure(dabt, house):
     house.draft()
+    with pytest.raises(NotAllowed, match="dabt gate set triage --policy"):
+        dabt("promote", "triage:1")
+    house.gated()
     with pytest.raises(NotAllowed, match="run `dabt eval` first"):
         dabt("promote", "triage:1")
     assert "(forced)" in dabt("promote", "triage:1", "--force", "--reason", "outage")

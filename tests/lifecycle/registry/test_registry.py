@@ -47,6 +47,7 @@ def test_everything_recorded_is_there_after_reopening_arabic_and_all(registry, r
     )
     lineage = Lineage(source="training", run="r1", note=ARABIC)
     version = registry.create_version("triage", spec, actor="أمل", lineage=lineage)
+    gate = house.gated()
     report = house.report_on(version)
     registry.record_report(report)
     registry.record_verdict(house.verdict_on(version, report))
@@ -61,6 +62,7 @@ def test_everything_recorded_is_there_after_reopening_arabic_and_all(registry, r
         found = again.version("triage")
         assert found == version.model_copy(update={"state": State.APPROVED})
         assert found.created_at == version.created_at
+        assert again.gate("triage") == gate
         assert again.audit("triage")[0].reason == ARABIC
 
 
@@ -134,10 +136,10 @@ def test_a_report_that_names_unknown_versions_is_refused_with_all_of_them(regist
 def test_a_verdict_approves_or_rejects_and_the_newest_decides(registry, house):
     version, report = house.evaluated()
     assert registry.record_verdict(house.verdict_on(version, report)).state is State.APPROVED
-    later = house.verdict_on(version, report, passed=False, policy="stricter")
-    assert registry.record_verdict(later).state is State.REJECTED
+    later = house.verdict_on(version, report, passed=False)
+    assert registry.record_verdict(later).state is State.DOUBTED
     assert registry.verdicts("triage:1") == [later, house.verdict_on(version, report)]
-    assert registry.record_verdict(house.verdict_on(version, report)).state is State.REJECTED, "a repeat is no news"
+    assert registry.record_verdict(house.verdict_on(version, report)).state is State.DOUBTED, "a repeat is no news"
 
 
 def test_a_verdict_needs_a_recorded_evaluation_of_that_very_version(registry, house):
@@ -176,6 +178,7 @@ def test_every_change_is_in_the_trail_with_who_and_why_and_grows_the_revision(re
         change(*given, **named)
         revisions.append(registry.revision())
 
+    step(house.gated)
     step(house.draft, "a")
     version = registry.version("triage:1")
     report = house.report_on(version)
@@ -190,6 +193,7 @@ def test_every_change_is_in_the_trail_with_who_and_why_and_grows_the_revision(re
     assert revisions == sorted(set(revisions)), "strictly growing"
     trail = [(entry.actor, entry.action, entry.subject, entry.reason) for entry in reversed(registry.audit())]
     assert trail == [
+        ("amal", "gate.set", "triage", "what patients need"),
         ("amal", "version.create", "triage:1", ""),
         ("ci", "report.record", "triage", ""),
         ("ci", "version.state", "triage:1", ""),
