@@ -15,13 +15,21 @@ def eval_(
         str | None, typer.Option(help="Where the models answer, with /v1; else the file's own.")
     ] = None,
     base: Annotated[str | None, typer.Option(help="Base model of the inline recipes: a folder or a hub id.")] = None,
-    limit: Annotated[int | None, typer.Option(min=1, help="A seeded sample of so many items.")] = None,
+    limit: Annotated[
+        int | None, typer.Option(min=1, help="A seeded sample of so many items; nothing is decided by a part.")
+    ] = None,
+    data: Annotated[
+        Path | None, typer.Option(help="Items to look at in place of the evaluation's own; nothing is decided.")
+    ] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only look: nothing is decided, the run is kept.")] = False,
     concurrency: Annotated[int | None, typer.Option(min=1, help="Requests in flight.")] = None,
     home: Annotated[
         Path | None, typer.Option(envvar="DABT_HOME", help="Where things are kept; .dabt by default.")
     ] = None,
 ) -> None:
     """Compare base, few-shot, RAG, adapter and hybrid on the same items, and say which to ship.
+
+    A run on all items is a verdict; whether it opens an alias is for the gate of its name: `dabt gate show`.
 
     Example: `dabt eval examples/clinic/evals/triage.yaml --endpoint http://127.0.0.1:8000/v1 --limit 50`
 
@@ -38,7 +46,9 @@ def eval_(
 
     place, console = Home.at(home), Console()
     local = str(Path(base).resolve()) if base and Path(base).is_dir() else base
-    plan = EvalConfig.load(config, endpoint=endpoint, base=local, limit=limit, concurrency=concurrency)
+    given = {"endpoint": endpoint, "base": local, "limit": limit, "concurrency": concurrency}
+    items = str(data.resolve()) if data else None
+    plan = EvalConfig.load(config, **given, data=items, provisional=("a dry run",) if dry_run else None)
     with Registry.open(place.registry_url) as registry, Bars(console, plan.task) as bars:
         evaluation = evaluate(plan, registry, place, actor=_actor(), progress=bars)
     print_evaluation(evaluation, console)

@@ -135,6 +135,8 @@ class EvalConfig(Frozen):
     cluster: str | None = None
     """Field of an item that says which items belong together (one article, one patient): they count as one."""
     seed: int = Field(default=17, ge=0, lt=2**32)
+    provisional: tuple[str, ...] = ()
+    """Why every run is only a look, whatever it finds: a dry run, other items than the file's own."""
 
     @model_validator(mode="after")
     def _baseline_is_an_arm(self) -> EvalConfig:
@@ -144,13 +146,16 @@ class EvalConfig(Frozen):
 
     @classmethod
     def load(cls, path: Path, **overrides: Any) -> EvalConfig:
-        """Reads `path`; `overrides` (those that are not None) win over the file's keys.
+        """Reads `path`; `overrides` (those that are not None) win over the file's keys. Other `data` makes it a look.
 
         Raises `InvalidConfig` with every problem: unknown and missing keys, wrong values, files that are not there,
         bad lines of the shots (file:line), and the policy's own.
         """
         given = {key: value for key, value in overrides.items() if value is not None}
-        config = validated(cls, load_mapping(path) | given, path)
+        raw = load_mapping(path)
+        if "data" in given and given["data"] != raw.get("data"):
+            given["provisional"] = (*given.get("provisional", ()), f"other items ({given['data']})")
+        config = validated(cls, raw | given, path)
         problems: list[Problem] = []
         for recipe in config.arms.values():
             _collect(problems, partial(read_prompt, recipe.prompt))

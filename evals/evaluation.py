@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 
-from lifecycle.report import ArmResult, Comparison, Report, Verdict
+from lifecycle.report import ArmResult, Comparison, Report, Ruling, Verdict
+
+RULINGS = {Ruling.PASSED: "passed", Ruling.FAILED: "rejected", Ruling.UNDECIDED: "undecided"}
+"""As a reader sees them beside an arm."""
 
 
 @dataclass(frozen=True)
@@ -20,10 +24,21 @@ class Evaluation:
     recommended: str | None
     """The version that the advice says to ship; None when no arm that passed is good enough."""
     folder: Path
+    opens: Mapping[str, str] = field(default_factory=dict)
+    """Of each arm that was judged: which aliases its verdict opens, or why none."""
+    alerts: tuple[str, ...] = ()
+    """What somebody should look at now: a version that serves and is doubted."""
 
     def verdict(self, arm: ArmResult) -> Verdict | None:
         """The verdict on the arm's version; None for the baseline."""
         return next((one for one in self.verdicts if one.version_digest == arm.version_digest), None)
+
+    @property
+    def history(self) -> str:
+        """How often these items have been used before, in words."""
+        tries = self.report.tries
+        try_ = "a look at these items" if self.report.provisional else f"try {tries.number} on these items"
+        return f"{try_}, {tries.looks} look{'' if tries.looks == 1 else 's'} so far"
 
     @property
     def baseline(self) -> ArmResult:

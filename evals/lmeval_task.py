@@ -54,6 +54,10 @@ class EvalTask:
     tasks: Mapping[str, Any]
     chosen: Mapping[str, list[int]]
     """The doc_ids in use, in order, by task."""
+    data_digest: Digest
+    """Of the items alone, all of them, whatever their order: the same items are the same under any task."""
+    whole: int
+    """How many items there are; `items` are fewer when they are a sample."""
 
     def requests(self) -> list[tuple[str, list[Any]]]:
         """lm-eval's requests of each item, in the items' order, with the method of the model that takes them."""
@@ -117,7 +121,10 @@ def load(config: EvalConfig, cache: Path) -> EvalTask:
             first = {request.doc_id: request for request in reversed(task.instances)}
             items += [_item(name, task, chosen[name][at], first[at], config) for at in sorted(first)]
     metrics = _check(config, tasks)
-    return EvalTask(config.task, _digest(config, tasks), tuple(items), metrics, tasks, chosen)
+    whole = sum(len(task.eval_docs) for task in tasks.values())
+    return EvalTask(
+        config.task, _digest(config, tasks), tuple(items), metrics, tasks, chosen, _data_digest(tasks), whole
+    )
 
 
 def _load_tasks(config: EvalConfig) -> dict[str, Any]:
@@ -230,6 +237,10 @@ def _digest(config: EvalConfig, tasks: Mapping[str, Any]) -> Digest:
             settings.pop(place, None)
         parts[name] = [_stable(settings), [_stable(doc) for doc in task.eval_docs], config.task_shots]
     return digest_of(parts)
+
+
+def _data_digest(tasks: Mapping[str, Any]) -> Digest:
+    return digest_of(sorted(digest_of(_stable(doc)) for task in tasks.values() for doc in task.eval_docs))
 
 
 def _stable(value: Any) -> Any:

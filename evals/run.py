@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
@@ -18,12 +19,18 @@ from evals.endpoint import Endpoint, Session
 from evals.evaluation import Evaluation
 from evals.gate import check, judge
 from evals.lmeval_task import EvalTask, Item, load
-from evals.measure import Measured, measure, why_provisional
+from evals.measure import Measured, measure
 from evals.progress import Progress, Silent
+from evals.provisional import provisional
 from evals.report import folder_of, write
+from evals.suite import make_suite
 from lifecycle.aliases import PROD
+from lifecycle.gates import Suite
 from lifecycle.home import Home
-from lifecycle.report import Example, Report
+from lifecycle.report import Example, Report, Verdict
+from lifecycle.standing import opens
+from lifecycle.states import State
+from lifecycle.version import Ref, Version
 
 if TYPE_CHECKING:
     import httpx
@@ -47,6 +54,9 @@ def evaluate(
 
     A policy that compares with `prod` adds the version that is served now, which is not judged.
 
+    Whether that is a verdict that moves anybody's standing or only a look is in `provisional.py`, and what a verdict
+    opens is for the gate of its name (`lifecycle/standing.py`).
+
     `endpoint` says more than `config.endpoint` (key, time-out, retries); `transport` stands in for the network.
     Finished answers are kept as they come: after an interruption the same call goes on. Must run outside an event
     loop. Raises `InvalidConfig`, `InvalidData` or `NotFound` before anything is asked, `NotAllowed` when the endpoint
@@ -56,6 +66,7 @@ def evaluate(
     policy = load_policy(config.policy)
     progress.note("reading the task and its items")
     task = load(config, home.cache)
+    suite = make_suite(config, task, registry)
     arms = resolve_arms(config, registry, actor=actor)
     candidates = [arm.label for arm in arms if arm.label != config.baseline]
     arms, prod = with_prod(arms, config, registry) if PROD in policy.names else (arms, None)
@@ -65,6 +76,15 @@ def evaluate(
         progress.note(f"asking {len(arms)} arms {len(task.items)} items each")
         measured, noise_floor = measure(config, task, arms, session, home.cache, progress)
 
+    look = provisional(config, task, measured)
+    tries = registry.count_try(
+        suite.data_digest,
+        candidates=[arm.version.digest for arm in arms if arm.label in candidates],
+        deployment=deployment.digest if deployment else None,
+        name=config.name,
+        provisional=bool(look),
+        actor=actor,
+    )
     plain = Report(
         task=config.task,
         task_digest=task.digest,
@@ -75,8 +95,10 @@ def evaluate(
         comparisons=comparisons(measured, task, config),
         noise_floor=noise_floor,
         n_items=len(task.items),
+        suite=suite,
         deployment=deployment,
-        provisional=why_provisional(measured),
+        provisional=look,
+        tries=tries,
         prod=prod,
         n_train=training_rows(arms, registry),
         seed=config.seed,
@@ -86,19 +108,35 @@ def evaluate(
     findings = Findings(plain, {arm.label: arm.kind for arm in arms}, check(plain, policy, candidates), policy)
     report = plain.model_copy(update={"advice": advise(findings)})
     ship = recommend(findings)
+    verdicts = judge(report, policy, candidates, at=datetime.now(UTC))
     evaluation = Evaluation(
         report=report,
-        verdicts=judge(report, policy, candidates, at=datetime.now(UTC)),
+        verdicts=verdicts,
         policy=policy.name,
         recommended=ship.ref if ship else None,
         folder=folder_of(home, report),
+        opens={arm: _opens(verdict, suite, registry) for arm, verdict in zip(candidates, verdicts, strict=True)},
     )
     # The folder first: a verdict in the registry must never name a report that nobody can open.
     write(evaluation, task.items, measured)
     registry.record_report(report, actor=actor)
-    for verdict in evaluation.verdicts:
-        registry.record_verdict(verdict, actor=actor)
-    return evaluation
+    versions = [registry.record_verdict(verdict, actor=actor) for verdict in evaluation.verdicts]
+    return replace(evaluation, alerts=_alerts(versions, registry))
+
+
+def _opens(verdict: Verdict, suite: Suite, registry: Registry) -> str:
+    name = Ref.parse(verdict.ref).name
+    return opens(registry.gate(name), verdict, [verdict, *registry.verdicts(verdict.ref)], suite)
+
+
+def _alerts(versions: Sequence[Version], registry: Registry) -> tuple[str, ...]:
+    """What serves and is doubted. It goes on serving: what to do about it is for people to decide."""
+    return tuple(
+        f"{version.ref} serves {', '.join(served)} and is doubted: {registry.doubt(version.ref)}"
+        for version in versions
+        if version.state is State.DOUBTED
+        and (served := [alias.ref for alias in registry.aliases(version.name) if version.number in alias.numbers])
+    )
 
 
 def _examples(config: EvalConfig, task: EvalTask, measured: Sequence[Measured]) -> tuple[Example, ...]:

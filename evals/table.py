@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from evals.evaluation import Evaluation
-from lifecycle.report import ArmResult
+from evals.evaluation import RULINGS, Evaluation
+from lifecycle.report import ArmResult, Ruling
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -13,10 +13,18 @@ if TYPE_CHECKING:
 
 
 def print_evaluation(evaluation: Evaluation, console: Console) -> None:
-    """The table, then every sentence of the advice."""
+    """The table, what each verdict opens, every sentence of the advice, and what is wrong with what serves."""
     console.print(comparison_table(evaluation))
     for sentence in evaluation.report.advice:
         console.print(f"  • {sentence}", markup=False, highlight=False)
+    if reasons := evaluation.report.provisional:
+        line = f"provisional: {'; '.join(reasons)}. The run is kept, and decides nothing."
+        console.print(line, style="yellow", markup=False, highlight=False)
+    for arm in evaluation.report.arms:
+        if words := evaluation.opens.get(arm.arm):
+            console.print(f"  {arm.arm} ({arm.ref}) {words}", markup=False, highlight=False)
+    for alert in evaluation.alerts:
+        console.print(f"ALERT: {alert}", style="bold red", markup=False, highlight=False)
 
 
 def comparison_table(evaluation: Evaluation) -> Table:
@@ -63,7 +71,8 @@ def _gate(evaluation: Evaluation, arm: ArmResult) -> str:
     verdict = evaluation.verdict(arm)
     if verdict is None:
         return ""
-    return "[green]passed[/green]" if verdict.passed else "[red]rejected[/red]"
+    colour = {Ruling.PASSED: "green", Ruling.FAILED: "red", Ruling.UNDECIDED: "yellow"}[verdict.ruling]
+    return f"[{colour}]{RULINGS[verdict.ruling]}[/{colour}]"
 
 
 def _caption(evaluation: Evaluation) -> str:
@@ -71,5 +80,6 @@ def _caption(evaluation: Evaluation) -> str:
     deployment = f"{report.deployment.digest[:19]}…" if report.deployment else "not said"
     return (
         f"noise floor {report.noise_floor:.1%} · seed {report.seed} · {report.digest[:19]}…\n"
-        f"deployment {deployment}, for which alone the seconds hold"
+        f"deployment {deployment}, for which alone the seconds hold\n"
+        f"{evaluation.history}"
     )

@@ -47,6 +47,11 @@ class Alias(Frozen):
     def ref(self) -> str:
         return f"{self.name}:{self.alias}"
 
+    @property
+    def numbers(self) -> frozenset[int]:
+        """Of the versions behind it."""
+        return frozenset(target.number for target in self.targets)
+
     def __str__(self) -> str:
         """`triage:3 (90%), triage:4 (10%)`"""
         return ", ".join(f"{self.name}:{target.number} ({100 * target.weight:.4g}%)" for target in self.targets)

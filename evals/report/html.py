@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from functools import cache
 from typing import TYPE_CHECKING
 
-from evals.evaluation import Evaluation
+from evals.evaluation import RULINGS, Evaluation
 from lifecycle.report import Comparison, Example, Interval
 
 if TYPE_CHECKING:
@@ -26,6 +26,7 @@ def render_html(evaluation: Evaluation) -> str:
         differences=Plot(differences, -1.0, 1.0).fitted(),
         readable=readable,
         best=_best,
+        rulings=RULINGS,
     )
 
 

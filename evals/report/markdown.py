@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from evals.evaluation import Evaluation
+from evals.evaluation import RULINGS, Evaluation
 from lifecycle.deployment import Deployment
 from lifecycle.report import ArmResult, Interval
 
@@ -14,7 +14,9 @@ def render_markdown(evaluation: Evaluation) -> str:
         f"# {report.task}: {len(report.arms)} arms over {report.base}",
         f"{report.n_items} items, metric **{report.metric}**"
         + (f", safety figure **{report.safety_metric}**" if report.safety_metric else "")
-        + f", noise floor {report.noise_floor:.1%}, {report.created_at:%Y-%m-%d %H:%M} UTC, `{report.digest}`",
+        + f", noise floor {report.noise_floor:.1%}, {report.created_at:%Y-%m-%d %H:%M} UTC, {evaluation.history}, "
+        f"`{report.digest}`",
+        *([f"**Provisional: {'; '.join(report.provisional)}.** Nothing is decided."] if report.provisional else []),
         "## Advice",
         "\n".join(f"- {sentence}" for sentence in report.advice),
         "## Figures",
@@ -76,9 +78,10 @@ def _comparisons(evaluation: Evaluation) -> str:
 def _verdict(evaluation: Evaluation, arm: ArmResult) -> str:
     verdict = evaluation.verdict(arm)
     assert verdict is not None
-    head = f"### {arm.arm} ({arm.ref}): {'passed' if verdict.passed else 'rejected'} by {evaluation.policy}"
+    head = f"### {arm.arm} ({arm.ref}): {RULINGS[verdict.ruling]} by {evaluation.policy}"
+    opens = [evaluation.opens[arm.arm], ""] if arm.arm in evaluation.opens else []
     lines = [f"- {'✓' if check.passed else '✗'} **{check.rule}**: {check.detail}" for check in verdict.checks]
-    return "\n".join([head, "", *lines])
+    return "\n".join([head, "", *opens, *lines])
 
 
 def _interval(figure: Interval | None) -> str:

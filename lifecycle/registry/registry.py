@@ -162,7 +162,7 @@ class Registry:
         with self._database.write() as tx:
             row = records.version_row(tx, ref)
             version = records.to_version(row)
-            behind = [alias.ref for alias in alias_stack.every(tx, version.name) if _has(alias, version.number)]
+            behind = [alias.ref for alias in alias_stack.every(tx, version.name) if version.number in alias.numbers]
             if behind:
                 raise NotAllowed(f"{version.ref} is behind {', '.join(behind)}; move that first, then retire it")
             return judging.move_state(tx, row, State.RETIRED, actor, reason=reason)
@@ -356,7 +356,3 @@ class Registry:
         """A number that grows with every change and costs one index look-up: poll it to learn that aliases moved."""
         with self._database.read() as tx:
             return audit.newest(tx)
-
-
-def _has(alias: Alias, number: int) -> bool:
-    return any(target.number == number for target in alias.targets)

@@ -15,8 +15,10 @@ import httpx
 import pytest
 
 from evals.config import EvalConfig
+from evals.suite import make_gate
 from lifecycle.adapter import AdapterManifest
 from lifecycle.deployment import Deployment
+from lifecycle.gates import Gate
 from lifecycle.home import Home
 from lifecycle.models.base import fingerprint
 from lifecycle.registry import Registry
@@ -213,6 +215,14 @@ arms:
 """
     )
     return folder
+
+
+@pytest.fixture
+def gated(workplace: Path, registry: Registry, home: Home) -> Gate:
+    """`toy` has the gate that its own evaluation and policy make."""
+    gate = make_gate("toy", workplace / "policy.yaml", [workplace / "toy.yaml"], registry, home.cache)
+    registry.set_gate(gate, actor="test", reason="what patients need")
+    return gate
 
 
 @pytest.fixture

@@ -69,7 +69,7 @@ def test_every_arm_answers_the_same_items_and_the_gate_decides(config, registry,
     assert watch.done == watch.totals == {"base": 40, "few-shot": 40, "rag": 40, "adapter": 40, "base, again": 8}
 
 
-def test_the_registry_holds_the_report_the_verdicts_and_the_states(config, registry, home, models) -> None:
+def test_the_registry_holds_the_report_the_verdicts_and_the_states(config, gated, registry, home, models) -> None:
     evaluation = run(config, registry, home, models)
     assert registry.report(evaluation.report.digest) == evaluation.report
     states = {version.ref: version.state for version in registry.versions("toy")}
