@@ -11,7 +11,7 @@ from evals.config import EvalConfig, Recipe, load_policy, read_prompt
 from evals.lmeval_task import EvalTask, load
 from lifecycle.errors import InvalidConfig, InvalidInput, NotFound, Problem
 from lifecycle.gates import Gate, Suite
-from lifecycle.version import Digest, Knowledge, digest_of
+from lifecycle.version import Digest, Frozen, Knowledge, digest_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -67,7 +67,7 @@ def _rivals(config: EvalConfig, registry: Registry) -> dict[str, Digest]:
 
 def _digest(recipe: Recipe, registry: Registry) -> Digest:
     """Of the recipe as it is written, without the base that it will run on."""
-    parts = {"prompt": read_prompt(recipe.prompt), "decoding": recipe.decoding, "knowledge": None}
+    parts: dict[str, Frozen | None] = {"prompt": read_prompt(recipe.prompt), "decoding": recipe.decoding}
     if recipe.knowledge:
         index = registry.index(recipe.knowledge.index)
         parts["knowledge"] = Knowledge(**recipe.knowledge.model_dump() | {"index": index.digest})

@@ -20,6 +20,9 @@ class State(StrEnum):
     RETIRED = "retired"
 
 
+CALLABLE = frozenset({State.APPROVED, State.DOUBTED})
+"""What callers may name by its number: a doubt stops nothing, whether a version is called by an alias or by number."""
+
 MOVES: dict[State, frozenset[State]] = {
     State.DRAFT: frozenset({State.EVALUATED, State.RETIRED}),
     State.EVALUATED: frozenset({State.APPROVED, State.REJECTED, State.RETIRED}),

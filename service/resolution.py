@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from lifecycle.access.keys import ApiKey, allows
 from lifecycle.aliases import PROD, Alias, Target
 from lifecycle.errors import Forbidden, InvalidInput, NotAllowed, NotFound, Problem
-from lifecycle.states import State
+from lifecycle.states import CALLABLE, State
 from lifecycle.version import AnswerSettings, Decoding, Digest, Ref, Version
 from service.catalogue import Snapshot
 
@@ -89,8 +89,9 @@ def resolve(model: object, caller: Caller, snapshot: Snapshot, base: Base) -> Re
     key does not cover, whether it is there or not, and `NotAllowed` for a version that may not be called: retired, made
     for another base, or not approved.
 
-    A version called by number must be approved, unless the caller says that it is an evaluation. Behind an alias it
-    need not be: what may stand there was decided, and written down, when the alias was moved.
+    A version called by number must be approved, or have been so and be doubted since, unless the caller says that it is
+    an evaluation. Behind an alias it need not be: what may stand there was decided, and written down, when the alias
+    was moved.
     """
     if not isinstance(model, str) or not model:
         fault = "is missing" if model is None else "must be a model's name"
@@ -137,7 +138,7 @@ def _find(model: str, caller: Caller, snapshot: Snapshot, base: Base) -> tuple[V
 def _callable_by_number(version: Version, caller: Caller) -> Version:
     if version.state is State.RETIRED:
         raise NotAllowed(f"{version.ref} is retired and no longer served; call another version or an alias")
-    if version.state is not State.APPROVED and caller.purpose != EVALUATION:
+    if version.state not in CALLABLE and caller.purpose != EVALUATION:
         raise NotAllowed(
             f"{version.ref} is {version.state}, not approved: evaluate it with `dabt eval`, or send the header "
             f"{PURPOSE_HEADER}: {EVALUATION} if this is an evaluation"

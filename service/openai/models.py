@@ -8,7 +8,7 @@ from typing import Any
 
 from lifecycle.aliases import PROD, Alias
 from lifecycle.errors import NotFound
-from lifecycle.states import State
+from lifecycle.states import CALLABLE, State
 from lifecycle.version import Digest, Ref, Version
 from service.catalogue import Snapshot
 from service.resolution import EVALUATION, Base, Caller
@@ -36,7 +36,7 @@ def listed(snapshot: Snapshot, running: Running, caller: Caller) -> list[dict[st
             if all(target.number in usable for target in alias.targets):
                 cards += _alias_card(alias, usable, base)
         for _, version in sorted(usable.items()):
-            if version.state is State.APPROVED or (caller.purpose == EVALUATION and version.state is not State.RETIRED):
+            if version.state in CALLABLE or (caller.purpose == EVALUATION and version.state is not State.RETIRED):
                 cards.append(_version_card(version.ref, version, None, base))
     for card in cards:
         card["max_model_len"] = running.max_model_len

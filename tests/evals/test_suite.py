@@ -60,7 +60,7 @@ def test_how_it_is_run_makes_no_other_suite(measured: Measure, option: dict[str,
         ("toy.yaml", "safety: escalation_recall\n", "", ["the safety figure"]),
         ("toy.yaml", "chunk: 10", "cluster: patient", ["the clusters"]),
         ("toy.yaml", "chunk: 10", "baseline: few-shot", ["the baseline"]),
-        ("toy.yaml", "shots: shots.jsonl", "shots: none.jsonl", ["the rivals"]),
+        ("toy.yaml", ", shots: shots.jsonl", "", ["the rivals"]),
         ("toy.yaml", "top_k: 2", "top_k: 1", ["the rivals"]),
         ("system.txt", "Answer in JSON.", "Say nothing.", ["the rivals"]),
         ("shots.jsonl", '"hi"', '"ho"', ["the rivals"]),
@@ -74,7 +74,6 @@ def test_how_it_is_run_makes_no_other_suite(measured: Measure, option: dict[str,
 def test_what_is_measured_makes_another_suite_and_is_named(
     measured: Measure, workplace: Path, file: str, old: str, new: str, differs: list[str]
 ) -> None:
-    (workplace / "none.jsonl").write_text("")
     before = measured()
     change(workplace / file, old, new)
     assert before.differences(measured()) == differs

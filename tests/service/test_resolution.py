@@ -43,10 +43,16 @@ def snapshot(*versions: Version, **aliases: list[tuple[int, float]]) -> Snapshot
 
 
 LIVE = snapshot(
-    *(version(at, state) for at, state in enumerate(State, start=1)),  # 1 draft, 2 evaluated, 3 approved, …
+    version(1, State.DRAFT),
+    version(2, State.EVALUATED),
+    version(3, State.APPROVED),
+    version(4, State.REJECTED),
+    version(5, State.RETIRED),
+    version(6, State.DOUBTED),
     prod=[(3, 1.0)],
     canary=[(2, 1.0)],
     old=[(5, 1.0)],
+    doubtful=[(6, 1.0)],
 )
 
 
@@ -86,6 +92,11 @@ def test_an_unapproved_version_answers_evaluations_only(number: int, state: str)
 
 def test_an_approved_version_answers_by_number() -> None:
     assert resolve("triage:3", NOBODY, LIVE, BASE).ref == "triage:3"
+
+
+@pytest.mark.parametrize("model", ["triage:6", "triage:doubtful"])
+def test_a_doubted_version_serves_on_by_number_and_behind_an_alias(model: str) -> None:
+    assert resolve(model, NOBODY, LIVE, BASE).ref == "triage:6"
 
 
 @pytest.mark.parametrize("caller", [NOBODY, EVALUATOR])
