@@ -25,7 +25,7 @@ def task(n: int, clusters: list[str] | None = None, metrics: tuple[str, ...] = (
         Item(key=f"k{at}", name=f"i{at}", question="?", target="!", cluster=clusters[at] if clusters else None)
         for at in range(n)
     )
-    return EvalTask("toy", digest_of("toy"), items, metrics, {}, {})
+    return EvalTask("toy", digest_of("toy"), items, metrics, {}, {}, data_digest=digest_of("items"), whole=n)
 
 
 def measured(label: str, scores: list[float | None], *, errors: dict[int, str] | None = None, **more: Any) -> Measured:
