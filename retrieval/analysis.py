@@ -3,6 +3,9 @@
 Arabic gets light normalisation (one form for alef, ya and ta marbuta; no tatweel, no diacritics) and light stemming:
 Larkey, Ballesteros & Connell, "Light stemming for Arabic information retrieval" (2007), the stemmer called light10.
 `tests/retrieval/test_arabic.py` measures it against no stemming and against Snowball's stemmer.
+
+What is done here decides what is found, so an index says by which `Analyser` it is to be searched. Whoever changes any
+of it raises `VERSION`: `tests/retrieval/test_analyser.py` notices.
 """
 
 from __future__ import annotations
@@ -11,6 +14,11 @@ import re
 import unicodedata
 from collections.abc import Callable
 from functools import lru_cache
+
+from lifecycle.version import Digest, Frozen, digest_of
+
+VERSION = 1
+"""Grows when a text gives other terms, or counts as another language."""
 
 _MARKS = re.compile("[\u0610-\u061a\u0640\u064b-\u065f\u0670\u06d6-\u06ed\u200c-\u200f\u202a-\u202e\u2066-\u2069]")
 _TANWIN = re.compile("\u064b\u0627|\u0627\u064b")
@@ -76,3 +84,37 @@ def is_arabic(text: str) -> bool:
     """Whether most letters of `text` are Arabic."""
     letters = _LETTER.findall(text)
     return 2 * sum(bool(_ARABIC.match(letter)) for letter in letters) > len(letters)
+
+
+class Analyser(Frozen):
+    """How texts become terms. Two that are equal give the same terms of any text."""
+
+    name: str
+    version: int
+    tables: Digest
+    """Of stop words, affixes and the letters' forms, and of what comes out of a text that tries each step. A release of
+    Snowball or of Unicode that reads words otherwise is seen by the latter."""
+
+
+def analyser() -> Analyser:
+    """The one here."""
+    tables = {
+        "stop words": sorted(_STOP_WORDS),
+        "prefixes": _PREFIXES,
+        "suffixes": _SUFFIXES,
+        "forms": sorted(_FORMS.items()),
+        "patterns": [pattern.pattern for pattern in (_MARKS, _TANWIN, _FOREIGN_DIGIT, _TERM, _ARABIC, _LETTER)],
+        "terms": [analyse(text) for text in _SAMPLE],
+        "arabic": [is_arabic(text) for text in _SAMPLE],
+    }
+    return Analyser(name="snowball-english+light10", version=VERSION, tables=digest_of(tables))
+
+
+_SAMPLE = (
+    "Patients' appointments were cancelled happily; running nurses generously organised 12 relational activities.",
+    "ＮＦＫＣ ﬁne Straße ÇA va? e-mail snake_case 3.5 mg ٣٤ ۵۶ x²",
+    "وَالصَّيْدَلِيَّةُ بالعيادات كالأطباء فالمواعيد للمرضى وصفة ٱلقسم إلغاءً آخر مسؤول شؤون",
+    "العـــيادة مواعيدها طبيبان مستشفيات ممرضون زائرين عربي\u200f مدرسته",
+    "حجز appointment موعد at الساعة 9",
+    "a b ج",
+)

@@ -44,7 +44,7 @@ def locate(model: str) -> Path:
 def fingerprint(folder: Path) -> str:
     """Digest of the files that decide an embedding: weights, tokenizer, pooling. Prose beside them does not count."""
     files = sorted(
-        p for p in folder.rglob("*") if p.is_file() and p.suffix in {".json", ".txt", ".model", ".safetensors"}
+        p for p in folder.rglob("*") if p.is_file() and p.suffix in {".json", ".txt", ".model", ".safetensors", ".bin"}
     )
     return digest_of([(p.relative_to(folder).as_posix(), sha256_of(p)) for p in files])
 

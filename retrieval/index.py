@@ -4,10 +4,11 @@ documents → chunks (`chunks.py`) → a ranking by words (`lexical.py`) and one
 fusion (`fusion.py`) → passages. `prompting.py` puts them before the model.
 
 An index is a folder of `index.json`, `passages.jsonl` and, unless dense is off, `embeddings.npy` (float32, one unit
-vector per passage). It holds no time and no machine's path. The first two files are the same bytes wherever they are
-made; embeddings are the same from run to run on one machine, but another processor or build of torch may round a last
-bit otherwise. `IndexFacts.recipe` names what was asked for, and the `index` command builds nothing again whose
-recipe it already has.
+vector per passage). `index.json` also says by which analyser and embedding model it is to be searched: its bytes, and
+with them the digest of every version over it, change when those do. It holds no time and no machine's path. The first
+two files are the same bytes wherever they are made; embeddings are the same from run to run on one machine, but
+another processor or build of torch may round a last bit otherwise. `IndexFacts.recipe` names what was asked for, and
+the `index` command builds nothing again whose recipe it already has.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ from retrieval.chunks import chunk_documents
 from retrieval.config import IndexConfig, IndexFacts
 from retrieval.documents import read_documents
 from retrieval.fusion import reciprocal_rank_fusion
-from retrieval.lexical import LexicalRanking
+from retrieval.lexical import LexicalRanking, WordRanking, word_ranking
 from retrieval.passage import Chunk, Passage
 
 if TYPE_CHECKING:
@@ -45,6 +46,8 @@ class _Header(Frozen):
     format: Literal[1]
     config: IndexConfig
     facts: IndexFacts
+    word_ranking: WordRanking | None = None
+    """None in an index from before this was written: those were all made by version 1 of the analyser."""
 
 
 class Plan(Frozen):
@@ -64,6 +67,7 @@ def plan_index(documents: Path, config: IndexConfig) -> Plan:
     # The model counts by its bytes: one model under a hub id and in a folder makes one recipe.
     asked = config.model_dump(mode="json", exclude={"dense"}) | {"dense": model}
     rows = [chunk.model_dump(mode="json") for chunk in chunking.chunks]
+    ranking = word_ranking().model_dump(mode="json")
     facts = IndexFacts(
         documents=len(texts),
         passages=len(chunking.chunks),
@@ -71,7 +75,7 @@ def plan_index(documents: Path, config: IndexConfig) -> Plan:
         marked=chunking.marked,
         dense_model=None if model is None else config.dense,
         dense_model_digest=model,
-        recipe=digest_of({"format": _FORMAT, "config": asked, "passages": rows}),
+        recipe=digest_of({"format": _FORMAT, "config": asked, "passages": rows, "word_ranking": ranking}),
     )
     return Plan(config=config, chunks=chunking.chunks, facts=facts)
 
@@ -97,7 +101,7 @@ def write_index(plan: Plan, out: Path) -> IndexFacts:
         np.save(out / "embeddings.npy", rows, allow_pickle=False)
     lines = (json.dumps(chunk.model_dump(), ensure_ascii=False, sort_keys=True) + "\n" for chunk in plan.chunks)
     (out / "passages.jsonl").write_text("".join(lines), encoding="utf-8")
-    header = _Header(format=_FORMAT, config=plan.config, facts=facts)
+    header = _Header(format=_FORMAT, config=plan.config, facts=facts, word_ranking=word_ranking())
     text = json.dumps(header.model_dump(mode="json"), ensure_ascii=False, indent=2, sort_keys=True)
     (out / "index.json").write_text(text + "\n", encoding="utf-8")
     return facts
@@ -115,7 +119,11 @@ class Index:
 
     @classmethod
     def load(cls, folder: Path) -> Index:
-        """Reads an index without importing torch. Raises `NotFound` or `Corrupt`, naming the file."""
+        """Reads an index without importing torch. Raises `NotFound` or `Corrupt`, naming the file.
+
+        One that was made to be searched by another analyser or embedding model than those here is refused: it would
+        find something else than what was evaluated.
+        """
         import numpy as np
 
         if not (folder / "index.json").is_file():
@@ -129,6 +137,7 @@ class Index:
                 embeddings = np.load(folder / "embeddings.npy", allow_pickle=False)
         except (ValidationError, ValueError, OSError) as error:
             raise Corrupt(f"The index in '{folder}' cannot be read: {error}; build it again") from error
+        _check_words(folder, header.word_ranking)
         shape = None if embeddings is None else embeddings.shape
         expected = None if embeddings is None else (header.facts.passages, header.facts.dimensions)
         if len(chunks) != header.facts.passages or shape != expected:
@@ -165,6 +174,19 @@ class Index:
 
     def _is_embeddable(self, query: str) -> bool:
         return bool(query.strip()) and (self.config.dense_reads_arabic or not is_arabic(query))
+
+
+def _check_words(folder: Path, made: WordRanking | None) -> None:
+    here = word_ranking()
+    if made == here or (made is None and here.analyser.version == 1):
+        return
+    theirs = f"{made.analyser.name} {made.analyser.version}" if made else "version 1"
+    same = made is not None and made.analyser.version == here.analyser.version
+    fault = ", with other tables or another BM25" if same else ""
+    raise Corrupt(
+        f"The index in '{folder}' is to be searched by another analyser of words ({theirs}) than the one here "
+        f"({here.analyser.name} {here.analyser.version}{fault}); build it again with `dabt index`"
+    )
 
 
 def _encoder_of(facts: IndexFacts) -> dense.Encoder:

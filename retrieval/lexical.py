@@ -8,11 +8,29 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from retrieval.analysis import analyse
+from lifecycle.version import Frozen
+from retrieval.analysis import Analyser, analyse, analyser
+
+K1, B, METHOD = 1.5, 0.75, "lucene"
+"""BM25's, as bm25s names them."""
+
+
+class WordRanking(Frozen):
+    """How passages are ranked by words. An index says it, and is searched in no other way."""
+
+    analyser: Analyser
+    k1: float
+    b: float
+    method: str
+
+
+def word_ranking() -> WordRanking:
+    """The one here."""
+    return WordRanking(analyser=analyser(), k1=K1, b=B, method=METHOD)
 
 
 class LexicalRanking:
-    """BM25 as in Lucene (k1 1.5, b 0.75). Read-only after it is made, so threads may share it."""
+    """BM25 as in Lucene. Read-only after it is made, so threads may share it."""
 
     def __init__(self, texts: Sequence[str]) -> None:
         import bm25s
@@ -22,7 +40,7 @@ class LexicalRanking:
         self._vocabulary = {term: number for number, term in enumerate(sorted({t for row in terms for t in row}))}
         self._bm25 = None
         if self._vocabulary:
-            self._bm25 = bm25s.BM25()
+            self._bm25 = bm25s.BM25(k1=K1, b=B, method=METHOD)
             ids = [[self._vocabulary[term] for term in row] for row in terms]
             self._bm25.index((ids, dict(self._vocabulary)), show_progress=False)
 

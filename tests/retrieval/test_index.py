@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -15,6 +16,7 @@ import numpy as np
 import pytest
 
 from lifecycle.errors import Corrupt, InvalidConfig, NotFound
+from lifecycle.store.artifacts import ArtifactStore
 from retrieval import Index, IndexConfig, build_index, dense
 from retrieval.fusion import reciprocal_rank_fusion
 
@@ -195,3 +197,79 @@ def test_searching_by_words_imports_no_torch(handbook: Path, tmp_path: Path) -> 
         "assert not {'torch', 'transformers', 'sentence_transformers'} & set(sys.modules)"
     )
     subprocess.run([sys.executable, "-c", code, tmp_path / "index"], check=True)
+
+
+def kept(store: ArtifactStore, documents: Path, folder: Path, config: IndexConfig) -> str:
+    """The digest that a version names, of an index made anew."""
+    build_index(documents, folder, config)
+    return store.put(folder)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"max_words": 10},
+        {"max_words": 10, "overlap_sentences": 0},
+        {"rrf_k": 61},
+        {"depth": 49},
+        {"dense_reads_arabic": True},
+        {"dense": "none"},
+        "a word",
+        "another place",
+        "another id",
+        "one passage less",
+        "another document",
+        "the model's configuration",
+        "the model's weights",
+        "the model's older weights",
+        "the model's tokenizer",
+    ],
+    ids=str,
+)
+def test_whatever_of_an_index_bears_on_an_answer_changes_its_digest(
+    handbook: Path, tmp_path: Path, letters: Path, change: Any
+) -> None:
+    """`test_analyser.py` does the same for what ranks by words."""
+    store = ArtifactStore(str(tmp_path / "store"), tmp_path / "cache")
+    config = IndexConfig(dense=str(letters), max_words=20)
+    before = kept(store, handbook, tmp_path / "before", config)
+    assert kept(store, handbook, tmp_path / "same", config) == before
+    file = handbook / "handbook.md"
+    text = file.read_text(encoding="utf-8")
+    match change:
+        case dict():
+            config = config.model_copy(update=change)
+        case "a word":
+            file.write_text(text.replace("six", "seven"), encoding="utf-8")
+        case "another place":  # a passage's source is shown to callers
+            file.write_text("\n" + text, encoding="utf-8")
+        case "another id":
+            file.write_text(text.replace("## h04", "## h44"), encoding="utf-8")
+        case "one passage less":
+            file.write_text(text.partition("## h10")[0], encoding="utf-8")
+        case "another document":
+            (handbook / "more.md").write_text("## m1\nMore.", encoding="utf-8")
+        case "the model's configuration":
+            (letters / "config.json").write_text('{"changed": true}')
+        case "the model's weights":
+            (letters / "model.safetensors").write_bytes(b"1")
+        case "the model's older weights":
+            (letters / "pytorch_model.bin").write_bytes(b"1")
+        case "the model's tokenizer":
+            (letters / "vocab.txt").write_text("a")
+    assert kept(store, handbook, tmp_path / "after", config) != before
+
+
+def test_what_does_not_bear_on_an_answer_leaves_an_indexs_digest_alone(
+    handbook: Path, tmp_path: Path, letters: Path
+) -> None:
+    store = ArtifactStore(str(tmp_path / "store"), tmp_path / "cache")
+    config = IndexConfig(dense=str(letters))
+    before = kept(store, handbook, tmp_path / "before", config)
+    (letters / "README.md").write_text("prose")
+    file = handbook / "handbook.md"
+    file.write_text(file.read_text(encoding="utf-8") + "\n\n", encoding="utf-8")
+    os.utime(file, (0, 0))
+    moved = tmp_path / "moved"
+    shutil.move(handbook, moved)
+    assert kept(store, moved, tmp_path / "after", config) == before
