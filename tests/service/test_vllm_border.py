@@ -16,6 +16,7 @@ from lifecycle.models.templates import frozen_template
 from service.config import ServeConfig
 from service.engine.vllm_errors import border, last_line, raise_reported
 from service.engine.vllm_flags import flags, target_modules
+from tests.service.random_llama import make_base
 
 
 @pytest.fixture
@@ -94,6 +95,26 @@ def test_a_bases_defaults_are_read_as_vllm_reads_them(base: Path, said: dict[str
     assert decoding_of(base).model_dump(exclude_unset=True) == theirs
     ends = fields.get("eos_token_id")
     assert stop_ids(base) == tuple(ends if isinstance(ends, list) else [] if ends is None else [ends])
+
+
+@pytest.mark.engine  # imports vLLM
+def test_the_engine_is_started_without_the_bases_defaults_and_with_its_stops(tmp_path: Path) -> None:
+    from vllm.engine.arg_utils import AsyncEngineArgs
+    from vllm.entrypoints.launchers.cli_args import make_arg_parser
+    from vllm.utils.argparse_utils import FlexibleArgumentParser
+
+    folder = tmp_path / "base"
+    make_base(folder)
+    said = {"repetition_penalty": 1.3, "top_k": 20, "max_new_tokens": 9, "eos_token_id": [0, 2]}
+    (folder / "generation_config.json").write_text(json.dumps(said))
+    dated = "{{ strftime_now('%d %b %Y') }}"
+    (folder / "chat_template.jinja").write_text(dated)
+    given = flags(ServeConfig(base=folder, dtype="float32"), on_cpu=True)
+    args = make_arg_parser(FlexibleArgumentParser()).parse_args(given)
+    model = AsyncEngineArgs.from_cli_args(args).create_model_config()
+    assert model.get_diff_sampling_param() == {}
+    assert model.try_get_generation_config()["eos_token_id"] == [0, 2]
+    assert args.chat_template == frozen_template(dated)
 
 
 @pytest.mark.engine  # imports vLLM
