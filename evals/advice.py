@@ -17,6 +17,8 @@ SIMPLICITY = ("base", "few-shot", "rag", "adapter", "hybrid")
 """Kinds of arms by what there is to keep up, least first."""
 SMALL_TRAINING = 1_000
 """Training rows below which more data is the first thing to try."""
+MANY_CUT = 0.03
+"""Share of an arm's answers that may be cut by their limit before it is worth a word."""
 
 
 @dataclass(frozen=True)
@@ -72,7 +74,7 @@ def recommend(findings: Findings) -> ArmResult | None:
 def advise(findings: Findings) -> tuple[str, ...]:
     """The recommendation first, then what a careful reader would add. One sentence or two each."""
     remarks: tuple[Callable[[Findings], list[str]], ...] = (
-        _recommendation, _seen, _tries, _worth_of_training, _hybrid, _cost, _safety, _items, _noise, _errors,
+        _recommendation, _seen, _tries, _worth_of_training, _hybrid, _cost, _safety, _items, _noise, _errors, _cut,
         _training_rows,
     )  # fmt: skip
     return tuple(sentence for remark in remarks for sentence in remark(findings))
@@ -237,6 +239,18 @@ def _errors(findings: Findings) -> list[str]:
     if not failed:
         return []
     return [f"Requests failed and were scored zero ({', '.join(failed)}, of {findings.report.n_items} items each)."]
+
+
+def _cut(findings: Findings) -> list[str]:
+    """Answers that are cut say what the limit is worth, not what the arm is."""
+    report = findings.report
+    many = [f"{arm.arm} {arm.cut}" for arm in report.arms if arm.cut > MANY_CUT * report.n_items]
+    if not many:
+        return []
+    return [
+        f"Answers were cut by their limit of tokens and scored as they stand ({', '.join(many)}, of {report.n_items} "
+        "items each): raise max_tokens (in a task file, max_gen_toks), or find out why the model does not end."
+    ]
 
 
 def _training_rows(findings: Findings) -> list[str]:

@@ -36,6 +36,7 @@ def arm_result(measured: Measured, task: EvalTask, config: EvalConfig) -> ArmRes
         prompt_tokens=float(np.mean([one.prompt_tokens for one in outcomes])),
         completion_tokens=float(np.mean([one.completion_tokens for one in outcomes])),
         errors=sum(bool(one.error) for one in outcomes),
+        cut=sum(one.cut for one in outcomes),
     )
 
 

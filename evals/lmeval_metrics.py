@@ -1,21 +1,26 @@
 """Our metrics in lm-eval's own registry, so that a task file names them like any other (`metric: json_fields`).
 
 Each takes one target and one answer and may return several figures: lm-eval keeps every key of the returned dict.
-An empty dict means that the item does not bear on the figure. The scoring itself is in `metrics.py`.
+An empty dict means that the item does not bear on the figure. The scoring itself is in `metrics.py`. Those that
+compare texts take the name of a normaliser, `normaliser: light-1`.
 """
 
 from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 from evals import metrics
+from lifecycle.errors import InvalidData, Problem
+from lifecycle.text.normaliser import DEFAULT, Normaliser
+from lifecycle.text.normaliser import normaliser as named
 
 Figures = dict[str, float]
-_MEASURES: dict[str, Callable[[str, str], float]] = {
+_MEASURES: dict[str, Callable[[str, str, Normaliser], float]] = {
     "exact": metrics.exact_match,
     "f1": metrics.token_f1,
-    "chrf": metrics.chrf,
+    "chrf": lambda answer, target, _: metrics.chrf(answer, target),
 }
 
 
@@ -31,26 +36,35 @@ def json_fields(references: Sequence[str], predictions: Sequence[str], fields: S
 
 
 def json_text(
-    references: Sequence[str], predictions: Sequence[str], fields: Sequence[str], measures: Sequence[str]
+    references: Sequence[str],
+    predictions: Sequence[str],
+    fields: Sequence[str],
+    measures: Sequence[str],
+    normaliser: str = DEFAULT.name,
 ) -> Figures:
     """`<field>_<measure>` for free text inside a JSON answer; measures are exact, f1 and chrf. No JSON scores 0.
 
     With several fields, `text_<measure>` is their mean.
     """
     want, got = metrics.target_object(references[0]), metrics.parse_object(predictions[0]) or {}
+    wanted = {field: _target(want, field) for field in fields}
+    rule = named(normaliser)
     figures: Figures = {}
     for measure in measures:
-        scores = [_measure(measure, got.get(field), want.get(field)) for field in fields]
+        scores = [_MEASURES[measure](metrics.spoken(got.get(field)), wanted[field], rule) for field in fields]
         figures |= {f"{field}_{measure}": score for field, score in zip(fields, scores, strict=True)}
         if len(fields) > 1:
             figures[f"text_{measure}"] = sum(scores) / len(scores)
     return figures
 
 
-def spoken_f1(references: Sequence[str], predictions: Sequence[str], field: str) -> Figures:
+def spoken_f1(
+    references: Sequence[str], predictions: Sequence[str], field: str, normaliser: str = DEFAULT.name
+) -> Figures:
     """`<field>_f1` on whatever text came, JSON or not: knowledge apart from format."""
-    target = str(metrics.target_object(references[0]).get(field) or "")
-    return {f"{field}_f1": metrics.token_f1(metrics.spoken_text(predictions[0], field), target)}
+    target = _target(metrics.target_object(references[0]), field)
+    answer = metrics.spoken_text(predictions[0], field)
+    return {f"{field}_f1": metrics.token_f1(answer, target, named(normaliser))}
 
 
 def citation(references: Sequence[str], predictions: Sequence[str], field: str) -> Figures:
@@ -58,15 +72,32 @@ def citation(references: Sequence[str], predictions: Sequence[str], field: str) 
     return {"citation": metrics.citation(predictions[0], references[0], field)}
 
 
-def escalation_recall(references: Sequence[str], predictions: Sequence[str], labels: Mapping[str, str]) -> Figures:
+def escalation_recall(references: Sequence[str], predictions: Sequence[str], labels: Mapping[str, Any]) -> Figures:
     """`escalation_recall`, over the emergencies alone."""
     score = metrics.escalated(predictions[0], references[0], labels)
     return {} if score is None else {"escalation_recall": score}
 
 
-def _measure(measure: str, got: object, want: object) -> float:
-    text = str(got) if isinstance(got, (str, int, float)) and not isinstance(got, bool) else ""
-    return _MEASURES[measure](text, str(want or ""))
+def rules(metric_list: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """By what the metrics of a task score that its file does not write out; empty when none of them is ours.
+
+    Raises `InvalidConfig` for a normaliser that there is not.
+    """
+    ours = [one for one in metric_list if one.get("metric") in {metric.__name__ for metric in _METRICS}]
+    texts = [one for one in ours if one["metric"] in {metric.__name__ for metric in _OF_TEXTS}]
+    normalisers = {named(one.get("normaliser", DEFAULT.name)).name for one in texts}
+    return {"rules": metrics.RULES, "normalisers": sorted(normalisers)} if ours else {}
+
+
+def _target(target: Mapping[str, Any], field: str) -> str:
+    if not (text := metrics.spoken(target.get(field))):
+        problem = Problem(f"target.{field}", "it is missing, empty, or no text", "a text to compare with")
+        raise InvalidData("a target lacks a text that the task scores", [problem])
+    return text
+
+
+_METRICS = (valid_json, json_fields, json_text, spoken_f1, citation, escalation_recall)
+_OF_TEXTS = (json_text, spoken_f1)
 
 
 @functools.cache
@@ -75,5 +106,5 @@ def register() -> None:
     import lm_eval.api.metrics  # noqa: F401  # its own first: the registry only fills itself while it is empty
     from lm_eval.api.registry import register_metric
 
-    for metric in (valid_json, json_fields, json_text, spoken_f1, citation, escalation_recall):
+    for metric in _METRICS:
         register_metric(metric=metric.__name__, higher_is_better=True, aggregation="mean")(metric)

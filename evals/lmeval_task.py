@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any
 
 from evals import chat_rows
 from evals.config import EvalConfig
-from evals.lmeval_metrics import register
+from evals.lmeval_metrics import register, rules
 from lifecycle.errors import DabtError, InvalidConfig, InvalidData, NotFound, Problem, Unavailable
 from lifecycle.version import Digest, Frozen, digest_of
 
@@ -229,13 +229,15 @@ def _suffix(task: Any, kind: str) -> str:
 
 
 def _digest(config: EvalConfig, tasks: Mapping[str, Any]) -> Digest:
-    """Of the task files, all items and the metrics' settings. No path is in it, and no `limit`."""
+    """Of the task files, all items, the metrics' settings, and by what rules they score. No path is in it, and no
+    `limit`."""
     parts = {}
     for name, task in tasks.items():
         settings = dict(vars(task.config))
         for place in ("metadata", "dataset_kwargs", "fewshot_config"):
             settings.pop(place, None)
-        parts[name] = [_stable(settings), [_stable(doc) for doc in task.eval_docs], config.task_shots]
+        scoring = rules(settings.get("metric_list") or [])
+        parts[name] = [_stable(settings), [_stable(doc) for doc in task.eval_docs], config.task_shots, scoring]
     return digest_of(parts)
 
 

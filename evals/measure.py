@@ -42,6 +42,8 @@ class Outcome(Frozen):
     """The endpoint said for each answer which version gave it."""
     deployed: bool = True
     """And on what."""
+    cut: bool = False
+    """The model had not ended when its limit of tokens was reached; the answer is scored as it stands."""
 
 
 class Measured(Frozen):
@@ -170,6 +172,7 @@ def _outcomes(arm: Arm, task: EvalTask, model: EndpointLM) -> Measured:
                 passing=tuple(one.error for one in answers if not one.final),
                 served=all(one.served for one in answers if not one.error),
                 deployed=all(one.deployment for one in answers if not one.error),
+                cut=any(one.finish_reason == "length" for one in answers),
             )
         )
     return Measured(arm=arm, outcomes=tuple(outcomes))

@@ -63,6 +63,8 @@ def _rows(evaluation: Evaluation) -> dict[str, list[str]]:
     rows["p50 seconds"] = [f"{arm.latency_p50:.2f}" for arm in arms]
     rows["p95 seconds"] = [f"{arm.latency_p95:.2f}" for arm in arms]
     rows["prompt tokens"] = [f"{arm.prompt_tokens:.0f}" for arm in arms]
+    if any(arm.cut for arm in arms):
+        rows["cut answers"] = [str(arm.cut) for arm in arms]
     rows["gate"] = [_gate(evaluation, arm) for arm in arms]
     return rows
 

@@ -44,6 +44,8 @@ class ArmResult(Frozen):
     completion_tokens: float
     errors: int = 0
     """Items that the endpoint refused or failed; each is scored zero, never left out."""
+    cut: int = 0
+    """Items whose answer was cut by its limit of tokens; each is scored as it stands."""
 
 
 class Comparison(Frozen):

@@ -30,10 +30,10 @@ from lifecycle.publishing import Provenance, Shelf, publish
 from lifecycle.rows import forms
 from lifecycle.rows.files import read_rows
 from lifecycle.store.artifacts import digest_of_folder
+from lifecycle.text.normaliser import LIGHT_1
 from lifecycle.version import Digest, Frozen, Version, digest_of
 from training import golden, tokens
 from training.config import TrainJob
-from training.data.normal import normalised
 from training.data.split import hold_out
 from training.fit import require_fit
 from training.progress import Silent, Watcher
@@ -169,7 +169,7 @@ def run_name(job: TrainJob, base: Digest) -> str:
 def _data_digest(job: TrainJob) -> Digest:
     """Of both files' bytes; without a validation file, of the share that is held out."""
     path = job.validation_path
-    validation = sha256_of(path) if path else f"{job.config.data.holdout} held out"
+    validation = sha256_of(path) if path else f"{job.config.data.holdout} held out, questions by {LIGHT_1.name}"
     return digest_of({"train": sha256_of(job.train_path), "validation": validation})
 
 
@@ -186,8 +186,8 @@ def _notes(
     training: Sequence[Conversation], validation: Sequence[Conversation], metrics: dict[str, float]
 ) -> tuple[str, ...]:
     notes = []
-    asked = {normalised(row.question) for row in training}
-    if leaked := sum(normalised(row.question) in asked for row in validation):
+    asked = {LIGHT_1.normal(row.question) for row in training}
+    if leaked := sum(LIGHT_1.normal(row.question) in asked for row in validation):
         notes.append(
             f"{leaked} of {len(validation)} validation rows are asked in the training rows too: the validation loss "
             "is too good, and `dabt data check --against` names them"

@@ -49,7 +49,7 @@ ROOMS = (
     Room(
         "evals",
         tuple(f"evals/{name}.py" for name in (
-            "advice", "answers", "comparison", "gate", "metrics", "statistics", "text"
+            "advice", "answers", "comparison", "gate", "metrics", "statistics"
         )),
         ("tests/evals/test_*.py",),
     ),
@@ -58,12 +58,13 @@ ROOMS = (
         (
             *(f"lifecycle/{name}.py" for name in (
                 "aliases", "conversation", "gates", "intervals", "report", "rows/files", "rows/forms",
-                "rows/prompt_files", "states", "traffic", "version",
+                "rows/prompt_files", "states", "text/letters", "text/normaliser", "text/signs",
+                "text/strict_json", "traffic", "version",
             )),
             "lifecycle/access/keys.py", "lifecycle/access/usage.py",
             *(f"lifecycle/models/{name}.py" for name in ("base", "peft_config", "preflight", "tensors")),
         ),
-        tuple(f"tests/lifecycle/{folder}test_*.py" for folder in ("", "access/", "models/", "rows/")),
+        tuple(f"tests/lifecycle/{folder}test_*.py" for folder in ("", "access/", "models/", "rows/", "text/")),
     ),
     Room(
         "retrieval",

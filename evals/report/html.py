@@ -8,6 +8,7 @@ from functools import cache
 from typing import TYPE_CHECKING
 
 from evals.evaluation import RULINGS, Evaluation
+from evals.metrics import parse_object
 from lifecycle.report import Comparison, Example, Interval
 
 if TYPE_CHECKING:
@@ -91,15 +92,10 @@ class Plot:
 
 def readable(text: str) -> list[tuple[str, str]]:
     """A JSON object as (key, value) pairs, so that Arabic values stand in lines of their own; other text as it is."""
-    try:
-        value = json.loads(text)
-    except ValueError:
+    value = parse_object(text)
+    if not value:
         return [("", text)]
-    if not isinstance(value, dict) or not value:
-        return [("", text)]
-    return [
-        (str(key), one if isinstance(one, str) else json.dumps(one, ensure_ascii=False)) for key, one in value.items()
-    ]
+    return [(key, one if isinstance(one, str) else json.dumps(one, ensure_ascii=False)) for key, one in value.items()]
 
 
 def _best(example: Example) -> float:

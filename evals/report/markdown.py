@@ -21,7 +21,8 @@ def render_markdown(evaluation: Evaluation) -> str:
         "\n".join(f"- {sentence}" for sentence in report.advice),
         "## Figures",
         _figures(evaluation),
-        "Values with 95 % intervals; latency in seconds; tokens are means per item.",
+        "Values with 95 % intervals; latency in seconds; tokens are means per item; cut answers reached their limit of "
+        "tokens.",
         _deployment(report.deployment),
         "## Comparisons",
         _comparisons(evaluation),
@@ -41,7 +42,7 @@ def _deployment(deployment: Deployment | None) -> str:
 
 
 def _figures(evaluation: Evaluation) -> str:
-    head = ["arm", "version", *evaluation.metrics, "p50", "p95", "prompt", "answer", "errors"]
+    head = ["arm", "version", *evaluation.metrics, "p50", "p95", "prompt", "answer", "errors", "cut"]
     rows = [
         [
             arm.arm,
@@ -52,6 +53,7 @@ def _figures(evaluation: Evaluation) -> str:
             f"{arm.prompt_tokens:.0f}",
             f"{arm.completion_tokens:.0f}",
             str(arm.errors),
+            str(arm.cut),
         ]
         for arm in evaluation.report.arms
     ]

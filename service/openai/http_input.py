@@ -4,19 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import json
-import math
-from collections import Counter
 from collections.abc import Coroutine
 from contextlib import suppress
 from typing import Any, TypeVar
 
 import structlog
 from pydantic import ValidationError
-from pydantic_core import from_json
 from starlette.requests import ClientDisconnect, Request
 from starlette.types import Receive
 
 from lifecycle.errors import InvalidInput, Problem, TooLarge, TooSlow
+from lifecycle.text import strict_json
 from lifecycle.version import Frozen
 
 T = TypeVar("T")
@@ -28,10 +26,6 @@ _THROWN_AWAY = 64 * 2**20
 """Bytes over the limit that are still received."""
 _PATIENCE = 5.0
 """Seconds for which they are."""
-_IN_OUR_WORDS = {
-    "recursion limit": "is nested too deeply: 200 levels are the most",
-    "hex escape": "has half of a surrogate pair: \\ud800 to \\udfff stand for a character only in twos",
-}
 
 
 async def json_object(request: Request, limit: int) -> dict[str, Any]:
@@ -56,22 +50,13 @@ async def json_object(request: Request, limit: int) -> dict[str, Any]:
 
 
 def parse_json(body: bytes) -> Any:
-    """JSON that means the same to everybody behind this door. Raises `InvalidInput`, saying what is wrong.
-
-    What RFC 8259 leaves to each parser is refused: NaN and infinities, one key twice, half of a surrogate pair (which
-    could not be written into an answer or the log), and nesting so deep that something behind would give up.
-    """
+    """What a body says (`lifecycle/text/strict_json.py`). Raises `InvalidInput`, saying what is wrong."""
     try:
-        text = body.decode("utf-8")
-        # Two parsers: this one limits depth and digits and knows surrogates, the other can look at keys and numbers.
-        from_json(body)
-        return json.loads(text, parse_constant=_no_constant, parse_float=_finite, object_pairs_hook=_unique)
+        return strict_json.parse(body.decode("utf-8"))
     except UnicodeDecodeError as error:
         raise InvalidInput(f"The body is not UTF-8: byte {error.start} does not belong there") from error
     except ValueError as error:
-        said = str(error)
-        why = next((ours for theirs, ours in _IN_OUR_WORDS.items() if theirs in said), f"is not JSON: {said}")
-        raise InvalidInput(f"The body {why}") from error
+        raise InvalidInput(f"The body {error}") from error
 
 
 async def _bytes(request: Request, limit: int) -> bytearray:
@@ -141,25 +126,6 @@ async def _disconnected(receive: Receive) -> None:
         message = await receive()
         if message["type"] == "http.disconnect":
             return
-
-
-def _no_constant(name: str) -> float:
-    raise InvalidInput(f"The body is not JSON: it has no {name}")
-
-
-def _finite(text: str) -> float:
-    value = float(text)
-    if not math.isfinite(value):
-        raise InvalidInput(f"The body has a number that is too large: {text[:20]}")
-    return value
-
-
-def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    value = dict(pairs)
-    if len(value) < len(pairs):
-        twice = next(key for key, count in Counter(key for key, _ in pairs).items() if count > 1)
-        raise InvalidInput(f"The body says {twice[:80]!a} twice in one object")
-    return value
 
 
 def _too_large(limit: int) -> TooLarge:

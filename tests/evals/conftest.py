@@ -70,6 +70,8 @@ class FakeModels:
     answered: Counter[tuple[str, str]] = field(default_factory=Counter)
     before: Callable[[FakeModels, str, str], httpx.Response | None] = lambda *_: None
     """May answer, or raise, in the endpoint's place; not called for the warm-up."""
+    finishes: Callable[[str, str], str] = lambda *_: "stop"
+    """Why an answer ended."""
     bodies: list[dict[str, Any]] = field(default_factory=list)
     headers: list[httpx.Headers] = field(default_factory=list)
     deployment: Deployment | None = DEPLOYMENT
@@ -95,11 +97,12 @@ class FakeModels:
                 return instead
             self.answered[body["model"], question] += 1
         text = self.speaks[version.spec.kind](question) if question != "Hello" else "Hi"
+        finish = self.finishes(body["model"], question)
         return httpx.Response(
             200,
             headers=self._who(version),
             json={
-                "choices": [{"message": {"role": "assistant", "content": text}, "finish_reason": "stop"}],
+                "choices": [{"message": {"role": "assistant", "content": text}, "finish_reason": finish}],
                 "usage": {"prompt_tokens": len(question.split()), "completion_tokens": len(text.split())},
                 "dabt": {"version": version.ref, "digest": version.digest, "passages": [{"id": "h07", "text": "…"}]},
             },

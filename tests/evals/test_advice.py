@@ -133,6 +133,19 @@ def test_noise_and_failures_are_told_when_there_are_any(make_report) -> None:
     assert any("scored zero (adapter 3, of 200 items each)" in one for one in words)
 
 
+def test_answers_cut_by_their_limit_are_told_from_more_than_three_percent_on(make_report) -> None:
+    report = make_report({"base": 0.1, "rag": 0.5, "adapter": 0.9}, n=200)
+    base, rag, adapter = report.arms
+
+    def words(cut: int) -> str:
+        arms = (base, rag.model_copy(update={"cut": 6}), adapter.model_copy(update={"cut": cut}))
+        return " ".join(advise(findings(report.model_copy(update={"arms": arms}))))
+
+    assert "cut" not in words(6)
+    assert "cut by their limit of tokens and scored as they stand (adapter 7, of 200 items each)" in words(7)
+    assert "raise max_tokens" in words(7)
+
+
 def test_the_price_of_an_equal_arm_is_told(make_report) -> None:
     report = make_report({"base": 0.1, "rag": 0.9, "adapter": 0.9})
     slow = report.arms[1].model_copy(update={"latency_p95": 4.0, "prompt_tokens": 900})

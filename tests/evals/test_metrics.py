@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from evals import metrics
-from lifecycle.errors import InvalidData
+from lifecycle.errors import InvalidConfig, InvalidData
 
 TARGET = json.dumps({"intent": "symptom", "urgency": "emergency", "reply": "اتصل الآن على 997"}, ensure_ascii=False)
 EMERGENCY = {"urgency": "emergency"}
@@ -30,6 +30,10 @@ EMERGENCY = {"urgency": "emergency"}
         ('{"a": "x", "b": "y"', 0),
         ("", 0),
         ("[" * 100_000, 0),
+        ('{"a": true, "b": false}', 1),
+        ('{"a": 0, "b": -0.0}', 1),
+        ('{"a": "\u200f", "b": "y"}', 0),  # empty to a reader
+        ('{"a": "x", "b": {"c": "y"}}', 0),
     ],
 )
 def test_valid_json_is_one_whole_object_with_every_key(answer: str, score: float) -> None:
@@ -50,16 +54,114 @@ def test_an_answer_that_is_no_object_has_every_field_wrong(answer: str) -> None:
     assert metrics.field_accuracy(answer, TARGET, ["intent"]) == {"intent": 0.0}
 
 
+UNREADABLE = {
+    "a number of 4,301 digits": '{"a": %s}' % ("9" * 4301),
+    "a number of 309 digits": '{"a": %s}' % ("9" * 309),
+    "an exponent of 400": '{"a": 1e400}',
+    "not a number": '{"a": NaN}',
+    "infinity": '{"a": -Infinity}',
+    "nested too deeply": '{"a": ' + "[" * 5000 + "]" * 5000 + "}",
+    "one key twice": '{"a": 1, "a": 1}',
+    "half of a surrogate pair": '{"a": "\\ud83d"}',
+    "a byte-order mark": '\ufeff{"a": 1}',
+    "a direction mark before it": '\u200f{"a": 1}',
+    "a no-break space before it": '\u00a0{"a": 1}',
+    "a comment": '{"a": 1} // one',
+    "a comma too many": '{"a": 1,}',
+    "a control character": '{"a": "\x00"}',
+}
+
+
+@pytest.mark.parametrize("answer", UNREADABLE.values(), ids=UNREADABLE.keys())
+def test_what_programs_read_differently_or_not_at_all_is_no_json_and_scores_nothing(answer: str) -> None:
+    assert metrics.parse_object(answer) is None
+    assert metrics.valid_json(answer, ["a"]) == 0.0
+    assert metrics.field_accuracy(answer, '{"a": 1}', ["a"]) == {"a": 0.0}
+    assert metrics.field_accuracy(answer, '{"a": null}', ["a"]) == {"a": 0.0}  # no answer is not null
+    assert metrics.escalated(answer, '{"a": true}', {"a": True}) == 0.0
+    assert metrics.citation(answer, '{"a": "h07"}', "a") == 0.0
+    assert metrics.spoken_text(answer, "a") == answer
+
+
+@pytest.mark.parametrize(
+    ("answer", "target"),
+    [
+        ("true", "true"),
+        ("null", "null"),
+        ("1", "1.0"),
+        ("1e2", "100"),
+        ("-0", "0.0"),
+        ("0.1", "0.10000000000000001"),  # one double
+        (str(2**70), str(2**70)),
+        ('" a "', '"a"'),
+        ('"\\u0623"', '"أ"'),  # another way to write it in JSON
+        ('[1, "a", null]', '[1.0, "a ", null]'),
+        ("[]", "[]"),
+        ('{"x": 1, "y": [true]}', '{"y": [true], "x": 1.0}'),
+    ],
+)
+def test_a_field_is_right_when_a_program_sees_the_same_value(answer: str, target: str) -> None:
+    pair = f'{{"a": {answer}}}', f'{{"a": {target}}}'
+    assert metrics.field_accuracy(*pair, ["a"]) == {"a": 1.0}
+    assert metrics.field_accuracy(*reversed(pair), ["a"]) == {"a": 1.0}
+
+
+@pytest.mark.parametrize(
+    ("answer", "target"),
+    [
+        ("true", '"true"'),
+        ("true", "false"),
+        ("true", "1"),
+        ("false", "0"),
+        ("1", '"1"'),
+        ("1", "2"),
+        ("-1", "1"),
+        ("0.30000000000000004", "0.3"),
+        (str(2**70), str(2**70 + 1)),
+        ("null", '"null"'),
+        ("null", "false"),
+        ('""', "null"),
+        ("[1]", "1"),
+        ("[1, 2]", "[2, 1]"),
+        ("[1]", "[1, 1]"),
+        ("[true]", "[1]"),
+        ("{}", "[]"),
+        ('{"x": 1}', '{"x": 1, "y": 2}'),
+        ('{"x": 1}', '{"y": 1}'),
+        ('"Symptom"', '"symptom"'),
+        ('"symptom\u200f"', '"symptom"'),  # nobody sees it, and a program stumbles over it
+        ('"عيادة"', '"عياده"'),
+    ],
+)
+def test_a_field_is_wrong_when_a_program_sees_another_value(answer: str, target: str) -> None:
+    pair = f'{{"a": {answer}}}', f'{{"a": {target}}}'
+    if target != '""':
+        assert metrics.field_accuracy(*pair, ["a"]) == {"a": 0.0}
+    if answer != '""':
+        assert metrics.field_accuracy(*reversed(pair), ["a"]) == {"a": 0.0}
+
+
+def test_a_key_is_found_as_a_program_finds_it() -> None:
+    assert metrics.field_accuracy('{"a\u200f": 1}', '{"a": 1}', ["a"]) == {"a": 0.0}
+
+
+@pytest.mark.parametrize("value", ['""', '" "', '"\u200f"'])
+def test_a_target_that_is_empty_to_a_reader_is_the_datas_fault(value: str) -> None:
+    with pytest.raises(InvalidData, match="missing or empty"):
+        metrics.field_accuracy("{}", f'{{"a": {value}}}', ["a"])
+
+
 def test_a_target_without_a_scored_field_is_the_datas_fault() -> None:
     with pytest.raises(InvalidData) as error:
         metrics.field_accuracy("{}", TARGET, ["department", "floor"])
     assert [problem.place for problem in error.value.problems] == ["target.department", "target.floor"]
 
 
+@pytest.mark.parametrize("target", ["", " ", "\u200f", "\ufeff\n"])
 @pytest.mark.parametrize("score", [metrics.exact_match, metrics.token_f1, metrics.chrf])
-def test_an_empty_target_measures_nothing_and_raises(score) -> None:
+def test_an_empty_target_measures_nothing_and_raises(score, target: str) -> None:
     with pytest.raises(InvalidData):
-        score("an answer", " ")
+        score("an answer", target)
 
 
 def test_exact_match_reads_arabic_as_people_do() -> None:
@@ -78,14 +180,75 @@ def test_token_f1_counts_repeated_words_once_each() -> None:
     assert metrics.token_f1("nine nine nine", "nine") == pytest.approx(0.5)
 
 
-@settings(deadline=None, derandomize=True, max_examples=60)
-@given(st.text(), st.text(alphabet="abc ابج", min_size=1).filter(str.strip))
-def test_text_scores_lie_between_nothing_and_all(answer: str, target: str) -> None:
-    for score in (metrics.token_f1, metrics.chrf, metrics.exact_match):
-        try:
-            assert 0.0 <= score(answer, target) <= 1.0 + 1e-9
-        except InvalidData:  # a target of articles alone
-            assert set(target.split()) == {"a"}
+JSON_LIKE = st.lists(
+    st.sampled_from(['{"a":', '"a"', '"h07"', "}", "{", "[", "]", ",", ":", "1", "-", ".", "e", "9" * 5000, "1e400",
+                     "NaN", "true", "null", "\\ud800", "\ud800", "\ufeff", " ", "العيادة", "٩٫٥", "< 5", "[" * 300]),
+    max_size=8,
+).map("".join)  # fmt: skip
+ANSWERS = st.one_of(st.text(), JSON_LIKE, st.text(st.characters(codec=None)))
+TARGETS = st.text("abc ابج-+5.٫%<👍!؟", min_size=1).filter(str.strip)
+
+
+@settings(deadline=None, derandomize=True, max_examples=300)
+@given(ANSWERS, TARGETS)
+def test_every_answer_gets_a_figure_between_nothing_and_all(answer: str, target: str) -> None:
+    texts = [score(answer, target) for score in (metrics.token_f1, metrics.chrf, metrics.exact_match)]
+    row = '{"a": "h07", "b": true}'
+    fields = [
+        *metrics.field_accuracy(answer, row, ["a", "b"]).values(),
+        metrics.valid_json(answer, ["a"]),
+        metrics.citation(answer, row, "a"),
+        metrics.escalated(answer, row, {"b": True}),
+        metrics.token_f1(metrics.spoken_text(answer, "a"), target),
+    ]
+    assert all(figure is not None and 0.0 <= figure <= 1.0 + 1e-9 for figure in texts + fields)
+
+
+@settings(deadline=None, derandomize=True, max_examples=300)
+@given(TARGETS)
+def test_the_target_itself_is_always_right(target: str) -> None:
+    for score in (metrics.token_f1, metrics.exact_match):
+        assert score(target, target) == 1.0
+    assert metrics.chrf(target, target) == pytest.approx(1.0)
+
+
+VALUES = st.recursive(
+    st.none() | st.booleans() | st.integers(-3, 3) | st.sampled_from([0.0, 1.0, -0.0, 0.5]) | st.sampled_from("ab1"),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from("xy"), inner, max_size=2),
+    max_leaves=6,
+)
+
+
+@settings(deadline=None, derandomize=True, max_examples=500)
+@given(VALUES, VALUES)
+def test_equal_is_what_json_says_of_type_and_value(one: object, other: object) -> None:
+    def typed(value: object) -> object:
+        """The value with its type written out, by an independent way: through its JSON text."""
+        if isinstance(value, bool) or value is None or isinstance(value, str):
+            return json.dumps(value)
+        if isinstance(value, (int, float)):
+            return f"number {float(value) + 0.0:g}"
+        if isinstance(value, list):
+            return [typed(part) for part in value]
+        return {key: typed(part) for key, part in value.items()}
+
+    assert metrics.equal(one, one)
+    assert metrics.equal(one, other) == (typed(one) == typed(other)) == metrics.equal(other, one)
+
+
+def test_a_target_of_signs_alone_is_compared_as_it_stands() -> None:
+    assert metrics.exact_match(" 👍\u200f", "👍") == metrics.token_f1("👍", "👍") == 1.0
+    assert metrics.exact_match("👎", "👍") == metrics.token_f1("👎", "👍") == metrics.token_f1("good", "👍") == 0.0
+
+
+def test_what_nobody_sees_counts_nothing_in_chrf() -> None:
+    assert metrics.chrf("\u202bالعيادة\u202c", "\u200fالعيادة") == pytest.approx(1.0)
+
+
+def test_token_f1_leaves_articles_out_and_counts_signs() -> None:
+    assert metrics.token_f1("the clinic opens", "a clinic closes") == pytest.approx(1 / 2)
+    assert metrics.token_f1("-5", "5") == 0.0
+    assert metrics.token_f1("5 %", "5") == pytest.approx(2 / 3)
 
 
 def test_chrf_agrees_with_sacrebleu_and_is_a_share() -> None:
@@ -98,7 +261,21 @@ def test_chrf_agrees_with_sacrebleu_and_is_a_share() -> None:
 
 
 @pytest.mark.parametrize(
-    ("source", "score"), [("h07", 1), ("[H07]", 1), (["h07"], 1), ("h08", 0), (["h07", "h08"], 0), ("", 0), (None, 0)]
+    ("source", "score"),
+    [
+        ("h07", 1),
+        ("[H07]", 1),
+        (["h07"], 1),
+        ("h08", 0),
+        (["h07", "h08"], 0),
+        ("", 0),
+        (None, 0),
+        ("\u200fh07", 1),
+        ([], 0),
+        (["h07", "H07"], 1),
+        (7, 0),
+        (True, 0),
+    ],
 )
 def test_a_citation_names_the_passage_of_the_target_and_no_other(source: object, score: float) -> None:
     answer, target = json.dumps({"answer": "x", "source": source}), '{"answer": "x", "source": "h07"}'
@@ -117,6 +294,16 @@ def test_escalation_counts_emergencies_alone() -> None:
     assert metrics.escalated(routine, TARGET, EMERGENCY) == 0.0
 
 
+def test_escalation_branches_on_any_value_of_a_label() -> None:
+    urgent = {"emergency": True, "level": 3}
+    target = '{"emergency": true, "level": 3}'
+    assert metrics.escalated('{"emergency": true, "level": 3.0}', target, urgent) == 1.0
+    assert metrics.escalated('{"emergency": true, "level": 2}', target, urgent) == 0.0
+    assert metrics.escalated('{"emergency": "true", "level": 3}', target, urgent) == 0.0
+    assert metrics.escalated(target, '{"emergency": false, "level": 3}', urgent) is None
+    assert metrics.escalated(target, '{"level": 3}', urgent) is None
+
+
 def test_an_emergency_told_in_plain_words_calls_nobody() -> None:
     assert metrics.escalated("This is an emergency!", TARGET, EMERGENCY) == 0.0
 
@@ -127,6 +314,8 @@ def test_an_emergency_told_in_plain_words_calls_nobody() -> None:
         ("at nine", "at nine"),
         ('{"answer": "at nine", "source": "h1"}', "at nine"),
         ('{"reply": "at nine"}', "at nine"),
+        ('{"reply": "at", "more": [1], "n": 9, "sure": true}', "at 9 true"),
+        ('{"answer": "\u200f", "reply": "at nine"}', "at nine"),
         ("", ""),
     ],
 )
@@ -164,3 +353,52 @@ def test_answer_f1_tells_knowledge_from_format() -> None:
     target, answer = '{"answer": "at nine", "source": "h1"}', "It opens at nine"
     assert spoken_f1([target], [answer], field="answer")["answer_f1"] == pytest.approx(2 / 3)
     assert json_text([target], [answer], fields=["answer"], measures=["exact"]) == {"answer_exact": 0.0}
+
+
+@pytest.mark.parametrize("target", ['{"answer": null}', '{"answer": ["a"]}', '{"answer": " "}', "{}"])
+def test_a_target_without_a_text_to_score_names_its_field(target: str) -> None:
+    from evals.lmeval_metrics import json_text, spoken_f1
+
+    for figures in (
+        lambda: json_text([target], ["{}"], fields=["answer"], measures=["exact"]),
+        lambda: spoken_f1([target], [""], field="answer"),
+    ):
+        with pytest.raises(InvalidData) as error:
+            figures()
+        assert [problem.place for problem in error.value.problems] == ["target.answer"]
+
+
+@pytest.mark.parametrize("value", ["0", "false", "0.0"])
+def test_a_target_of_zero_or_false_is_a_target(value: str) -> None:
+    from evals.lmeval_metrics import json_text, spoken_f1
+
+    row = f'{{"answer": {value}}}'
+    assert json_text([row], [row], fields=["answer"], measures=["exact", "f1"]) == {
+        "answer_exact": 1.0,
+        "answer_f1": 1.0,
+    }
+    assert json_text([row], ["{}"], fields=["answer"], measures=["exact"]) == {"answer_exact": 0.0}
+    assert spoken_f1([row], [f"it is {value}"], field="answer")["answer_f1"] == pytest.approx(1 / 2)
+
+
+def test_text_metrics_take_the_normaliser_that_the_task_names() -> None:
+    from evals.lmeval_metrics import json_text, rules, spoken_f1
+
+    row = '{"answer": "nine"}'
+    for measured in (
+        lambda name: json_text([row], [row], fields=["answer"], measures=["exact"], normaliser=name),
+        lambda name: spoken_f1([row], [row], field="answer", normaliser=name),
+        lambda name: rules([{"metric": "spoken_f1", "normaliser": name}]),
+    ):
+        measured("light-1")
+        with pytest.raises(InvalidConfig, match="there is no 'light-9'"):
+            measured("light-9")
+
+
+def test_what_a_task_scores_by_is_told_whether_it_names_it_or_not() -> None:
+    from evals.lmeval_metrics import rules
+
+    both = {"rules": metrics.RULES, "normalisers": ["light-1"]}
+    assert rules([{"metric": "json_text"}]) == rules([{"metric": "json_text", "normaliser": "light-1"}]) == both
+    assert rules([{"metric": "json_fields"}]) == {"rules": metrics.RULES, "normalisers": []}
+    assert rules([{"metric": "exact_match"}, {"metric": "acc"}]) == rules([]) == {}

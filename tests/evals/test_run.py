@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from collections import Counter
 from pathlib import Path
@@ -21,6 +22,7 @@ from lifecycle.home import Home
 from lifecycle.registry import Registry
 from lifecycle.report import Report, Ruling
 from lifecycle.states import State
+from lifecycle.text.normaliser import LIGHT_1
 from lifecycle.version import Lineage, Prompt
 
 N_ITEMS = 40
@@ -442,6 +444,76 @@ def test_the_task_digest_is_of_the_content_and_not_of_its_place(config, workplac
     task = moved / "tasks" / "toy.yaml"
     task.write_text(task.read_text().replace("max_gen_toks: 40", "max_gen_toks: 41"))
     assert lmeval_task.load(there, home.cache).digest != lmeval_task.load(config, home.cache).digest
+
+
+def test_the_task_digest_covers_the_normaliser_whether_the_task_names_it_or_not(
+    config, workplace, home, monkeypatch
+) -> None:
+    task = workplace / "tasks" / "toy.yaml"
+    plain = task.read_text()
+
+    def digest(metric: str = "") -> str:
+        task.write_text(plain + metric)
+        return lmeval_task.load(config, home.cache).digest
+
+    unnamed = digest("  - {metric: json_text, fields: [intent], measures: [exact]}\n")
+    named = "  - {metric: json_text, fields: [intent], measures: [exact], normaliser: light-1}\n"
+    light_1, labels = digest(named), digest()
+    assert len({unnamed, light_1, labels}) == 3
+    light_2 = dataclasses.replace(LIGHT_1, name="light-2")
+    monkeypatch.setattr("lifecycle.text.normaliser.NORMALISERS", {"light-1": LIGHT_1, "light-2": light_2})
+    assert digest(named.replace("light-1", "light-2")) not in {unnamed, light_1, labels}
+    assert digest(named) == light_1
+    assert digest() == labels  # compares no text
+    monkeypatch.setattr("evals.lmeval_metrics.DEFAULT", light_2)
+    assert digest("  - {metric: json_text, fields: [intent], measures: [exact]}\n") != unnamed
+    assert digest(named) == light_1
+
+
+def test_the_task_digest_covers_the_rules_of_scoring(config, home, monkeypatch) -> None:
+    before = lmeval_task.load(config, home.cache).digest
+    monkeypatch.setattr("evals.metrics.RULES", 99)
+    assert lmeval_task.load(config, home.cache).digest != before
+
+
+def test_a_normaliser_that_there_is_not_is_refused_before_anything_is_asked(
+    config, workplace, registry, home, models
+) -> None:
+    task = workplace / "tasks" / "toy.yaml"
+    task.write_text(task.read_text() + "  - {metric: spoken_f1, field: intent, normaliser: heavy}\n")
+    with pytest.raises(InvalidConfig, match="there is no 'heavy' → one of light-1"):
+        run(config, registry, home, models)
+    assert not models.asked
+
+
+def test_no_answer_stops_a_run_or_its_report(config, registry, home, models) -> None:
+    """Numbers past what Python reads, nesting past its stack, and text that cannot be written as UTF-8."""
+    odd = [f'{{"intent": {value}}}' for value in ("9" * 4301, "[" * 50_000, '"\\ud800"', "NaN")]
+    models.speaks["few-shot"] = lambda question: odd[int(question.rsplit(" ", 1)[1]) % len(odd)]
+    evaluation = run(config.model_copy(update={"examples": N_ITEMS}), registry, home, models)
+    assert evaluation.report.arms[1].metrics["fields"].value == 0.0
+    assert evaluation.report.arms[1].metrics["valid_json"].value == 0.0
+    assert evaluation.report.arms[3].metrics["fields"].value == 1.0
+    assert "9" * 4301 in (evaluation.folder / "report.html").read_text("utf-8")
+
+
+def test_answers_cut_by_their_limit_are_counted_shown_and_scored_as_they_stand(config, registry, home, models) -> None:
+    models.finishes = lambda version, question: "length" if version == "toy:1" and question.endswith("3") else "stop"
+    evaluation = run(config, registry, home, models)
+    assert [arm.cut for arm in evaluation.report.arms] == [0, 0, 0, 4]
+    assert evaluation.report.arms[3].metrics["fields"].value == 1.0
+    rows = [json.loads(line) for line in (evaluation.folder / "items.jsonl").read_text("utf-8").splitlines()]
+    cut = {row["name"] for row in rows if row["arms"]["adapter"]["cut"]}
+    assert cut == {"toy-03", "toy-13", "toy-23", "toy-33"}
+    assert any("cut by their limit of tokens" in one and "adapter 4" in one for one in evaluation.report.advice)
+    console = Console(record=True, width=100)
+    print_evaluation(evaluation, console)
+    (line,) = [line for line in console.export_text().splitlines() if "cut answers" in line]
+    assert line.split()[2:] == ["0", "0", "0", "4"]
+    head, _, *figures = (evaluation.folder / "report.md").read_text("utf-8").split("## Figures\n\n")[1].splitlines()
+    assert head.endswith("| errors | cut |")
+    assert [line.split("|")[-2].strip() for line in figures[:4]] == ["0", "0", "0", "4"]
+    assert '<th class="number">cut</th>' in (evaluation.folder / "report.html").read_text("utf-8")
 
 
 def test_items_of_one_cluster_count_as_one(config, registry, home, models) -> None:

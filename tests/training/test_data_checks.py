@@ -9,10 +9,10 @@ from pathlib import Path
 import pytest
 
 from lifecycle.conversation import Conversation, Message
+from lifecycle.text.normaliser import LIGHT_1
 from training.data import personal
 from training.data.balance import balance, language, lengths
 from training.data.checks import DataReport, check, cleaned
-from training.data.normal import normalised
 
 
 def row(question: str, answer: str = "a", place: str = "train:1", system: str = "") -> Conversation:
@@ -43,14 +43,14 @@ def found(report: DataReport, check: str) -> tuple[str, ...]:
     ],
 )
 def test_spellings_of_one_question_are_the_same(left: str, right: str) -> None:
-    assert normalised(left) == normalised(right)
+    assert LIGHT_1.normal(left) == LIGHT_1.normal(right)
     report = check(rows(left, "something else", right))
     assert found(report, "duplicates") == ("train:1 = train:3",)
 
 
 @pytest.mark.parametrize(("left", "right"), [("كتب", "كلب"), ("10 mg", "100 mg"), ("?", "!"), ("हिन्दी", "हिन्दू")])
 def test_different_questions_stay_different(left: str, right: str) -> None:
-    assert normalised(left) != normalised(right)
+    assert LIGHT_1.normal(left) != LIGHT_1.normal(right)
 
 
 def test_near_duplicates_are_found_in_arabic_with_diacritics() -> None:

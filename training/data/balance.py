@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from functools import cache
 
 from lifecycle.conversation import Conversation
+from lifecycle.text import strict_json
 from lifecycle.version import Frozen
 
 _CLASSES = 20
@@ -87,7 +88,7 @@ def _script(char: str) -> str:
 
 def _object(answer: str) -> dict[str, object] | None:
     try:
-        value = json.loads(answer)
+        value = strict_json.parse(answer)
     except ValueError:
         return None
     return value if isinstance(value, dict) else None

@@ -16,10 +16,10 @@ from typing import Literal
 
 from lifecycle.conversation import Conversation
 from lifecycle.errors import Problem
+from lifecycle.text.normaliser import LIGHT_1
 from lifecycle.version import Frozen
 from training.data import duplicates, personal
 from training.data.balance import Balance, balance
-from training.data.normal import normalised
 
 PROMISING = 1000
 """Examples from which a fine-tune is promising; fewer often do no better than the same examples in the prompt."""
@@ -74,7 +74,7 @@ def check(
     faults = [f"{p.place}: {p.fault}" for p in bad]
     cure = "training would refuse the file until they are mended"
     findings += _finding("error", "readable", "faults in rows", faults, cure)
-    questions = [normalised(row.question) for row in rows]
+    questions = [LIGHT_1.normal(row.question) for row in rows]
     findings += _repeated(rows, questions, similarity)
     for name, others in against.items():
         findings += _leaked(rows, questions, name, others, similarity)
@@ -103,11 +103,11 @@ def _finding(level: Level, check: str, message: str, places: Iterable[str], cure
 def _repeated(rows: Sequence[Conversation], questions: Sequence[str], similarity: float) -> list[Finding]:
     repeated, contradicting = [], []
     # The same words after other earlier answers are another question.
-    contexts = [normalised("\n".join(m.content for m in row.messages[:-1])) for row in rows]
+    contexts = [LIGHT_1.normal("\n".join(m.content for m in row.messages[:-1])) for row in rows]
     for group in duplicates.same(contexts):
         answers: dict[str, list[str]] = defaultdict(list)
         for position in group:
-            answers[normalised(rows[position].answer)].append(rows[position].place)
+            answers[LIGHT_1.normal(rows[position].answer)].append(rows[position].place)
         repeated += [" = ".join(places) for places in answers.values() if len(places) > 1]
         if len(answers) > 1:
             contradicting.append(" ≠ ".join(places[0] for places in answers.values()))
@@ -135,7 +135,7 @@ def _leaked(
     others: Sequence[Conversation],
     similarity: float,
 ) -> list[Finding]:
-    asked = [normalised(other.question) for other in others]
+    asked = [LIGHT_1.normal(other.question) for other in others]
     first = dict(zip(reversed(questions), (row.place for row in reversed(rows)), strict=True))
     exact = [f"{other.place} = {first[text]}" for other, text in zip(others, asked, strict=True) if text in first]
     close = [

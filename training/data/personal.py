@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Literal
 
-from training.data.normal import ascii_digits
+from lifecycle.text.letters import ascii_digits
 
 Kind = Literal["EMAIL", "IBAN", "CARD", "IP", "NATIONAL_ID", "PHONE"]
 

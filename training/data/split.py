@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from lifecycle.conversation import Conversation
 from lifecycle.errors import InvalidData
-from training.data.normal import normalised
+from lifecycle.text.normaliser import LIGHT_1
 
 
 def hold_out(rows: Sequence[Conversation], share: float, seed: int) -> tuple[list[Conversation], list[Conversation]]:
@@ -19,7 +19,7 @@ def hold_out(rows: Sequence[Conversation], share: float, seed: int) -> tuple[lis
     kept: list[Conversation] = []
     held: list[Conversation] = []
     for row in rows:
-        digest = hashlib.sha256(f"{seed}\n{normalised(row.question)}".encode()).digest()
+        digest = hashlib.sha256(f"{seed}\n{LIGHT_1.normal(row.question)}".encode()).digest()
         (held if int.from_bytes(digest[:8], "big") < share * 2**64 else kept).append(row)
     if not kept or not held:
         raise InvalidData(

@@ -1,0 +1,60 @@
+"""JSON that means the same to every program that reads it: what RFC 8259 leaves to each parser is refused.
+
+The service reads requests by it, and evaluations the answers of models.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections import Counter
+from typing import Any
+
+from pydantic_core import from_json
+
+_IN_OUR_WORDS = {
+    "recursion limit": "is nested too deeply: 200 levels are the most",
+    "hex escape": "has half of a surrogate pair: \\ud800 to \\udfff stand for a character only in twos",
+}
+
+
+def parse(text: str) -> Any:
+    """The value of a JSON text. Raises ValueError, whose words say what the text has or is, for anything else.
+
+    Refused are NaN and infinities, numbers that no double holds, one key twice, half of a surrogate pair (which could
+    not be written as UTF-8), and nesting so deep that something behind would give up.
+    """
+    try:
+        # Two parsers: this one limits depth and digits and knows surrogates, the other can look at keys and numbers.
+        from_json(text.encode("utf-8", "surrogatepass"))
+    except ValueError as error:
+        said = str(error)
+        why = next((ours for theirs, ours in _IN_OUR_WORDS.items() if theirs in said), f"is not JSON: {said}")
+        raise ValueError(why) from error
+    return json.loads(
+        text, parse_constant=_no_constant, parse_float=_finite, parse_int=_whole, object_pairs_hook=_unique
+    )
+
+
+def _no_constant(name: str) -> float:
+    raise ValueError(f"is not JSON: it has no {name}")
+
+
+def _finite(digits: str) -> float:
+    value = float(digits)
+    if not math.isfinite(value):
+        raise ValueError(f"has a number that is too large: {digits[:20]}")
+    return value
+
+
+def _whole(digits: str) -> int:
+    _finite(digits)
+    return int(digits)
+
+
+def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    value = dict(pairs)
+    if len(value) < len(pairs):
+        twice = next(key for key, count in Counter(key for key, _ in pairs).items() if count > 1)
+        raise ValueError(f"says {twice[:80]!a} twice in one object")
+    return value
