@@ -108,9 +108,9 @@ def resolve(model: object, caller: Caller, snapshot: Snapshot, base: Base) -> Re
 
 def permit(ref: str, caller: Caller) -> None:
     """Raises `Forbidden` when the caller's key does not cover `ref`."""
-    if not caller.may_call(ref) and caller.key is not None:
-        covered = ", ".join(caller.key.models)
-        raise Forbidden(f"the {caller.key} is for {covered}, and not for {ref}")
+    key = caller.key
+    if key is not None and not allows(key.models, ref):
+        raise Forbidden(f"the {key} is for {', '.join(key.models)}, and not for {ref}")
 
 
 def _find(model: str, caller: Caller, snapshot: Snapshot, base: Base) -> tuple[Version, Alias | None]:

@@ -82,7 +82,7 @@ ROOMS = (
     Room(
         "traffic and admission",
         ("service/adapters/admission.py", "service/traffic/canary.py"),
-        ("tests/service/test_admission.py", "tests/service/test_canary.py"),
+        ("tests/service/test_admission.py", "tests/service/test_canary.py", "tests/service/test_canary_evidence.py"),
     ),
     Room(
         "training",

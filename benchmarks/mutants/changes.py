@@ -106,9 +106,11 @@ class _Writer:
         for name, value in ast.iter_fields(node):
             if name in {"annotation", "returns", "decorator_list", "ops", "op"}:
                 continue
+            children = value if isinstance(value, list) else [value]
             if isinstance(node, ast.Subscript) and name == "slice" and isinstance(value, ast.Tuple):
-                continue  # dict[str, int]
-            for child in value if isinstance(value, list) else [value]:
+                # dict[str, int]; of Annotated[float, Field(gt=0)] what is behind the type
+                children = value.elts[1:] if isinstance(node.value, ast.Name) and node.value.id == "Annotated" else []
+            for child in children:
                 if isinstance(child, ast.AST):
                     yield from self.changes(child)
 
@@ -234,10 +236,10 @@ def _typing_only(node: ast.AST) -> bool:
             ast.Assign(value=ast.Subscript(value=ast.Name(id=name)))
             | ast.AnnAssign(value=ast.Subscript(value=ast.Name(id=name)))
         ):
-            return name[:1].isupper()  # Kind = Literal[…]
+            return name[:1].isupper() and name != "Annotated"  # Kind = Literal[…]
         case ast.keyword(arg="strict"):  # of zip: a bound that right code never meets
             return True
-        case ast.Subscript(value=ast.Name(id="Literal" | "Annotated" | "Callable")):
+        case ast.Subscript(value=ast.Name(id="Literal" | "Callable")):
             return True
         case _:
             return False

@@ -25,18 +25,6 @@ from pathlib import Path
 
 from benchmarks.mutants.changes import Mutant
 
-_OURS = (
-    "lifecycle",
-    "retrieval",
-    "training",
-    "evals",
-    "service",
-    "examples",
-    "benchmarks",
-    "tests",
-    "dabt",
-    "conftest",
-)
 _OPTIONS = ["-q", "-x", "-m", "not engine and not e2e", "-p", "no:cacheprovider", "--hypothesis-seed=0"]
 _PATIENCE_S = 15.0
 _BUDGET_S = 20.0
@@ -228,10 +216,14 @@ def _survey(root: Path, tests: Sequence[str], modules: Sequence[str], answer: Pa
     libraries = tuple(
         name
         for name, module in sys.modules.items()
-        if getattr(module, "__file__", None) and "." not in name and name not in _OURS and not name.startswith("test_")
+        if "." not in name and (file := getattr(module, "__file__", None)) and _is_foreign(Path(file), root)
     )
     answer.write_bytes(pickle.dumps(Survey(seen.seconds, runs, libraries, tuple(seen.failed))))
     return 0
+
+
+def _is_foreign(file: Path, root: Path) -> bool:
+    return not file.is_relative_to(root) or "site-packages" in file.parts
 
 
 class _Seen:

@@ -107,7 +107,7 @@ def allows(models: Sequence[str], ref: str) -> bool:
     `triage:3` and `triage:canary`), one with a colon covers what it says.
     """
     name = ref.partition(":")[0]
-    return any(fnmatchcase(ref, pattern) or (":" not in pattern and fnmatchcase(name, pattern)) for pattern in models)
+    return any(fnmatchcase(ref, pattern) or fnmatchcase(name, pattern) for pattern in models)
 
 
 def new_secret() -> str:

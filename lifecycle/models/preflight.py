@@ -236,23 +236,23 @@ def _values(file: Path, pairs: dict[str, Pair]) -> list[Problem]:
     """NaN or infinite values, and a delta that is zero everywhere. Reads one tensor at a time."""
     import numpy
 
-    broken, effective, whole = [], False, False
+    broken = []
+    dead = bool(pairs)
     for pair in pairs.values():
-        alive = True
+        alive = []
         for info in pair:
             if info is None or info.dtype not in READABLE:
-                alive = False
                 continue
             values = read(file, info)
             if not numpy.isfinite(values).all():
                 broken.append(info.name)
-            alive = alive and bool(values.any())
-        whole = whole or None not in pair
-        effective = effective or alive
+            alive.append(bool(values.any()))
+        # What is missing or cannot be read is a fault of its own, and nobody knows its effect.
+        dead = dead and len(alive) == 2 and not all(alive)
     problems = (
         [Problem(_several(broken), "holds NaN or infinite values", "train again, at a lower rate")] if broken else []
     )
-    if whole and not effective:
+    if dead:
         fault = "every delta is zero (lora_B was never trained): it would answer as the base does"
         problems.append(Problem(file.name, fault, "check that the run trained and saved this adapter"))
     return problems

@@ -6,19 +6,21 @@ import asyncio
 import shutil
 import socket
 import subprocess
+import sys
 import time
+from collections import Counter
 from collections.abc import AsyncIterator, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, seed, settings
 from hypothesis import strategies as st
 
 from lifecycle.access.keys import ApiKey, KeyLimits, digest_of_secret
 from lifecycle.errors import InvalidConfig
-from service.access.limiter import Limiter, seconds_until_free
+from service.access.limiter import Limiter, Standing, seconds_until_free
 from tests.service.logged import logged
 
 pytestmark = pytest.mark.timeout(60)
@@ -162,6 +164,94 @@ async def test_a_clock_that_is_set_back_shuts_no_key_out(monkeypatch: pytest.Mon
     assert [bool(await refused(limiter, asking)) for _ in range(3)] == [False, False, True]
 
 
+async def test_a_clock_that_is_set_back_is_said_with_its_seconds_and_one_that_is_kept_right_is_not(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    asking = key(requests_per_minute=2)
+    for back, said in ((1.5, []), (3600.0, [3600])):
+        limiter = Limiter("memory://")
+        ahead = time.time
+        with logged() as log, monkeypatch.context() as patch:
+            patch.setattr(time, "time", lambda ahead=ahead, back=back: ahead() - back)
+            await limiter.admit(asking)
+            warned = [line["seconds"] for line in log.lines() if "set back" in line["event"]]
+        assert warned == said
+
+
+class _Shared:
+    """The windows in Redis, which is there or is not."""
+
+    def __init__(self) -> None:
+        self.away = False
+        self.asked = 0
+
+    async def admit(self, key: ApiKey) -> Standing:
+        self.asked += 1
+        if self.away:
+            raise OSError("connection refused")
+        return Standing({"shared": "yes"})
+
+
+async def test_each_outage_of_redis_is_said_once_and_so_is_its_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Redis is asked again five seconds after it failed; meanwhile no request waits for it."""
+    limiter, shared, now = Limiter("memory://"), _Shared(), 1000.0
+    limiter._shared = shared  # type: ignore[assignment]
+    monkeypatch.setattr(time, "monotonic", lambda: now)
+    monkeypatch.setattr(time, "time", lambda: 1e9 + now)
+    limiter._clock = 1e9
+    asking = key(requests_per_minute=100)
+
+    async def shares() -> bool:
+        return "shared" in (await limiter.admit(asking)).headers
+
+    with logged() as log:
+        for _ in range(2):
+            shared.away, shared.asked = True, 0
+            assert [await shares() for _ in range(3)] == [False] * 3
+            assert shared.asked == 1
+            now += 5.0
+            assert not await shares()
+            assert shared.asked == 2
+            shared.away = False
+            now += 4.9
+            assert not await shares()
+            now += 0.2
+            assert await shares()
+            assert await shares()
+        events = [line["event"] for line in log.lines()]
+    assert events == ["limits are counted by this process alone", "limits are shared again"] * 2
+
+
+async def test_the_headers_tell_what_is_left_and_until_when(monkeypatch: pytest.MonkeyPatch) -> None:
+    limiter, asking = Limiter("memory://"), key(requests_per_minute=3, tokens_per_minute=50)
+    now = float(int(time.time()) // 60 * 60 + 12)  # twelve seconds into a window
+    monkeypatch.setattr(time, "time", lambda: now)
+    headers = (await limiter.admit(asking)).headers
+    assert headers == {
+        "x-ratelimit-limit-requests": "3",
+        "x-ratelimit-remaining-requests": "2",
+        "x-ratelimit-reset-requests": "60.000s",
+        "x-ratelimit-limit-tokens": "50",
+        "x-ratelimit-remaining-tokens": "50",
+        "x-ratelimit-reset-tokens": "0.000s",
+    }
+
+
+@pytest.mark.parametrize("url", ["unix:///tmp/redis.sock", "redis://127.0.0.1:not-a-port/0"])
+def test_every_place_that_cannot_be_used_is_refused_alike(url: str) -> None:
+    with pytest.raises(InvalidConfig) as caught:
+        Limiter(url)
+    (problem,) = caught.value.problems
+    assert (problem.place, problem.cure) == ("--limits-url", "install dabt[redis], or use memory://")
+
+
+def test_redis_without_its_client_is_refused_with_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "redis.asyncio", None)
+    with pytest.raises(InvalidConfig) as caught:
+        Limiter("redis://127.0.0.1/0")
+    assert "dabt[redis]" in caught.value.problems[0].cure
+
+
 def free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
@@ -201,17 +291,25 @@ def counted(after: float, previous: int, previous_ends: float, current: int, cur
     return previous * max(0.0, previous_ends - after) / 60.0 + current
 
 
-@given(
-    most=st.integers(1, 10_000),
-    previous=st.integers(0, 30_000),
-    current=st.integers(0, 30_000),
-    into=st.floats(0.0, 59.9),
-)
-def test_after_the_wait_there_is_room_and_before_it_there_is_none(
-    most: int, previous: int, current: int, into: float
-) -> None:
-    window = (previous, 60.0 - into if previous else 0.0, current, 120.0 - into if current else 0.0)
-    wait = seconds_until_free(most, *window)
-    assert counted(wait + 1e-3, *window) < most + 1e-6
-    if wait > 0.01:
-        assert counted(wait - 1e-2, *window) >= most - 1e-6
+def test_after_the_wait_there_is_room_and_before_it_there_is_none() -> None:
+    reached: Counter[str] = Counter()
+
+    @seed(1)
+    @settings(database=None, deadline=None)
+    @given(
+        most=st.integers(1, 10_000),
+        previous=st.integers(0, 30_000),
+        current=st.integers(0, 30_000),
+        into=st.floats(0.0, 59.9),
+    )
+    def holds(most: int, previous: int, current: int, into: float) -> None:
+        window = (previous, 60.0 - into if previous else 0.0, current, 120.0 - into if current else 0.0)
+        wait = seconds_until_free(most, *window)
+        assert counted(wait + 1e-3, *window) < most + 1e-6
+        if wait > 0.01:
+            assert counted(wait - 1e-2, *window) >= most - 1e-6
+        reached["no wait" if wait == 0 else "this window is full" if current >= most else "the one before is"] += 1
+
+    holds()
+    assert len(reached) == 3
+    assert min(reached.values()) >= 5, reached
