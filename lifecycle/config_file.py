@@ -33,7 +33,7 @@ def load_mapping(path: Path) -> dict[str, Any]:
         raise _unreadable(path, "there is no such file") from None
     except OSError as error:
         raise _unreadable(path, f"cannot be read: {error.strerror or error}") from error
-    except (yaml.YAMLError, UnicodeDecodeError, RecursionError) as error:
+    except (yaml.YAMLError, RecursionError) as error:
         raise _unreadable(path, f"is no YAML in UTF-8: {' '.join(str(error).split())}") from error
     if not isinstance(raw, dict):
         raise _unreadable(path, "is not a mapping of keys to values")
@@ -56,12 +56,12 @@ def validated(model: type[_Model], raw: Mapping[str, Any], path: Path) -> _Model
 def faults(error: ValidationError, model: type[BaseModel], raw: Mapping[str, Any]) -> list[Problem]:
     """Pydantic's errors as problems with key paths, and a guess at what a misspelt key was meant to be."""
     problems = []
-    for item in error.errors(include_url=False):
+    for item in error.errors():
         missing, unknown = item["type"] == "missing", item["type"] == "extra_forbidden"
         keys = list(_keys(item["loc"], raw, missing=missing))
         fault, cure = item["msg"].removeprefix("Value error, "), ""
         if unknown:
-            fault, cure = "is no key here", _meant(str(item["loc"][-1]), _fields(model, item["loc"][:-1]))
+            fault, cure = "is no key here", _meant(str(item["loc"][-1]), _fields(model, item["loc"]))
         elif missing:
             fault = "is missing"
         problems.append(Problem(".".join(keys), fault, cure))
@@ -75,7 +75,7 @@ def _keys(loc: tuple[int | str, ...], raw: Any, *, missing: bool) -> Iterator[st
     for at, key in enumerate(loc):
         if isinstance(here, Mapping) and (key in here or (missing and at == len(loc) - 1)):
             here = here.get(key)
-        elif isinstance(here, list | tuple) and isinstance(key, int):
+        elif isinstance(key, int):
             here = here[key] if key < len(here) else None
         else:
             continue
@@ -83,12 +83,12 @@ def _keys(loc: tuple[int | str, ...], raw: Any, *, missing: bool) -> Iterator[st
 
 
 def _meant(key: str, known: list[str]) -> str:
-    near = difflib.get_close_matches(key, known, n=1)
+    near = difflib.get_close_matches(key, known)
     return f"did you mean {near[0]}?" if near else f"the keys here are {', '.join(known)}"
 
 
 def _fields(model: type[BaseModel], loc: tuple[int | str, ...]) -> list[str]:
-    """The keys that are known where `loc` leads."""
+    """The keys that are known beside the last of `loc`, which is none of them."""
     here = [model]
     for key in loc:
         if below := [one.model_fields[key] for one in here if key in one.model_fields]:

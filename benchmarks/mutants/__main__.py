@@ -49,7 +49,7 @@ ROOMS = (
     Room(
         "evals",
         tuple(f"evals/{name}.py" for name in (
-            "advice", "answers", "comparison", "gate", "metrics", "statistics"
+            "advice", "answers", "chat_rows", "comparison", "gate", "metrics", "statistics"
         )),
         ("tests/evals/test_*.py",),
     ),
@@ -57,7 +57,7 @@ ROOMS = (
         "lifecycle",
         (
             *(f"lifecycle/{name}.py" for name in (
-                "aliases", "conversation", "gates", "intervals", "report", "rows/files", "rows/forms",
+                "aliases", "config_file", "conversation", "gates", "intervals", "report", "rows/files", "rows/forms",
                 "rows/prompt_files", "states", "text/letters", "text/normaliser", "text/signs",
                 "text/strict_json", "traffic", "version",
             )),
@@ -86,7 +86,7 @@ ROOMS = (
     ),
     Room(
         "training",
-        tuple(f"training/data/{name}.py" for name in ("balance", "checks", "duplicates", "personal")),
+        tuple(f"training/data/{name}.py" for name in ("balance", "checks", "duplicates", "personal", "split")),
         ("tests/training/test_*.py",),
     ),
 )  # fmt: skip

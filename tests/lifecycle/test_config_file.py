@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Annotated, Literal
 
 import pytest
-from pydantic import Field, ValidationInfo, field_validator
+from pydantic import Field, ValidationInfo, field_validator, model_validator
 
 from lifecycle.config_file import load_mapping, validated
 from lifecycle.errors import InvalidConfig, Problem
@@ -33,11 +33,22 @@ class Config(Frozen):
     shapes: dict[str, Shape] = Field(default_factory=dict)
     rules: tuple[Annotated[Beats | Floor, Field(discriminator="rule")], ...] = ()
     folder: str = ""
+    span: tuple[int, int] = (0, 1)
+    either: Beats | Shape | None = None
+
+    @model_validator(mode="after")
+    def _named(self) -> Config:
+        if self.name == "nobody":
+            raise ValueError("nobody is no name")
+        return self
 
     @field_validator("folder", mode="after")
     @classmethod
     def _where(cls, text: str, info: ValidationInfo) -> str:
         return str(info.context["folder"] / text)
+
+
+NUMBER = "Input should be a valid integer"
 
 
 @pytest.fixture
@@ -78,11 +89,14 @@ def test_every_fault_is_told_at_once_in_the_file_order_of_the_keys_that_a_person
     ("text", "place", "fault", "cure"),
     [
         ("name: n\nfoldr: x", "foldr", "is no key here", "did you mean folder?"),
-        ("name: n\nzzz: x", "zzz", "is no key here", "the keys here are name, shapes, rules, folder"),
+        ("name: n\nzzz: x", "zzz", "is no key here", "the keys here are name, shapes, rules, folder, span, either"),
         ("name: n\nshapes: {a: {q: 1}}", "shapes.a.q", "is no key here", "the keys here are rank, modules"),
         ("name: n\nrules: [{rule: beats, q: 1}]", "rules.0.q", "is no key here", "the keys here are rule, margin_of"),
         ("folder: x", "name", "is missing", ""),
         ("name: n\nrules: [{rule: floor}]", "rules.0.value", "is missing", ""),
+        ("name: n\nspan: [1]", "span.1", "is missing", ""),
+        ("name: n\nspan: [1, x]", "span.1", f"{NUMBER}, unable to parse string as an integer", ""),
+        ("name: n\nshapes: {a: {rank: []}}", "shapes.a.rank", NUMBER, ""),
     ],
 )
 def test_a_key_that_is_unknown_or_missing_is_told_with_what_belongs_there(file, text, place, fault, cure):
@@ -99,6 +113,7 @@ def test_a_key_that_is_unknown_or_missing_is_told_with_what_belongs_there(file, 
         (b"[" * 5000, "is no YAML in UTF-8"),
         (b"a: !!python/name:os.system x", "is no YAML in UTF-8"),
         (b"a: 1\nb: 2\na: 3\n", "line 3: the key a stands in line 1 already"),
+        (b"? [a]\n: 1\n", "is no YAML in UTF-8"),
         (b"a:\n  b: 1\n  b: 1\n", "line 3: the key b stands in line 2 already"),
     ],
 )
@@ -109,6 +124,27 @@ def test_what_is_no_mapping_of_keys_written_once_is_refused_by_its_file(file, te
     (problem,) = caught.value.problems
     assert problem.place == str(file)
     assert says in problem.fault
+
+
+def test_what_a_file_says_as_a_whole_is_placed_by_the_file(file):
+    assert problems(file, "name: nobody") == [Problem(str(file), "nobody is no name")]
+
+
+def test_the_names_of_a_unions_members_are_no_part_of_a_place(file):
+    for written in ("{x: 1}", "3"):
+        assert {one.place for one in problems(file, f"name: n\nshapes: {{a: {{modules: {written}}}}}")} == {
+            f"{file}: shapes.a.modules"
+        }
+    found = problems(file, "name: n\nshapes: {a: {modules: [q, 1]}}")
+    assert {one.place for one in found} == {f"{file}: shapes.a.modules", f"{file}: shapes.a.modules.1"}
+
+
+def test_each_member_of_a_union_says_what_it_would_take(file):
+    found = problems(file, "name: n\neither: {rank: 4, q: 1}")
+    assert [one.cure for one in found if one.place.endswith("either.q")] == [
+        "the keys here are rule, margin_of",
+        "the keys here are rank, modules",
+    ]
 
 
 def test_a_merged_mapping_may_say_a_key_again(file):

@@ -109,7 +109,9 @@ def test_text_parts_become_one_text_and_parts_with_an_image_stay():
     assert said == [{"role": "user", "content": "one\n\ntwo", "name": "n"}, A, mixed]
 
 
-@pytest.mark.parametrize("content", [None, "", [], "text"])
+@pytest.mark.parametrize(
+    "content", [None, "", [], "text", ["text"], [{"type": "input_text", "text": "x"}], [{"type": "text", "text": 1}]]
+)
 def test_a_content_that_is_no_list_of_texts_is_left_alone(content):
     call = {"role": "assistant", "content": content, "tool_calls": [{"id": "c1"}]}
     assert with_prompt(Prompt(system=S), [Q, call, Q]) == [system(S), Q, call, Q]
@@ -146,5 +148,6 @@ def test_a_row_is_sent_turn_by_turn():
 
 
 def test_the_text_of_a_content_leaves_out_what_is_no_text():
-    assert texts_in([*parts("a"), IMAGE, *parts("b")]) == "a\nb"
+    others = [IMAGE, "text", {"type": "input_text", "text": "x"}, {"type": "text", "text": None}]
+    assert texts_in([*parts("a"), *others, *parts("b")]) == "a\nb"
     assert (texts_in("a"), texts_in(None), texts_in([])) == ("a", "", "")

@@ -142,6 +142,7 @@ def test_every_row_is_read_with_its_line(tmp_path: Path, text: str, lines: list[
         (f"[{ROW}]]", 1, 1, "stands after the end of a JSON array"),
         (f"[{ROW}],", 1, 1, "stands after the end of a JSON array"),
         (f"{ROW}\n[{ROW}]", 1, 2, "the row is a list"),
+        (f"[{ROW},\n" + "[" * 100_000, 1, 2, "the JSON array breaks here"),
         ("[]", 0, None, "has no rows"),
         ("", 0, None, "has no rows"),
     ],
@@ -155,6 +156,20 @@ def test_a_file_that_breaks_off_or_goes_on_names_the_place(
     assert len(found) == read
     assert problem.place == (f"{path}:{line}" if line else str(path))
     assert fault in problem.fault
+
+
+def test_an_array_that_is_no_utf_8_names_the_line(tmp_path: Path) -> None:
+    path = tmp_path / "rows.json"
+    path.write_bytes(b'\n[\n"\xff"]')
+    assert [(p.place, p.fault) for p in scan(path)[1]] == [(f"{path}:3", "is not UTF-8; save the file as UTF-8")]
+
+
+def test_an_answer_that_is_context_is_written_as_one(jsonl: Callable[..., Path], tmp_path: Path) -> None:
+    messages = turns(Q, A, Q, A)
+    messages[1]["weight"] = 0
+    (rows,) = read_rows(jsonl("in.jsonl", [{"messages": messages}]))
+    write_rows(tmp_path / "out.jsonl", rows)
+    assert json.loads((tmp_path / "out.jsonl").read_text(encoding="utf-8")) == {"messages": messages}
 
 
 @pytest.mark.parametrize(("faults", "said"), [(1, "1 bad row in"), (200, "200 bad rows in"), (201, "the first 200 of")])

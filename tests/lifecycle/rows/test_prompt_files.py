@@ -47,6 +47,14 @@ def test_every_fault_of_both_files_is_told_at_once(jsonl, tmp_path):
     assert "has 4 turns" in caught.value.problems[-1].fault
 
 
+def test_a_system_text_that_is_not_there_is_named(tmp_path):
+    with pytest.raises(InvalidConfig) as caught:
+        read_prompt(tmp_path / "none.txt")
+    (problem,) = caught.value.problems
+    assert problem.place == str(tmp_path / "none.txt")
+    assert "No such file" in problem.fault
+
+
 @pytest.mark.parametrize("text", ["", "\n"])
 def test_examples_that_are_none_are_refused(tmp_path, text):
     (tmp_path / "shots.jsonl").write_text(text)
