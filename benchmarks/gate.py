@@ -1,7 +1,7 @@
 """The gate's own error rates and power, simulated with the gate's own functions, beside what two other tools document.
 
     python -m benchmarks.gate            # some minutes
-    python -m benchmarks.gate --quick    # a tenth of the draws
+    python -m benchmarks.gate --quick    # a quarter of the draws
 
 Prints the tables of docs/guides/evaluation-and-gate.md, and ends with 1 when a bar does not hold. `gate_draws.py` makes
 the candidates.
@@ -233,13 +233,13 @@ def table_of(title: str) -> Table:
 
 
 def main(
-    quick: Annotated[bool, typer.Option("--quick", help="A tenth of the draws.")] = False,
+    quick: Annotated[bool, typer.Option("--quick", help="A quarter of the draws.")] = False,
     seed: Annotated[int, typer.Option(help="Of all draws.")] = 17,
     workers: Annotated[int, typer.Option(min=1, help="Processes.")] = 2,
 ) -> None:
     """Print the tables; end with 1 when a bar does not hold."""
     console = Console(width=120)
-    draws = 4_000 if quick else 40_000
+    draws = 4_000 if quick else 16_000
     began = time.monotonic()
     console.print(f"alpha {ALPHA:g}, seed {seed}, {draws:,} draws, {CANDIDATES} candidates a run", highlight=False)
     parts = (partial(equal_candidates, workers=workers), power, losses)

@@ -67,23 +67,31 @@ def against_a_bound(console: Console) -> None:
     for name in ("bound", "n", "test", *(f"{level:.2g}" for level in LEVELS)):
         table.add_column(name, justify="left" if name == "test" else "right")
     for bound, n in itertools.product((-0.02, 0.02, 0.05), (50, 200, 626)):
-        shares = np.concatenate([[0.0], np.geomspace(0.0005, 0.45, 40)])
-        normal = {level: _largest(n, bound, shares, float(norm.isf(level))) / level for level in LEVELS}
-        table.add_row(f"{bound:+.2f}", str(n), "normal tail", *(f"{value:.2f}" for value in normal.values()))
-        exact = {level: _largest(n, bound, shares, _critical(n, bound, level)) / level for level in LEVELS}
-        table.add_row(f"{bound:+.2f}", str(n), "exact", *(f"{value:.2f}" for value in exact.values()))
+        edges = {
+            "normal tail": [float(norm.isf(level)) for level in LEVELS],
+            "exact": [_critical(n, bound, level) for level in LEVELS],
+        }
+        largest = _largest(n, bound, np.array([*edges["normal tail"], *edges["exact"]])).reshape(2, -1)
+        for name, chances in zip(edges, largest, strict=True):
+            rates = (f"{chance / level:.2f}" for chance, level in zip(chances, LEVELS, strict=True))
+            table.add_row(f"{bound:+.2f}", str(n), name, *rates)
     console.print(table)
 
 
-def _largest(n: int, bound: float, shares: Floats, critical: float) -> float:
-    """The largest chance, over the shares of losses, of a statistic of at least `critical`."""
-    wins, losses = np.meshgrid(np.arange(n + 1), np.arange(n + 1), indexing="ij")
-    passes = (wins + losses <= n) & (score_test.statistic(wins, losses, n, bound) >= critical)
-    found = []
+def _largest(n: int, bound: float, critical: Floats) -> Floats:
+    """For each critical value: the largest chance, over the shares of losses, of a statistic that reaches it."""
+    wins, losses = (axis.ravel() for axis in np.meshgrid(np.arange(n + 1), np.arange(n + 1), indexing="ij"))
+    possible = wins + losses <= n
+    wins, losses = wins[possible], losses[possible]
+    passes = score_test.statistic(wins, losses, n, bound)[:, None] >= critical
+    shares = np.concatenate([[0.0], np.geomspace(0.0005, 0.45, 30)])
+    found = np.zeros(len(critical))
     for share in shares[(shares >= -bound) & (2 * shares + bound <= 1)]:
-        chances = binom.pmf(losses, n, share) * binom.pmf(wins, n - losses, (share + bound) / (1 - share))
-        found.append(float(chances[passes].sum()))
-    return max(found)
+        # The chance of a table is that of its losses, and of its wins among the rest.
+        rows = binom.pmf(np.arange(n + 1), n, share)
+        chances = rows[losses] * binom.pmf(wins, n - losses, (share + bound) / (1 - share))
+        found = np.maximum(found, chances @ passes)
+    return found
 
 
 def _critical(n: int, bound: float, level: float) -> float:

@@ -128,7 +128,9 @@ def _seen(findings: Findings) -> list[str]:
 
 
 def _tries(findings: Findings) -> list[str]:
-    """How often these items have decided, long before they may no more."""
+    """How often these items have decided, long before they may no more. A look spends nothing."""
+    if findings.report.provisional:
+        return []
     number, budget = findings.report.tries.number, findings.policy.tries
     if number > budget:
         return [

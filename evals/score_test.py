@@ -58,8 +58,8 @@ def exact_p(wins: int, losses: int, n: int, bound: float) -> float:
     """One-sided p of a difference of at most `bound`: the largest chance, over all shares of losses, of a table whose
     statistic is as high as this one's.
 
-    Exact and unconditional (Sidik 2003, Stat Med 22:265). The normal tail of the statistic itself falls short by up to
-    four times at the levels that many tries leave (`docs/decisions/0012-levels-of-the-gate.md`).
+    Exact and unconditional (Sidik 2003, Stat Med 22:265). The normal tail of the statistic itself passes too often at
+    the levels that many tries leave, three times and more (`docs/decisions/0012-levels-of-the-gate.md`).
     """
     _check(wins, losses, n)
     if not -1 < bound < 1:

@@ -49,7 +49,8 @@ ROOMS = (
     Room(
         "evals",
         tuple(f"evals/{name}.py" for name in (
-            "advice", "answers", "chat_rows", "comparison", "gate", "metrics", "statistics"
+            "advice", "answers", "case", "chat_rows", "clusters", "comparison", "evidence", "gate", "metrics",
+            "rules", "score_test", "statistics",
         )),
         ("tests/evals/test_*.py",),
     ),

@@ -220,6 +220,11 @@ def test_tries_are_told_before_the_budget_is_used_up(make_report, number, said) 
     assert [one for one in words if one.startswith("This is try")] == ([said] if said else [])
 
 
+def test_a_look_is_no_try(make_report) -> None:
+    report = make_report({"base": 0.1, "adapter": 0.9}, tries=Tries(number=19), provisional=("a dry run",))
+    assert not any(one.startswith("This is try") for one in advise(findings(report)))
+
+
 @pytest.mark.parametrize(("half", "said"), [(0.05, False), (0.051, True)])
 def test_items_are_too_few_when_the_interval_is_wider_than_what_is_worth_finding(make_report, half, said) -> None:
     report = make_report({"base": 0.1, "few-shot": 0.60, "rag": 0.62}, half=half)
