@@ -18,7 +18,7 @@ from lifecycle.models.answers import bare_spec
 from lifecycle.registry import Registry
 from lifecycle.store.artifacts import ArtifactStore
 from lifecycle.version import Digest
-from service import routes_admin, routes_ops
+from service import routes_admin, routes_gates, routes_ops
 from service.access import routes_keys
 from service.access.accounts import Accounts
 from service.access.authentication import Access, Guard
@@ -74,7 +74,15 @@ def create_app(config: ServeConfig, engine: Engine, registry: Registry, store: A
     app.add_middleware(Guard, access=Access(config, parts.catalogue), accounts=parts.accounts)
     app.add_middleware(AccessLog, telemetry=parts.telemetry, tracer=app.state.tracer)
     app.add_middleware(AnswerHeaders)
-    for routes in (routes_openai, routes_ops, routes_admin, routes_residency, routes_traffic, routes_keys):
+    for routes in (
+        routes_openai,
+        routes_ops,
+        routes_admin,
+        routes_gates,
+        routes_residency,
+        routes_traffic,
+        routes_keys,
+    ):
         app.include_router(routes.router)
     app.add_exception_handler(DabtError, _on_dabt_error)
     app.add_exception_handler(HTTPException, _on_http_error)

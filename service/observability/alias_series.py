@@ -1,7 +1,8 @@
 """Where each alias points, as series: what one looks at beside a change in latency or errors.
 
-`dabt_alias_weight{name, alias, version}` is the target's share of the alias's traffic, between 0 and 1. At most
-`MAX_ALIAS_SERIES` of them are shown, by name; `dabt_registry_aliases` and `dabt_registry_versions` count all.
+`dabt_alias_weight{name, alias, version}` is the target's share of the alias's traffic, between 0 and 1, and
+`dabt_alias_doubted` is 1 for a target whose newest evaluation has failed since it was approved. At most
+`MAX_ALIAS_SERIES` of each are shown, by name; `dabt_registry_aliases` and `dabt_registry_versions` count all.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from itertools import islice
 from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
+from lifecycle.states import State
 from service.catalogue import Snapshot
 
 MAX_ALIAS_SERIES = 1000
@@ -31,6 +33,14 @@ class AliasSeries(Collector):
         for labels, weight in islice(_weights(snapshot), MAX_ALIAS_SERIES):
             weights.add_metric(labels, weight)
         yield weights
+        doubted = GaugeMetricFamily(
+            "dabt_alias_doubted",
+            "1 for a version behind an alias that failed an evaluation since it was approved",
+            labels=["name", "alias", "version"],
+        )
+        for labels in islice(_doubted(snapshot), MAX_ALIAS_SERIES):
+            doubted.add_metric(labels, 1.0)
+        yield doubted
         aliases = sum(len(of_name) for of_name in snapshot.aliases.values())
         yield GaugeMetricFamily("dabt_registry_aliases", "Aliases in the registry", aliases)
         yield GaugeMetricFamily("dabt_registry_versions", "Versions in the registry", len(snapshot.all_versions()))
@@ -41,3 +51,10 @@ def _weights(snapshot: Snapshot) -> Iterator[tuple[list[str], float]]:
         for alias, of_alias in sorted(aliases.items()):
             for target in of_alias.targets:
                 yield [name, alias, f"{name}:{target.number}"], target.weight
+
+
+def _doubted(snapshot: Snapshot) -> Iterator[list[str]]:
+    for labels, _ in _weights(snapshot):
+        name, _, version = labels
+        if snapshot.versions[name][int(version.rpartition(":")[2])].state is State.DOUBTED:
+            yield labels

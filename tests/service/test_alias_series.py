@@ -6,6 +6,8 @@ from typing import Any
 
 import pytest
 
+from lifecycle.states import State
+from service.catalogue import Snapshot
 from service.observability import alias_series
 
 
@@ -34,3 +36,32 @@ async def test_past_the_bound_aliases_are_counted_and_not_shown(
         page = (await running.client.get("/metrics")).text
     assert page.count("dabt_alias_weight{") == 2
     assert "dabt_registry_aliases 3.0" in page
+
+
+async def test_a_doubted_version_behind_an_alias_is_a_series_of_its_own_and_no_other_is(
+    house: Any, start: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("a", "b", "c"):
+        house.prod(name)
+    async with start(house) as running:
+        catalogue = running.app.state.parts.catalogue
+        assert "dabt_alias_doubted{" not in (await running.client.get("/metrics")).text
+        catalogue.snapshot = with_state(catalogue.snapshot, {"a": State.DOUBTED, "b": State.APPROVED})
+        page = (await running.client.get("/metrics")).text
+        catalogue.snapshot = with_state(catalogue.snapshot, dict.fromkeys("abc", State.DOUBTED))
+        monkeypatch.setattr(alias_series, "MAX_ALIAS_SERIES", 2)
+        many = (await running.client.get("/metrics")).text
+    assert 'dabt_alias_doubted{alias="prod",name="a",version="a:1"} 1.0' in page
+    assert page.count("dabt_alias_doubted{") == 1
+    assert many.count("dabt_alias_doubted{") == 2
+
+
+def with_state(snapshot: Snapshot, states: dict[str, State]) -> Snapshot:
+    versions = {
+        name: {
+            number: version.model_copy(update={"state": states.get(name, version.state)})
+            for number, version in of_name.items()
+        }
+        for name, of_name in snapshot.versions.items()
+    }
+    return snapshot.model_copy(update={"versions": versions})
