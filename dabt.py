@@ -11,7 +11,9 @@ import sys
 import typer
 
 import evals.cli
+import evals.gate_command
 import examples.clinic.cli
+import lifecycle.commands.gates
 import lifecycle.commands.keys
 import lifecycle.commands.traffic
 import lifecycle.commands.versions
@@ -42,6 +44,10 @@ shadow.command("start")(lifecycle.commands.traffic.shadow_start)
 shadow.command("stop")(lifecycle.commands.traffic.shadow_stop)
 shadow.command("report")(service.traffic.shadow_cli.report)
 
+gate = typer.Typer(help="What production of a name demands: a policy and evaluations.", no_args_is_help=True)
+gate.command("set")(evals.gate_command.set_)
+gate.command("show")(lifecycle.commands.gates.show)
+
 keys = typer.Typer(help="API keys: who may call a service, for what, and how much they did.", no_args_is_help=True)
 keys.command("create")(lifecycle.commands.keys.create)
 keys.command("list")(lifecycle.commands.keys.list_)
@@ -49,6 +55,7 @@ keys.command("revoke")(lifecycle.commands.keys.revoke)
 keys.command("usage")(lifecycle.commands.keys.usage)
 
 app.add_typer(data, name="data")
+app.add_typer(gate, name="gate")
 app.add_typer(keys, name="keys")
 app.add_typer(traffic, name="traffic")
 app.add_typer(shadow, name="shadow")

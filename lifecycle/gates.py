@@ -64,3 +64,8 @@ class Gate(Frozen):
     @property
     def digest(self) -> str:
         return digest_of(self.model_dump(mode="json", exclude={"policy_body"}, exclude_defaults=True))
+
+    def __str__(self) -> str:
+        """`policy clinic in triage (by fields)`"""
+        suites = ", ".join(f"{suite.task} (by {suite.metric})" for suite in self.suites)
+        return f"policy {self.policy_name} in {suites}"

@@ -60,7 +60,8 @@ class Demo:
                 self._index()
             with self._chapter("4. The service: one base, adapters swapped per request"):
                 service.wait_until_ready()
-            with self._chapter("5. Five arms of each task, on the same items"):
+            with self._chapter("5. Five arms of each task, on the same items, before the gate of its name"):
+                self._set_gates()
                 evaluations = self._evaluate(service)
             with self._chapter("6. The gate: only what passed is promoted"):
                 self._promote(evaluations)
@@ -117,6 +118,16 @@ class Demo:
         passages = self.registry.index("handbook").facts["passages"]
         self.console.print(f"  {passages} passages {'indexed' if new else 'reused'}: {digest[:19]}…", highlight=False)
 
+    def _set_gates(self) -> None:
+        """What `prod` of each name demands, agreed on before anything is measured."""
+        from evals.suite import make_gate
+
+        for task in TASKS:
+            evaluation = HERE / "evals" / f"{task}.yaml"
+            gate = make_gate(task, HERE / "evals" / "policy.yaml", [evaluation], self.registry, self.home.cache)
+            self.registry.set_gate(gate, actor=ACTOR, reason="the clinic's policy on its own test items")
+            self.console.print(f"  {task}:prod asks for {gate}", highlight=False)
+
     def _evaluate(self, service: ServiceProcess) -> dict[str, Evaluation]:
         from evals.config import EvalConfig
         from evals.progress import Bars
@@ -134,6 +145,9 @@ class Demo:
         return done
 
     def _promote(self, evaluations: dict[str, Evaluation]) -> None:
+        if self.limit is not None:
+            self.console.print("  a part of the items decides nothing, so nothing is promoted (--limit)")
+            return
         for task, evaluation in evaluations.items():
             ref = evaluation.recommended
             if ref is None:

@@ -135,6 +135,7 @@ def import_adapter(
 
 def _row(registry: Registry, version: Version) -> dict[str, object]:
     verdicts = registry.verdicts(version.ref)
+    verdict = next((one for one in verdicts if not one.provisional), None)
     return {
         "name": version.name,
         "number": version.number,
@@ -149,7 +150,9 @@ def _row(registry: Registry, version: Version) -> dict[str, object]:
         ],
         "created_at": version.created_at.isoformat(timespec="seconds"),
         "created_by": version.created_by,
-        "verdict": ("passed" if verdicts[0].passed else "failed") if verdicts else None,
+        # A look is shown as one only where there is no verdict: it decides nothing.
+        "verdict": verdict.ruling.value if verdict else ("look" if verdicts else None),
+        "doubt": registry.doubt(version.ref),
     }
 
 
@@ -167,6 +170,9 @@ def _show_versions(rows: list[dict[str, object]]) -> None:
             str(row["verdict"] or "–"),
         )
     print_table(table)
+    for row in rows:
+        if row["doubt"] is not None:
+            typer.echo(f"{row['name']}:{row['number']} is doubted: {row['doubt']}")
 
 
 def _show_trail(entries: list[AuditEntry]) -> None:

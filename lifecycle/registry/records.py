@@ -6,7 +6,7 @@ from datetime import datetime
 from typing import Any, TypeVar
 
 from pydantic import ValidationError
-from sqlalchemy import ColumnElement, Connection, Row, Table, select
+from sqlalchemy import ColumnElement, Connection, Row, Table, func, select
 
 from lifecycle.adapter import AdapterManifest
 from lifecycle.aliases import PROD
@@ -96,6 +96,13 @@ def gate(tx: Connection, name: str) -> Gate | None:
     """None while nobody has set one."""
     row = first(tx, tables.gates, tables.gates.c.name == name)
     return None if row is None else _valid(Gate, row.body, row.digest)
+
+
+def gates(tx: Connection) -> list[Gate]:
+    """Of every name that has one, by name."""
+    newest = select(func.max(tables.gates.c.id)).group_by(tables.gates.c.name)
+    rows = tx.execute(select(tables.gates).where(tables.gates.c.id.in_(newest)).order_by(tables.gates.c.name))
+    return [_valid(Gate, row.body, row.digest) for row in rows]
 
 
 def _valid(kind: type[Noun], body: Any, digest: Digest) -> Noun:

@@ -244,6 +244,11 @@ class Registry:
         with self._database.read() as tx:
             return records.gate(tx, name)
 
+    def gates(self) -> list[Gate]:
+        """Of every name that has one, by name."""
+        with self._database.read() as tx:
+            return records.gates(tx)
+
     def set_gate(self, gate: Gate, *, actor: str, reason: str) -> None:
         """Make it the gate of its name from now on. Setting the same one again changes nothing.
 

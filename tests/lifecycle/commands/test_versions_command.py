@@ -126,3 +126,17 @@ def test_help_of_each_command_shows_an_example(dabt, command):
     said = dabt(command, "--help")
     assert "Example" in said
     assert f"dabt {command}" in said
+
+
+def test_versions_shows_a_doubt_with_its_reason_and_a_look_as_no_verdict(dabt, house):
+    serving = house.promoted("a")
+    house.judge(serving, passed=False)
+    draft = house.draft("b")
+    house.judge(draft, house.report_on(draft, provisional=("5 of 200 items",)))
+    said = dabt("versions", "triage")
+    assert "triage:1 is doubted: beats base: 0.90 against 0.50" in said
+    rows = json.loads(dabt("versions", "triage", "--json"))
+    assert [(row["state"], row["verdict"], row["doubt"]) for row in rows] == [
+        ("doubted", "failed", "beats base: 0.90 against 0.50"),
+        ("draft", "look", None),
+    ]
