@@ -21,7 +21,9 @@ from sqlalchemy import URL, Connection, Engine, event, exc, insert, make_url, se
 
 from lifecycle.errors import Conflict, DabtError, InvalidConfig, Unavailable
 from lifecycle.registry import tables
+from lifecycle.registry.migrations import migrate
 
+_CURRENT = (tables.SCHEMA_VERSION, tables.REVISION)
 _WAIT = 30
 """Seconds that a writer waits for the lock, and a connection for its server."""
 _LOCK_KEY = 0x64616274
@@ -39,8 +41,8 @@ class Database:
             self._engine = _sqlite_engine(self._url) if self._sqlite else _postgres_engine(self._url)
             # Most openings find the tables there, and must not wait for whoever writes just now.
             with self._transaction(writes=False) as tx:
-                found = self._schema(tx)
-            if found != tables.SCHEMA_VERSION:
+                found = _schema(tx)
+            if found != _CURRENT:
                 with self._transaction(writes=True) as tx:
                     self._bring_up(tx)
 
@@ -66,29 +68,28 @@ class Database:
                 connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _LOCK_KEY})
             yield connection
 
-    def _schema(self, tx: Connection) -> int:
-        """The schema of the tables that are there; 0 when there are none."""
-        if not sqlalchemy.inspect(tx).has_table(tables.meta.name):
-            return 0
-        found = tx.execute(select(tables.meta.c.value).where(tables.meta.c.key == "schema")).scalar()
-        return int(found) if found else 0
-
     def _bring_up(self, tx: Connection) -> None:
-        """Make the tables that are lacking: every schema so far holds those of the ones before it, unchanged.
+        """Make the tables of a new registry, or migrate those of an older release, stamped as this release's.
 
         Raises `InvalidConfig` for a registry that a newer release wrote.
         """
-        found = self._schema(tx)  # again, within the lock: another process may have been first
-        if found > tables.SCHEMA_VERSION:
+        found = _schema(tx)  # again, within the lock: another process may have been first
+        if found == _CURRENT:
+            return
+        number, revision = found
+        if number >= tables.SCHEMA_VERSION:
+            stamp = f"{number}, revision {revision}" if number == tables.SCHEMA_VERSION else str(number)
             raise InvalidConfig(
-                f"the registry {self.name} has schema {found} and this release reads {tables.SCHEMA_VERSION}; "
+                f"the registry {self.name} has schema {stamp} and this release reads {tables.SCHEMA_VERSION}; "
                 "use the release that wrote it, or another registry"
             )
-        if found == tables.SCHEMA_VERSION:
-            return
-        tables.metadata.create_all(tx)
-        row = {"key": "schema", "value": str(tables.SCHEMA_VERSION)}
-        tx.execute(update(tables.meta).values(row) if found else insert(tables.meta).values(row))
+        if number:
+            migrate(tx)
+            tx.execute(update(tables.meta).where(tables.meta.c.key == "schema").values(value=str(_CURRENT[0])))
+        else:
+            tables.metadata.create_all(tx)
+            tx.execute(insert(tables.meta).values(key="schema", value=str(_CURRENT[0])))
+            tx.execute(insert(tables.alembic_version).values(version_num=_CURRENT[1]))
 
     @contextmanager
     def _border(self) -> Iterator[None]:
@@ -106,6 +107,17 @@ class Database:
             raise Unavailable(f"the registry {self.name} cannot be used: {_first_line(cause)}", 5) from error
         except (exc.SQLAlchemyError, OSError) as error:
             raise Unavailable(f"the registry {self.name} cannot be used: {_first_line(str(error))}") from error
+
+
+def _schema(tx: Connection) -> tuple[int, str | None]:
+    """Number and Alembic's revision of the tables that are there; 0 where there are none."""
+    inspector = sqlalchemy.inspect(tx)
+    if not inspector.has_table(tables.meta.name):
+        return 0, None
+    number = tx.execute(select(tables.meta.c.value).where(tables.meta.c.key == "schema")).scalar()
+    stamped = inspector.has_table(tables.alembic_version.name)
+    revision = tx.execute(select(tables.alembic_version.c.version_num)).scalar() if stamped else None
+    return int(number) if number else 0, revision
 
 
 def _parse(url: str) -> URL:

@@ -20,6 +20,7 @@ from sqlalchemy import (
     Index,
     Integer,
     MetaData,
+    PrimaryKeyConstraint,
     String,
     Table,
     Text,
@@ -28,8 +29,10 @@ from sqlalchemy import (
 )
 
 SCHEMA_VERSION = 5
-"""2 added `api_keys` and `key_usage`, 3 `alias_policies`, 4 `canary_outcomes`, 5 `gates` and `tries`. A change that
-only adds tables is made by `database.py` at the next opening."""
+"""2 added `api_keys` and `key_usage`, 3 `alias_policies`, 4 `canary_outcomes`, 5 `gates` and `tries`. It grows with
+each migration, because releases from before migrations look at it alone."""
+REVISION = "0005"
+"""Alembic's name of the newest migration under `migrations/versions/`."""
 
 
 class Utc(TypeDecorator[datetime]):
@@ -50,6 +53,14 @@ class Utc(TypeDecorator[datetime]):
 metadata = MetaData()
 
 meta = Table("dabt_meta", metadata, Column("key", String(64), primary_key=True), Column("value", Text, nullable=False))
+
+# Alembic's own: which migration the tables are at.
+alembic_version = Table(
+    "alembic_version",
+    metadata,
+    Column("version_num", String(32), nullable=False),
+    PrimaryKeyConstraint("version_num", name="alembic_version_pkc"),
+)
 
 adapters = Table(
     "adapters",

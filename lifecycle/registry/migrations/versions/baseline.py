@@ -1,0 +1,182 @@
+"""Schema 4, the last one from before migrations: what every registry is brought to first. It never changes.
+
+Schemas 1 to 3 hold some of its tables, unchanged; those that are lacking are made.
+"""
+
+from __future__ import annotations
+
+from alembic import op
+from sqlalchemy import (
+    JSON,
+    BigInteger,
+    Boolean,
+    Column,
+    Date,
+    ForeignKey,
+    Index,
+    Integer,
+    MetaData,
+    String,
+    Table,
+    Text,
+    UniqueConstraint,
+)
+
+from lifecycle.registry.tables import Utc
+
+revision = "0004"
+down_revision = None
+
+metadata = MetaData()
+
+meta = Table("dabt_meta", metadata, Column("key", String(64), primary_key=True), Column("value", Text, nullable=False))
+
+adapters = Table(
+    "adapters",
+    metadata,
+    Column("digest", String(71), primary_key=True),
+    Column("manifest", JSON, nullable=False),
+    Column("created_at", Utc, nullable=False),
+)
+
+# A name's newest row is its index now, so going back to older documents adds a row again.
+indexes = Table(
+    "indexes",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("name", String(64), nullable=False, index=True),
+    Column("digest", String(71), nullable=False, index=True),
+    Column("facts", JSON, nullable=False),
+    Column("created_at", Utc, nullable=False),
+)
+
+versions = Table(
+    "versions",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("name", String(64), nullable=False),
+    Column("number", Integer, nullable=False),
+    Column("digest", String(71), nullable=False),
+    Column("spec", JSON, nullable=False),
+    Column("state", String(16), nullable=False),
+    Column("lineage", JSON, nullable=False),
+    Column("created_at", Utc, nullable=False),
+    Column("created_by", Text, nullable=False),
+    UniqueConstraint("name", "number", name="one_version_a_number"),
+    UniqueConstraint("name", "digest", name="one_version_a_recipe"),
+)
+
+reports = Table(
+    "reports",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("digest", String(71), nullable=False, unique=True),
+    Column("task", Text, nullable=False, index=True),
+    Column("body", JSON, nullable=False),
+)
+
+verdicts = Table(
+    "verdicts",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("digest", String(71), nullable=False, unique=True),
+    Column("version_id", ForeignKey("versions.id"), nullable=False, index=True),
+    Column("evaluation_digest", ForeignKey("reports.digest"), nullable=False),
+    Column("passed", Boolean, nullable=False),
+    Column("body", JSON, nullable=False),
+)
+
+# Each move knows the one that it replaced: the moves of an alias are a stack, and rollback pops it.
+moves = Table(
+    "alias_moves",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("name", String(64), nullable=False),
+    Column("alias", String(64), nullable=False),
+    Column("targets", JSON, nullable=False),
+    Column("forced", Boolean, nullable=False),
+    Column("replaced", ForeignKey("alias_moves.id")),
+    Column("created_at", Utc, nullable=False),
+)
+
+aliases = Table(
+    "aliases",
+    metadata,
+    Column("name", String(64), primary_key=True),
+    Column("alias", String(64), primary_key=True),
+    Column("move", ForeignKey("alias_moves.id"), nullable=False),
+)
+
+# An alias's newest row is its policy now.
+policies = Table(
+    "alias_policies",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("name", String(64), nullable=False),
+    Column("alias", String(64), nullable=False),
+    Column("body", JSON, nullable=False),
+    Column("created_at", Utc, nullable=False),
+    Index("policies_of_an_alias", "name", "alias"),
+)
+
+# Keys are never deleted: the trail and the usage name them, and a service that has had one must go on asking for one.
+api_keys = Table(
+    "api_keys",
+    metadata,
+    Column("id", String(32), primary_key=True),
+    Column("name", String(64), nullable=False, index=True),
+    Column("digest", String(71), nullable=False, unique=True),
+    Column("hint", String(8), nullable=False),
+    Column("role", String(16), nullable=False),
+    Column("models", JSON, nullable=False),
+    Column("limits", JSON, nullable=False),
+    Column("created_at", Utc, nullable=False),
+    Column("created_by", Text, nullable=False),
+    Column("expires_at", Utc),
+    Column("revoked_at", Utc),
+)
+
+key_usage = Table(
+    "key_usage",
+    metadata,
+    Column("key", String(32), primary_key=True),
+    Column("day", Date, primary_key=True),
+    Column("version", String(255), primary_key=True),
+    Column("requests", BigInteger, nullable=False),
+    Column("prompt_tokens", BigInteger, nullable=False),
+    Column("completion_tokens", BigInteger, nullable=False),
+    Index("usage_of_a_day", "day"),
+)
+
+canary_outcomes = Table(
+    "canary_outcomes",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("trial", String(71), nullable=False),
+    Column("service", String(32), nullable=False),
+    Column("outcomes", JSON, nullable=False),
+    Column("told_at", Utc, nullable=False, index=True),
+    Index("outcomes_of_a_trial", "trial", "id"),
+    # Ids are never used again: who has heard up to one asks for what came after it.
+    sqlite_autoincrement=True,
+)
+
+audit = Table(
+    "audit",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("at", Utc, nullable=False),
+    Column("actor", Text, nullable=False),
+    Column("action", String(32), nullable=False),
+    Column("subject", Text, nullable=False, index=True),
+    Column("detail", JSON, nullable=False),
+    Column("reason", Text, nullable=False),
+    # Ids are never used again, so that the newest one can stand for the registry's revision.
+    sqlite_autoincrement=True,
+)
+
+Index("moves_of_an_alias", moves.c.name, moves.c.alias)
+
+
+def upgrade() -> None:
+    metadata.create_all(op.get_bind())
