@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from benchmarks.mutants.__main__ import ROOMS, Room
 from benchmarks.mutants.changes import mutants
 
 ROOT = Path(__file__).parents[2]
@@ -97,3 +98,9 @@ for mutant, noticed in trials.try_all(root, asked, 1):
         "True return age > least",
         "True return None",
     }
+
+
+@pytest.mark.parametrize("room", ROOMS, ids=lambda room: room.name)
+def test_every_module_and_test_that_is_to_be_tried_is_there(room: Room) -> None:
+    assert [module for module in room.modules if not (ROOT / module).is_file()] == []
+    assert room.test_files()

@@ -7,8 +7,6 @@ import pickle
 from datetime import UTC, datetime
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from lifecycle.errors import DabtError, InvalidData, InvalidInput, NotAllowed, Overloaded, Problem
@@ -109,16 +107,6 @@ def test_a_reference_is_a_name_a_number_or_an_alias(text, ref):
 def test_what_is_no_reference_is_refused_with_the_forms_that_are(text):
     with pytest.raises(InvalidInput, match="name:number or name:alias"):
         Ref.parse(text)
-
-
-@given(st.text(max_size=80))
-def test_any_text_is_a_reference_that_reads_back_or_is_refused(text):
-    try:
-        ref = Ref.parse(text)
-    except InvalidInput:
-        return
-    assert Ref.parse(str(ref)) == ref
-    assert (ref.number is None) != (ref.alias is None)
 
 
 @pytest.mark.parametrize("now", State)
