@@ -10,6 +10,8 @@ from lifecycle.report import ArmResult, Comparison, Report, Ruling, Verdict
 
 RULINGS = {Ruling.PASSED: "passed", Ruling.FAILED: "rejected", Ruling.UNDECIDED: "undecided"}
 """As a reader sees them beside an arm."""
+MARKS = {Ruling.PASSED: "✓", Ruling.FAILED: "✗", Ruling.UNDECIDED: "?"}
+"""As a reader sees them before a check."""
 
 
 @dataclass(frozen=True)
@@ -48,6 +50,11 @@ class Evaluation:
     def against_baseline(self, arm: ArmResult) -> Comparison | None:
         """The arm's difference to the baseline on the deciding metric; None for the baseline itself."""
         return self.report.difference(arm.arm, self.baseline.arm)
+
+    def sees(self, arm: ArmResult) -> float | None:
+        """The smallest true difference that its first comparison would have seen (80 % power); None for none."""
+        verdict = self.verdict(arm)
+        return next((one.sees for one in verdict.checks if one.sees is not None), None) if verdict else None
 
     @property
     def metrics(self) -> list[str]:

@@ -57,6 +57,9 @@ def _rows(evaluation: Evaluation) -> dict[str, list[str]]:
             rows[f"against {evaluation.baseline.arm}"] = [
                 f"{gap.delta:+.3f}\n{gap.low:+.2f}…{gap.high:+.2f}" if gap else "" for gap in gaps
             ]
+    sees = [evaluation.sees(arm) for arm in arms]
+    if any(one is not None for one in sees):
+        rows["80 % power from"] = ["" if one is None else f"{one:+.3f}" for one in sees]
     for name in evaluation.metrics:
         if name not in first:
             rows[name] = [f"{arm.metrics[name].value:.3f}" if name in arm.metrics else "–" for arm in arms]

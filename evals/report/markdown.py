@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from evals.evaluation import RULINGS, Evaluation
+from evals.evaluation import MARKS, RULINGS, Evaluation
 from lifecycle.deployment import Deployment
 from lifecycle.report import ArmResult, Interval
 
@@ -82,7 +82,7 @@ def _verdict(evaluation: Evaluation, arm: ArmResult) -> str:
     assert verdict is not None
     head = f"### {arm.arm} ({arm.ref}): {RULINGS[verdict.ruling]} by {evaluation.policy}"
     opens = [evaluation.opens[arm.arm], ""] if arm.arm in evaluation.opens else []
-    lines = [f"- {'✓' if check.passed else '✗'} **{check.rule}**: {check.detail}" for check in verdict.checks]
+    lines = [f"- {MARKS[check.ruling]} **{check.rule}**: {check.detail}" for check in verdict.checks]
     return "\n".join([head, "", *opens, *lines])
 
 

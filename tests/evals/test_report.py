@@ -11,6 +11,7 @@ import pytest
 from evals.evaluation import Evaluation
 from evals.gate import Policy, judge
 from evals.report.html import Plot, readable, render_html
+from evals.report.markdown import render_markdown
 from lifecycle.report import Example
 
 ARABIC, ENGLISH = "عندي ألم في الصدر منذ ساعة", "My tooth hurts"
@@ -41,6 +42,15 @@ def test_texts_of_models_are_escaped(evaluation: Evaluation) -> None:
     assert "<script>" not in page
     assert "&lt;script&gt;window.hacked" in page
     assert "Ship adapter &amp; be glad." in page
+
+
+def test_a_check_is_marked_as_passed_failed_or_open(evaluation: Evaluation) -> None:
+    page, text = render_html(evaluation), render_markdown(evaluation)
+    assert '<li class="ok"><b>beats base</b>' in page
+    assert '<li class="open"><b>items</b>' in page
+    assert "- ✓ **beats base**" in text
+    assert "- ? **items**" in text
+    assert "80 % power from" in text
 
 
 def test_the_page_refers_to_nothing_outside_itself(evaluation: Evaluation) -> None:

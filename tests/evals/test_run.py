@@ -544,7 +544,17 @@ def test_the_printed_table_has_every_arm_with_its_interval_and_the_advice(config
     evaluation = run(config, registry, home, models)
     print_evaluation(evaluation, console)
     text = console.export_text()
-    for figures in ("base", "few-shot", "0.500", "0.35…0.65", "+1.000", "+0.82…+1.00", "passed", "undecided"):
+    for figures in (
+        "base",
+        "few-shot",
+        "0.500",
+        "0.35…0.65",
+        "+1.000",
+        "+0.82…+1.00",
+        "80 % power from",
+        "passed",
+        "undecided",
+    ):
         assert figures in text
     assert evaluation.report.advice[0][:60] in text.replace("\n", " ")
 
