@@ -117,6 +117,7 @@ def main(
         if not wanted:
             continue
         survey = trials.survey(ROOT, room.test_files(), wanted)
+        trials.check_unchanged(ROOT, wanted[0], survey)
         chosen: list[Mutant] = []
         for module in wanted:
             made = mutants(ROOT / module, ROOT)

@@ -88,6 +88,15 @@ def tests_for(mutant: Mutant, known: Survey) -> list[str]:
     return chosen
 
 
+def check_unchanged(root: Path, module: str, known: Survey) -> None:
+    """Raises RuntimeError when tests fail in a fork without any change: then every mutant would seem to be noticed."""
+    unchanged = Mutant(module, 0, "", "", (root / module).read_text(encoding="utf-8"))
+    tests = tests_for(unchanged, known)
+    for _, noticed in try_all(root, [(unchanged, tests, sum(known.seconds[test] for test in tests))], jobs=1):
+        if noticed:
+            raise RuntimeError(f"the tests of {module} pass at first, and fail in a fork without any change")
+
+
 def try_all(root: Path, trials: Iterable[tuple[Mutant, list[str], float]], jobs: int) -> Iterator[tuple[Mutant, bool]]:
     """(mutant, whether a test noticed it), as they end. A time-out is noticed: the tests hang."""
     waiting = iter(trials)

@@ -82,6 +82,7 @@ from benchmarks.mutants import trials
 from benchmarks.mutants.changes import mutants
 root = Path({str(tmp_path)!r})
 survey = trials.survey(root, ["test_subject.py"], ["subject.py"])
+trials.check_unchanged(root, "subject.py", survey)
 asked = [(m, t, 1.0) for m in mutants(root / "subject.py", root) for t in [trials.tests_for(m, survey)]]
 for mutant, noticed in trials.try_all(root, asked, 1):
     print(noticed, mutant.after)
