@@ -15,6 +15,7 @@ import unicodedata
 from collections.abc import Callable
 from functools import lru_cache
 
+from lifecycle.text.letters import ARABIC_LETTERS
 from lifecycle.version import Digest, Frozen, digest_of
 
 VERSION = 1
@@ -22,7 +23,9 @@ VERSION = 1
 
 _MARKS = re.compile("[\u0610-\u061a\u0640\u064b-\u065f\u0670\u06d6-\u06ed\u200c-\u200f\u202a-\u202e\u2066-\u2069]")
 _TANWIN = re.compile("\u064b\u0627|\u0627\u064b")
-_FORMS = str.maketrans("أإآٱىةؤئ", "اااايهوي")
+_FOLDED = "أإآٱىةؤئ"
+# Of the house's table the letters that version 1 folds: with all of them, indexes of before would be refused.
+_FORMS = str.maketrans(_FOLDED, "".join(ARABIC_LETTERS[letter] for letter in _FOLDED))
 _FOREIGN_DIGIT = re.compile(r"(?![0-9])\d")
 _TERM = re.compile(r"\w+")
 _ARABIC = re.compile("[\u0600-\u06ff\u0750-\u077f\u08a0-\u08ff]")

@@ -1,6 +1,6 @@
 """One spelling per letter, and nothing of what nobody sees: the tables that the whole house compares texts by.
 
-Read `normaliser.py` next. `retrieval/analysis.py` finds words by the same tables.
+Read `normaliser.py` next. `retrieval/analysis.py` takes its letters from here.
 """
 
 from __future__ import annotations
