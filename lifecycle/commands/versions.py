@@ -148,6 +148,7 @@ def _row(registry: Registry, version: Version) -> dict[str, object]:
             for target in alias.targets
             if target.number == version.number
         ],
+        "decoding": version.spec.decoding.model_dump(mode="json"),
         "created_at": version.created_at.isoformat(timespec="seconds"),
         "created_by": version.created_by,
         # A look is shown as one only where there is no verdict: it decides nothing.

@@ -60,6 +60,7 @@ def test_versions_shows_state_aliases_and_verdict_of_each(dabt, house):
         (1, ["prod"], "passed"),
         (2, [], "failed"),
     ]
+    assert rows[0]["decoding"] == first.spec.decoding.model_dump(mode="json"), "whatever decides an answer can be seen"
 
 
 def test_promote_and_rollback_move_traffic_and_show_in_the_trail(dabt, house):
