@@ -92,7 +92,7 @@ class Limiter:
             return await work(self._local)
         try:
             done = await work(self._shared)
-        except (StorageError, OSError, TimeoutError) as error:
+        except (StorageError, OSError) as error:  # a time-out is an OSError
             if not self._away_until:
                 log.warning("limits are counted by this process alone", redis=self._where, problem=str(error))
             self._away_until = time.monotonic() + _AGAIN_AFTER

@@ -251,6 +251,14 @@ def test_a_suite_is_another_by_each_of_its_parts():
     assert SUITE.differences(everything) == list(changes)
 
 
+def test_the_digests_of_suite_and_gate_leave_out_what_is_at_its_default():
+    """So that a part that a later release adds makes no recorded gate void."""
+    suite = f'"data_digest":"{ZERO}","metric":"exact","task":"triage","task_digest":"{ZERO}"'
+    assert SUITE.digest == sha256(f"{{{suite}}}")
+    gate = Gate(name="triage", policy=ONE, policy_name="strict", suites=(SUITE,), policy_body={"rules": 1})
+    assert gate.digest == sha256(f'{{"name":"triage","policy":"{ONE}","policy_name":"strict","suites":[{{{suite}}}]}}')
+
+
 def test_a_gate_is_another_by_what_binds_and_not_by_what_is_shown():
     gate = Gate(name="triage", policy=ZERO, policy_name="strict", suites=(SUITE,))
     assert gate.policy_body == {}
