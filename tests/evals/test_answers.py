@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from pydantic import ValidationError
 
 from evals.answers import Answer, AnswerStore, Conditions
 from lifecycle.version import digest_of
@@ -121,3 +122,51 @@ def test_a_line_from_before_deployments_is_passed_over_and_costs_nothing_else(tm
     assert store.get(KEY) is None
     store.add(answer())
     assert AnswerStore(path).get(KEY) == answer()
+
+
+def test_bounds_and_defaults() -> None:
+    plain = Conditions(**CONDITIONS.model_dump(exclude={"take"}))
+    assert plain == CONDITIONS
+    assert plain.take == 0
+    assert Conditions(**(CONDITIONS.model_dump() | {"concurrency": 1})).concurrency == 1
+    for wrong in ({"concurrency": 0}, {"take": -1}):
+        with pytest.raises(ValidationError):
+            Conditions(**(CONDITIONS.model_dump() | wrong))
+    given = {"key": KEY, "version": "toy:1", "item": "i", "latency": 0.0, "concurrency": 8}
+    bare = Answer(**given, at=datetime(2026, 1, 1, tzinfo=UTC))
+    unsaid = {name: value for name, value in bare.model_dump().items() if name not in {*given, "at"}}
+    assert unsaid == {
+        "text": "",
+        "logprob": None,
+        "greedy": None,
+        "finish_reason": "",
+        "prompt_tokens": 0,
+        "completion_tokens": 0,
+        "passages": (),
+        "retries": 0,
+        "served": "",
+        "deployment": "",
+        "error": "",
+        "final": True,
+    }
+    with pytest.raises(ValidationError):
+        answer(latency=-0.1)
+
+
+def test_a_whole_file_is_read_as_it_is_and_two_runs_may_write_it(tmp_path: Path) -> None:
+    path, second = tmp_path / "folder" / "a.jsonl", digest_of("second")
+    one, other = AnswerStore(path), AnswerStore(path)
+    one.add(answer())
+    other.add(answer(second))
+    before = path.read_bytes()
+    assert before.count(b"\n") == 2
+    again = AnswerStore(path)
+    assert (again.get(KEY), again.get(second)) == (answer(), answer(second))
+    assert path.read_bytes() == before
+    assert path.stat().st_mode & 0o777 & ~0o022 == 0o644
+    assert AnswerStore(tmp_path / "none.jsonl").get(KEY) is None
+
+
+def test_a_versions_file_is_named_by_its_digest(tmp_path: Path) -> None:
+    store = AnswerStore.of_version(tmp_path, CONDITIONS.version)
+    assert store.path == tmp_path / f"{CONDITIONS.version[7:]}.jsonl"
