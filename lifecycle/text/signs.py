@@ -9,7 +9,10 @@ from __future__ import annotations
 import re
 import unicodedata
 
-_UNITS = "%‰$¢-¥\u058f\u060b\u07fe\u07ff\u09f2\u09f3\u09fb\u0af1\u0bf9\u0e3f\u17db\u20a0-\u20cf\ua838"
+_UNITS = (
+    "%‰$¢-¥\u058f\u060b\u07fe\u07ff\u09f2\u09f3\u09fb\u0af1\u0bf9\u0e3f\u17db\u20a0-\u20cf\ua838"
+    "\U00011fdd-\U00011fe0\U0001e2ff\U0001ecb0"
+)
 """Percent and the signs of currencies, as part of a character class."""
 
 # Before NFKC, which would make "10²" a hundred and two, "1½" eleven halves, and every space a plain one.

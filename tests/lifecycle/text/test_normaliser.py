@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import sys
+import unicodedata
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -218,6 +221,29 @@ def test_nothing_but_signs_has_no_words_and_equals_itself_alone() -> None:
 
 def test_a_sign_that_counts_is_a_word_of_its_own_and_a_minus_is_part_of_its_number() -> None:
     assert LIGHT_1.words("A rise of -5% (< €3)") == ["a", "rise", "of", "−5", "%", "<", "3", "€"]
+
+
+WRITTEN_AS_WORDS = {"₨", "﷼"}  # by NFKC: "Rs" and "ریال"
+CURRENCIES = {chr(code) for code in range(sys.maxunicode) if unicodedata.category(chr(code)) == "Sc"}
+
+
+@pytest.mark.parametrize("sign", sorted(CURRENCIES - WRITTEN_AS_WORDS | {"%", "‰"}))
+def test_every_currency_and_percentage_counts_on_either_side_of_its_number(sign: str) -> None:
+    assert LIGHT_1.same(f"{sign}5", f"5 {sign}")
+    assert LIGHT_1.same(f"-{sign}5.50", f"-5.50{sign}")
+    assert not LIGHT_1.same(f"{sign}5", "5")
+
+
+@pytest.mark.parametrize(
+    "sign", ["=", "|", "¬", "\u2190", "\u21ff", "\u27f0", "\u27ff", "->", "=>", "<-", "<=>", "</p>"]
+)
+def test_what_only_draws_parts_words(sign: str) -> None:
+    assert LIGHT_1.normal(f"a{sign}b") == LIGHT_1.normal(f"a {sign} b") == "a b"
+
+
+@pytest.mark.parametrize("sign", ["\u2200", "±", "÷", "×", "∞", "√", "+", "≤", "≥", "≠", "≈", "<", ">"])
+def test_what_calculates_or_compares_is_a_word_of_its_own(sign: str) -> None:
+    assert LIGHT_1.words(f"a {sign} b") == LIGHT_1.words(f"a{sign} b") == ["a", sign, "b"]
 
 
 # -- whatever comes ---------------------------------------------------------------------------------------------------
