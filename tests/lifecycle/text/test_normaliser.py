@@ -246,6 +246,13 @@ def test_what_calculates_or_compares_is_a_word_of_its_own(sign: str) -> None:
     assert LIGHT_1.words(f"a {sign} b") == LIGHT_1.words(f"a{sign} b") == ["a", sign, "b"]
 
 
+@pytest.mark.parametrize(
+    ("written", "words"), [("5 <", ["5"]), ("> quoted", ["quoted"]), (">> 5", [">", "5"]), ("a < < b", ["a", "<", "b"])]
+)
+def test_a_sign_that_compares_nothing_is_none(written: str, words: list[str]) -> None:
+    assert LIGHT_1.words(written) == words
+
+
 # -- whatever comes ---------------------------------------------------------------------------------------------------
 
 MEANT = list("aAbxE5012.,،٬٫--−–+±<>=~≈%$€/^*×! \u00a0\u202f²½⁻⁺♯#(\"'|→_:؟÷")
