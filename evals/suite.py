@@ -50,11 +50,13 @@ def make_gate(name: str, policy: Path, evaluations: Sequence[Path], registry: Re
 
 
 def _rivals(config: EvalConfig, registry: Registry) -> dict[str, Digest]:
-    """What is written out and not trained. An arm that names a version is a candidate, and may be any."""
+    """What is written out and not trained, and whatever the policy compares with. Other arms that name a version are
+    candidates, and may be any."""
+    compared = {config.baseline, *load_policy(config.policy).names}
     found: dict[str, Digest] = {}
     problems: list[Problem] = []
     for label, recipe in config.arms.items():
-        if recipe.version or recipe.adapter:
+        if (recipe.version or recipe.adapter) and label not in compared:
             continue
         try:
             found[label] = _digest(recipe, registry)
@@ -66,10 +68,12 @@ def _rivals(config: EvalConfig, registry: Registry) -> dict[str, Digest]:
 
 
 def _digest(recipe: Recipe, registry: Registry) -> Digest:
-    """Of the recipe as it is written, without the base that it will run on."""
+    """Of the recipe as it is written, without the base that it will run on. A version goes in as it is named, since
+    `triage:1` never changes, and `triage:newest` is what the gate was set to compare with."""
     parts: dict[str, Frozen | None] = {"prompt": read_prompt(recipe.prompt), "decoding": recipe.decoding}
     if recipe.knowledge:
         index = registry.index(recipe.knowledge.index)
         parts["knowledge"] = Knowledge(**recipe.knowledge.model_dump() | {"index": index.digest})
     plain = {key: part.model_dump(mode="json", exclude_defaults=True) for key, part in parts.items() if part}
-    return digest_of({key: part for key, part in plain.items() if part})
+    named = {"version": recipe.version, "adapter": recipe.adapter}
+    return digest_of({key: part for key, part in (plain | named).items() if part})

@@ -29,8 +29,8 @@ class Suite(Frozen):
     baseline: str = "base"
     """The arm that is not judged."""
     rivals: dict[str, Digest] = Field(default_factory=dict)
-    """Label → digest of the recipe without its base, for every arm that is written out and has no adapter: who
-    weakens a rival has another suite."""
+    """Label → digest of the recipe without its base, for every arm that is written out and has no adapter, and for
+    those that the policy compares with: who weakens a rival has another suite."""
 
     @property
     def digest(self) -> str:

@@ -96,6 +96,19 @@ def test_an_arm_that_names_a_version_or_an_adapter_is_a_candidate_and_no_part_of
     assert measured() == before
 
 
+def test_a_version_that_the_policy_compares_with_or_that_is_the_baseline_is_a_rival_by_its_name(
+    measured: Measure, workplace: Path
+) -> None:
+    unnamed = measured()
+    change(workplace / "toy.yaml", "adapter: {version: toy:newest}", "adapter: {version: toy:1}")
+    assert measured(baseline="adapter").rivals.keys() - unnamed.rivals.keys() == {"adapter"}
+    change(workplace / "policy.yaml", "rules:", "rules:\n  - {rule: beats, arm: adapter}")
+    before = measured()
+    assert before.rivals.keys() - unnamed.rivals.keys() == {"adapter"}
+    change(workplace / "toy.yaml", "version: toy:1", "version: toy:2")
+    assert before.differences(measured()) == ["the rivals"]
+
+
 def test_an_index_that_the_registry_lacks_is_named(measured: Measure, workplace: Path) -> None:
     change(workplace / "toy.yaml", "index: handbook", "index: nowhere")
     with pytest.raises(InvalidConfig) as error:
