@@ -15,12 +15,12 @@ from evals.clusters import sign_flip, spread, totals
 from evals.config import EvalConfig
 from evals.evidence import mcnemar
 from evals.lmeval_task import EvalTask
-from evals.measure import Measured, Outcome
+from evals.measure import ItemResult, MeasuredArm
 from lifecycle.errors import InvalidInput
 from lifecycle.report import ArmResult, Comparison, Interval
 
 
-def arm_result(measured: Measured, task: EvalTask, config: EvalConfig) -> ArmResult:
+def arm_result(measured: MeasuredArm, task: EvalTask, config: EvalConfig) -> ArmResult:
     """The arm's figures. Raises `InvalidInput` when the deciding or the safety metric leaves [0, 1]."""
     outcomes = measured.outcomes
     # A refusal is quick: it must not make an arm look fast. Where all failed there is nothing else to show.
@@ -40,7 +40,7 @@ def arm_result(measured: Measured, task: EvalTask, config: EvalConfig) -> ArmRes
     )
 
 
-def comparisons(measured: Sequence[Measured], task: EvalTask, config: EvalConfig) -> tuple[Comparison, ...]:
+def comparisons(measured: Sequence[MeasuredArm], task: EvalTask, config: EvalConfig) -> tuple[Comparison, ...]:
     """Every pair of arms on the deciding metric, the later against the earlier one.
 
     Their p values stand alone: which of them count together is the policy's to say (`gate.py`).
@@ -48,7 +48,7 @@ def comparisons(measured: Sequence[Measured], task: EvalTask, config: EvalConfig
     return tuple(_pair(second, first, task, config) for first, second in combinations(measured, 2))
 
 
-def _pair(arm: Measured, against: Measured, task: EvalTask, config: EvalConfig) -> Comparison:
+def _pair(arm: MeasuredArm, against: MeasuredArm, task: EvalTask, config: EvalConfig) -> Comparison:
     places = [
         place
         for place in range(len(task.items))
@@ -97,7 +97,7 @@ def paired(
     )
 
 
-def _figure(name: str, measured: Measured, task: EvalTask, config: EvalConfig) -> Interval | None:
+def _figure(name: str, measured: MeasuredArm, task: EvalTask, config: EvalConfig) -> Interval | None:
     """The metric's mean over the items that bear on it; None when none does."""
     places = [place for place, one in enumerate(measured.outcomes) if name in one.scores]
     if not places:
@@ -113,7 +113,7 @@ def _clusters(task: EvalTask, places: Sequence[int]) -> list[Hashable] | None:
     return None if any(label is None for label in labels) else labels
 
 
-def agreement(outcomes: Sequence[Outcome], metric: str) -> float:
+def agreement(outcomes: Sequence[ItemResult], metric: str) -> float:
     """How far apart the arms' scores on one item are: 0 when all are alike. For choosing examples worth reading."""
     scores = [one.scores.get(metric, 0.0) for one in outcomes]
     if not scores:

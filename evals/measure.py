@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from evals.endpoint_lm import EndpointLM
 
 
-class Outcome(Frozen):
+class ItemResult(Frozen):
     """What one arm made of one item: the answer in text, its figures, and what it took."""
 
     answer: str
@@ -46,16 +46,16 @@ class Outcome(Frozen):
     """The model had not ended when its limit of tokens was reached; the answer is scored as it stands."""
 
 
-class Measured(Frozen):
+class MeasuredArm(Frozen):
     """One arm's outcomes, in the order of the task's items."""
 
     arm: Arm
-    outcomes: tuple[Outcome, ...]
+    outcomes: tuple[ItemResult, ...]
 
 
 def measure(
     config: EvalConfig, task: EvalTask, arms: Sequence[Arm], session: Session, cache: Path, progress: Progress
-) -> tuple[tuple[Measured, ...], float]:
+) -> tuple[tuple[MeasuredArm, ...], float]:
     """All arms' outcomes, and the noise floor. Finished answers are under `cache`; what is there is not asked again.
 
     Raises `Unavailable` when the endpoint stops answering; the same call then goes on where it stopped.
@@ -95,7 +95,7 @@ def measure(
     return measured, floor
 
 
-def why_provisional(measured: Sequence[Measured]) -> tuple[str, ...]:
+def why_provisional(measured: Sequence[MeasuredArm]) -> tuple[str, ...]:
     """Why these answers can be looked at and decide nothing, in words; empty when they can."""
     outcomes = [outcome for one in measured for outcome in one.outcomes]
     reasons = []
@@ -155,13 +155,13 @@ def _said(answers: Sequence[Answer]) -> tuple[str, ...] | int:
     return tuple(one.text for one in answers)
 
 
-def _outcomes(arm: Arm, task: EvalTask, model: EndpointLM) -> Measured:
+def _outcomes(arm: Arm, task: EvalTask, model: EndpointLM) -> MeasuredArm:
     scores = task.score(model)
     outcomes = []
     for number, item in enumerate(task.items):
         answers = model.answers[task.place(number)]
         outcomes.append(
-            Outcome(
+            ItemResult(
                 answer=_shown(answers),
                 scores=scores[item.key],
                 latency=sum(one.latency for one in answers),
@@ -175,7 +175,7 @@ def _outcomes(arm: Arm, task: EvalTask, model: EndpointLM) -> Measured:
                 cut=any(one.finish_reason == "length" for one in answers),
             )
         )
-    return Measured(arm=arm, outcomes=tuple(outcomes))
+    return MeasuredArm(arm=arm, outcomes=tuple(outcomes))
 
 
 def _shown(answers: Sequence[Answer]) -> str:

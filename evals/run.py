@@ -19,7 +19,7 @@ from evals.endpoint import Endpoint, Session
 from evals.evaluation import Evaluation
 from evals.gate import check, judge
 from evals.lmeval_task import EvalTask, Item, load
-from evals.measure import Measured, measure
+from evals.measure import MeasuredArm, measure
 from evals.progress import Progress, Silent
 from evals.provisional import provisional
 from evals.report import folder_of, write
@@ -139,7 +139,7 @@ def _alerts(versions: Sequence[Version], registry: Registry) -> tuple[str, ...]:
     )
 
 
-def _examples(config: EvalConfig, task: EvalTask, measured: Sequence[Measured]) -> tuple[Example, ...]:
+def _examples(config: EvalConfig, task: EvalTask, measured: Sequence[MeasuredArm]) -> tuple[Example, ...]:
     """Items worth reading: half of them where the arms differ most, half by chance, so that neither hides the other."""
     places = list(range(len(task.items)))
     random.Random(config.seed).shuffle(places)
@@ -149,7 +149,7 @@ def _examples(config: EvalConfig, task: EvalTask, measured: Sequence[Measured]) 
     return tuple(_example(task.items[at], at, measured, config.metric) for at in sorted(chosen))
 
 
-def _example(item: Item, at: int, measured: Sequence[Measured], metric: str) -> Example:
+def _example(item: Item, at: int, measured: Sequence[MeasuredArm], metric: str) -> Example:
     outcomes = {one.arm.label: one.outcomes[at] for one in measured}
     return Example(
         item=item.name,

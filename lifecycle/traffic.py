@@ -20,7 +20,7 @@ Bound = Annotated[float, Field(gt=0.0, lt=1.0, allow_inf_nan=False)]
 """A largest share. Not 0: no number of good answers shows that a share is exactly 0, and one bad one would end it."""
 Ratio = Annotated[float, Field(gt=0.0, allow_inf_nan=False)]
 
-Guard = Literal["empty", "cut_off", "not_json", "off_schema"]
+AnswerGuard = Literal["empty", "cut_off", "not_json", "off_schema"]
 """What an answer may be found to be without any model: no text and no tool call; ended by its length limit; no JSON
 text; no JSON text that fits `answer_schema`. An answer with several choices is as bad as its worst."""
 
@@ -49,7 +49,7 @@ class CanaryBounds(Frozen):
     """Largest 95th percentile of the time to the first token, as a multiple of the incumbent's."""
     max_total_ratio: Ratio | None = None
     """The same for the whole answer."""
-    guards: dict[Guard, Bound] = Field(default_factory=dict)
+    guards: dict[AnswerGuard, Bound] = Field(default_factory=dict)
     """Largest share of answers that are what the guard names."""
     answer_schema: dict[str, Any] | None = None
     """JSON Schema (2020-12) for the guard `off_schema`; its references stay inside it."""

@@ -21,7 +21,7 @@ from lifecycle.version import Digest
 from service import routes_admin, routes_gates, routes_ops
 from service.access import routes_keys
 from service.access.accounts import Accounts
-from service.access.authentication import Access, Guard
+from service.access.authentication import Access, AccessGuard
 from service.access.ledger import Ledger
 from service.access.limiter import Limiter
 from service.adapters import golden, routes_residency
@@ -71,7 +71,7 @@ def create_app(config: ServeConfig, engine: Engine, registry: Registry, store: A
     app.state.parts = parts
     parts.telemetry.serving(parts.base.name, parts.base.digest)
     app.state.tracer = _tracer(config)
-    app.add_middleware(Guard, access=Access(config, parts.catalogue), accounts=parts.accounts)
+    app.add_middleware(AccessGuard, access=Access(config, parts.catalogue), accounts=parts.accounts)
     app.add_middleware(AccessLog, telemetry=parts.telemetry, tracer=app.state.tracer)
     app.add_middleware(AnswerHeaders)
     for routes in (

@@ -27,11 +27,11 @@ from service.adapters.warming import Warmer
 from service.bulkhead import Bulkhead
 from service.catalogue import Catalogue
 from service.deployment import OwnDeployment
-from service.engine.interface import AdapterHandle, Answer, Call, Engine, Kind, Tally
+from service.engine.interface import AdapterHandle, Call, Engine, EngineAnswer, Kind, Tally
 from service.engine.supervise import Supervisor
 from service.knowledge import Library
 from service.observability import engine_span, record
-from service.observability.measured import Measured
+from service.observability.request_figures import RequestFigures
 from service.observability.spans import span
 from service.observability.telemetry import UNKNOWN, Endpoint, Telemetry
 from service.openai import http_errors
@@ -93,7 +93,7 @@ class _Admitted:
     """A request that has been let in: who answers it, who looks on, and what is given back at its end."""
 
     resolved: Resolved
-    measured: Measured
+    measured: RequestFigures
     watch: Watch
     held: AsyncExitStack
 
@@ -154,7 +154,7 @@ class Service:
             await held.aclose()
             raise
 
-    async def shadowed(self, kind: Kind, body: dict[str, Any], version: Version) -> Answer:
+    async def shadowed(self, kind: Kind, body: dict[str, Any], version: Version) -> EngineAnswer:
         """What `version` answers to a copied request: nobody sees it, and it is not counted, charged or drained for."""
         async with AsyncExitStack() as held:
             ready = await self._prepare(kind, body, version, held)
@@ -296,7 +296,7 @@ class Service:
                 yield http_errors.stream_event(self._broken(error, measured))
             yield "data: [DONE]\n\n"
 
-    def _broken(self, error: Exception, measured: Measured) -> DabtError:
+    def _broken(self, error: Exception, measured: RequestFigures) -> DabtError:
         """A stream failed after its status was sent: what its reader is told."""
         measured.failed(_code(error))
         if isinstance(error, EngineDead):

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from evals.evaluation import Evaluation
 from evals.lmeval_task import Item
-from evals.measure import Measured
+from evals.measure import MeasuredArm
 from evals.report.html import render_html
 from evals.report.markdown import render_markdown
 from lifecycle.home import Home
@@ -23,7 +23,7 @@ def folder_of(home: Home, report: Report) -> Path:
     return home.evaluations / f"{report.task}-{report.digest.removeprefix('sha256:')[:12]}"
 
 
-def write(evaluation: Evaluation, items: Sequence[Item], measured: Sequence[Measured]) -> None:
+def write(evaluation: Evaluation, items: Sequence[Item], measured: Sequence[MeasuredArm]) -> None:
     """Fills the evaluation's folder. report.json is the report as its digest was taken; the verdicts are beside it."""
     folder = evaluation.folder
     folder.mkdir(parents=True, exist_ok=True)
@@ -40,6 +40,6 @@ def write(evaluation: Evaluation, items: Sequence[Item], measured: Sequence[Meas
         (folder / name).write_text(text, encoding="utf-8")
 
 
-def _row(item: Item, at: int, measured: Sequence[Measured]) -> dict[str, object]:
+def _row(item: Item, at: int, measured: Sequence[MeasuredArm]) -> dict[str, object]:
     arms = {one.arm.label: one.outcomes[at].model_dump(mode="json") for one in measured}
     return {**item.model_dump(mode="json"), "arms": arms}

@@ -14,8 +14,8 @@ from typing import Any
 from lifecycle.access.keys import ApiKey
 from service.access.ledger import Ledger
 from service.access.limiter import Limiter
-from service.observability.measured import Measured
 from service.observability.record import DISCONNECTED
+from service.observability.request_figures import RequestFigures
 from service.openai.answer_headers import tell
 
 _BYTES_A_TOKEN = 4
@@ -49,7 +49,7 @@ class Accounts:
         if standing.refusal is not None:
             raise standing.refusal
 
-    def settle(self, key: ApiKey | None, version: str, body: Mapping[str, Any], measured: Measured) -> None:
+    def settle(self, key: ApiKey | None, version: str, body: Mapping[str, Any], measured: RequestFigures) -> None:
         """Charge a request whose answer is over, by how it went: call it once. Returns at once.
 
         Our own failures cost nothing. A caller that left did let the engine work, so it pays for the prompt by its

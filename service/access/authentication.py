@@ -1,6 +1,6 @@
 """Who may come in: API keys as of the registry's last known state, and the role that each route asks for.
 
-`Guard` stands before every route, so that a route that nobody thought of is closed rather than open. Read
+`AccessGuard` stands before every route, so that a route that nobody thought of is closed rather than open. Read
 `lifecycle/access/keys.py` for what a key is, `accounts.py` for how much it may use, docs/guides/access.md for the rules
 in one table.
 """
@@ -130,7 +130,7 @@ def check_address(config: ServeConfig, keys: Keyring) -> None:
         raise InvalidConfig("The service cannot run like this:", problems)
 
 
-class Guard:
+class AccessGuard:
     """ASGI middleware: no request goes further without its key, its role and something left of its limits."""
 
     def __init__(self, app: ASGIApp, access: Access, accounts: Accounts) -> None:

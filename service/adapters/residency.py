@@ -36,7 +36,7 @@ class Store(Protocol):
     def get(self, digest: Digest) -> Path: ...
 
 
-class Observer(Protocol):
+class ResidencyObserver(Protocol):
     """Told of what happens; `telemetry.py` counts it."""
 
     def loaded(self, seconds: float) -> None: ...
@@ -108,7 +108,9 @@ class Limits:
 class Residency:
     """Belongs to one event loop. Nothing leaves while it is leased or pinned; concurrent first requests load once."""
 
-    def __init__(self, engine: Engine, store: Store, verify: Verify, limits: Limits, observer: Observer) -> None:
+    def __init__(
+        self, engine: Engine, store: Store, verify: Verify, limits: Limits, observer: ResidencyObserver
+    ) -> None:
         self._engine = engine
         self._store = store
         self._fetching = Bulkhead("artifact store", at_once=64, waiting=1024)

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from lifecycle.errors import AdapterUnloadable, EngineDead, InvalidInput, Problem, PromptTooLong
-from service.engine.interface import AdapterHandle, Answer, Call, EngineDetail, EngineFacts, Tally
+from service.engine.interface import AdapterHandle, Call, EngineAnswer, EngineDetail, EngineFacts, Tally
 
 _WORDS = ("ready", "نعم", "fever", "حمى", "clinic", "عيادة", "desk", "طبيب", "today", "غداً", "no", "doctor")
 _MAX_WORDS = 4096
@@ -117,7 +117,7 @@ class FakeEngine:
         self.unloads.append(adapter)
         self.loaded.pop(adapter.id, None)
 
-    async def generate(self, call: Call) -> Answer:
+    async def generate(self, call: Call) -> EngineAnswer:
         chunks = []
         tally = None
         call = replace(call, body={**call.body, "stream_options": {"include_usage": True}})
@@ -136,7 +136,7 @@ class FakeEngine:
         for index, text in sorted(texts.items()):
             content = {"message": _message(call, text)} if call.kind == "chat" else {"text": text}
             choices.append({"index": index, "finish_reason": reasons[index], "logprobs": None, **content})
-        return Answer({**_head(call, streamed=False), "choices": choices, "usage": chunks[-1]["usage"]}, tally)
+        return EngineAnswer({**_head(call, streamed=False), "choices": choices, "usage": chunks[-1]["usage"]}, tally)
 
     async def stream(self, call: Call) -> AsyncGenerator[str | Tally, None]:
         await self.check()

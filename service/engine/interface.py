@@ -59,7 +59,7 @@ class Tally(Frozen):
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class EngineAnswer:
     body: dict[str, Any]
     tally: Tally
 
@@ -115,7 +115,7 @@ class Engine(Protocol):
     async def unload(self, adapter: AdapterHandle) -> None:
         """Forget `adapter`; nothing when it is not loaded. No request may be using it."""
 
-    async def generate(self, call: Call) -> Answer: ...
+    async def generate(self, call: Call) -> EngineAnswer: ...
 
     def stream(self, call: Call) -> AsyncGenerator[str | Tally, None]:
         """Each chunk as the OpenAI API sends it, as JSON text (usage only when asked for), then one `Tally`.

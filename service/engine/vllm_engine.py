@@ -29,7 +29,7 @@ from lifecycle.models.preflight import preflight
 from service.bulkhead import Bulkhead
 from service.config import ServeConfig
 from service.engine import vllm_facts, vllm_forkserver, vllm_metrics
-from service.engine.interface import AdapterHandle, Answer, Call, EngineDetail, EngineFacts, Tally
+from service.engine.interface import AdapterHandle, Call, EngineAnswer, EngineDetail, EngineFacts, Tally
 from service.engine.vllm_errors import border, last_line, raise_reported
 from service.engine.vllm_flags import flags, set_environment, target_modules
 from service.engine.vllm_tools import check_tools, template_takes_tools
@@ -142,7 +142,7 @@ class VllmEngine:
         with border(self._is_dead):
             await self._answered(self._llm.remove_lora(adapter.id))
 
-    async def generate(self, call: Call) -> Answer:
+    async def generate(self, call: Call) -> EngineAnswer:
         body = {**call.body, "stream": False}
         body.pop("stream_options", None)
         try:
@@ -152,7 +152,7 @@ class VllmEngine:
         except BaseException:
             await self._abort(call)
             raise
-        return Answer(answer, _tally(answer.get("usage"), answer.pop("metrics", None)))
+        return EngineAnswer(answer, _tally(answer.get("usage"), answer.pop("metrics", None)))
 
     async def stream(self, call: Call) -> AsyncGenerator[str | Tally, None]:
         asked = call.body.get("stream_options")

@@ -10,8 +10,8 @@ from typing import Any
 
 from service.engine.interface import Kind
 from service.observability import spans
-from service.observability.measured import Measured
 from service.observability.record import DISCONNECTED
+from service.observability.request_figures import RequestFigures
 from service.observability.spans import Span, Value
 from service.resolution import Resolved
 
@@ -37,7 +37,7 @@ def begin(kind: Kind, body: Mapping[str, Any], resolved: Resolved, request_id: s
     return spans.begin(f"{_OPERATION[kind]} {resolved.asked}", attributes)
 
 
-def end(span: Span, measured: Measured) -> None:
+def end(span: Span, measured: RequestFigures) -> None:
     """Whichever way the request ended. Call it before the request's lease is returned."""
     tally = measured.tally
     if tally is None:

@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
 
-from service.observability.measured import Measured
+from service.observability.request_figures import RequestFigures
 
 ANONYMOUS = "anonymous"
 UNEXPECTED, DISCONNECTED = "unexpected", "disconnected"
@@ -32,7 +32,7 @@ class Record:
     digest: str = ""
     code: str = ""
     """Of the error that was answered before or instead of a version's answer."""
-    measured: Measured | None = None
+    measured: RequestFigures | None = None
 
     @property
     def outcome(self) -> str:
@@ -55,7 +55,7 @@ def called_by(key: str) -> None:
         one.key = key
 
 
-def answers(version: str, digest: str, measured: Measured) -> None:
+def answers(version: str, digest: str, measured: RequestFigures) -> None:
     """Say who answers the request at hand; nothing outside of one."""
     one = _current.get()
     if one is not None:

@@ -25,7 +25,7 @@ from prometheus_client import (
 )
 
 from service.observability.cardinality import Bounded
-from service.observability.measured import Measured
+from service.observability.request_figures import RequestFigures
 
 if TYPE_CHECKING:
     from service.adapters.residency import Residency
@@ -104,13 +104,13 @@ class Telemetry:
     def serving(self, base: str, digest: str) -> None:
         self._info("base", "The base model that runs here", base=base, digest=digest)
 
-    def request(self, version: str, endpoint: Endpoint) -> Measured:
+    def request(self, version: str, endpoint: Endpoint) -> RequestFigures:
         """Count an arrival. The result is told how it went."""
         self._requests.labels(self._version(version), endpoint).inc()
         self._in_flight.inc()
-        return Measured(version, self._ended)
+        return RequestFigures(version, self._ended)
 
-    def _ended(self, one: Measured) -> None:
+    def _ended(self, one: RequestFigures) -> None:
         self._in_flight.dec()
         version, timed = self._version(one.version), self._timed(one.version)
         if one.tally is None:

@@ -12,7 +12,7 @@ from typing import Any
 
 import structlog
 
-from lifecycle.traffic import Guard
+from lifecycle.traffic import AnswerGuard
 
 log = structlog.get_logger(__name__)
 
@@ -56,7 +56,7 @@ def choices_of_chunks(chunks: Iterable[str]) -> list[Choice]:
     return [Choice("".join(texts[index]), finishes.get(index, ""), index in tools) for index in sorted(texts)]
 
 
-def found(choices: Sequence[Choice], guards: Iterable[Guard], fits: Fits | None) -> frozenset[Guard] | None:
+def found(choices: Sequence[Choice], guards: Iterable[AnswerGuard], fits: Fits | None) -> frozenset[AnswerGuard] | None:
     """Those of `guards` that hold for at least one choice; None for an answer without any."""
     if not choices:
         return None
@@ -91,7 +91,7 @@ def parsed(text: str) -> tuple[bool, Any]:
         return False, None
 
 
-def _is(guard: Guard, choice: Choice, fits: Fits | None) -> bool:
+def _is(guard: AnswerGuard, choice: Choice, fits: Fits | None) -> bool:
     if guard == "cut_off":
         return choice.finish == "length"
     if choice.calls_tools:

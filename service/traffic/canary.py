@@ -25,7 +25,7 @@ from collections import deque
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
-from lifecycle.traffic import CanaryBounds, Guard
+from lifecycle.traffic import AnswerGuard, CanaryBounds
 from lifecycle.version import Frozen
 
 PERCENTILE = 0.95
@@ -43,7 +43,7 @@ class Outcome:
     """Seconds from arrival to the first token; a caller who left without one waited at least so long."""
     total: float | None = None
     """Seconds from arrival to the end."""
-    found: frozenset[Guard] | None = None
+    found: frozenset[AnswerGuard] | None = None
     """What the guards found the answer to be; None where there is none to judge."""
 
 

@@ -37,7 +37,7 @@ class Moves(Protocol):
     def roll_back_canary(self, judged: Alias, *, actor: str, reason: str, figures: dict[str, Any]) -> Alias | None: ...
 
 
-class Observer(Protocol):
+class CanaryObserver(Protocol):
     """Told of what happens; `telemetry.py` counts it."""
 
     def canary_rolled_back(self, alias: str) -> None: ...
@@ -63,7 +63,7 @@ class CanaryGuard:
         self,
         moves: Moves,
         refresh: Callable[[], None],
-        observer: Observer,
+        observer: CanaryObserver,
         background: Background,
         exchange: CanaryExchange,
         run: Callable[..., Awaitable[None]] = asyncio.to_thread,

@@ -17,8 +17,8 @@ from lifecycle.version import Version
 from service.background import Background
 from service.catalogue import Snapshot
 from service.engine.interface import Kind
-from service.observability.measured import Measured
 from service.observability.record import DISCONNECTED, UNEXPECTED
+from service.observability.request_figures import RequestFigures
 from service.openai.answer_guards import Choice, choices_of, choices_of_chunks, found
 from service.openai.answer_headers import REQUEST_ID_HEADER, told
 from service.resolution import Base, Resolved
@@ -41,7 +41,7 @@ class Watch:
     def body(self, answer: dict[str, Any]) -> None:
         """A whole answer, as the engine gave it."""
 
-    def ended(self, measured: Measured) -> None:
+    def ended(self, measured: RequestFigures) -> None:
         """However it ended: `measured` knows."""
 
 
@@ -128,12 +128,12 @@ class _Watched(Watch):
     def body(self, answer: dict[str, Any]) -> None:
         self._body = answer
 
-    def ended(self, measured: Measured) -> None:
+    def ended(self, measured: RequestFigures) -> None:
         total = time.perf_counter() - self._arrived
         # Not now: the answer is still on its way, and nothing of this is for its caller to wait for.
         self._traffic.background.begin(self._look(measured, total, told().get(REQUEST_ID_HEADER, "")))
 
-    async def _look(self, measured: Measured, total: float, request_id: str) -> None:
+    async def _look(self, measured: RequestFigures, total: float, request_id: str) -> None:
         choices: list[Choice] = []
         if not measured.code and (self._guards or self._copied is not None):
             choices = choices_of_chunks(self._chunks) if self._body is None else choices_of(self._body)
@@ -143,7 +143,7 @@ class _Watched(Watch):
             copy = self._copy(self._copied.candidate, measured, choices, request_id)
             self._traffic.shadows.offer(copy, self._copied.ask)
 
-    def _outcome(self, measured: Measured, total: float, choices: list[Choice], trial: Trial) -> Outcome | None:
+    def _outcome(self, measured: RequestFigures, total: float, choices: list[Choice], trial: Trial) -> Outcome | None:
         first = measured.first_token if measured.first_token is not None else self._first
         if measured.code == DISCONNECTED:
             # How long they waited is known, and without it a canary that hangs would leave no trace.
@@ -153,7 +153,7 @@ class _Watched(Watch):
         judged = found(choices, self._guards, trial.fits)
         return Outcome(failed=False, ttft=first, total=total, found=judged)
 
-    def _copy(self, candidate: Version, measured: Measured, choices: list[Choice], request_id: str) -> Copy:
+    def _copy(self, candidate: Version, measured: RequestFigures, choices: list[Choice], request_id: str) -> Copy:
         one, shadow = self._request, self._request.alias.policy.shadow
         served = Side(ref=one.version.ref, digest=one.version.digest, code=measured.code)
         if measured.tally is not None:

@@ -19,24 +19,24 @@ from lifecycle.aliases import Alias
 from lifecycle.errors import DabtError, EngineDead, Overloaded
 from lifecycle.version import Version
 from service.background import Background
-from service.engine.interface import Answer, Kind
+from service.engine.interface import EngineAnswer, Kind
 from service.observability.record import UNEXPECTED
 from service.openai.answer_guards import Choice, choices_of
 from service.traffic.shadow_records import Records, ShadowRecord, Side, agree, answered, request_digest
 
-Ask = Callable[[Kind, dict[str, Any], Version], Awaitable[Answer]]
+Ask = Callable[[Kind, dict[str, Any], Version], Awaitable[EngineAnswer]]
 """What the version answers to the caller's own body, for nobody to see. Raises the project's errors."""
-Outcome = Literal["answered", "failed", "dropped"]
+CopyFate = Literal["answered", "failed", "dropped"]
 
 _OF_THE_CALLER = ("stream", "stream_options", "user")
 
 log = structlog.get_logger(__name__)
 
 
-class Observer(Protocol):
+class ShadowObserver(Protocol):
     """Told of what happens; `telemetry.py` counts it."""
 
-    def shadowed(self, outcome: Outcome) -> None: ...
+    def shadowed(self, outcome: CopyFate) -> None: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +68,7 @@ class Shadows:
     def __init__(
         self,
         records: Records | None,
-        observer: Observer,
+        observer: ShadowObserver,
         limits: ShadowLimits | None = None,
         busy: Callable[[], bool] = lambda: False,
     ) -> None:

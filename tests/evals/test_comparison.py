@@ -12,7 +12,7 @@ import pytest
 from evals.arms import Arm
 from evals.comparison import agreement, arm_result, comparisons, paired
 from evals.lmeval_task import EvalTask, Item
-from evals.measure import Measured, Outcome
+from evals.measure import ItemResult, MeasuredArm
 from lifecycle.errors import InvalidInput
 from lifecycle.states import State
 from lifecycle.version import Version, VersionSpec, digest_of
@@ -28,12 +28,14 @@ def task(n: int, clusters: list[str] | None = None, metrics: tuple[str, ...] = (
     return EvalTask("toy", digest_of("toy"), items, metrics, {}, {}, data_digest=digest_of("items"), whole=n)
 
 
-def measured(label: str, scores: list[float | None], *, errors: dict[int, str] | None = None, **more: Any) -> Measured:
+def measured(
+    label: str, scores: list[float | None], *, errors: dict[int, str] | None = None, **more: Any
+) -> MeasuredArm:
     spec = VersionSpec(base=digest_of("base"))
     version = Version(name="toy", number=1, spec=spec, state=State.DRAFT, created_at=datetime.now(UTC), created_by="t")
     latencies = more.get("latencies", [1.0] * len(scores))
     outcomes = tuple(
-        Outcome(
+        ItemResult(
             answer="a",
             scores={} if score is None else {"score": score},
             latency=latencies[at],
@@ -43,7 +45,7 @@ def measured(label: str, scores: list[float | None], *, errors: dict[int, str] |
         )
         for at, score in enumerate(scores)
     )
-    return Measured(arm=Arm(label=label, version=version), outcomes=outcomes)
+    return MeasuredArm(arm=Arm(label=label, version=version), outcomes=outcomes)
 
 
 def compared(first: list[float | None], second: list[float | None], clusters: list[str] | None = None):
@@ -159,7 +161,7 @@ def test_a_figure_says_over_how_many_clusters_it_is() -> None:
 
 
 def test_agreement_is_how_far_apart_the_arms_are() -> None:
-    def at(*scores: float) -> list[Outcome]:
+    def at(*scores: float) -> list[ItemResult]:
         return [measured("a", [score]).outcomes[0] for score in scores]
 
     assert agreement(at(0.2, 0.9, 0.5), "score") == pytest.approx(0.7)

@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 
-from lifecycle.traffic import Guard
+from lifecycle.traffic import AnswerGuard
 from service.openai.answer_guards import Choice, choices_of, choices_of_chunks, found, schema_check
 
-ALL: tuple[Guard, ...] = ("empty", "cut_off", "not_json", "off_schema")
+ALL: tuple[AnswerGuard, ...] = ("empty", "cut_off", "not_json", "off_schema")
 FITS = schema_check({"type": "object", "required": ["department"], "properties": {"department": {"type": "string"}}})
 
 

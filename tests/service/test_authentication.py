@@ -12,7 +12,7 @@ from lifecycle.access.keys import ApiKey, Role, digest_of_secret
 from lifecycle.errors import Forbidden, InvalidConfig, NotAllowed, Unauthorized, Unavailable
 from service.access.authentication import (
     Access,
-    Guard,
+    AccessGuard,
     actor_of,
     authenticate,
     check_address,
@@ -82,12 +82,12 @@ class _Accounts:
         self.admitted.append(key)
 
 
-def guard(tmp_path: Any, known: Snapshot, **options: Any) -> tuple[Guard, _App, _Accounts]:
+def guard(tmp_path: Any, known: Snapshot, **options: Any) -> tuple[AccessGuard, _App, _Accounts]:
     app, accounts = _App(), _Accounts()
-    return Guard(app, access(tmp_path, known, **options), accounts), app, accounts  # type: ignore[arg-type]
+    return AccessGuard(app, access(tmp_path, known, **options), accounts), app, accounts  # type: ignore[arg-type]
 
 
-async def status_of(guarded: Guard, scope: dict[str, Any]) -> int | None:
+async def status_of(guarded: AccessGuard, scope: dict[str, Any]) -> int | None:
     """Of the refusal; None when the request went through."""
     sent: list[dict[str, Any]] = []
 
@@ -270,7 +270,7 @@ class _Forcing:
 async def test_only_admins_force_and_the_trail_names_the_key(tmp_path: Any, role: Role | None) -> None:
     app = _Forcing()
     keys = [] if role is None else [key(role)]
-    guarded = Guard(app, access(tmp_path, snapshot(*keys)), _Accounts())  # type: ignore[arg-type]
+    guarded = AccessGuard(app, access(tmp_path, snapshot(*keys)), _Accounts())  # type: ignore[arg-type]
     assert await status_of(guarded, {"headers": [(b"authorization", b"Bearer s")]}) is None
     assert app.forced is (role in (None, Role.ADMIN))
     assert app.actor == ("amal" if role is None else "app (key-1), as amal")

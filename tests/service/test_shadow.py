@@ -15,7 +15,7 @@ from lifecycle.errors import AdapterUnloadable, DabtError, EngineDead, Overloade
 from lifecycle.states import State
 from lifecycle.traffic import Shadow, TrafficPolicy
 from lifecycle.version import Prompt, Version, VersionSpec
-from service.engine.interface import Answer, Kind, Tally
+from service.engine.interface import EngineAnswer, Kind, Tally
 from service.openai.answer_guards import Choice
 from service.traffic.shadow import Copy, ShadowLimits, Shadows
 from service.traffic.shadow_records import Records, ShadowRecord, Side, agree, answered, request_digest
@@ -61,13 +61,13 @@ class Scene:
     def shadowed(self, outcome: str) -> None:
         self.outcomes.append(outcome)
 
-    async def ask(self, kind: Kind, body: dict[str, Any], candidate: Version) -> Answer:
+    async def ask(self, kind: Kind, body: dict[str, Any], candidate: Version) -> EngineAnswer:
         self.asked.append(body)
         await self.go.wait()
         if isinstance(self.answer, Exception):
             raise self.answer
         message = {"role": "assistant", "content": self.answer}
-        return Answer({"choices": [{"index": 0, "message": message, "finish_reason": "stop"}]}, TALLY)
+        return EngineAnswer({"choices": [{"index": 0, "message": message, "finish_reason": "stop"}]}, TALLY)
 
     def kept(self) -> list[ShadowRecord]:
         return list(self.records.read("triage", "prod"))

@@ -13,7 +13,7 @@ from structlog.testing import capture_logs
 
 from lifecycle.traffic import CanaryBounds, TrafficPolicy
 from service.adapters.residency import internal_name
-from service.engine.interface import Answer
+from service.engine.interface import EngineAnswer
 from service.traffic.shadow_records import Records
 from tests.lifecycle.conftest import report_on
 
@@ -151,11 +151,11 @@ async def test_a_canary_that_is_slow_to_begin_is_rolled_back(house: Any, start: 
     async with start(house) as running:
         inner = running.engine.generate
 
-        async def generate(call: Any) -> Answer:
+        async def generate(call: Any) -> EngineAnswer:
             """The engine says so of the canary's adapter; nobody waits."""
-            answer: Answer = await inner(call)
+            answer: EngineAnswer = await inner(call)
             first = 100.0 if is_canary(house, call) else 0.01
-            return Answer(answer.body, answer.tally.model_copy(update={"first_token": first}))
+            return EngineAnswer(answer.body, answer.tally.model_copy(update={"first_token": first}))
 
         running.engine.generate = generate
         await sessions(running, 400)
@@ -182,12 +182,12 @@ async def test_a_canary_that_its_callers_give_up_on_is_rolled_back(
     async with start(house) as running:
         inner = running.engine.generate
 
-        async def generate(call: Any) -> Answer:
+        async def generate(call: Any) -> EngineAnswer:
             if is_canary(house, call):
                 hung.set()
                 await asyncio.Event().wait()
             clock.now += 1.0
-            answer: Answer = await inner(call)
+            answer: EngineAnswer = await inner(call)
             return answer
 
         running.engine.generate = generate
@@ -322,11 +322,11 @@ async def test_draining_does_not_wait_for_shadows(house: Any, start: Any, until:
         await shadowed(running, house)
         inner, held = running.engine.generate, asyncio.Event()
 
-        async def generate(call: Any) -> Answer:
+        async def generate(call: Any) -> EngineAnswer:
             if is_canary(house, call):
                 held.set()
                 await asyncio.Event().wait()
-            answer: Answer = await inner(call)
+            answer: EngineAnswer = await inner(call)
             return answer
 
         running.engine.generate = generate

@@ -30,13 +30,13 @@ _RARE = 10
 _DOMINANT = 0.9
 """Share of the rows from which one class drowns the others."""
 
-Level = Literal["error", "warning", "note"]
+Severity = Literal["error", "warning", "note"]
 
 
 class Finding(Frozen):
     """One thing found: which check, how grave, in words, and every place that shows it."""
 
-    level: Level
+    level: Severity
     check: str
     message: str
     places: tuple[str, ...] = ()
@@ -53,7 +53,7 @@ class DataReport(Frozen):
     findings: tuple[Finding, ...]
     balance: Balance | None
 
-    def of(self, level: Level) -> tuple[Finding, ...]:
+    def of(self, level: Severity) -> tuple[Finding, ...]:
         return tuple(finding for finding in self.findings if finding.level == level)
 
 
@@ -92,7 +92,7 @@ def check(
     )
 
 
-def _finding(level: Level, check: str, message: str, places: Iterable[str], cure: str) -> Iterable[Finding]:
+def _finding(level: Severity, check: str, message: str, places: Iterable[str], cure: str) -> Iterable[Finding]:
     """One finding, or none when there are no places. `message` says what there are several of: `rows that …`."""
     shown = tuple(places)
     noun, _, rest = message.partition(" ")

@@ -8,10 +8,10 @@ from collections.abc import Callable
 from service.engine.interface import Tally
 
 
-class Measured:
+class RequestFigures:
     """Made when a request arrives. Call `done` or `failed` once; later calls are ignored. Times are seconds."""
 
-    def __init__(self, version: str, ended: Callable[[Measured], None]) -> None:
+    def __init__(self, version: str, ended: Callable[[RequestFigures], None]) -> None:
         """`ended` is called with this object, once."""
         self.version = version
         self.waited = 0.0
