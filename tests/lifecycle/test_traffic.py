@@ -258,7 +258,8 @@ def test_a_registry_that_was_made_before_there_were_policies_gets_their_table(tm
     url = f"sqlite:///{tmp_path / 'registry.db'}"
     database = Database(url)
     with database.write() as tx:
-        tx.execute(text("DROP TABLE alias_policies"))
+        for table in ("alias_policies", "gates", "tries", "alembic_version"):
+            tx.execute(text(f"DROP TABLE {table}"))
         tx.execute(tables.meta.update().values(value="1"))
     database.close()
     with Registry.open(url) as registry:
