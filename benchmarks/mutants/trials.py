@@ -25,7 +25,7 @@ from pathlib import Path
 
 from benchmarks.mutants.changes import Mutant
 
-_OPTIONS = ["-q", "-x", "-m", "not engine and not e2e", "-p", "no:cacheprovider", "--hypothesis-seed=0"]
+_OPTIONS = ["-q", "-x", "-m", "not engine and not e2e", "-p", "no:cacheprovider"]
 _PATIENCE_S = 15.0
 _BUDGET_S = 20.0
 """A survivor meets this many seconds of tests at most: those of its own file first, then the quickest."""
@@ -153,7 +153,11 @@ def _quiet(root: Path) -> None:
 
     # A counterexample is enough; the smallest is not wanted, nor one that an earlier mutant left.
     settings.register_profile(
-        "mutants", database=None, phases=(Phase.explicit, Phase.generate), suppress_health_check=list(HealthCheck)
+        "mutants",
+        database=None,
+        derandomize=True,
+        phases=(Phase.explicit, Phase.generate),
+        suppress_health_check=list(HealthCheck),
     )
     settings.load_profile("mutants")
 
@@ -225,14 +229,18 @@ def _survey(root: Path, tests: Sequence[str], modules: Sequence[str], answer: Pa
     libraries = tuple(
         name
         for name, module in sys.modules.items()
-        if "." not in name and (file := getattr(module, "__file__", None)) and _is_foreign(Path(file), root)
+        if "." not in name
+        and name not in sys.stdlib_module_names
+        and (file := getattr(module, "__file__", None))
+        and _is_foreign(Path(file), root)
     )
     answer.write_bytes(pickle.dumps(Survey(seen.seconds, runs, libraries, tuple(seen.failed))))
     return 0
 
 
 def _is_foreign(file: Path, root: Path) -> bool:
-    return not file.is_relative_to(root) or "site-packages" in file.parts
+    """Not ours, nor Python's own: `import _asyncio` before `import asyncio` leaves a broken asyncio behind."""
+    return "site-packages" in file.parts or not file.is_relative_to(root)
 
 
 class _Seen:
