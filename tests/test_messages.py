@@ -29,7 +29,7 @@ from lifecycle.store.artifacts import ArtifactStore
 from service.app import create_app
 from service.config import ServeConfig
 from service.engine.fake_engine import FakeEngine
-from service.engine.interface import Answer, Call
+from service.engine.interface import Call, EngineAnswer
 from training.tokens import ChatTokenizer
 
 pytestmark = pytest.mark.e2e  # imports transformers and torch
@@ -184,7 +184,7 @@ class Listening(FakeEngine):
         super().__init__()
         self.heard: dict[tuple[str, str], list[Messages]] = {}
 
-    async def generate(self, call: Call) -> Answer:
+    async def generate(self, call: Call) -> EngineAnswer:
         messages = call.body["messages"]
         self.heard.setdefault((call.model, messages[-1]["content"]), []).append(messages)
         return await super().generate(call)
