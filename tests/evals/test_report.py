@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -12,7 +13,7 @@ from evals.evaluation import Evaluation
 from evals.gate import Policy, judge
 from evals.report.html import Plot, readable, render_html
 from evals.report.markdown import render_markdown
-from lifecycle.report import Example
+from lifecycle.report import Example, Tries
 
 ARABIC, ENGLISH = "عندي ألم في الصدر منذ ساعة", "My tooth hurts"
 CHROMIUM = Path("/usr/bin/chromium")
@@ -51,6 +52,16 @@ def test_a_check_is_marked_as_passed_failed_or_open(evaluation: Evaluation) -> N
     assert "- ✓ **beats base**" in text
     assert "- ? **items**" in text
     assert "80 % power from" in text
+
+
+def test_the_head_says_which_try_it_is_and_why_a_look_decides_nothing(evaluation: Evaluation) -> None:
+    page = render_html(evaluation)
+    assert "try 1 on these items, 0 looks so far" in page
+    assert "Provisional" not in page
+    changes = {"provisional": ("5 of 40 items", "a <dry> run"), "tries": Tries(number=1, looks=3)}
+    look = render_html(replace(evaluation, report=evaluation.report.model_copy(update=changes)))
+    assert "a look at these items, 3 looks so far" in look
+    assert "Provisional: 5 of 40 items; a &lt;dry&gt; run." in look
 
 
 def test_the_page_refers_to_nothing_outside_itself(evaluation: Evaluation) -> None:
