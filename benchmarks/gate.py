@@ -31,7 +31,7 @@ from evals.clusters import spread
 from evals.evidence import holm_levels, mcnemar_power, spent
 from evals.gate import Policy
 from evals.rules import Beats
-from evals.score_test import exact_p
+from evals.tango import exact_p
 
 ALPHA = Policy(rules=(Beats(rule="beats"),)).alpha
 ITEMS = (50, 100, 200, 626, 1_000, 2_000)

@@ -18,7 +18,7 @@ from scipy.stats import binom, norm, t
 
 from benchmarks.gate import ALPHA, table_of
 from benchmarks.gate_draws import knows, sizes_of
-from evals import score_test
+from evals import tango
 from evals.clusters import Spread, sign_flip, spread, t_tail
 from evals.evidence import spent
 
@@ -83,7 +83,7 @@ def _largest(n: int, bound: float, critical: Floats) -> Floats:
     wins, losses = (axis.ravel() for axis in np.meshgrid(np.arange(n + 1), np.arange(n + 1), indexing="ij"))
     possible = wins + losses <= n
     wins, losses = wins[possible], losses[possible]
-    passes = score_test.statistic(wins, losses, n, bound)[:, None] >= critical
+    passes = tango.statistic(wins, losses, n, bound)[:, None] >= critical
     shares = np.concatenate([[0.0], np.geomspace(0.0005, 0.45, 30)])
     found = np.zeros(len(critical))
     for share in shares[(shares >= -bound) & (2 * shares + bound <= 1)]:
@@ -98,13 +98,13 @@ def _critical(n: int, bound: float, level: float) -> float:
     """The least statistic of a table whose exact p is at most `level`."""
     wins, losses = (axis.ravel() for axis in np.meshgrid(np.arange(n + 1), np.arange(n + 1), indexing="ij"))
     possible = wins + losses <= n
-    values = score_test.statistic(wins[possible], losses[possible], n, bound)
+    values = tango.statistic(wins[possible], losses[possible], n, bound)
     order = np.argsort(values)
     low, high = 0, len(order) - 1
     while low < high:  # the exact p falls as the statistic rises
         middle = (low + high) // 2
         at = order[middle]
-        p = score_test.exact_p(int(wins[possible][at]), int(losses[possible][at]), n, bound)
+        p = tango.exact_p(int(wins[possible][at]), int(losses[possible][at]), n, bound)
         low, high = (low, middle) if p <= level else (middle + 1, high)
     return float(values[order[low]]) - 1e-9
 

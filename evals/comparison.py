@@ -10,7 +10,7 @@ from itertools import combinations
 
 import numpy as np
 
-from evals import score_test, statistics
+from evals import statistics, tango
 from evals.clusters import sign_flip, spread, totals
 from evals.config import EvalConfig
 from evals.evidence import mcnemar
@@ -72,7 +72,7 @@ def paired(
     sums, sizes = totals([a - b for a, b in zip(first, second, strict=True)], clusters)
     if clusters is None and statistics.is_binary([*first, *second]):
         wins, losses = int((sums > 0).sum()), int((sums < 0).sum())
-        low, high = score_test.interval(wins, losses, len(first))
+        low, high = tango.interval(wins, losses, len(first))
         # Both sides of a symmetric test, so twice the smaller one.
         p_value = min(1.0, 2 * mcnemar(max(wins, losses), min(wins, losses)))
         return Comparison(

@@ -12,7 +12,7 @@ from functools import lru_cache
 import numpy as np
 from numpy.typing import NDArray
 
-from evals import score_test
+from evals import tango
 from evals.clusters import Spread, t_tail
 from lifecycle.errors import InvalidInput
 from lifecycle.report import Comparison
@@ -28,7 +28,7 @@ def p_above(one: Comparison, bound: float = 0.0) -> float:
     sure of few clusters and of rare events. 1 for a comparison of a report from before that kept neither count.
     """
     if one.wins is not None and one.losses is not None:
-        return mcnemar(one.wins, one.losses) if bound == 0 else score_test.exact_p(one.wins, one.losses, one.n, bound)
+        return mcnemar(one.wins, one.losses) if bound == 0 else tango.exact_p(one.wins, one.losses, one.n, bound)
     found = _spread(one)
     if found is None:
         return 1.0

@@ -201,3 +201,8 @@ def test_no_module_of_a_package_has_outgrown_its_one_job():
 def test_no_module_is_a_drawer_for_odds_and_ends():
     drawers = {"utils.py", "helpers.py", "common.py", "misc.py"}
     assert [str(path.relative_to(ROOT)) for path in files(*PACKAGES, "examples", "tests") if path.name in drawers] == []
+
+
+def test_no_module_of_a_package_is_named_like_a_test():
+    """pytest would import it by its own hook, past the changes of `make mutants`: none of them would be noticed."""
+    assert [str(path.relative_to(ROOT)) for path in files(*PACKAGES) if path.stem.endswith("_test")] == []

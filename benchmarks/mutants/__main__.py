@@ -50,11 +50,11 @@ ROOMS = (
         "evals",
         tuple(f"evals/{name}.py" for name in (
             "advice", "answers", "case", "chat_rows", "clusters", "comparison", "evidence", "gate", "metrics",
-            "provisional", "rules", "score_test", "statistics", "suite",
+            "provisional", "rules", "statistics", "suite", "tango",
         )),
         tuple(f"tests/evals/test_{name}*.py" for name in (
             "advice", "answer", "case", "chat_rows", "clusters", "comparison", "evidence", "gate", "metrics",
-            "provisional", "rules", "score", "statistics", "suite", "tries",
+            "edges", "provisional", "rules", "statistics", "suite", "tango", "tries",
         )),  # of these alone: the others wait for lm-eval
     ),
     Room(

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from evals.comparison import paired
 from evals.evidence import holm_levels, mcnemar, mcnemar_power, p_above, p_below, smallest_seen, spent
-from evals.score_test import exact_p
+from evals.tango import exact_p
 from lifecycle.errors import InvalidInput
 from lifecycle.report import Comparison
 

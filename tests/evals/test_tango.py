@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from evals import score_test
+from evals import tango
 from lifecycle.errors import InvalidInput
 from lifecycle.intervals import wilson
 
@@ -29,7 +29,7 @@ tables = st.integers(2, 60).flatmap(
     ],
 )
 def test_the_interval_of_published_tables(wins, losses, n, low, high) -> None:
-    assert score_test.interval(wins, losses, n) == pytest.approx((low, high), abs=5e-4)
+    assert tango.interval(wins, losses, n) == pytest.approx((low, high), abs=5e-4)
 
 
 @pytest.mark.parametrize(
@@ -40,7 +40,7 @@ def test_newcombes_interval_of_the_same_tables_is_near(table, published) -> None
     """Method 10 of Newcombe 1998 (Stat Med 17:2635), as published, beside Tango's."""
     _, wins, losses, _ = table
     assert newcombe(*table) == pytest.approx(published, abs=5e-4)
-    assert score_test.interval(wins, losses, sum(table)) == pytest.approx(published, abs=0.011)
+    assert tango.interval(wins, losses, sum(table)) == pytest.approx(published, abs=0.011)
 
 
 def newcombe(both: int, wins: int, losses: int, neither: int) -> tuple[float, float]:
@@ -74,7 +74,7 @@ def test_the_interval_is_the_one_in_closed_form(table: tuple[int, int, int]) -> 
         (b - c) ** 2 * ((b - c) ** 2 / g - (b + c)) / g,
     ]
     roots = [root.real for root in np.roots(coefficients) if abs(root.imag) < 1e-4]
-    for end in score_test.interval(b, c, n):
+    for end in tango.interval(b, c, n):
         assert min([abs(end - root) for root in roots] + [abs(end - 1), abs(end + 1)]) < 1e-4
 
 
@@ -82,14 +82,14 @@ def test_the_interval_is_the_one_in_closed_form(table: tuple[int, int, int]) -> 
 @given(tables)
 def test_turning_the_arms_round_mirrors_the_interval(table: tuple[int, int, int]) -> None:
     b, c, n = table
-    low, high = score_test.interval(b, c, n)
-    assert score_test.interval(c, b, n) == pytest.approx((-high, -low), abs=1e-9)
+    low, high = tango.interval(b, c, n)
+    assert tango.interval(c, b, n) == pytest.approx((-high, -low), abs=1e-9)
     assert -1 <= low <= (b - c) / n <= high <= 1
 
 
 def test_the_statistic_against_nothing_is_mcnemars() -> None:
-    assert float(score_test.statistic(12, 2, 50, 0.0)) == pytest.approx(10 / math.sqrt(14))
-    assert float(score_test.statistic(0, 0, 50, 0.0)) == 0.0
+    assert float(tango.statistic(12, 2, 50, 0.0)) == pytest.approx(10 / math.sqrt(14))
+    assert float(tango.statistic(0, 0, 50, 0.0)) == 0.0
 
 
 def test_the_statistic_is_where_the_likelihood_is_highest() -> None:
@@ -100,18 +100,18 @@ def test_the_statistic_is_where_the_likelihood_is_highest() -> None:
     likelihood += (n - wins - losses) * np.log(1 - 2 * tried - bound)
     share = tried[int(np.argmax(likelihood))]
     expected = (wins - losses - n * bound) / math.sqrt(n * (2 * share + bound * (1 - bound)))
-    assert float(score_test.statistic(wins, losses, n, bound)) == pytest.approx(expected, abs=1e-4)
+    assert float(tango.statistic(wins, losses, n, bound)) == pytest.approx(expected, abs=1e-4)
 
 
 @pytest.mark.parametrize(("wins", "losses", "bound"), [(3, 1, -0.1), (6, 0, 0.2), (0, 0, -0.1), (1, 4, -0.3)])
 def test_the_exact_p_is_the_largest_that_counting_all_tables_gives(wins: int, losses: int, bound: float) -> None:
     n = 9
-    observed = float(score_test.statistic(wins, losses, n, bound))
+    observed = float(tango.statistic(wins, losses, n, bound))
     region = [
         (b, c)
         for b in range(n + 1)
         for c in range(n + 1 - b)
-        if float(score_test.statistic(b, c, n, bound)) >= observed - 1e-9
+        if float(tango.statistic(b, c, n, bound)) >= observed - 1e-9
     ]
     low, high = max(0.0, -bound), (1 - bound) / 2
     chances = []
@@ -124,12 +124,12 @@ def test_the_exact_p_is_the_largest_that_counting_all_tables_gives(wins: int, lo
                 for b, c in region
             )
         )  # fmt: skip
-    assert score_test.exact_p(wins, losses, n, bound) == pytest.approx(max(chances), rel=2e-3)
+    assert tango.exact_p(wins, losses, n, bound) == pytest.approx(max(chances), rel=2e-3)
 
 
 @pytest.mark.parametrize("n", [10, 20, 50])
 def test_items_without_a_flip_do_not_prove_that_nothing_is_lost(n: int) -> None:
-    assert score_test.exact_p(0, 0, n, -0.02) == pytest.approx(0.98**n, rel=1e-6)
+    assert tango.exact_p(0, 0, n, -0.02) == pytest.approx(0.98**n, rel=1e-6)
 
 
 @pytest.mark.parametrize(
@@ -147,29 +147,29 @@ def test_the_exact_test_keeps_a_level_that_the_normal_tail_does_not(n, bound, sh
             continue
         wins = np.arange(n - lost + 1)
         chance = weight * binom.pmf(wins, n - lost, (share + bound) / (1 - share))
-        tail = norm.sf(score_test.statistic(wins, np.full(len(wins), float(lost)), n, bound))
+        tail = norm.sf(tango.statistic(wins, np.full(len(wins), float(lost)), n, bound))
         normal += chance[tail <= level].sum()
         near = [at for at in np.flatnonzero(tail <= level) if chance[at] > 1e-12]  # the exact p is never smaller here
-        exact += sum(chance[at] for at in near if score_test.exact_p(int(wins[at]), int(lost), n, bound) <= level)
+        exact += sum(chance[at] for at in near if tango.exact_p(int(wins[at]), int(lost), n, bound) <= level)
     assert exact <= level
     assert (normal > 2 * level) == normal_falls_short
 
 
 def test_more_wins_never_make_it_weaker() -> None:
     for bound in (-0.1, 0.05):
-        found = [score_test.exact_p(wins, 4, 40, bound) for wins in range(37)]
+        found = [tango.exact_p(wins, 4, 40, bound) for wins in range(37)]
         assert found == sorted(found, reverse=True)
 
 
 @pytest.mark.parametrize("counts", [(-1, 0, 5), (0, -1, 5), (3, 3, 5), (0, 0, 0)])
 def test_impossible_counts_are_refused(counts) -> None:
     with pytest.raises(InvalidInput):
-        score_test.interval(*counts)
+        tango.interval(*counts)
     with pytest.raises(InvalidInput):
-        score_test.exact_p(*counts, -0.02)
+        tango.exact_p(*counts, -0.02)
 
 
 @pytest.mark.parametrize("bound", [-1.0, 1.0, 2.0])
 def test_a_bound_beyond_all_differences_is_refused(bound: float) -> None:
     with pytest.raises(InvalidInput):
-        score_test.exact_p(1, 1, 5, bound)
+        tango.exact_p(1, 1, 5, bound)
