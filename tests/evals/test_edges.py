@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from evals import chat_rows
+from evals import chat_rows, metrics
 from evals.advice import Findings, advise
 from evals.answers import AnswerStore
 from evals.case import Claim, Level, rival_of
@@ -15,6 +15,7 @@ from evals.comparison import agreement, paired
 from evals.evidence import p_above, smallest_seen
 from evals.gate import Policy
 from evals.measure import ItemResult
+from evals.statistics import mean_interval
 from lifecycle.errors import InvalidData
 from lifecycle.report import Check, Comparison, Ruling
 
@@ -117,6 +118,27 @@ def test_shares_of_a_policy_may_be_0_and_1(share: float) -> None:
 def test_an_arm_without_a_score_agrees_with_a_wrong_one() -> None:
     assert agreement([result(fields=1.0), result()], "fields") == 1.0
     assert agreement([result(fields=0.0), result()], "fields") == 0.0
+
+
+# figures
+
+
+def test_yes_no_scores_in_clusters_prove_no_more_than_as_many_items_alone() -> None:
+    # Each cluster holds one right and one wrong item: their means vary less than chance would have them.
+    values, clusters = [1.0, 0.0] * 30, [place // 2 for place in range(60)]
+    alone, together = mean_interval(values), mean_interval(values, clusters=clusters)
+    assert together.value == alone.value == 0.5
+    assert together.high - together.low >= alone.high - alone.low
+
+
+@pytest.mark.parametrize("target", ["", "yes", "[1]", "null"])
+def test_a_target_that_is_no_object_is_the_datas_fault(target: str) -> None:
+    with pytest.raises(InvalidData, match="a target is not a JSON object"):
+        metrics.target_object(target)
+
+
+def test_the_rules_of_scoring_are_the_second_and_a_change_of_them_is_seen_here() -> None:
+    assert metrics.RULES == 2, "a task's digest names them: raise this with every change of what an answer scores"
 
 
 # files

@@ -290,6 +290,10 @@ def test_the_clusters_of_figures_that_decide_count_as_well(make_report) -> None:
     few = report.arms[1].metrics | {"escalation_recall": PERFECT.model_copy(update={"clusters": 19})}
     arms = (report.arms[0], report.arms[1].model_copy(update={"metrics": few}))
     assert rulings(report.model_copy(update={"arms": arms}), rule) == [UNDECIDED]
+    # The fewest decide, however many another figure has.
+    both = few | {"fields": few["fields"].model_copy(update={"clusters": 200})}
+    arms = (report.arms[0], report.arms[1].model_copy(update={"metrics": both}))
+    assert rulings(report.model_copy(update={"arms": arms}), rule) == [UNDECIDED]
 
 
 # errors
