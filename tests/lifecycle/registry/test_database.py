@@ -149,6 +149,6 @@ def test_a_server_that_restarts_is_found_again(postgres_url):
         with registry._database.read() as tx:
             backend = tx.execute(text("SELECT pg_backend_pid()")).scalar_one()
         with psycopg.connect(postgres_url, autocommit=True) as other:
-            cut = other.execute("SELECT pg_terminate_backend(%s, 10_000)", (backend,))
+            cut = other.execute("SELECT pg_terminate_backend(%s, 10000)", (backend,))
             assert cut.fetchone() == (True,), "the pool's connection was cut"
         assert registry.version("triage:1").number == 1
