@@ -15,8 +15,8 @@ from evals.comparison import agreement, paired
 from evals.evidence import p_above, smallest_seen
 from evals.gate import Policy
 from evals.measure import ItemResult
-from evals.statistics import mean_interval
-from lifecycle.errors import InvalidData
+from evals.statistics import items_for_power, mean_interval
+from lifecycle.errors import InvalidData, InvalidInput
 from lifecycle.report import Check, Comparison, Ruling
 
 RULES = [{"rule": "beats"}]
@@ -129,6 +129,12 @@ def test_yes_no_scores_in_clusters_prove_no_more_than_as_many_items_alone() -> N
     alone, together = mean_interval(values), mean_interval(values, clusters=clusters)
     assert together.value == alone.value == 0.5
     assert together.high - together.low >= alone.high - alone.low
+
+
+def test_every_item_may_be_discordant_and_no_more_than_every_item() -> None:
+    assert items_for_power(1.0, 1.0) >= 1
+    with pytest.raises(InvalidInput, match="cannot come from"):
+        items_for_power(0.5, 1.01)
 
 
 @pytest.mark.parametrize("target", ["", "yes", "[1]", "null"])

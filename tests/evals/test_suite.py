@@ -109,6 +109,22 @@ def test_a_version_that_the_policy_compares_with_or_that_is_the_baseline_is_a_ri
     assert before.differences(measured()) == ["the rivals"]
 
 
+def test_an_adapter_that_the_policy_compares_with_and_a_rivals_decoding_are_in_the_suite(
+    measured: Measure, workplace: Path
+) -> None:
+    change(workplace / "policy.yaml", "rules:", "rules:\n  - {rule: beats, arm: adapter}")
+    change(workplace / "toy.yaml", "adapter: {version: toy:newest}", "adapter: {adapter: toy:1}")
+    before = measured()
+    change(workplace / "toy.yaml", "adapter: {adapter: toy:1}", "adapter: {adapter: toy:2}")
+    after = measured()
+    assert before.differences(after) == ["the rivals"]
+    change(workplace / "toy.yaml", ", shots: shots.jsonl}", ", shots: shots.jsonl}, decoding: {temperature: 0.5}")
+    assert after.differences(measured()) == ["the rivals"]
+    # What is written at its default is what is not written.
+    change(workplace / "toy.yaml", "temperature: 0.5", "temperature: 0.0")
+    assert measured() == after
+
+
 def test_an_index_that_the_registry_lacks_is_named(measured: Measure, workplace: Path) -> None:
     change(workplace / "toy.yaml", "index: handbook", "index: nowhere")
     with pytest.raises(InvalidConfig) as error:

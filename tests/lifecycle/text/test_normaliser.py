@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import sys
 import unicodedata
 
@@ -327,3 +328,12 @@ def test_light_1_never_changes_under_its_name() -> None:
         "کتاب ی ۀ ھ ئ ؤ ى ة ٱ آ": "كتاب ي ه ه ي و ي ه ا ا",
     }
     assert {text: LIGHT_1.normal(text) for text in forms} == forms
+
+
+def test_light_1_never_changes_what_it_makes_of_any_character() -> None:
+    """Each character between two letters; of the planes beyond the first, the selectors that nobody sees."""
+    codes = (*range(0xD800), *range(0xE000, 0x10000), *range(0xE0100, 0xE01F0))
+    text = "\n".join(LIGHT_1.normal(f"x{chr(code)}x") for code in codes)
+    assert hashlib.sha256(text.encode()).hexdigest() == (
+        "aa3b4a5427a406999029bba758c51bf3699420143fa4a404390fb90b82b311ce"
+    )
