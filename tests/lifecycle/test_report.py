@@ -70,6 +70,10 @@ def test_what_a_report_does_not_say():
         ({"arms": (arm("base"), arm("rag", "f1"))}, r"the deciding metric exact is missing from rag \["),
         ({"comparisons": (comparison("rag", "none"),)}, "a comparison names none, which is no arm"),
         ({"comparisons": (comparison("none", "base"),)}, "a comparison names none, which is no arm"),
+        (
+            {"comparisons": (comparison("z", "y"), comparison("x", "base"))},
+            "a comparison names x, y, z, which is no arm",
+        ),
         ({"prod": "none"}, "prod is said to be none, which is no arm"),
     ],
 )

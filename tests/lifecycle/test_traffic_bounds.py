@@ -58,6 +58,14 @@ def test_a_rates_bound_is_above_0_and_below_1(rate):
             CanaryBounds.model_validate(where)
 
 
+@pytest.mark.parametrize("ratio", [0.0, -1.0, float("inf"), float("nan")])
+@pytest.mark.parametrize("field", ["max_ttft_ratio", "max_total_ratio"])
+def test_a_ratio_of_times_is_a_number_above_0(field, ratio):
+    assert getattr(CanaryBounds.model_validate({field: 0.1}), field) == 0.1
+    with pytest.raises(ValidationError):
+        CanaryBounds.model_validate({field: ratio})
+
+
 def test_what_is_watched_is_named_in_one_order():
     everything = {
         "guards": {"empty": 0.1, "cut_off": 0.2},

@@ -259,6 +259,12 @@ def test_the_digests_of_suite_and_gate_leave_out_what_is_at_its_default():
     assert gate.digest == sha256(f'{{"name":"triage","policy":"{ONE}","policy_name":"strict","suites":[{{{suite}}}]}}')
 
 
+def test_a_gate_says_its_policy_and_its_suites() -> None:
+    other = SUITE.model_copy(update={"task": "digest", "metric": "f1"})
+    gate = Gate(name="triage", policy=ZERO, policy_name="strict", suites=(SUITE, other))
+    assert str(gate) == "policy strict in triage (by exact), digest (by f1)"
+
+
 def test_a_gate_is_another_by_what_binds_and_not_by_what_is_shown():
     gate = Gate(name="triage", policy=ZERO, policy_name="strict", suites=(SUITE,))
     assert gate.policy_body == {}

@@ -132,3 +132,21 @@ def test_several_pickles_come_in_order(peft, base):
     for name in ("b.bin", "a.pt"):
         (peft.save() / name).write_bytes(b"\x80")
     assert [text.partition(":")[0] for text in refusals(peft, base)] == ["a.pt", "b.bin"]
+
+
+def test_a_delta_that_is_zero_but_for_one_value_has_an_effect(peft, base):
+    for array in peft.tensors.values():
+        array[:] = 0
+        array[-1, -1] = 1e-3
+    assert preflight(peft.save(), base).rank == 4
+
+
+def test_shapes_are_looked_at_in_both_factors_and_every_module(peft, base):
+    for module in (Q0, LAST):
+        peft.tensors[peft.key(module, "A")] = numpy.ones((2, 4, 16))
+        peft.tensors[peft.key(module, "B")] = numpy.ones((7, 4))
+    peft.save()
+    found = "\n".join(refusals(peft, base))
+    assert f"{peft.key(Q0, 'A')} and 1 more: has shape [2, 4, 16], expected two dimensions" in found
+    assert found.count("has shape [7, 4] where the base has out_features") == 1
+    assert f"{peft.key(Q0, 'B')} and 1 more: has shape [7, 4] where the base has out_features 16" in found

@@ -1,0 +1,63 @@
+"""JSON that every program reads alike: what it is, and in whose words the rest is refused."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+from lifecycle.text.strict_json import parse
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        ('{"a": [1, -2.5, true, false, null, "ض"]}', {"a": [1, -2.5, True, False, None, "ض"]}),
+        ("12", 12), ("1.0", 1.0), ("1e308", 1e308), ('""', ""), ("[]", []), ("{}", {}), (' {"a":1} \n', {"a": 1}),
+        ('"\\ud83d\\ude00"', "😀"), ('{"a": {"b": 1}, "b": 1}', {"a": {"b": 1}, "b": 1}),
+        ("9" * 300, int("9" * 300)),
+    ],
+)  # fmt: skip
+def test_a_json_text_is_its_value(text: str, value: Any) -> None:
+    found = parse(text)
+    assert found == value
+    assert type(found) is type(value)
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("", "^is not JSON: "), ("{", "^is not JSON: "), ("a", "^is not JSON: "), ('{"a": 1} x', "^is not JSON: "),
+        ("{'a': 1}", "^is not JSON: "), ("[1,]", "^is not JSON: "), ("01", "^is not JSON: "),
+        ("NaN", "^is not JSON: it has no NaN$"), ("[Infinity]", "^is not JSON: it has no Infinity$"),
+        ("-Infinity", "^is not JSON: it has no -Infinity$"),
+        ("1e309", "^has a number that is too large: 1e309$"), ("[-1e999]", "too large: -1e999$"),
+        ("9" * 400, f"^has a number that is too large: {'9' * 20}$"),
+        ('"\\ud800"', "^has half of a surrogate pair"), ('"\\udc00x"', "^has half of a surrogate pair"),
+        ('{"a": 1, "b": 2, "a": 1}', "^says 'a' twice in one object$"),
+        ('{"b": 1, "ض": 2, "ض": 3}', r"^says '\\u0636' twice in one object$"),
+        ('{"x": [{"a": 1, "a": 1}]}', "^says 'a' twice"),
+    ],
+)  # fmt: skip
+def test_anything_else_is_refused_with_what_it_is(text: str, says: str) -> None:
+    with pytest.raises(ValueError, match=says):
+        parse(text)
+
+
+def test_half_of_a_surrogate_pair_is_refused_as_a_character_too() -> None:
+    with pytest.raises(ValueError, match=r"JSON|surrogate"):
+        parse('"\ud800"')
+
+
+def test_nesting_is_refused_before_anything_behind_gives_up() -> None:
+    assert parse("[" * 150 + "]" * 150)
+    for depth in (1_000, 100_000):
+        with pytest.raises(ValueError, match=r"^is nested too deeply: 200 levels are the most$"):
+            parse("[" * depth + "]" * depth)
+
+
+def test_a_long_key_is_named_by_its_beginning() -> None:
+    key = "k" * 200
+    with pytest.raises(ValueError, match=f"^says '{'k' * 80}' twice"):
+        parse(json.dumps({key: 1})[:-1] + f', "{key}": 2}}')
