@@ -1,4 +1,4 @@
-"""What the admin routes share: the parts behind a request, the registry, and an answer once a change is served."""
+"""What the admin routes share: the registry, and an answer once a change is served."""
 
 from __future__ import annotations
 
@@ -10,14 +10,9 @@ from starlette.responses import JSONResponse, Response
 
 from lifecycle.aliases import Alias
 from lifecycle.registry import Registry
-from service.serving import Parts
+from service.parts import parts_of
 
 Text = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1)]
-
-
-def parts_of(request: Request) -> Parts:
-    parts: Parts = request.app.state.parts
-    return parts
 
 
 def registry_of(request: Request) -> Registry:

@@ -14,43 +14,20 @@ from starlette.requests import ClientDisconnect
 from starlette.responses import JSONResponse, Response
 
 from lifecycle.errors import DabtError, InvalidInput
-from lifecycle.models.answers import bare_spec
 from lifecycle.registry import Registry
 from lifecycle.store.artifacts import ArtifactStore
-from lifecycle.version import Digest
 from service import routes_admin, routes_gates, routes_ops
 from service.access import routes_keys
-from service.access.accounts import Accounts
 from service.access.authentication import Access, AccessGuard
-from service.access.ledger import Ledger
-from service.access.limiter import Limiter
-from service.adapters import golden, routes_residency
-from service.adapters.admission_gate import AdmissionGate
-from service.adapters.residency import Limits, Residency
-from service.adapters.warming import Plan, Warmer
-from service.background import Background
-from service.bulkhead import Bulkhead
-from service.catalogue import Catalogue
+from service.adapters import routes_residency
 from service.config import ServeConfig
-from service.deployment import OwnDeployment
-from service.engine.interface import AdapterHandle, Engine
-from service.engine.supervise import Patience, Supervisor
-from service.knowledge import Library
-from service.observability import record
+from service.engine.interface import Engine
 from service.observability.access_log import AccessLog
-from service.observability.alias_series import AliasSeries
-from service.observability.telemetry import Telemetry
 from service.openai import http_errors, routes_openai
-from service.openai.answer_headers import REQUEST_ID_HEADER, AnswerHeaders, told
-from service.openai.embeddings import Embedder
-from service.resolution import Base
-from service.serving import Parts, Service
+from service.parts import Parts, assemble
+from service.request_context import DISCONNECTED, context_of
+from service.serving import Service
 from service.traffic import routes_traffic
-from service.traffic.canary_exchange import CanaryExchange
-from service.traffic.canary_guard import CanaryGuard
-from service.traffic.policies import Traffic
-from service.traffic.shadow import Shadows
-from service.traffic.shadow_records import Records
 
 if TYPE_CHECKING:
     from service.observability.otel import OtelTracer
@@ -63,7 +40,7 @@ def create_app(config: ServeConfig, engine: Engine, registry: Registry, store: A
 
     Raises `InvalidInput` when `config.base` is not a whole model folder.
     """
-    parts = _parts(config, engine, registry, store)
+    parts = assemble(config, engine, registry, store)
     app = FastAPI(title="Dabt", openapi_url=None, docs_url=None, redoc_url=None, lifespan=_lifespan)
     app.state.config = config
     app.state.body_limit = int(config.max_body_mib * 2**20)
@@ -73,7 +50,6 @@ def create_app(config: ServeConfig, engine: Engine, registry: Registry, store: A
     app.state.tracer = _tracer(config)
     app.add_middleware(AccessGuard, access=Access(config, parts.catalogue), accounts=parts.accounts)
     app.add_middleware(AccessLog, telemetry=parts.telemetry, tracer=app.state.tracer)
-    app.add_middleware(AnswerHeaders)
     for routes in (
         routes_openai,
         routes_ops,
@@ -89,58 +65,6 @@ def create_app(config: ServeConfig, engine: Engine, registry: Registry, store: A
     app.add_exception_handler(ClientDisconnect, _on_disconnect)
     app.add_exception_handler(Exception, _on_fault)
     return app
-
-
-def _parts(config: ServeConfig, engine: Engine, registry: Registry, store: ArtifactStore) -> Parts:
-    catalogue = Catalogue(registry, config.poll_seconds)
-    telemetry = Telemetry()
-
-    bare = bare_spec(config.base)
-    base = Base(config.served_name, bare.base, bare.answers, bare.decoding)
-    gate = AdmissionGate(config.max_loras, config.turn_seconds, config.max_queue)
-
-    async def verify(adapter: AdapterHandle, digest: Digest) -> None:
-        manifest = await asyncio.to_thread(catalogue.manifest, digest)
-        # Golden prompts need a slot as requests do. Those who waited for the load are let in next, in the same turn.
-        async with gate.turn(adapter.name, hand_over=True):
-            await golden.verify(engine, adapter, manifest, config.golden_tolerance)
-
-    limits = Limits(capacity=config.max_cpu_loras, wait=config.load_wait_seconds)
-    residency = Residency(engine, store, verify, limits, telemetry)
-    store.cache.in_use = residency.digests
-    warmer = Warmer(residency, base, lambda: catalogue.snapshot, Plan(config.preload, config.pin))
-    patience = Patience(config.restart_attempts, config.engine_silent_seconds)
-    supervisor = Supervisor(engine, residency, catalogue, telemetry, patience)
-    supervisor.warm_up = warmer.start
-    telemetry.watch(residency, lambda: catalogue.age, lambda: not supervisor.waiting_for())
-    telemetry.gauge("slots_taken", "Adapters in the batch", lambda: gate.taken)
-    telemetry.gauge("waiting_for_slot", "Requests that wait for a slot in the batch", lambda: gate.waiting)
-    telemetry.gauge("engine_up", "1 when the engine answers", lambda: float(supervisor.engine_up))
-    telemetry.registry.register(AliasSeries(lambda: catalogue.snapshot))
-    # Fewer than the connections that a registry's pool gives out: reading goes on while all of these wait.
-    at_registry = Bulkhead("registry", at_once=8, waiting=64)
-    telemetry.gauge("registry_calls", "Calls that the registry has not answered yet", at_registry.calls)
-    background = Background()
-    exchange = CanaryExchange(registry.outcomes, at_registry.run, config.canary_seconds)
-    guard = CanaryGuard(registry, catalogue.refresh, telemetry, background, exchange, at_registry.run)
-    records = Records(config.shadow_folder) if config.shadow_folder is not None else None
-    shadows = Shadows(records, telemetry, busy=lambda: gate.waiting > 0 or bool(supervisor.waiting_for()))
-    return Parts(
-        base=base,
-        deployment=OwnDeployment(config, bare.digest),
-        engine=engine,
-        catalogue=catalogue,
-        residency=residency,
-        warmer=warmer,
-        gate=gate,
-        library=Library(store),
-        embedder=None if config.embedding_model == "none" else Embedder(config.embedding_model),
-        supervisor=supervisor,
-        telemetry=telemetry,
-        accounts=Accounts(Limiter(config.limits_url), Ledger(registry.usage, config.usage_seconds)),
-        traffic=Traffic(base, guard, shadows, background),
-        at_registry=at_registry,
-    )
 
 
 def _tracer(config: ServeConfig) -> OtelTracer | None:
@@ -183,7 +107,7 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
 
 async def _on_dabt_error(request: Request, error: Exception) -> Response:
     assert isinstance(error, DabtError)
-    record.refused(error.code)
+    context_of(request).code = error.code
     if http_errors.status_of(error) >= 500:
         log.warning("request failed", path=request.url.path, code=error.code, error=str(error))
     return http_errors.response(error)
@@ -196,16 +120,17 @@ async def _on_http_error(request: Request, error: Exception) -> Response:
     shaped = http_errors.body_of(InvalidInput(message))
     code = "no_such_route" if error.status_code in (404, 405) else "http_error"
     shaped["error"]["code"] = code
-    record.refused(code)
+    context_of(request).code = code
     return JSONResponse(shaped, error.status_code, dict(error.headers or {}))
 
 
 async def _on_disconnect(request: Request, error: Exception) -> Response:
-    record.refused(record.DISCONNECTED)
+    context_of(request).code = DISCONNECTED
     return Response(status_code=499)  # nobody reads it
 
 
 async def _on_fault(request: Request, error: Exception) -> Response:
-    log.error("a fault in the service", path=request.url.path, exc_info=error, request_id=told().get(REQUEST_ID_HEADER))
     # Starlette answers a fault outside every middleware.
-    return http_errors.response(http_errors.unexpected(), told())
+    context = context_of(request)
+    log.error("a fault in the service", path=request.url.path, exc_info=error, request_id=context.id)
+    return http_errors.response(http_errors.unexpected(), context.headers)

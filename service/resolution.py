@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import hashlib
 import random
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
 
 from lifecycle.access.keys import ApiKey, allows
 from lifecycle.aliases import PROD, Alias, Target
@@ -16,6 +17,9 @@ from lifecycle.errors import Forbidden, InvalidInput, NotAllowed, NotFound, Prob
 from lifecycle.states import CALLABLE, State
 from lifecycle.version import AnswerSettings, Decoding, Digest, Ref, Version
 from service.catalogue import Snapshot
+
+if TYPE_CHECKING:
+    from service.request_context import RequestContext
 
 EVALUATION = "evaluation"
 PURPOSE_HEADER = "x-dabt-purpose"
@@ -36,6 +40,11 @@ class Caller:
     def may_call(self, ref: str) -> bool:
         """Whether its key covers `triage:3`, `triage:prod`, or the base's name."""
         return self.key is None or allows(self.key.models, ref)
+
+
+def caller_of(body: Mapping[str, Any], context: RequestContext) -> Caller:
+    user = body.get("user")
+    return Caller(context.purpose, context.session or (user if isinstance(user, str) else ""), context.key)
 
 
 _UNSAID = Decoding()

@@ -13,8 +13,9 @@ from lifecycle.aliases import PROD
 from lifecycle.traffic import Share
 from lifecycle.version import Frozen
 from service.access.authentication import actor_of, check_may_force
-from service.admin import Text, as_served, parts_of, registry_of
+from service.admin import Text, as_served, registry_of
 from service.openai.http_input import admin_body
+from service.parts import parts_of
 
 router = APIRouter(prefix="/admin")
 
@@ -40,13 +41,13 @@ class Rollback(Frozen):
 async def promote(request: Request) -> Response:
     asked = await admin_body(request, Promotion)
     if asked.force:
-        check_may_force()
+        check_may_force(request)
     parts = parts_of(request)
     await parts.warmer.ahead_of_a_move(asked.ref)
     alias = await parts.at_registry.run(
         registry_of(request).promote,
         asked.ref,
-        actor=actor_of(asked.actor),
+        actor=actor_of(request, asked.actor),
         reason=asked.reason,
         alias=asked.alias,
         force=asked.force,
@@ -61,7 +62,7 @@ async def rollback(request: Request) -> Response:
     alias = await parts_of(request).at_registry.run(
         registry_of(request).rollback,
         asked.name,
-        actor=actor_of(asked.actor),
+        actor=actor_of(request, asked.actor),
         reason=asked.reason,
         alias=asked.alias,
     )

@@ -14,9 +14,11 @@ from lifecycle.errors import Forbidden, NotFound
 from lifecycle.gates import Gate
 from lifecycle.standing import SET_GATE
 from lifecycle.version import Frozen
-from service.access.authentication import actor_of, current_key
-from service.admin import Text, parts_of, registry_of
+from service.access.authentication import actor_of
+from service.admin import Text, registry_of
 from service.openai.http_input import admin_body
+from service.parts import parts_of
+from service.request_context import context_of
 
 router = APIRouter()
 
@@ -30,7 +32,7 @@ class GateChange(Frozen):
 @router.get("/v1/dabt/gates/{name}")
 async def show(request: Request, name: str) -> Response:
     """Raises `Forbidden` for a name that the key does not cover, `NotFound` for one without a gate."""
-    key = current_key()
+    key = context_of(request).key
     if key is not None and not allows(key.models, f"{name}:{PROD}"):
         raise Forbidden(f"the {key} is for {', '.join(key.models)}, and not for {name}")
     gate = await parts_of(request).at_registry.run(registry_of(request).gate, name)
@@ -43,7 +45,7 @@ async def show(request: Request, name: str) -> Response:
 async def set_gate(request: Request) -> Response:
     asked = await admin_body(request, GateChange)
     await parts_of(request).at_registry.run(
-        registry_of(request).set_gate, asked.gate, actor=actor_of(asked.actor), reason=asked.reason
+        registry_of(request).set_gate, asked.gate, actor=actor_of(request, asked.actor), reason=asked.reason
     )
     await parts_of(request).catch_up()
     return _shown(asked.gate)

@@ -9,7 +9,7 @@ from prometheus_client import CONTENT_TYPE_LATEST
 from starlette.responses import JSONResponse, Response
 
 from lifecycle.errors import Unavailable
-from service.serving import Service
+from service.parts import parts_of
 
 router = APIRouter()
 
@@ -22,16 +22,15 @@ async def health() -> Response:
 
 @router.get("/ready")
 async def ready(request: Request) -> Response:
-    service: Service = request.app.state.service
-    parts = service.parts
+    parts = parts_of(request)
     waiting = parts.supervisor.waiting_for()
-    if service.draining:
+    if parts.drain.since is not None:
         waiting = [*waiting, "the service is stopping"]
     facts = parts.supervisor.facts
     body = {
         "ready": not waiting,
         "waiting_for": waiting,
-        "since": (service.draining_since or parts.supervisor.since).isoformat(timespec="seconds"),
+        "since": (parts.drain.since or parts.supervisor.since).isoformat(timespec="seconds"),
         "base": {"name": parts.base.name, "digest": parts.base.digest},
         "engine": facts.brief() if facts else None,
         "registry": {
@@ -45,17 +44,17 @@ async def ready(request: Request) -> Response:
 @router.get("/v1/dabt/deployment")
 async def deployment(request: Request) -> Response:
     """What decides answers besides the version. Raises `Unavailable` until the engine says what it resolved to."""
-    service: Service = request.app.state.service
-    facts = service.parts.supervisor.facts
+    parts = parts_of(request)
+    facts = parts.supervisor.facts
     if facts is None:
         raise Unavailable("the engine is starting; what it runs is known when it is ready", retry_after=2.0)
-    own = service.parts.deployment
+    own = parts.deployment
     return JSONResponse({"digest": own.digest(facts), "deployment": own.of(facts).model_dump(mode="json")})
 
 
 @router.get("/metrics")
 async def metrics(request: Request) -> Response:
-    parts = request.app.state.service.parts
+    parts = parts_of(request)
     parts.telemetry.look()
     # In a thread: writing the page takes long enough to be seen by those whose answers stream meanwhile.
     page = await asyncio.to_thread(lambda: parts.telemetry.page() + parts.engine.metrics())

@@ -21,7 +21,7 @@ from benchmarks.plan import Plan, asks
 from benchmarks.servers import Server, ours
 from lifecycle.registry import Registry
 from lifecycle.version import VersionSpec
-from service.openai.answer_headers import REVISION_HEADER, VERSION_HEADER
+from service.request_context import REVISION_HEADER, VERSION_HEADER
 
 NAME = "moves"
 _ALIAS, _VERSIONS, _MOVES = "moving", 4, 20

@@ -14,14 +14,10 @@ from typing import Any
 from lifecycle.access.keys import ApiKey
 from service.access.ledger import Ledger
 from service.access.limiter import Limiter
-from service.observability.record import DISCONNECTED
-from service.observability.request_figures import RequestFigures
-from service.openai.answer_headers import tell
+from service.request_context import DISCONNECTED, RequestContext, RequestFigures
 
 _BYTES_A_TOKEN = 4
 """Of a prompt that nobody counted. A guess that suits English; it is there so that leaving early is not free."""
-_LEFT = frozenset({"", DISCONNECTED})
-"""An end that nobody recorded is a stream that was closed before its last piece."""
 
 
 class Accounts:
@@ -41,15 +37,15 @@ class Accounts:
         await asyncio.to_thread(self._ledger.stop)
         await self._limiter.close()
 
-    async def admit(self, key: ApiKey) -> None:
+    async def admit(self, key: ApiKey, context: RequestContext) -> None:
         """Count the request and put what is left of its limits on its answer. Raises `QuotaSpent`, `LimitReached`."""
         self._ledger.check(key)
         standing = await self._limiter.admit(key)
-        tell(standing.headers)
+        context.tell(standing.headers)
         if standing.refusal is not None:
             raise standing.refusal
 
-    def settle(self, key: ApiKey | None, version: str, body: Mapping[str, Any], measured: RequestFigures) -> None:
+    def settle(self, key: ApiKey | None, version: str, body: Mapping[str, Any], figures: RequestFigures) -> None:
         """Charge a request whose answer is over, by how it went: call it once. Returns at once.
 
         Our own failures cost nothing. A caller that left did let the engine work, so it pays for the prompt by its
@@ -57,11 +53,11 @@ class Accounts:
         """
         if key is None:
             return
-        if measured.tally is not None:
-            self.charge(key, version, measured.tally.prompt_tokens, measured.tally.completion_tokens)
-        elif measured.code in _LEFT:
+        if figures.tally is not None:
+            self.charge(key, version, figures.tally.prompt_tokens, figures.tally.completion_tokens)
+        elif figures.code == DISCONNECTED:
             prompt = len(json.dumps(body, ensure_ascii=False).encode()) // _BYTES_A_TOKEN
-            self.charge(key, version, prompt, measured.sent)
+            self.charge(key, version, prompt, figures.sent)
 
     def charge(self, key: ApiKey, version: str, prompt_tokens: int, completion_tokens: int) -> None:
         """The minute's window is charged in the background, where Redis cannot hold up an answer."""

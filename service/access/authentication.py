@@ -8,10 +8,10 @@ in one table.
 from __future__ import annotations
 
 import hmac
-from contextvars import ContextVar
 from datetime import UTC, datetime
 
 from starlette.datastructures import Headers
+from starlette.requests import HTTPConnection
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from lifecycle.access.keys import ApiKey, Role, digest_of_secret
@@ -20,8 +20,8 @@ from lifecycle.registry.keyring import Keyring
 from service.access.accounts import Accounts
 from service.catalogue import EMPTY, Catalogue, Snapshot
 from service.config import ServeConfig, is_loopback
-from service.observability import record
 from service.openai import http_errors
+from service.request_context import RequestContext, context_of
 from service.resolution import EVALUATION, PURPOSE_HEADER
 
 OPEN = frozenset({"/health", "/ready"})
@@ -37,24 +37,16 @@ ROLES: tuple[tuple[str, Role], ...] = (
 )
 """The least role for a path and all below it; the first that fits. What is not named needs a caller's key."""
 
-_key: ContextVar[ApiKey | None] = ContextVar("api_key", default=None)
-"""Not handed from call to call: a route that forgot to pass it on would let its callers do everything."""
 
-
-def current_key() -> ApiKey | None:
-    """The key of the request that this task works for; None where no keys are asked for."""
-    return _key.get()
-
-
-def actor_of(said: str) -> str:
+def actor_of(connection: HTTPConnection, said: str) -> str:
     """Who the trail is to name: with a key its holder, whatever the request `said`, which is kept beside it."""
-    key = _key.get()
+    key = context_of(connection).key
     return said if key is None else f"{key.name} ({key.id}), as {said}"
 
 
-def check_may_force() -> None:
+def check_may_force(connection: HTTPConnection) -> None:
     """Raises `Forbidden` when the caller's key may not go past the gate."""
-    key = _key.get()
+    key = context_of(connection).key
     if key is not None and not key.role.includes(Role.ADMIN):
         raise Forbidden(f"the {key} is {_a(key.role)}'s, and forcing needs an admin's")
 
@@ -69,8 +61,8 @@ class Access:
         self._from_elsewhere = not is_loopback(config.host)
         self._catalogue = catalogue
 
-    def admit(self, path: str, headers: Headers, client: str | None) -> ApiKey | None:
-        """The caller's key, or None where none is needed.
+    def admit(self, path: str, headers: Headers, client: str | None, context: RequestContext) -> ApiKey | None:
+        """The caller's key, or None where none is needed. `context` is told whose key came, before it is refused.
 
         Raises `Unauthorized` without a key that is good now, `Forbidden` when its role is not enough, `NotAllowed`
         for an admin route without keys and from another machine, `Unavailable` before the registry has been read.
@@ -87,7 +79,7 @@ class Access:
             return None
         if snapshot is EMPTY:
             raise Unavailable("no key can be checked, because the registry has not been read yet", retry_after=2.0)
-        key = authenticate(headers.get("authorization", ""), snapshot, datetime.now(UTC))
+        key = authenticate(headers.get("authorization", ""), snapshot, datetime.now(UTC), context)
         _check_role(key, path, headers)
         return key
 
@@ -98,7 +90,7 @@ class Access:
         return self._mode == "required" or self._from_elsewhere or bool(snapshot.keys) or snapshot is EMPTY
 
 
-def authenticate(authorization: str, snapshot: Snapshot, now: datetime) -> ApiKey:
+def authenticate(authorization: str, snapshot: Snapshot, now: datetime, context: RequestContext) -> ApiKey:
     """The key of an `Authorization: Bearer …` header. Raises `Unauthorized`, never repeating what was sent."""
     scheme, _, secret = authorization.strip().partition(" ")
     if scheme.lower() != "bearer" or not secret.strip():
@@ -108,7 +100,7 @@ def authenticate(authorization: str, snapshot: Snapshot, now: datetime) -> ApiKe
     key = snapshot.keys.get(digest)
     if key is None or not hmac.compare_digest(key.digest, digest):
         raise Unauthorized("the API key is not known here; make one with `dabt keys create`")
-    record.called_by(key.id)  # before anything else is asked of it: the line of a refusal says whose key it was
+    context.key_id = key.id  # before anything else is asked of it: the line of a refusal says whose key it was
     if problem := key.problem(now):
         raise Unauthorized(f"the {key} {problem}; ask for another")
     return key
@@ -143,19 +135,17 @@ class AccessGuard:
             await self._app(scope, receive, send)
             return
         client = scope["client"][0] if scope.get("client") else None
+        context = context_of(HTTPConnection(scope))
         try:
-            key = self._access.admit(scope["path"], Headers(scope=scope), client)
+            key = self._access.admit(scope["path"], Headers(scope=scope), client, context)
             if key is not None and scope["method"] == "POST" and not _below(scope["path"], "/admin"):
-                await self._accounts.admit(key)
+                await self._accounts.admit(key, context)
         except DabtError as error:
-            record.refused(error.code)
+            context.code = error.code
             await http_errors.response(error)(scope, receive, send)
             return
-        token = _key.set(key)
-        try:
-            await self._app(scope, receive, send)
-        finally:
-            _key.reset(token)
+        context.key = key
+        await self._app(scope, receive, send)
 
 
 def _check_role(key: ApiKey, path: str, headers: Headers) -> None:

@@ -9,9 +9,11 @@ from lifecycle.access.keys import KeyGrant
 from lifecycle.access.usage import as_csv, day_of
 from lifecycle.errors import InvalidInput, NotAllowed, Problem
 from lifecycle.version import Frozen
-from service.access.authentication import actor_of, current_key
-from service.admin import parts_of, registry_of
+from service.access.authentication import actor_of
+from service.admin import registry_of
 from service.openai.http_input import admin_body
+from service.parts import parts_of
+from service.request_context import context_of
 
 _ACTOR = "admin-api"
 
@@ -25,12 +27,12 @@ class Revocation(Frozen):
 @router.post("/keys")
 async def create(request: Request) -> Response:
     """The only answer that ever holds the secret."""
-    if current_key() is None:
+    if context_of(request).key is None:
         # It would shut out everyone who was let in without a key until now, the sender of this request too.
         raise NotAllowed("the first key is made on the service's machine: `dabt keys create NAME --role admin`")
     grant = await admin_body(request, KeyGrant)
     key, secret = await parts_of(request).at_registry.run(
-        registry_of(request).keys.create, grant, actor=actor_of(_ACTOR)
+        registry_of(request).keys.create, grant, actor=actor_of(request, _ACTOR)
     )
     await parts_of(request).catch_up()
     shown = {**key.model_dump(mode="json"), "secret": secret}
@@ -47,7 +49,7 @@ async def keys(request: Request) -> Response:
 async def revoke(request: Request, name_or_id: str) -> Response:
     asked = await admin_body(request, Revocation)
     key = await parts_of(request).at_registry.run(
-        registry_of(request).keys.revoke, name_or_id, actor=actor_of(_ACTOR), reason=asked.reason
+        registry_of(request).keys.revoke, name_or_id, actor=actor_of(request, _ACTOR), reason=asked.reason
     )
     await parts_of(request).catch_up()
     return JSONResponse(key.model_dump(mode="json"))

@@ -75,7 +75,7 @@ class ResidentAdapter(Frozen):
     resident_seconds: float
 
 
-class _Watch:
+class _Stopwatch:
     """How long a load and each part of it took, for the log and the trace of the request that caused it."""
 
     def __init__(self, clock: Callable[[], float]) -> None:
@@ -222,9 +222,9 @@ class Residency:
             raise AdapterUnloadable(f"{failure.error} (next try in {left:.0f} s)", retry_after=left) from failure.error
 
     async def _load(self, digest: Digest) -> _Resident:
-        watch = _Watch(self._limits.clock)
+        stopwatch = _Stopwatch(self._limits.clock)
         try:
-            resident = await self._load_once(digest, watch)
+            resident = await self._load_once(digest, stopwatch)
         except (Overloaded, EngineDead):
             raise  # says nothing about the adapter
         except DabtError as error:
@@ -232,22 +232,22 @@ class Residency:
         finally:
             self._loading.pop(digest, None)
         self._failures.pop(digest, None)
-        self._observer.loaded(watch.total)
-        log.info("adapter loaded", adapter=resident.handle.name, id=resident.handle.id, **watch.parts)
+        self._observer.loaded(stopwatch.total)
+        log.info("adapter loaded", adapter=resident.handle.name, id=resident.handle.id, **stopwatch.parts)
         return resident
 
-    async def _load_once(self, digest: Digest, watch: _Watch) -> _Resident:
-        with watch.part("fetch"):
+    async def _load_once(self, digest: Digest, stopwatch: _Stopwatch) -> _Resident:
+        with stopwatch.part("fetch"):
             path = (await self._fetching.run(self._store.get, digest)).resolve()
-        with watch.part("room"):
+        with stopwatch.part("room"):
             await self._reserve()
         life = self._lives
         try:
             handle = AdapterHandle(name=internal_name(digest), id=next(self._ids), path=path)
             try:
-                with watch.part("load"):
+                with stopwatch.part("load"):
                     await self._engine.load(handle)
-                with watch.part("verify"):
+                with stopwatch.part("verify"):
                     await self._verify(handle, digest)
                 if self._lives != life:
                     raise EngineDead("the engine was restarted while it loaded an adapter")

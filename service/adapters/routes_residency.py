@@ -9,8 +9,9 @@ from fastapi import APIRouter, Request
 from starlette.responses import JSONResponse, Response
 
 from lifecycle.version import Frozen
-from service.admin import Text, parts_of
+from service.admin import Text
 from service.openai.http_input import admin_body
+from service.parts import parts_of
 
 router = APIRouter(prefix="/admin")
 

@@ -1,8 +1,8 @@
 """The log on standard error: one line an event, `key=value` pairs or a JSON object, ours and the libraries' alike.
 
-Lines that a request causes name it: its id, key, version and digest, from `record.py`. What was asked and answered is
-in no line unless `--log-bodies` is given; no header is in any, and no API key. `access_log.py` writes the line of each
-request.
+Lines that a request causes name it: its id, key, version and digest, from `request_context.py`. What was asked and
+answered is in no line unless `--log-bodies` is given; no header is in any, and no API key. `access_log.py` writes the
+line of each request.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ import structlog
 from structlog.types import EventDict, Processor, WrappedLogger
 
 from lifecycle.access.keys import SECRET
-from service.observability import record
+from service.request_context import current
 
 Format = Literal["logfmt", "json"]
 FORMAT_VARIABLE = "DABT_LOG_FORMAT"
@@ -110,14 +110,14 @@ def _renderer(log_format: Format) -> Processor:
 
 
 def _name_request(logger: WrappedLogger, method: str, event: EventDict) -> EventDict:
-    one = record.current()
-    if one is not None:
+    context = current()
+    if context is not None:
         known = {
-            "request_id": one.id,
-            "trace_id": one.trace,
-            "key": one.key,
-            "version": one.version,
-            "digest": one.digest,
+            "request_id": context.id,
+            "trace_id": context.trace_id,
+            "key": context.key_id,
+            "version": context.version,
+            "digest": context.digest,
         }
         for name, value in known.items():
             if value:

@@ -23,7 +23,6 @@ from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapProp
 
 from lifecycle.errors import DabtError
 from service.config import TraceProtocol
-from service.observability import spans
 from service.observability.spans import Attributes
 
 _CLOSE_SECONDS = 3.0
@@ -47,11 +46,7 @@ class OtelTracer:
     def request(self, name: str, headers: Mapping[str, str]) -> Iterator[OtelSpan]:
         """A request's own span, which goes on with the caller's trace where the headers name one."""
         with self._inside(self._start(name, {}, SpanKind.SERVER, _W3C.extract(headers))) as made:
-            token = spans.tracer.set(self)
-            try:
-                yield made
-            finally:
-                spans.tracer.reset(token)
+            yield made
 
     @contextmanager
     def span(self, name: str, attributes: Attributes) -> Iterator[OtelSpan]:

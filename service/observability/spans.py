@@ -1,19 +1,30 @@
 """Spans of the request at hand: one line around a step makes it visible in a trace, and costs one look-up when off.
 
 Knows no tracing library. `otel.py` implements `Tracer` with OpenTelemetry and is imported only when tracing is asked
-for; `access_log.py` opens a request's first span and makes the tracer current for all tasks of the request.
+for; `access_log.py` opens a request's first span and puts the tracer into its context. The engine's span is told in
+OpenTelemetry's terms for generative models, with the texts left out:
+https://opentelemetry.io/docs/specs/semconv/gen-ai/gen-ai-spans/.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
-from contextvars import ContextVar
 from types import TracebackType
-from typing import Protocol
+from typing import TYPE_CHECKING, Any, Protocol
+
+from service.engine.interface import Kind
+from service.request_context import DISCONNECTED, RequestFigures, current
+
+if TYPE_CHECKING:
+    from service.resolution import Resolved
 
 Value = str | bool | int | float | Sequence[str]
 Attributes = Mapping[str, Value]
+
+_OPERATION = {"chat": "chat", "completion": "text_completion"}
+_NUMBERS = ("max_tokens", "temperature", "top_p", "seed")
+"""What of a request is told, where it is the number that it should be."""
 
 
 class Span(Protocol):
@@ -63,13 +74,11 @@ class _Off:
 
 
 _OFF = _Off()
-tracer: ContextVar[Tracer | None] = ContextVar("tracer", default=None)
-"""Of the request at hand; None when it is not traced."""
 
 
 def span(name: str, attributes: Attributes | None = None) -> AbstractContextManager[Span]:
     """A step of the request at hand: a child of the step around it, failed when an error leaves the block."""
-    active = tracer.get()
+    active = _tracer()
     return _OFF if active is None else active.span(name, attributes or {})
 
 
@@ -77,5 +86,46 @@ def begin(name: str, attributes: Attributes | None = None) -> Span:
     """The same for a step that ends in another task than it began in, as a stream does: call `end`. Spans made
     meanwhile are not its children.
     """
-    active = tracer.get()
+    active = _tracer()
     return _OFF if active is None else active.begin(name, attributes or {})
+
+
+def begin_engine(kind: Kind, body: Mapping[str, Any], resolved: Resolved, request_id: str) -> Span:
+    """From the engine's door. Its `headers` go to the engine, whose own spans then lie below it."""
+    attributes: dict[str, Value] = {
+        "gen_ai.operation.name": _OPERATION[kind],
+        "gen_ai.provider.name": "dabt",
+        "gen_ai.request.model": resolved.asked,
+        "gen_ai.response.model": resolved.ref,
+        "gen_ai.response.id": request_id,
+        "gen_ai.request.stream": bool(body.get("stream")),
+    }
+    for name in _NUMBERS:
+        value = body.get(name)
+        if isinstance(value, int | float) and not isinstance(value, bool):
+            attributes[f"gen_ai.request.{name}"] = value
+    return begin(f"{_OPERATION[kind]} {resolved.asked}", attributes)
+
+
+def end_engine(engine_span: Span, figures: RequestFigures) -> None:
+    """Whichever way the request ended. Call it before the request's lease is returned."""
+    tally = figures.tally
+    if tally is None:
+        engine_span.failed(figures.code or DISCONNECTED)
+    else:
+        known: dict[str, Value] = {
+            "gen_ai.usage.input_tokens": tally.prompt_tokens,
+            "gen_ai.usage.output_tokens": tally.completion_tokens,
+        }
+        if tally.queue is not None:
+            known["dabt.queue_seconds"] = tally.queue
+        if tally.first_token is not None:
+            known["gen_ai.response.time_to_first_chunk"] = tally.first_token
+            engine_span.event("first token", tally.first_token)
+        engine_span.set(known)
+    engine_span.end()
+
+
+def _tracer() -> Tracer | None:
+    context = current()
+    return context.tracer if context is not None else None

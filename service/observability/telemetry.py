@@ -25,11 +25,11 @@ from prometheus_client import (
 )
 
 from service.observability.cardinality import Bounded
-from service.observability.request_figures import RequestFigures
+from service.request_context import RequestFigures
 
 if TYPE_CHECKING:
     from service.adapters.residency import Residency
-    from service.observability.record import Record
+    from service.request_context import RequestContext
 
 Endpoint = Literal["chat", "completion", "response", "embedding"]
 
@@ -110,34 +110,34 @@ class Telemetry:
         self._in_flight.inc()
         return RequestFigures(version, self._ended)
 
-    def _ended(self, one: RequestFigures) -> None:
+    def _ended(self, figures: RequestFigures) -> None:
         self._in_flight.dec()
-        version, timed = self._version(one.version), self._timed(one.version)
-        if one.tally is None:
-            self._errors.labels(version, one.code).inc()
+        version, timed = self._version(figures.version), self._timed(figures.version)
+        if figures.tally is None:
+            self._errors.labels(version, figures.code).inc()
             return
-        self._prompt.labels(version).inc(one.tally.prompt_tokens)
-        self._completion.labels(version).inc(one.tally.completion_tokens)
-        self._e2e.labels(timed).observe(one.seconds)
-        if one.first_token is not None:
-            self._ttft.labels(timed).observe(one.first_token)
-        if one.tally.per_token is not None:
-            self._itl.labels(timed).observe(one.tally.per_token)
-        if one.tally.queue is not None:
-            self._queue.labels(timed).observe(one.waited + one.tally.queue)
+        self._prompt.labels(version).inc(figures.tally.prompt_tokens)
+        self._completion.labels(version).inc(figures.tally.completion_tokens)
+        self._e2e.labels(timed).observe(figures.seconds)
+        if figures.first_token is not None:
+            self._ttft.labels(timed).observe(figures.first_token)
+        if figures.tally.per_token is not None:
+            self._itl.labels(timed).observe(figures.tally.per_token)
+        if figures.tally.queue is not None:
+            self._queue.labels(timed).observe(figures.waited + figures.tally.queue)
 
-    def answered(self, record: Record, route: str, status: int) -> None:
+    def answered(self, context: RequestContext, route: str, status: int) -> None:
         """Count a request's end: by route, and by key where the route is one of the OpenAI API's."""
         self._responses.labels(route, str(status)).inc()
         if not route.startswith("/v1/"):
             return
-        key = self._key(record.key)
+        key = self._key(context.key_id)
         self._key_requests.labels(key).inc()
-        if record.outcome != "ok":
-            self._key_errors.labels(key, record.outcome).inc()
-        if record.measured is not None and record.measured.tally is not None:
-            self._key_prompt.labels(key).inc(record.measured.tally.prompt_tokens)
-            self._key_completion.labels(key).inc(record.measured.tally.completion_tokens)
+        if context.outcome != "ok":
+            self._key_errors.labels(key, context.outcome).inc()
+        if context.figures is not None and context.figures.tally is not None:
+            self._key_prompt.labels(key).inc(context.figures.tally.prompt_tokens)
+            self._key_completion.labels(key).inc(context.figures.tally.completion_tokens)
 
     def retrieving(self, version: str) -> AbstractContextManager[object]:
         """Around the search for a request's passages."""

@@ -19,11 +19,16 @@ from pydantic import BaseModel, ConfigDict, Field, StrictInt, StrictStr, Validat
 from lifecycle.errors import InvalidConfig, InvalidInput, NotFound, Overloaded, Problem, Unavailable
 from lifecycle.version import Digest
 from retrieval import dense
+from service.engine.interface import Tally
 from service.once import Once
+from service.request_context import RequestContext, code_of
+from service.resolution import caller_of, permit
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
+
+    from service.parts import Parts
 
 A = TypeVar("A")
 R = TypeVar("R")
@@ -35,6 +40,26 @@ _SLICE = 16
 _MOST_REQUESTS = 64
 """Being embedded or waiting; beyond it callers get 503."""
 _NO_TEXT = "must be a text, or a list of texts; tokens mean other texts in other tokenizers, so they are not taken"
+
+
+async def answer(parts: Parts, body: dict[str, Any], context: RequestContext) -> dict[str, Any]:
+    """Answer one request: no version answers it, and the engine takes no part. Raises what `Embedder.answer` does."""
+    parts.drain.check()
+    embedder = parts.embedder
+    if embedder is None:
+        raise NotFound("this service gives no embeddings: it was started with --embedding-model none")
+    permit(embedder.name, caller_of(body, context))
+    figures = parts.telemetry.request(embedder.name, "embedding")
+    context.answered_by(embedder.name, "", figures)
+    with parts.drain.under_way():
+        try:
+            embedded = await embedder.answer(body)
+        except BaseException as error:
+            figures.failed(code_of(error))
+            raise
+    figures.done(Tally(prompt_tokens=embedded.tokens, completion_tokens=0))
+    parts.accounts.settle(context.key, embedder.name, body, figures)
+    return embedded.body
 
 
 class EmbeddingRequest(BaseModel):

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from lifecycle.aliases import PROD, Alias
-from lifecycle.errors import NotFound
+from lifecycle.errors import NotFound, Unavailable
 from lifecycle.states import CALLABLE, State
 from lifecycle.version import Digest, Ref, Version
 from service.catalogue import Snapshot
 from service.resolution import EVALUATION, Base, Caller
+
+if TYPE_CHECKING:
+    from service.parts import Parts
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,6 +28,21 @@ class Running:
     embedding_model: str = ""
     """Empty when there is none."""
     embedding_digest: Digest = ""
+
+
+async def running(parts: Parts) -> Running:
+    """What runs here now. An embedding model that is not to be had is not listed."""
+    digest = ""
+    if parts.embedder is not None:
+        with suppress(Unavailable):
+            digest = await parts.embedder.digest()
+    facts = parts.supervisor.facts
+    return Running(
+        base=parts.base,
+        max_model_len=facts.max_model_len if facts else None,
+        embedding_model=parts.embedder.name if parts.embedder is not None and digest else "",
+        embedding_digest=digest,
+    )
 
 
 def listed(snapshot: Snapshot, running: Running, caller: Caller) -> list[dict[str, Any]]:

@@ -14,14 +14,16 @@ from lifecycle.errors import InvalidInput, Problem
 from service.openai import response_events
 from service.openai.response_object import ended, function_call, message, outline
 from service.openai.response_request import in_terms_of_responses, to_chat
+from service.request_context import RequestContext
 from service.serving import Reply, Service
 
 
-async def answer(service: Service, body: dict[str, Any], headers: Mapping[str, str]) -> Reply:
+async def answer(service: Service, body: dict[str, Any], context: RequestContext) -> Reply:
     """Answer one request. Raises what `Service.answer` raises."""
     chat = to_chat(body)
+    context.endpoint = "response"
     try:
-        reply = await service.answer("chat", chat, headers, endpoint="response")
+        reply = await service.answer("chat", chat, context)
     except InvalidInput as error:
         raise in_terms_of_responses(error) from error
     if reply.body is not None:

@@ -11,10 +11,14 @@ from starlette.requests import ClientDisconnect
 from starlette.responses import Response
 
 from service.engine.interface import Kind
+from service.openai import embeddings as embedding
 from service.openai import models, responses
 from service.openai.event_stream import EventStream
 from service.openai.http_input import json_object, unless_disconnected
-from service.serving import Reply, Service, caller_of
+from service.parts import parts_of
+from service.request_context import context_of
+from service.resolution import caller_of
+from service.serving import Reply, Service
 
 router = APIRouter()
 
@@ -32,7 +36,7 @@ async def completions(request: Request) -> Response:
 @router.post("/v1/responses")
 async def create_response(request: Request) -> Response:
     body = await json_object(request, request.app.state.body_limit)
-    return await _sent(request, responses.answer(_service(request), body, request.headers))
+    return await _sent(request, responses.answer(_service(request), body, context_of(request)))
 
 
 @router.api_route("/v1/responses/{response_id:path}", methods=["GET", "POST", "DELETE"])
@@ -44,42 +48,44 @@ async def kept_response(request: Request, response_id: str) -> Response:
 async def embeddings(request: Request) -> Response:
     body = await json_object(request, request.app.state.body_limit)
     try:
-        return _json(await unless_disconnected(request.receive, _service(request).embed(body)))
+        return _json(
+            await unless_disconnected(request.receive, embedding.answer(parts_of(request), body, context_of(request)))
+        )
     except ClientDisconnect:
         return Response(status_code=499)  # nobody reads it
 
 
 @router.get("/v1/models")
 async def list_models(request: Request) -> Response:
-    parts = _service(request).parts
-    running = await _service(request).running()
-    cards = models.listed(parts.catalogue.snapshot, running, caller_of({}, request.headers))
+    parts = parts_of(request)
+    caller = caller_of({}, context_of(request))
+    cards = models.listed(parts.catalogue.snapshot, await models.running(parts), caller)
     return _json({"object": "list", "data": cards})
 
 
 @router.get("/v1/models/{model:path}")
 async def retrieve_model(request: Request, model: str) -> Response:
-    parts = _service(request).parts
-    running = await _service(request).running()
-    return _json(models.found(model, parts.catalogue.snapshot, running, caller_of({}, request.headers)))
+    parts = parts_of(request)
+    caller = caller_of({}, context_of(request))
+    return _json(models.found(model, parts.catalogue.snapshot, await models.running(parts), caller))
 
 
 @router.post("/tokenize")
 async def tokenize(request: Request) -> Response:
     """The base's tokenizer and chat template on the caller's own text, without any version's recipe."""
     body = await json_object(request, request.app.state.body_limit)
-    return _json(await _service(request).parts.engine.tokenize(body))
+    return _json(await parts_of(request).engine.tokenize(body))
 
 
 @router.post("/detokenize")
 async def detokenize(request: Request) -> Response:
     body = await json_object(request, request.app.state.body_limit)
-    return _json(await _service(request).parts.engine.detokenize(body))
+    return _json(await parts_of(request).engine.detokenize(body))
 
 
 async def _answer(request: Request, kind: Kind) -> Response:
     body = await json_object(request, request.app.state.body_limit)
-    return await _sent(request, _service(request).answer(kind, body, request.headers))
+    return await _sent(request, _service(request).answer(kind, body, context_of(request)))
 
 
 async def _sent(request: Request, answer: Coroutine[Any, Any, Reply]) -> Response:

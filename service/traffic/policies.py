@@ -1,7 +1,7 @@
 """What an alias's policy does with live requests: judge a canary by them, and copy them to a shadow.
 
-`Traffic.watch` is asked once for each request and told of its end; what it makes of that comes after the answer. Read
-`canary_guard.py` for what follows when a bound is broken, `shadow.py` for what becomes of a copy.
+`Traffic.observation` is asked once for each request and told of its end; what it makes of that comes after the answer.
+Read `canary_guard.py` for what follows when a bound is broken, `shadow.py` for what becomes of a copy.
 """
 
 from __future__ import annotations
@@ -17,10 +17,8 @@ from lifecycle.version import Version
 from service.background import Background
 from service.catalogue import Snapshot
 from service.engine.interface import Kind
-from service.observability.record import DISCONNECTED, UNEXPECTED
-from service.observability.request_figures import RequestFigures
 from service.openai.answer_guards import Choice, choices_of, choices_of_chunks, found
-from service.openai.answer_headers import REQUEST_ID_HEADER, told
+from service.request_context import DISCONNECTED, UNEXPECTED, RequestFigures
 from service.resolution import Base, Resolved
 from service.traffic.canary import Outcome
 from service.traffic.canary_guard import CanaryGuard, Trial
@@ -32,8 +30,8 @@ _FAULTS = frozenset({DabtError.code, UNEXPECTED, AdapterUnloadable.code, Corrupt
 and a full queue meet every version alike, and the rest is the caller's."""
 
 
-class Watch:
-    """One request that nobody looks at."""
+class Observation:
+    """Of one request, by nobody."""
 
     def chunk(self, text: str) -> None:
         """A piece of a streamed answer, as the engine gave it."""
@@ -45,7 +43,7 @@ class Watch:
         """However it ended: `measured` knows."""
 
 
-UNWATCHED = Watch()
+UNOBSERVED = Observation()
 
 
 class Traffic:
@@ -57,17 +55,19 @@ class Traffic:
         self.shadows = shadows
         self.background = background
 
-    def watch(self, kind: Kind, body: dict[str, Any], resolved: Resolved, snapshot: Snapshot, ask: Ask) -> Watch:
+    def observation(
+        self, request_id: str, kind: Kind, body: dict[str, Any], resolved: Resolved, snapshot: Snapshot, ask: Ask
+    ) -> Observation:
         """Of a request that has just been resolved by `snapshot`. `ask` answers its copy, if it gets one."""
         alias, version = resolved.alias, resolved.version
         if alias is None or version is None:
-            return UNWATCHED
+            return UNOBSERVED
         trial = self.guard.trial(alias)
         candidate = self._candidate(alias, snapshot)
         if trial is None and candidate is None:
-            return UNWATCHED
-        request = _Request(alias, version, kind, body)
-        return _Watched(self, request, trial, _Copied(candidate, ask) if candidate is not None else None)
+            return UNOBSERVED
+        request = _Request(request_id, alias, version, kind, body)
+        return _Observed(self, request, trial, _Copied(candidate, ask) if candidate is not None else None)
 
     def start(self) -> None:
         """Begin to hear of canaries from the registry's other services."""
@@ -92,6 +92,7 @@ class Traffic:
 
 @dataclass(frozen=True, slots=True)
 class _Request:
+    id: str
     alias: Alias
     version: Version
     kind: Kind
@@ -104,7 +105,7 @@ class _Copied:
     ask: Ask
 
 
-class _Watched(Watch):
+class _Observed(Observation):
     """One request behind an alias that has a canary, a shadow or both."""
 
     def __init__(self, traffic: Traffic, request: _Request, trial: Trial | None, copied: _Copied | None) -> None:
@@ -131,16 +132,16 @@ class _Watched(Watch):
     def ended(self, measured: RequestFigures) -> None:
         total = time.perf_counter() - self._arrived
         # Not now: the answer is still on its way, and nothing of this is for its caller to wait for.
-        self._traffic.background.begin(self._look(measured, total, told().get(REQUEST_ID_HEADER, "")))
+        self._traffic.background.begin(self._look(measured, total))
 
-    async def _look(self, measured: RequestFigures, total: float, request_id: str) -> None:
+    async def _look(self, measured: RequestFigures, total: float) -> None:
         choices: list[Choice] = []
         if not measured.code and (self._guards or self._copied is not None):
             choices = choices_of_chunks(self._chunks) if self._body is None else choices_of(self._body)
         if self._trial is not None and (outcome := self._outcome(measured, total, choices, self._trial)) is not None:
             self._traffic.guard.see(self._trial, self._request.version.number, outcome)
         if self._copied is not None and (not measured.code or measured.code in _FAULTS):
-            copy = self._copy(self._copied.candidate, measured, choices, request_id)
+            copy = self._copy(self._copied.candidate, measured, choices)
             self._traffic.shadows.offer(copy, self._copied.ask)
 
     def _outcome(self, measured: RequestFigures, total: float, choices: list[Choice], trial: Trial) -> Outcome | None:
@@ -153,10 +154,10 @@ class _Watched(Watch):
         judged = found(choices, self._guards, trial.fits)
         return Outcome(failed=False, ttft=first, total=total, found=judged)
 
-    def _copy(self, candidate: Version, measured: RequestFigures, choices: list[Choice], request_id: str) -> Copy:
+    def _copy(self, candidate: Version, measured: RequestFigures, choices: list[Choice]) -> Copy:
         one, shadow = self._request, self._request.alias.policy.shadow
         served = Side(ref=one.version.ref, digest=one.version.digest, code=measured.code)
         if measured.tally is not None:
             keep = shadow is not None and shadow.record_bodies
             served = answered(one.version.ref, one.version.digest, choices, measured.tally, keep=keep)
-        return Copy(one.alias, candidate, one.kind, one.body, request_id, served, choices)
+        return Copy(one.alias, candidate, one.kind, one.body, one.id, served, choices)

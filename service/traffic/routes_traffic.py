@@ -14,8 +14,9 @@ from lifecycle.errors import InvalidInput, NotFound, Problem
 from lifecycle.traffic import Shadow, TrafficPolicy
 from lifecycle.version import Frozen, Ref
 from service.access.authentication import actor_of, check_may_force
-from service.admin import Text, as_served, parts_of, registry_of
+from service.admin import Text, as_served, registry_of
 from service.openai.http_input import admin_body
+from service.parts import parts_of
 
 router = APIRouter(prefix="/admin/traffic")
 
@@ -70,7 +71,7 @@ async def of_name(request: Request, name: str) -> Response:
 async def split(request: Request) -> Response:
     asked = await admin_body(request, Split)
     if asked.force:
-        check_may_force()
+        check_may_force(request)
     name, alias = asked.place()
     for target in asked.targets:
         await parts_of(request).warmer.ahead_of_a_move(f"{name}:{target.number}")
@@ -79,7 +80,7 @@ async def split(request: Request) -> Response:
         name,
         alias,
         asked.targets,
-        actor=actor_of(asked.actor),
+        actor=actor_of(request, asked.actor),
         reason=asked.reason,
         force=asked.force,
     )
@@ -101,7 +102,7 @@ async def shadow(request: Request) -> Response:
 async def _amended(request: Request, asked: Order, amend: Callable[[TrafficPolicy], TrafficPolicy]) -> Response:
     name, alias = asked.place()
     run, change = parts_of(request).at_registry.run, registry_of(request).amend_policy
-    amended = await run(change, name, alias, amend, actor=actor_of(asked.actor), reason=asked.reason)
+    amended = await run(change, name, alias, amend, actor=actor_of(request, asked.actor), reason=asked.reason)
     return await as_served(request, amended)
 
 

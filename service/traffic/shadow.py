@@ -20,8 +20,8 @@ from lifecycle.errors import DabtError, EngineDead, Overloaded
 from lifecycle.version import Version
 from service.background import Background
 from service.engine.interface import EngineAnswer, Kind
-from service.observability.record import UNEXPECTED
 from service.openai.answer_guards import Choice, choices_of
+from service.request_context import UNEXPECTED
 from service.traffic.shadow_records import Records, ShadowRecord, Side, agree, answered, request_digest
 
 Ask = Callable[[Kind, dict[str, Any], Version], Awaitable[EngineAnswer]]

@@ -21,9 +21,9 @@ from service.app import create_app
 from service.config import ServeConfig
 from service.engine.fake_engine import FakeEngine
 from service.engine.interface import Tally
-from service.observability.record import Record
 from service.observability.telemetry import Telemetry
 from service.openai import http_errors
+from service.request_context import RequestContext
 from tests.service.conftest import fake_base, make_house
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -99,8 +99,8 @@ def page(tmp_path_factory: pytest.TempPathFactory) -> str:
     measured.handed_to_engine()
     with telemetry.retrieving("triage:1"), telemetry.leasing():
         measured.done(Tally(prompt_tokens=1, completion_tokens=1, queue=0.1, first_token=0.1, per_token=0.1))
-    telemetry.answered(Record(measured=measured), "/v1/chat/completions", 200)
-    telemetry.answered(Record(code="not_found"), "/v1/chat/completions", 404)
+    telemetry.answered(RequestContext(figures=measured), "/v1/chat/completions", 200)
+    telemetry.answered(RequestContext(code="not_found"), "/v1/chat/completions", 404)
     telemetry.request("unknown", "chat").failed("not_found")
     telemetry.canary_rolled_back("triage:prod")
     telemetry.shadowed("answered")

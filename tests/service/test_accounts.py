@@ -8,6 +8,8 @@ from typing import Any
 import httpx
 import pytest
 
+from service.request_context import RequestContext
+
 pytestmark = pytest.mark.timeout(60)
 
 
@@ -59,19 +61,15 @@ async def test_who_leaves_early_pays_for_what_was_begun(house: Any, start: Any, 
 
 
 async def test_a_stream_that_is_left_pays_for_the_pieces_that_were_sent(house: Any, start: Any) -> None:
-    key = house.key("app")
+    house.key("app")
     async with start(house) as running:
         service = running.app.state.service
         body = {"model": "tiny", "messages": [{"role": "user", "content": "hi"}], "stream": True}
-        from service.access import authentication as access
-
-        (held,) = running.app.state.parts.catalogue.snapshot.keys.values()
-        token = access._key.set(held)
-        reply = await service.answer("chat", body, key)
+        (known,) = running.app.state.parts.catalogue.snapshot.keys.values()
+        reply = await service.answer("chat", body, RequestContext(key=known))
         await anext(reply.events)
         await anext(reply.events)
         await reply.events.aclose()
-        access._key.reset(token)
     assert [(requests, completion) for _, requests, _, completion in used(house)] == [(1, 3)]
 
 

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 from starlette.datastructures import Headers
+from starlette.requests import HTTPConnection
 
 from lifecycle.access.keys import ApiKey, Role, digest_of_secret
 from lifecycle.errors import Forbidden, InvalidConfig, NotAllowed, Unauthorized, Unavailable
@@ -17,10 +18,10 @@ from service.access.authentication import (
     authenticate,
     check_address,
     check_may_force,
-    current_key,
 )
 from service.catalogue import EMPTY, Snapshot
 from service.config import ServeConfig
+from service.request_context import RequestContext
 
 NOW = datetime.now(UTC)
 
@@ -71,14 +72,14 @@ class _App:
         self.seen: list[tuple[str, ApiKey | None]] = []
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
-        self.seen.append((scope["type"], current_key()))
+        self.seen.append((scope["type"], scope["dabt.context"].key if "dabt.context" in scope else None))
 
 
 class _Accounts:
     def __init__(self) -> None:
         self.admitted: list[ApiKey] = []
 
-    async def admit(self, key: ApiKey) -> None:
+    async def admit(self, key: ApiKey, context: RequestContext) -> None:
         self.admitted.append(key)
 
 
@@ -97,7 +98,8 @@ async def status_of(guarded: AccessGuard, scope: dict[str, Any]) -> int | None:
     async def receive() -> Any:
         return {"type": "http.request", "body": b"", "more_body": False}
 
-    await guarded({"type": "http", "method": "GET", "headers": [], "path": "/v1/models", **scope}, receive, send)
+    asked = {"type": "http", "method": "GET", "headers": [], "path": "/v1/models", "dabt.context": RequestContext()}
+    await guarded({**asked, **scope}, receive, send)
     return sent[0]["status"] if sent else None
 
 
@@ -137,7 +139,6 @@ async def test_the_key_is_known_to_the_request_and_to_nothing_after_it(tmp_path:
     guarded, app, _ = guard(tmp_path, snapshot(one))
     assert await status_of(guarded, {"headers": [(b"authorization", b"Bearer s")]}) is None
     assert app.seen == [("http", one)]
-    assert current_key() is None
 
 
 @pytest.mark.parametrize(
@@ -170,18 +171,18 @@ def test_a_key_is_needed_where_one_was_ever_made_or_others_could_come(
     one = access(tmp_path, snapshot(*[key()] * keys), **options)
     if needed:
         with pytest.raises(Unauthorized):
-            one.admit("/v1/models", NOTHING, "127.0.0.1")
+            one.admit("/v1/models", NOTHING, "127.0.0.1", RequestContext())
     else:
-        assert one.admit("/v1/models", NOTHING, "127.0.0.1") is None
+        assert one.admit("/v1/models", NOTHING, "127.0.0.1", RequestContext()) is None
 
 
 def test_before_the_registry_was_read_nobody_comes_in_but_those_who_ask_for_health(tmp_path: Any) -> None:
     one = access(tmp_path, EMPTY)
     with pytest.raises(Unavailable) as caught:
-        one.admit("/v1/models", SENT, "127.0.0.1")
+        one.admit("/v1/models", SENT, "127.0.0.1", RequestContext())
     assert caught.value.retry_after == 2.0
     for path in ("/health", "/ready"):
-        assert one.admit(path, NOTHING, None) is None
+        assert one.admit(path, NOTHING, None, RequestContext()) is None
 
 
 @pytest.mark.parametrize(
@@ -189,25 +190,25 @@ def test_before_the_registry_was_read_nobody_comes_in_but_those_who_ask_for_heal
 )
 def test_anything_but_the_secret_itself_is_refused(header: str) -> None:
     with pytest.raises(Unauthorized):
-        authenticate(header, snapshot(key()), NOW)
+        authenticate(header, snapshot(key()), NOW, RequestContext())
 
 
 @pytest.mark.parametrize("header", ["Bearer s", "bearer s", "BEARER   s ", "  Bearer s"])
 def test_the_scheme_is_told_in_any_case_and_spacing(header: str) -> None:
-    assert authenticate(header, snapshot(key()), NOW) == key()
+    assert authenticate(header, snapshot(key()), NOW, RequestContext()) == key()
 
 
 def test_a_key_filed_under_another_digest_is_not_believed() -> None:
     wrong = Snapshot(revision=1, versions={}, aliases={}, keys={digest_of_secret("s"): key(secret="other")})
     with pytest.raises(Unauthorized):
-        authenticate("Bearer s", wrong, NOW)
+        authenticate("Bearer s", wrong, NOW, RequestContext())
 
 
 def test_a_key_is_good_until_its_moment() -> None:
     until = key(expires_at=NOW)
-    assert authenticate("Bearer s", snapshot(until), NOW - timedelta(microseconds=1)) == until
+    assert authenticate("Bearer s", snapshot(until), NOW - timedelta(microseconds=1), RequestContext()) == until
     with pytest.raises(Unauthorized, match="expired"):
-        authenticate("Bearer s", snapshot(until), NOW)
+        authenticate("Bearer s", snapshot(until), NOW, RequestContext())
 
 
 # -- roles ------------------------------------------------------------------------------------------------------------
@@ -230,11 +231,11 @@ def test_each_route_takes_its_role_and_those_above(tmp_path: Any, path: str, lea
     for role in RANKS:
         one = access(tmp_path, snapshot(key(role)))
         if RANKS.index(role) >= RANKS.index(least):
-            assert one.admit(path, SENT, "10.0.0.9") == key(role)
+            assert one.admit(path, SENT, "10.0.0.9", RequestContext()) == key(role)
         else:
             article = {"caller": "a", "evaluator": "an", "publisher": "a", "admin": "an"}
             with pytest.raises(Forbidden, match=rf"is {article[role]} {role}'s, .* needs {article[least]} {least}'s"):
-                one.admit(path, SENT, "10.0.0.9")
+                one.admit(path, SENT, "10.0.0.9", RequestContext())
 
 
 @pytest.mark.parametrize("role", RANKS)
@@ -242,12 +243,12 @@ def test_only_evaluators_and_above_may_say_that_they_evaluate(tmp_path: Any, rol
     one = access(tmp_path, snapshot(key(role)))
     headers = Headers({"authorization": "Bearer s", "x-dabt-purpose": "evaluation"})
     other = Headers({"authorization": "Bearer s", "x-dabt-purpose": "fun"})
-    assert one.admit("/v1/models", other, None) == key(role)
+    assert one.admit("/v1/models", other, None, RequestContext()) == key(role)
     if role is Role.CALLER:
         with pytest.raises(Forbidden, match="x-dabt-purpose: evaluation needs an evaluator's"):
-            one.admit("/v1/models", headers, None)
+            one.admit("/v1/models", headers, None, RequestContext())
     else:
-        assert one.admit("/v1/models", headers, None) == key(role)
+        assert one.admit("/v1/models", headers, None, RequestContext()) == key(role)
 
 
 class _Forcing:
@@ -258,9 +259,10 @@ class _Forcing:
         self.actor = ""
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
-        self.actor = actor_of("amal")
+        request = HTTPConnection(scope)
+        self.actor = actor_of(request, "amal")
         try:
-            check_may_force()
+            check_may_force(request)
             self.forced = True
         except Forbidden:
             self.forced = False
@@ -302,6 +304,6 @@ def test_an_address_that_others_reach_and_keys_that_are_required_need_a_usable_k
 
 def test_admin_routes_on_loopback_need_no_key_where_none_was_made(tmp_path: Any) -> None:
     one = access(tmp_path, snapshot())
-    assert one.admit("/admin/keys", NOTHING, "127.0.0.1") is None
+    assert one.admit("/admin/keys", NOTHING, "127.0.0.1", RequestContext()) is None
     with pytest.raises(NotAllowed, match="dabt keys create"):
-        one.admit("/admin/keys", NOTHING, None)
+        one.admit("/admin/keys", NOTHING, None, RequestContext())

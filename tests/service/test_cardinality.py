@@ -8,8 +8,8 @@ from prometheus_client import CollectorRegistry, Counter, generate_latest
 from service.engine.interface import Tally
 from service.observability import telemetry
 from service.observability.cardinality import IDLE_SECONDS, Bounded
-from service.observability.record import Record
 from service.observability.telemetry import Telemetry
+from service.request_context import RequestContext
 
 TALLY = Tally(prompt_tokens=1, completion_tokens=1, queue=0.1, first_token=0.1, per_token=0.1)
 
@@ -60,13 +60,13 @@ def test_the_page_stops_growing(monkeypatch: pytest.MonkeyPatch) -> None:
     for at in range(100):
         measured = made.request(f"triage:{at}", "chat")
         measured.done(TALLY)
-        made.answered(Record(key=f"key-{at}", measured=measured), "/v1/chat/completions", 200)
+        made.answered(RequestContext(key_id=f"key-{at}", figures=measured), "/v1/chat/completions", 200)
         sizes.append(made.page().count(b"\n"))
     assert sizes[29] < sizes[30]
     assert sizes[31] == sizes[-1]
     page = made.page().decode()
     assert 'dabt_requests_total{endpoint="chat",version="other"} 70.0' in page
-    assert 'dabt_key_requests_total{key="other"} 95.0' in page
+    assert 'dabt_key_requests_total{key_id="other"} 95.0' in page
     assert 'dabt_request_seconds_count{version="other"} 97.0' in page
 
 
@@ -78,6 +78,6 @@ def test_what_the_bounds_allow_is_a_page_of_a_size_that_a_scrape_can_take() -> N
             made.request(f"triage:{at}", endpoint).failed(code)  # type: ignore[arg-type]
         measured = made.request(f"triage:{at}", "chat")
         measured.done(TALLY)
-        made.answered(Record(key=f"key-{at}", code="not_found"), "/v1/chat/completions", 404)
-        made.answered(Record(key=f"key-{at}", measured=measured), "/v1/chat/completions", 200)
+        made.answered(RequestContext(key_id=f"key-{at}", code="not_found"), "/v1/chat/completions", 404)
+        made.answered(RequestContext(key_id=f"key-{at}", figures=measured), "/v1/chat/completions", 200)
     assert made.page().count(b"\n") < 20_000

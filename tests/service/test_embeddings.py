@@ -14,6 +14,7 @@ import openai
 import pytest
 
 from lifecycle.errors import Overloaded, Unavailable
+from service.drain import drain
 from service.openai.embeddings import Embedder, LoadedModel
 
 pytestmark = pytest.mark.timeout(60)
@@ -209,8 +210,8 @@ async def test_embeddings_are_counted_and_drained_like_every_request(serve: Any,
         words.begun.clear()
         admitted = asyncio.create_task(running.sdk.embeddings.create(model=NAME, input="three"))
         await asyncio.to_thread(words.begun.wait)
-        draining = asyncio.create_task(running.app.state.service.drain(10))
-        await until(lambda: running.app.state.service.draining)
+        draining = asyncio.create_task(drain(running.app.state.parts, 10))
+        await until(lambda: running.app.state.parts.drain.since)
         refused = await running.client.post("/v1/embeddings", json={"model": NAME, "input": "x"})
         assert refused.status_code == 503
         assert not draining.done()

@@ -18,8 +18,8 @@ import structlog
 
 from service.config import ServeConfig
 from service.engine.vllm_flags import set_environment
-from service.observability import logs, record
-from service.observability.record import Record
+from service.observability import logs
+from service.request_context import RequestContext, begun
 from tests.service.logged import logged
 
 ROOT = Path(__file__).parents[2]
@@ -73,7 +73,7 @@ def test_libraries_are_heard_from_warnings_on(level: str, heard: str) -> None:
 
 def test_a_request_is_named_by_the_lines_that_it_causes_and_by_no_others() -> None:
     with logged("info") as log:
-        with record.kept(Record(id="r1", key="key-1", version="triage:3", digest="sha256:0")):
+        with begun({}, RequestContext("r1", key_id="key-1", version="triage:3", digest="sha256:0")):
             structlog.get_logger().info("inside")
             logging.getLogger("a.library").warning("a library, inside")
         structlog.get_logger().info("outside")

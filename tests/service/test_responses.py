@@ -161,12 +161,13 @@ async def test_a_stream_that_breaks_ends_with_the_error_that_the_official_client
 
 async def test_leaving_a_stream_frees_the_request_and_its_adapter(house: Any, start: Any) -> None:
     from service.openai.responses import answer
+    from service.request_context import RequestContext
 
     house.adapter("one")
     house.prod("triage", adapter="one")
     async with start(house) as running:
         body = {"model": "triage", "input": "x", "stream": True}
-        reply = await answer(running.app.state.service, body, {})
+        reply = await answer(running.app.state.service, body, RequestContext())
         assert running.app.state.parts.residency.leases() == 1
         await reply.events.aclose()  # type: ignore[union-attr]
         assert running.app.state.parts.residency.leases() == 0

@@ -9,8 +9,10 @@ from typing import Any
 
 import pytest
 
+from service.drain import drain
 from service.engine.interface import Call, Tally
 from service.openai.relay import Relays
+from service.request_context import RequestContext
 
 pytestmark = pytest.mark.timeout(60)
 
@@ -122,7 +124,7 @@ async def test_who_goes_away_while_waiting_gives_everything_back(crowd: Any, sta
         parts = running.app.state.parts
         await running.chat("a")
         async with parts.gate.turn("somebody else's"):
-            asking = asyncio.create_task(running.app.state.service.answer("completion", _prompt("a"), {}))
+            asking = asyncio.create_task(running.app.state.service.answer("completion", _prompt("a"), RequestContext()))
             await until(lambda: parts.gate.waiting == 1)
             asking.cancel()
             await asyncio.wait({asking})
@@ -139,8 +141,8 @@ async def test_draining_lets_those_who_wait_for_a_slot_finish(crowd: Any, start:
         async with gate.turn("somebody else's"):
             waiting = [asyncio.create_task(running.chat(letter)) for letter in "ab"]
             await until(lambda: gate.waiting == 2)
-            draining = asyncio.create_task(service.drain(30))
-            await until(lambda: service.draining)
+            draining = asyncio.create_task(drain(service.parts, 30))
+            await until(lambda: service.parts.drain.since)
         assert {reply.status_code for reply in await asyncio.gather(*waiting)} == {200}
         assert await draining
 
@@ -170,7 +172,7 @@ async def test_a_reader_who_stops_reading_holds_no_slot_and_no_place(crowd: Any,
     async with start(crowd, max_loras=1, max_cpu_loras=1) as running:
         service, parts = running.app.state.service, running.app.state.parts
         service._relays = Relays(patience=0.001)
-        reply = await service.answer("completion", {**_prompt("a"), "stream": True}, {})
+        reply = await service.answer("completion", {**_prompt("a"), "stream": True}, RequestContext())
         await until(lambda: parts.gate.taken == 0)
         assert parts.residency.leases() == 0
         assert (await running.chat("b")).status_code == 200

@@ -1,0 +1,129 @@
+"""What a service is made of, and how the parts are put together."""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from lifecycle.errors import DabtError
+from lifecycle.models.answers import bare_spec
+from lifecycle.registry import Registry
+from lifecycle.store.artifacts import ArtifactStore
+from lifecycle.version import Digest
+from service.access.accounts import Accounts
+from service.access.ledger import Ledger
+from service.access.limiter import Limiter
+from service.adapters import golden
+from service.adapters.admission_gate import AdmissionGate
+from service.adapters.residency import Limits, Residency
+from service.adapters.warming import Plan, Warmer
+from service.background import Background
+from service.bulkhead import Bulkhead
+from service.catalogue import Catalogue
+from service.config import ServeConfig
+from service.deployment import OwnDeployment
+from service.drain import Drain
+from service.engine.interface import AdapterHandle, Engine
+from service.engine.supervise import Patience, Supervisor
+from service.knowledge import Library
+from service.observability.alias_series import AliasSeries
+from service.observability.telemetry import Telemetry
+from service.openai.embeddings import Embedder
+from service.resolution import Base
+from service.traffic.canary_exchange import CanaryExchange
+from service.traffic.canary_guard import CanaryGuard
+from service.traffic.policies import Traffic
+from service.traffic.shadow import Shadows
+from service.traffic.shadow_records import Records
+
+if TYPE_CHECKING:
+    from fastapi import Request
+
+
+@dataclass(frozen=True)
+class Parts:
+    """What a service is made of."""
+
+    base: Base
+    deployment: OwnDeployment
+    engine: Engine
+    catalogue: Catalogue
+    residency: Residency
+    warmer: Warmer
+    gate: AdmissionGate
+    library: Library
+    embedder: Embedder | None
+    supervisor: Supervisor
+    telemetry: Telemetry
+    drain: Drain
+    accounts: Accounts
+    traffic: Traffic
+    at_registry: Bulkhead
+    """Threads for whoever reads the registry itself, or changes it: it may be locked."""
+
+    async def catch_up(self) -> None:
+        """See a change that was just made now. It stands whether this succeeds or not: the next poll sees it too."""
+        with suppress(DabtError):
+            await self.at_registry.run(self.catalogue.refresh)
+
+
+def assemble(config: ServeConfig, engine: Engine, registry: Registry, store: ArtifactStore) -> Parts:
+    """Put a service together. Raises `InvalidInput` when `config.base` is not a whole model folder."""
+    catalogue = Catalogue(registry, config.poll_seconds)
+    telemetry = Telemetry()
+
+    bare = bare_spec(config.base)
+    base = Base(config.served_name, bare.base, bare.answers, bare.decoding)
+    gate = AdmissionGate(config.max_loras, config.turn_seconds, config.max_queue)
+
+    async def verify(adapter: AdapterHandle, digest: Digest) -> None:
+        manifest = await asyncio.to_thread(catalogue.manifest, digest)
+        # Golden prompts need a slot as requests do. Those who waited for the load are let in next, in the same turn.
+        async with gate.turn(adapter.name, hand_over=True):
+            await golden.verify(engine, adapter, manifest, config.golden_tolerance)
+
+    limits = Limits(capacity=config.max_cpu_loras, wait=config.load_wait_seconds)
+    residency = Residency(engine, store, verify, limits, telemetry)
+    store.cache.in_use = residency.digests
+    warmer = Warmer(residency, base, lambda: catalogue.snapshot, Plan(config.preload, config.pin))
+    patience = Patience(config.restart_attempts, config.engine_silent_seconds)
+    supervisor = Supervisor(engine, residency, catalogue, telemetry, patience)
+    supervisor.warm_up = warmer.start
+    telemetry.watch(residency, lambda: catalogue.age, lambda: not supervisor.waiting_for())
+    telemetry.gauge("slots_taken", "Adapters in the batch", lambda: gate.taken)
+    telemetry.gauge("waiting_for_slot", "Requests that wait for a slot in the batch", lambda: gate.waiting)
+    telemetry.gauge("engine_up", "1 when the engine answers", lambda: float(supervisor.engine_up))
+    telemetry.registry.register(AliasSeries(lambda: catalogue.snapshot))
+    # Fewer than the connections that a registry's pool gives out: reading goes on while all of these wait.
+    at_registry = Bulkhead("registry", at_once=8, waiting=64)
+    telemetry.gauge("registry_calls", "Calls that the registry has not answered yet", at_registry.calls)
+    background = Background()
+    exchange = CanaryExchange(registry.outcomes, at_registry.run, config.canary_seconds)
+    guard = CanaryGuard(registry, catalogue.refresh, telemetry, background, exchange, at_registry.run)
+    records = Records(config.shadow_folder) if config.shadow_folder is not None else None
+    shadows = Shadows(records, telemetry, busy=lambda: gate.waiting > 0 or bool(supervisor.waiting_for()))
+    return Parts(
+        base=base,
+        deployment=OwnDeployment(config, bare.digest),
+        engine=engine,
+        catalogue=catalogue,
+        residency=residency,
+        warmer=warmer,
+        gate=gate,
+        library=Library(store),
+        embedder=None if config.embedding_model == "none" else Embedder(config.embedding_model),
+        supervisor=supervisor,
+        telemetry=telemetry,
+        drain=Drain(),
+        accounts=Accounts(Limiter(config.limits_url), Ledger(registry.usage, config.usage_seconds)),
+        traffic=Traffic(base, guard, shadows, background),
+        at_registry=at_registry,
+    )
+
+
+def parts_of(request: Request) -> Parts:
+    """Of the service that this request came to."""
+    parts: Parts = request.app.state.parts
+    return parts
