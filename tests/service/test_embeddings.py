@@ -55,7 +55,7 @@ def words() -> Words:
 def serve(house: Any, start: Any, words: Words, monkeypatch: Any) -> Any:
     @asynccontextmanager
     async def serving() -> AsyncIterator[Any]:
-        monkeypatch.setattr("service.app.Embedder", lambda model: Embedder(model, words.load))
+        monkeypatch.setattr("service.parts.Embedder", lambda model: Embedder(model, words.load))
         async with start(house, embedding_model=NAME) as running:
             transport = httpx.ASGITransport(app=running.app, client=("127.0.0.1", 50000))
             async with httpx.AsyncClient(transport=transport) as client:

@@ -20,7 +20,7 @@ pytestmark = [pytest.mark.e2e, pytest.mark.timeout(300)]
 def test_the_official_node_client_gets_what_it_asks_for(house: Any, monkeypatch: Any) -> None:
     house.adapter("one")
     house.prod("triage", adapter="one")
-    monkeypatch.setattr("service.app.Embedder", lambda model: Embedder(model, Words().load))
+    monkeypatch.setattr("service.parts.Embedder", lambda model: Embedder(model, Words().load))
     app = create_app(ServeConfig(base=house.base), FakeEngine(), house.registry, house.store)
     with socketed(app) as url:
         said = node_client.ask(url, "triage", NAME)
