@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from contextlib import suppress
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -78,14 +79,16 @@ def assemble(config: ServeConfig, engine: Engine, registry: Registry, store: Art
     base = Base(config.served_name, bare.base, bare.answers, bare.decoding)
     gate = AdmissionGate(config.max_loras, config.turn_seconds, config.max_queue)
 
-    async def verify(adapter: AdapterHandle, digest: Digest) -> None:
+    @asynccontextmanager
+    async def verified(adapter: AdapterHandle, digest: Digest) -> AsyncIterator[None]:
         manifest = await asyncio.to_thread(catalogue.manifest, digest)
-        # Golden prompts need a slot as requests do. Those who waited for the load are let in next, in the same turn.
-        async with gate.turn(adapter.name, hand_over=True):
+        # Golden prompts need a slot as requests do. Those who waited for the load join the turn before it ends.
+        async with gate.turn(adapter.name):
             await golden.verify(engine, adapter, manifest, config.golden_tolerance)
+            yield
 
     limits = Limits(capacity=config.max_cpu_loras, wait=config.load_wait_seconds)
-    residency = Residency(engine, store, verify, limits, telemetry)
+    residency = Residency(engine, store, verified, limits, telemetry)
     store.cache.in_use = residency.digests
     warmer = Warmer(residency, base, lambda: catalogue.snapshot, Plan(config.preload, config.pin))
     patience = Patience(config.restart_attempts, config.engine_silent_seconds)
