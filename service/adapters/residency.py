@@ -133,6 +133,8 @@ class Limits:
     """Adapters held at once; at most the engine's own, so that the engine never evicts by itself."""
     wait: float
     """Seconds to wait for room."""
+    fetch: float = 120.0
+    """Seconds that the artifact store may take for one adapter."""
     clock: Callable[[], float] = field(default=time.monotonic)
 
 
@@ -144,7 +146,7 @@ class Residency:
     ) -> None:
         self._engine = engine
         self._store = store
-        self._fetching = Bulkhead("artifact store", at_once=64, waiting=1024)
+        self._fetching = Bulkhead("artifact store", at_once=64, waiting=1024, seconds=limits.fetch)
         self._verified = verified
         self._limits = limits
         self._observer = observer

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -357,3 +358,36 @@ async def test_what_is_here_or_on_its_way_is_known_by_its_digest(bench: Bench, u
     assert bench.residency.digests() == [digest("a"), digest("b")]
     bench.engine.faults.hold_load.set()
     await loading
+
+
+async def test_a_store_that_hangs_costs_who_wanted_that_adapter_and_for_a_bounded_time(bench: Bench) -> None:
+    bench.residency = Residency(
+        bench.engine, bench.store, bench._verified, Limits(2, wait=5, fetch=0.2, clock=lambda: bench.now), bench.counts
+    )
+    gate, get = threading.Event(), bench.store.get
+    bench.store.get = lambda wanted: get(wanted) if wanted == digest("b") or gate.wait() else None  # type: ignore[method-assign,assignment,return-value]
+    hanging = asyncio.create_task(bench.touch("a"))
+    await bench.touch("b")
+    with pytest.raises(AdapterUnloadable, match=r"artifact store has not answered for 0\.2 s"):
+        await hanging
+    assert bench.resident() == ["b"]
+    gate.set()
+    bench.store.get = get  # type: ignore[method-assign]
+    bench.now += 1.0
+    await bench.touch("a")
+    assert bench.resident() == ["b", "a"]
+
+
+async def test_a_thread_that_cannot_be_started_is_no_fault_of_the_adapter(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refused(thread: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(threading.Thread, "start", refused)
+        with pytest.raises(Overloaded, match="starts no thread"):
+            await bench.touch("a")
+    await bench.touch("a")  # at once: no pause
+    assert bench.resident() == ["a"]
+    assert bench.counts.failures == 0
