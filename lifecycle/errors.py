@@ -60,7 +60,10 @@ class InvalidInput(DabtError):
     def __init__(self, summary: str, problems: Iterable[Problem] = ()) -> None:
         self.summary = summary
         self.problems = tuple(problems)
-        super().__init__("\n".join([summary, *(f"  {p}" for p in self.problems)]))
+        super().__init__(summary)
+
+    def __str__(self) -> str:
+        return "\n".join([self.summary, *(f"  {problem}" for problem in self.problems)])
 
 
 class InvalidConfig(InvalidInput):

@@ -12,8 +12,10 @@ from typing import Any
 
 from pydantic_core import from_json
 
+MOST_LEVELS = 200
+TOO_DEEP = f"is nested too deeply: {MOST_LEVELS} levels are the most"
 _IN_OUR_WORDS = {
-    "recursion limit": "is nested too deeply: 200 levels are the most",
+    "recursion limit": TOO_DEEP,
     "hex escape": "has half of a surrogate pair: \\ud800 to \\udfff stand for a character only in twos",
 }
 

@@ -58,6 +58,11 @@ STATUS: dict[type[DabtError], tuple[int, str]] = {
     Overloaded: (503, "service_unavailable_error"),
 }
 """Every class of the tree, without inheritance: a new error must be placed here on purpose (a test holds this)."""
+MOST_TOLD = 20
+"""Problems in one message. Whoever sent a list of a million faults needs no list of a million."""
+_LONGEST_PROBLEM = 600
+_LONGEST_MESSAGE = 8000
+"""Characters: a caller's own text may be quoted in a message, and is as long as he likes."""
 
 
 def status_of(error: DabtError) -> int:
@@ -72,7 +77,8 @@ def body_of(error: DabtError) -> dict[str, Any]:
     if isinstance(error, NotFound):
         param = error.place
     _, kind = STATUS[type(error)]
-    return {"error": {"message": str(error), "type": kind, "param": param, "code": error.code}}
+    param = None if param is None else _cut(param, _LONGEST_PROBLEM)
+    return {"error": {"message": _message(error), "type": kind, "param": param, "code": error.code}}
 
 
 def response(error: DabtError, headers: dict[str, str] | None = None) -> Response:
@@ -97,6 +103,19 @@ def stream_event(error: DabtError) -> str:
 def unexpected() -> DabtError:
     """What a caller is told of a fault of ours; the log has the rest."""
     return DabtError("the service failed on this request; its log has the details")
+
+
+def _message(error: DabtError) -> str:
+    if not isinstance(error, InvalidInput):
+        return _cut(str(error), _LONGEST_MESSAGE)
+    told = [f"  {_cut(str(problem), _LONGEST_PROBLEM)}" for problem in error.problems[:MOST_TOLD]]
+    more = len(error.problems) - len(told)
+    lines = [_cut(error.summary, _LONGEST_MESSAGE), *told, *([f"  and {more} more"] if more else [])]
+    return "\n".join(lines)
+
+
+def _cut(text: str, most: int) -> str:
+    return text if len(text) <= most else f"{text[:most]}…"
 
 
 def _dump(error: DabtError) -> str:

@@ -75,3 +75,25 @@ def test_no_key_and_the_wrong_key_are_different_answers() -> None:
     assert (nobody.status_code, nobody.headers["www-authenticate"]) == (401, "Bearer")
     assert other.status_code == 403
     assert "www-authenticate" not in other.headers
+
+
+@pytest.mark.parametrize(("count", "more"), [(20, ""), (21, "  and 1 more"), (100_000, "  and 99980 more")])
+def test_a_message_tells_twenty_faults_and_how_many_more_there_are(count: int, more: str) -> None:
+    error = InvalidInput("Wrong:", [Problem(f"messages.{at}", "must be an object") for at in range(count)])
+    body = http_errors.body_of(error)["error"]
+    summary, *lines = body["message"].splitlines()
+    assert (summary, body["param"]) == ("Wrong:", "messages.0")
+    assert lines[:20] == [f"  messages.{at}: must be an object" for at in range(20)]
+    assert lines[20:] == ([more] if more else [])
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        InvalidInput("x" * 10**6),
+        InvalidInput("x", [Problem("a" * 10**6, "b" * 10**6, "c" * 10**6)] * 50),
+        NotFound("x" * 10**6, "y" * 10**6),
+    ],
+)
+def test_no_message_is_as_long_as_what_a_caller_quotes(error: DabtError) -> None:
+    assert len(http_errors.response(error).body) < 25_000

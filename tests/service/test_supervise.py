@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
@@ -29,9 +27,7 @@ class Watched:
         self.telemetry = Telemetry()
         self.now = 0.0
 
-        @asynccontextmanager
-        async def verified(*_: object) -> AsyncIterator[None]:
-            yield
+        async def verify(*_: object) -> None: ...
 
         class NoStore:
             def get(self, digest: str) -> Path:
@@ -39,7 +35,7 @@ class Watched:
 
         catalogue = Catalogue(registry, 0.25)
         catalogue.refresh()
-        residency = Residency(self.engine, NoStore(), verified, Limits(2, 1.0), self.telemetry)
+        residency = Residency(self.engine, NoStore(), verify, Limits(2, 1.0), self.telemetry)
         patience = Patience(attempts=attempts, silence=60.0, pause=self._pause, clock=lambda: self.now)
         self.supervisor = Supervisor(self.engine, residency, catalogue, self.telemetry, patience)
         self.task = asyncio.create_task(self.supervisor.run())

@@ -1,0 +1,87 @@
+"""What pydantic says of a request, in this service's words: a place that the caller wrote, and what is right there.
+
+pydantic names the members of a union and its own kinds of error; a caller knows neither.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from pydantic import ValidationError
+
+from lifecycle.errors import Problem
+
+_NUMBER, _WHOLE, _TEXT, _LIST, _OBJECT = "a number", "a whole number", "a string", "a list", "an object"
+_MUST_BE: Mapping[str, str] = {
+    **dict.fromkeys(("int_type", "int_parsing", "int_from_float", "int_parsing_size"), _WHOLE),
+    **dict.fromkeys(("float_type", "float_parsing", "decimal_type", "decimal_parsing"), _NUMBER),
+    **dict.fromkeys(("bool_type", "bool_parsing"), "true or false"),
+    **dict.fromkeys(("string_type", "string_sub_type", "string_unicode", "bytes_type"), _TEXT),
+    **dict.fromkeys(("list_type", "tuple_type", "iterable_type", "set_type", "frozen_set_type"), _LIST),
+    **dict.fromkeys(("dict_type", "model_type", "mapping_type", "dataclass_type", "model_attributes_type"), _OBJECT),
+    **dict.fromkeys(("literal_error", "enum"), "one of {expected}"),
+    **dict.fromkeys(("datetime_type", "datetime_parsing", "datetime_from_date_parsing"), "a date and time (ISO 8601)"),
+    "finite_number": "a finite number",
+    "none_required": "null",
+    "greater_than": "more than {gt}",
+    "greater_than_equal": "{ge} or more",
+    "less_than": "less than {lt}",
+    "less_than_equal": "{le} or less",
+}
+"""pydantic's kind of error → what the value must be, where its context fills the braces."""
+_OTHERWISE: Mapping[str, str] = {
+    "missing": "is missing",
+    "extra_forbidden": "is not known here",
+    "string_too_short": "must have at least {min_length} characters",
+    "string_too_long": "must have at most {max_length} characters",
+    "string_pattern_mismatch": "must match {pattern}",
+    "too_short": "must have at least {min_length} items",
+    "too_long": "must have at most {max_length} items",
+}
+_SAID_BY_US = ("value_error", "assertion_error")
+_UNKNOWN = "is not what this field takes"
+
+
+def problems_of(error: ValidationError, body: Any) -> list[Problem]:
+    """One problem for each place in `body`, which is what was validated."""
+    faults: dict[str, list[str]] = {}
+    for detail in error.errors(include_url=False, include_input=False):
+        place = _place(detail["loc"], body, missing=detail["type"] == "missing")
+        said = faults.setdefault(place, [])
+        if (fault := _fault(detail)) not in said:
+            said.append(fault)
+    return [Problem(place, _together(said)) for place, said in faults.items()]
+
+
+def _place(path: Sequence[int | str], value: Any, *, missing: bool) -> str:
+    """The keys and indices of `path` that `value` has; the others are names of types."""
+    places = []
+    for at, part in enumerate(path):
+        if isinstance(value, dict) and part in value:
+            value = value[part]
+        elif isinstance(value, list) and isinstance(part, int) and part < len(value):
+            value = value[part]
+        elif not (missing and at == len(path) - 1):
+            continue
+        places.append(str(part))
+    return ".".join(places) or "body"
+
+
+def _fault(detail: Any) -> str:
+    kind, context = detail["type"], detail.get("ctx", {})
+    if kind in _SAID_BY_US:
+        return str(context.get("error") or detail["msg"])
+    words = f"must be {_MUST_BE[kind]}" if kind in _MUST_BE else _OTHERWISE.get(kind, _UNKNOWN)
+    try:
+        return words.format(**context)
+    except KeyError:
+        return _UNKNOWN
+
+
+def _together(faults: list[str]) -> str:
+    """The members of a union, each of which would have done."""
+    musts = [fault.removeprefix("must be ") for fault in faults if fault.startswith("must be ")]
+    if len(musts) < len(faults):
+        return next(fault for fault in faults if not fault.startswith("must be "))
+    return f"must be {', or '.join(musts)}"
