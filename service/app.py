@@ -98,9 +98,6 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
         await parts.accounts.stop()
         await parts.engine.stop()
         await asyncio.to_thread(parts.catalogue.stop)
-        parts.library.close()
-        if parts.embedder is not None:
-            parts.embedder.close()
         if app.state.tracer is not None:
             await asyncio.to_thread(app.state.tracer.close)
 

@@ -19,35 +19,52 @@ from lifecycle.errors import Overloaded, Unavailable
 
 T = TypeVar("T")
 
+_HANGING = 4
+"""So many times `at_once` calls may hang after they were given up: each keeps a thread, of which a machine has only so
+many."""
+
 
 class Bulkhead:
     """Belongs to one event loop. A thread for each call, gone with the process: what hangs cannot keep it alive."""
 
-    def __init__(self, name: str, at_once: int, waiting: int) -> None:
-        """`at_once` calls run, `waiting` more wait for their turn, and what comes then is refused."""
+    def __init__(self, name: str, at_once: int, waiting: int, seconds: float | None) -> None:
+        """`at_once` calls run, `waiting` more wait for their turn, and what comes then is refused.
+
+        A call that takes longer than `seconds` is given up: its caller is told, and its place goes to the next. None
+        is for what has a deadline of its own.
+        """
         self._name = name
+        self._at_once = at_once
         self._most = at_once + waiting
+        self._seconds = seconds
         self._places = asyncio.Semaphore(at_once)
         self._here = 0
+        self._hanging = 0
         self._outcomes: set[asyncio.Future[Any]] = set()
 
     async def run(self, work: Callable[..., T], *args: Any, **named: Any) -> T:
         """What `work` returns or raises. A caller that leaves does not stop it, and its place is taken until its end.
 
-        Raises `Overloaded` when too many wait already.
+        Raises `Overloaded` when too many wait already, or when this machine starts no more threads, and `Unavailable`
+        when it took too long; it may still be done then.
         """
         if self._here >= self._most:
-            raise Overloaded(f"too many wait for the {self._name}; try again later", retry_after=5.0)
+            raise self._too_many()
+        if self._hanging >= _HANGING * self._at_once:
+            raise Unavailable(f"the {self._name} hangs: {self._hanging} calls have not come back", retry_after=30.0)
         self._here += 1
         try:
-            await self._places.acquire()
+            async with asyncio.timeout(self._seconds):
+                await self._places.acquire()
+        except TimeoutError as error:
+            self._here -= 1
+            raise self._too_many() from error
         except BaseException:
             self._here -= 1
             raise
         loop = asyncio.get_running_loop()
         outcome: asyncio.Future[T] = loop.create_future()
-        self._outcomes.add(outcome)
-        outcome.add_done_callback(self._outcomes.discard)
+        call = _Call(outcome)
         context = copy_context()
 
         def in_thread() -> None:
@@ -57,25 +74,63 @@ class Bulkhead:
             except BaseException as error:
                 told = partial(_fail, outcome, error)
             with suppress(RuntimeError):  # the event loop has ended: nobody waits
-                loop.call_soon_threadsafe(self._ended, told)
+                loop.call_soon_threadsafe(self._returned, call, told)
 
-        threading.Thread(target=in_thread, name=self._name, daemon=True).start()
+        try:
+            threading.Thread(target=in_thread, name=self._name, daemon=True).start()
+        except (RuntimeError, MemoryError) as error:
+            self._give_place_back()
+            why = f"this machine starts no thread for the {self._name} ({error}); try again later"
+            raise Overloaded(why, retry_after=5.0) from error
+        self._outcomes.add(outcome)
+        outcome.add_done_callback(self._outcomes.discard)
+        if self._seconds is not None:
+            call.deadline = loop.call_later(self._seconds, self._give_up, call)
         return await outcome
 
     def calls(self) -> int:
-        """Running and waiting."""
+        """Running and waiting; those that were given up are not counted."""
         return self._here
 
     def leave(self) -> None:
         """Tell all who wait, because the process is about to end. What runs is not told, and may still be done."""
-        for outcome in [one for one in self._outcomes if not one.done()]:
-            why = f"the service stopped before the {self._name} answered; look whether it was done"
-            outcome.set_exception(Unavailable(why, retry_after=5.0))
+        why = f"the service stopped before the {self._name} answered; look whether it was done"
+        for outcome in list(self._outcomes):
+            _fail(outcome, Unavailable(why, retry_after=5.0))
 
-    def _ended(self, told: Callable[[], None]) -> None:
+    def _too_many(self) -> Overloaded:
+        return Overloaded(f"too many wait for the {self._name}; try again later", retry_after=5.0)
+
+    def _give_up(self, call: _Call) -> None:
+        call.given_up = True
+        self._hanging += 1
+        self._give_place_back()
+        why = f"the {self._name} has not answered for {self._seconds:g} s; try again later"
+        _fail(call.outcome, Unavailable(why, retry_after=5.0))
+
+    def _returned(self, call: _Call, told: Callable[[], None]) -> None:
+        if call.given_up:
+            self._hanging -= 1
+            return
+        if call.deadline is not None:
+            call.deadline.cancel()
+        self._give_place_back()
+        told()
+
+    def _give_place_back(self) -> None:
         self._here -= 1
         self._places.release()
-        told()
+
+
+class _Call:
+    """One that runs in a thread."""
+
+    __slots__ = ("deadline", "given_up", "outcome")
+
+    def __init__(self, outcome: asyncio.Future[Any]) -> None:
+        self.outcome = outcome
+        self.deadline: asyncio.TimerHandle | None = None
+        self.given_up = False
 
 
 def _succeed(outcome: asyncio.Future[T], result: T) -> None:

@@ -72,6 +72,8 @@ class ServeConfig(Frozen):
     """The same, and kept in memory whatever else is called."""
     cache_gib: float | None = Field(default=20.0, gt=0)
     """Local copies of a remote artifact store; past it the least recently used are deleted. None for no bound."""
+    fetch_seconds: float = Field(default=120.0, gt=0)
+    """How long the artifact store may take for one adapter or index, before its request gets 503."""
     load_wait_seconds: float = Field(default=30.0, gt=0)
     """How long a request waits for room in memory for its adapter before it gets 503."""
     poll_seconds: float = Field(default=0.25, gt=0, le=0.5)

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import asyncio
-from contextlib import suppress
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -41,6 +41,9 @@ from service.traffic.shadow_records import Records
 if TYPE_CHECKING:
     from fastapi import Request
 
+_REGISTRY_SECONDS = 60.0
+"""For one call. A locked registry answers sooner than that; one that hangs never does."""
+
 
 @dataclass(frozen=True)
 class Parts:
@@ -77,15 +80,19 @@ def assemble(config: ServeConfig, engine: Engine, registry: Registry, store: Art
     bare = bare_spec(config.base)
     base = Base(config.served_name, bare.base, bare.answers, bare.decoding)
     gate = AdmissionGate(config.max_loras, config.turn_seconds, config.max_queue)
+    # Fewer than the connections that a registry's pool gives out: reading goes on while all of these wait.
+    at_registry = Bulkhead("registry", at_once=8, waiting=64, seconds=_REGISTRY_SECONDS)
 
-    async def verify(adapter: AdapterHandle, digest: Digest) -> None:
-        manifest = await asyncio.to_thread(catalogue.manifest, digest)
-        # Golden prompts need a slot as requests do. Those who waited for the load are let in next, in the same turn.
-        async with gate.turn(adapter.name, hand_over=True):
+    @asynccontextmanager
+    async def verified(adapter: AdapterHandle, digest: Digest) -> AsyncIterator[None]:
+        manifest = await at_registry.run(catalogue.manifest, digest)
+        # Golden prompts need a slot as requests do. Those who waited for the load join the turn before it ends.
+        async with gate.turn(adapter.name):
             await golden.verify(engine, adapter, manifest, config.golden_tolerance)
+            yield
 
-    limits = Limits(capacity=config.max_cpu_loras, wait=config.load_wait_seconds)
-    residency = Residency(engine, store, verify, limits, telemetry)
+    limits = Limits(capacity=config.max_cpu_loras, wait=config.load_wait_seconds, fetch=config.fetch_seconds)
+    residency = Residency(engine, store, verified, limits, telemetry)
     store.cache.in_use = residency.digests
     warmer = Warmer(residency, base, lambda: catalogue.snapshot, Plan(config.preload, config.pin))
     patience = Patience(config.restart_attempts, config.engine_silent_seconds)
@@ -96,8 +103,6 @@ def assemble(config: ServeConfig, engine: Engine, registry: Registry, store: Art
     telemetry.gauge("waiting_for_slot", "Requests that wait for a slot in the batch", lambda: gate.waiting)
     telemetry.gauge("engine_up", "1 when the engine answers", lambda: float(supervisor.engine_up))
     telemetry.registry.register(AliasSeries(lambda: catalogue.snapshot))
-    # Fewer than the connections that a registry's pool gives out: reading goes on while all of these wait.
-    at_registry = Bulkhead("registry", at_once=8, waiting=64)
     telemetry.gauge("registry_calls", "Calls that the registry has not answered yet", at_registry.calls)
     background = Background()
     exchange = CanaryExchange(registry.outcomes, at_registry.run, config.canary_seconds)
@@ -112,7 +117,7 @@ def assemble(config: ServeConfig, engine: Engine, registry: Registry, store: Art
         residency=residency,
         warmer=warmer,
         gate=gate,
-        library=Library(store),
+        library=Library(store, config.fetch_seconds),
         embedder=None if config.embedding_model == "none" else Embedder(config.embedding_model),
         supervisor=supervisor,
         telemetry=telemetry,

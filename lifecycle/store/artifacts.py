@@ -40,6 +40,8 @@ Stamp = tuple[tuple[str, int, int, int], ...]
 _DAY = 24 * 3600
 _REPUT = "delete its .json file from the store and put the folder again"
 _FULL = (errno.ENOSPC, errno.EDQUOT)
+_PATIENCE = 60.0
+"""Seconds that a fetch waits for another of the same folder."""
 _TRIES, _FIRST_PAUSE = 3, 0.2
 """A read of the remote store is tried so often, with pauses in seconds that double."""
 
@@ -74,6 +76,7 @@ class ArtifactStore:
         Of these, the least recently used are deleted past `cache_bytes` (see `artifact_cache.py`). None: no bound.
         """
         self.url = url
+        self.patience = _PATIENCE
         self._verified: dict[Digest, Stamp] = {}
         self._fetching: dict[Digest, threading.Lock] = defaultdict(threading.Lock)
         self._remote: Any = None
@@ -113,8 +116,8 @@ class ArtifactStore:
         `Unavailable` when the store cannot be reached or the disk is full; nothing half-written is left then.
         """
         folder = self._folder(digest)
-        # One slow download must not hold up the others, nor what is here already: a lock for each digest.
-        with self._fetching[digest]:
+        # One slow download must not hold up the others, nor what is here already: a turn for each digest.
+        with self._turn(digest):
             if digest not in self._verified or self._verified[digest] != _stamp(folder):
                 if self._remote is None:
                     self._check(digest)
@@ -124,6 +127,17 @@ class ArtifactStore:
             if self._remote is not None:
                 self.cache.touch(folder)
         return folder
+
+    @contextmanager
+    def _turn(self, digest: Digest) -> Iterator[None]:
+        """Wait for who fetches it now. Not for ever: that one may hang, and to fetch a folder twice does no harm."""
+        lock = self._fetching[digest]
+        taken = lock.acquire(timeout=self.patience)
+        try:
+            yield
+        finally:
+            if taken:
+                lock.release()
 
     def has(self, digest: Digest) -> bool:
         if self._remote is None:

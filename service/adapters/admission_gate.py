@@ -14,9 +14,6 @@ from contextlib import asynccontextmanager
 from lifecycle.errors import Overloaded
 from service.adapters.admission import Admission
 
-_HOPS = 10
-"""Rounds of the event loop, ample for a task that waits for another's end (and is shielded from it) to go on."""
-
 
 class AdmissionGate:
     """Belongs to one event loop. `slots` are the engine's; adapters go by their internal names."""
@@ -30,12 +27,10 @@ class AdmissionGate:
         self._clock = clock
 
     @asynccontextmanager
-    async def turn(self, adapter: str | None, *, hand_over: bool = False) -> AsyncIterator[float]:
+    async def turn(self, adapter: str | None) -> AsyncIterator[float]:
         """Be in the engine for the length of the block, which is given the seconds that were waited.
 
-        A request without an adapter (None) needs no slot. With `hand_over` the slot is kept until those who were
-        waiting for what this turn prepared have had their chance to join it. Raises `Overloaded` when `max_waiting`
-        requests wait already.
+        A request without an adapter (None) needs no slot. Raises `Overloaded` when `max_waiting` requests wait already.
         """
         if adapter is None:
             yield 0.0
@@ -44,7 +39,7 @@ class AdmissionGate:
         try:
             yield waited
         finally:
-            self._leave_after(_HOPS if hand_over else 0, adapter)
+            self._leave(adapter)
 
     @property
     def waiting(self) -> int:
@@ -79,12 +74,6 @@ class AdmissionGate:
                 self._let_in(self._policy.abandon(ticket, adapter, self._clock()))
             raise
         return self._clock() - arrived
-
-    def _leave_after(self, hops: int, adapter: str) -> None:
-        if hops:
-            asyncio.get_running_loop().call_soon(self._leave_after, hops - 1, adapter)
-        else:
-            self._leave(adapter)
 
     def _leave(self, adapter: str) -> None:
         self._let_in(self._policy.leave(adapter, self._clock()))

@@ -10,8 +10,8 @@ from __future__ import annotations
 import asyncio
 import itertools
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterator
-from contextlib import asynccontextmanager, contextmanager, suppress
+from collections.abc import AsyncIterator, Callable, Collection, Iterator
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
@@ -44,8 +44,10 @@ class ResidencyObserver(Protocol):
     def evicted(self) -> None: ...
 
 
-Verify = Callable[[AdapterHandle, Digest], Awaitable[None]]
-"""Raise `AdapterUnloadable` when the loaded adapter does not compute what its trainer recorded."""
+Verified = Callable[[AdapterHandle, Digest], AbstractAsyncContextManager[object]]
+"""Entering it raises `AdapterUnloadable` when the loaded adapter does not compute what its trainer recorded. It is left
+once those who waited for the load have gone on: what it holds until then (a slot of the batch) is there for them.
+"""
 
 
 @dataclass(slots=True)
@@ -54,6 +56,35 @@ class _Resident:
     leases: int = 0
     requests: int = 0
     since: float = 0.0
+
+
+class _Load:
+    """One load under way, and how many wait for it."""
+
+    def __init__(self) -> None:
+        self.outcome: asyncio.Future[_Resident] = asyncio.get_running_loop().create_future()
+        self.task: asyncio.Task[None] | None = None  # kept, because the event loop itself holds no task
+        self._waiting = 0
+        self._gone_on = asyncio.Event()
+
+    async def result(self) -> _Resident:
+        """Raises what the load raised. Shielded: a caller that leaves must not stop the load that others wait for."""
+        self._waiting += 1
+        try:
+            return await asyncio.shield(self.outcome)
+        finally:
+            self._waiting -= 1
+            self._gone_on.set()
+
+    def failed(self, error: BaseException) -> None:
+        self.outcome.set_exception(error)
+        self.outcome.exception()  # looked at: a load whose callers have all left must not warn that nobody did
+
+    async def all_gone_on(self) -> None:
+        """Return when each of those who waited has taken its next step, in which it asks for its slot."""
+        while self._waiting:
+            self._gone_on.clear()
+            await self._gone_on.wait()
 
 
 @dataclass(slots=True)
@@ -102,6 +133,8 @@ class Limits:
     """Adapters held at once; at most the engine's own, so that the engine never evicts by itself."""
     wait: float
     """Seconds to wait for room."""
+    fetch: float = 120.0
+    """Seconds that the artifact store may take for one adapter."""
     clock: Callable[[], float] = field(default=time.monotonic)
 
 
@@ -109,17 +142,17 @@ class Residency:
     """Belongs to one event loop. Nothing leaves while it is leased or pinned; concurrent first requests load once."""
 
     def __init__(
-        self, engine: Engine, store: Store, verify: Verify, limits: Limits, observer: ResidencyObserver
+        self, engine: Engine, store: Store, verified: Verified, limits: Limits, observer: ResidencyObserver
     ) -> None:
         self._engine = engine
         self._store = store
-        self._fetching = Bulkhead("artifact store", at_once=64, waiting=1024)
-        self._verify = verify
+        self._fetching = Bulkhead("artifact store", at_once=64, waiting=1024, seconds=limits.fetch)
+        self._verified = verified
         self._limits = limits
         self._observer = observer
         self._ids = itertools.count(1)
         self._residents: dict[Digest, _Resident] = {}  # least recently used first
-        self._loading: dict[Digest, asyncio.Task[_Resident]] = {}
+        self._loading: dict[Digest, _Load] = {}
         self._failures: dict[Digest, _Failure] = {}
         self._pinned: frozenset[Digest] = frozenset()
         self._reserved = 0  # places held by loads under way
@@ -207,11 +240,9 @@ class Residency:
                 return self._residents[digest]
             if digest not in self._loading:
                 self._refuse_in_pause(digest)
-                task = asyncio.create_task(self._load(digest))
-                self._loading[digest] = task
-                task.add_done_callback(_retrieve)
-            # Shielded: a caller that leaves must not stop the load that others wait for.
-            resident = await asyncio.shield(self._loading[digest])
+                load = self._loading[digest] = _Load()
+                load.task = asyncio.create_task(self._load(digest, load))
+            resident = await self._loading[digest].result()
             if self._residents.get(digest) is resident:
                 return resident
             # Evicted between its load and this task's turn: load again.
@@ -221,22 +252,26 @@ class Residency:
         if failure is not None and (left := failure.retry_at - self._limits.clock()) > 0:
             raise AdapterUnloadable(f"{failure.error} (next try in {left:.0f} s)", retry_after=left) from failure.error
 
-    async def _load(self, digest: Digest) -> _Resident:
+    async def _load(self, digest: Digest, load: _Load) -> None:
+        """To the end of `load`, which is told of every outcome. Raises nothing but its own cancellation."""
         stopwatch = _Stopwatch(self._limits.clock)
-        try:
-            resident = await self._load_once(digest, stopwatch)
-        except (Overloaded, EngineDead):
-            raise  # says nothing about the adapter
-        except DabtError as error:
-            raise self._failed(digest, error) from error
-        finally:
-            self._loading.pop(digest, None)
-        self._failures.pop(digest, None)
-        self._observer.loaded(stopwatch.total)
-        log.info("adapter loaded", adapter=resident.handle.name, id=resident.handle.id, **stopwatch.parts)
-        return resident
+        async with AsyncExitStack() as for_the_waiting:
+            try:
+                resident = await self._load_once(digest, stopwatch, for_the_waiting)
+            except BaseException as error:
+                del self._loading[digest]
+                load.failed(self._told(digest, error))
+                if not isinstance(error, Exception):
+                    raise
+                return
+            del self._loading[digest]
+            self._failures.pop(digest, None)
+            self._observer.loaded(stopwatch.total)
+            log.info("adapter loaded", adapter=resident.handle.name, id=resident.handle.id, **stopwatch.parts)
+            load.outcome.set_result(resident)
+            await load.all_gone_on()
 
-    async def _load_once(self, digest: Digest, stopwatch: _Stopwatch) -> _Resident:
+    async def _load_once(self, digest: Digest, stopwatch: _Stopwatch, for_the_waiting: AsyncExitStack) -> _Resident:
         with stopwatch.part("fetch"):
             path = (await self._fetching.run(self._store.get, digest)).resolve()
         with stopwatch.part("room"):
@@ -248,7 +283,7 @@ class Residency:
                 with stopwatch.part("load"):
                     await self._engine.load(handle)
                 with stopwatch.part("verify"):
-                    await self._verify(handle, digest)
+                    await for_the_waiting.enter_async_context(self._verified(handle, digest))
                 if self._lives != life:
                     raise EngineDead("the engine was restarted while it loaded an adapter")
             except BaseException:
@@ -263,13 +298,18 @@ class Residency:
         self._residents[digest] = resident
         return resident
 
-    def _failed(self, digest: Digest, error: DabtError) -> AdapterUnloadable:
+    def _told(self, digest: Digest, error: BaseException) -> BaseException:
+        """What those who wait for a failed load are told."""
+        if not isinstance(error, DabtError) or isinstance(error, Overloaded | EngineDead):
+            return error  # says nothing about the adapter
         before = self._failures.get(digest)
         pause = min(before.pause * 2, _LONGEST_PAUSE) if before else _FIRST_PAUSE
         self._failures[digest] = _Failure(error, self._limits.clock() + pause, pause)
         self._observer.load_failed()
         log.warning("adapter failed to load", adapter=internal_name(digest), pause=pause, error=str(error))
-        return AdapterUnloadable(str(error), retry_after=pause)
+        unloadable = AdapterUnloadable(str(error), retry_after=pause)
+        unloadable.__cause__ = error
+        return unloadable
 
     def _idle(self) -> Digest | None:
         """The least recently used adapter that may leave."""
@@ -306,9 +346,3 @@ class Residency:
 def internal_name(digest: Digest) -> str:
     """The adapter's name inside the engine: it follows from the bytes, so it can never mean other bytes."""
     return f"sha256-{digest.removeprefix('sha256:')[:24]}"
-
-
-def _retrieve(task: asyncio.Task[_Resident]) -> None:
-    """Look at the outcome, so that a load whose callers have all left does not warn that nobody did."""
-    if not task.cancelled():
-        task.exception()

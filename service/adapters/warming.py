@@ -21,6 +21,8 @@ from service.adapters.residency import Residency
 from service.catalogue import EMPTY, Snapshot
 from service.resolution import Base
 
+_AT_START = 60.0
+"""Seconds that a start of the service waits for any one load."""
 _PATIENCE = 5.0
 """Seconds that a move of an alias waits for a load, which goes on by itself."""
 
@@ -64,14 +66,24 @@ class Warmer:
     async def start(self) -> None:
         """Load what the configuration names; returns when each has been tried. After every start of the engine.
 
-        Waits for the registry to have been read: until then no name means anything, and nothing is answered.
+        Where a load takes too long, as from a store that hangs, the service does not wait for it nor for those after
+        it: they go on in the background. Waits for the registry to have been read: until then no name means anything,
+        and nothing is answered.
         """
         if self._snapshot() is EMPTY:
             await self._read.wait()
         self._running = True
         self._apply_pins()
-        for digest in self._planned():
-            await self._load(digest)
+        planned = self._planned()
+        while planned:
+            try:
+                async with asyncio.timeout(_AT_START):
+                    await self._load(planned[0])
+            except TimeoutError:
+                log.warning("not loaded in time; the service starts, and loading goes on", adapters=len(planned))
+                self._load_soon(planned)
+                return
+            planned.pop(0)
 
     async def stop(self) -> None:
         self._running = False

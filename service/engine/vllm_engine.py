@@ -17,14 +17,9 @@ from contextvars import ContextVar
 from pathlib import Path
 from typing import Any, TypeVar
 
-from lifecycle.errors import (
-    AdapterUnloadable,
-    Corrupt,
-    DabtError,
-    EngineDead,
-    InvalidInput,
-    Problem,
-)
+import structlog
+
+from lifecycle.errors import AdapterUnloadable, Corrupt, DabtError, EngineDead, InvalidInput, Problem, Unavailable
 from lifecycle.models.preflight import preflight
 from service.bulkhead import Bulkhead
 from service.config import ServeConfig
@@ -36,8 +31,13 @@ from service.engine.vllm_tools import check_tools, template_takes_tools
 
 T = TypeVar("T")
 
+log = structlog.get_logger(__name__)
+
 _LOOK_EVERY = 0.5
 """Seconds between two looks whether the engine that was asked is still there."""
+_STOP_SECONDS = 30.0
+_CHECK_SECONDS = 60.0
+"""To read the adapter's tensors."""
 _public_name: ContextVar[str] = ContextVar("public_name")
 """What this task's caller calls the model: vLLM knows an adapter only by its internal name."""
 
@@ -51,6 +51,8 @@ class VllmEngine:
         self._state: Any = None
         self._takes_tools = False
         self._starts: Bulkhead | None = None
+        self._stops = Bulkhead("engine's end", at_once=1, waiting=1, seconds=_STOP_SECONDS)
+        self._checks = Bulkhead("check of adapters", at_once=4, waiting=1024, seconds=_CHECK_SECONDS)
         self._preflighted: set[Path] = set()
         self._environment = dict(os.environ)
         self._asked = EngineDetail()
@@ -66,7 +68,8 @@ class VllmEngine:
         try:
             # Imports and process start-up take many seconds: a thread keeps /health and /ready answering meanwhile,
             # and one that no event loop waits for at its end.
-            self._starts = Bulkhead("engine's start", at_once=1, waiting=0)
+            # vLLM has a deadline of its own for its processes (VLLM_ENGINE_READY_TIMEOUT_S).
+            self._starts = Bulkhead("engine's start", at_once=1, waiting=0, seconds=None)
             args = await self._starts.run(self._build)
             self._state = await self._handlers(args)
             self._takes_tools = template_takes_tools(self._llm.renderer, self._llm.model_config)
@@ -99,7 +102,10 @@ class VllmEngine:
             # Nobody else tells the requests under way: a core that was killed or hangs says nothing, and that handler
             # may not have come to it.
             llm.output_processor.propagate_error(EngineDeadError())
-            await asyncio.to_thread(llm.shutdown, timeout=10)
+            try:
+                await self._stops.run(llm.shutdown, timeout=10)
+            except Unavailable as error:
+                log.error("the engine did not end in time", error=str(error))
             del llm
             # It sits in cycles and shuts down again when collected, which must not be at the interpreter's very end.
             gc.unfreeze()
@@ -117,7 +123,7 @@ class VllmEngine:
         await self.check()
         if adapter.path not in self._preflighted:
             # vLLM would serve some of what this refuses, wrongly, and would look for a missing folder on the hub.
-            await asyncio.to_thread(self._preflight, adapter)
+            await self._checks.run(self._preflight, adapter)
             self._preflighted.add(adapter.path)
         if not adapter.path.is_dir():
             raise AdapterUnloadable(f"the files of {adapter.name} are gone from {adapter.path}")

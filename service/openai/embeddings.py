@@ -9,16 +9,16 @@ from __future__ import annotations
 import asyncio
 import base64
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 from pydantic import BaseModel, ConfigDict, Field, StrictInt, StrictStr, ValidationError
 
 from lifecycle.errors import InvalidConfig, InvalidInput, NotFound, Overloaded, Problem, Unavailable
 from lifecycle.version import Digest
 from retrieval import dense
+from service.bulkhead import Bulkhead
 from service.engine.interface import Tally
 from service.once import Once
 from service.openai.validation import problems_of
@@ -31,15 +31,18 @@ if TYPE_CHECKING:
 
     from service.parts import Parts
 
-A = TypeVar("A")
-R = TypeVar("R")
-
 MOST_TEXTS = 2048
 """In one request; OpenAI's own limit."""
 _SLICE = 16
 """Texts embedded before another request has its turn."""
 _MOST_REQUESTS = 64
 """Being embedded or waiting; beyond it callers get 503."""
+_LOAD_SECONDS = 300.0
+"""For the model, which may have to come from the hub."""
+_EMBED_SECONDS = 300.0
+"""For one slice, and for its turn."""
+_DIGEST_PATIENCE = 2.0
+"""Seconds that a list of models waits for the digest, which goes on by itself."""
 _NO_TEXT = "must be a text, or a list of texts; tokens mean other texts in other tokenizers, so they are not taken"
 
 
@@ -107,13 +110,17 @@ class LoadedModel:
 class Embedder:
     """Belongs to one event loop. `model` is what `retrieval.dense.locate` takes, `name` what callers write for it."""
 
-    def __init__(self, model: str, load: Callable[[str], LoadedModel] | None = None) -> None:
+    def __init__(
+        self, model: str, load: Callable[[str], LoadedModel] | None = None, load_seconds: float = _LOAD_SECONDS
+    ) -> None:
         # A folder is called by its own name: where it lies on this machine is nobody's business.
         self.name = Path(model).name if Path(model).is_dir() else model
         self._waiting = 0
-        self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="embeddings")
-        self._model = Once(lambda: self._in_thread(load or _load, model))
-        self._digest = Once(lambda: asyncio.to_thread(_digest_of, model))
+        # Loading apart from embedding: what a hub does not send must not hold up what is here.
+        self._loading = Bulkhead("embedding model", at_once=2, waiting=0, seconds=load_seconds)
+        self._embedding = Bulkhead("embeddings", at_once=1, waiting=_MOST_REQUESTS, seconds=_EMBED_SECONDS)
+        self._model = Once(lambda: self._loading.run(load or _load, model))
+        self._digest = Once(lambda: self._loading.run(_digest_of, model))
 
     async def answer(self, body: dict[str, Any]) -> Embedded:
         """Embed the texts of an OpenAI request.
@@ -132,11 +139,12 @@ class Embedder:
             self._waiting -= 1
 
     async def digest(self) -> Digest:
-        """Of the model's files, read once. Raises `Unavailable` when the model is not to be had."""
-        return await self._digest.result()
-
-    def close(self) -> None:
-        self._thread.shutdown(wait=False, cancel_futures=True)
+        """Of the model's files, read once. Raises `Unavailable` when the model is not to be had, or not soon."""
+        try:
+            async with asyncio.timeout(_DIGEST_PATIENCE):
+                return await self._digest.result()
+        except TimeoutError as error:
+            raise Unavailable("the embedding model is still being read or fetched", retry_after=5.0) from error
 
     def _parse(self, body: dict[str, Any]) -> EmbeddingRequest:
         texts = body.get("input")
@@ -158,20 +166,17 @@ class Embedder:
             raise _wrong("dimensions", fault, "leave it out")
         counts: list[int] = []
         for at in range(0, len(texts), _SLICE):
-            counts += await self._in_thread(model.encoder.count_tokens, texts[at : at + _SLICE])
+            counts += await self._embedding.run(model.encoder.count_tokens, texts[at : at + _SLICE])
         _check_lengths(counts, model.max_tokens)
         data: list[dict[str, Any]] = []
         for at in range(0, len(texts), _SLICE):
-            rows = await self._in_thread(model.encoder.documents, texts[at : at + _SLICE])
+            rows = await self._embedding.run(model.encoder.documents, texts[at : at + _SLICE])
             data += [
                 {"object": "embedding", "index": at + offset, "embedding": _written(row, request.encoding_format)}
                 for offset, row in enumerate(rows)
             ]
         usage = {"prompt_tokens": sum(counts), "total_tokens": sum(counts)}
         return Embedded({"object": "list", "data": data, "model": self.name, "usage": usage}, sum(counts))
-
-    async def _in_thread(self, work: Callable[[A], R], argument: A) -> R:
-        return await asyncio.get_running_loop().run_in_executor(self._thread, work, argument)
 
 
 def _check_lengths(counts: list[int], limit: int | None) -> None:

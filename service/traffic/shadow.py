@@ -19,6 +19,7 @@ from lifecycle.aliases import Alias
 from lifecycle.errors import DabtError, EngineDead, Overloaded
 from lifecycle.version import Version
 from service.background import Background
+from service.bulkhead import Bulkhead
 from service.engine.interface import EngineAnswer, Kind
 from service.openai.answer_guards import Choice, choices_of
 from service.request_context import UNEXPECTED
@@ -28,6 +29,8 @@ Ask = Callable[[Kind, dict[str, Any], Version], Awaitable[EngineAnswer]]
 """What the version answers to the caller's own body, for nobody to see. Raises the project's errors."""
 CopyFate = Literal["answered", "failed", "dropped"]
 
+_KEEP_SECONDS = 30.0
+"""For the disk to take one record."""
 _OF_THE_CALLER = ("stream", "stream_options", "user")
 
 log = structlog.get_logger(__name__)
@@ -79,6 +82,7 @@ class Shadows:
         self._places = asyncio.Semaphore(self._limits.running)
         self._busy = busy
         self._copies = Background()
+        self._keeping = Bulkhead("shadow's records", at_once=1, waiting=1024, seconds=_KEEP_SECONDS)
 
     def offer(self, copy: Copy, ask: Ask) -> None:
         """Answer it again when there is a place. Returns at once."""
@@ -102,7 +106,7 @@ class Shadows:
                 self._observer.shadowed("dropped")
                 return
             self._observer.shadowed("failed" if record.candidate.code else "answered")
-            await asyncio.to_thread(records.append, copy.alias.name, copy.alias.alias, record)
+            await self._keeping.run(records.append, copy.alias.name, copy.alias.alias, record)
         except Exception as error:  # a full disk, a text that is no Unicode: nobody waits for this
             log.warning("a shadow's result could not be kept", alias=copy.alias.ref, error=str(error))
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import AsyncExitStack
-from typing import Any
 
 import pytest
 
@@ -131,26 +130,6 @@ async def test_a_failing_request_gives_its_slot_back() -> None:
         async with bench.gate.turn("a"):
             raise ValueError("failed")
     assert bench.gate.taken == 0
-
-
-async def test_a_turn_can_be_handed_over_to_those_that_it_prepares(until: Any) -> None:
-    bench = Bench()
-
-    async def prepare() -> None:
-        async with bench.gate.turn("a", hand_over=True):
-            await settle()
-
-    preparing = asyncio.create_task(prepare())
-    await settle()
-    rival, rivals_end = bench.ask("b1")
-    await asyncio.shield(preparing)
-    follower, done = bench.ask("a1")
-    await settle()
-    assert bench.inside == ["a1"], "the slot went to the rival"
-    done.set()
-    rivals_end.set()
-    await asyncio.gather(follower, rival)
-    await until(lambda: bench.gate.taken == 0)
 
 
 async def test_a_crowd_of_adapters_is_served_whole_within_the_slots() -> None:

@@ -66,7 +66,7 @@ def test_the_page_stops_growing(monkeypatch: pytest.MonkeyPatch) -> None:
     assert sizes[31] == sizes[-1]
     page = made.page().decode()
     assert 'dabt_requests_total{endpoint="chat",version="other"} 70.0' in page
-    assert 'dabt_key_requests_total{key_id="other"} 95.0' in page
+    assert 'dabt_key_requests_total{key="other"} 95.0' in page
     assert 'dabt_request_seconds_count{version="other"} 97.0' in page
 
 

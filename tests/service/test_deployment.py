@@ -97,6 +97,7 @@ HARMLESS: dict[str, Any] = {
     "pin": ("triage",),
     "cache_gib": 1.0,
     "load_wait_seconds": 1.0,
+    "fetch_seconds": 1.0,
     "client_seconds": 1.0,
     "drain_seconds": 1.0,
     "engine_silent_seconds": 1.0,

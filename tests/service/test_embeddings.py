@@ -173,7 +173,6 @@ async def test_long_lists_take_turns(words: Words) -> None:
     words.go.set()
     await asyncio.gather(long, short)
     assert words.texts.index("short") < len(words.texts) - 1
-    embedder.close()
 
 
 async def test_a_caller_that_leaves_stops_paying(words: Words) -> None:
@@ -187,7 +186,6 @@ async def test_a_caller_that_leaves_stops_paying(words: Words) -> None:
     words.go.set()
     await embedder.answer({"model": NAME, "input": "after"})
     assert words.texts.count("long") <= 16, "what had begun, and no more"
-    embedder.close()
 
 
 async def test_more_than_it_takes_is_told_when_to_come_back(words: Words) -> None:
@@ -200,7 +198,6 @@ async def test_more_than_it_takes_is_told_when_to_come_back(words: Words) -> Non
     words.go.set()
     await asyncio.gather(*waiting)
     assert (await embedder.answer({"model": NAME, "input": "x"})).tokens == 1
-    embedder.close()
 
 
 async def test_embeddings_are_counted_and_drained_like_every_request(serve: Any, words: Words, until: Any) -> None:
@@ -221,3 +218,31 @@ async def test_embeddings_are_counted_and_drained_like_every_request(serve: Any,
         page = (await running.client.get("/metrics")).text
     assert f'dabt_requests_total{{endpoint="embedding",version="{NAME}"}} 2.0' in page
     assert f'dabt_prompt_tokens_total{{version="{NAME}"}} 3.0' in page
+
+
+async def test_a_model_that_the_hub_does_not_send_gives_its_callers_an_answer_and_their_places_back(
+    words: Words, until: Any
+) -> None:
+    hub, hung = threading.Event(), [True]
+
+    def load(model: str) -> LoadedModel:
+        if hung[0]:
+            hub.wait()
+        return words.load(model)
+
+    embedder = Embedder(NAME, load, load_seconds=0.2)
+    asked = [embedder.answer({"model": NAME, "input": "x"}) for _ in range(64)]
+    answers = await asyncio.gather(*asked, return_exceptions=True)
+    assert {type(answer) for answer in answers} == {Unavailable}
+    hung[0] = False
+    assert (await embedder.answer({"model": NAME, "input": "x"})).tokens == 1
+    hub.set()
+
+
+async def test_the_list_of_models_does_not_wait_for_a_hub(monkeypatch: pytest.MonkeyPatch) -> None:
+    hub = threading.Event()
+    monkeypatch.setattr("service.openai.embeddings._digest_of", lambda model: hub.wait())
+    monkeypatch.setattr("service.openai.embeddings._DIGEST_PATIENCE", 0.05)
+    with pytest.raises(Unavailable, match="still being read or fetched"):
+        await Embedder(NAME).digest()
+    hub.set()

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from lifecycle.errors import NotFound
+from lifecycle.errors import NotFound, Unavailable
 from lifecycle.version import Knowledge
 from retrieval.config import IndexConfig
 from retrieval.index import Index, build_index
@@ -76,7 +76,6 @@ async def test_an_index_is_warm_before_its_first_search(house: Any, index_digest
     for _ in range(2):
         await library.search(Knowledge(index=index_digest, top_k=1), "visits")
     assert done == [("warm", "retrieval"), ("search", "retrieval"), ("search", "retrieval")]
-    library.close()
 
 
 class CountingStore:
@@ -104,4 +103,22 @@ async def test_an_index_is_fetched_once_and_a_failed_fetch_is_tried_again(house:
     found = await asyncio.gather(*(library.search(knowledge, "When do visits begin?") for _ in range(8)))
     assert {passages[0].id for passages in found} == {"h01"}
     assert store.gets == 2
-    library.close()
+
+
+async def test_what_a_hub_does_not_send_holds_up_neither_searches_nor_the_next_try(
+    house: Any, index_digest: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    build_index(tmp_path / "documents", tmp_path / "other", IndexConfig(dense="none", rrf_k=50))
+    other = house.index(tmp_path / "other")
+    hub, warm = threading.Event(), Index.warm
+    library = Library(house.store, load_seconds=0.5)
+    ready = Knowledge(index=index_digest, top_k=1)
+    await library.search(ready, "visits")
+    monkeypatch.setattr(Index, "warm", lambda index: hub.wait())
+    hanging = asyncio.create_task(library.search(Knowledge(index=other, top_k=1), "visits"))
+    assert (await library.search(ready, "When do visits begin?"))[0].id == "h01"
+    with pytest.raises(Unavailable, match="retrieval has not answered"):
+        await hanging
+    monkeypatch.setattr(Index, "warm", warm)
+    assert (await library.search(Knowledge(index=other, top_k=1), "When do visits begin?"))[0].id == "h01"
+    hub.set()

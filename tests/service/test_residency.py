@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import threading
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from lifecycle.errors import AdapterUnloadable, Corrupt, EngineDead, NotAllowed, Overloaded
+from service.adapters.admission_gate import AdmissionGate
 from service.adapters.residency import Limits, Residency, internal_name
 from service.engine.fake_engine import FakeEngine
 from service.engine.interface import AdapterHandle
@@ -57,11 +61,13 @@ class Bench:
         self.now = 0.0
         self.refused: set[str] = set()
         limits = Limits(capacity=capacity, wait=wait, clock=lambda: self.now)
-        self.residency = Residency(self.engine, self.store, self._verify, limits, self.counts)
+        self.residency = Residency(self.engine, self.store, self._verified, limits, self.counts)
 
-    async def _verify(self, adapter: AdapterHandle, wanted: str) -> None:
+    @asynccontextmanager
+    async def _verified(self, adapter: AdapterHandle, wanted: str) -> AsyncIterator[None]:
         if wanted in self.refused:
             raise AdapterUnloadable(f"{adapter.name} fails its golden prompts")
+        yield
 
     async def touch(self, letter: str) -> AdapterHandle:
         async with self.residency.lease(digest(letter)) as handle:
@@ -269,11 +275,13 @@ async def test_a_load_that_the_engines_death_cut_in_two_is_not_taken_for_done(be
     """Loaded into the old engine, verified in the new one, which has not got it."""
     verifying, go_on = asyncio.Event(), asyncio.Event()
 
-    async def slow(adapter: AdapterHandle, wanted: str) -> None:
+    @asynccontextmanager
+    async def slow(adapter: AdapterHandle, wanted: str) -> AsyncIterator[None]:
         verifying.set()
         await go_on.wait()
+        yield
 
-    bench.residency._verify = slow
+    bench.residency._verified = slow
     asking = asyncio.create_task(bench.touch("a"))
     await verifying.wait()
     bench.engine.die()
@@ -287,6 +295,60 @@ async def test_a_load_that_the_engines_death_cut_in_two_is_not_taken_for_done(be
     assert [one.id for one in bench.residency.residents()] == [2]
 
 
+async def test_the_slot_of_the_golden_prompts_is_there_for_those_who_waited_for_the_load(bench: Bench) -> None:
+    """A rival that waits for the only slot does not come between the load and the requests that caused it."""
+    gate = AdmissionGate(slots=1, turn_seconds=0.5, max_waiting=10, clock=lambda: 0.0)
+    verifying, go_on, order = asyncio.Event(), asyncio.Event(), []
+
+    @asynccontextmanager
+    async def verified(adapter: AdapterHandle, wanted: str) -> AsyncIterator[None]:
+        async with gate.turn(adapter.name):
+            verifying.set()
+            await go_on.wait()
+            yield
+
+    async def request(name: str) -> None:
+        async with bench.residency.lease(digest("a")) as handle, gate.turn(handle.name):
+            order.append(name)
+
+    async def rival() -> None:
+        async with gate.turn("rival"):
+            order.append("rival")
+
+    bench.residency._verified = verified
+    waiting = [asyncio.create_task(request(f"a{at}")) for at in range(20)]
+    left = asyncio.create_task(request("left"))
+    await verifying.wait()
+    other = asyncio.create_task(rival())
+    await asyncio.sleep(0)
+    assert gate.waiting == 1
+    left.cancel()
+    go_on.set()
+    await asyncio.gather(*waiting, other)
+    assert order == [*(f"a{at}" for at in range(20)), "rival"]
+    assert gate.taken == 0
+
+
+async def test_a_load_that_all_callers_have_left_gives_its_slot_back(bench: Bench, until: Any) -> None:
+    gate = AdmissionGate(slots=1, turn_seconds=0.5, max_waiting=10)
+    verifying, go_on = asyncio.Event(), asyncio.Event()
+
+    @asynccontextmanager
+    async def verified(adapter: AdapterHandle, wanted: str) -> AsyncIterator[None]:
+        async with gate.turn(adapter.name):
+            verifying.set()
+            await go_on.wait()
+            yield
+
+    bench.residency._verified = verified
+    asking = asyncio.create_task(bench.touch("a"))
+    await verifying.wait()
+    asking.cancel()
+    go_on.set()
+    await until(lambda: gate.taken == 0)
+    assert bench.resident() == ["a"]
+
+
 async def test_what_is_here_or_on_its_way_is_known_by_its_digest(bench: Bench, until: Any) -> None:
     """So that the local copies of its files are not deleted."""
     await bench.touch("a")
@@ -296,3 +358,36 @@ async def test_what_is_here_or_on_its_way_is_known_by_its_digest(bench: Bench, u
     assert bench.residency.digests() == [digest("a"), digest("b")]
     bench.engine.faults.hold_load.set()
     await loading
+
+
+async def test_a_store_that_hangs_costs_who_wanted_that_adapter_and_for_a_bounded_time(bench: Bench) -> None:
+    bench.residency = Residency(
+        bench.engine, bench.store, bench._verified, Limits(2, wait=5, fetch=0.2, clock=lambda: bench.now), bench.counts
+    )
+    gate, get = threading.Event(), bench.store.get
+    bench.store.get = lambda wanted: get(wanted) if wanted == digest("b") or gate.wait() else None  # type: ignore[method-assign,assignment,return-value]
+    hanging = asyncio.create_task(bench.touch("a"))
+    await bench.touch("b")
+    with pytest.raises(AdapterUnloadable, match=r"artifact store has not answered for 0\.2 s"):
+        await hanging
+    assert bench.resident() == ["b"]
+    gate.set()
+    bench.store.get = get  # type: ignore[method-assign]
+    bench.now += 1.0
+    await bench.touch("a")
+    assert bench.resident() == ["b", "a"]
+
+
+async def test_a_thread_that_cannot_be_started_is_no_fault_of_the_adapter(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refused(thread: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(threading.Thread, "start", refused)
+        with pytest.raises(Overloaded, match="starts no thread"):
+            await bench.touch("a")
+    await bench.touch("a")  # at once: no pause
+    assert bench.resident() == ["a"]
+    assert bench.counts.failures == 0

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +29,9 @@ class Watched:
         self.telemetry = Telemetry()
         self.now = 0.0
 
-        async def verify(*_: object) -> None: ...
+        @asynccontextmanager
+        async def verified(*_: object) -> AsyncIterator[None]:
+            yield
 
         class NoStore:
             def get(self, digest: str) -> Path:
@@ -35,7 +39,7 @@ class Watched:
 
         catalogue = Catalogue(registry, 0.25)
         catalogue.refresh()
-        residency = Residency(self.engine, NoStore(), verify, Limits(2, 1.0), self.telemetry)
+        residency = Residency(self.engine, NoStore(), verified, Limits(2, 1.0), self.telemetry)
         patience = Patience(attempts=attempts, silence=60.0, pause=self._pause, clock=lambda: self.now)
         self.supervisor = Supervisor(self.engine, residency, catalogue, self.telemetry, patience)
         self.task = asyncio.create_task(self.supervisor.run())

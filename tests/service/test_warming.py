@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from typing import Any
 
 import pytest
@@ -227,3 +228,19 @@ def _impossible() -> Any:
     from lifecycle.adapter import GoldenPrompt
 
     return GoldenPrompt(prompt_ids=(1,), completion_ids=(2,), adapter_logprobs=(-90.0,), base_logprobs=(-91.0,))
+
+
+async def test_a_store_that_hangs_does_not_keep_the_service_from_being_ready(
+    house: Any, start: Any, until: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    names(house, "a", "b")
+    gate, get = threading.Event(), house.store.get
+    monkeypatch.setattr(house.store, "get", lambda digest: get(digest) if gate.wait() else None)
+    monkeypatch.setattr("service.adapters.warming._AT_START", 0.1)
+    async with start(house, preload=("a", "b")) as running:
+        house.prod("plain", prompt={"system": "no adapter"})
+        assert await resident(house, running) == set()
+        assert (await running.chat("tiny")).status_code == 200
+        gate.set()
+        for digest in house.adapters.values():
+            await until(lambda digest=digest: digest in running.app.state.parts.residency.digests())

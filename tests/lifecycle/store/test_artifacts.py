@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import threading
 import time
 import uuid
 from pathlib import Path
@@ -315,3 +316,25 @@ print(digest)
     kept = tmp_path / "store" / "sha256"
     assert len(list(kept.iterdir())) == 2, "the folder and its list"
     assert list((tmp_path / "store" / "tmp").iterdir()) == []
+
+
+def test_a_fetch_that_hangs_does_not_hold_up_the_next_one_of_the_same_folder_for_ever(remote, folder, monkeypatch):
+    digest = remote.put(folder)
+    hanging, begun = threading.Event(), threading.Event()
+    fetch, first = remote._fetch, [True]
+
+    def fetching(wanted):
+        if first.pop() if first else False:
+            begun.set()
+            hanging.wait()
+        fetch(wanted)
+
+    monkeypatch.setattr(remote, "_fetch", fetching)
+    remote.patience = 0.05
+    thread = threading.Thread(target=remote.get, args=(digest,))
+    thread.start()
+    begun.wait()
+    assert tree(remote.get(digest)) == tree(folder)
+    hanging.set()
+    thread.join()
+    assert tree(remote.get(digest)) == tree(folder)

@@ -120,7 +120,7 @@ async def test_who_waits_behind_others_is_refused_when_they_are_too_many_and_tol
     import threading
 
     gate = threading.Event()
-    room = Bulkhead("registry", at_once=1, waiting=1)
+    room = Bulkhead("registry", at_once=1, waiting=1, seconds=None)
     first, second = (asyncio.create_task(room.run(gate.wait)) for _ in range(2))
     await until(lambda: room.calls() == 2)
     with pytest.raises(Overloaded):
