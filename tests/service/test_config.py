@@ -51,3 +51,9 @@ def test_options_are_named_as_the_command_names_them() -> None:
 def test_the_base_is_served_under_its_folders_name_unless_named() -> None:
     assert ServeConfig(base=Path("/models/tiny")).served_name == "tiny"
     assert ServeConfig(base=Path("/models/tiny"), base_name="clinic").served_name == "clinic"
+
+
+def test_a_base_of_the_hub_is_served_under_its_hub_id() -> None:
+    snapshot = Path("/cache/models--Qwen--Qwen2.5-0.5B-Instruct/snapshots/7ae557604adf")
+    assert ServeConfig(base=snapshot).served_name == "Qwen/Qwen2.5-0.5B-Instruct"
+    assert ServeConfig(base=snapshot, base_name="qwen").served_name == "qwen"

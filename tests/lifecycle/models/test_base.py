@@ -6,6 +6,7 @@ import json
 import os
 import struct
 from collections import Counter
+from pathlib import Path
 
 import numpy
 import pytest
@@ -14,7 +15,7 @@ from hypothesis import strategies as st
 
 from lifecycle.errors import Corrupt, InvalidInput, NotFound, Unavailable
 from lifecycle.models import base as base_module
-from lifecycle.models.base import fingerprint, linear_shapes, resolve_base
+from lifecycle.models.base import fingerprint, linear_shapes, name_of, resolve_base
 from lifecycle.models.tensors import read, read_header
 
 
@@ -147,6 +148,25 @@ def test_a_hub_snapshot_is_named_by_its_repository(base, tmp_path):
     snapshot.parent.mkdir(parents=True)
     base.rename(snapshot)
     assert fingerprint(snapshot).name == "org/tiny"
+
+
+@pytest.mark.parametrize(
+    ("folder", "name"),
+    [
+        (
+            "models--Qwen--Qwen2.5-0.5B-Instruct/snapshots/7ae557604adf67be50417f59c2c2f167def9a775",
+            "Qwen/Qwen2.5-0.5B-Instruct",
+        ),
+        ("models--gpt2/snapshots/607a30d", "gpt2"),
+        ("models--backup/llama", "llama"),
+        ("models--backup/of/llama", "llama"),
+        ("snapshots/llama", "llama"),
+        ("models--org--tiny", "models--org--tiny"),
+        ("models--org--tiny/snapshots/abc/inside", "inside"),
+    ],
+)
+def test_only_a_snapshot_of_the_hubs_cache_is_named_by_its_repository(folder, name):
+    assert name_of(Path("/cache") / folder) == name
 
 
 # -- the reader under it ----------------------------------------------------------------------------------------------
