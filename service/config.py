@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, Literal, Self
 from urllib.parse import urlsplit
 
-from pydantic import Field, ValidationError, model_validator
+from pydantic import ConfigDict, Field, ValidationError, model_validator
 
 from lifecycle.errors import InvalidConfig, InvalidInput, Problem
 from lifecycle.models.base import name_of
@@ -23,6 +23,8 @@ TraceProtocol = Literal["http/protobuf", "grpc"]
 
 class ServeConfig(Frozen):
     """One service. `base` is a model folder; give `dabt serve` a hub id and it is resolved to one."""
+
+    model_config = ConfigDict(allow_inf_nan=False)
 
     base: Path
     base_name: str = ""
