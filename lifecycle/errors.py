@@ -16,6 +16,7 @@
     │   └── QuotaSpent              and for the rest of the day
     ├── Conflict                two writers; the other one won; try again
     ├── Corrupt                 bytes do not match their digest
+    ├── EngineFault             the engine took a request and failed on it: a fault of ours, nothing to try again
     └── Unavailable             the engine, registry or store cannot answer now; `retry_after` seconds when known
         ├── AdapterUnloadable       this adapter failed to load or to pass its golden prompts
         ├── EngineDead              the engine stopped
@@ -135,6 +136,10 @@ class Conflict(DabtError):
 
 class Corrupt(DabtError):
     code = "corrupt"
+
+
+class EngineFault(DabtError):
+    code = "engine_fault"
 
 
 class Unavailable(DabtError):

@@ -16,7 +16,7 @@ import structlog
 from starlette.types import Receive, Scope, Send
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
-from lifecycle.errors import Overloaded
+from lifecycle.errors import InvalidInput, Overloaded
 from service.openai import http_errors
 
 _LARGEST_HEAD = 64 * 2**10
@@ -69,6 +69,14 @@ class Connection(HttpToolsProtocol):
             self._head += len(data)
             if self._head > _LARGEST_HEAD:
                 self.send_400_response(f"The headers are larger than {_LARGEST_HEAD // 2**10} KiB.")
+
+    def send_400_response(self, msg: str) -> None:
+        """What is no HTTP is told so in the shape of every other error, unless an answer is being written already."""
+        if self.cycle is None or self.cycle.response_complete or not self.cycle.response_started:
+            body = http_errors.response(InvalidInput(msg), {"connection": "close"})
+            head = b"".join(b"%b: %b\r\n" % header for header in body.raw_headers)
+            self.transport.write(b"HTTP/1.1 400 Bad Request\r\n" + head + b"\r\n" + bytes(body.body))
+        self.transport.close()
 
     def on_message_begin(self) -> None:
         self._in_head, self._head = True, 0

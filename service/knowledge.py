@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 
 from lifecycle.version import Digest, Knowledge
 from service.adapters.residency import Store
-from service.concurrency import Bulkhead, Once
+from service.bulkhead import Bulkhead
+from service.once import Once
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -23,8 +23,10 @@ from service.observability.spans import span
 from service.observability.telemetry import UNKNOWN
 from service.openai import http_errors
 from service.openai.decoding import with_decoding
+from service.openai.fields import check_fields
 from service.openai.prompting import check_messages, with_recipe
 from service.openai.relay import Relays
+from service.openai.structured import check_constraints
 from service.parts import Parts
 from service.request_context import (
     DEPLOYMENT_HEADER,
@@ -143,6 +145,8 @@ class Service:
     ) -> Prepared:
         """All that comes before the engine. `at_engine` gives back what is taken for it."""
         passages: Sequence[Passage] = ()
+        check_fields(kind, body)
+        check_constraints(body)
         if kind == "chat":
             check_messages(body)
         if version is not None:

@@ -87,7 +87,8 @@ def _without_articles(text: str) -> str:
 
 
 def _article(word: re.Match[str]) -> str:
-    if word[0].startswith("A"):
+    article = word[0].rstrip()
+    if article[0] == "A":
         before = word.string[: word.start()].rstrip()
         if before and before[-1] not in _SENTENCE_ENDS:
             return word[0]

@@ -13,7 +13,6 @@ import os
 import uuid
 from collections.abc import AsyncGenerator, Coroutine, Sequence
 from contextlib import aclosing
-from contextvars import ContextVar
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -21,12 +20,13 @@ import structlog
 
 from lifecycle.errors import AdapterUnloadable, Corrupt, DabtError, EngineDead, InvalidInput, Problem, Unavailable
 from lifecycle.models.preflight import preflight
-from service.concurrency import Bulkhead
+from service.bulkhead import Bulkhead
 from service.config import ServeConfig
-from service.engine import vllm_facts, vllm_forkserver, vllm_metrics
+from service.engine import vllm_facts, vllm_forkserver, vllm_metrics, vllm_submission
 from service.engine.interface import AdapterHandle, Call, EngineAnswer, EngineDetail, EngineFacts, Tally
 from service.engine.vllm_errors import border, last_line, raise_reported
 from service.engine.vllm_flags import flags, set_environment, target_modules
+from service.engine.vllm_submission import Submission
 from service.engine.vllm_tools import check_tools, template_takes_tools
 
 T = TypeVar("T")
@@ -38,8 +38,6 @@ _LOOK_EVERY = 0.5
 _STOP_SECONDS = 30.0
 _CHECK_SECONDS = 60.0
 """To read the adapter's tensors."""
-_public_name: ContextVar[str] = ContextVar("public_name")
-"""What this task's caller calls the model: vLLM knows an adapter only by its internal name."""
 
 
 class VllmEngine:
@@ -116,7 +114,7 @@ class VllmEngine:
             raise EngineDead("the engine has stopped")
 
     async def ping(self) -> None:
-        with border(self._is_dead):
+        with border(self._is_dead, Submission()):
             await self._answered(self._llm.list_loras())  # goes through the core's loop and each worker's
 
     async def load(self, adapter: AdapterHandle) -> None:
@@ -145,15 +143,16 @@ class VllmEngine:
         requests = self._state.openai_serving_models.lora_requests
         if adapter.name in requests and requests[adapter.name].lora_int_id == adapter.id:
             del requests[adapter.name]
-        with border(self._is_dead):
+        with border(self._is_dead, Submission()):
             await self._answered(self._llm.remove_lora(adapter.id))
 
     async def generate(self, call: Call) -> EngineAnswer:
         body = {**call.body, "stream": False}
         body.pop("stream_options", None)
+        submission = vllm_submission.begin(call)
         try:
-            with border(self._is_dead, _prompt_field(call)):
-                result = await self._submit(call, body)
+            with border(self._is_dead, submission):
+                result = await self._submit(submission, call, body)
                 answer = result.model_dump()
         except BaseException:
             await self._abort(call)
@@ -166,14 +165,15 @@ class VllmEngine:
         options = {**(asked or {}), "include_usage": True} if asked is None or isinstance(asked, dict) else asked
         wanted = isinstance(asked, dict) and bool(asked.get("include_usage"))
         done = False
+        submission = vllm_submission.begin(call)
         try:
-            with border(self._is_dead, _prompt_field(call)):
-                events = await self._submit(call, {**call.body, "stream": True, "stream_options": options})
+            with border(self._is_dead, submission):
+                events = await self._submit(submission, call, {**call.body, "stream": True, "stream_options": options})
                 async with aclosing(events):
                     async for event in events:
                         text = event[6:-2]  # between "data: " and the blank line
                         if text.startswith('{"error"'):
-                            raise_reported(json.loads(text)["error"], dead=self._is_dead())
+                            raise_reported(json.loads(text)["error"], submission, dead=self._is_dead())
                         elif '"choices":[]' in text:  # the usage chunk; inside a string the quotes would be escaped
                             chunk = json.loads(text)
                             tally = _tally(chunk.get("usage"), chunk.pop("metrics", None))
@@ -199,7 +199,7 @@ class VllmEngine:
         params = SamplingParams(max_tokens=1, temperature=0.0, prompt_logprobs=0, detokenize=False)
         lora = None if adapter is None else _lora_request(adapter)
         final = None
-        with border(self._is_dead):
+        with border(self._is_dead, vllm_submission.begin()):
             async for output in self._llm.generate(
                 tokens_input(ids), params, f"score-{uuid.uuid4().hex}", lora_request=lora
             ):
@@ -241,6 +241,9 @@ class VllmEngine:
         finally:
             asked.cancel()
 
+    async def _check(self, submission: Submission, params: Any) -> None:
+        """What is looked at just before the engine is given a request."""
+
     def _is_dead(self) -> bool:
         return self._llm is None or self._llm.errored
 
@@ -264,6 +267,7 @@ class VllmEngine:
         config = engine_args.create_engine_config(usage_context=context)
         self._llm = AsyncLLM.from_vllm_config(config, usage_context=context)
         vllm_metrics.bound(self._llm)
+        vllm_submission.follow(self._llm, self._check)
         return args
 
     async def _handlers(self, args: Any) -> Any:
@@ -274,7 +278,9 @@ class VllmEngine:
         state = State()
         await init_app_state(self._llm, state, args, await self._llm.get_supported_tasks())
         # The handlers ask this for the name to put into answers, in the task of the request.
-        state.openai_serving_models.model_name = lambda lora_request=None: _public_name.get()
+        state.openai_serving_models.model_name = vllm_submission.public_name
+        for handler in (state.openai_serving_chat, state.openai_serving_completion):
+            vllm_submission.raise_what_streams_report(handler)
         return state
 
     async def _facts(self) -> EngineFacts:
@@ -293,7 +299,7 @@ class VllmEngine:
             detail=vllm_facts.found(self._asked, self._llm.vllm_config, kernels, devices),
         )
 
-    async def _submit(self, call: Call, body: dict[str, Any]) -> Any:
+    async def _submit(self, submission: Submission, call: Call, body: dict[str, Any]) -> Any:
         """vLLM's answer object, or its generator of SSE events."""
         await self.check()
         from vllm.entrypoints.openai.chat_completion.protocol import ChatCompletionRequest
@@ -301,26 +307,29 @@ class VllmEngine:
 
         body["model"] = call.adapter.name if call.adapter else self._config.served_name
         body["request_id"] = call.request_id
-        _public_name.set(call.model)
         if call.kind == "chat" and not isinstance(body.get("messages"), list):
             # vLLM looks into them before it checks them.
             raise InvalidInput("The request is not valid:", [Problem("messages", "must be a list of messages")])
         if call.kind == "chat":
             check_tools(body, self._config.tool_parser, self._takes_tools)
             result = await self._state.openai_serving_chat.create_chat_completion(
-                ChatCompletionRequest.model_validate(body), _traced(call)
+                ChatCompletionRequest.model_validate(body), vllm_submission.traced(call)
             )
         else:
             result = await self._state.openai_serving_completion.create_completion(
-                CompletionRequest.model_validate(body), _traced(call)
+                CompletionRequest.model_validate(body), vllm_submission.traced(call)
             )
-        return self._checked(result)
+        task = asyncio.current_task()
+        if task is not None and task.cancelling():
+            raise asyncio.CancelledError  # vLLM makes an answer of it, "Client disconnected", as if it were an error
+        return self._checked(result, submission)
 
     async def _plain(self, kind: Any, body: dict[str, Any], handler: str) -> dict[str, Any]:
         await self.check()
-        with border(self._is_dead):
+        submission = vllm_submission.begin()
+        with border(self._is_dead, submission):
             request = kind.model_validate({**body, "model": self._config.served_name})
-            result = self._checked(await getattr(self._state.serving_tokenization, handler)(request, None))
+            result = self._checked(await getattr(self._state.serving_tokenization, handler)(request, None), submission)
         answer: dict[str, Any] = result.model_dump(exclude_none=True)
         return answer
 
@@ -337,10 +346,10 @@ class VllmEngine:
         names = [f"cmpl-{call.request_id}-{at}" for at in range(count)]
         await self._llm.abort([f"chatcmpl-{call.request_id}"] if call.kind == "chat" else names)
 
-    def _checked(self, result: Any) -> Any:
+    def _checked(self, result: Any, submission: Submission) -> Any:
         error = getattr(result, "error", None)
         if error is not None:
-            raise_reported(error.model_dump(), dead=self._is_dead())
+            raise_reported(error.model_dump(), submission, dead=self._is_dead())
         return result
 
 
@@ -364,20 +373,6 @@ def _lora_request(adapter: AdapterHandle) -> Any:
     from vllm.lora.request import LoRARequest
 
     return LoRARequest(lora_name=adapter.name, lora_int_id=adapter.id, lora_path=str(adapter.path))
-
-
-def _prompt_field(call: Call) -> str:
-    return "messages" if call.kind == "chat" else "prompt"
-
-
-def _traced(call: Call) -> Any:
-    """Nothing but the trace context, in the only form in which vLLM's handlers take it: an HTTP request's headers."""
-    from starlette.requests import Request
-
-    if not call.trace:
-        return None
-    headers = [(name.encode(), value.encode()) for name, value in call.trace.items()]
-    return Request({"type": "http", "headers": headers})
 
 
 def _tally(usage: dict[str, Any] | None, metrics: dict[str, Any] | None) -> Tally:

@@ -1,4 +1,8 @@
-"""The border to vLLM's errors: those it raises, and those it puts into an answer or a stream, become ours."""
+"""The border to vLLM's errors: those that it raises or reports become ours, by where and as what they were raised.
+
+Before its engine has taken a request, an error of a known kind is the caller's. Every other is a fault of ours or of
+the engine: it is logged with its traceback, and the caller is told no more than that.
+"""
 
 from __future__ import annotations
 
@@ -6,9 +10,12 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, NoReturn
 
+import structlog
+
 from lifecycle.errors import (
     DabtError,
     EngineDead,
+    EngineFault,
     InvalidInput,
     NotFound,
     Overloaded,
@@ -16,59 +23,69 @@ from lifecycle.errors import (
     PromptTooLong,
     Unavailable,
 )
+from service.engine.vllm_submission import Submission
 
 _INVALID = "The request is not valid:"
-
-
 _TOO_LONG = ("input_tokens", "input_text")
 """What vLLM names as the wrong parameter when a prompt is over the limit."""
+_CHECKS_REQUESTS = (
+    *("vllm.sampling_params", "vllm.v1.engine.input_processor", "vllm.v1.structured_output", "vllm.inputs"),
+    *("vllm.entrypoints", "vllm.renderers", "vllm.tokenizers", "vllm.tool_parsers", "vllm.parser", "vllm.reasoning"),
+)
+"""Modules that raise plain ValueErrors at what is wrong with a request. From elsewhere the same class is a fault."""
+
+log = structlog.get_logger(__name__)
 
 
 @contextmanager
-def border(is_dead: Callable[[], bool], prompt_field: str = "prompt") -> Iterator[None]:
-    """Around every call into vLLM. `is_dead` tells whether its engine has stopped; `prompt_field` is where the request
-    has its prompt.
-    """
-    from jinja2 import TemplateError
-    from pydantic import ValidationError
-    from vllm.exceptions import GracefulHTTPError, VLLMClientError, VLLMNotFoundError, VLLMValidationError
+def border(is_dead: Callable[[], bool], submission: Submission) -> Iterator[None]:
+    """Around every call into vLLM. `is_dead` tells whether its engine has stopped."""
+    from vllm.exceptions import GracefulHTTPError, RetryableRequestError
+    from vllm.v1.engine.exceptions import EngineDeadError, EngineGenerateError
 
     try:
         yield
     except DabtError:
         raise
-    except ValidationError as error:
-        raise InvalidInput(_INVALID, _problems(error)) from error
-    except VLLMNotFoundError as error:
-        raise NotFound(str(error)) from error
-    except VLLMValidationError as error:
-        if error.parameter in _TOO_LONG:
-            raise PromptTooLong(_INVALID, [Problem(prompt_field, str(error.args[0]))]) from error
-        problems = [Problem(error.parameter, str(error.args[0]))] if error.parameter else []
-        raise InvalidInput(_INVALID if problems else str(error), problems) from error
-    except (VLLMClientError, ValueError, TypeError, OverflowError, NotImplementedError, TemplateError) as error:
-        # vLLM checks much of a request with plain ValueErrors; its own server answers 400 to all of these.
-        raise InvalidInput(str(error)) from error
     except GracefulHTTPError as error:
         raise Overloaded(str(error), retry_after=1.0) from error
     except Exception as error:
-        if is_dead():
+        # vLLM wraps what is raised on the way in; the kind is the cause's.
+        cause = error.__cause__ if isinstance(error, EngineGenerateError) and error.__cause__ is not None else error
+        if isinstance(cause, DabtError):
+            raise cause from None
+        refusal = None if submission.accepted else _refusal(cause, submission)
+        if refusal is not None:
+            raise refusal from error
+        if is_dead() or isinstance(cause, EngineDeadError):
             raise EngineDead("the engine stopped while it answered") from error
-        raise Unavailable(f"the engine failed on this request: {last_line(error)}") from error
+        if isinstance(cause, RetryableRequestError):
+            raise Unavailable("the engine could not answer this request now; try again", retry_after=1.0) from error
+        raise fault(error, submission) from error
 
 
-def raise_reported(error: dict[str, Any], *, dead: bool) -> NoReturn:
+def fault(error: BaseException | str, submission: Submission) -> EngineFault:
+    """What a caller is told of a fault in or around the engine; the log gets the rest."""
+    request = "" if submission.call is None else submission.call.request_id
+    if isinstance(error, str):
+        log.error("the engine failed on a request", engine_request=request, reported=error)
+    else:
+        log.error("the engine failed on a request", engine_request=request, exc_info=error)
+    return EngineFault("the engine failed on this request; the service's log has the details")
+
+
+def raise_reported(error: dict[str, Any], submission: Submission, *, dead: bool) -> NoReturn:
     """Ours for an error that vLLM reported as an object {message, code, param} instead of raising it."""
     message, status, param = str(error.get("message")), error.get("code"), error.get("param")
     if dead:
         raise EngineDead("the engine stopped while it answered")
-    if status == 404:
-        raise NotFound(message)
-    if status in (400, 422, 501):
-        raise InvalidInput(_INVALID, [Problem(param, message)]) if param else InvalidInput(message)
     if status == 503:
         raise Overloaded(message, retry_after=1.0)
-    raise Unavailable(f"the engine failed on this request: {message}")
+    if status == 404 and not submission.accepted:
+        raise NotFound(message)
+    if status in (400, 422, 501) and not submission.accepted:
+        raise InvalidInput(_INVALID, [Problem(param, message)]) if param else InvalidInput(message)
+    raise fault(message, submission)
 
 
 def last_line(error: BaseException) -> str:
@@ -76,6 +93,42 @@ def last_line(error: BaseException) -> str:
     lines = [line for line in str(error).splitlines() if line.strip()]
     text = lines[-1].strip() if lines else type(error).__name__
     return text.removesuffix(", please check the stack trace above for the root cause")
+
+
+def _refusal(error: BaseException, submission: Submission) -> DabtError | None:
+    """What the caller did wrong, when `error` is vLLM's word for that."""
+    from jinja2 import TemplateError
+    from pydantic import ValidationError
+    from vllm.exceptions import VLLMClientError, VLLMNotFoundError, VLLMValidationError
+
+    if isinstance(error, VLLMNotFoundError):
+        return NotFound(str(error))
+    if isinstance(error, VLLMValidationError) and error.parameter in _TOO_LONG:
+        return PromptTooLong(_INVALID, [Problem(submission.prompt_field, str(error.args[0]))])
+    problems: list[Problem] = []
+    if isinstance(error, ValidationError):
+        problems = _problems(error)
+    elif isinstance(error, VLLMValidationError) and error.parameter:
+        problems = [Problem(error.parameter, str(error.args[0]))]
+    elif isinstance(error, TemplateError):
+        # A template's own refusal is a plain TemplateError; of its other errors the words are about its code.
+        said = f": {error}" if type(error) is TemplateError else ""
+        problems = [Problem(submission.prompt_field, f"the base's chat template does not take these messages{said}")]
+    elif not isinstance(error, VLLMClientError) and not _is_check(error):
+        return None
+    return InvalidInput(_INVALID if problems else str(error), problems)
+
+
+def _is_check(error: BaseException) -> bool:
+    return type(error) in (ValueError, NotImplementedError) and _raised_in(error).startswith(_CHECKS_REQUESTS)
+
+
+def _raised_in(error: BaseException) -> str:
+    """The module whose code raised `error`."""
+    trace, module = error.__traceback__, ""
+    while trace is not None:
+        module, trace = trace.tb_frame.f_globals.get("__name__", ""), trace.tb_next
+    return module
 
 
 def _problems(error: Any) -> list[Problem]:

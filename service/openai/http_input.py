@@ -171,6 +171,8 @@ async def unless_disconnected(receive: Receive, work: Coroutine[Any, Any, T]) ->
             if not one.done():
                 one.cancel()
                 await asyncio.wait({one})
+                if not one.cancelled():
+                    one.exception()  # else the log is told that nobody asked for it
 
 
 async def _disconnected(receive: Receive) -> None:

@@ -40,6 +40,7 @@ _PLACES = {
     "max_completion_tokens": "max_output_tokens",
     "max_tokens": "max_output_tokens",
     "reasoning_effort": "reasoning.effort",
+    "response_format.json_schema": "text.format",
     "response_format": "text.format",
 }
 """Field of the chat API → where `/v1/responses` has it."""
@@ -67,8 +68,17 @@ def to_chat(body: Mapping[str, Any]) -> dict[str, Any]:
 
 def in_terms_of_responses(error: InvalidInput) -> InvalidInput:
     """The same fault of the chat request, at the place where this caller wrote it."""
-    problems = (replace(one, place=_PLACES.get(one.place, one.place)) for one in error.problems)
+    problems = [replace(problem, place=_own_place(problem.place)) for problem in error.problems]
     return type(error)(error.summary, problems)
+
+
+def _own_place(place: str) -> str:
+    if place.startswith("tools."):
+        return place.replace(".function", "", 1)
+    for theirs, own in _PLACES.items():
+        if place == theirs or place.startswith(f"{theirs}."):
+            return own + place.removeprefix(theirs)
+    return place
 
 
 def _messages(body: Mapping[str, Any], problems: list[Problem]) -> list[dict[str, Any]]:

@@ -12,10 +12,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from lifecycle.aliases import Alias, refusal
-from lifecycle.errors import AdapterUnloadable, Corrupt, DabtError, NotFound, Unavailable
+from lifecycle.errors import AdapterUnloadable, Corrupt, DabtError, EngineFault, NotFound, Unavailable
 from lifecycle.version import Version
+from service.background import Background
 from service.catalogue import Snapshot
-from service.concurrency import Background
 from service.engine.interface import Kind
 from service.openai.answer_guards import Choice, choices_of, choices_of_chunks, found
 from service.request_context import DISCONNECTED, UNEXPECTED, RequestFigures
@@ -25,7 +25,9 @@ from service.traffic.canary_guard import CanaryGuard, Trial
 from service.traffic.shadow import Ask, Copy, Shadows
 from service.traffic.shadow_records import Side, answered
 
-_FAULTS = frozenset({DabtError.code, UNEXPECTED, AdapterUnloadable.code, Corrupt.code, NotFound.code, Unavailable.code})
+_FAULTS = frozenset(
+    kind.code for kind in (DabtError, EngineFault, AdapterUnloadable, Corrupt, NotFound, Unavailable)
+) | {UNEXPECTED}
 """Errors that may be the version's: once it is chosen, what is not found is one of its own parts. The engine's death
 and a full queue meet every version alike, and the rest is the caller's."""
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import socket
+from contextlib import suppress
 from typing import Any
 
 import httpx
@@ -287,6 +289,38 @@ def test_a_client_that_leaves_frees_its_place_in_the_engine(real: Any) -> None:
             while running(client) > 0:
                 pass
             assert real.app.state.parts.residency.leases() == 0
+
+
+def test_a_client_that_leaves_a_whole_answer_is_counted_as_gone_and_leaves_no_error(real: Any, caplog: Any) -> None:
+    """vLLM turns the end of its task into an error answer of its own."""
+    routes = {
+        "/v1/chat/completions": {"messages": [{"role": "user", "content": "x"}], "max_tokens": 400},
+        "/v1/completions": {"prompt": "x", "max_tokens": 400},
+        "/v1/responses": {"input": "x", "max_output_tokens": 400},
+    }
+    with real.client() as client:
+
+        def count(name: str) -> float:
+            lines = [line for line in client.get("/metrics").text.splitlines() if line.startswith(name)]
+            return sum(float(line.rsplit(" ", 1)[1]) for line in lines)
+
+        gone = 'dabt_request_errors_total{code="disconnected",version="red:1"}'
+        wrong = 'dabt_request_errors_total{code="invalid_input",version="red:1"}'
+        left, refused = count(gone), count(wrong)
+        for route, asked in routes.items():
+            body = json.dumps({"model": "red", **asked, "ignore_eos": True})
+            head = f"POST {route} HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\ncontent-length: {len(body)}"
+            with socket.create_connection(("127.0.0.1", int(real.url.rsplit(":", 1)[1]))) as line:
+                line.sendall(f"{head}\r\n\r\n{body}".encode())
+                line.setblocking(False)
+                while count("dabt_requests_in_flight ") == 0:
+                    with suppress(BlockingIOError):
+                        raise AssertionError(line.recv(2000).decode())  # it was answered before it was seen
+            while count("dabt_requests_in_flight ") > 0:
+                pass
+        assert count(gone) == left + len(routes)
+        assert count(wrong) == refused
+    assert not [record for record in caplog.records if record.exc_info or record.levelname == "ERROR"]
 
 
 def test_the_official_node_client_gets_what_it_asks_for(real: Any) -> None:

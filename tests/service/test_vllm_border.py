@@ -9,13 +9,25 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from structlog.testing import capture_logs as logs
 
-from lifecycle.errors import DabtError, EngineDead, InvalidInput, NotFound, Overloaded, PromptTooLong, Unavailable
+from lifecycle.errors import (
+    DabtError,
+    EngineDead,
+    EngineFault,
+    InvalidInput,
+    NotFound,
+    Overloaded,
+    PromptTooLong,
+    Unavailable,
+)
 from lifecycle.models.generation import decoding_of, stop_ids
 from lifecycle.models.templates import frozen_template
 from service.config import ServeConfig
+from service.engine.interface import Call
 from service.engine.vllm_errors import border, last_line, raise_reported
 from service.engine.vllm_flags import flags, target_modules
+from service.engine.vllm_submission import Submission, begin, follow, public_name
 from tests.service.random_llama import make_base
 
 
@@ -142,18 +154,22 @@ def test_a_gpu_keeps_the_checkpoints_own_number_format(base: Path) -> None:
         (400, "n", InvalidInput),
         (422, None, InvalidInput),
         (503, None, Overloaded),
-        (500, None, Unavailable),
+        (500, None, EngineFault),
     ],
 )
 def test_reported_errors_become_ours_by_their_status(status: int, param: str | None, kind: type[DabtError]) -> None:
     report = {"message": "لا", "code": status, "param": param}
-    with pytest.raises(kind, match="لا") as caught:
-        raise_reported(report, dead=False)
+    with pytest.raises(kind) as caught:
+        raise_reported(report, Submission(), dead=False)
     assert type(caught.value) is kind
+    assert ("لا" in str(caught.value)) is (kind is not EngineFault)
     if isinstance(caught.value, InvalidInput) and param:
         assert caught.value.problems[0].place == param
     with pytest.raises(EngineDead):
-        raise_reported(report, dead=True)
+        raise_reported(report, Submission(), dead=True)
+    # Once the engine has taken a request, nothing but a full queue is anybody else's.
+    with pytest.raises(Overloaded if status == 503 else EngineFault):
+        raise_reported(report, Submission(accepted=True), dead=False)
 
 
 def test_a_workers_message_is_cut_down_to_what_happened() -> None:
@@ -162,12 +178,35 @@ def test_a_workers_message_is_cut_down_to_what_happened() -> None:
     assert last_line(RuntimeError()) == "RuntimeError"
 
 
-def raised() -> list[tuple[Any, type[DabtError], str]]:
-    """vLLM's exception, what it becomes, and a word of the message."""
-    from jinja2 import TemplateError
+CHAT = Submission(Call("chat", {}, "triage", None, "call-1"))
+
+
+def thrown_in(module: str, error: Exception) -> Exception:
+    """`error` as code of `module` raises it."""
+    space: dict[str, Any] = {"__name__": module, "error": error}
+    exec("def throw():\n    raise error", space)
+    try:
+        space["throw"]()
+    except Exception as raised:
+        return raised
+    raise AssertionError
+
+
+def wrapped(error: Exception) -> Exception:
+    """As vLLM wraps what is raised on the way into its engine."""
+    from vllm.v1.engine.exceptions import EngineGenerateError
+
+    try:
+        raise EngineGenerateError from error
+    except EngineGenerateError as outer:
+        return outer
+
+
+def raised() -> list[tuple[Exception, type[DabtError], str]]:
+    """vLLM's exception before a request is taken, what it becomes, and a word of the message."""
+    from jinja2 import TemplateError, UndefinedError
     from vllm import exceptions
     from vllm.entrypoints.openai.completion.protocol import CompletionRequest
-    from vllm.v1.engine.exceptions import EngineGenerateError
 
     def invalid() -> Exception:
         try:
@@ -179,27 +218,81 @@ def raised() -> list[tuple[Any, type[DabtError], str]]:
     return [
         (invalid(), InvalidInput, "temperature"),
         (exceptions.VLLMValidationError("too long", parameter="prompt", value=9), InvalidInput, "prompt: too long"),
-        (exceptions.VLLMValidationError("9 > 8", parameter="input_tokens", value=9), PromptTooLong, "prompt: 9 > 8"),
+        (exceptions.VLLMValidationError("9 > 8", parameter="input_tokens", value=9), PromptTooLong, "messages: 9 > 8"),
         (exceptions.VLLMNotFoundError("no such"), NotFound, "no such"),
         (exceptions.QueueOverflowError(), Overloaded, "busy"),
         (exceptions.MaxQueuedTokensError(), Overloaded, "backlog"),
-        (ValueError("bad value"), InvalidInput, "bad value"),
-        (TemplateError("roles must alternate"), InvalidInput, "alternate"),
-        (EngineGenerateError(), Unavailable, "failed on this request"),
-        (RuntimeError("what"), Unavailable, "what"),
+        (exceptions.RetryableRequestError(), Unavailable, "try again"),
+        (thrown_in("vllm.sampling_params", ValueError("bad value")), InvalidInput, "bad value"),
+        (thrown_in("vllm.renderers.chat_utils", NotImplementedError("no video")), InvalidInput, "no video"),
+        (wrapped(thrown_in("vllm.v1.engine.input_processor", ValueError("bad value"))), InvalidInput, "bad value"),
+        (wrapped(NotFound("ours")), NotFound, "ours"),
+        (thrown_in("torch.nn", ValueError("a shape")), EngineFault, "details"),
+        (thrown_in("vllm.sampling_params", TypeError("NoneType")), EngineFault, "details"),
+        (thrown_in("vllm.v1.engine.core_client", OverflowError("int too big")), EngineFault, "details"),
+        (TemplateError("roles must alternate"), InvalidInput, "messages: .*: roles must alternate"),
+        (UndefinedError("'dict object' has no attribute"), InvalidInput, "take these messages$"),
+        (wrapped(RuntimeError("a path")), EngineFault, "details"),
+        (RuntimeError("a path"), EngineFault, "details"),
     ]
 
 
 @pytest.mark.engine
-def test_raised_errors_become_ours() -> None:
+def test_what_vllm_raises_before_it_takes_a_request_is_the_callers_by_its_kind_and_place() -> None:
     for error, kind, word in raised():
-        with pytest.raises(kind, match=word) as caught, border(lambda: False):
+        with logs() as lines, pytest.raises(kind, match=word) as caught, border(lambda: False, CHAT):
             raise error
         assert type(caught.value) is kind
-        assert caught.value.__cause__ is error
-    with pytest.raises(EngineDead), border(lambda: True):
-        raise RuntimeError("what")
+        assert "a path" not in str(caught.value)
+        faults = [line for line in lines if line["log_level"] == "error"]
+        assert len(faults) == (kind is EngineFault)
+        assert all(line["engine_request"] == "call-1" and line["exc_info"] is error for line in faults)
+
+
+@pytest.mark.engine
+def test_what_vllm_raises_once_it_has_taken_a_request_is_never_the_callers() -> None:
+    taken = Submission(CHAT.call, accepted=True)
+    for error, kind, _ in raised():
+        ours = kind if kind in (Overloaded, Unavailable) or isinstance(error.__cause__, DabtError) else EngineFault
+        with logs() as lines, pytest.raises(ours) as caught, border(lambda: False, taken):
+            raise error
+        assert type(caught.value) is ours
+        assert len(lines) == (ours is EngineFault)
+
+
+@pytest.mark.engine
+def test_a_dead_engine_is_said_to_be_dead_and_our_own_errors_pass() -> None:
+    from vllm.v1.engine.exceptions import EngineDeadError
+
+    for dead, error in ((True, RuntimeError("what")), (False, EngineDeadError())):
+        with pytest.raises(EngineDead), border(lambda dead=dead: dead, CHAT):
+            raise error
     ours = NotFound("ours")
-    with pytest.raises(NotFound) as caught, border(lambda: True):
+    with pytest.raises(NotFound) as caught, border(lambda: True, CHAT):
         raise ours
     assert caught.value is ours
+
+
+async def test_a_request_is_marked_as_taken_when_the_engine_has_it_and_checked_before() -> None:
+    seen: list[Any] = []
+
+    class Llm:
+        async def add_request(self, request_id: str, prompt: Any, params: Any, **more: Any) -> str:
+            seen.append(("taken", submission.accepted, request_id, prompt, more))
+            if params == "bad":
+                raise ValueError(params)
+            return "outputs"
+
+    async def check(submission: Submission, params: Any) -> None:
+        seen.append(("checked", submission.call, params))
+
+    llm = Llm()
+    follow(llm, check)
+    submission = begin(CHAT.call)
+    with pytest.raises(ValueError, match="bad"):
+        await llm.add_request("r", "p", "bad", priority=1)
+    assert seen == [("checked", CHAT.call, "bad"), ("taken", False, "r", "p", {"priority": 1})]
+    assert not submission.accepted
+    assert await llm.add_request("r", "p", "good") == "outputs"
+    assert submission.accepted
+    assert public_name() == "triage"

@@ -101,6 +101,30 @@ def test_a_body_that_never_ends_is_told_so_and_the_connection_is_ended(impatient
     assert 'dabt_http_responses_total{route="/v1/chat/completions",status="408"} 1.0' in page
 
 
+@pytest.mark.parametrize(
+    "sent",
+    [
+        "hello\r\n\r\n",
+        "\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03",  # how TLS begins
+        "GET /health HTTP/9.9\r\nhost: x\r\n\r\n",
+        "POST /v1/chat/completions HTTP/1.1\r\nhost: x\r\ncontent-length: many\r\n\r\n",
+        "POST /v1/chat/completions HTTP/1.1\r\nhost: x\r\ntransfer-encoding: chunked\r\n\r\nzz\r\n",
+        "GET /health HTTP/1.1\r\nx: " + "y" * 70_000,
+    ],
+)
+def test_what_is_no_http_is_told_so_in_the_shape_of_every_error(impatient: Any, sent: str) -> None:
+    service, _ = impatient
+    with Wire(service.url) as wire:
+        wire.send(sent)
+        answer = wire.rest()
+    head, _, body = answer.partition("\r\n\r\n")
+    assert head.startswith("HTTP/1.1 400 ")
+    assert "content-type: application/json" in head.lower()
+    assert "connection: close" in head.lower()
+    error = json.loads(body)["error"]
+    assert (error["code"], error["type"], error["param"]) == ("invalid_input", "invalid_request_error", None)
+
+
 def test_a_body_that_goes_on_after_its_answer_is_cut_off(impatient: Any) -> None:
     """Nobody reads it, so nobody can say that it is late."""
     service, _ = impatient
