@@ -27,6 +27,8 @@ class Plan:
     rounds: int
     dtype: Dtype
     quick: bool = False
+    before: Path | None = None
+    """An earlier checkout to compare with."""
 
     @property
     def logs(self) -> Path:

@@ -23,13 +23,15 @@ from rich.console import Console
 from benchmarks import bases, machine, report
 from benchmarks.figures import Figure
 from benchmarks.plan import Plan, Size
-from benchmarks.scenarios import base_only, cold, many, mixed, moves, stall, start
+from benchmarks.scenarios import base_only, before, cold, many, mixed, moves, stall, start
 from service.config import Dtype
 from service.engine.vllm_flags import cpu_dtype
 
 _SCENARIOS: dict[str, Callable[[Plan], list[Figure]]] = {
-    one.NAME: one.measure for one in (base_only, mixed, many, cold, stall, moves, start)
+    scenario.NAME: scenario.measure for scenario in (base_only, mixed, many, cold, stall, moves, start, before)
 }
+_ASKED_FOR = {before.NAME}
+"""Measured only when named: it needs more than this checkout."""
 
 
 def main(
@@ -38,6 +40,9 @@ def main(
     rounds: Annotated[int, typer.Option(min=1, help="How often each side is measured, by turns.")] = 5,
     dtype: Annotated[Dtype, typer.Option(help="For both servers; auto is what `dabt serve` would take.")] = "auto",
     quick: Annotated[bool, typer.Option("--quick", help="A quarter of the requests.")] = False,
+    earlier: Annotated[
+        Path | None, typer.Option("--before", help="An earlier checkout, for the scenario `before`.")
+    ] = None,
     work: Annotated[Path, typer.Option(help="Where bases, adapters, logs and results are kept.")] = Path(
         ".dabt/benchmarks"
     ),
@@ -47,10 +52,12 @@ def main(
     work = work.resolve()
     work.mkdir(parents=True, exist_ok=True)
     base = bases.TINY if size == "tiny" else bases.large(work)
-    plan = Plan(base, size, work, rounds, cpu_dtype() if dtype == "auto" else dtype, quick)
-    names = only or list(_SCENARIOS)
+    plan = Plan(base, size, work, rounds, cpu_dtype() if dtype == "auto" else dtype, quick, earlier)
+    names = only or [name for name in _SCENARIOS if name not in _ASKED_FOR]
     if unknown := set(names) - set(_SCENARIOS):
         raise typer.BadParameter(f"there is no scenario {', '.join(sorted(unknown))}", param_hint="--only")
+    if before.NAME in names and earlier is None:
+        raise typer.BadParameter("name an earlier checkout, to be compared with", param_hint="--before")
     options = {"scenarios": names, "size": size, "rounds": rounds, "dtype": plan.dtype, "quick": quick}
     facts: dict[str, object] = {
         "at": datetime.now(UTC).isoformat(timespec="seconds"),
