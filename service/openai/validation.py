@@ -58,9 +58,11 @@ def _place(path: Sequence[int | str], value: Any, *, missing: bool) -> str:
     """The keys and indices of `path` that `value` has; the others are names of types."""
     places = []
     for at, part in enumerate(path):
-        if (isinstance(value, dict) and part in value) or (
-            isinstance(value, list) and isinstance(part, int) and part < len(value)
-        ):
+        if isinstance(value, dict):
+            there = part in value
+        else:
+            there = isinstance(value, list) and isinstance(part, int) and part < len(value)
+        if there:
             value = value[part]
         elif not (missing and at == len(path) - 1):
             continue
