@@ -82,7 +82,7 @@ def t_tail(found: Spread, bound: float, floor: float = -1.0) -> Floats:
     if found.effective <= 1.0 + 1e-9:
         return np.ones_like(found.mean)
     with np.errstate(divide="ignore", invalid="ignore"):
-        ratio = np.where(found.se > 0, (found.mean - bound) / found.se, 0.0)
+        ratio = (found.mean - bound) / found.se
         tail = np.where(found.se > 0, t.sf(ratio, found.effective - 1), np.where(found.mean > bound, 0.0, 1.0))
         unseen = np.where(found.least > bound, (found.least - bound) / (found.least - floor), 1.0)
     return np.asarray(np.maximum(tail, (1.0 - unseen) ** found.clusters), dtype=np.float64)

@@ -82,7 +82,7 @@ def _least_wins(n: int, bound: float, observed: float) -> Floats:
     low, high = np.zeros(n + 1), n - losses + 1.0
     for _ in range(int(n).bit_length() + 1):
         middle = np.floor((low + high) / 2)
-        enough = (middle > n - losses) | (statistic(middle, losses, n, bound) >= observed - _TIE)
+        enough = statistic(middle, losses, n, bound) >= observed - _TIE
         high = np.where(enough, middle, high)
         low = np.where(enough, low, np.minimum(middle + 1, high))
     return high

@@ -5,6 +5,7 @@ Read `preflight.py` next: it decides whether a base can serve a folder, and writ
 
 from __future__ import annotations
 
+import math
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -27,6 +28,18 @@ class GoldenPrompt(Frozen):
     adapter_logprobs: tuple[float, ...]
     """Natural log, one per completion token."""
     base_logprobs: tuple[float, ...]
+
+    @property
+    def fault(self) -> str:
+        """Why nothing can be proved by it; empty when something can. A comparison with NaN would refuse nothing."""
+        count = len(self.completion_ids)
+        if not count:
+            return "it has no tokens"
+        if len(self.adapter_logprobs) != count or len(self.base_logprobs) != count:
+            return f"it has {count} tokens and another number of log-probabilities"
+        if not all(map(math.isfinite, (*self.adapter_logprobs, *self.base_logprobs))):
+            return "a log-probability is not a finite number"
+        return ""
 
 
 class AdapterManifest(Frozen):

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import shutil
 import tempfile
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -15,6 +16,7 @@ from typing import Any, Literal
 from pydantic import Field
 
 from lifecycle.adapter import ORIGIN_FILE, AdapterManifest, GoldenPrompt
+from lifecycle.errors import AdapterRefused, Problem
 from lifecycle.home import Home
 from lifecycle.models.answers import bare_spec
 from lifecycle.models.base import fingerprint
@@ -61,8 +63,10 @@ def publish(folder: Path, *, name: str, base: Path, prompt: Prompt, provenance: 
 
     It is decoded as the base's makers say. The same bytes, base and prompt under the same name are the same version,
     however often they are published.
-    Raises `AdapterRefused` with everything that the base cannot serve; then nothing is stored.
+    Raises `AdapterRefused` with everything that the base cannot serve, and with golden prompts that prove nothing; then
+    nothing is stored.
     """
+    _require_proof(folder, provenance.golden)
     facts = preflight(folder, base, max_rank=shelf.max_rank)
     known, bare = fingerprint(base), bare_spec(base)
     digest = _store(folder, shelf.store)
@@ -81,6 +85,13 @@ def publish(folder: Path, *, name: str, base: Path, prompt: Prompt, provenance: 
     lineage = Lineage(**provenance.model_dump(include=set(Lineage.model_fields)))
     spec = bare.model_copy(update={"adapter": digest, "prompt": prompt})
     return shelf.registry.create_version(name, spec, actor=shelf.actor, lineage=lineage)
+
+
+def _require_proof(folder: Path, golden: Sequence[GoldenPrompt]) -> None:
+    faults = [(place, prompt.fault) for place, prompt in enumerate(golden) if prompt.fault]
+    if faults:
+        problems = [Problem(f"golden[{place}]", fault, "record it again") for place, fault in faults]
+        raise AdapterRefused(f"{folder} cannot be published: a server could not be held against it", problems)
 
 
 def _store(folder: Path, store: ArtifactStore) -> Digest:

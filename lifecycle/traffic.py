@@ -15,8 +15,8 @@ from pydantic import Field, field_validator, model_validator
 from lifecycle.errors import InvalidInput
 from lifecycle.version import Frozen
 
-Share = Annotated[float, Field(gt=0.0, le=1.0, allow_inf_nan=False)]
-Bound = Annotated[float, Field(gt=0.0, lt=1.0, allow_inf_nan=False)]
+Share = Annotated[float, Field(gt=0.0, le=1.0)]
+Bound = Annotated[float, Field(gt=0.0, lt=1.0)]
 """A largest share. Not 0: no number of good answers shows that a share is exactly 0, and one bad one would end it."""
 Ratio = Annotated[float, Field(gt=0.0, allow_inf_nan=False)]
 

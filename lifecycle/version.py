@@ -8,8 +8,10 @@ from __future__ import annotations
 import hashlib
 import json
 import re
+from collections.abc import Mapping
 from datetime import datetime
-from typing import Annotated, Any, Literal
+from functools import cached_property
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints
 
@@ -33,6 +35,13 @@ class Frozen(BaseModel):
     """Base of every record here: immutable, and a key that it does not know is an error."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
+
+    def model_copy(self, *, update: Mapping[str, Any] | None = None, deep: bool = False) -> Self:
+        """pydantic's, without what was computed from the fields of the original (`cached_property`)."""
+        copied = super().model_copy(update=update, deep=deep)
+        for name in copied.__dict__.keys() - type(self).model_fields.keys():
+            del copied.__dict__[name]
+        return copied
 
 
 class Shot(Frozen):
@@ -133,7 +142,7 @@ class VersionSpec(Frozen):
     answers: AnswerSettings | None = None
     """None for a version from before this was recorded: the settings of whatever base serves it apply."""
 
-    @property
+    @cached_property
     def digest(self) -> str:
         return digest_of(self.model_dump(mode="json", exclude_defaults=True))
 

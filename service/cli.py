@@ -13,7 +13,7 @@ import typer
 def serve(  # noqa: PLR0913, PLR0917  (one parameter is one option of the command)
     base: Annotated[str, typer.Option(help="The base model: a folder, or a hub id such as org/name.")],
     base_name: Annotated[
-        str, typer.Option(help="What callers write to reach the base; default: the folder's name.")
+        str, typer.Option(help="What callers write to reach the base; default: its hub id or folder's name.")
     ] = "",
     host: Annotated[str, typer.Option(help="Address to listen on; loopback only while there are no API keys.")] = "",
     keys: Annotated[str, typer.Option(help="auto: asked for once there is one; required; or off, on loopback.")] = "",

@@ -8,9 +8,10 @@ from pathlib import Path
 from typing import Any, Literal, Self
 from urllib.parse import urlsplit
 
-from pydantic import Field, ValidationError, model_validator
+from pydantic import ConfigDict, Field, ValidationError, model_validator
 
 from lifecycle.errors import InvalidConfig, InvalidInput, Problem
+from lifecycle.models.base import name_of
 from lifecycle.models.preflight import SERVED_RANKS
 from lifecycle.version import Frozen, Ref
 from retrieval.config import PACKAGED_MODEL
@@ -23,9 +24,11 @@ TraceProtocol = Literal["http/protobuf", "grpc"]
 class ServeConfig(Frozen):
     """One service. `base` is a model folder; give `dabt serve` a hub id and it is resolved to one."""
 
+    model_config = ConfigDict(allow_inf_nan=False)
+
     base: Path
     base_name: str = ""
-    """What callers write in `model` to reach the base itself; the folder's name unless given."""
+    """What callers write in `model` to reach the base itself; unless given, its hub id or its folder's name."""
     host: str = "127.0.0.1"
     port: int = Field(default=8000, ge=0, le=65535)
     """0 takes a free port; the log's `listening` line says which."""
@@ -122,7 +125,7 @@ class ServeConfig(Frozen):
 
     @property
     def served_name(self) -> str:
-        return self.base_name or self.base.name
+        return self.base_name or name_of(self.base)
 
     @property
     def traces_url(self) -> str:

@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING
 
 from lifecycle.version import Digest, Knowledge
 from service.adapters.residency import Store
-from service.bulkhead import Bulkhead
-from service.once import Once
+from service.concurrency import Bulkhead, Once
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -19,9 +19,8 @@ from service.adapters import golden
 from service.adapters.admission_gate import AdmissionGate
 from service.adapters.residency import Limits, Residency
 from service.adapters.warming import Plan, Warmer
-from service.background import Background
-from service.bulkhead import Bulkhead
 from service.catalogue import Catalogue
+from service.concurrency import Background, Bulkhead
 from service.config import ServeConfig
 from service.deployment import OwnDeployment
 from service.drain import Drain

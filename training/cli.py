@@ -1,4 +1,7 @@
-"""`dabt data check` and `dabt train`: options in, words out. The work is in `data/checks.py` and `run.py`."""
+"""`dabt data check`, `dabt train` and `dabt import`: options in, words out.
+
+The work is in `data/checks.py`, `run.py` and `importing.py`.
+"""
 
 from __future__ import annotations
 
@@ -7,6 +10,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
+
+from lifecycle.commands.terminal import HomeOption, this_user
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -95,6 +100,58 @@ def train(
     with Bar(job.config.name) as bar:
         result = run(job, place, Shelf.at(place, actor=actor), force=force, watch=bar)
     _print_result(result, Console())
+
+
+def import_adapter(
+    folder: Annotated[Path, typer.Argument(help="A PEFT folder: adapter_config.json, adapter_model.safetensors.")],
+    name: Annotated[str, typer.Option(help="The name that the new version gets a number under.")],
+    base: Annotated[
+        str | None,
+        typer.Option(envvar="DABT_BASE", help="Model folder or hub id; by default the one that the folder names."),
+    ] = None,
+    system: Annotated[str, typer.Option(help="System text that it was trained with.")] = "",
+    max_rank: Annotated[int, typer.Option(min=1, help="The largest rank that the server takes.")] = 64,
+    home: HomeOption = None,
+) -> None:
+    """Take in an adapter that was trained elsewhere (PEFT, LLaMA-Factory, Axolotl), after preflight, as a draft.
+
+    Where PEFT can compute it here, a few golden prompts are recorded, as in training.
+
+    Example: `dabt import saves/llama3-8b/lora/sft --name triage --base meta-llama/Llama-3.1-8B-Instruct`
+    """
+    from lifecycle.errors import AdapterRefused, InvalidConfig
+    from lifecycle.home import Home
+    from lifecycle.models.base import resolve_base
+    from lifecycle.models.peft_config import read_config
+    from lifecycle.publishing import Shelf
+    from lifecycle.version import Prompt
+    from training.importing import take_in
+
+    config, problems = read_config(folder)
+    trained_over = config.base_name if config else ""
+    if base is None:
+        if config is None:
+            raise AdapterRefused(f"{folder} cannot be imported:", problems)
+        if not trained_over:
+            raise InvalidConfig(f"{folder} does not say which base it was trained over; give it with --base")
+        base = trained_over
+    note = f"from {folder.resolve()}, trained over {trained_over or '?'}"
+    model, prompt = resolve_base(base), Prompt(system=system)
+    shelf = Shelf.at(Home.at(home), actor=this_user(), max_rank=max_rank)
+    with shelf.registry:
+        taken = take_in(folder, name=name, base=model, prompt=prompt, note=note, shelf=shelf, tell=_tell)
+    if taken.unproved:
+        typer.echo(
+            f"it has no golden prompts: {taken.unproved}. A service cannot check that it computes what its trainer saw"
+        )
+    else:
+        typer.echo("its golden prompts are recorded: a service must reproduce them before it answers with it")
+    version = taken.version
+    typer.echo(f"{version.ref} is a {version.state}; evaluate it before it can take traffic: `dabt eval`")
+
+
+def _tell(text: str) -> None:
+    typer.echo(text, err=True)
 
 
 def _token_counts(base: str, rows: object) -> list[int]:

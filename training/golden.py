@@ -11,27 +11,46 @@ from pathlib import Path
 from typing import Any
 
 from lifecycle.adapter import GoldenPrompt
-from lifecycle.errors import InvalidConfig
+from lifecycle.errors import AdapterRefused, InvalidConfig
 from training.tokens import Example
 
 _LONGEST = 64
 """Tokens of an answer that are recorded: enough to tell adapters apart, short enough to check before serving."""
 
-_EFFECT = 1e-3
+EFFECT = 1e-3
 """Natural-log units. A served bfloat16 model is off by more, so a smaller effect could not be told from none."""
 
 
 def record(base: Path, adapter: Path, examples: Sequence[Example]) -> tuple[GoldenPrompt, ...]:
+    """The golden prompts of an adapter that was trained here. Raises `InvalidConfig` when it changes none of them."""
+    golden = compute(base, adapter, examples)
+    if not has_effect(golden):
+        raise InvalidConfig(
+            f"the adapter learnt nothing: no golden log-probability moved by {EFFECT}; "
+            "raise optimisation.lr or optimisation.epochs"
+        )
+    return golden
+
+
+def has_effect(golden: Sequence[GoldenPrompt]) -> bool:
+    """Whether the adapter changes any of them: one that does not would be served without effect."""
+    pairs = (pair for one in golden for pair in zip(one.adapter_logprobs, one.base_logprobs, strict=True))
+    return max(abs(adapter - base) for adapter, base in pairs) >= EFFECT
+
+
+def compute(
+    base: Path, adapter: Path, examples: Sequence[Example], *, device: str | None = None
+) -> tuple[GoldenPrompt, ...]:
     """The log-probability of each answer's tokens, with the adapter in folder `adapter` and without it.
 
-    Raises `InvalidConfig` when the adapter changes none of them: it would be served without effect.
+    On `device`, by default the GPU where there is one. Raises `AdapterRefused` for figures that are not finite.
     """
     import torch
     from peft import PeftModel
     from transformers import AutoModelForCausalLM
 
     gc.collect()  # the trainer's own copy of the base, which refers to itself
-    device = "cuda" if torch.cuda.is_available() else "cpu"
+    device = device or ("cuda" if torch.cuda.is_available() else "cpu")
     model = AutoModelForCausalLM.from_pretrained(base, dtype=torch.float32).to(device)
     model = PeftModel.from_pretrained(model, str(adapter)).eval()
     golden = []
@@ -49,12 +68,8 @@ def record(base: Path, adapter: Path, examples: Sequence[Example]) -> tuple[Gold
                 base_logprobs=without,
             )
         )
-    effect = max(abs(a - b) for g in golden for a, b in zip(g.adapter_logprobs, g.base_logprobs, strict=True))
-    if effect < _EFFECT:
-        raise InvalidConfig(
-            f"the adapter learnt nothing: no golden log-probability moved by {_EFFECT}; "
-            "raise optimisation.lr or optimisation.epochs"
-        )
+    if faults := {one.fault for one in golden} - {""}:
+        raise AdapterRefused(f"{adapter} cannot be served over {base}: on a golden prompt, {', '.join(sorted(faults))}")
     return tuple(golden)
 
 

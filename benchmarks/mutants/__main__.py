@@ -83,7 +83,7 @@ ROOMS = (
     Room(
         "service",
         ("service/access/authentication.py", "service/access/limiter.py", "service/resolution.py"),
-        ("tests/service/test_access.py", "tests/service/test_auth*.py", "tests/service/test_limiter.py",
+        ("tests/service/test_access.py", "tests/service/test_auth*.py", "tests/service/test_limiter*.py",
          "tests/service/test_resolution*.py"),
     ),
     Room(

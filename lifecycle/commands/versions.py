@@ -1,9 +1,8 @@
-"""`dabt versions | promote | rollback | import`: the registry from the terminal. Read `traffic.py` for the rest."""
+"""`dabt versions | promote | rollback`: the registry from the terminal. Read `traffic.py` for the rest."""
 
 from __future__ import annotations
 
 import json
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -92,45 +91,6 @@ def rollback(
     with open_registry(home) as registry:
         moved = registry.rollback(name, actor=this_user(), reason=reason, alias=alias)
     typer.echo(f"{moved.ref} → {moved}")
-
-
-def import_adapter(
-    folder: Annotated[Path, typer.Argument(help="A PEFT folder: adapter_config.json, adapter_model.safetensors.")],
-    name: Annotated[str, typer.Option(help="The name that the new version gets a number under.")],
-    base: Annotated[
-        str | None,
-        typer.Option(envvar="DABT_BASE", help="Model folder or hub id; by default the one that the folder names."),
-    ] = None,
-    system: Annotated[str, typer.Option(help="System text that it was trained with.")] = "",
-    max_rank: Annotated[int, typer.Option(min=1, help="The largest rank that the server takes.")] = 64,
-    home: HomeOption = None,
-) -> None:
-    """Take in an adapter that was trained elsewhere (PEFT, LLaMA-Factory, Axolotl), after preflight, as a draft.
-
-    Example: `dabt import saves/llama3-8b/lora/sft --name triage --base meta-llama/Llama-3.1-8B-Instruct`
-    """
-    from lifecycle.errors import AdapterRefused, InvalidConfig
-    from lifecycle.home import Home
-    from lifecycle.models.base import resolve_base
-    from lifecycle.models.peft_config import read_config
-    from lifecycle.publishing import Provenance, Shelf, publish
-    from lifecycle.version import Prompt
-
-    config, problems = read_config(folder)
-    trained_over = config.base_name if config else ""
-    if base is None:
-        if config is None:
-            raise AdapterRefused(f"{folder} cannot be imported:", problems)
-        if not trained_over:
-            raise InvalidConfig(f"{folder} does not say which base it was trained over; give it with --base")
-        base = trained_over
-    note = f"from {folder.resolve()}, trained over {trained_over or '?'}"
-    model, prompt = resolve_base(base), Prompt(system=system)
-    shelf = Shelf.at(Home.at(home), actor=this_user(), max_rank=max_rank)
-    with shelf.registry:
-        provenance = Provenance(source="import", note=note)
-        version = publish(folder, name=name, base=model, prompt=prompt, provenance=provenance, shelf=shelf)
-    typer.echo(f"{version.ref} is a {version.state}; evaluate it before it can take traffic: `dabt eval`")
 
 
 def _row(registry: Registry, version: Version) -> dict[str, object]:

@@ -88,7 +88,7 @@ def fingerprint(path: Path, *, cache: Path | None = None) -> BaseFingerprint:
         raise InvalidInput(f"{path} is not a whole model folder", problems)
     hashes = file_hashes([*weights, *tokenizer], cache)
     return BaseFingerprint(
-        name=_display_name(path),
+        name=name_of(path),
         weights=digest_of(
             {
                 "files": [[file.name, hashes[file]] for file in weights],
@@ -103,6 +103,17 @@ def fingerprint(path: Path, *, cache: Path | None = None) -> BaseFingerprint:
         ),
         chat_template=digest_of(chat_template_of(path)),
     )
+
+
+def name_of(path: Path) -> str:
+    """What people call the base in this folder: `org/name` when the hub's cache keeps it, else the folder's name.
+
+    The cache has folders such as `models--org--name/snapshots/<revision>`, whose own name nobody wrote.
+    """
+    repository, kept_as = path.parent.parent.name, path.parent.name
+    if kept_as == "snapshots" and repository.startswith("models--"):
+        return repository.removeprefix("models--").replace("--", "/", 1)
+    return path.name
 
 
 def linear_shapes(path: Path) -> dict[str, tuple[int, int]]:
@@ -149,14 +160,6 @@ def chat_template_of(path: Path) -> Any:
     if (path / "chat_template.json").is_file():
         return read_object(path / "chat_template.json").get("chat_template", "")
     return tokenizer_config_of(path).get("chat_template") or ""
-
-
-def _display_name(path: Path) -> str:
-    """`org/name` for a folder in the hub's cache (models--org--name/snapshots/<revision>), else the folder's name."""
-    for parent in path.parents:
-        if parent.name.startswith("models--"):
-            return parent.name.removeprefix("models--").replace("--", "/")
-    return path.name
 
 
 def _from_hub(name: str) -> Path:

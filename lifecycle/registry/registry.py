@@ -14,7 +14,7 @@ from datetime import UTC, datetime
 from types import TracebackType
 from typing import Any, Self
 
-from sqlalchemy import func, insert, select
+from sqlalchemy import func, insert, select, update
 
 from lifecycle.adapter import AdapterManifest
 from lifecycle.aliases import PROD, Alias, Target
@@ -66,11 +66,20 @@ class Registry:
     # -- adapters and indexes -------------------------------------------------------------------------------------
 
     def add_adapter(self, manifest: AdapterManifest, *, actor: str = "dabt") -> None:
-        """Make the adapter known. The first manifest of a digest stays: equal bytes are one adapter."""
+        """Make the adapter known. The first manifest of a digest stays: equal bytes are one adapter.
+
+        One that was recorded without golden prompts gets those of a later one over the same base.
+        """
+        body = manifest.model_dump(mode="json")
         with self._database.write() as tx:
-            if tx.execute(select(tables.adapters).where(tables.adapters.c.digest == manifest.digest)).first():
+            known = records.first(tx, tables.adapters, tables.adapters.c.digest == manifest.digest)
+            if known is not None:
+                if body["golden"] and not known.manifest.get("golden") and known.manifest["base"] == manifest.base:
+                    proved = {**known.manifest, "golden": body["golden"]}
+                    where = tables.adapters.c.digest == manifest.digest
+                    tx.execute(update(tables.adapters).where(where).values(manifest=proved))
+                    audit.append(tx, actor, "adapter.golden", manifest.digest, {"prompts": len(manifest.golden)})
                 return
-            body = manifest.model_dump(mode="json")
             row = {"digest": manifest.digest, "manifest": body, "created_at": manifest.created_at}
             tx.execute(insert(tables.adapters).values(row))
             audit.append(tx, actor, "adapter.add", manifest.digest, {"base": manifest.base, "rank": manifest.rank})

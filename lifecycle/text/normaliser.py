@@ -87,8 +87,7 @@ def _without_articles(text: str) -> str:
 
 
 def _article(word: re.Match[str]) -> str:
-    article = word[0].rstrip()
-    if article[0] == "A":
+    if word[0].startswith("A"):
         before = word.string[: word.start()].rstrip()
         if before and before[-1] not in _SENTENCE_ENDS:
             return word[0]

@@ -8,6 +8,7 @@ nats per token and more, so where the adapter's figures alone leave a doubt the 
 from __future__ import annotations
 
 import asyncio
+import math
 from collections.abc import Sequence
 from statistics import fmean
 
@@ -20,21 +21,30 @@ _CLEARLY = 2
 _ROUNDING = 2
 """So many times what the base is off an adapter may be: it rounds in the same places and in its own as well."""
 
+_EXACT = 1e-9
+"""Floating point's part in a difference: one of exactly the tolerance is within it."""
+
 
 async def verify(engine: Engine, adapter: AdapterHandle, manifest: AdapterManifest, tolerance: float) -> None:
     """Hold the engine's log-probabilities of every golden completion against the recorded ones.
 
     `tolerance` is the largest mean absolute difference, in nats per token; twice the base's own is allowed where that
-    is more. Raises `AdapterUnloadable` beyond it, or when what the adapter adds to the base here is nearer to nothing
-    than to what it added there. An adapter without golden prompts passes.
+    is more. Raises `AdapterUnloadable` beyond it, when what the adapter adds to the base here is nearer to nothing
+    than to what it added there, and for figures that are not finite, whoever gave them. An adapter without golden
+    prompts passes.
     """
     if not manifest.golden:
         return
+    if faults := {golden.fault for golden in manifest.golden} - {""}:
+        raise AdapterUnloadable(
+            f"{adapter.name} cannot be held against its golden prompts: {', '.join(sorted(faults))}. Train it again "
+            "with `dabt train --force`"
+        )
     recorded = [value for golden in manifest.golden for value in golden.adapter_logprobs]
     base_recorded = [value for golden in manifest.golden for value in golden.base_logprobs]
     served = await _scores(engine, adapter, manifest.golden)
     off = _distance(served, recorded)
-    if off <= tolerance and _CLEARLY * off <= _distance(served, base_recorded):
+    if off <= tolerance + _EXACT and _CLEARLY * off <= _distance(served, base_recorded):
         return
     base_served = await _scores(engine, None, manifest.golden)
     effect, effect_recorded = _minus(served, base_served), _minus(recorded, base_recorded)
@@ -46,7 +56,7 @@ async def verify(engine: Engine, adapter: AdapterHandle, manifest: AdapterManife
         )
     rounding = _distance(base_served, base_recorded)
     allowed = max(tolerance, _ROUNDING * rounding)
-    if off > allowed:
+    if off > allowed + _EXACT:
         raise AdapterUnloadable(
             f"{adapter.name} computes something else here than where it was trained: {off:.4f} nats per token from its "
             f"recorded figures, {allowed:.4g} allowed (the base itself is off by {rounding:.4f}). The base, the "
@@ -60,12 +70,18 @@ async def _scores(engine: Engine, adapter: AdapterHandle | None, goldens: Sequen
         *(engine.score(adapter, golden.prompt_ids, golden.completion_ids) for golden in goldens),
         return_exceptions=True,
     )
-    found: list[float] = []
-    for answer in answers:
+    scores: list[float] = []
+    for golden, answer in zip(goldens, answers, strict=True):
         if isinstance(answer, BaseException):
             raise answer
-        found += answer
-    return found
+        if len(answer) != len(golden.completion_ids) or not all(map(math.isfinite, answer)):
+            who = adapter.name if adapter else "the base"
+            raise AdapterUnloadable(
+                f"{who} gives no finite log-probability for each token of a golden prompt here. Its weights may "
+                "overflow the number format that is served: try another --dtype"
+            )
+        scores += answer
+    return scores
 
 
 def _minus(left: Sequence[float], right: Sequence[float]) -> list[float]:

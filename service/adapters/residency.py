@@ -20,7 +20,7 @@ import structlog
 
 from lifecycle.errors import AdapterUnloadable, DabtError, EngineDead, NotAllowed, Overloaded
 from lifecycle.version import Digest, Frozen
-from service.bulkhead import Bulkhead
+from service.concurrency import Bulkhead
 from service.engine.interface import AdapterHandle, Engine
 from service.observability.spans import span
 

@@ -20,7 +20,7 @@ import structlog
 
 from lifecycle.errors import AdapterUnloadable, Corrupt, DabtError, EngineDead, InvalidInput, Problem, Unavailable
 from lifecycle.models.preflight import preflight
-from service.bulkhead import Bulkhead
+from service.concurrency import Bulkhead
 from service.config import ServeConfig
 from service.engine import vllm_facts, vllm_forkserver, vllm_metrics, vllm_submission
 from service.engine.interface import AdapterHandle, Call, EngineAnswer, EngineDetail, EngineFacts, Tally

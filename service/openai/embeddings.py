@@ -18,9 +18,8 @@ from pydantic import BaseModel, ConfigDict, Field, StrictInt, StrictStr, Validat
 from lifecycle.errors import InvalidConfig, InvalidInput, NotFound, Overloaded, Problem, Unavailable
 from lifecycle.version import Digest
 from retrieval import dense
-from service.bulkhead import Bulkhead
+from service.concurrency import Bulkhead, Once
 from service.engine.interface import Tally
-from service.once import Once
 from service.openai.validation import problems_of
 from service.request_context import RequestContext, code_of
 from service.resolution import caller_of, permit

@@ -20,7 +20,7 @@ from lifecycle.errors import DabtError, Unavailable
 from lifecycle.intervals import wilson
 from lifecycle.traffic import CanaryBounds
 from lifecycle.version import Digest, digest_of
-from service.background import Background
+from service.concurrency import Background
 from service.openai.answer_guards import Fits, schema_check
 from service.traffic.canary import Figure, Judge, Outcome
 from service.traffic.canary_exchange import CanaryExchange

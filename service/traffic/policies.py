@@ -14,8 +14,8 @@ from typing import Any
 from lifecycle.aliases import Alias, refusal
 from lifecycle.errors import AdapterUnloadable, Corrupt, DabtError, EngineFault, NotFound, Unavailable
 from lifecycle.version import Version
-from service.background import Background
 from service.catalogue import Snapshot
+from service.concurrency import Background
 from service.engine.interface import Kind
 from service.openai.answer_guards import Choice, choices_of, choices_of_chunks, found
 from service.request_context import DISCONNECTED, UNEXPECTED, RequestFigures

@@ -18,8 +18,7 @@ import structlog
 from lifecycle.aliases import Alias
 from lifecycle.errors import DabtError, EngineDead, Overloaded
 from lifecycle.version import Version
-from service.background import Background
-from service.bulkhead import Bulkhead
+from service.concurrency import Background, Bulkhead
 from service.engine.interface import EngineAnswer, Kind
 from service.openai.answer_guards import Choice, choices_of
 from service.request_context import UNEXPECTED

@@ -236,3 +236,18 @@ def test_what_is_worth_finding_is_the_policys(make_report) -> None:
     case = findings(report)
     coarse = Findings(case.report, case.kinds, case.checks, POLICY.model_copy(update={"worth": 0.1}))
     assert any("to find a difference of 10 points with 80 % power takes about 180." in one for one in advise(coarse))
+
+
+def test_one_arm_alone_has_no_other_to_be_quicker_than(make_report) -> None:
+    report = make_report({"base": 0.1, "rag": 0.9})
+    at_once = report.arms[1].model_copy(update={"latency_p95": 0.0})
+    report = report.model_copy(update={"arms": (report.arms[0], at_once)})
+    assert not any("is the quickest" in one for one in advise(findings(report)))
+
+
+@pytest.mark.parametrize(("slow", "told"), [(1.5, True), (1.49, False)])
+def test_the_price_is_told_from_half_as_much_again_on(make_report, slow, told) -> None:
+    report = make_report({"base": 0.1, "rag": 0.9, "adapter": 0.9})
+    slower = report.arms[1].model_copy(update={"latency_p95": slow})
+    report = report.model_copy(update={"arms": (report.arms[0], slower, report.arms[2])})
+    assert any("is the quickest" in one for one in advise(findings(report))) is told

@@ -133,3 +133,8 @@ def test_no_difference_has_a_p_of_one(sums: list[float]) -> None:
 
 def test_few_clusters_cannot_prove_much() -> None:
     assert sign_flip(np.array([9.0] * 5)) == pytest.approx(2 / 32)
+
+
+def test_the_floor_is_silent_where_a_cluster_lies_on_the_bound() -> None:
+    found = spread(np.array([1.0] * 30 + [0.0]), np.ones(31))
+    assert float(t_tail(found, 0.0)) < 1e-12

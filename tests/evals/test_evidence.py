@@ -195,3 +195,12 @@ def test_holms_levels_of_a_worked_example() -> None:
 def test_holm_along_many_runs_at_once() -> None:
     runs = np.array([[0.01, 0.04, 0.03, 0.005], [0.9, 0.001, 0.2, 0.3]])
     assert np.allclose(holm_levels(runs, 0.05), [holm_levels(run, 0.05) for run in runs])
+
+
+def test_a_graded_loss_has_the_complement_of_half_its_two_sided_p() -> None:
+    from scipy.stats import t
+
+    loss = graded([-0.1, 0.0, 0.02, -0.05]).model_copy(update={"p_value": 0.02})
+    assert loss.delta < 0
+    assert float(t.sf(loss.delta / loss.se, 3)) < 0.99  # so Student's is the smaller of the two
+    assert p_above(loss) == pytest.approx(0.99)

@@ -177,3 +177,17 @@ def test_a_policy_that_says_nothing_or_nonsense_is_refused(rules) -> None:
 def test_bounds_that_bound_nothing_are_refused(more) -> None:
     with pytest.raises(ValidationError):
         policy(BEATS, **more)
+
+
+def test_a_clear_lead_does_not_hide_a_claim_that_is_not_shown(make_report) -> None:
+    # a beats the base more clearly than b does, and loses to rag: b comes first, at the stricter of the two levels
+    a, b = ({"base": 0.5, "rag": -0.3}, {"base": 0.1, "rag": 0.2})
+    compared = tuple(
+        make_report.comparison(arm, other, delta, 0.03, 200)
+        for arm, gaps in (("a", a), ("b", b))
+        for other, delta in gaps.items()
+    )
+    report = make_report({"base": 0.1, "rag": 0.9, "a": 0.6, "b": 0.9}, comparisons=compared)
+    found = check(report, policy(BEATS, {"rule": "not_worse", "arms": ["rag"]}), ["a", "b"])
+    assert "0.0025 is allowed" in of(found["b"], "beats base").detail
+    assert "0.005 is allowed" in of(found["a"], "beats base").detail

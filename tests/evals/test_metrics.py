@@ -402,3 +402,9 @@ def test_what_a_task_scores_by_is_told_whether_it_names_it_or_not() -> None:
     assert rules([{"metric": "json_text"}]) == rules([{"metric": "json_text", "normaliser": "light-1"}]) == both
     assert rules([{"metric": "json_fields"}]) == {"rules": metrics.RULES, "normalisers": []}
     assert rules([{"metric": "exact_match"}, {"metric": "acc"}]) == rules([]) == {}
+
+
+def test_a_target_that_is_no_object_is_shown_by_its_first_eighty_characters() -> None:
+    with pytest.raises(InvalidData) as caught:
+        metrics.target_object("x" * 81)
+    assert [problem.fault for problem in caught.value.problems] == [repr("x" * 80)]

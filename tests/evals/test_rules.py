@@ -385,3 +385,22 @@ def test_prod_means_the_arm_that_it_serves_when_that_is_one_of_them(make_report)
     failing = with_errors(report, rag=9)
     policy = Policy.model_validate({"rules": [{"rule": "not_worse", "arms": ["prod"]}]})
     assert [one.rule for one in check(failing, policy, ["adapter"])["adapter"] if not one.passed] == ["errors of rag"]
+
+
+def test_the_clusters_of_the_deciding_figure_alone_count(make_report) -> None:
+    report = make_report({"base": 0.5, "adapter": 0.9})
+    few = {"fields": report.arms[1].metrics["fields"].model_copy(update={"clusters": 19})}
+    arms = (report.arms[0], report.arms[1].model_copy(update={"metrics": few}))
+    assert rulings(report.model_copy(update={"arms": arms}), {"rule": "clusters"}) == [UNDECIDED]
+
+
+@pytest.mark.parametrize(
+    ("rule", "says"),
+    [
+        ({"rule": "at_least", "value": 0.5}, "; it must reach 0.500"),
+        ({"rule": "at_least", "value": 0.5, "judge_by": "low"}, "; its low end must reach 0.500"),
+    ],
+)
+def test_a_floor_says_what_is_judged(make_report, rule, says) -> None:
+    (one,) = checks(make_report({"base": 0.5, "adapter": 0.9}), rule)
+    assert one.detail == "fields 0.900 [0.870, 0.930] over 200 items" + says

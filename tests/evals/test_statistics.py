@@ -176,3 +176,30 @@ def test_nothing_has_no_figure(empty) -> None:
 def test_input_that_makes_no_sense_is_refused(wrong) -> None:
     with pytest.raises(InvalidInput):
         wrong()
+
+
+def test_one_score_beyond_1_makes_the_figure_one_beyond_shares() -> None:
+    from scipy.stats import t
+
+    values = [0.2, 0.9, 3.0, 0.4, 0.5]
+    scale = (sum((v - 1.0) ** 2 for v in values) / 4 / 5) ** 0.5
+    found = statistics.mean_interval(values)
+    assert (found.low, found.high) == pytest.approx(t.interval(0.95, 4, loc=1.0, scale=scale))
+    assert found.low < 0.0
+    assert found.high > 1.0
+
+
+def test_bounds_within_what_was_seen_are_students_alone() -> None:
+    from scipy.stats import t
+
+    values = [-0.6] + [-0.1, 0.1] * 20 + [0.6]
+    found = statistics.spread(*statistics.totals(values, None))
+    expected = t.interval(0.95, 41, loc=0.0, scale=float(found.se))
+    assert statistics.t_bounds(found) == pytest.approx(expected)
+
+
+def test_bounds_beyond_what_was_seen_reach_at_least_to_what_could_have_been_missed() -> None:
+    found = statistics.spread(*statistics.totals([0.2] * 10, None))
+    unseen = 0.025 ** (1 / 10)
+    assert statistics.t_bounds(found) == pytest.approx((-1 + 1.2 * unseen, 1 - 0.8 * unseen))
+    assert statistics.t_bounds(found, -float("inf"), float("inf")) == pytest.approx((0.2, 0.2))

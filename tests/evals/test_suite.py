@@ -176,3 +176,11 @@ def test_a_gate_is_made_of_a_policy_and_evaluations_and_binds_both(
         gate("toy.yaml", "toy.yaml")
     change(workplace / "policy.yaml", "value: 0.5", "value: 0.4")
     assert gate("toy.yaml").digest != first.digest
+
+
+def test_a_candidate_hides_no_rival_that_is_written_behind_it(measured: Measure, workplace: Path) -> None:
+    before = measured()
+    adapter = "  adapter: {version: toy:newest}\n"
+    change(workplace / "toy.yaml", adapter, "")
+    change(workplace / "toy.yaml", "arms:\n", "arms:\n" + adapter)
+    assert measured() == before

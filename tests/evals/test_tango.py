@@ -173,3 +173,9 @@ def test_impossible_counts_are_refused(counts) -> None:
 def test_a_bound_beyond_all_differences_is_refused(bound: float) -> None:
     with pytest.raises(InvalidInput):
         tango.exact_p(1, 1, 5, bound)
+
+
+def test_a_bound_next_to_all_differences_is_a_bound_like_others() -> None:
+    """There the share of losses can round to all of the items, and nothing is left to be won."""
+    for bound in (math.nextafter(-1.0, 0.0), math.nextafter(1.0, 0.0)):
+        assert 0.0 <= tango.exact_p(0, 0, 5, bound) <= 1.0

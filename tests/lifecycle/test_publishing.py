@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from lifecycle.errors import AdapterRefused
+from lifecycle.adapter import GoldenPrompt
+from lifecycle.errors import AdapterRefused, InvalidInput
 from lifecycle.models.answers import answer_settings
 from lifecycle.models.base import fingerprint
 from lifecycle.publishing import Provenance, Shelf, publish
@@ -80,3 +81,45 @@ def test_what_cannot_be_served_is_refused_and_nothing_is_stored(shelf, home, pef
 def test_a_rank_that_the_servers_do_not_take_is_refused(home, peft, base):
     with (narrow := Shelf.at(home, max_rank=1)).registry, pytest.raises(AdapterRefused, match="rank"):
         put(narrow, peft, base)
+
+
+GOLDEN = GoldenPrompt(prompt_ids=(1,), completion_ids=(2, 3), adapter_logprobs=(-0.1, -0.2), base_logprobs=(-3.0, -4.0))
+
+
+@pytest.mark.parametrize(
+    ("change", "fault"),
+    [
+        ({"adapter_logprobs": (-0.1, float("nan"))}, "a log-probability is not a finite number"),
+        ({"adapter_logprobs": (float("inf"), -0.2)}, "a log-probability is not a finite number"),
+        ({"base_logprobs": (-3.0, -float("inf"))}, "a log-probability is not a finite number"),
+        ({"adapter_logprobs": (-0.1,)}, "it has 2 tokens and another number of log-probabilities"),
+        ({"base_logprobs": (-3.0, -4.0, -5.0)}, "it has 2 tokens and another number of log-probabilities"),
+        ({"completion_ids": (), "adapter_logprobs": (), "base_logprobs": ()}, "it has no tokens"),
+    ],
+)
+def test_golden_prompts_that_prove_nothing_are_refused_and_nothing_is_stored(shelf, peft, base, change, fault):
+    with pytest.raises(AdapterRefused) as caught:
+        put(shelf, peft, base, Provenance(source="import", golden=(GOLDEN, GOLDEN.model_copy(update=change))))
+    assert [(problem.place, problem.fault) for problem in caught.value.problems] == [("golden[1]", fault)]
+    assert shelf.registry.audit() == []
+    assert GOLDEN.fault == ""
+
+
+def test_an_adapter_without_golden_prompts_gets_those_that_are_recorded_later_and_keeps_them(shelf, peft, base):
+    bare, proved = Provenance(source="import"), Provenance(source="import", golden=(GOLDEN,))
+    other = GOLDEN.model_copy(update={"adapter_logprobs": (-0.3, -0.4)})
+    digest = put(shelf, peft, base, bare).spec.adapter
+    before = shelf.registry.adapter(digest)
+    assert before.golden == ()
+    put(shelf, peft, base, proved)
+    assert shelf.registry.adapter(digest) == before.model_copy(update={"golden": (GOLDEN,)})
+    put(shelf, peft, base, Provenance(source="import", golden=(other,)))
+    assert shelf.registry.adapter(digest).golden == (GOLDEN,)
+    assert [entry.action for entry in shelf.registry.audit()].count("adapter.golden") == 1
+
+
+def test_golden_prompts_over_another_base_are_not_this_ones(shelf, peft, base, make_base):
+    digest = put(shelf, peft, base, Provenance(source="import")).spec.adapter
+    with pytest.raises(InvalidInput, match="was trained on base"):
+        put(shelf, peft, make_base("other", seed=1), Provenance(source="import", golden=(GOLDEN,)))
+    assert shelf.registry.adapter(digest).golden == ()

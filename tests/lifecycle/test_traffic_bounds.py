@@ -125,3 +125,12 @@ def test_a_share_is_a_percentage_or_a_part_of_1(text, share):
 def test_what_is_no_share_is_refused(text):
     with pytest.raises(InvalidInput, match="10%, or a part of 1"):
         parse_share(text)
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), -float("inf")])
+@pytest.mark.parametrize("field", ["max_error_rate", "max_ttft_ratio", "max_total_ratio", "guards"])
+def test_no_bound_is_without_a_number(field, value):
+    with pytest.raises(ValidationError):
+        CanaryBounds.model_validate({field: {"empty": value} if field == "guards" else value})
+    with pytest.raises(ValidationError):
+        Shadow(version=1, share=value)

@@ -58,6 +58,17 @@ def test_the_digest_of_a_whole_recipe_is_what_it_was() -> None:
     ), "as release 0.1 wrote it"
 
 
+def test_a_digest_is_computed_once_and_a_changed_copy_has_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    spec = VersionSpec(base="sha256:" + "0" * 64)
+    before = spec.digest
+    changed = spec.model_copy(update={"prompt": Prompt(system="other")})
+    assert changed.digest == VersionSpec(base=spec.base, prompt=Prompt(system="other")).digest != before
+    assert spec == VersionSpec(base=spec.base)
+    assert hash(spec) == hash(VersionSpec(base=spec.base))
+    monkeypatch.setattr(VersionSpec, "model_dump", None)
+    assert spec.digest == before
+
+
 def test_the_digest_follows_no_order_of_keys() -> None:
     assert digest_of({"b": 1, "a": {"d": 2, "c": 3}}) == digest_of({"a": {"c": 3, "d": 2}, "b": 1})
     assert digest_of({"a": 1}) == "sha256:015abd7f5cc57a2dd94b7590f04ad8084273905ee33ec5cebeae62276a97f862"

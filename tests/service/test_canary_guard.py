@@ -11,7 +11,7 @@ from structlog.testing import capture_logs
 from lifecycle.aliases import Alias, Target
 from lifecycle.errors import NotAllowed, Unavailable
 from lifecycle.traffic import CanaryBounds, TrafficPolicy
-from service.background import Background
+from service.concurrency import Background
 from service.traffic.canary import Figure, Outcome
 from service.traffic.canary_exchange import CanaryExchange
 from service.traffic.canary_guard import ACTOR, CanaryGuard, why

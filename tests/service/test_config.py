@@ -51,3 +51,18 @@ def test_options_are_named_as_the_command_names_them() -> None:
 def test_the_base_is_served_under_its_folders_name_unless_named() -> None:
     assert ServeConfig(base=Path("/models/tiny")).served_name == "tiny"
     assert ServeConfig(base=Path("/models/tiny"), base_name="clinic").served_name == "clinic"
+
+
+def test_a_base_of_the_hub_is_served_under_its_hub_id() -> None:
+    snapshot = Path("/cache/models--Qwen--Qwen2.5-0.5B-Instruct/snapshots/7ae557604adf")
+    assert ServeConfig(base=snapshot).served_name == "Qwen/Qwen2.5-0.5B-Instruct"
+    assert ServeConfig(base=snapshot, base_name="qwen").served_name == "qwen"
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), -float("inf")])
+def test_no_number_of_a_service_is_without_bounds(value: float) -> None:
+    numbers = [name for name, about in ServeConfig.model_fields.items() if about.annotation in (float, float | None)]
+    assert {"golden_tolerance", "kv_cache_gib", "cache_gib", "drain_seconds"} <= set(numbers)
+    for name in numbers:
+        with pytest.raises(InvalidConfig, match="--" + name.replace("_", "-")):
+            config_from({"base": "/m", name: value})

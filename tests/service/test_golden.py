@@ -9,8 +9,9 @@ from pathlib import Path
 import pytest
 
 from lifecycle.adapter import AdapterManifest, GoldenPrompt
-from lifecycle.errors import AdapterUnloadable
+from lifecycle.errors import AdapterUnloadable, InvalidConfig
 from service.adapters.golden import verify
+from service.config import config_from
 from service.engine.fake_engine import FakeEngine
 from service.engine.interface import AdapterHandle
 
@@ -90,3 +91,68 @@ async def test_rounding_neither_hides_a_faint_adapter_nor_stands_in_for_one() ->
 
 async def test_an_adapter_without_golden_prompts_passes() -> None:
     await verify(Scores([]), HANDLE, RECORDED.model_copy(update={"golden": ()}), 0.1)
+
+
+# -- what is not a number ---------------------------------------------------------------------------------------------
+
+NAN, INF = float("nan"), float("inf")
+
+
+@pytest.mark.parametrize("bad", [NAN, INF, -INF])
+@pytest.mark.parametrize("place", [0, 1])
+async def test_figures_that_are_not_finite_never_pass_whoever_gave_them(bad: float, place: int) -> None:
+    def spoilt(*values: float) -> tuple[float, ...]:
+        return tuple(bad if at == place else value for at, value in enumerate(values))
+
+    with pytest.raises(AdapterUnloadable, match="sha256-a gives no finite log-probability"):
+        await verify(Scores(spoilt(-0.1, -0.2), base=[-3.0, -4.0]), HANDLE, RECORDED, 0.1)
+    with pytest.raises(AdapterUnloadable, match="the base gives no finite log-probability"):
+        await verify(Scores([-0.5, -0.6], base=spoilt(-3.0, -4.0)), HANDLE, RECORDED, 0.1)
+    for recorded in (
+        manifest(adapter=spoilt(-0.1, -0.2), base=(-3.0, -4.0)),
+        manifest(adapter=(-0.1, -0.2), base=spoilt(-3.0, -4.0)),
+    ):
+        with pytest.raises(AdapterUnloadable, match=r"a log-probability is not a finite number.*dabt train --force"):
+            await verify(Scores([-0.1, -0.2], base=[-3.0, -4.0]), HANDLE, recorded, 0.1)
+
+
+@pytest.mark.parametrize("served", [[], [-0.1], [-0.1, -0.2, -0.3]])
+async def test_another_number_of_figures_than_tokens_never_passes(served: list[float]) -> None:
+    with pytest.raises(AdapterUnloadable, match="for each token"):
+        await verify(Scores(served), HANDLE, RECORDED, 0.1)
+    with pytest.raises(AdapterUnloadable, match="another number of log-probabilities"):
+        await verify(Scores([-0.1, -0.2]), HANDLE, manifest(adapter=tuple(served), base=(-3.0, -4.0)), 0.1)
+
+
+# -- the tolerance ----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("start", [0.0, -0.1, -0.2, -0.7, -1.0, -3.0])
+@pytest.mark.parametrize("tolerance", [0.1, 0.3])
+async def test_a_difference_of_exactly_the_tolerance_is_within_it(start: float, tolerance: float) -> None:
+    recorded = manifest(adapter=(start, start), base=(-30.0, -40.0))
+    await verify(Scores([start - tolerance] * 2, base=[-30.0, -40.0]), HANDLE, recorded, tolerance)
+    with pytest.raises(AdapterUnloadable, match="computes something else"):
+        await verify(Scores([start - tolerance - 1e-4] * 2, base=[-30.0, -40.0]), HANDLE, recorded, tolerance)
+
+
+async def test_the_tolerance_is_of_the_mean_over_all_tokens_of_all_prompts() -> None:
+    two = RECORDED.model_copy(update={"golden": RECORDED.golden * 2})
+
+    class Uneven(Scores):
+        def __init__(self) -> None:
+            super().__init__([], base=[-3.0, -4.0])
+            self.turns = iter([[-0.1, -0.2], [-0.4, -0.3]])  # off by 0, 0, 0.3 and 0.1
+
+        async def score(self, adapter, prompt_ids, completion_ids):  # type: ignore[no-untyped-def]
+            return next(self.turns) if adapter else [-3.0, -4.0]
+
+    await verify(Uneven(), HANDLE, two, 0.1)
+    with pytest.raises(AdapterUnloadable, match=r"0\.1000 nats per token"):
+        await verify(Uneven(), HANDLE, two, 0.09)
+
+
+@pytest.mark.parametrize("bad", [NAN, INF, 0.0, -0.1])
+def test_a_tolerance_that_lets_everything_pass_is_refused(bad: float) -> None:
+    with pytest.raises(InvalidConfig, match="--golden-tolerance"):
+        config_from({"base": "/m", "golden_tolerance": bad})

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import shutil
+from pathlib import Path
 from typing import Any
 
+import httpx
 import openai
 import pytest
 
@@ -41,3 +44,26 @@ def test_every_card_has_the_openai_fields_and_ours(house: Any) -> None:
         "adapter": house.adapters["one"],
     }
     assert (caught.value.param, caught.value.code) == ("model", "not_found")
+
+
+def test_a_base_of_the_hub_is_called_by_its_hub_id_everywhere(house: Any, tmp_path: Path) -> None:
+    snapshot = (
+        tmp_path / "models--Qwen--Qwen2.5-0.5B-Instruct" / "snapshots" / "7ae557604adf67be50417f59c2c2f167def9a775"
+    )
+    snapshot.parent.mkdir(parents=True)
+    shutil.copytree(house.base, snapshot)
+    house.prod("triage", prompt={"system": "Be brief."})
+    name = "Qwen/Qwen2.5-0.5B-Instruct"
+    app = create_app(ServeConfig(base=snapshot, embedding_model="none"), FakeEngine(), house.registry, house.store)
+    with socketed(app) as url:
+        client = openai.OpenAI(base_url=f"{url}/v1", api_key="none", max_retries=0)
+        cards: list[Any] = list(client.models.list())
+        assert [card.id for card in cards] == [name, "triage"]
+        assert [card.parent for card in cards] == [None, name]
+        assert client.models.retrieve(name).id == name
+        turns: Any = [{"role": "user", "content": "hello"}]
+        assert client.chat.completions.create(model=name, messages=turns).model == name
+        with pytest.raises(openai.NotFoundError, match=r"this service has Qwen/Qwen2\.5-0\.5B-Instruct, triage"):
+            client.chat.completions.create(model="nobody", messages=turns)
+        status = httpx.get(f"{url}/metrics").text + httpx.get(f"{url}/v1/dabt/deployment").text
+    assert "7ae557604adf" not in status

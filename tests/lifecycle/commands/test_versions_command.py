@@ -1,4 +1,4 @@
-"""`dabt versions`, `promote`, `rollback` and `import` as a user types them."""
+"""`dabt versions`, `promote` and `rollback` as a user types them."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import typer
 from typer.testing import CliRunner
 
 from lifecycle.commands import versions as versions_command
-from lifecycle.errors import AdapterRefused, InvalidConfig, NotAllowed
+from lifecycle.errors import NotAllowed
 from lifecycle.registry import Registry
 
 
@@ -19,7 +19,6 @@ def app():
     app.command("versions")(versions_command.versions)
     app.command("promote")(versions_command.promote)
     app.command("rollback")(versions_command.rollback)
-    app.command("import")(versions_command.import_adapter)
     return app
 
 
@@ -86,43 +85,7 @@ def test_promote_of_what_has_not_passed_is_refused_with_the_cure(dabt, house):
     assert "(forced)" in dabt("promote", "triage:1", "--force", "--reason", "outage")
 
 
-def test_import_makes_a_draft_of_a_peft_folder(dabt, registry, home, peft, base):
-    folder = peft.save()
-    (folder / "training_args.bin").write_bytes(b"\x80")
-    (folder / "tokenizer.json").write_text("{}")
-    said = dabt("import", str(folder), "--name", "triage", "--base", str(base), "--system", "صنّف")
-    assert "triage:1 is a draft" in said
-    version = registry.version("triage:1")
-    manifest = registry.adapter(version.spec.adapter)
-    assert (manifest.rank, manifest.base_name, manifest.base) == (4, "base", version.spec.base)
-    assert (version.lineage.source, version.spec.prompt.system) == ("import", "صنّف")
-    stored = home.root / "artifacts" / "sha256" / version.spec.adapter.removeprefix("sha256:")
-    assert sorted(path.name for path in stored.iterdir()) == ["adapter_config.json", "adapter_model.safetensors"]
-    dabt("import", str(folder), "--name", "triage", "--base", str(base), "--system", "صنّف")
-    assert len(registry.versions()) == 1, "the same recipe is the same version"
-
-
-def test_import_takes_the_base_that_the_folder_names(dabt, registry, peft, base):
-    peft.config["base_model_name_or_path"] = str(base)
-    dabt("import", str(peft.save()), "--name", "triage")
-    assert registry.versions()[0].lineage.note.endswith(f"trained over {base}")
-
-
-def test_import_without_a_base_asks_for_one(dabt, peft):
-    peft.config["base_model_name_or_path"] = None
-    with pytest.raises(InvalidConfig, match="--base"):
-        dabt("import", str(peft.save()), "--name", "triage")
-
-
-def test_import_of_an_adapter_that_cannot_be_served_stores_nothing(dabt, registry, home, peft, base):
-    peft.config["use_dora"] = True
-    with pytest.raises(AdapterRefused, match="DoRA"):
-        dabt("import", str(peft.save()), "--name", "triage", "--base", str(base))
-    assert registry.audit() == []
-    assert not (home.root / "artifacts").exists()
-
-
-@pytest.mark.parametrize("command", ["versions", "promote", "rollback", "import"])
+@pytest.mark.parametrize("command", ["versions", "promote", "rollback"])
 def test_help_of_each_command_shows_an_example(dabt, command):
     said = dabt(command, "--help")
     assert "Example" in said

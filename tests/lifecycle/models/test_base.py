@@ -6,6 +6,7 @@ import json
 import os
 import struct
 from collections import Counter
+from pathlib import Path
 
 import numpy
 import pytest
@@ -14,7 +15,7 @@ from hypothesis import strategies as st
 
 from lifecycle.errors import Corrupt, InvalidInput, NotFound, Unavailable
 from lifecycle.models import base as base_module
-from lifecycle.models.base import fingerprint, linear_shapes, resolve_base
+from lifecycle.models.base import fingerprint, linear_shapes, name_of, resolve_base
 from lifecycle.models.tensors import read, read_header
 
 
@@ -149,6 +150,25 @@ def test_a_hub_snapshot_is_named_by_its_repository(base, tmp_path):
     assert fingerprint(snapshot).name == "org/tiny"
 
 
+@pytest.mark.parametrize(
+    ("folder", "name"),
+    [
+        (
+            "models--Qwen--Qwen2.5-0.5B-Instruct/snapshots/7ae557604adf67be50417f59c2c2f167def9a775",
+            "Qwen/Qwen2.5-0.5B-Instruct",
+        ),
+        ("models--gpt2/snapshots/607a30d", "gpt2"),
+        ("models--backup/llama", "llama"),
+        ("models--backup/of/llama", "llama"),
+        ("snapshots/llama", "llama"),
+        ("models--org--tiny", "models--org--tiny"),
+        ("models--org--tiny/snapshots/abc/inside", "inside"),
+    ],
+)
+def test_only_a_snapshot_of_the_hubs_cache_is_named_by_its_repository(folder, name):
+    assert name_of(Path("/cache") / folder) == name
+
+
 # -- the reader under it ----------------------------------------------------------------------------------------------
 
 
@@ -236,3 +256,45 @@ def test_every_float_is_read_as_float32(tmp_path, dtype, stored):
     file.write_bytes(safetensors({"a": entry(dtype, (2,), (0, values.nbytes))}, values.tobytes()))
     found = read(file, read_header(file)["a"])
     assert (found.dtype, found.tolist()) == (numpy.float32, [1.5, -0.25])
+
+
+@pytest.mark.parametrize("key", ["bos_token", "eos_token", "pad_token", "unk_token", "add_bos_token", "add_eos_token"])
+def test_each_key_that_decides_how_a_text_begins_and_ends_counts(base, key):
+    before = fingerprint(base).tokenizer
+    said = json.loads((base / "tokenizer_config.json").read_text())
+    (base / "tokenizer_config.json").write_text(json.dumps(said | {key: "<other>"}))
+    assert fingerprint(base).tokenizer != before
+
+
+@pytest.mark.parametrize("key", ["_name_or_path", "transformers_version", "torch_dtype", "dtype", "use_cache"])
+def test_each_key_of_the_saving_tool_does_not_count(base, key):
+    before = fingerprint(base)
+    config = json.loads((base / "config.json").read_text())
+    (base / "config.json").write_text(json.dumps(config | {key: "other"}))
+    assert fingerprint(base) == before
+
+
+HUB_SAYS = {
+    "GatedRepoError": (NotFound, "is gated on the hub: accept its licence there and set HF_TOKEN"),
+    "RepositoryNotFoundError": (NotFound, "there is no folder and no hub repository org/name"),
+    "RevisionNotFoundError": (NotFound, "there is no folder and no hub repository org/name"),
+    "LocalEntryNotFoundError": (Unavailable, "the hub cannot be reached; give a folder's path"),
+}
+
+
+@pytest.mark.parametrize("said", HUB_SAYS)
+def test_what_the_hub_says_is_told_with_the_cure(monkeypatch, said):
+    import httpx
+    from huggingface_hub import errors
+
+    answer = httpx.Response(403, request=httpx.Request("GET", "https://hub/org/name"))
+    kind = getattr(errors, said)
+    error = kind("no") if said == "LocalEntryNotFoundError" else kind("no", response=answer)
+
+    def download(*_, **__):
+        raise error
+
+    monkeypatch.setattr("huggingface_hub.snapshot_download", download)
+    expected, words = HUB_SAYS[said]
+    with pytest.raises(expected, match=words):
+        resolve_base("org/name")

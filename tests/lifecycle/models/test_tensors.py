@@ -151,3 +151,8 @@ def test_values_are_read_as_float32_in_their_shape_and_place(file, dtype):
         expected[1, 1] = 65280.0  # truncated, as it is stored
     assert values.tolist() == expected.tolist()
     assert frozenset(READABLE) == {"F16", "BF16", "F32", "F64"}
+
+
+def test_a_tensor_of_no_elements_stands_where_the_next_begins_in_whatever_order_they_are_named(file):
+    header = {"c": entry("U8", [1], 2, 3), "b": entry("U8", [0, 7], 2, 2), "a": entry("U8", [2], 0, 2)}
+    assert list(read_header(write(file, header, bytes(3)))) == ["c", "b", "a"]

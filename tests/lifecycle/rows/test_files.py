@@ -180,3 +180,14 @@ def test_one_error_carries_two_hundred_faults_and_says_how_many_there_are(
         read_rows(jsonl("t.jsonl", ["{"] * faults))
     assert len(caught.value.problems) == min(faults, 200)
     assert ("the first" in str(caught.value)) is (faults > 200)
+
+
+def test_a_row_is_nested_too_deep_before_it_breaks_anything(tmp_path: Path) -> None:
+    """What can just be read cannot always be written again."""
+    path = tmp_path / "rows.json"
+    deep = [f'{{"prompt": {"[" * depth}{"]" * depth}, "completion": "a"}}' for depth in range(900, 1000)]
+    path.write_text("[" + ",\n".join(deep) + "]", encoding="utf-8")
+    faults = [problem.fault for problem in scan(path)[1]]
+    assert faults[0] == "prompt[0] is a list, not an object"
+    assert "is nested too deep" in faults
+    assert "the JSON array breaks here" in faults[-1]

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from lifecycle.rows.forms import conversation
+from lifecycle.rows.forms import Unreadable, conversation
 
 
 def turns(*contents: tuple[str, Any], role: str = "role", text: str = "content") -> list[dict[str, Any]]:
@@ -74,3 +74,18 @@ def test_an_answer_with_weight_0_is_context_only() -> None:
     messages[1]["weight"] = 0
     row = conversation({"messages": messages}, "f:1")
     assert [m.trained for m in row.messages] == [True, False, True, True]
+
+
+@pytest.mark.parametrize("turns", [[], [None], [3], ["role"], "role", {}, None, 3])
+def test_turns_that_are_none_are_told_and_break_nothing(turns: object) -> None:
+    for key in ("conversations", "messages"):
+        with pytest.raises(Unreadable) as caught:
+            conversation({key: turns}, "f:1")
+        assert caught.value.faults
+
+
+@pytest.mark.parametrize("history", [5, True, "text", {"a": "b"}, ["ab"], [["q"]], [["q", "a", "b"]]])
+def test_a_history_is_a_list_of_pairs(history: object) -> None:
+    with pytest.raises(Unreadable) as caught:
+        conversation({"instruction": "q", "output": "a", "history": history}, "f:1")
+    assert list(caught.value.faults) == ["history must be a list of [question, answer] pairs"]

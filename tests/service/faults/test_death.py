@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from lifecycle.errors import EngineDead, Overloaded
-from service.bulkhead import Bulkhead
+from service.concurrency import Bulkhead
 from service.config import ServeConfig
 from service.engine.vllm_engine import VllmEngine
 

@@ -1,19 +1,19 @@
-"""Threads for one kind of work that may have to wait: a store that hangs, or a registry that is locked, then holds up
-its own kind of work and nothing else.
+"""Work beside a request: made once for many (`Once`), left behind (`Background`), or waiting in a thread (`Bulkhead`).
 
-After the bulkheads of M. Nygard, Release It! (2nd edition, 2018). `asyncio.to_thread` shares a handful of threads
-between all kinds, and a process cannot end before the last of them has.
+Each belongs to one event loop.
 """
 
 from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from contextlib import suppress
-from contextvars import copy_context
+from contextvars import Context, copy_context
 from functools import partial
-from typing import Any, TypeVar
+from typing import Any, Generic, TypeVar
+
+import structlog
 
 from lifecycle.errors import Overloaded, Unavailable
 
@@ -23,9 +23,65 @@ _HANGING = 4
 """So many times `at_once` calls may hang after they were given up: each keeps a thread, of which a machine has only so
 many."""
 
+log = structlog.get_logger(__name__)
+
+
+class Once(Generic[T]):
+    """A result that many wait for and that is made once; after a failure the next one to ask has it made again."""
+
+    def __init__(self, make: Callable[[], Coroutine[Any, Any, T]]) -> None:
+        self._make = make
+        self._task: asyncio.Task[T] | None = None
+
+    async def result(self) -> T:
+        """Raises what making it raised."""
+        task = self._task
+        if task is None or (task.done() and (task.cancelled() or task.exception() is not None)):
+            task = self._task = asyncio.create_task(self._make())
+        # Shielded: a caller that leaves must not stop what others wait for.
+        return await asyncio.shield(task)
+
+
+class Background:
+    """Tasks that a request leaves behind: kept until they end, and without the request's context."""
+
+    def __init__(self) -> None:
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._stopped = False
+
+    def __len__(self) -> int:
+        return len(self._tasks)
+
+    def begin(self, work: Coroutine[Any, Any, None]) -> None:
+        """Do it in a task with a context of its own: what it logs, counts and charges is not the caller's."""
+        if self._stopped:
+            work.close()
+            return
+        task = asyncio.create_task(work, context=Context())
+        self._tasks.add(task)  # the event loop itself holds no task
+        task.add_done_callback(self._ended)
+
+    async def stop(self) -> None:
+        """Begin nothing more, and end what is under way."""
+        self._stopped = True
+        for task in self._tasks:
+            task.cancel()
+        if self._tasks:
+            await asyncio.wait(self._tasks)
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        if not task.cancelled() and (error := task.exception()) is not None:
+            log.error("work in the background failed", exc_info=error)
+
 
 class Bulkhead:
-    """Belongs to one event loop. A thread for each call, gone with the process: what hangs cannot keep it alive."""
+    """Threads for one kind of work that may have to wait: a store that hangs, or a registry that is locked, then holds
+    up its own kind of work and nothing else. After the bulkheads of M. Nygard, Release It! (2nd edition, 2018).
+
+    A thread for each call, gone with the process: what hangs cannot keep it alive, as it would `asyncio.to_thread`'s,
+    whose handful of threads all kinds share.
+    """
 
     def __init__(self, name: str, at_once: int, waiting: int, seconds: float | None) -> None:
         """`at_once` calls run, `waiting` more wait for their turn, and what comes then is refused.

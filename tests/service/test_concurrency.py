@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from lifecycle.errors import InvalidInput, Overloaded, Unavailable
-from service.bulkhead import Bulkhead
+from service.concurrency import Bulkhead
 
 pytestmark = pytest.mark.timeout(30)
 

@@ -1,0 +1,110 @@
+"""The windows of a limit at their edges, on a clock that the test sets: whose, until when, and what they take."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+
+import pytest
+
+from service.access import limiter as limiter_module
+from service.access.limiter import Limiter
+from tests.service.logged import logged
+from tests.service.test_limiter import key
+
+MINUTE = 1_700_000_040.0
+"""The beginning of a minute, which is where the library's windows begin."""
+
+
+class Clock:
+    """The wall clock and the one that nobody sets; both stand still but when the test moves them."""
+
+    def __init__(self) -> None:
+        self.wall, self.steady = MINUTE, 1000.0
+
+    def run(self, seconds: float) -> None:
+        self.wall, self.steady = self.wall + seconds, self.steady + seconds
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Iterator[Clock]:
+    clock = Clock()
+    assert clock.wall % 60 == 0
+    with monkeypatch.context() as patch:
+        patch.setattr(time, "time", lambda: clock.wall)
+        patch.setattr(time, "monotonic", lambda: clock.steady)
+        yield clock
+
+
+async def test_the_tokens_of_one_key_are_no_other_keys(clock: Clock) -> None:
+    limiter = Limiter("memory://")
+    spender, other = key("one", tokens_per_minute=10), key("two", tokens_per_minute=10)
+    await limiter.charge(spender, 20)
+    assert (await limiter.admit(spender)).refusal is not None
+    standing = await limiter.admit(other)
+    assert (standing.refusal, standing.headers["x-ratelimit-remaining-tokens"]) == (None, "10")
+
+
+async def test_the_reset_of_tokens_is_when_the_last_of_them_is_forgotten(clock: Clock) -> None:
+    limiter, asking = Limiter("memory://"), key(tokens_per_minute=100)
+    clock.run(12)
+    await limiter.charge(asking, 50)
+
+    async def reset() -> str:
+        return (await limiter.admit(asking)).headers["x-ratelimit-reset-tokens"]
+
+    assert await reset() == "108.000s"  # 48 s to the turn of the minute, and a minute in which they fade
+    clock.run(48)
+    assert await reset() == "60.000s"
+    clock.run(45)
+    assert await reset() == "15.000s"
+    clock.run(15)
+    assert await reset() == "0.000s"
+
+
+async def test_a_wait_of_less_than_a_second_is_a_wait(clock: Clock) -> None:
+    limiter, asking = Limiter("memory://"), key(tokens_per_minute=100)
+    await limiter.charge(asking, 200)
+    clock.run(89.5)  # at 90 s half of the 200 have faded
+    refusal = (await limiter.admit(asking)).refusal
+    assert refusal is not None
+    assert refusal.retry_after == pytest.approx(0.5)
+    assert "try again in 1 s" in str(refusal)
+    clock.run(0.5 + 1e-3)
+    assert (await limiter.admit(asking)).refusal is None
+
+
+async def test_whatever_an_answer_took_is_counted(clock: Clock) -> None:
+    limiter, asking = Limiter("memory://"), key(tokens_per_minute=1)
+    await limiter.charge(asking, 10**12)
+    assert (await limiter.admit(asking)).refusal is not None
+    clock.run(119.9)
+    assert (await limiter.admit(asking)).refusal is not None
+
+
+async def test_a_key_without_a_limit_of_tokens_is_charged_nothing(clock: Clock) -> None:
+    limiter, asking = Limiter("memory://"), key(requests_per_minute=5)
+    await limiter.charge(asking, 50)
+    limited = key(tokens_per_minute=10)
+    assert limited.id == asking.id
+    await limiter.charge(limited, 0)
+    assert (await limiter.admit(limited)).headers["x-ratelimit-remaining-tokens"] == "10"
+
+
+@pytest.mark.parametrize(("back", "anew"), [(2.0, False), (2.5, True)])
+async def test_a_clock_is_set_back_when_it_goes_back_by_more_than_two_seconds(
+    clock: Clock, back: float, anew: bool
+) -> None:
+    limiter, asking = Limiter("memory://"), key(requests_per_minute=1)
+    assert (await limiter.admit(asking)).refusal is None
+    clock.wall -= back
+    assert ((await limiter.admit(asking)).refusal is None) is anew
+
+
+async def test_an_outage_names_the_host_that_is_away(clock: Clock) -> None:
+    limiter = Limiter("redis://user:secret@127.0.0.1:1/0")
+    with logged() as log:
+        await limiter.admit(key(requests_per_minute=1))
+        assert [line["redis"] for line in log.lines()] == ["127.0.0.1"]
+    await limiter.close()
+    assert limiter_module.Limiter("memory://")._where == "memory"
