@@ -155,7 +155,12 @@ class AdapterUnloadable(Unavailable):
 
 
 class EngineDead(Unavailable):
+    """Told to whoever meets an engine that has stopped or is being started: it is back in seconds, as a rule."""
+
     code = "engine_dead"
+
+    def __init__(self, message: str, retry_after: float | None = 5.0) -> None:
+        super().__init__(message, retry_after)
 
 
 class Overloaded(Unavailable):

@@ -121,19 +121,22 @@ class Bulkhead:
         loop = asyncio.get_running_loop()
         outcome: asyncio.Future[T] = loop.create_future()
         call = _Call(outcome)
-        context = copy_context()
+        context, name = copy_context(), self._name
 
         def in_thread() -> None:
             try:
                 result = context.run(work, *args, **named)
                 told = partial(_succeed, outcome, result)
+            except SystemExit as error:
+                # Raised anew where it is awaited, it would end the event loop and with it the service.
+                told = partial(_fail, outcome, RuntimeError(f"the {name} wanted to end the process ({error})"))
             except BaseException as error:
                 told = partial(_fail, outcome, error)
             with suppress(RuntimeError):  # the event loop has ended: nobody waits
                 loop.call_soon_threadsafe(self._returned, call, told)
 
         try:
-            threading.Thread(target=in_thread, name=self._name, daemon=True).start()
+            threading.Thread(target=in_thread, name=name, daemon=True).start()
         except (RuntimeError, MemoryError) as error:
             self._give_place_back()
             why = f"this machine starts no thread for the {self._name} ({error}); try again later"

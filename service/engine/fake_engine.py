@@ -43,6 +43,8 @@ class Faults:
     hold_load: asyncio.Event | None = None
     hold_ping: asyncio.Event | None = None
     """While not set, the engine runs and does not react."""
+    ping_error: BaseException | None = None
+    stop_error: Exception | None = None
     start_error: Exception | None = None
     wrong_scores: bool = False
     """Score every adapter as if it had no effect."""
@@ -87,6 +89,8 @@ class FakeEngine:
 
     async def stop(self) -> None:
         self.die()
+        if self.faults.stop_error is not None:
+            raise self.faults.stop_error
 
     def die(self) -> None:
         """As if killed: what it was doing ends with an error."""
@@ -97,6 +101,8 @@ class FakeEngine:
             raise EngineDead("the engine has stopped")
 
     async def ping(self) -> None:
+        if self.faults.ping_error is not None:
+            raise self.faults.ping_error
         await self._while_held(self.faults.hold_ping)
 
     async def load(self, adapter: AdapterHandle) -> None:
@@ -179,12 +185,14 @@ class FakeEngine:
         return fake_logprobs(name, prompt_ids, completion_ids)
 
     async def tokenize(self, body: dict[str, Any]) -> dict[str, Any]:
+        await self.check()
         if "messages" not in body and not isinstance(body.get("prompt"), str):
             raise InvalidInput("The request is not valid:", [Problem("prompt", "must be a string")])
         tokens = list(_prompt_text(body).encode())
         return {"tokens": tokens, "count": len(tokens), "max_model_len": self.max_words}
 
     async def detokenize(self, body: dict[str, Any]) -> dict[str, Any]:
+        await self.check()
         try:
             return {"prompt": bytes(list(body["tokens"])).decode()}
         except (KeyError, TypeError, ValueError) as error:

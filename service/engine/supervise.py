@@ -54,7 +54,7 @@ class Supervisor:
         self._patience = patience
         self._short_lives = 0
         self.warm_up: Callable[[], Awaitable[None]] = _nothing
-        """Awaited after every start of the engine, before it is called ready; must not raise."""
+        """Awaited after every start of the engine, before it is called ready."""
         self._suspected = asyncio.Event()
         self._engine_state = "the engine is starting"
         self._waits = True
@@ -124,7 +124,10 @@ class Supervisor:
 
     async def _warm_up(self) -> None:
         self._engine_state = "adapters are being loaded ahead"
-        await self.warm_up()
+        try:
+            await self.warm_up()
+        except Exception as error:  # what is not loaded ahead is loaded when it is asked for
+            log.error("loading ahead failed", exc_info=error)
         self._engine_state = ""
 
     async def _until_dead(self) -> None:
@@ -143,6 +146,13 @@ class Supervisor:
         finally:
             pulse.stop()
 
+    async def _stop_engine(self) -> None:
+        """What is left of it. However that fails, the next one is started."""
+        try:
+            await self._engine.stop()
+        except Exception as error:
+            log.warning("the dead engine did not stop cleanly", error=f"{type(error).__name__}: {error}")
+
     async def _restart(self) -> None:
         """Raises the last error when every attempt failed."""
         last: DabtError = EngineDead("the engine died, and restarts are switched off")
@@ -150,8 +160,7 @@ class Supervisor:
         for attempt in range(attempts):
             self._engine_state = f"the engine died and is being restarted (attempt {attempt + 1} of {attempts})"
             self._residency.forget_all()
-            with suppress(DabtError):
-                await self._engine.stop()
+            await self._stop_engine()
             await self._patience.pause(min(2.0 ** min(self._short_lives + attempt, 10), _LONGEST_PAUSE))
             try:
                 self.facts = await self._engine.start()

@@ -80,7 +80,7 @@ class VllmEngine:
         except DabtError:
             await self.stop()
             raise
-        except Exception as error:
+        except (Exception, SystemExit) as error:  # some of vLLM ends the process where it could raise
             await self.stop()
             raise EngineDead(f"vLLM did not start: {error}") from error
         return facts
@@ -110,8 +110,8 @@ class VllmEngine:
             gc.collect()
 
     async def check(self) -> None:
-        if self._is_dead():
-            raise EngineDead("the engine has stopped")
+        if self._state is None or self._is_dead():  # without a state it is being started
+            raise EngineDead("the engine has stopped, or is being started")
 
     async def ping(self) -> None:
         with border(self._is_dead, Submission()):
@@ -136,6 +136,7 @@ class VllmEngine:
             raise AdapterUnloadable(f"vLLM could not load {adapter.name}: {last_line(error)}") from error
         if not loaded:
             raise AdapterUnloadable(f"vLLM did not take {adapter.name}")
+        await self.check()  # it may have been stopped while this waited for its turn
         self._state.openai_serving_models.lora_requests[adapter.name] = request
 
     async def unload(self, adapter: AdapterHandle) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import sys
 import threading
 from collections.abc import Iterator
 from contextvars import ContextVar
@@ -95,4 +96,11 @@ async def test_work_keeps_its_errors_its_arguments_and_its_context() -> None:
     assert await room.run(work, 1, right=2) == (3, "triage")
     with pytest.raises(InvalidInput, match="no such thing"):
         await room.run(wrong)
+    assert room.calls() == 0
+
+
+async def test_work_that_would_end_the_process_is_an_error_like_others() -> None:
+    room = Bulkhead("engine's start", at_once=1, waiting=0, seconds=None)
+    with pytest.raises(RuntimeError, match=r"engine's start wanted to end the process \(2\)"):
+        await room.run(sys.exit, 2)
     assert room.calls() == 0

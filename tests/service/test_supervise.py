@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from lifecycle.errors import EngineDead, InvalidConfig
+from lifecycle.errors import EngineDead, InvalidConfig, InvalidInput, Unavailable
 from service.adapters.residency import Limits, Residency
 from service.catalogue import Catalogue
 from service.engine.fake_engine import FakeEngine
@@ -124,6 +124,74 @@ async def test_an_engine_that_is_busy_for_less_than_that_is_left_alone(house: An
         watched.supervisor.suspect()
         await asyncio.sleep(0.01)
     assert watched.engine.starts == 1
+    watched.task.cancel()
+
+
+async def pass_seconds(watched: Watched, seconds: int) -> None:
+    for _ in range(seconds):
+        watched.now += 1
+        watched.supervisor.suspect()
+        for _ in range(5):
+            await asyncio.sleep(0)
+
+
+FAULTS = [KeyError("utility"), InvalidInput("no"), Unavailable("no"), TimeoutError(), asyncio.CancelledError()]
+
+
+@pytest.mark.parametrize("fault", FAULTS, ids=lambda fault: type(fault).__name__)
+async def test_a_ping_that_fails_in_whatever_way_is_a_missed_beat(fault: BaseException, house: Any, until: Any) -> None:
+    watched = Watched(house.registry, attempts=1)
+    await until(lambda: not watched.supervisor.waiting_for())
+    for _ in range(3):
+        watched.engine.faults.ping_error = fault
+        await pass_seconds(watched, 55)
+        watched.engine.faults.ping_error = None  # and the next one is answered
+        await pass_seconds(watched, 12)
+    assert watched.engine.starts == 1
+    assert not watched.supervisor.waiting_for()
+    assert not watched.task.done()
+    watched.task.cancel()
+
+
+async def test_an_engine_whose_pings_fail_for_too_long_gives_no_sign(house: Any, until: Any) -> None:
+    watched = Watched(house.registry, attempts=1)
+    await until(lambda: not watched.supervisor.waiting_for())
+    watched.engine.faults.ping_error = RuntimeError("the socket is gone")
+    await pass_seconds(watched, 69)  # ten before the first question, and one less than its time
+    assert watched.engine.starts == 1
+    await pass_seconds(watched, 2)
+    await until(lambda: watched.engine.starts == 2)
+    watched.task.cancel()
+
+
+async def test_a_ping_that_finds_the_engine_dead_has_it_started_again_at_once(house: Any, until: Any) -> None:
+    watched = Watched(house.registry, attempts=1)
+    await until(lambda: not watched.supervisor.waiting_for())
+    watched.engine.faults.ping_error = EngineDead("the engine has stopped")
+    await pass_seconds(watched, 12)
+    watched.engine.faults.ping_error = None
+    await until(lambda: watched.engine.starts == 2)
+    watched.task.cancel()
+
+
+async def test_a_dead_engine_that_does_not_stop_cleanly_is_started_again(house: Any, until: Any) -> None:
+    watched = Watched(house.registry, attempts=1)
+    await until(lambda: not watched.supervisor.waiting_for())
+    watched.engine.faults.stop_error = RuntimeError("its socket is closed already")
+    watched.kill()
+    await until(lambda: watched.engine.starts == 2)
+    await until(lambda: not watched.supervisor.waiting_for())
+    watched.task.cancel()
+
+
+async def test_a_fault_while_loading_ahead_does_not_keep_the_service_from_being_ready(house: Any, until: Any) -> None:
+    watched = Watched(house.registry, attempts=1)
+
+    async def broken() -> None:
+        raise KeyError("a name that is gone")
+
+    watched.supervisor.warm_up = broken
+    await until(lambda: not watched.supervisor.waiting_for())
     watched.task.cancel()
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Coroutine
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -54,6 +55,51 @@ async def test_every_request_is_told_wherever_it_was_and_all_is_rebuilt(house: A
             assert (await running.chat(name)).json()["choices"] == choices
         assert (await running.chat("c")).status_code == 200, "its load was cut short, and is no fault of it"
     assert house.registry.audit() == history
+
+
+ROUTES: dict[str, dict[str, Any]] = {
+    "/v1/chat/completions": {"messages": [{"role": "user", "content": "hi"}]},
+    "/v1/completions": {"prompt": "hi"},
+    "/v1/responses": {"input": "hi"},
+    "/tokenize": {"prompt": "hi"},
+    "/detokenize": {"tokens": [1]},
+    "/admin/preload": {"ref": "a"},
+}
+
+
+async def test_requests_that_meet_a_restarting_engine_are_told_to_come_again(
+    house: Any, start: Any, until: Any
+) -> None:
+    house.adapter("a")
+    house.prod("a", adapter="a")
+    async with start(house) as running:
+        gate, begin = asyncio.Event(), running.engine.start
+
+        async def starting() -> Any:
+            await gate.wait()
+            return await begin()
+
+        running.engine.start = starting
+        running.engine.die()
+        for state in ("just died", "being restarted"):
+            if state == "being restarted":
+                await until(lambda: "restarted" in " ".join(running.app.state.parts.supervisor.waiting_for()))
+            for path, body in ROUTES.items():
+                reply = await running.client.post(path, json=body if "ref" in body else {"model": "a", **body})
+                assert reply.status_code == 503, (state, path, reply.text)
+                assert reply.headers["retry-after"] == "5", (state, path)
+                assert reply.json()["error"]["code"] in ("engine_dead", "unavailable")
+        gate.set()
+        await until(running.ready)
+        assert (await running.chat("a")).status_code == 200
+
+
+async def test_an_engine_that_is_still_being_built_answers_nobody() -> None:
+    engine = VllmEngine(ServeConfig(base=Path("tiny")))
+    engine._llm = Silent()  # vLLM is there, and its handlers are not
+    with pytest.raises(EngineDead, match="being started") as told:
+        await engine.tokenize({"prompt": "hi"})
+    assert told.value.retry_after == 5.0
 
 
 async def test_a_load_that_the_death_cuts_short_is_told_and_done_again(house: Any, start: Any, until: Any) -> None:
