@@ -93,3 +93,12 @@ def test_no_items_is_an_error_and_not_an_empty_evaluation(tmp_path: Path, conten
         path.write_bytes(content)
     with pytest.raises(InvalidData):
         documents(path)
+
+
+def test_faults_are_in_the_order_of_their_lines_in_a_folder_with_a_colon_too(tmp_path: Path) -> None:
+    (tmp_path / "a:b").mkdir()
+    path = tmp_path / "a:b" / "test.jsonl"
+    path.write_text("\n".join([row(id="a"), "", row(id="a"), *[""] * 8, "{"]))
+    with pytest.raises(InvalidData) as error:
+        documents(path)
+    assert [problem.place for problem in error.value.problems] == [f"{path}:3", f"{path}:12"]

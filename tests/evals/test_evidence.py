@@ -204,3 +204,11 @@ def test_a_graded_loss_has_the_complement_of_half_its_two_sided_p() -> None:
     assert loss.delta < 0
     assert float(t.sf(loss.delta / loss.se, 3)) < 0.99  # so Student's is the smaller of the two
     assert p_above(loss) == pytest.approx(0.99)
+
+
+@pytest.mark.parametrize("lost", ["se", "least", "most"])
+def test_a_comparison_that_kept_a_part_of_its_spread_proves_nothing(lost: str) -> None:
+    whole = graded([0.2, 0.3, 0.1, 0.25, 0.15] * 4)
+    assert p_above(whole) < 0.2
+    part = whole.model_copy(update={lost: None})
+    assert (p_above(part), smallest_seen(part, 0.0, 0.05)) == (1.0, math.inf)

@@ -203,3 +203,12 @@ def test_bounds_beyond_what_was_seen_reach_at_least_to_what_could_have_been_miss
     unseen = 0.025 ** (1 / 10)
     assert statistics.t_bounds(found) == pytest.approx((-1 + 1.2 * unseen, 1 - 0.8 * unseen))
     assert statistics.t_bounds(found, -float("inf"), float("inf")) == pytest.approx((0.2, 0.2))
+
+
+def test_two_clusters_say_something() -> None:
+    found = statistics.mean_interval([0.4, 0.6], clusters=["a", "b"])
+    assert 0.0 < found.low < 0.5 < found.high < 1.0
+    spread = statistics.spread(*statistics.totals([0.01, 0.02], None))
+    low, high = statistics.t_bounds(spread)
+    assert -1.0 < low < high < 1.0
+    assert statistics.t_bounds(statistics.spread(*statistics.totals([0.01], None))) == (-1.0, 1.0)

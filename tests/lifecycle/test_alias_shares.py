@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from pydantic import ValidationError
 
-from lifecycle.aliases import Alias, Target, beside, check_name, shares
+from lifecycle.aliases import Alias, Target, beside, check_name, refusal, shares
 from lifecycle.errors import InvalidInput, NotAllowed
 from lifecycle.traffic import TrafficPolicy
 
@@ -84,3 +84,9 @@ def test_a_name_that_reads_as_a_number_is_refused(name):
     with pytest.raises(InvalidInput, match="version's number"):
         check_name(name)
     assert check_name("canary") == "canary"
+
+
+def test_a_version_that_is_through_its_gate_meets_no_objection_at_all(house) -> None:
+    house.judged("a")
+    version, verdicts = house.registry.version("triage:1"), house.registry.verdicts("triage:1")
+    assert refusal("prod", version, house.registry.gate("triage"), verdicts) is None

@@ -199,3 +199,10 @@ def test_a_home_is_one_folder_unless_urls_say_otherwise(tmp_path, monkeypatch):
     home = Home.at()
     assert (home.root, home.registry_url) == (tmp_path / "other", "postgresql://db/dabt")
     assert home.artifacts_url == "s3://bucket/dabt"
+
+
+@pytest.mark.parametrize("now", [now for now in State if len(MOVES[now]) > 1])
+def test_what_a_state_can_become_is_told_in_one_order(now: State) -> None:
+    allowed = sorted(str(to) for to in MOVES[now])
+    with pytest.raises(NotAllowed, match="it can become " + ", ".join(allowed) + "$"):
+        move("triage:1", now, now)

@@ -225,6 +225,7 @@ RANKS = [Role.CALLER, Role.EVALUATOR, Role.PUBLISHER, Role.ADMIN]
         ("/admin", Role.ADMIN), ("/admin/keys", Role.ADMIN), ("/admin/usage", Role.ADMIN),
         ("/admin/promoted", Role.ADMIN), ("/metrics", Role.EVALUATOR), ("/metrics/x", Role.EVALUATOR),
         ("/metricsx", Role.CALLER), ("/v1/models", Role.CALLER), ("/", Role.CALLER),
+        ("*", Role.CALLER),  # OPTIONS *
     ],
 )  # fmt: skip
 def test_each_route_takes_its_role_and_those_above(tmp_path: Any, path: str, least: Role) -> None:

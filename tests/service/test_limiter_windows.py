@@ -108,3 +108,29 @@ async def test_an_outage_names_the_host_that_is_away(clock: Clock) -> None:
         assert [line["redis"] for line in log.lines()] == ["127.0.0.1"]
     await limiter.close()
     assert limiter_module.Limiter("memory://")._where == "memory"
+
+
+async def test_tokens_of_the_minute_before_fade_evenly(clock: Clock) -> None:
+    limiter, asking = Limiter("memory://"), key(tokens_per_minute=100)
+    await limiter.charge(asking, 60)
+    left = []
+    for seconds in (60, 15, 15, 29):
+        clock.run(seconds)
+        left.append((await limiter.admit(asking)).headers["x-ratelimit-remaining-tokens"])
+    assert left == ["40", "55", "70", "99"]
+
+
+async def test_a_limiter_that_is_closed_closes_its_connections(monkeypatch: pytest.MonkeyPatch) -> None:
+    from redis.asyncio import BlockingConnectionPool
+
+    closed = []
+
+    async def close(pool: BlockingConnectionPool) -> None:
+        closed.append(pool)
+        raise OSError("it is away")
+
+    monkeypatch.setattr(BlockingConnectionPool, "aclose", close)
+    await Limiter("redis://127.0.0.1:1/0").close()
+    assert len(closed) == 1
+    await Limiter("memory://").close()
+    assert len(closed) == 1

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from collections import Counter
 from datetime import UTC, datetime
 
@@ -14,7 +15,8 @@ from lifecycle.errors import InvalidInput, NotAllowed, NotFound
 from lifecycle.states import State
 from lifecycle.version import AnswerSettings, Version, VersionSpec
 from service.catalogue import Snapshot
-from service.resolution import Base, Caller, resolve
+from service.request_context import RequestContext
+from service.resolution import Base, Caller, caller_of, resolve
 
 DIGEST = "sha256:" + "b" * 64
 BASE = Base("tiny", DIGEST)
@@ -160,3 +162,34 @@ def test_a_version_made_over_a_base_that_answers_otherwise_is_refused_naming_wha
     for same in (here, None):
         known = snapshot(version(3, State.APPROVED, answers=same))
         assert resolve("triage:3", NOBODY, known, base).ref == "triage:3"
+
+
+THIRDS = snapshot(*(version(n, State.APPROVED) for n in (1, 2, 3)), prod=[(1, 0.25), (2, 0.25), (3, 0.25)])
+
+
+@pytest.mark.parametrize(("point", "number"), [(0.0, 1), (0.2499, 1), (0.25, 2), (0.5, 3), (0.7499, 3), (0.9, 3)])
+def test_a_request_falls_to_the_target_that_its_point_lies_in(
+    monkeypatch: pytest.MonkeyPatch, point: float, number: int
+) -> None:
+    """And to the last where the weights' sum, by rounding, is less than the point."""
+    monkeypatch.setattr(random, "random", lambda: point)
+    assert resolve("triage", NOBODY, THIRDS, BASE).ref == f"triage:{number}"
+
+
+@pytest.mark.parametrize(
+    ("header", "user", "session"),
+    [("", "amal", "amal"), ("s-1", "amal", "s-1"), ("s-1", None, "s-1"), ("", None, ""), ("", 7, ""), ("", ["a"], "")],
+)
+def test_the_session_is_the_headers_or_else_the_user_of_the_body(header: str, user: object, session: str) -> None:
+    context = RequestContext(purpose="evaluation", session=header)
+    body = {} if user is None else {"user": user}
+    assert caller_of(body, context) == Caller("evaluation", session, None)
+
+
+@pytest.mark.parametrize(
+    ("model", "fault"), [(None, "is missing"), ("", "must be a model's name"), (3, "must be a model's name")]
+)
+def test_a_model_that_is_none_is_told_from_one_that_is_missing(model: object, fault: str) -> None:
+    with pytest.raises(InvalidInput) as caught:
+        resolve(model, NOBODY, LIVE, BASE)
+    assert caught.value.problems[0].fault == fault

@@ -191,3 +191,9 @@ def test_a_row_is_nested_too_deep_before_it_breaks_anything(tmp_path: Path) -> N
     assert faults[0] == "prompt[0] is a list, not an object"
     assert "is nested too deep" in faults
     assert "the JSON array breaks here" in faults[-1]
+
+
+def test_arabic_is_written_as_it_is_read(jsonl: Callable[..., Path], tmp_path: Path) -> None:
+    (rows,) = read_rows(jsonl("in.jsonl", [{"prompt": "سؤال", "completion": "جواب"}]))
+    write_rows(tmp_path / "out.jsonl", rows)
+    assert '"سؤال"' in (tmp_path / "out.jsonl").read_text(encoding="utf-8")
