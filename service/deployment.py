@@ -82,13 +82,13 @@ def revision(folders: Sequence[Path] = ()) -> str:
     `folders` are packages; this service's own unless given.
     """
     here = Path(__file__).parents[1]
-    found = hashlib.sha256()
+    digest = hashlib.sha256()
     for folder in folders or [here / name for name in _PACKAGES]:
         for path in sorted(folder.rglob("*")):
             if path.is_file() and "__pycache__" not in path.parts and not path.name.startswith("."):
                 name = path.relative_to(folder.parent).as_posix()
-                found.update(f"{len(name)}:{name}:{path.stat().st_size}:".encode() + path.read_bytes())
-    return found.hexdigest()[:16]
+                digest.update(f"{len(name)}:{name}:{path.stat().st_size}:".encode() + path.read_bytes())
+    return digest.hexdigest()[:16]
 
 
 def _release() -> str:

@@ -41,8 +41,8 @@ async def create(request: Request) -> Response:
 
 @router.get("/keys")
 async def keys(request: Request) -> Response:
-    found = await parts_of(request).at_registry.run(registry_of(request).keys.all)
-    return JSONResponse({"keys": [key.model_dump(mode="json") for key in found]})
+    known = await parts_of(request).at_registry.run(registry_of(request).keys.all)
+    return JSONResponse({"keys": [key.model_dump(mode="json") for key in known]})
 
 
 @router.post("/keys/{name_or_id}/revoke")
@@ -67,5 +67,5 @@ async def usage(request: Request) -> Response:
     uses = await parts_of(request).at_registry.run(registry.usage.between, since, until, key.id if key else None)
     if form == "json":
         return JSONResponse({"usage": [use.model_dump(mode="json") for use in uses]})
-    names = {one.id: one.name for one in await parts_of(request).at_registry.run(registry.keys.all)}
+    names = {key.id: key.name for key in await parts_of(request).at_registry.run(registry.keys.all)}
     return Response(as_csv(uses, names), media_type="text/csv")

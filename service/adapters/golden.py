@@ -85,7 +85,7 @@ async def _scores(engine: Engine, adapter: AdapterHandle | None, goldens: Sequen
 
 
 def _minus(left: Sequence[float], right: Sequence[float]) -> list[float]:
-    return [one - other for one, other in zip(left, right, strict=True)]
+    return [value - other for value, other in zip(left, right, strict=True)]
 
 
 def _size(values: Sequence[float]) -> float:

@@ -211,18 +211,18 @@ class Residency:
         return [
             ResidentAdapter(
                 digest=digest,
-                name=one.handle.name,
-                id=one.handle.id,
-                leases=one.leases,
-                requests=one.requests,
+                name=resident.handle.name,
+                id=resident.handle.id,
+                leases=resident.leases,
+                requests=resident.requests,
                 pinned=digest in self._pinned,
-                resident_seconds=now - one.since,
+                resident_seconds=now - resident.since,
             )
-            for digest, one in self._residents.items()
+            for digest, resident in self._residents.items()
         ]
 
     def leases(self) -> int:
-        return sum(one.leases for one in self._residents.values())
+        return sum(resident.leases for resident in self._residents.values())
 
     def forget_all(self) -> None:
         """After the engine's death: what it held is gone, and requests load it again.
@@ -314,7 +314,12 @@ class Residency:
     def _idle(self) -> Digest | None:
         """The least recently used adapter that may leave."""
         return next(
-            (digest for digest, one in self._residents.items() if one.leases == 0 and digest not in self._pinned), None
+            (
+                digest
+                for digest, resident in self._residents.items()
+                if resident.leases == 0 and digest not in self._pinned
+            ),
+            None,
         )
 
     def _has_room(self) -> bool:

@@ -25,7 +25,7 @@ class Named(Frozen):
 @router.get("/residency")
 async def residency(request: Request) -> Response:
     parts = parts_of(request)
-    residents = [one.model_dump(mode="json") for one in parts.residency.residents()]
+    residents = [adapter.model_dump(mode="json") for adapter in parts.residency.residents()]
     return JSONResponse(
         {
             "adapters": residents,

@@ -185,19 +185,21 @@ class Warmer:
         return digests
 
     def _adapters(self, versions: Iterable[Version]) -> list[Digest]:
-        usable = (one for one in versions if not self._base.refusal(one) and one.state is not State.RETIRED)
-        return list(dict.fromkeys(one.spec.adapter for one in usable if one.spec.adapter is not None))
+        usable = (
+            version for version in versions if not self._base.refusal(version) and version.state is not State.RETIRED
+        )
+        return list(dict.fromkeys(version.spec.adapter for version in usable if version.spec.adapter is not None))
 
     def _gained(self, alias: Alias, before: Snapshot, after: Snapshot) -> list[Digest]:
         """Adapters of the versions that this alias points at now and did not before."""
         old = before.aliases.get(alias.name, {}).get(alias.alias)
         known = {target.number for target in old.targets} if old else set()
-        new = (after.versions[alias.name][one.number] for one in alias.targets if one.number not in known)
+        new = (after.versions[alias.name][target.number] for target in alias.targets if target.number not in known)
         return self._adapters(new)
 
     def _guess(self, moved: Iterable[Digest]) -> list[Digest]:
         """Those of `moved` that may be loaded although nobody has asked for them yet."""
-        asked_for = {one.digest for one in self._residency.residents() if one.requests}
+        asked_for = {resident.digest for resident in self._residency.residents() if resident.requests}
         here = {*self._residency.digests(), *self._ahead}
         self._guesses = {digest for digest in self._guesses if digest in here and digest not in asked_for}
         left = max(1, self._residency.capacity // 4) - len(self._guesses)
@@ -229,13 +231,13 @@ def _versions(text: str, snapshot: Snapshot) -> list[Version]:
     ref = Ref.parse(text)
     numbers = snapshot.versions.get(ref.name, {})
     if ref.number is not None:
-        found = [numbers[ref.number]] if ref.number in numbers else []
+        versions = [numbers[ref.number]] if ref.number in numbers else []
     else:
         alias = snapshot.aliases.get(ref.name, {}).get(str(ref.alias))
-        found = [numbers[target.number] for target in alias.targets] if alias else []
-    if not found:
+        versions = [numbers[target.number] for target in alias.targets] if alias else []
+    if not versions:
         raise NotFound(f"the registry has no {text}; `dabt versions` lists what it has")
-    return found
+    return versions
 
 
 def _aliases(snapshot: Snapshot) -> Iterator[Alias]:

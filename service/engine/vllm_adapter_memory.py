@@ -49,7 +49,7 @@ class AdapterMemory(LRUCacheWorkerLoRAManager):  # type: ignore[misc]
             raise RuntimeError(f"{len(wanted)} adapters in a step that has {memory.lora_slots} slots")
         with gpu_sync_allowed():
             # Those that are in a slot first: they are then the last that would have to leave it.
-            for lora_id in sorted(wanted, key=lambda one: one not in memory._active_adapters):
+            for lora_id in sorted(wanted, key=lambda adapter_id: adapter_id not in memory._active_adapters):
                 self.add_adapter(wanted[lora_id])
                 if lora_id not in memory._active_adapters:
                     self._make_room(rank_of(memory.get_adapter(lora_id)))

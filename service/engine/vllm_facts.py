@@ -166,7 +166,7 @@ def device() -> dict[str, Any]:
 
 def together(devices: Sequence[dict[str, Any]]) -> dict[str, Any]:
     """Of all workers: one of them and their number where they are the same."""
-    if all(one == devices[0] for one in devices):
+    if all(device == devices[0] for device in devices):
         return {**devices[0], "count": len(devices)}
     return {"count": len(devices), "each": list(devices)}
 
@@ -176,7 +176,7 @@ def libraries(roots: Iterable[str] = _ROOTS) -> dict[str, str]:
 
     Reads some two hundred files: not in an event loop.
     """
-    versions = {name: one.version for name, one in _needed(roots).items()}
+    versions = {name: package.version for name, package in _needed(roots).items()}
     shown = {name: versions.pop(name) for name in _SHOWN if name in versions}
     # Our own code has its digest (`service/deployment.py`), and an installed version says less.
     versions.pop("dabt", None)
@@ -195,10 +195,10 @@ def _needed(roots: Iterable[str]) -> dict[str, Distribution]:
     waiting = [(canonicalize_name(name), frozenset[str]()) for name in roots]
     seen = set()
     while waiting:
-        name, extras = one = waiting.pop()
-        if one in seen:
+        name, extras = wanted = waiting.pop()
+        if wanted in seen:
             continue
-        seen.add(one)
+        seen.add(wanted)
         try:
             installed[name] = package = distribution(name)
         except PackageNotFoundError:  # the other build of vLLM, or an optional one
@@ -219,11 +219,11 @@ def _plain(value: Any) -> Any:
     if isinstance(value, str):
         return Path(value).name if value.startswith("/") else value
     if isinstance(value, dict):
-        return {str(key): _plain(one) for key, one in value.items()}
+        return {str(key): _plain(item) for key, item in value.items()}
     if isinstance(value, set | frozenset):
         return sorted(map(str, value))
     if isinstance(value, list | tuple):
-        return [_plain(one) for one in value]
+        return [_plain(item) for item in value]
     if value is None or isinstance(value, bool | int | float):
         return value
     return _plain(to_jsonable_python(value, fallback=_name))

@@ -46,6 +46,6 @@ class Bounded:
         if now - used < IDLE_SECONDS:
             return False
         del self._used[oldest]
-        for one in self._series:
-            one.remove_by_labels({self._name: oldest})
+        for series in self._series:
+            series.remove_by_labels({self._name: oldest})
         return True

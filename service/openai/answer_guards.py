@@ -31,12 +31,12 @@ class Choice:
 
 def choices_of(body: Mapping[str, Any]) -> list[Choice]:
     """Of a whole answer, by index."""
-    found = []
+    choices = []
     for choice in body.get("choices") or ():
         message = choice.get("message") or {}
         text = message.get("content") if "message" in choice else choice.get("text")
-        found.append(Choice(text or "", choice.get("finish_reason") or "", bool(message.get("tool_calls"))))
-    return found
+        choices.append(Choice(text or "", choice.get("finish_reason") or "", bool(message.get("tool_calls"))))
+    return choices
 
 
 def choices_of_chunks(chunks: Iterable[str]) -> list[Choice]:

@@ -167,12 +167,12 @@ async def unless_disconnected(receive: Receive, work: Coroutine[Any, Any, T]) ->
             return task.result()
         raise ClientDisconnect
     finally:
-        for one in (task, gone):
-            if not one.done():
-                one.cancel()
-                await asyncio.wait({one})
-                if not one.cancelled():
-                    one.exception()  # else the log is told that nobody asked for it
+        for waiting in (task, gone):
+            if not waiting.done():
+                waiting.cancel()
+                await asyncio.wait({waiting})
+                if not waiting.cancelled():
+                    waiting.exception()  # else the log is told that nobody asked for it
 
 
 async def _disconnected(receive: Receive) -> None:

@@ -33,25 +33,31 @@ def report(
         raise InvalidInput(f"{ref} is a version; name the alias whose requests were copied, such as {ref.name}")
     summaries = summarise(Records(Home.at(home).shadow).read(ref.name, ref.alias))
     if as_json:
-        typer.echo(json.dumps([one.model_dump(mode="json") for one in summaries], ensure_ascii=False, indent=2))
+        typer.echo(json.dumps([summary.model_dump(mode="json") for summary in summaries], ensure_ascii=False, indent=2))
     elif summaries:
-        for one in summaries:
-            typer.echo(_words(one))
+        for summary in summaries:
+            typer.echo(_words(summary))
     else:
         typer.echo(f"nothing has been copied from {ref} into this home; begin with `dabt shadow start`")
 
 
-def _words(one: Summary) -> str:
+def _words(summary: Summary) -> str:
     rows = [
-        ("same answer", _percent(one.agreement)),
-        ("errors", f"{_percent(one.candidate_errors)}, served {_percent(one.served_errors)}"),
-        ("valid JSON", f"{_percent(one.candidate_json)}, served {_percent(one.served_json)}"),
-        ("time to first token", _times(one.ttft_ratio)),
-        ("whole answer", f"{_times(one.total_ratio)}; p95 {one.candidate_p95:.3g} s, served {one.served_p95:.3g} s"),
+        ("same answer", _percent(summary.agreement)),
+        ("errors", f"{_percent(summary.candidate_errors)}, served {_percent(summary.served_errors)}"),
+        ("valid JSON", f"{_percent(summary.candidate_json)}, served {_percent(summary.served_json)}"),
+        ("time to first token", _times(summary.ttft_ratio)),
+        (
+            "whole answer",
+            f"{_times(summary.total_ratio)}; p95 {summary.candidate_p95:.3g} s, served {summary.served_p95:.3g} s",
+        ),
     ]
-    if one.codes:
-        rows.append(("its errors", ", ".join(f"{code} {count}" for code, count in sorted(one.codes.items()))))
-    lines = [f"{one.candidate} in the shadow of {one.served}: {one.n} requests", *(f"  {a:<20} {b}" for a, b in rows)]
+    if summary.codes:
+        rows.append(("its errors", ", ".join(f"{code} {count}" for code, count in sorted(summary.codes.items()))))
+    lines = [
+        f"{summary.candidate} in the shadow of {summary.served}: {summary.n} requests",
+        *(f"  {a:<20} {b}" for a, b in rows),
+    ]
     return "\n".join(lines)
 
 

@@ -84,7 +84,7 @@ def answered(ref: str, digest: str, choices: Sequence[Choice], tally: Tally, *, 
 
 def agree(served: Sequence[Choice], candidate: Sequence[Choice]) -> bool:
     return len(served) == len(candidate) and all(
-        _same(one.text, other.text) for one, other in zip(served, candidate, strict=True)
+        _same(mine.text, theirs.text) for mine, theirs in zip(served, candidate, strict=True)
     )
 
 
@@ -131,10 +131,10 @@ class Records:
                     continue
 
 
-def _same(one: str, other: str) -> bool:
-    if one.strip() == other.strip():
+def _same(text: str, other: str) -> bool:
+    if text.strip() == other.strip():
         return True
-    (is_json, value), (other_is_json, other_value) = parsed(one), parsed(other)
+    (is_json, value), (other_is_json, other_value) = parsed(text), parsed(other)
     return is_json and other_is_json and value == other_value
 
 

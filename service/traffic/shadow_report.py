@@ -47,13 +47,13 @@ def summarise(records: Iterable[ShadowRecord]) -> list[Summary]:
     pairs: dict[tuple[str, str], list[ShadowRecord]] = {}
     for record in records:
         pairs.setdefault((record.served.ref, record.candidate.ref), []).append(record)
-    newest_first = sorted(pairs.values(), key=lambda found: max(record.at for record in found), reverse=True)
-    return [_summary(found) for found in newest_first]
+    newest_first = sorted(pairs.values(), key=lambda records: max(record.at for record in records), reverse=True)
+    return [_summary(records) for records in newest_first]
 
 
-def share(found: Sequence[bool]) -> Interval | None:
+def share(truths: Sequence[bool]) -> Interval | None:
     """How many are true, with Wilson's interval; None of nothing."""
-    return wilson(sum(found), len(found)) if found else None
+    return wilson(sum(truths), len(truths)) if truths else None
 
 
 def ratio(pairs: Iterable[tuple[float | None, float | None]]) -> Interval | None:
@@ -64,7 +64,7 @@ def ratio(pairs: Iterable[tuple[float | None, float | None]]) -> Interval | None
     if len(logs) < 2:
         return None
     n, mean = len(logs), math.fsum(logs) / len(logs)
-    error = math.sqrt(math.fsum((one - mean) ** 2 for one in logs) / (n - 1) / n)
+    error = math.sqrt(math.fsum((value - mean) ** 2 for value in logs) / (n - 1) / n)
     reach = float(t.ppf((1 + LEVEL) / 2, n - 1)) * error
     return Interval(value=math.exp(mean), low=math.exp(mean - reach), high=math.exp(mean + reach), n=n)
 
@@ -75,14 +75,14 @@ def _summary(records: Sequence[ShadowRecord]) -> Summary:
         served=records[0].served.ref,
         candidate=records[0].candidate.ref,
         n=len(records),
-        agreement=share([bool(one.agree) for one in both]),
-        served_errors=share([bool(one.served.code) for one in records]),
-        candidate_errors=share([bool(one.candidate.code) for one in records]),
-        served_json=share([one.served.is_json for one in both]),
-        candidate_json=share([one.candidate.is_json for one in both]),
-        ttft_ratio=ratio((one.served.ttft, one.candidate.ttft) for one in both),
-        total_ratio=ratio((one.served.seconds, one.candidate.seconds) for one in both),
-        served_p95=percentile(one.served.seconds for one in both if one.served.seconds is not None),
-        candidate_p95=percentile(one.candidate.seconds for one in both if one.candidate.seconds is not None),
-        codes=dict(Counter(one.candidate.code for one in records if one.candidate.code)),
+        agreement=share([bool(record.agree) for record in both]),
+        served_errors=share([bool(record.served.code) for record in records]),
+        candidate_errors=share([bool(record.candidate.code) for record in records]),
+        served_json=share([record.served.is_json for record in both]),
+        candidate_json=share([record.candidate.is_json for record in both]),
+        ttft_ratio=ratio((record.served.ttft, record.candidate.ttft) for record in both),
+        total_ratio=ratio((record.served.seconds, record.candidate.seconds) for record in both),
+        served_p95=percentile(record.served.seconds for record in both if record.served.seconds is not None),
+        candidate_p95=percentile(record.candidate.seconds for record in both if record.candidate.seconds is not None),
+        codes=dict(Counter(record.candidate.code for record in records if record.candidate.code)),
     )
