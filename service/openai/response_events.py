@@ -6,10 +6,11 @@ same object inside that a chat stream would have carried, so that the official c
 
 from __future__ import annotations
 
-import json
 from collections.abc import AsyncGenerator, Iterator, Mapping
 from contextlib import aclosing
 from typing import Any
+
+from pydantic_core import from_json, to_json
 
 from service.openai.response_object import (
     ended,
@@ -42,8 +43,8 @@ async def written(asked: Mapping[str, Any], first: str, rest: AsyncGenerator[str
 
 def _read(event: str) -> dict[str, Any]:
     """The chunk in a server-sent event of a chat stream; nothing in the closing one."""
-    text = event.removeprefix("data: ").rstrip()
-    chunk: dict[str, Any] = {} if text == "[DONE]" else json.loads(text)
+    text = event[6:-2]  # between "data: " and the blank line
+    chunk: dict[str, Any] = {} if text == "[DONE]" else from_json(text)
     return chunk
 
 
@@ -91,7 +92,7 @@ class _Response:
         if not isinstance(self._open, _Message):
             yield from self._opened(_Message(self._made))
         assert isinstance(self._open, _Message)
-        self._open.text += text
+        self._open.pieces.append(text)
         self._open.logprobs += logprobs
         yield self._of_item("response.output_text.delta", content_index=0, delta=text, logprobs=logprobs)
 
@@ -103,7 +104,7 @@ class _Response:
             self._calls += 1
         assert isinstance(self._open, _Call)
         if function.get("arguments"):
-            self._open.arguments += function["arguments"]
+            self._open.pieces.append(function["arguments"])
             yield self._of_item("response.function_call_arguments.delta", delta=function["arguments"])
 
     def _opened(self, item: _Message | _Call) -> Iterator[str]:
@@ -119,11 +120,11 @@ class _Response:
             return
         done = item.done(self._finish)
         if isinstance(item, _Message):
-            said = {"text": item.text, "logprobs": item.logprobs}
+            said = {"text": done["content"][0]["text"], "logprobs": item.logprobs}
             yield self._of_item("response.output_text.done", content_index=0, **said)
             yield self._of_item("response.content_part.done", content_index=0, part=done["content"][0])
         else:
-            said = {"name": done["name"], "arguments": item.arguments}
+            said = {"name": done["name"], "arguments": done["arguments"]}
             yield self._of_item("response.function_call_arguments.done", **said)
         yield self._event("response.output_item.done", output_index=len(self._output), item=done)
         self._output.append(done)
@@ -136,18 +137,18 @@ class _Response:
     def _event(self, kind: str, **fields: Any) -> str:
         body = {"type": kind, "sequence_number": self._number, **fields}
         self._number += 1
-        return f"event: {kind}\ndata: {json.dumps(body, ensure_ascii=False, separators=(',', ':'))}\n\n"
+        return f"event: {kind}\ndata: {to_json(body, inf_nan_mode='null').decode()}\n\n"
 
 
 class _Message:
     def __init__(self, made: dict[str, Any]) -> None:
         self._made = made
         self.begun = message_begun(made)
-        self.text = ""
+        self.pieces: list[str] = []
         self.logprobs: list[Any] = []
 
     def done(self, finish: str | None) -> dict[str, Any]:
-        return message(self._made, self.text, self.logprobs, finish)
+        return message(self._made, "".join(self.pieces), self.logprobs, finish)
 
 
 class _Call:
@@ -157,8 +158,8 @@ class _Call:
         self.index = index
         """In the chat stream."""
         self.begun = begun
-        self.arguments = ""
+        self.pieces: list[str] = []
 
     def done(self, finish: str | None) -> dict[str, Any]:
-        function = {"name": self.begun["name"], "arguments": self.arguments}
+        function = {"name": self.begun["name"], "arguments": "".join(self.pieces)}
         return function_call(self._made, self._number, self.begun["call_id"], function, finish)
