@@ -20,6 +20,9 @@ def serve(  # noqa: PLR0913, PLR0917  (one parameter is one option of the comman
     limits_url: Annotated[
         str, typer.Option(envvar="DABT_LIMITS_URL", help="Where limits are counted: memory://, or redis://…")
     ] = "",
+    prefix_cache: Annotated[
+        str, typer.Option(help="per-key, or shared: faster, and keys can tell what others asked.")
+    ] = "",
     port: Annotated[int | None, typer.Option(help="Port to listen on; 0 takes a free one.")] = None,
     max_loras: Annotated[int | None, typer.Option(help="Different adapters in one batch.")] = None,
     max_cpu_loras: Annotated[int | None, typer.Option(help="Adapters kept in memory.")] = None,

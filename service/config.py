@@ -56,6 +56,9 @@ class ServeConfig(Frozen):
     one; `off` asks for none, and is for loopback alone."""
     limits_url: str = "memory://"
     """Where requests and tokens per minute are counted: `memory://`, or a Redis that several services share."""
+    prefix_cache: Literal["per-key", "shared"] = "per-key"
+    """Whose prompts a key's requests may find in the engine's prefix cache: its own, or everybody's, which is faster
+    where many keys call one version and lets them measure what others have asked. Without keys it is one cache."""
     usage_seconds: float = Field(default=2.0, gt=0)
     """How often what keys used is written to the registry; a crash loses that much of it."""
     log_bodies: bool = False

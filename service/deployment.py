@@ -22,6 +22,8 @@ NO_ANSWER = frozenset(
         *("base", "dtype", "max_model_len"),
         # Names, addresses and keys.
         *("base_name", "host", "port", "keys", "limits_url"),
+        # Where what was computed before is found again.
+        "prefix_cache",
         # What is written of requests, and how often the registry and the collector are spoken to.
         *("log_bodies", "log_level", "log_format", "otlp_endpoint", "otlp_protocol", "shadow_folder"),
         *("usage_seconds", "poll_seconds", "canary_seconds"),

@@ -30,6 +30,7 @@ from service.knowledge import Library
 from service.observability.alias_series import AliasSeries
 from service.observability.telemetry import Telemetry
 from service.openai.embeddings import Embedder
+from service.openai.prefix_cache import PrefixCache
 from service.resolution import Base
 from service.traffic.canary_exchange import CanaryExchange
 from service.traffic.canary_guard import CanaryGuard
@@ -61,6 +62,7 @@ class Parts:
     telemetry: Telemetry
     drain: Drain
     accounts: Accounts
+    prefix_cache: PrefixCache
     traffic: Traffic
     at_registry: Bulkhead
     """Threads for whoever reads the registry itself, or changes it: it may be locked."""
@@ -122,6 +124,7 @@ def assemble(config: ServeConfig, engine: Engine, registry: Registry, store: Art
         telemetry=telemetry,
         drain=Drain(),
         accounts=Accounts(Limiter(config.limits_url), Ledger(registry.usage, config.usage_seconds)),
+        prefix_cache=PrefixCache(config.prefix_cache == "shared"),
         traffic=Traffic(base, guard, shadows, background),
         at_registry=at_registry,
     )

@@ -21,7 +21,7 @@ from lifecycle.version import Version
 from service.engine.interface import Call, EngineAnswer, Kind, Tally
 from service.observability.spans import span
 from service.observability.telemetry import UNKNOWN
-from service.openai import http_errors
+from service.openai import allowed_fields, http_errors
 from service.openai.decoding import with_decoding
 from service.openai.fields import check_fields
 from service.openai.prompting import check_messages, with_recipe
@@ -147,8 +147,9 @@ class Service:
         passages: Sequence[Passage] = ()
         check_fields(kind, body)
         check_constraints(body)
+        body = allowed_fields.for_version(version, kind, body)
         if kind == "chat":
-            check_messages(body)
+            body = check_messages(body)
         if version is not None:
             passages = await self._retrieved(kind, body, version)
             body = with_recipe(version, kind, body, passages)

@@ -37,6 +37,8 @@ def flags(config: ServeConfig, *, on_cpu: bool, executor: str = "") -> list[str]
         # The base's sampling defaults are in the version (`lifecycle/models/generation.py`); the tokens that end an
         # answer are still read from the file.
         *("--generation-config", "vllm"),
+        # Of a base that also reads images only the language model is loaded, and it has no place for an image.
+        "--language-model-only",
         "--no-use-tqdm-on-load",  # a bar is no line of a log
         # Timings of each request in its answer: the tally reads and removes them.
         "--enable-per-request-metrics",

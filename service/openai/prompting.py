@@ -13,15 +13,28 @@ from lifecycle.conversation import with_prompt
 from lifecycle.errors import InvalidInput, Problem
 from lifecycle.version import Version
 from service.engine.interface import Kind
+from service.openai.allowed_fields import has_recipe
 
 if TYPE_CHECKING:
     from retrieval.passage import Passage
 
 _ROLES = ("system", "developer", "user", "assistant", "tool", "function")
+_TEXT_PARTS = {
+    "text": "text",
+    "input_text": "text",
+    "output_text": "text",
+    "refusal": "refusal",
+    "thinking": "thinking",
+}
+"""Type of a part → its field with the text."""
 
 
-def check_messages(body: dict[str, Any]) -> None:
-    """Whether there are messages to put a recipe around. Raises `InvalidInput` with all faults and their places."""
+def check_messages(body: dict[str, Any]) -> dict[str, Any]:
+    """`body` with messages of text alone, to put a recipe around; it stays as it was.
+
+    Images, audio and files are refused here, in every role: an engine that was given the address of one might fetch
+    it. Raises `InvalidInput` with all faults and their places.
+    """
     messages = body.get("messages")
     if not isinstance(messages, list) or not messages:
         raise InvalidInput("The request is not valid:", [Problem("messages", "must be a list of one or more messages")])
@@ -33,6 +46,9 @@ def check_messages(body: dict[str, Any]) -> None:
             problems += _message_problems(f"messages.{at}", message)
     if problems:
         raise InvalidInput("The request is not valid:", problems)
+    if any(isinstance(message.get("content"), list) for message in messages):
+        return {**body, "messages": [_plain(message) for message in messages]}
+    return body
 
 
 def with_recipe(
@@ -45,7 +61,7 @@ def with_recipe(
     """
     spec = version.spec
     if kind == "completion":
-        if spec.prompt.system or spec.prompt.shots or spec.knowledge:
+        if has_recipe(version):
             raise InvalidInput(
                 f"{version.ref} has a prompt or knowledge, which /v1/completions has no place for; "
                 "call /v1/chat/completions instead"
@@ -66,10 +82,28 @@ def _message_problems(place: str, message: dict[str, Any]) -> list[Problem]:
     content = message.get("content")
     if isinstance(content, list):
         for at, part in enumerate(content):
-            if not isinstance(part, dict) or not isinstance(part.get("type"), str):
-                problems.append(Problem(f"{place}.content.{at}", "must be an object with a type"))
-            elif part["type"] == "text" and not isinstance(part.get("text"), str):
-                problems.append(Problem(f"{place}.content.{at}.text", "must be a string"))
+            problems += _part_problems(f"{place}.content.{at}", part)
     elif content is not None and not isinstance(content, str):
         problems.append(Problem(f"{place}.content", "must be a string or a list of parts"))
     return problems
+
+
+def _part_problems(place: str, part: Any) -> list[Problem]:
+    if not isinstance(part, dict) or not isinstance(part.get("type"), str):
+        return [Problem(place, "must be an object with a type")]
+    kind: str = part["type"]
+    if kind not in _TEXT_PARTS:
+        return [
+            Problem(f"{place}.type", f"{kind[:80]!r} is not taken here", "send text: nothing else reaches the model")
+        ]
+    if not isinstance(part.get(_TEXT_PARTS[kind]), str):
+        return [Problem(f"{place}.{_TEXT_PARTS[kind]}", "must be a string")]
+    return []
+
+
+def _plain(message: dict[str, Any]) -> dict[str, Any]:
+    """The same with parts that hold their type and their text alone: vLLM takes a part with a `uuid` for an image."""
+    content = message.get("content")
+    if not isinstance(content, list):
+        return message
+    return {**message, "content": [{key: part[key] for key in ("type", _TEXT_PARTS[part["type"]])} for part in content]}

@@ -11,10 +11,11 @@ from starlette.requests import ClientDisconnect
 from starlette.responses import Response
 
 from service.engine.interface import Kind
+from service.openai import allowed_fields, models, responses
 from service.openai import embeddings as embedding
-from service.openai import models, responses
 from service.openai.event_stream import EventStream
 from service.openai.http_input import json_object, unless_disconnected
+from service.openai.prompting import check_messages
 from service.parts import parts_of
 from service.request_context import context_of
 from service.resolution import caller_of
@@ -74,7 +75,9 @@ async def retrieve_model(request: Request, model: str) -> Response:
 async def tokenize(request: Request) -> Response:
     """The base's tokenizer and chat template on the caller's own text, without any version's recipe."""
     body = await json_object(request, request.app.state.body_limit)
-    return _json(await parts_of(request).engine.tokenize(body))
+    if "messages" in body:
+        body = check_messages(body)
+    return _json(await parts_of(request).engine.tokenize(allowed_fields.for_tokenizer(body)))
 
 
 @router.post("/detokenize")

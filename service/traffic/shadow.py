@@ -30,7 +30,7 @@ CopyFate = Literal["answered", "failed", "dropped"]
 
 _KEEP_SECONDS = 30.0
 """For the disk to take one record."""
-_OF_THE_CALLER = ("stream", "stream_options", "user")
+_OF_THE_CALLER = ("stream", "stream_options", "user", "return_token_ids", "return_prompt_text", "prompt_logprobs")
 
 log = structlog.get_logger(__name__)
 

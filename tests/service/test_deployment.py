@@ -84,6 +84,7 @@ HARMLESS: dict[str, Any] = {
     "port": 8001,
     "keys": "required",
     "limits_url": "redis://:secret@cache:6379/0",
+    "prefix_cache": "shared",
     "usage_seconds": 5.0,
     "log_bodies": True,
     "log_level": "debug",

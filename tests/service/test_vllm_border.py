@@ -43,6 +43,20 @@ def base(tmp_path: Path) -> Path:
     return tmp_path
 
 
+def test_an_engine_has_no_place_for_images_whatever_its_base_could_read(base: Path) -> None:
+    from vllm.config.multimodal import MultiModalConfig
+    from vllm.engine.arg_utils import AsyncEngineArgs
+    from vllm.entrypoints.launchers.cli_args import make_arg_parser
+    from vllm.utils.argparse_utils import FlexibleArgumentParser
+
+    for on_cpu in (True, False):
+        given = flags(ServeConfig(base=base, dtype="float32"), on_cpu=on_cpu)
+        args = AsyncEngineArgs.from_cli_args(make_arg_parser(FlexibleArgumentParser()).parse_args(given))
+        assert args.language_model_only
+    limits = MultiModalConfig(language_model_only=args.language_model_only)
+    assert [limits.get_limit_per_prompt(kind) for kind in ("image", "audio", "video")] == [0, 0, 0]
+
+
 def test_only_linear_projections_of_the_base_are_wrapped_for_adapters(base: Path) -> None:
     assert target_modules(ServeConfig(base=base)) == ["q_proj", "up_proj"]
 
