@@ -64,6 +64,8 @@ class Parts:
     accounts: Accounts
     prefix_cache: PrefixCache
     traffic: Traffic
+    most_answers: int
+    """That one request may ask for: as many as the engine's queue holds."""
     at_registry: Bulkhead
     """Threads for whoever reads the registry itself, or changes it: it may be locked."""
 
@@ -123,9 +125,15 @@ def assemble(config: ServeConfig, engine: Engine, registry: Registry, store: Art
         supervisor=supervisor,
         telemetry=telemetry,
         drain=Drain(),
-        accounts=Accounts(Limiter(config.limits_url), Ledger(registry.usage, config.usage_seconds)),
         prefix_cache=PrefixCache(config.prefix_cache == "shared"),
+        accounts=Accounts(
+            Limiter(config.limits_url),
+            Ledger(registry.usage, config.usage_seconds),
+            # Half of the queue, so that there is always room for somebody else.
+            at_once=max(1, config.max_queue // 2),
+        ),
         traffic=Traffic(base, guard, shadows, background),
+        most_answers=config.max_queue,
         at_registry=at_registry,
     )
 

@@ -57,7 +57,7 @@ class ServedRequest:
         self.figures = parts.telemetry.request(resolved.ref, context.endpoint or kind)
         self.observation = parts.traffic.observation(context.id, kind, body, resolved, parts.catalogue.snapshot, ask)
         self._parts = parts
-        self._context = context
+        self.context = context
         self._engine_span: spans.Span | None = None
         self._passages: Sequence[Passage] = ()
         context.answered_by(resolved.ref, resolved.digest, self.figures)
@@ -77,7 +77,7 @@ class ServedRequest:
         self.figures.failed(DISCONNECTED)  # a stream that was closed before its end; ignored after any other end
         try:
             if self._engine_span is not None:
-                self._parts.accounts.settle(self._context.key, self.resolved.ref, self.body, self.figures)
+                self._parts.accounts.settle(self.context.key, self.resolved.ref, self.body, self.figures)
                 spans.end_engine(self._engine_span, self.figures)
         finally:
             await self.at_engine.aclose()

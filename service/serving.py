@@ -22,6 +22,7 @@ from service.engine.interface import Call, EngineAnswer, Kind, Tally
 from service.observability.spans import span
 from service.observability.telemetry import UNKNOWN
 from service.openai import allowed_fields, http_errors
+from service.openai.amounts import check_amounts
 from service.openai.decoding import with_decoding
 from service.openai.fields import check_fields
 from service.openai.prompting import check_messages, with_recipe
@@ -137,6 +138,7 @@ class Service:
     async def _call(self, request: ServedRequest) -> Call:
         if request.body.get("stream") not in (None, False, True):
             raise InvalidInput("The request is not valid:", [Problem("stream", "must be true or false")])
+        check_amounts(request.body, request.context.key, self.parts.most_answers)
         prepared = await self._prepared(request.kind, request.body, request.resolved.version, request.at_engine)
         return request.call(prepared)
 

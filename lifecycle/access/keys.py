@@ -42,13 +42,23 @@ class Role(StrEnum):
         return ranks.index(self) >= ranks.index(other)
 
 
+MOST_CHOICES = 128
+"""Of one request, as in OpenAI's API."""
+
+
 class KeyLimits(Frozen):
-    """How much a key may use; None is without a limit. A day is a day of UTC."""
+    """How much a key may use; None is without a limit of its own. A day is a day of UTC."""
 
     requests_per_minute: int | None = Field(default=None, ge=1)
     tokens_per_minute: int | None = Field(default=None, ge=1)
     """Prompt and answer together, as in the answer's `usage`."""
     tokens_per_day: int | None = Field(default=None, ge=1)
+    requests_at_once: int | None = Field(default=None, ge=1)
+    """Being answered at the same time. None: half of what a service takes at once, so that no key fills it alone."""
+    choices_per_request: int | None = Field(default=None, ge=1, le=MOST_CHOICES)
+    """Answers to one prompt, the field `n`."""
+    prompts_per_request: int | None = Field(default=None, ge=1)
+    """Prompts or texts in one request's list."""
 
 
 class KeyGrant(Frozen):

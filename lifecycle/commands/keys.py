@@ -38,6 +38,15 @@ def create(  # noqa: PLR0913, PLR0917  (one parameter is one option of the comma
     requests_per_minute: Limit = None,
     tokens_per_minute: Limit = None,
     tokens_per_day: Limit = None,
+    requests_at_once: Annotated[
+        int | None, typer.Option(min=1, help="Half of what a service takes at once by default.")
+    ] = None,
+    choices_per_request: Annotated[
+        int | None, typer.Option(min=1, help="The most that `n` may be; 128 by default.")
+    ] = None,
+    prompts_per_request: Annotated[
+        int | None, typer.Option(min=1, help="Prompts or texts in one request's list.")
+    ] = None,
     days: Annotated[int | None, typer.Option(min=1, help="How long it lasts; for ever by default.")] = None,
     as_json: JsonOption = False,
     home: HomeOption = None,
@@ -50,6 +59,9 @@ def create(  # noqa: PLR0913, PLR0917  (one parameter is one option of the comma
         "requests_per_minute": requests_per_minute,
         "tokens_per_minute": tokens_per_minute,
         "tokens_per_day": tokens_per_day,
+        "requests_at_once": requests_at_once,
+        "choices_per_request": choices_per_request,
+        "prompts_per_request": prompts_per_request,
     }
     grant = _grant({"name": name, "role": role, "models": model or ["*"], "limits": limits}, days)
     with open_registry(home) as registry:
@@ -145,6 +157,9 @@ def _limits(key: ApiKey) -> str:
         "requests/min": key.limits.requests_per_minute,
         "tokens/min": key.limits.tokens_per_minute,
         "tokens/day": key.limits.tokens_per_day,
+        "requests at once": key.limits.requests_at_once,
+        "choices": key.limits.choices_per_request,
+        "prompts": key.limits.prompts_per_request,
     }
     return ", ".join(f"{most} {unit}" for unit, most in units.items() if most is not None)
 

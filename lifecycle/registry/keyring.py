@@ -42,8 +42,10 @@ class Keyring:
                 cure = f"revoke it first (`dabt keys revoke {grant.name}`), or choose another name"
                 raise InvalidInput("The key was not made:", [Problem("name", f"{other.id} has this name", cure)])
             moments = {"created_at": key.created_at, "expires_at": key.expires_at}
-            row = key.model_dump(mode="json", exclude={*moments})
-            tx.execute(insert(tables.api_keys).values(**row, **moments, digest=key.digest))
+            row = key.model_dump(mode="json", exclude={*moments, "limits"})
+            # A limit that is not set is not written: a release that does not know it yet goes on reading the key.
+            limits = key.limits.model_dump(mode="json", exclude_none=True)
+            tx.execute(insert(tables.api_keys).values(**row, **moments, limits=limits, digest=key.digest))
             detail = key.model_dump(mode="json", include={*KeyGrant.model_fields}, exclude_none=True)
             audit.append(tx, actor, "key.create", key.id, detail)
         return key, secret

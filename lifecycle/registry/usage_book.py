@@ -5,14 +5,18 @@ It is accounting, not a change of what is served, so it leaves no entry in the t
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from datetime import date
+from itertools import islice
 
 from sqlalchemy import Connection, func, insert, select, update
 
 from lifecycle.access.usage import Usage
 from lifecycle.registry import tables
 from lifecycle.registry.database import Database
+
+_AT_ONCE = 500
+"""Keys named in one query; databases take so many."""
 
 
 class UsageBook:
@@ -21,8 +25,8 @@ class UsageBook:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    def add(self, uses: Iterable[Usage], day: date) -> dict[str, int]:
-        """Add the counts to those that are there, all or none; returns `tokens_of(day)` as it is then.
+    def add(self, uses: Iterable[Usage], day: date, keys: Collection[str] | None = None) -> dict[str, int]:
+        """Add the counts to those that are there, all or none; returns `tokens_of(day, keys)` as it is then.
 
         Several services may do so at once.
         """
@@ -38,12 +42,12 @@ class UsageBook:
                 }
                 if tx.execute(update(table).where(here).values(more)).rowcount == 0:
                     tx.execute(insert(table).values(use.model_dump()))
-            return _tokens_of(tx, day)
+            return _tokens_of(tx, day, keys)
 
-    def tokens_of(self, day: date) -> dict[str, int]:
-        """Key's id → all its tokens of that day."""
+    def tokens_of(self, day: date, keys: Collection[str] | None = None) -> dict[str, int]:
+        """Key's id → all its tokens of that day, for these keys; None for all that used any."""
         with self._database.read() as tx:
-            return _tokens_of(tx, day)
+            return _tokens_of(tx, day, keys)
 
     def between(self, since: date | None = None, until: date | None = None, key: str | None = None) -> list[Usage]:
         """By day, key and version; both days are included, and `key` is an id."""
@@ -59,8 +63,14 @@ class UsageBook:
             return [Usage.model_validate(dict(row._mapping)) for row in tx.execute(query)]
 
 
-def _tokens_of(tx: Connection, day: date) -> dict[str, int]:
+def _tokens_of(tx: Connection, day: date, keys: Collection[str] | None) -> dict[str, int]:
     table = tables.key_usage
     total = func.sum(table.c.prompt_tokens + table.c.completion_tokens)
-    found = tx.execute(select(table.c.key, total).where(table.c.day == day).group_by(table.c.key))
-    return {key: int(tokens) for key, tokens in found}
+    query = select(table.c.key, total).where(table.c.day == day).group_by(table.c.key)
+    if keys is None:
+        return {key: int(tokens) for key, tokens in tx.execute(query)}
+    found: dict[str, int] = {}
+    rest = iter(sorted(keys))
+    while some := list(islice(rest, _AT_ONCE)):
+        found |= {key: int(tokens) for key, tokens in tx.execute(query.where(table.c.key.in_(some)))}
+    return found

@@ -8,6 +8,7 @@ in one table.
 from __future__ import annotations
 
 import hmac
+from contextlib import AsyncExitStack
 from datetime import UTC, datetime
 
 from starlette.datastructures import Headers
@@ -136,16 +137,17 @@ class AccessGuard:
             return
         client = scope["client"][0] if scope.get("client") else None
         context = context_of(HTTPConnection(scope))
-        try:
-            key = self._access.admit(scope["path"], Headers(scope=scope), client, context)
-            if key is not None and scope["method"] == "POST" and not _below(scope["path"], "/admin"):
-                await self._accounts.admit(key, context)
-        except DabtError as error:
-            context.code = error.code
-            await http_errors.response(error)(scope, receive, send)
-            return
-        context.key = key
-        await self._app(scope, receive, send)
+        async with AsyncExitStack() as request:
+            try:
+                key = self._access.admit(scope["path"], Headers(scope=scope), client, context)
+                if key is not None and scope["method"] == "POST" and not _below(scope["path"], "/admin"):
+                    await request.enter_async_context(self._accounts.admitted(key, context))
+            except DabtError as error:
+                context.code = error.code
+                await http_errors.response(error)(scope, receive, send)
+                return
+            context.key = key
+            await self._app(scope, receive, send)
 
 
 def _check_role(key: ApiKey, path: str, headers: Headers) -> None:

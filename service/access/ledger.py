@@ -3,7 +3,7 @@
 Requests never wait for the database. It holds the truth about daily quotas, so they survive a restart and are shared by
 all services of the registry; each service sees what the others wrote a few seconds late. A crash loses what was counted
 since the last batch, `every` seconds at most; a registry that cannot be written to loses nothing while the process
-lives.
+lives. What a key has spent is looked up and never summed, so it costs the same for one key and for ten thousand.
 """
 
 from __future__ import annotations
@@ -40,8 +40,13 @@ class Ledger:
         self._pending: dict[Slot, Usage] = {}
         self._writing: dict[Slot, Usage] = {}
         """The batch that is on its way into the book, which may take it or not."""
+        self._unwritten: dict[tuple[date, str], int] = {}
+        """Day and key → its tokens in both batches."""
         self._written: tuple[date, dict[str, int]] = (date.min, {})
-        """A day, and each key's tokens of that day in the book as it was last seen."""
+        """A day, and keys' tokens of that day in the book as they were last seen."""
+        self._asked: set[str] = set()
+        """Keys that somebody asked about since the book was last looked at: what other services wrote of them is looked
+        up with the next batch."""
         self._stop = threading.Event()
         self._thread: threading.Thread | None = None
         self._failing = False
@@ -72,6 +77,8 @@ class Ledger:
         )
         with self._lock:
             _merge(self._pending, use)
+            mark = use.day, use.key
+            self._unwritten[mark] = self._unwritten.get(mark, 0) + use.tokens
 
     def check(self, key: ApiKey) -> None:
         """Raises `QuotaSpent` when the key's tokens of today are used up."""
@@ -89,25 +96,39 @@ class Ledger:
     def spent(self, key_id: str, day: date) -> int:
         """Tokens of the key on that day, as far as this service knows."""
         with self._lock:
+            self._asked.add(key_id)
             written_day, written = self._written
-            known = [*self._pending.values(), *self._writing.values()]
-        unwritten = sum(use.tokens for use in known if (use.day, use.key) == (day, key_id))
-        return unwritten + (written.get(key_id, 0) if written_day == day else 0)
+            known = written.get(key_id, 0) if written_day == day else 0
+            return known + self._unwritten.get((day, key_id), 0)
 
     def _write(self) -> None:
         today = self._now().date()
         with self._lock:
             self._writing, self._pending = self._pending, {}
+            new_day = self._written[0] != today
+            # At a day's first look all keys; then those that are used here, however many others there are.
+            asked = None if new_day else {*self._asked, *(use.key for use in self._writing.values())}
+            self._asked = set()
         try:
-            totals = self._book.add(self._writing.values(), today) if self._writing else self._book.tokens_of(today)
+            if self._writing:
+                totals = self._book.add(self._writing.values(), today, asked)
+            else:
+                totals = {} if asked == set() else self._book.tokens_of(today, asked)
         except Exception:
             with self._lock:
                 for use in self._writing.values():
                     _merge(self._pending, use)
                 self._writing = {}
+                self._asked |= asked or set()
             raise
         with self._lock:
-            self._written, self._writing = (today, totals), {}
+            self._written = (today, totals if new_day else {**self._written[1], **totals})
+            for use in self._writing.values():
+                mark = use.day, use.key
+                self._unwritten[mark] -= use.tokens
+                if not self._unwritten[mark]:
+                    del self._unwritten[mark]
+            self._writing = {}
 
     def _run(self) -> None:
         while not self._stop.wait(self._every):

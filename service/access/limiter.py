@@ -1,9 +1,10 @@
-"""Requests and tokens per minute of each key, counted by the `limits` library in memory or in Redis.
+"""Requests and tokens per minute of each key, counted in this process (`windows.py`) or, for several, in Redis.
 
 Requests are counted one by one over the last 60 seconds (a moving window, exact). Tokens are too many to keep one by
 one: two counters, of this minute and the one before, give the share of the last 60 seconds (a sliding window counter,
-https://limits.readthedocs.io/en/stable/strategies.html). What an answer cost is known at its end, so a request is let
-in while anything is left, and what it takes beyond that is a debt that the next minute begins with.
+https://limits.readthedocs.io/en/stable/strategies.html; that library counts in Redis). What an answer cost is known at
+its end, so a request is let in while anything is left, and what it takes beyond that is a debt that the next minute
+begins with.
 """
 
 from __future__ import annotations
@@ -13,22 +14,22 @@ import time
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import Any, TypeVar, cast
+from typing import Any, Protocol, TypeVar, cast
 from urllib.parse import urlsplit
 
 import structlog
 from limits import RateLimitItemPerMinute
-from limits.aio.storage import MemoryStorage, Storage
+from limits.aio.storage import Storage
 from limits.aio.strategies import MovingWindowRateLimiter, SlidingWindowCounterRateLimiter
 from limits.errors import ConfigurationError, StorageError
 from limits.storage import storage_from_string
 
 from lifecycle.access.keys import ApiKey
 from lifecycle.errors import InvalidConfig, LimitReached, Problem
+from service.access.windows import WINDOW, Windows
 
 T = TypeVar("T")
 
-_WINDOW = 60.0
 _PATIENCE = 1.0
 """Seconds that a request waits for Redis."""
 _AGAIN_AFTER = 5.0
@@ -64,8 +65,8 @@ class Limiter:
         """`memory://`, `redis://host:port/db` or `rediss://…`. Raises `InvalidConfig` for what cannot be used."""
         self._where = urlsplit(url).hostname or "memory"
         self._pool: Any = None
-        self._local = _Windows(MemoryStorage())
-        self._shared = None if urlsplit(url).scheme == "memory" else _Windows(self._redis(url))
+        self._local = _Counts(_InProcess())
+        self._shared = None if urlsplit(url).scheme == "memory" else _Counts(_InRedis(self._redis(url)))
         self._away_until = 0.0
         self._clock = _clock()
 
@@ -75,19 +76,19 @@ class Limiter:
         if self._clock < before - _SET_BACK:
             # The library counts by the wall clock: what was counted would stay in the window until then came again.
             log.warning("the clock was set back; limits are counted anew", seconds=round(before - self._clock))
-            await self._local.forget()
-        return await self._counted(lambda windows: windows.admit(key))
+            self._local = _Counts(_InProcess())
+        return await self._counted(lambda counts: counts.admit(key))
 
     async def charge(self, key: ApiKey, tokens: int) -> None:
         if key.limits.tokens_per_minute is not None and tokens > 0:
-            await self._counted(lambda windows: windows.charge(key, tokens))
+            await self._counted(lambda counts: counts.charge(key, tokens))
 
     async def close(self) -> None:
         if self._pool is not None:
             with suppress(OSError, StorageError):
                 await self._pool.aclose()
 
-    async def _counted(self, work: Callable[[_Windows], Awaitable[T]]) -> T:
+    async def _counted(self, work: Callable[[_Counts], Awaitable[T]]) -> T:
         if self._shared is None or time.monotonic() < self._away_until:
             return await work(self._local)
         try:
@@ -118,39 +119,74 @@ class Limiter:
             ) from error
 
 
-class _Windows:
-    """The windows of all keys in one storage."""
+class _Places(Protocol):
+    """Where windows are kept; `Windows` says what each method means."""
 
+    async def request(self, key_id: str, most: int) -> tuple[bool, int, float]: ...
+    async def tokens(self, key_id: str, most: int) -> tuple[int, float, int, float]: ...
+    async def charge(self, key_id: str, tokens: int) -> None: ...
+
+
+class _InProcess:
+    def __init__(self) -> None:
+        self._windows = Windows()
+
+    async def request(self, key_id: str, most: int) -> tuple[bool, int, float]:
+        return self._windows.request(key_id, most)
+
+    async def tokens(self, key_id: str, most: int) -> tuple[int, float, int, float]:
+        return self._windows.tokens(key_id)
+
+    async def charge(self, key_id: str, tokens: int) -> None:
+        self._windows.charge(key_id, tokens)
+
+
+class _InRedis:
     def __init__(self, storage: Storage) -> None:
         self._requests = MovingWindowRateLimiter(storage)
         self._tokens = SlidingWindowCounterRateLimiter(storage)
         self._storage: Any = storage
 
+    async def request(self, key_id: str, most: int) -> tuple[bool, int, float]:
+        item = RateLimitItemPerMinute(most, namespace=_NAMESPACE)
+        admitted = await self._requests.hit(item, "requests", key_id)
+        stats = await self._requests.get_window_stats(item, "requests", key_id)
+        return admitted, stats.remaining, stats.reset_time - time.time()
+
+    async def tokens(self, key_id: str, most: int) -> tuple[int, float, int, float]:
+        window: tuple[int, float, int, float]
+        window = await self._storage.get_sliding_window(_tokens(most).key_for(key_id), int(WINDOW))
+        return window
+
+    async def charge(self, key_id: str, tokens: int) -> None:
+        await self._tokens.hit(_tokens(_ANYTHING), key_id, cost=tokens)
+
+
+class _Counts:
+    """What the windows say of a key."""
+
+    def __init__(self, places: _Places) -> None:
+        self._places = places
+
     async def admit(self, key: ApiKey) -> Standing:
         headers: dict[str, str] = {}
         if (most := key.limits.tokens_per_minute) is not None:
-            window = await self._storage.get_sliding_window(_tokens(most).key_for(key.id), int(_WINDOW))
+            window = await self._places.tokens(key.id, most)
             previous, previous_ends, current, current_ends = window
-            left = most - current - previous * previous_ends / _WINDOW
+            left = most - current - previous * previous_ends / WINDOW
             reset = current_ends if current else previous_ends if previous else 0.0
             headers |= _headers("tokens", most, math.floor(left), reset)
             if (wait := seconds_until_free(most, *window)) > 0:
                 return Standing(headers, _reached(key, f"{most} tokens", wait))
         if (most := key.limits.requests_per_minute) is not None:
-            item = RateLimitItemPerMinute(most, namespace=_NAMESPACE)
-            admitted = await self._requests.hit(item, "requests", key.id)
-            stats = await self._requests.get_window_stats(item, "requests", key.id)
-            reset = stats.reset_time - time.time()
-            headers |= _headers("requests", most, stats.remaining, reset)
+            admitted, left_over, reset = await self._places.request(key.id, most)
+            headers |= _headers("requests", most, left_over, reset)
             if not admitted:
                 return Standing(headers, _reached(key, f"{most} requests", reset))
         return Standing(headers)
 
-    async def forget(self) -> None:
-        await self._storage.reset()
-
     async def charge(self, key: ApiKey, tokens: int) -> None:
-        await self._tokens.hit(_tokens(_ANYTHING), key.id, cost=tokens)
+        await self._places.charge(key.id, tokens)
 
 
 def _clock() -> float:
@@ -167,8 +203,8 @@ def seconds_until_free(most: int, previous: int, previous_ends: float, current: 
     if current < most:
         if previous == 0:
             return 0.0
-        return max(0.0, previous_ends - (most - current) * _WINDOW / previous)
-    return max(0.0, current_ends - _WINDOW) + _WINDOW * (1 - most / current)
+        return max(0.0, previous_ends - (most - current) * WINDOW / previous)
+    return max(0.0, current_ends - WINDOW) + WINDOW * (1 - most / current)
 
 
 def _tokens(amount: int) -> _Tokens:

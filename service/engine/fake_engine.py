@@ -23,6 +23,7 @@ _FIELDS: dict[str, type | tuple[type, ...]] = {
     "max_tokens": int,
     "max_completion_tokens": int,
     "n": int,
+    "min_tokens": int,
     "temperature": (int, float),
     "top_p": (int, float),
     "seed": int,
@@ -222,6 +223,7 @@ class FakeEngine:
         seed = f"{adapter}|{_prompt_text(call.body)}|{call.body.get('seed', 0)}|{index}"
         digest = hashlib.sha256(seed.encode()).digest()
         words = [adapter, *(_WORDS[byte % len(_WORDS)] for byte in digest[:7])]
+        words += [words[at % len(words)] for at in range(len(words), call.body.get("min_tokens") or 0)]
         limit = call.body.get("max_completion_tokens") or call.body.get("max_tokens") or len(words)
         return words[:limit], "length" if limit < len(words) else "stop"
 

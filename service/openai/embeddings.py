@@ -20,6 +20,7 @@ from lifecycle.version import Digest
 from retrieval import dense
 from service.concurrency import Bulkhead, Once
 from service.engine.interface import Tally
+from service.openai.amounts import check_texts
 from service.openai.validation import problems_of
 from service.request_context import RequestContext, code_of
 from service.resolution import caller_of, permit
@@ -56,6 +57,7 @@ async def answer(parts: Parts, body: dict[str, Any], context: RequestContext) ->
     context.answered_by(embedder.name, "", figures)
     with parts.drain.under_way():
         try:
+            check_texts(len(texts) if isinstance(texts := body.get("input"), list) else 1, context.key)
             embedded = await embedder.answer(body)
         except BaseException as error:
             figures.failed(code_of(error))

@@ -8,6 +8,7 @@ from typing import Any
 import httpx
 import pytest
 
+from service.access.accounts import tokens_about
 from service.request_context import RequestContext
 
 pytestmark = pytest.mark.timeout(60)
@@ -159,3 +160,120 @@ async def test_the_first_key_is_not_made_over_http(house: Any, start: Any) -> No
     assert refused.status_code == 403
     assert "dabt keys create" in refused.json()["error"]["message"]
     assert house.registry.keys.all() == []
+
+
+async def test_a_key_has_so_many_requests_at_once_and_gets_the_place_back_at_the_end(
+    house: Any, start: Any, until: Any
+) -> None:
+    key, other = house.key("app", limits={"requests_at_once": 2}), house.key("other")
+    async with start(house) as running:
+        running.engine.faults.hold = asyncio.Event()
+        streamed = asyncio.ensure_future(running.chat("tiny", headers=key, stream=True))
+        whole = asyncio.ensure_future(running.chat("tiny", headers=key))
+        await until(lambda: len(running.engine.active) == 2)
+        refused = await running.chat("tiny", headers=key)
+        error = refused.json()["error"]
+        assert (refused.status_code, error["code"]) == (429, "rate_limit_exceeded")
+        assert "2 requests under way" in error["message"]
+        assert refused.headers["retry-after"] == "1"
+        assert (await running.client.get("/v1/models", headers=key)).status_code == 200, "looking takes no place"
+        for_other = asyncio.ensure_future(running.chat("tiny", headers=other))
+        running.engine.faults.hold.set()
+        assert [(await reply).status_code for reply in (streamed, whole, for_other)] == [200] * 3
+        assert (await running.chat("tiny", headers=key)).status_code == 200
+        assert running.app.state.parts.accounts._under_way == {}, "and nothing stays in memory"
+
+
+async def test_a_place_comes_back_however_the_request_ends(house: Any, start: Any, until: Any) -> None:
+    key = house.key("app", limits={"requests_at_once": 1, "requests_per_minute": 6})
+    async with start(house) as running:
+        assert (await running.chat("nobody", headers=key)).status_code == 404
+        assert (await running.client.post("/v1/completions", content=b"{", headers=key)).status_code == 400
+        assert (await running.client.post("/no/such/route", headers=key)).status_code == 404
+        running.engine.faults.hold = asyncio.Event()
+        asking = asyncio.ensure_future(running.chat("tiny", headers=key))
+        await until(lambda: running.engine.active)
+        asking.cancel()
+        await until(lambda: not running.app.state.parts.accounts._under_way)
+        running.engine.faults.hold = None
+        assert (await running.chat("tiny", headers=key)).status_code == 200
+        running.engine.faults.break_stream_after = 1
+        assert "engine_dead" in (await running.chat("tiny", headers=key, stream=True)).text
+        assert "6 requests per minute" in (await running.chat("tiny", headers=key)).text, "a refusal takes no place"
+        assert running.app.state.parts.accounts._under_way == {}
+
+
+async def test_a_key_without_a_limit_may_fill_half_of_the_queue(house: Any, start: Any, until: Any) -> None:
+    key, other = house.key("app"), house.key("other")
+    async with start(house, max_queue=6) as running:
+        running.engine.faults.hold = asyncio.Event()
+        asking = [asyncio.ensure_future(running.chat("tiny", headers=key)) for _ in range(3)]
+        await until(lambda: len(running.engine.active) == 3)
+        assert (await running.chat("tiny", headers=key)).status_code == 429
+        asking.append(asyncio.ensure_future(running.chat("tiny", headers=other)))
+        await until(lambda: len(running.engine.active) == 4)
+        running.engine.faults.hold.set()
+        assert [(await reply).status_code for reply in asking] == [200] * 4
+
+
+@pytest.mark.parametrize(
+    ("body", "place", "says"),
+    [
+        ({"n": 3}, "n", "3 answers are asked for"),
+        ({"prompt": ["a"] * 5}, "prompt", "has 5 prompts"),
+        ({"prompt": [[1]] * 5, "n": 2}, "prompt", "has 5 prompts"),
+    ],
+)
+async def test_choices_and_prompts_of_one_request_have_their_keys_limit(
+    house: Any, start: Any, body: dict[str, Any], place: str, says: str
+) -> None:
+    key, free = house.key("app", limits={"choices_per_request": 2, "prompts_per_request": 4}), house.key("free")
+    async with start(house) as running:
+        asked = {"model": "tiny", "prompt": "x", **body}
+        refused = await running.client.post("/v1/completions", json=asked, headers=key)
+        assert (refused.status_code, refused.json()["error"]["param"]) == (400, place)
+        assert says in refused.json()["error"]["message"]
+        assert "app" in refused.json()["error"]["message"]
+        assert (await running.client.post("/v1/completions", json=asked, headers=free)).status_code == 200
+        for fine in ({"n": 2}, {"prompt": ["a"] * 4, "n": 2}, {"prompt": [1] * 9}):
+            reply = await running.client.post(
+                "/v1/completions", json={"model": "tiny", "prompt": "x", **fine}, headers=key
+            )
+            assert reply.status_code == 200, fine
+
+
+@pytest.mark.parametrize(("choices", "prompts"), [(128, 5), (1, 513), (128, 100)])
+async def test_more_answers_than_the_queue_holds_are_the_callers_fault_and_no_busy_moment(
+    house: Any, start: Any, choices: int, prompts: int
+) -> None:
+    async with start(house) as running:
+        body = {"model": "tiny", "prompt": ["x"] * prompts, "n": choices}
+        reply = await running.client.post("/v1/completions", json=body)
+        assert reply.status_code == 400
+        assert f"{choices * prompts} answers are asked for at once" in reply.json()["error"]["message"]
+        assert "--max-queue" in reply.json()["error"]["message"]
+        assert "retry-after" not in reply.headers
+        body = {"model": "tiny", "prompt": ["x"] * 4, "n": 128}
+        assert (await running.client.post("/v1/completions", json=body)).status_code == 200
+
+
+async def test_no_request_has_more_than_128_choices(house: Any, start: Any) -> None:
+    async with start(house, max_queue=2000) as running:
+        assert (await running.chat("tiny", n=128)).status_code == 200
+        reply = await running.chat("tiny", n=129)
+        assert (reply.status_code, reply.json()["error"]["param"]) == (400, "n")
+
+
+@pytest.mark.parametrize(
+    ("body", "tokens"),
+    [
+        ({"prompt": "x" * 400}, 100),
+        ({"prompt": "ع" * 400}, 200),
+        ({"prompt": [5] * 300}, 300),
+        ({"prompt": [[5] * 300, [7] * 10]}, 310),
+        ({"messages": [{"role": "user", "content": [{"type": "text", "text": "x" * 400}]}]}, 102),
+        ({"n": 5, "stop": None, "messages": []}, 0),
+    ],
+)
+def test_what_nobody_counted_is_charged_by_its_texts_and_its_tokens(body: dict[str, Any], tokens: int) -> None:
+    assert tokens_about(body) == tokens

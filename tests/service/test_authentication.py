@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -77,10 +79,12 @@ class _App:
 
 class _Accounts:
     def __init__(self) -> None:
-        self.admitted: list[ApiKey] = []
+        self.let_in: list[ApiKey] = []
 
-    async def admit(self, key: ApiKey, context: RequestContext) -> None:
-        self.admitted.append(key)
+    @asynccontextmanager
+    async def admitted(self, key: ApiKey, context: RequestContext) -> AsyncIterator[None]:
+        self.let_in.append(key)
+        yield
 
 
 def guard(tmp_path: Any, known: Snapshot, **options: Any) -> tuple[AccessGuard, _App, _Accounts]:
@@ -152,7 +156,7 @@ async def test_only_what_asks_the_model_uses_up_a_limit(tmp_path: Any, method: s
     guarded, _, accounts = guard(tmp_path, snapshot(key(Role.ADMIN)))
     scope = {"method": method, "path": path, "headers": [(b"authorization", b"Bearer s")]}
     assert await status_of(guarded, scope) is None
-    assert len(accounts.admitted) == counted
+    assert len(accounts.let_in) == counted
 
 
 # -- who needs a key --------------------------------------------------------------------------------------------------

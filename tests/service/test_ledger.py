@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
@@ -102,12 +102,13 @@ class Book:
 
     def __init__(self) -> None:
         self.rows: dict[tuple[date, str, str], Usage] = {}
+        self.asked: list[Collection[str] | None] = []
         self.fail = False
         self.entered = threading.Event()
         self.leave = threading.Event()
         self.leave.set()
 
-    def add(self, uses: Iterable[Usage], day: date) -> dict[str, int]:
+    def add(self, uses: Iterable[Usage], day: date, keys: Collection[str] | None = None) -> dict[str, int]:
         batch = list(uses)
         self.entered.set()
         self.leave.wait()
@@ -116,12 +117,13 @@ class Book:
         for use in batch:
             slot = (use.day, use.key, use.version)
             self.rows[slot] = self.rows[slot] + use if slot in self.rows else use
-        return self.tokens_of(day)
+        return self.tokens_of(day, keys)
 
-    def tokens_of(self, day: date) -> dict[str, int]:
+    def tokens_of(self, day: date, keys: Collection[str] | None = None) -> dict[str, int]:
+        self.asked.append(keys)
         totals: dict[str, int] = {}
         for use in self.rows.values():
-            if use.day == day:
+            if use.day == day and (keys is None or use.key in keys):
                 totals[use.key] = totals.get(use.key, 0) + use.tokens
         return totals
 
@@ -171,3 +173,78 @@ def test_each_request_is_of_its_own_day(house: Any, clock: Clock) -> None:
         (timedelta(0), 1),
         (timedelta(days=1), 2),
     ]
+
+
+class Watched(dict[Any, Any]):
+    """Tells how often it was gone through whole."""
+
+    walks = 0
+
+    def _walked(self) -> None:
+        Watched.walks += 1
+
+    def __iter__(self) -> Any:
+        self._walked()
+        return super().__iter__()
+
+    def values(self) -> Any:
+        self._walked()
+        return super().values()
+
+    def items(self) -> Any:
+        self._walked()
+        return super().items()
+
+
+def test_a_check_goes_through_no_other_keys_use(clock: Clock) -> None:
+    """What it costs is the same for one key and for ten thousand."""
+    ledger = Ledger(Book(), 60, clock)  # type: ignore[arg-type]
+    for number in range(1000):
+        ledger.add(f"key-{number}", "tiny", 1, 1)
+    for name in ("_pending", "_writing", "_unwritten"):
+        setattr(ledger, name, Watched(getattr(ledger, name)))
+    Watched.walks = 0
+    asking = limited(5)
+    for at in range(3):
+        ledger.check(asking)
+        ledger.add(asking.id, "tiny", 1, at)
+    with pytest.raises(QuotaSpent):
+        ledger.check(asking)
+    assert Watched.walks == 0
+
+
+def test_the_book_is_asked_for_all_keys_once_a_day_and_then_for_those_that_are_used_here(clock: Clock) -> None:
+    book = Book()
+    for number in range(100):
+        book.rows[TODAY, f"key-{number}", "tiny"] = Usage(day=TODAY, key=f"key-{number}", version="tiny", requests=1)
+    ledger = Ledger(book, 60, clock)  # type: ignore[arg-type]
+    ledger._try_write()
+    ledger._try_write()
+    ledger.check(limited(10))
+    ledger.add("key-7", "tiny", 1, 1)
+    ledger._try_write()
+    ledger._try_write()
+    clock.now += timedelta(days=1)
+    ledger._try_write()
+    assert book.asked == [None, {"key-app", "key-7"}, None]
+
+
+def test_nothing_of_what_was_written_stays_in_memory(clock: Clock) -> None:
+    ledger = Ledger(Book(), 60, clock)  # type: ignore[arg-type]
+    for number in range(100):
+        ledger.add(f"key-{number}", "tiny", 1, 1)
+    ledger._try_write()
+    assert not ledger._pending
+    assert not ledger._unwritten
+    assert ledger.spent("key-7", TODAY) == 2
+
+
+def test_what_another_service_wrote_counts_after_the_next_look_for_a_key_that_is_used_here(clock: Clock) -> None:
+    book = Book()
+    ledger = Ledger(book, 60, clock)  # type: ignore[arg-type]
+    ledger._try_write()
+    ledger.check(limited(10))
+    book.rows[TODAY, "key-app", "tiny"] = Usage(day=TODAY, key="key-app", version="tiny", requests=1, prompt_tokens=10)
+    ledger._try_write()
+    with pytest.raises(QuotaSpent):
+        ledger.check(limited(10))

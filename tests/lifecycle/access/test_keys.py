@@ -157,3 +157,19 @@ def test_a_registry_that_a_newer_release_wrote_is_left_alone(registry, registry_
         tx.execute(update(tables.meta).values(value=str(tables.SCHEMA_VERSION + 1)))
     with pytest.raises(InvalidConfig, match="use the release that wrote it"):
         Registry.open(registry_url)
+
+
+def test_a_limit_that_is_not_set_is_not_written_so_that_an_earlier_release_reads_the_key(registry):
+    limits = KeyLimits(tokens_per_day=5, requests_at_once=2)
+    registry.keys.create(KeyGrant(name="app", limits=limits), actor="test")
+    registry.keys.create(KeyGrant(name="plain"), actor="test")
+    with registry._database.read() as tx:
+        written = [row.limits for row in tx.execute(select(tables.api_keys.c.limits))]
+    assert written == [{"tokens_per_day": 5, "requests_at_once": 2}, {}]
+    assert [key.limits for key in registry.keys.all()] == [limits, KeyLimits()]
+
+
+def test_no_key_may_have_more_choices_than_a_request_has():
+    assert KeyLimits(choices_per_request=128).choices_per_request == 128
+    with pytest.raises(ValidationError):
+        KeyLimits(choices_per_request=129)

@@ -33,6 +33,9 @@ def test_tokens_of_a_day_are_those_of_every_key_over_all_versions(registry):
     told = registry.usage.add([use(), use(version="tiny"), use(key="key-b"), use(day=TUESDAY)], MONDAY)
     assert told == registry.usage.tokens_of(MONDAY) == {"key-a": 30, "key-b": 15}
     assert registry.usage.tokens_of(date(2026, 1, 1)) == {}
+    assert registry.usage.tokens_of(MONDAY, {"key-b", "nobody"}) == {"key-b": 15}
+    assert registry.usage.tokens_of(MONDAY, {*map(str, range(1200)), "key-a"}) == {"key-a": 30}
+    assert registry.usage.add([], MONDAY, []) == {}
 
 
 def test_days_and_a_key_narrow_what_is_told(registry):

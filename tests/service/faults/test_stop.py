@@ -83,7 +83,7 @@ def test_what_does_not_finish_within_the_limit_ends_with_an_error_that_can_be_re
 def test_a_stream_that_is_cut_off_in_the_middle_ends_with_an_error_event(house: Any, begin: Begin) -> None:
     service = begin(config={"drain_seconds": 0.2})
     with service.ready() as client:
-        body = chat("tiny", stream=True, n=2000)  # far more than the buffers between the two take
+        body = chat("tiny", stream=True, min_tokens=16_000)  # far more than the buffers between the two take
         with client.stream("POST", "/v1/chat/completions", json=body) as reply:
             lines = reply.iter_lines()
             assert next(lines).startswith("data: {")
