@@ -38,7 +38,7 @@ def eval_(
     from rich.console import Console
 
     from evals.config import EvalConfig
-    from evals.progress import Bars
+    from evals.progress import shown
     from evals.run import evaluate
     from evals.table import print_evaluation
     from lifecycle.home import Home
@@ -49,8 +49,8 @@ def eval_(
     given = {"endpoint": endpoint, "base": local, "limit": limit, "concurrency": concurrency}
     items = str(data.resolve()) if data else None
     plan = EvalConfig.load(config, **given, data=items, provisional=("a dry run",) if dry_run else None)
-    with Registry.open(place.registry_url) as registry, Bars(console, plan.task) as bars:
-        evaluation = evaluate(plan, registry, place, actor=_actor(), progress=bars)
+    with Registry.open(place.registry_url) as registry, shown(plan.task, console) as progress:
+        evaluation = evaluate(plan, registry, place, actor=_actor(), progress=progress)
     print_evaluation(evaluation, console)
     console.print(f"report: {evaluation.folder / 'report.html'}", soft_wrap=True, highlight=False)
 

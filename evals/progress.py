@@ -1,8 +1,11 @@
-"""How far an evaluation is, told to whoever watches: a bar per arm on a terminal, or nobody."""
+"""How far an evaluation is, told to whoever watches: a bar per arm on a terminal, lines elsewhere, or nobody."""
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, Protocol, Self
+
+from lifecycle.commands.lines import Lines
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -31,8 +34,40 @@ class Silent:
     def advance(self, arm: str, count: int) -> None: ...
 
 
+class Told:
+    """Lines for where there is no terminal: each step, and how many answers there are at least every ten seconds."""
+
+    def __init__(self, title: str, lines: Lines) -> None:
+        self._title, self._lines = title, lines
+        self._done, self._total = 0, 0
+
+    def __enter__(self) -> Self:
+        self._lines.__enter__()
+        self._lines.step(f"{self._title}: loading")
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._lines.__exit__(None, None, None)
+
+    def note(self, text: str) -> None:
+        self._lines.step(f"{self._title}: {text}")
+
+    def begin(self, totals: dict[str, int]) -> None:
+        self._total += sum(totals.values())
+        self._lines.step(f"{self._title}: {self._total} requests of {', '.join(totals)}")
+
+    def advance(self, arm: str, count: int) -> None:
+        self._done += count
+        self._lines.far(f"{self._title}: {self._done} of {self._total} requests")
+
+
+def shown(title: str, console: Console) -> Bars | Told:
+    """What suits the place where `console` writes."""
+    return Bars(console, title) if console.is_terminal else Told(title, Lines(partial(print, flush=True)))
+
+
 class Bars:
-    """One bar per arm, with the time left. A context manager; draws nothing but lines where there is no terminal."""
+    """One bar per arm, with the time left. A context manager."""
 
     def __init__(self, console: Console, title: str) -> None:
         from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn

@@ -30,6 +30,7 @@ def index(
     """
     from pydantic import ValidationError
 
+    from lifecycle.commands.lines import working
     from lifecycle.errors import InvalidConfig, Problem
     from lifecycle.home import Home
     from lifecycle.registry import Registry
@@ -47,8 +48,9 @@ def index(
     place.root.mkdir(parents=True, exist_ok=True)
     store = ArtifactStore(place.artifacts_url, place.cache)
     registry = Registry.open(place.registry_url)
-    digest, new = publish_index(documents, name, config, store=store, registry=registry)
-    loaded = Index.load(store.get(digest))
+    with working(f"indexing {documents}"):
+        digest, new = publish_index(documents, name, config, store=store, registry=registry)
+        loaded = Index.load(store.get(digest))
     facts = loaded.facts
     plural = "" if facts.documents == 1 else "s"
     what = f"{facts.passages} passages, {facts.words} words, from {facts.documents} document{plural}"

@@ -9,6 +9,9 @@ readonly STAMP=$VENV/.dabt-setup
 readonly LOG=$VENV/setup.log
 # Where PyTorch publishes its builds; asked only when pip's own configuration offers no such build.
 readonly TORCH_INDEX=https://download.pytorch.org/whl
+readonly GET_PYTHON="install it (Debian 12: apt-get install python3.11 python3.11-venv), or install uv \
+(https://docs.astral.sh/uv), which brings it; DABT_PYTHON names one that is elsewhere"
+readonly EVERY=${DABT_SAYS_EVERY:-8}
 export PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_NO_INPUT=1 PIP_ROOT_USER_ACTION=ignore
 
 say() { printf 'set-up: %s\n' "$*"; }
@@ -17,10 +20,48 @@ fail() {
   exit 1
 }
 
+# Runs a command, and says that it still runs where it would be silent for longer than a reader of a log waits.
+still() {
+  local what=$1 began=$SECONDS said=$SECONDS child
+  shift
+  "$@" &
+  child=$!
+  trap 'kill "$child" 2>/dev/null; fail "interrupted; run it again to go on"' INT TERM
+  while kill -0 "$child" 2>/dev/null; do
+    sleep 0.2
+    if ((SECONDS - said >= EVERY)); then
+      said=$SECONDS
+      say "  $what ($((said - began)) s)"
+    fi
+  done
+  trap - INT TERM
+  wait "$child"
+}
+
+bring_python() { exec uv python install 3.11 >/dev/null 2>&1; }
+
+# Ubuntu 24.04 has no Python 3.11; uv brings one from anywhere.
+choose_python() {
+  PYTHON=${DABT_PYTHON:-python3.11}
+  if [[ -n "${DABT_PYTHON:-}" ]]; then
+    command -v "$PYTHON" >/dev/null || fail "$PYTHON is missing; $GET_PYTHON"
+  elif command -v python3.11 >/dev/null; then
+    return
+  elif command -v uv >/dev/null; then
+    PYTHON=$(uv python find --system 3.11 2>/dev/null) && return
+    say "Python 3.11 is missing; uv brings it"
+    still "uv is still at it" bring_python ||
+      fail "uv cannot bring Python 3.11 (uv python install 3.11 says why); or $GET_PYTHON"
+    PYTHON=$(uv python find --system 3.11 2>/dev/null) || fail "uv does not find the Python 3.11 that it brought"
+  else
+    fail "Python 3.11 is missing; $GET_PYTHON"
+  fi
+}
+
 check_machine() {
   [[ "$(uname -sm)" == "Linux x86_64" ]] ||
     fail "the lock files are for Linux on x86-64, this is $(uname -sm); use the Dockerfile there"
-  command -v "$PYTHON" >/dev/null || fail "$PYTHON is missing; install Python 3.11, or name it with DABT_PYTHON"
+  choose_python
   "$PYTHON" -c 'import sys; sys.exit(sys.version_info[:2] != (3, 11))' || fail "$PYTHON is not Python 3.11"
   "$PYTHON" -c 'import ensurepip, venv' 2>/dev/null ||
     fail "$PYTHON has no venv module; install it (Debian and Ubuntu: apt-get install python3.11-venv)"
@@ -49,36 +90,41 @@ choose_device() {
   fi
 }
 
-pip() { "$VENV/bin/python" -m pip "$@"; }
+# Always the child of `still`, which must be able to end it.
+pip() { exec "$VENV/bin/python" -m pip "$@" >>"$LOG" 2>&1; }
 
 # The CPU build of torch has a version of its own (2.x+cpu), which the package index does not carry.
 install_torch() {
   local torch
   torch=$(grep -E '^torch==.*\+' "$LOCK") || return 0
   say "Installing $torch"
-  pip install --no-deps "$torch" >>"$LOG" 2>&1 && return
+  still "torch is still being installed" pip install --no-deps "$torch" && return
   say "pip's configuration offers no $torch; asking PyTorch's own index"
-  pip install --no-deps --index-url "$TORCH_INDEX/${torch##*+}" "$torch" >>"$LOG" 2>&1 ||
+  still "torch is still being installed" \
+    pip install --no-deps --index-url "$TORCH_INDEX/${torch##*+}" "$torch" ||
     fail "$torch cannot be downloaded; is the network up? The last words of pip are in $LOG"
 }
 
 # pip says too much when it talks and nothing when it is quiet, so its words go to a file and we count them.
 install_lock() {
-  local total seen shown=0
+  local total seen shown=0 said=$SECONDS
   total=$(grep -cE '^[A-Za-z0-9]' "$LOCK")
   say "Installing $total packages from $LOCK, about $MINUTES minutes"
-  pip install --no-compile --no-deps -r "$LOCK" >"$LOG.packages" 2>&1 &
+  "$VENV/bin/python" -m pip install --no-compile --no-deps -r "$LOCK" >"$LOG.packages" 2>&1 &
   local child=$!
   trap 'kill "$child" 2>/dev/null; fail "interrupted; run it again to go on"' INT TERM
   while kill -0 "$child" 2>/dev/null; do
     sleep 0.2
     seen=$(grep -cE '^(Collecting|Requirement already satisfied)' "$LOG.packages" || true)
-    if ((seen >= shown + 50 && seen < total)); then
-      say "  $seen of $total found"
-      shown=$seen
-    elif ((shown < total)) && grep -q '^Installing collected' "$LOG.packages"; then
+    if ((shown < total)) && grep -q '^Installing collected' "$LOG.packages"; then
+      shown=$total said=$SECONDS
       say "  all downloaded; unpacking"
-      shown=$total
+    elif ((seen >= shown + 50 && seen < total)) || ((SECONDS - said >= EVERY && shown < total)); then
+      shown=$seen said=$SECONDS
+      say "  $seen of $total found"
+    elif ((SECONDS - said >= EVERY)); then
+      said=$SECONDS
+      say "  still unpacking"
     fi
   done
   trap - INT TERM
@@ -86,10 +132,10 @@ install_lock() {
 }
 
 install_project() {
-  pip install --no-deps --no-build-isolation -e . >>"$LOG" 2>&1 || fail "the project itself cannot be installed; see $LOG"
+  still "the project is still being installed" pip install --no-deps --no-build-isolation -e . ||
+    fail "the project itself cannot be installed; see $LOG"
 }
 
-readonly PYTHON=${DABT_PYTHON:-python3.11}
 DEVICE=$(choose_device)
 readonly DEVICE LOCK=requirements/$DEVICE.lock
 [[ -f "$LOCK" ]] || fail "there is no $LOCK; DABT_DEVICE is cpu or cuda"
@@ -110,7 +156,7 @@ check_libraries
 if [[ "${old_lock:-}" != "$lock_sum" ]]; then
   check_disk "$GIGABYTES"
   [[ "${old_lock:-}" != broken ]] && "$VENV/bin/python" -c '' 2>/dev/null || rm -rf "$VENV"
-  "$PYTHON" -m venv "$VENV" || fail "$PYTHON cannot make $VENV"
+  still "$VENV is still being made" "$PYTHON" -m venv "$VENV" || fail "$PYTHON cannot make $VENV"
   : >"$LOG"
   install_torch
   install_lock

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from lifecycle.commands.lines import working
 from lifecycle.commands.terminal import HomeOption, this_user
 
 if TYPE_CHECKING:
@@ -50,16 +51,17 @@ def data_check(
     from training.data import checks
     from training.data.balance import lengths
 
-    found, bad = scan(train)
-    others = {}
-    for path in against or []:
-        others[path.name if path.name not in others else str(path)], more = scan(path)
-        bad += more
-    report = checks.check(found, others, bad=bad, similarity=similarity)
-    if base is not None and report.balance is not None:
-        counts = lengths("tokens in a row", _token_counts(base, found))
-        balance = report.balance.model_copy(update={"lengths": (*report.balance.lengths, counts)})
-        report = report.model_copy(update={"balance": balance})
+    with working(f"looking at {train}"):
+        found, bad = scan(train)
+        others = {}
+        for path in against or []:
+            others[path.name if path.name not in others else str(path)], more = scan(path)
+            bad += more
+        report = checks.check(found, others, bad=bad, similarity=similarity)
+        if base is not None and report.balance is not None:
+            counts = lengths("tokens in a row", _token_counts(base, found))
+            balance = report.balance.model_copy(update={"lengths": (*report.balance.lengths, counts)})
+            report = report.model_copy(update={"balance": balance})
     if redact is not None:
         cleaned, replaced = checks.cleaned(found)
         write_rows(redact, cleaned)
@@ -92,14 +94,15 @@ def train(
     from lifecycle.home import Home
     from lifecycle.publishing import Shelf
     from training.config import TrainJob
-    from training.progress import Bar
-    from training.run import train as run
+    from training.progress import watcher
 
     job = TrainJob.load(config, base=base)
-    place = Home.at(home)
-    with Bar(job.config.name) as bar:
-        result = run(job, place, Shelf.at(place, actor=actor), force=force, watch=bar)
-    _print_result(result, Console())
+    place, console = Home.at(home), Console()
+    with watcher(job.config.name, console) as watch:
+        from training.run import train as run  # this takes a moment
+
+        result = run(job, place, Shelf.at(place, actor=actor), force=force, watch=watch)
+    _print_result(result, console)
 
 
 def import_adapter(
@@ -138,8 +141,8 @@ def import_adapter(
     note = f"from {folder.resolve()}, trained over {trained_over or '?'}"
     model, prompt = resolve_base(base), Prompt(system=system)
     shelf = Shelf.at(Home.at(home), actor=this_user(), max_rank=max_rank)
-    with shelf.registry:
-        taken = take_in(folder, name=name, base=model, prompt=prompt, note=note, shelf=shelf, tell=_tell)
+    with shelf.registry, working(f"importing {folder}") as tell:
+        taken = take_in(folder, name=name, base=model, prompt=prompt, note=note, shelf=shelf, tell=tell)
     if taken.unproved:
         typer.echo(
             f"it has no golden prompts: {taken.unproved}. A service cannot check that it computes what its trainer saw"
@@ -148,10 +151,6 @@ def import_adapter(
         typer.echo("its golden prompts are recorded: a service must reproduce them before it answers with it")
     version = taken.version
     typer.echo(f"{version.ref} is a {version.state}; evaluate it before it can take traffic: `dabt eval`")
-
-
-def _tell(text: str) -> None:
-    typer.echo(text, err=True)
 
 
 def _token_counts(base: str, rows: object) -> list[int]:

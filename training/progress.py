@@ -1,16 +1,19 @@
-"""What a run tells while it goes on: a bar on the terminal, a log in its folder, and its loss curve at the end."""
+"""What a run tells while it goes on: a bar on a terminal, lines elsewhere, a log in its folder, its loss curve."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import Protocol, Self
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
+
+from lifecycle.commands.lines import Lines
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,6 +95,44 @@ class Bar:
         self._losses[kind] = point.loss
         said = "  ".join(f"{name} {loss:.3f}" for name, loss in self._losses.items())
         self._progress.update(self._task, said=said)
+
+
+class Told:
+    """A `Watcher` for where there is no terminal: lines, the newest of them at least every ten seconds."""
+
+    def __init__(self, name: str, lines: Lines) -> None:
+        self._name, self._lines = name, lines
+        self._stage, self._far = "", ""
+        self._losses: dict[str, float] = {}
+
+    def __enter__(self) -> Self:
+        self._lines.__enter__()
+        self.stage("loading PyTorch")
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if error is None and self._far:
+            self.stage(f"done{self._far}")
+        self._lines.__exit__(kind, error, trace)
+
+    def stage(self, text: str) -> None:
+        self._stage = text
+        self._lines.step(f"{self._name}: {text}")
+
+    def step(self, done: int, total: int) -> None:
+        said = "".join(f", {name} {loss:.3f}" for name, loss in self._losses.items())
+        self._far = f", step {done} of {total}{said}"
+        self._lines.far(f"{self._name}: {self._stage}{self._far}")
+
+    def loss(self, kind: str, point: Point) -> None:
+        self._losses[kind] = point.loss
+
+
+def watcher(name: str, console: Console) -> Bar | Told:
+    """What suits the place where `console` writes."""
+    return Bar(name, console) if console.is_terminal else Told(name, Lines(partial(print, flush=True)))
 
 
 def keep(curve: Curve, log: Path) -> Callable[[str, Point], None]:

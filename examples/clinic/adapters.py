@@ -13,8 +13,9 @@ from pathlib import Path
 from queue import Empty
 from typing import TYPE_CHECKING, Any
 
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, Task, TaskID, TextColumn, TimeRemainingColumn
 
+from lifecycle.commands.lines import lines
 from lifecycle.home import Home
 
 if TYPE_CHECKING:
@@ -83,7 +84,8 @@ def train_adapters(
         cores.put(core)
     columns = (TextColumn("  {task.description}"), BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[said]}"))
     pool = ProcessPoolExecutor(min(len(tasks), len(free)), context, initializer=_begin, initargs=(events, cores))
-    with pool, Progress(*columns, TimeRemainingColumn(), console=console) as progress:
+    bars = Progress(*columns, TimeRemainingColumn(), console=console, disable=not console.is_terminal)
+    with pool, bars as progress, lines(console) as said:
         rows = {task: progress.add_task(f"{task}: waiting", total=None, said="") for task in tasks}
         # The longest first, so that the last one to end is a short one.
         longest_first = sorted(tasks, key=_work, reverse=True)
@@ -92,6 +94,7 @@ def train_adapters(
         told = False
         while left:
             _show(events, progress, rows)
+            said.far("; ".join(map(_far, progress.tasks)))
             done, left = wait(left, timeout=0.2, return_when=FIRST_COMPLETED)
             for run in done:
                 if run.exception():
@@ -102,6 +105,11 @@ def train_adapters(
                 core_is_free()
         _show(events, progress, rows)
         return [runs[task].result() for task in tasks]
+
+
+def _far(task: Task) -> str:
+    steps = f", step {task.completed:.0f} of {task.total:.0f}" if task.total else ""
+    return f"  {task.description}{steps}" + (f", {task.fields['said']}" if task.fields["said"] else "")
 
 
 def _show(events: Queue[tuple[str, str, Any]], progress: Progress, rows: dict[str, TaskID]) -> None:

@@ -18,6 +18,7 @@ from rich.console import Console
 from rich.rule import Rule
 
 from examples.clinic.service_process import ServiceProcess
+from lifecycle.commands.lines import lines
 from lifecycle.errors import DabtError, NotAllowed
 from lifecycle.home import Home
 from lifecycle.registry import Registry
@@ -130,7 +131,7 @@ class Demo:
 
     def _evaluate(self, service: ServiceProcess) -> dict[str, Evaluation]:
         from evals.config import EvalConfig
-        from evals.progress import Bars
+        from evals.progress import shown
         from evals.run import evaluate
         from evals.table import print_evaluation
 
@@ -139,8 +140,8 @@ class Demo:
             config = EvalConfig.load(
                 HERE / "evals" / f"{task}.yaml", base=self.base, endpoint=f"{service.url}/v1", limit=self.limit
             )
-            with Bars(self.console, task) as bars:
-                done[task] = evaluate(config, self.registry, self.home, actor=ACTOR, progress=bars)
+            with shown(task, self.console) as progress:
+                done[task] = evaluate(config, self.registry, self.home, actor=ACTOR, progress=progress)
             print_evaluation(done[task], self.console)
         return done
 
@@ -200,7 +201,9 @@ class Demo:
         self.console.print(Rule(title, align="left"))
         started = time.monotonic()
         try:
-            yield
+            with lines(self.console) as said:
+                said.far("  going on")  # what has progress of its own says that besides
+                yield
         except DabtError:
             self.console.print(f"  stopped in: {title}", style="red")
             raise

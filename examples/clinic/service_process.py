@@ -14,6 +14,7 @@ from typing import Self
 import httpx
 from rich.console import Console
 
+from lifecycle.commands.lines import lines
 from lifecycle.errors import Unavailable
 from lifecycle.home import Home
 
@@ -63,7 +64,7 @@ class ServiceProcess:
         """Returns when /ready says yes. Raises `Unavailable`, with the end of the log, when the service gives up."""
         assert self._process is not None, "start() comes first"
         said, deadline = "", time.monotonic() + START_SECONDS
-        with self.console.status("starting") as status:
+        with self.console.status("starting") as status, lines(self.console) as told:
             while time.monotonic() < deadline:
                 if self._process.poll() is not None:
                     raise Unavailable(f"The service ended while starting. The end of {self.log}:\n{self._tail()}")
@@ -78,6 +79,7 @@ class ServiceProcess:
                 if waits != said:
                     said = waits
                     status.update(f"  waiting for {waits}")
+                    told.step(f"  waiting for {waits}")
                 time.sleep(0.3)
         raise Unavailable(f"The service was not ready after {START_SECONDS:.0f} s; see {self.log}")
 

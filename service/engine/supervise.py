@@ -26,6 +26,9 @@ _LONGEST_PAUSE = 30.0
 _LONG_LIFE = 60.0
 """Seconds that an engine must have lived for its death to be taken as the first one."""
 
+_SAY_EVERY = 8.0
+"""Seconds between two lines of a start: a reader of the log takes silence for a hang."""
+
 log = structlog.get_logger(__name__)
 
 
@@ -69,7 +72,7 @@ class Supervisor:
         """Returns when the engine cannot be kept running; `fatal` then says why."""
         self._task = asyncio.current_task()
         try:
-            self.facts = await self._engine.start()
+            self.facts = await self._start()
             log.info("engine ready", **self.facts.brief())
             while True:
                 born = self._patience.clock()
@@ -83,6 +86,14 @@ class Supervisor:
         except Exception as error:
             # A process without an engine must not go on, nor end as if all were well.
             self._give_up(f"a fault in the service: {type(error).__name__}: {error}", error)
+
+    async def _start(self) -> EngineFacts:
+        """The engine's start takes long: the log says that it goes on."""
+        saying = asyncio.create_task(_say_every(_SAY_EVERY))
+        try:
+            return await self._engine.start()
+        finally:
+            saying.cancel()
 
     async def stop(self) -> None:
         """End `run`: no engine is started again."""
@@ -163,7 +174,7 @@ class Supervisor:
             await self._stop_engine()
             await self._patience.pause(min(2.0 ** min(self._short_lives + attempt, 10), _LONGEST_PAUSE))
             try:
-                self.facts = await self._engine.start()
+                self.facts = await self._start()
             except InvalidInput:
                 raise  # another attempt would end the same way
             except DabtError as error:
@@ -177,3 +188,10 @@ class Supervisor:
 
 
 async def _nothing() -> None: ...
+
+
+async def _say_every(seconds: float) -> None:
+    began = time.monotonic()
+    while True:
+        await asyncio.sleep(seconds)
+        log.info("the engine is starting", seconds=round(time.monotonic() - began))

@@ -32,6 +32,7 @@ class Checkout:
     def __init__(self, root: Path) -> None:
         self.root = root
         self.calls_file = root / "calls.log"
+        self.tools: Path | None = None
         for path in ("scripts/setup.sh", "requirements/cpu.lock", "requirements/cuda.lock", "pyproject.toml"):
             (root / path).parent.mkdir(exist_ok=True)
             shutil.copy(REPOSITORY / path, root / path)
@@ -43,8 +44,18 @@ class Checkout:
         file.write_text(text)
         file.chmod(0o755)
 
+    def without_python(self) -> None:
+        """A `PATH` with the machine's tools and no Python and no uv among them."""
+        (self.root / "bin" / "python3.11").unlink()
+        self.tools = self.root / "tools"
+        self.tools.mkdir()
+        for folder in ("/bin", "/usr/bin"):
+            for tool in Path(folder).iterdir():
+                if not tool.name.startswith(("python", "uv", "pip")) and not (self.tools / tool.name).exists():
+                    (self.tools / tool.name).symlink_to(tool)
+
     def run(self, **variables: str) -> subprocess.CompletedProcess[str]:
-        path = f"{self.root / 'bin'}:{os.environ['PATH']}"
+        path = f"{self.root / 'bin'}:{self.tools or os.environ['PATH']}"
         environment = {"PATH": path, "CALLS": str(self.calls_file), "DABT_DEVICE": "cpu", **variables}
         script = self.root / "scripts" / "setup.sh"
         return subprocess.run([script], env=environment, capture_output=True, text=True, check=False)
@@ -151,3 +162,111 @@ def test_a_gpu_that_answers_chooses_the_cuda_lock_file(checkout: Checkout) -> No
     checkout.program("nvidia-smi", "#!/bin/sh\necho 'no devices were found' >&2\nexit 6\n")
     checkout.run(DABT_DEVICE="")
     assert any(call.endswith("-r requirements/cpu.lock") for call in checkout.calls())
+
+
+# -- Python -----------------------------------------------------------------------------------------------------------
+
+# Knows no Python 3.11 until it has brought the stand-in, unless $KNOWN says that it does.
+FAKE_UV = """\
+#!/usr/bin/env bash
+echo "uv $*" >>"$CALLS"
+brought="$(dirname "$0")/../brought/python3.11"
+case "$*" in
+  "python find --system 3.11") [[ -f "$brought" ]] && echo "$brought" ;;
+  "python install 3.11")
+    [[ -z "${NO_NETWORK:-}" ]] || { echo "dns error" >&2; exit 1; }
+    cp "$(dirname "$0")/../stand-in" "$brought" ;;
+  *) exit 2 ;;
+esac
+"""
+
+
+@pytest.fixture
+def without_python(checkout: Checkout) -> Checkout:
+    checkout.without_python()
+    (checkout.root / "brought").mkdir()
+    (checkout.root / "stand-in").write_text(FAKE_PYTHON)
+    (checkout.root / "stand-in").chmod(0o755)
+    return checkout
+
+
+def test_without_python_and_uv_one_line_names_both_ways(without_python: Checkout) -> None:
+    done = without_python.run()
+    assert done.returncode == 1
+    assert len(done.stderr.splitlines()) == 1
+    assert done.stderr.startswith("set-up: Python 3.11 is missing; ")
+    for way in ("apt-get install python3.11 python3.11-venv", "uv (https://docs.astral.sh/uv)", "DABT_PYTHON"):
+        assert way in done.stderr
+    assert without_python.calls() == []
+
+
+def test_where_python_is_missing_uv_brings_it(without_python: Checkout) -> None:
+    without_python.program("uv", FAKE_UV)
+    done = without_python.run()
+    assert done.returncode == 0, done.stderr
+    assert "Python 3.11 is missing; uv brings it" in done.stdout
+    calls = without_python.calls()
+    assert [call for call in calls if call.startswith("uv")] == [
+        "uv python find --system 3.11",
+        "uv python install 3.11",
+        "uv python find --system 3.11",
+    ]
+    assert calls[-1].endswith("--no-build-isolation -e .")
+    assert without_python.run().stdout == "", "a second run asks nobody"
+
+
+def test_a_python_that_uv_has_already_is_taken_as_it_is(without_python: Checkout) -> None:
+    without_python.program("uv", FAKE_UV)
+    shutil.copy(without_python.root / "stand-in", without_python.root / "brought" / "python3.11")
+    assert without_python.run().returncode == 0
+    assert "uv python install 3.11" not in without_python.calls()
+
+
+def test_uv_that_cannot_bring_python_is_one_line_that_names_the_other_way(without_python: Checkout) -> None:
+    without_python.program("uv", FAKE_UV)
+    done = without_python.run(NO_NETWORK="1")
+    assert done.returncode == 1
+    assert len(done.stderr.splitlines()) == 1
+    assert "uv cannot bring Python 3.11" in done.stderr
+    assert "apt-get install python3.11" in done.stderr
+
+
+def test_a_python_that_is_there_or_named_is_taken_before_uvs(checkout: Checkout) -> None:
+    checkout.program("uv", FAKE_UV)
+    assert checkout.run().returncode == 0
+    checkout.program("mine", FAKE_PYTHON)
+    shutil.rmtree(checkout.root / ".venv")
+    assert checkout.run(DABT_PYTHON="mine").returncode == 0
+    assert not any(call.startswith("uv") for call in checkout.calls())
+
+
+# -- what a log shows -------------------------------------------------------------------------------------------------
+
+# Each call of pip, and the making of .venv, goes on until set-up has said one line more than it had when it began.
+SLOW_PYTHON = FAKE_PYTHON.replace(
+    'case "$*" in',
+    """lines() { wc -l <"$SAID"; }
+before=$(lines)
+case "$*" in *"-m venv"*|*"-m pip"*) until (($(lines) > before)); do sleep 0.05; done ;; esac
+case "$*" in""",
+    1,
+)
+
+
+def test_no_step_of_set_up_is_silent_for_long(checkout: Checkout) -> None:
+    checkout.program("python3.11", SLOW_PYTHON)
+    said = checkout.root / "said.log"
+    environment = {
+        "PATH": f"{checkout.root / 'bin'}:{os.environ['PATH']}",
+        "CALLS": str(checkout.calls_file), "SAID": str(said), "DABT_DEVICE": "cpu", "DABT_SAYS_EVERY": "1",
+    }  # fmt: skip
+    with said.open("w") as out:
+        script = checkout.root / "scripts" / "setup.sh"
+        subprocess.run([script], env=environment, stdout=out, stderr=out, check=True, timeout=60)
+    lines = said.read_text().splitlines()
+    for step in (".venv is still being made", "torch is still being installed", "of 2", "the project is still"):
+        assert any(step in line for line in lines), (step, lines)
+
+
+def test_set_up_says_a_line_every_ten_seconds_unless_told_otherwise() -> None:
+    assert "readonly EVERY=${DABT_SAYS_EVERY:-8}" in (REPOSITORY / "scripts" / "setup.sh").read_text()

@@ -13,16 +13,19 @@ import pytest
 from lifecycle.errors import EngineDead, InvalidConfig, InvalidInput, Unavailable
 from service.adapters.residency import Limits, Residency
 from service.catalogue import Catalogue
+from service.engine import supervise
 from service.engine.fake_engine import FakeEngine
+from service.engine.interface import EngineFacts
 from service.engine.supervise import Patience, Supervisor
 from service.observability.telemetry import Telemetry
+from tests.service.logged import logged
 
 pytestmark = pytest.mark.timeout(30)
 
 
 class Watched:
-    def __init__(self, registry: Any, attempts: int) -> None:
-        self.engine = FakeEngine()
+    def __init__(self, registry: Any, attempts: int, engine: FakeEngine | None = None) -> None:
+        self.engine = engine or FakeEngine()
         self.pauses: list[float] = []
         self.said: list[list[str]] = []
         """What was waited for at each pause."""
@@ -223,3 +226,25 @@ async def test_restarts_can_be_switched_off(house: Any, until: Any) -> None:
     await watched.task
     assert watched.engine.starts == 1
     assert "restarts are switched off" in (watched.supervisor.fatal or "")
+
+
+async def test_a_start_that_takes_long_goes_on_saying_so_and_no_longer(
+    house: Any, until: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert supervise._SAY_EVERY <= 10.0
+    monkeypatch.setattr(supervise, "_SAY_EVERY", 0.0)
+    with logged() as log:
+
+        class Slow(FakeEngine):
+            async def start(self) -> EngineFacts:
+                for _ in range(20):
+                    await asyncio.sleep(0)
+                return await super().start()
+
+        watched = Watched(house.registry, attempts=0, engine=Slow())
+        await until(lambda: not watched.supervisor.waiting_for())
+        events = [line["event"] for line in log.lines()]
+        assert events[-1] == "engine ready"
+        assert events.count("the engine is starting") >= 3
+        assert [task for task in asyncio.all_tasks() if "_say_every" in repr(task)] == []
+    watched.task.cancel()

@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from training.progress import Bar, Curve, Point, draw, keep
+from lifecycle.commands.lines import Lines
+from training.progress import Bar, Curve, Point, Told, draw, keep, watcher
 
 
 def shown(steps: int, error: type[Exception] | None = None) -> str:
@@ -56,3 +57,43 @@ def test_losses_are_kept_in_the_curve_and_in_the_log(tmp_path: Path) -> None:
 def test_a_curve_is_drawn_as_png(tmp_path: Path, curve: Curve) -> None:
     draw(curve, "تجربة triage", tmp_path / "loss.png")
     assert (tmp_path / "loss.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_without_a_terminal_every_stage_and_how_far_it_is_are_lines() -> None:
+    said: list[str] = []
+    now = [0.0]
+    lines = Lines(said.append, every=8.0, clock=lambda: now[0])
+    with Told("triage", lines) as told:
+        told.stage("training")
+        told.loss("validation", Point(0, 0.0, 2.5))
+        told.step(5, 90)
+        now[0] = 8.0
+        lines.look()
+        told.stage("publishing")
+    assert said == [
+        "triage: loading PyTorch",
+        "triage: training",
+        "triage: training, step 5 of 90, validation 2.500 (8 s)",
+        "triage: publishing",
+        "triage: done, step 5 of 90, validation 2.500",
+    ]
+
+
+def test_a_run_that_failed_or_trained_nothing_is_not_called_done() -> None:
+    said: list[str] = []
+
+    def fails() -> None:
+        with Told("triage", Lines(said.append)) as told:
+            told.step(1, 2)
+            raise ValueError("lost")
+
+    with pytest.raises(ValueError, match="lost"):
+        fails()
+    with Told("triage", Lines(said.append)):
+        pass
+    assert not any("done" in line for line in said)
+
+
+@pytest.mark.parametrize(("terminal", "kind"), [(True, Bar), (False, Told)])
+def test_bars_are_for_terminals(terminal: bool, kind: type) -> None:
+    assert type(watcher("triage", Console(file=io.StringIO(), force_terminal=terminal))) is kind
