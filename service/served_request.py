@@ -91,7 +91,7 @@ class ServedRequest:
         request_id = uuid.uuid4().hex
         self._engine_span = spans.begin_engine(self.kind, prepared.body, self.resolved, request_id)
         self.figures.handed_to_engine()
-        body = self._parts.prefix_cache.salted(prepared.body, self._context.key, self.resolved.version)
+        body = self._parts.prefix_cache.salted(prepared.body, self.context.key, self.resolved.version)
         return Call(self.kind, body, self.resolved.asked, prepared.adapter, request_id, self._engine_span.headers())
 
     def answered(self, answer: EngineAnswer) -> None:
