@@ -12,6 +12,7 @@
     ├── NotAllowed              the state of things forbids it: no passing verdict, version retired
     ├── Unauthorized            no API key was sent, or one that is unknown, expired or revoked
     ├── Forbidden               the key is good, and not for this: its role or its models forbid it
+    ├── WrongHost               the request names a host that this service does not answer to
     ├── LimitReached            the key has used what it may for now; `retry_after` seconds
     │   └── QuotaSpent              and for the rest of the day
     ├── Conflict                two writers; the other one won; try again
@@ -116,6 +117,12 @@ class Unauthorized(DabtError):
 
 class Forbidden(DabtError):
     code = "permission_denied"
+
+
+class WrongHost(DabtError):
+    """Its own class because HTTP has a status for it."""
+
+    code = "wrong_host"
 
 
 class LimitReached(DabtError):

@@ -19,6 +19,7 @@ from lifecycle.store.artifacts import ArtifactStore
 from service import routes_admin, routes_gates, routes_ops
 from service.access import routes_keys
 from service.access.authentication import Access, AccessGuard
+from service.access.hosts import HostGuard
 from service.adapters import routes_residency
 from service.config import ServeConfig
 from service.engine.interface import Engine
@@ -48,7 +49,9 @@ def create_app(config: ServeConfig, engine: Engine, registry: Registry, store: A
     app.state.parts = parts
     parts.telemetry.serving(parts.base.name, parts.base.digest)
     app.state.tracer = _tracer(config)
-    app.add_middleware(AccessGuard, access=Access(config, parts.catalogue), accounts=parts.accounts)
+    access = Access(config, parts.catalogue)
+    app.add_middleware(AccessGuard, access=access, accounts=parts.accounts)
+    app.add_middleware(HostGuard, access.keys_asked, config.allowed_host, config.cors_origin)
     app.add_middleware(AccessLog, telemetry=parts.telemetry, tracer=app.state.tracer)
     for routes in (
         routes_openai,

@@ -17,6 +17,12 @@ def serve(  # noqa: PLR0913, PLR0917  (one parameter is one option of the comman
     ] = "",
     host: Annotated[str, typer.Option(help="Address to listen on; loopback only while there are no API keys.")] = "",
     keys: Annotated[str, typer.Option(help="auto: asked for once there is one; required; or off, on loopback.")] = "",
+    allowed_host: Annotated[
+        list[str] | None, typer.Option(help="Without keys, a name to answer to besides localhost; may be repeated.")
+    ] = None,
+    cors_origin: Annotated[
+        list[str] | None, typer.Option(help="https://name:port whose pages may call the service; may be repeated.")
+    ] = None,
     limits_url: Annotated[
         str, typer.Option(envvar="DABT_LIMITS_URL", help="Where limits are counted: memory://, or redis://…")
     ] = "",

@@ -15,6 +15,7 @@ from lifecycle.models.base import name_of
 from lifecycle.models.preflight import SERVED_RANKS
 from lifecycle.version import Frozen, Ref
 from retrieval.config import PACKAGED_MODEL
+from service.host_names import host_of, host_of_origin
 
 Dtype = Literal["auto", "float32", "bfloat16", "float16"]
 TraceProtocol = Literal["http/protobuf", "grpc"]
@@ -54,6 +55,10 @@ class ServeConfig(Frozen):
     keys: Literal["auto", "required", "off"] = "auto"
     """`auto` asks every caller for an API key once the registry has had one; `required` also refuses to start without
     one; `off` asks for none, and is for loopback alone."""
+    allowed_host: tuple[str, ...] = ()
+    """Names (`name` or `name:port`) that a service without keys answers to, besides loopback's."""
+    cors_origin: tuple[str, ...] = ()
+    """Origins (`https://name:port`) whose pages may call the service and read its answers (CORS)."""
     limits_url: str = "memory://"
     """Where requests and tokens per minute are counted: `memory://`, or a Redis that several services share."""
     prefix_cache: Literal["per-key", "shared"] = "per-key"
@@ -121,6 +126,16 @@ class ServeConfig(Frozen):
         if self.max_lora_rank not in SERVED_RANKS:
             allowed = ", ".join(map(str, SERVED_RANKS))
             problems.append(Problem("max_lora_rank", f"{self.max_lora_rank} is not supported", f"one of {allowed}"))
+        problems += [
+            Problem("allowed_host", f"{text!r} is no name of a host", "such as gpu-box or gpu-box:8000")
+            for text in self.allowed_host
+            if not host_of(text)[0]
+        ]
+        problems += [
+            Problem("cors_origin", f"{text!r} is no origin", "such as https://tools.example or http://localhost:3000")
+            for text in self.cors_origin
+            if not host_of_origin(text)
+        ]
         problems += [*_not_refs("preload", self.preload), *_not_refs("pin", self.pin)]
         if problems:
             raise InvalidConfig("The service cannot run like this:", problems)

@@ -21,7 +21,7 @@ NO_ANSWER = frozenset(
         # Told otherwise: by the base's digest, and by the engine as it resolved them.
         *("base", "dtype", "max_model_len"),
         # Names, addresses and keys.
-        *("base_name", "host", "port", "keys", "limits_url"),
+        *("base_name", "host", "port", "keys", "limits_url", "allowed_host", "cors_origin"),
         # Where what was computed before is found again.
         "prefix_cache",
         # What is written of requests, and how often the registry and the collector are spoken to.

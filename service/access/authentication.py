@@ -71,7 +71,7 @@ class Access:
         if path in OPEN:
             return None
         snapshot = self._catalogue.snapshot
-        if not self._needed(snapshot):
+        if not self.keys_asked():
             if _below(path, "/admin") and (client is None or not is_loopback(client)):
                 raise NotAllowed(
                     "without API keys, admin routes answer only callers on the machine that the service runs on; make "
@@ -84,8 +84,11 @@ class Access:
         _check_role(key, path, headers)
         return key
 
-    def _needed(self, snapshot: Snapshot) -> bool:
-        """Once there has been a key there must be one: revoking the last must close the service and not open it."""
+    def keys_asked(self) -> bool:
+        """Whether callers need a key now. Once there has been a key there must be one: revoking the last must close the
+        service and not open it.
+        """
+        snapshot = self._catalogue.snapshot
         if self._mode == "off":
             return False
         return self._mode == "required" or self._from_elsewhere or bool(snapshot.keys) or snapshot is EMPTY

@@ -34,6 +34,7 @@ from lifecycle.errors import (
     TooSlow,
     Unauthorized,
     Unavailable,
+    WrongHost,
 )
 
 STATUS: dict[type[DabtError], tuple[int, str]] = {
@@ -49,6 +50,7 @@ STATUS: dict[type[DabtError], tuple[int, str]] = {
     NotAllowed: (403, "permission_error"),
     Unauthorized: (401, "authentication_error"),
     Forbidden: (403, "permission_error"),
+    WrongHost: (421, "invalid_request_error"),
     LimitReached: (429, "rate_limit_error"),
     QuotaSpent: (429, "insufficient_quota"),
     Conflict: (409, "conflict_error"),

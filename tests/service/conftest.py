@@ -184,7 +184,14 @@ def start() -> Start:
 @asynccontextmanager
 async def run_service(house: House, **options: object) -> AsyncIterator[Running]:
     # The fake engine embeds nothing, and the packaged embedding model would be read for /v1/models in every test.
-    default = {"base": house.base, "max_cpu_loras": 4, "max_loras": 2, "embedding_model": "none"}
+    # Clients here call it by the name `service`.
+    default = {
+        "base": house.base,
+        "max_cpu_loras": 4,
+        "max_loras": 2,
+        "embedding_model": "none",
+        "allowed_host": ("service",),
+    }
     config = ServeConfig.model_validate({**default, **options})
     engine = FakeEngine()
     app = create_app(config, engine, house.registry, house.store)

@@ -85,6 +85,8 @@ HARMLESS: dict[str, Any] = {
     "keys": "required",
     "limits_url": "redis://:secret@cache:6379/0",
     "prefix_cache": "shared",
+    "allowed_host": ("gpu-box",),
+    "cors_origin": ("https://tools.example",),
     "usage_seconds": 5.0,
     "log_bodies": True,
     "log_level": "debug",

@@ -264,7 +264,7 @@ async def test_before_the_engine_is_ready_health_answers_and_ready_says_what_is_
     app = create_app(ServeConfig(base=house.base), engine, house.registry, house.store)
     async with app.router.lifespan_context(app):
         transport = httpx.ASGITransport(app=app)
-        async with httpx.AsyncClient(transport=transport, base_url="http://service") as client:
+        async with httpx.AsyncClient(transport=transport, base_url="http://localhost") as client:
             assert (await client.get("/health")).status_code == 200
             ready = await client.get("/ready")
             assert (ready.status_code, ready.json()["waiting_for"]) == (503, ["the engine is starting"])
