@@ -191,7 +191,7 @@ class Demo:
             self.console.print(f"FAILED: {failure}", style="bold red", highlight=False)
         if not self.failures:
             self.console.print(
-                f"done in {seconds / 60:.1f} minutes. Next: dabt versions · make serve · dabt rollback triage",
+                f"done in {seconds / 60:.1f} minutes. Next: make serve · .venv/bin/dabt versions",
                 style="green",
                 highlight=False,
             )
