@@ -309,7 +309,8 @@ def test_a_client_that_leaves_a_whole_answer_is_counted_as_gone_and_leaves_no_er
         left, refused = count(gone), count(wrong)
         for route, asked in routes.items():
             body = json.dumps({"model": "red", **asked, "ignore_eos": True})
-            head = f"POST {route} HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\ncontent-length: {len(body)}"
+            head = f"POST {route} HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json"
+            head += f"\r\ncontent-length: {len(body)}"
             with socket.create_connection(("127.0.0.1", int(real.url.rsplit(":", 1)[1]))) as line:
                 line.sendall(f"{head}\r\n\r\n{body}".encode())
                 line.setblocking(False)

@@ -135,7 +135,7 @@ class Wire:
 
     def post(self, body: dict[str, Any], path: str = "/v1/chat/completions", headers: str = "") -> None:
         text = json.dumps(body)
-        self.send(f"POST {path} HTTP/1.1\r\nhost: x\r\n{headers}content-length: {len(text)}\r\n\r\n{text}")
+        self.send(f"POST {path} HTTP/1.1\r\nhost: localhost\r\n{headers}content-length: {len(text)}\r\n\r\n{text}")
 
     def receive(self) -> str:
         """What comes next; empty once the other side has ended the connection."""

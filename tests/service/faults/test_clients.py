@@ -38,7 +38,7 @@ def impatient(house: Any, begin: Begin) -> Iterator[tuple[Process, httpx.Client]
 
 
 @pytest.mark.parametrize(
-    "begun", ["", "POST /v1/chat/comp", "POST /v1/chat/completions HTTP/1.1\r\nhost: x\r\ncontent-le"]
+    "begun", ["", "POST /v1/chat/comp", "POST /v1/chat/completions HTTP/1.1\r\nhost: localhost\r\ncontent-le"]
 )
 def test_a_request_whose_head_never_ends_is_cut_off(impatient: Any, begun: str) -> None:
     service, _ = impatient
@@ -93,7 +93,7 @@ def test_a_kept_connection_that_was_idle_for_a_while_is_answered_again(begin: Be
 def test_a_body_that_never_ends_is_told_so_and_the_connection_is_ended(impatient: Any, framing: str) -> None:
     service, client = impatient
     with Wire(service.url) as wire:
-        wire.send(f'POST /v1/chat/completions HTTP/1.1\r\nhost: x\r\n{framing}\r\n\r\n5\r\n{{"mod')
+        wire.send(f'POST /v1/chat/completions HTTP/1.1\r\nhost: localhost\r\n{framing}\r\n\r\n5\r\n{{"mod')
         answer = wire.rest()
     head, _, body = answer.partition("\r\n\r\n")
     assert head.startswith("HTTP/1.1 408 ")
@@ -108,9 +108,9 @@ def test_a_body_that_never_ends_is_told_so_and_the_connection_is_ended(impatient
     [
         "hello\r\n\r\n",
         "\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03",  # how TLS begins
-        "GET /health HTTP/9.9\r\nhost: x\r\n\r\n",
-        "POST /v1/chat/completions HTTP/1.1\r\nhost: x\r\ncontent-length: many\r\n\r\n",
-        "POST /v1/chat/completions HTTP/1.1\r\nhost: x\r\ntransfer-encoding: chunked\r\n\r\nzz\r\n",
+        "GET /health HTTP/9.9\r\nhost: localhost\r\n\r\n",
+        "POST /v1/chat/completions HTTP/1.1\r\nhost: localhost\r\ncontent-length: many\r\n\r\n",
+        "POST /v1/chat/completions HTTP/1.1\r\nhost: localhost\r\ntransfer-encoding: chunked\r\n\r\nzz\r\n",
         "GET /health HTTP/1.1\r\nx: " + "y" * 70_000,
     ],
 )
@@ -131,7 +131,7 @@ def test_a_body_that_goes_on_after_its_answer_is_cut_off(impatient: Any) -> None
     """Nobody reads it, so nobody can say that it is late."""
     service, _ = impatient
     with Wire(service.url) as wire:
-        wire.send("GET /health HTTP/1.1\r\nhost: x\r\ntransfer-encoding: chunked\r\n\r\n1\r\n")
+        wire.send("GET /health HTTP/1.1\r\nhost: localhost\r\ntransfer-encoding: chunked\r\n\r\n1\r\n")
         assert wire.until('"ok"}').startswith("HTTP/1.1 200")
         assert "HTTP/1.1" not in wire.rest()
 
@@ -227,7 +227,7 @@ def test_more_connections_than_there_may_be_are_told_to_come_again(begin: Begin)
     wires = [Wire(service.url) for _ in range(80)]
     try:
         for wire in (wires[0], wires[-1]):
-            wire.send("GET /health HTTP/1.1\r\nhost: x\r\n\r\n")
+            wire.send("GET /health HTTP/1.1\r\nhost: localhost\r\n\r\n")
         assert wires[0].until('"ok"}').startswith("HTTP/1.1 200 "), "who was there first is answered"
         head, _, body = wires[-1].rest().partition("\r\n\r\n")
         assert head.startswith("HTTP/1.1 503 ")
