@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
@@ -23,13 +24,12 @@ from service.catalogue import Catalogue
 from service.concurrency import Background, Bulkhead
 from service.config import ServeConfig
 from service.deployment import OwnDeployment
-from service.drain import Drain
 from service.engine.interface import AdapterHandle, Engine
 from service.engine.supervise import Patience, Supervisor
 from service.knowledge import Library
 from service.observability.alias_series import AliasSeries
 from service.observability.telemetry import Telemetry
-from service.openai.embeddings import Embedder
+from service.openai.embedder import Embedder
 from service.openai.prefix_cache import PrefixCache
 from service.resolution import Base
 from service.traffic.canary_exchange import CanaryExchange
@@ -37,6 +37,7 @@ from service.traffic.canary_guard import CanaryGuard
 from service.traffic.policies import Traffic
 from service.traffic.shadow import Shadows
 from service.traffic.shadow_records import Records
+from service.under_way import UnderWay
 
 if TYPE_CHECKING:
     from fastapi import Request
@@ -60,7 +61,7 @@ class Parts:
     embedder: Embedder | None
     supervisor: Supervisor
     telemetry: Telemetry
-    drain: Drain
+    under_way: UnderWay
     accounts: Accounts
     prefix_cache: PrefixCache
     traffic: Traffic
@@ -68,6 +69,27 @@ class Parts:
     """That one request may ask for: as many as the engine's queue holds."""
     at_registry: Bulkhead
     """Threads for whoever reads the registry itself, or changes it: it may be locked."""
+
+    async def drain(self, seconds: float) -> bool:
+        """Let nothing more in and wait for what was let in. False when `seconds` were not enough.
+
+        Changes of the registry are not waited for: one that waits for a lock may do so for long.
+        """
+        self.under_way.drain()
+        await self.traffic.shadows.stop()
+        try:
+            async with asyncio.timeout(seconds):
+                await self.under_way.idle()
+        except TimeoutError:
+            return False
+        finally:
+            self.at_registry.leave()
+        return True
+
+    async def cut_off(self) -> None:
+        """End what is still under way with an error, which its callers can read, rather than with their connections."""
+        await self.supervisor.stop()
+        await self.engine.stop()
 
     async def catch_up(self) -> None:
         """See a change that was just made now. It stands whether this succeeds or not: the next poll sees it too."""
@@ -101,7 +123,10 @@ def assemble(config: ServeConfig, engine: Engine, registry: Registry, store: Art
     patience = Patience(config.restart_attempts, config.engine_silent_seconds)
     supervisor = Supervisor(engine, residency, catalogue, telemetry, patience)
     supervisor.warm_up = warmer.start
-    telemetry.watch(residency, lambda: catalogue.age, lambda: not supervisor.waiting_for())
+    telemetry.gauge("resident_adapters", "Adapters in the engine's memory", lambda: len(residency.residents()))
+    telemetry.gauge("adapter_leases", "Requests that hold an adapter", residency.leases)
+    telemetry.gauge("registry_age_seconds", "Since the registry was last read", lambda: catalogue.age)
+    telemetry.gauge("ready", "1 when /ready answers 200", lambda: float(not supervisor.waiting_for()))
     telemetry.gauge("slots_taken", "Adapters in the batch", lambda: gate.taken)
     telemetry.gauge("waiting_for_slot", "Requests that wait for a slot in the batch", lambda: gate.waiting)
     telemetry.gauge("engine_up", "1 when the engine answers", lambda: float(supervisor.engine_up))
@@ -124,7 +149,7 @@ def assemble(config: ServeConfig, engine: Engine, registry: Registry, store: Art
         embedder=None if config.embedding_model == "none" else Embedder(config.embedding_model),
         supervisor=supervisor,
         telemetry=telemetry,
-        drain=Drain(),
+        under_way=UnderWay(),
         prefix_cache=PrefixCache(config.prefix_cache == "shared"),
         accounts=Accounts(
             Limiter(config.limits_url),

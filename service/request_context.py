@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 from urllib.parse import quote
 
 from lifecycle.access.keys import ApiKey
@@ -24,8 +24,7 @@ if TYPE_CHECKING:
     from starlette.requests import HTTPConnection
     from starlette.types import Scope
 
-    from service.observability.spans import Tracer
-    from service.observability.telemetry import Endpoint
+    from service.observability.tracer import Tracer
 
 REQUEST_ID_HEADER = "x-request-id"
 VERSION_HEADER = "x-dabt-version"
@@ -34,6 +33,9 @@ DEPLOYMENT_HEADER = "x-dabt-deployment"
 """The digest of what it answered on (`service/deployment.py`)."""
 REVISION_HEADER = "x-dabt-revision"
 """The registry's revision by which the answerer was chosen, when the request was let in."""
+
+Endpoint = Literal["chat", "completion", "response", "embedding"]
+"""What a request is counted under."""
 
 ANONYMOUS = "anonymous"
 UNEXPECTED, DISCONNECTED = "unexpected", "disconnected"

@@ -24,13 +24,13 @@ async def health() -> Response:
 async def ready(request: Request) -> Response:
     parts = parts_of(request)
     waiting = parts.supervisor.waiting_for()
-    if parts.drain.since is not None:
+    if parts.under_way.draining_since is not None:
         waiting = [*waiting, "the service is stopping"]
     facts = parts.supervisor.facts
     body = {
         "ready": not waiting,
         "waiting_for": waiting,
-        "since": (parts.drain.since or parts.supervisor.since).isoformat(timespec="seconds"),
+        "since": (parts.under_way.draining_since or parts.supervisor.since).isoformat(timespec="seconds"),
         "base": {"name": parts.base.name, "digest": parts.base.digest},
         "engine": facts.brief() if facts else None,
         "registry": {

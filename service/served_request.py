@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from lifecycle.errors import DabtError, EngineDead
 from service.engine.interface import AdapterHandle, Call, EngineAnswer, Kind
 from service.observability import spans
+from service.observability.tracer import Span
 from service.openai import http_errors
 from service.parts import Parts
 from service.request_context import DISCONNECTED, RequestContext, code_of
@@ -58,12 +59,12 @@ class ServedRequest:
         self.observation = parts.traffic.observation(context.id, kind, body, resolved, parts.catalogue.snapshot, ask)
         self._parts = parts
         self.context = context
-        self._engine_span: spans.Span | None = None
+        self._engine_span: Span | None = None
         self._passages: Sequence[Passage] = ()
         context.answered_by(resolved.ref, resolved.digest, self.figures)
 
     async def __aenter__(self) -> ServedRequest:
-        self._parts.drain.begun()
+        self._parts.under_way.begun()
         return self
 
     async def __aexit__(
@@ -82,14 +83,16 @@ class ServedRequest:
         finally:
             await self.at_engine.aclose()
             self.observation.ended(self.figures)
-            self._parts.drain.ended()
+            self._parts.under_way.ended()
 
     def call(self, prepared: Prepared) -> Call:
         """What the engine is asked. From here on the request costs its caller."""
         self._passages = prepared.passages
         self.figures.waited = prepared.waited
         request_id = uuid.uuid4().hex
-        self._engine_span = spans.begin_engine(self.kind, prepared.body, self.resolved, request_id)
+        self._engine_span = spans.begin_engine(
+            self.kind, prepared.body, self.resolved.asked, self.resolved.ref, request_id
+        )
         self.figures.handed_to_engine()
         body = self._parts.prefix_cache.salted(prepared.body, self.context.key, self.resolved.version)
         return Call(self.kind, body, self.resolved.asked, prepared.adapter, request_id, self._engine_span.headers())

@@ -22,7 +22,6 @@ from service.access.authentication import check_address
 from service.app import create_app
 from service.config import ServeConfig
 from service.connection import Bounds, Connection
-from service.drain import cut_off, drain
 from service.engine.interface import Engine
 from service.observability import logs
 
@@ -104,9 +103,9 @@ class _Server(uvicorn.Server):
 
     async def _end(self, sig: int) -> None:
         log.info("stopping: admitted requests finish, new ones are refused", signal=signal.Signals(sig).name)
-        if not await drain(self._app.state.parts, self._drain_seconds):
+        if not await self._app.state.parts.drain(self._drain_seconds):
             log.warning("requests were cut off at the drain limit", seconds=self._drain_seconds)
-            await cut_off(self._app.state.parts)
+            await self._app.state.parts.cut_off()
         self.should_exit = True
 
     def _on_engine_lost(self) -> None:

@@ -85,7 +85,7 @@ class Service:
         """Let the request in and find who answers it. A refusal is counted under no version."""
         parts = self.parts
         try:
-            parts.drain.check()
+            parts.under_way.check()
             if waiting := parts.supervisor.waiting_for():
                 raise Unavailable(f"the service is not ready: {'; '.join(waiting)}", retry_after=5.0)
             with span("resolve"):

@@ -20,8 +20,8 @@ from starlette.requests import ClientDisconnect
 from starlette.routing import Match
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from service.observability.spans import Attributes, Value
 from service.observability.telemetry import Telemetry
+from service.observability.tracer import Attributes, Value
 from service.request_context import DISCONNECTED, REQUEST_ID_HEADER, UNEXPECTED, RequestContext, begun
 from service.resolution import PURPOSE_HEADER, SESSION_HEADER
 

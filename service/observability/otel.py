@@ -23,7 +23,7 @@ from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapProp
 
 from lifecycle.errors import DabtError
 from service.config import TraceProtocol
-from service.observability.spans import Attributes
+from service.observability.tracer import Attributes
 
 _CLOSE_SECONDS = 3.0
 """For the last batch at the end; a collector that does not answer must not hold up the process."""
@@ -31,7 +31,7 @@ _W3C = TraceContextTextMapPropagator()
 
 
 class OtelTracer:
-    """Implements `service.observability.spans.Tracer`. It has a provider of its own, so several may exist."""
+    """Implements `service.observability.tracer.Tracer`. It has a provider of its own, so several may exist."""
 
     def __init__(self, endpoint: str, protocol: TraceProtocol) -> None:
         """`endpoint` is where the collector takes traces: http://127.0.0.1:4318/v1/traces, or no path for gRPC."""
@@ -89,7 +89,7 @@ def _exporter(endpoint: str, protocol: TraceProtocol) -> SpanExporter:
 
 
 class OtelSpan:
-    """Implements `service.observability.spans.Span`."""
+    """Implements `service.observability.tracer.Span`."""
 
     def __init__(self, raw: trace.Span) -> None:
         self.raw = raw

@@ -8,44 +8,18 @@ https://opentelemetry.io/docs/specs/semconv/gen-ai/gen-ai-spans/.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from contextlib import AbstractContextManager
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import Any
 
 from service.engine.interface import Kind
+from service.observability.tracer import Attributes, Span, Tracer, Value
 from service.request_context import DISCONNECTED, RequestFigures, current
-
-if TYPE_CHECKING:
-    from service.resolution import Resolved
-
-Value = str | bool | int | float | Sequence[str]
-Attributes = Mapping[str, Value]
 
 _OPERATION = {"chat": "chat", "completion": "text_completion"}
 _NUMBERS = ("max_tokens", "temperature", "top_p", "seed")
 """What of a request is told, where it is the number that it should be."""
-
-
-class Span(Protocol):
-    """Attributes are named by OpenTelemetry's semantic conventions where it has a name for them."""
-
-    def set(self, attributes: Attributes) -> None: ...
-
-    def event(self, name: str, after: float) -> None:
-        """Something that happened `after` seconds from the span's beginning."""
-
-    def failed(self, code: str) -> None: ...
-
-    def end(self) -> None: ...
-
-    def headers(self) -> dict[str, str]:
-        """W3C trace context for whoever goes on with the work; empty when tracing is off."""
-
-
-class Tracer(Protocol):
-    def span(self, name: str, attributes: Attributes) -> AbstractContextManager[Span]: ...
-    def begin(self, name: str, attributes: Attributes) -> Span: ...
 
 
 class _Off:
@@ -90,13 +64,13 @@ def begin(name: str, attributes: Attributes | None = None) -> Span:
     return _OFF if active is None else active.begin(name, attributes or {})
 
 
-def begin_engine(kind: Kind, body: Mapping[str, Any], resolved: Resolved, request_id: str) -> Span:
+def begin_engine(kind: Kind, body: Mapping[str, Any], asked: str, ref: str, request_id: str) -> Span:
     """From the engine's door. Its `headers` go to the engine, whose own spans then lie below it."""
     attributes: dict[str, Value] = {
         "gen_ai.operation.name": _OPERATION[kind],
         "gen_ai.provider.name": "dabt",
-        "gen_ai.request.model": resolved.asked,
-        "gen_ai.response.model": resolved.ref,
+        "gen_ai.request.model": asked,
+        "gen_ai.response.model": ref,
         "gen_ai.response.id": request_id,
         "gen_ai.request.stream": bool(body.get("stream")),
     }
@@ -104,7 +78,7 @@ def begin_engine(kind: Kind, body: Mapping[str, Any], resolved: Resolved, reques
         value = body.get(name)
         if isinstance(value, int | float) and not isinstance(value, bool):
             attributes[f"gen_ai.request.{name}"] = value
-    return begin(f"{_OPERATION[kind]} {resolved.asked}", attributes)
+    return begin(f"{_OPERATION[kind]} {asked}", attributes)
 
 
 def end_engine(engine_span: Span, figures: RequestFigures) -> None:

@@ -12,7 +12,7 @@ import importlib.metadata
 import platform
 from collections.abc import Callable
 from contextlib import AbstractContextManager
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 from prometheus_client import (
     CollectorRegistry,
@@ -25,13 +25,10 @@ from prometheus_client import (
 )
 
 from service.observability.cardinality import Bounded
-from service.request_context import RequestFigures
+from service.request_context import Endpoint, RequestFigures
 
 if TYPE_CHECKING:
-    from service.adapters.residency import Residency
     from service.request_context import RequestContext
-
-Endpoint = Literal["chat", "completion", "response", "embedding"]
 
 MAX_VERSIONS, MAX_KEYS = 1000, 1000
 MAX_TIMED_VERSIONS = 100
@@ -89,13 +86,6 @@ class Telemetry:
         self._rollbacks = counter("canary_rollbacks", "Canaries that broke a bound and were rolled back here", "alias")
         self._shadows = counter("shadow_requests", "Copies of requests for a shadow, by what became of them", "outcome")
         self._info("build", "The program", version=_program_version(), python=platform.python_version())
-
-    def watch(self, residency: Residency, registry_age: Callable[[], float], ready: Callable[[], bool]) -> None:
-        """Read these values whenever the page is."""
-        self.gauge("resident_adapters", "Adapters in the engine's memory", lambda: len(residency.residents()))
-        self.gauge("adapter_leases", "Requests that hold an adapter", residency.leases)
-        self.gauge("registry_age_seconds", "Since the registry was last read", registry_age)
-        self.gauge("ready", "1 when /ready answers 200", lambda: float(ready()))
 
     def gauge(self, name: str, text: str, read: Callable[[], float]) -> None:
         """Ask `read`, in the event loop, whenever the page is."""

@@ -14,8 +14,7 @@ import openai
 import pytest
 
 from lifecycle.errors import Overloaded, Unavailable
-from service.drain import drain
-from service.openai.embeddings import Embedder, LoadedModel
+from service.openai.embedder import Embedder, LoadedModel
 
 pytestmark = pytest.mark.timeout(60)
 
@@ -133,7 +132,7 @@ async def test_embeddings_can_be_switched_off(house: Any, start: Any) -> None:
 
 
 async def test_the_model_is_listed_with_its_digest(serve: Any, monkeypatch: Any) -> None:
-    monkeypatch.setattr("service.openai.embeddings._digest_of", lambda model: "sha256:" + "0" * 64)
+    monkeypatch.setattr("service.openai.embedder._digest_of", lambda model: "sha256:" + "0" * 64)
     async with serve() as running:
         card = (await running.client.get(f"/v1/models/{NAME}")).json()
     assert (card["dabt"]["kind"], card["dabt"]["digest"]) == ("embedding", "sha256:" + "0" * 64)
@@ -146,7 +145,7 @@ async def test_a_model_that_is_not_to_be_had_is_this_services_fault_and_is_not_l
     def away(model: str) -> Any:
         raise Unavailable(f"the embedding model cannot be loaded: {model}")
 
-    monkeypatch.setattr("service.openai.embeddings._folder_of", away)
+    monkeypatch.setattr("service.openai.embedder._folder_of", away)
     async with start(house, embedding_model="nobody/nothing") as running:
         reply = await running.client.post("/v1/embeddings", json={"model": "nobody/nothing", "input": "x"})
         names = [card["id"] for card in (await running.client.get("/v1/models")).json()["data"]]
@@ -207,8 +206,8 @@ async def test_embeddings_are_counted_and_drained_like_every_request(serve: Any,
         words.begun.clear()
         admitted = asyncio.create_task(running.sdk.embeddings.create(model=NAME, input="three"))
         await asyncio.to_thread(words.begun.wait)
-        draining = asyncio.create_task(drain(running.app.state.parts, 10))
-        await until(lambda: running.app.state.parts.drain.since)
+        draining = asyncio.create_task(running.app.state.parts.drain(10))
+        await until(lambda: running.app.state.parts.under_way.draining_since)
         refused = await running.client.post("/v1/embeddings", json={"model": NAME, "input": "x"})
         assert refused.status_code == 503
         assert not draining.done()
@@ -241,8 +240,8 @@ async def test_a_model_that_the_hub_does_not_send_gives_its_callers_an_answer_an
 
 async def test_the_list_of_models_does_not_wait_for_a_hub(monkeypatch: pytest.MonkeyPatch) -> None:
     hub = threading.Event()
-    monkeypatch.setattr("service.openai.embeddings._digest_of", lambda model: hub.wait())
-    monkeypatch.setattr("service.openai.embeddings._DIGEST_PATIENCE", 0.05)
+    monkeypatch.setattr("service.openai.embedder._digest_of", lambda model: hub.wait())
+    monkeypatch.setattr("service.openai.embedder._DIGEST_PATIENCE", 0.05)
     with pytest.raises(Unavailable, match="still being read or fetched"):
         await Embedder(NAME).digest()
     hub.set()

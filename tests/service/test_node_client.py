@@ -9,7 +9,7 @@ import pytest
 from service.app import create_app
 from service.config import ServeConfig
 from service.engine.fake_engine import FakeEngine
-from service.openai.embeddings import Embedder
+from service.openai.embedder import Embedder
 from tests.service import node_client
 from tests.service.socketed import socketed
 from tests.service.test_embeddings import NAME, Words

@@ -8,8 +8,6 @@ from typing import Any
 
 import pytest
 
-from service.drain import drain
-
 pytestmark = pytest.mark.timeout(60)
 
 
@@ -46,8 +44,8 @@ async def test_a_service_that_stops_says_since_when_it_does(house: Any, start: A
         admitted = asyncio.create_task(running.chat("tiny"))
         await until(lambda: running.engine.active)
         running.app.state.parts.supervisor.since = asked - timedelta(days=1)
-        draining = asyncio.create_task(drain(service.parts, 10))
-        await until(lambda: service.parts.drain.since)
+        draining = asyncio.create_task(service.parts.drain(10))
+        await until(lambda: service.parts.under_way.draining_since)
         reply = await running.client.get("/ready")
         assert reply.json()["waiting_for"] == ["the service is stopping"]
         assert since(reply) >= asked

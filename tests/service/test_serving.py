@@ -8,8 +8,6 @@ from typing import Any
 
 import pytest
 
-from service.drain import drain
-
 pytestmark = pytest.mark.timeout(60)
 
 SHOT = {"user": "سؤال", "assistant": "جواب"}
@@ -329,8 +327,8 @@ async def test_drain_lets_admitted_requests_finish_and_refuses_new_ones(house: A
         running.engine.faults.hold = asyncio.Event()
         admitted = asyncio.create_task(running.chat("tiny", stream=True))
         await until(lambda: running.engine.active)
-        draining = asyncio.create_task(drain(service.parts, 10))
-        await until(lambda: service.parts.drain.since)
+        draining = asyncio.create_task(service.parts.drain(10))
+        await until(lambda: service.parts.under_way.draining_since)
         late = await running.chat("tiny")
         assert (late.status_code, late.headers["retry-after"]) == (503, "5")
         assert (await running.client.get("/ready")).json()["waiting_for"] == ["the service is stopping"]

@@ -9,7 +9,6 @@ from typing import Any
 
 import pytest
 
-from service.drain import drain
 from service.engine.interface import Call, Tally
 from service.openai.relay import Relays
 from service.request_context import RequestContext
@@ -141,8 +140,8 @@ async def test_draining_lets_those_who_wait_for_a_slot_finish(crowd: Any, start:
         async with gate.turn("somebody else's"):
             waiting = [asyncio.create_task(running.chat(letter)) for letter in "ab"]
             await until(lambda: gate.waiting == 2)
-            draining = asyncio.create_task(drain(service.parts, 30))
-            await until(lambda: service.parts.drain.since)
+            draining = asyncio.create_task(service.parts.drain(30))
+            await until(lambda: service.parts.under_way.draining_since)
         assert {reply.status_code for reply in await asyncio.gather(*waiting)} == {200}
         assert await draining
 

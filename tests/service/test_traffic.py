@@ -13,7 +13,6 @@ from structlog.testing import capture_logs
 
 from lifecycle.traffic import CanaryBounds, TrafficPolicy
 from service.adapters.residency import internal_name
-from service.drain import drain
 from service.engine.interface import EngineAnswer
 from service.traffic.shadow_records import Records
 from tests.lifecycle.conftest import report_on
@@ -333,7 +332,7 @@ async def test_draining_does_not_wait_for_shadows(house: Any, start: Any, until:
         running.engine.generate = generate
         await running.chat("triage")
         await held.wait()
-        assert await drain(running.app.state.parts, 30) is True
+        assert await running.app.state.parts.drain(30) is True
         assert running.app.state.parts.residency.leases() == 0
     assert kept(house) == []
 
