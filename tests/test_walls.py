@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import graphlib
 import os
 import re
 import subprocess
@@ -206,3 +207,27 @@ def test_no_module_is_a_drawer_for_odds_and_ends():
 def test_no_module_of_a_package_is_named_like_a_test():
     """pytest would import it by its own hook, past the changes of `make mutants`: none of them would be noticed."""
     assert [str(path.relative_to(ROOT)) for path in files(*PACKAGES) if path.stem.endswith("_test")] == []
+
+
+def test_no_module_imports_in_a_circle():
+    """For types too: whoever reads one of two files that need each other must read both."""
+    modules = {path.relative_to(ROOT).with_suffix("").as_posix().replace("/", "."): path for path in sources()}
+    needs = {
+        name: {imported for imported in _named(path) if imported in modules and imported != name}
+        for name, path in modules.items()
+        if path.name != "__init__.py"  # a package's face hands names on
+    }
+    try:
+        graphlib.TopologicalSorter(needs).prepare()
+    except graphlib.CycleError as error:
+        pytest.fail(f"a circle of imports: {' → '.join(error.args[1])}")
+
+
+def _named(path: Path) -> Iterator[str]:
+    """Modules that the file names, `from package import module` among them."""
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
+            yield node.module
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
