@@ -25,7 +25,9 @@ from service.openai import allowed_fields, http_errors
 from service.openai.amounts import check_amounts
 from service.openai.decoding import with_decoding
 from service.openai.fields import check_fields
-from service.openai.prompting import check_messages, with_recipe
+from service.openai.messages import check_messages
+from service.openai.prompting import with_recipe
+from service.openai.prompts import check_prompt
 from service.openai.relay import Relays
 from service.openai.structured import check_constraints
 from service.parts import Parts
@@ -152,6 +154,8 @@ class Service:
         body = allowed_fields.for_version(version, kind, body)
         if kind == "chat":
             body = check_messages(body)
+        else:
+            check_prompt(body)
         if version is not None:
             passages = await self._retrieved(kind, body, version)
             body = with_recipe(version, kind, body, passages)

@@ -11,7 +11,7 @@ import gc
 import json
 import os
 import uuid
-from collections.abc import AsyncGenerator, Coroutine, Sequence
+from collections.abc import AsyncGenerator, Callable, Coroutine, Sequence
 from contextlib import aclosing
 from pathlib import Path
 from typing import Any, TypeVar
@@ -22,7 +22,7 @@ from lifecycle.errors import AdapterUnloadable, Corrupt, DabtError, EngineDead, 
 from lifecycle.models.preflight import preflight
 from service.concurrency import Bulkhead
 from service.config import ServeConfig
-from service.engine import vllm_facts, vllm_forkserver, vllm_metrics, vllm_submission
+from service.engine import vllm_facts, vllm_forkserver, vllm_metrics, vllm_requests, vllm_submission
 from service.engine.interface import AdapterHandle, Call, EngineAnswer, EngineDetail, EngineFacts, Tally
 from service.engine.vllm_errors import border, last_line, raise_reported
 from service.engine.vllm_flags import flags, set_environment, target_modules
@@ -209,22 +209,17 @@ class VllmEngine:
         return [final.prompt_logprobs[at][ids[at]].logprob for at in range(len(prompt_ids), len(ids))]
 
     async def tokenize(self, body: dict[str, Any]) -> dict[str, Any]:
-        from vllm.entrypoints.serve.tokenize.protocol import TokenizeChatRequest, TokenizeCompletionRequest
-
-        kind = TokenizeChatRequest if "messages" in body else TokenizeCompletionRequest
-        return await self._plain(kind, body, "create_tokenize")
+        return await self._plain(vllm_requests.tokenize_request, body, "create_tokenize")
 
     async def detokenize(self, body: dict[str, Any]) -> dict[str, Any]:
-        from vllm.entrypoints.serve.tokenize.protocol import DetokenizeRequest
-
         await self.check()
         tokens, vocabulary = body.get("tokens"), self._llm.model_config.get_vocab_size()
-        for at, token in enumerate(tokens if isinstance(tokens, list) else ()):
+        if isinstance(tokens, list) and tokens and max(tokens) >= vocabulary:
             # vLLM would leave it out in silence.
-            if isinstance(token, int) and not 0 <= token < vocabulary:
-                fault = f"{token} is no token: the vocabulary has {vocabulary}"
-                raise InvalidInput("The request is not valid:", [Problem(f"tokens.{at}", fault)])
-        return await self._plain(DetokenizeRequest, body, "create_detokenize")
+            at = next(at for at, token in enumerate(tokens) if token >= vocabulary)
+            fault = f"{tokens[at]} is no token: the vocabulary has {vocabulary}"
+            raise InvalidInput("The request is not valid:", [Problem(f"tokens.{at}", fault)])
+        return await self._plain(vllm_requests.detokenize_request, body, "create_detokenize")
 
     def metrics(self) -> bytes:
         return b"" if self._llm is None else vllm_metrics.page()
@@ -303,9 +298,6 @@ class VllmEngine:
     async def _submit(self, submission: Submission, call: Call, body: dict[str, Any]) -> Any:
         """vLLM's answer object, or its generator of SSE events."""
         await self.check()
-        from vllm.entrypoints.openai.chat_completion.protocol import ChatCompletionRequest
-        from vllm.entrypoints.openai.completion.protocol import CompletionRequest
-
         body["model"] = call.adapter.name if call.adapter else self._config.served_name
         body["request_id"] = call.request_id
         if call.kind == "chat" and not isinstance(body.get("messages"), list):
@@ -314,22 +306,22 @@ class VllmEngine:
         if call.kind == "chat":
             check_tools(body, self._config.tool_parser, self._takes_tools)
             result = await self._state.openai_serving_chat.create_chat_completion(
-                ChatCompletionRequest.model_validate(body), vllm_submission.traced(call)
+                vllm_requests.chat_request(body), vllm_submission.traced(call)
             )
         else:
             result = await self._state.openai_serving_completion.create_completion(
-                CompletionRequest.model_validate(body), vllm_submission.traced(call)
+                vllm_requests.completion_request(body), vllm_submission.traced(call)
             )
         task = asyncio.current_task()
         if task is not None and task.cancelling():
             raise asyncio.CancelledError  # vLLM makes an answer of it, "Client disconnected", as if it were an error
         return self._checked(result, submission)
 
-    async def _plain(self, kind: Any, body: dict[str, Any], handler: str) -> dict[str, Any]:
+    async def _plain(self, make: Callable[[dict[str, Any]], Any], body: dict[str, Any], handler: str) -> dict[str, Any]:
         await self.check()
         submission = vllm_submission.begin()
         with border(self._is_dead, submission):
-            request = kind.model_validate({**body, "model": self._config.served_name})
+            request = make({**body, "model": self._config.served_name})
             result = self._checked(await getattr(self._state.serving_tokenization, handler)(request, None), submission)
         answer: dict[str, Any] = result.model_dump(exclude_none=True)
         return answer

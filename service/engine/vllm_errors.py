@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import Any, NoReturn
 
 import structlog
@@ -24,6 +25,8 @@ from lifecycle.errors import (
     Unavailable,
 )
 from service.engine.vllm_submission import Submission
+from service.engine.vllm_words import NOTHING_LEFT, in_our_words
+from service.openai.validation import problems_of
 
 _INVALID = "The request is not valid:"
 _TOO_LONG = ("input_tokens", "input_text")
@@ -82,9 +85,9 @@ def raise_reported(error: dict[str, Any], submission: Submission, *, dead: bool)
     if status == 503:
         raise Overloaded(message, retry_after=1.0)
     if status == 404 and not submission.accepted:
-        raise NotFound(message)
+        raise NotFound(_said(message))
     if status in (400, 422, 501) and not submission.accepted:
-        raise InvalidInput(_INVALID, [Problem(param, message)]) if param else InvalidInput(message)
+        raise InvalidInput(_INVALID, [_problem(param, message)]) if param else InvalidInput(_said(message))
     raise fault(message, submission)
 
 
@@ -97,26 +100,52 @@ def last_line(error: BaseException) -> str:
 
 def _refusal(error: BaseException, submission: Submission) -> DabtError | None:
     """What the caller did wrong, when `error` is vLLM's word for that."""
-    from jinja2 import TemplateError
-    from pydantic import ValidationError
     from vllm.exceptions import VLLMClientError, VLLMNotFoundError, VLLMValidationError
 
     if isinstance(error, VLLMNotFoundError):
-        return NotFound(str(error))
+        return NotFound(_said(str(error)))
     if isinstance(error, VLLMValidationError) and error.parameter in _TOO_LONG:
-        return PromptTooLong(_INVALID, [Problem(submission.prompt_field, str(error.args[0]))])
-    problems: list[Problem] = []
-    if isinstance(error, ValidationError):
-        problems = _problems(error)
-    elif isinstance(error, VLLMValidationError) and error.parameter:
-        problems = [Problem(error.parameter, str(error.args[0]))]
-    elif isinstance(error, TemplateError):
+        return PromptTooLong(_INVALID, [Problem(submission.prompt_field, _said(str(error.args[0])))])
+    problems = _problems(error, submission)
+    if problems:
+        return InvalidInput(_INVALID, problems)
+    return InvalidInput(_said(str(error))) if isinstance(error, VLLMClientError) or _is_check(error) else None
+
+
+def _problems(error: BaseException, submission: Submission) -> list[Problem]:
+    """Those with a place; none when `error` names no place."""
+    from jinja2 import TemplateError
+    from pydantic import ValidationError
+    from vllm.exceptions import VLLMValidationError
+
+    if (template := _template_error(error)) is not None:
         # A template's own refusal is a plain TemplateError; of its other errors the words are about its code.
-        said = f": {error}" if type(error) is TemplateError else ""
-        problems = [Problem(submission.prompt_field, f"the base's chat template does not take these messages{said}")]
-    elif not isinstance(error, VLLMClientError) and not _is_check(error):
-        return None
-    return InvalidInput(_INVALID if problems else str(error), problems)
+        said = f": {template}" if type(template) is TemplateError else ""
+        return [Problem(submission.prompt_field, f"the base's chat template does not take these messages{said}")]
+    if isinstance(error, ValidationError):
+        body = {} if submission.call is None else submission.call.body
+        return [replace(problem, fault=_said(problem.fault)) for problem in problems_of(error, body)]
+    if isinstance(error, VLLMValidationError) and error.parameter:
+        return [_problem(error.parameter, str(error.args[0]))]
+    return []
+
+
+def _template_error(error: BaseException) -> BaseException | None:
+    """What the chat template raised, when that is behind `error`."""
+    from jinja2 import TemplateError
+
+    cause: BaseException | None = error
+    while cause is not None and not isinstance(cause, TemplateError):
+        cause = cause.__cause__
+    return cause
+
+
+def _problem(place: str, message: str) -> Problem:
+    return Problem(place, _said(message))
+
+
+def _said(message: str) -> str:
+    return in_our_words(message) or NOTHING_LEFT
 
 
 def _is_check(error: BaseException) -> bool:
@@ -129,14 +158,3 @@ def _raised_in(error: BaseException) -> str:
     while trace is not None:
         module, trace = trace.tb_frame.f_globals.get("__name__", ""), trace.tb_next
     return module
-
-
-def _problems(error: Any) -> list[Problem]:
-    """One problem per place: pydantic reports every member of a union that did not fit."""
-    found: dict[str, Problem] = {}
-    for one in error.errors(include_url=False, include_input=False, include_context=False):
-        # The names of a union's members are no keys of the request.
-        path = [str(part) for part in one["loc"] if not isinstance(part, str) or part.isidentifier()]
-        place = ".".join(path) or "body"
-        found.setdefault(place, Problem(place, one["msg"]))
-    return list(found.values())

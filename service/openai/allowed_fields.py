@@ -2,14 +2,16 @@
 
 A version's prompt, shots and passages are its owner's. Callers neither read them nor cut them, so what could do either
 is for versions without a recipe. The lists say what is let through, so a field of a later vLLM reaches nothing until it
-has its decision (a test compares them with vLLM's own models). A name that stands nowhere is left out in silence.
-`fields.py` says what the values may be.
+has its decision (a test compares them with vLLM's own models, and with what OpenAI's client can send). What would
+change the answer and cannot be done is refused, and so is a field of another endpoint, which would be lost here. A name
+that stands nowhere is left out in silence, as OpenAI's servers and vLLM do: clients and gateways send fields of their
+own with every request. `fields.py` says what the values may be.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 from lifecycle.errors import InvalidInput, Problem
@@ -53,7 +55,7 @@ _CHAT = _ANSWER | {
     *("messages", "tools", "tool_choice", "parallel_tool_calls"),
     *("max_completion_tokens", "top_logprobs", "reasoning_effort", "include_reasoning"),
 }
-_COMPLETION = _ANSWER | {"prompt", "suffix"}
+_COMPLETION = _ANSWER | {"prompt"}
 
 _PROMPT = {
     "echo": Rule((None, False)),
@@ -95,13 +97,36 @@ _REFUSED = {
 }
 """They are refused to everybody."""
 
+_NO_TOOLS_SO = "it is the older form of tools, which is not taken here"
 _CHAT_REFUSED = {
     **_REFUSED,
+    "functions": Rule((None, []), _NO_TOOLS_SO, "send tools"),
+    "function_call": Rule((None,), _NO_TOOLS_SO, "send tool_choice"),
+    "modalities": Rule((None, ["text"]), _TEXT_ALONE),
+    "audio": Rule((None,), _TEXT_ALONE),
+    "web_search_options": Rule((None,), "this service searches nothing", "call a version that has an index"),
+    "verbosity": Rule((None, "medium"), "a model here knows of it by its prompt alone", "ask for it in a message"),
+    "moderation": Rule((None,), "nothing is moderated here"),
     "chat_template": Rule((None,), "the base's own chat template is used"),
     "media_io_kwargs": Rule((None, {}), _TEXT_ALONE),
     "mm_processor_kwargs": Rule((None, {}), _TEXT_ALONE),
 }
-_COMPLETION_REFUSED = {**_REFUSED, "prompt_embeds": Rule((None,), _TEXT_ALONE, "send the prompt as text or tokens")}
+_COMPLETION_REFUSED = {
+    **_REFUSED,
+    "prompt_embeds": Rule((None,), _TEXT_ALONE, "send the prompt as text or tokens"),
+    "suffix": Rule(
+        (None, ""), "text is written after a prompt, and not between two", "put what follows into the prompt"
+    ),
+    "best_of": Rule((None, 1), "answers are not chosen from here", "send n, and choose"),
+}
+
+HARMLESS = frozenset(
+    [
+        *("metadata", "store", "service_tier", "safety_identifier", "prediction"),
+        *("prompt_cache_key", "prompt_cache_options", "prompt_cache_retention"),
+    ]
+)
+"""Fields of OpenAI's that change no answer: they are left out."""
 
 OURS = frozenset(["request_id"])
 """What the service sets. A caller's own id goes into the header x-request-id."""
@@ -124,15 +149,35 @@ class Table:
     """Taken for versions without a recipe."""
     refused: Mapping[str, Rule]
     ours: frozenset[str] = frozenset()
+    elsewhere: Mapping[str, Rule] = field(default_factory=dict)
+    """Fields of another endpoint alone."""
 
     @property
     def decided(self) -> frozenset[str]:
         return self.taken | self.prompt.keys() | self.refused.keys() | self.ours
 
 
+def _elsewhere(endpoint: str, names: Iterable[str]) -> dict[str, Rule]:
+    return {name: Rule((None,), f"it is a field of {endpoint}, and would be lost here") for name in names}
+
+
 TABLES: Mapping[Kind, Table] = {
-    "chat": Table(_CHAT, _CHAT_PROMPT, _CHAT_REFUSED, OURS),
-    "completion": Table(_COMPLETION, _COMPLETION_PROMPT, _COMPLETION_REFUSED, OURS),
+    "chat": Table(
+        _CHAT,
+        _CHAT_PROMPT,
+        _CHAT_REFUSED,
+        OURS,
+        _elsewhere("/v1/completions", ["prompt", "suffix", "best_of", "prompt_embeds"])
+        | _elsewhere("/v1/responses", ["input", "instructions", "max_output_tokens", "previous_response_id"]),
+    ),
+    "completion": Table(
+        _COMPLETION,
+        _COMPLETION_PROMPT,
+        _COMPLETION_REFUSED,
+        OURS,
+        _elsewhere("/v1/chat/completions", (_CHAT | _CHAT_PROMPT.keys()) - _COMPLETION - _COMPLETION_PROMPT.keys())
+        | _elsewhere("/v1/responses", ["input", "instructions", "max_output_tokens", "previous_response_id"]),
+    ),
 }
 _NAMED = frozenset(["model"])
 """Tokens are the base's, whatever is named."""
@@ -177,7 +222,7 @@ def _let_through(table: Table, body: Mapping[str, Any], recipe: Version | None) 
             continue
         rule = table.prompt.get(name)
         if rule is None:
-            rule = table.refused.get(name)
+            rule = table.refused.get(name) or table.elsewhere.get(name)
             if rule is not None and not _among(value, rule.off):
                 problems.append(Problem(name, rule.fault, rule.cure))
         elif not _among(value, rule.off):

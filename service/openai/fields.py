@@ -43,6 +43,9 @@ def check_fields(kind: Kind, body: Mapping[str, Any]) -> None:
 def _together(body: Mapping[str, Any]) -> list[Problem]:
     """Fields that are right alone and wrong together. All of them are of their kinds."""
     problems = []
+    if body.get("stream_options") and body.get("stream") is not True:
+        fault = "is for streamed answers, and this one is not streamed"
+        problems.append(Problem("stream_options", fault, "send stream: true, or leave it out"))
     least = _float(body.get("min_tokens"))
     for name in ("max_completion_tokens", "max_tokens"):
         most = _float(body.get(name))

@@ -2,7 +2,8 @@
 
 What this service cannot honour is refused by name, all of it together: a conversation that it would have to remember,
 work in the background, tools that run on a server. Hints that change nothing here (`metadata`, `service_tier`,
-`prompt_cache_key`, `text.verbosity`) are taken, and so are fields that no OpenAI server knows, as in the chat API.
+`prompt_cache_key`) are taken, and so are fields that no OpenAI server knows, as in the chat API. Fields that mean the
+same in the chat API are decided about there (`allowed_fields.py`).
 """
 
 from __future__ import annotations
@@ -12,6 +13,8 @@ from dataclasses import replace
 from typing import Any
 
 from lifecycle.errors import InvalidInput, Problem
+from service.openai.allowed_fields import HARMLESS, TABLES
+from service.openai.messages import MOST_MESSAGES, MOST_PARTS, shown
 
 _STATELESS = "this service keeps no responses"
 _RESEND = "send the earlier items in input"
@@ -24,15 +27,30 @@ _REFUSED: Mapping[str, tuple[tuple[Any, ...], str, str]] = {
     "truncation": ((None, "disabled"), "nothing is cut out of a conversation here", "send what fits"),
     "max_tool_calls": ((None,), "this service runs no tools itself", "leave it out"),
     "n": ((None, 1), "a response is one answer", "call /v1/chat/completions"),
+    "context_management": ((None,), _STATELESS, _RESEND),
+    "previous_input_messages": ((None,), _STATELESS, _RESEND),
+    "enable_response_messages": ((None, False), "a version's prompt is its own", "leave it out"),
+    "image": ((None,), "this service takes text alone", "leave it out"),
+    "access_programs": ((None,), "there are none here", "leave it out"),
+    "moderation": ((None,), "nothing is moderated here", "leave it out"),
+    **{
+        name: ((None,), "is a field of /v1/chat/completions, and would be lost here", f"send {ours}")
+        for name, ours in {
+            "messages": "input",
+            "max_tokens": "max_output_tokens",
+            "max_completion_tokens": "max_output_tokens",
+            "response_format": "text.format",
+            "reasoning_effort": "reasoning.effort",
+        }.items()
+    },
 }
 """Field → what it may be, and what is said of anything else."""
 
-_PASSED = (
-    *("model", "stream", "user", "temperature", "top_p", "parallel_tool_calls"),
-    # Of the chat API and of vLLM; `/v1/responses` has no names of its own for them.
-    *("seed", "stop", "logit_bias", "presence_penalty", "frequency_penalty", "top_k", "min_p", "repetition_penalty"),
-    *("stop_token_ids", "ignore_eos", "min_tokens", "chat_template_kwargs", "structured_outputs", "priority"),
-)
+_READ_HERE = ("input", "instructions", "max_output_tokens", "reasoning", "text", "tools", "tool_choice", "include")
+_OWN_SHAPE = frozenset([*_REFUSED, *_READ_HERE, "logprobs", "top_logprobs", "stream_options"])
+_PASSED = TABLES["chat"].decided - _OWN_SHAPE
+"""Fields of the chat API, and of vLLM, that mean the same here."""
+DECIDED = _PASSED | _OWN_SHAPE | HARMLESS
 _ROLES = ("system", "developer", "user", "assistant")
 _LOGPROBS = "message.output_text.logprobs"
 _PLACES = {
@@ -56,7 +74,11 @@ def to_chat(body: Mapping[str, Any]) -> dict[str, Any]:
     for name, (allowed, fault, cure) in _REFUSED.items():
         if body.get(name) not in allowed:
             problems.append(Problem(name, fault, cure))
-    chat = {name: body[name] for name in _PASSED if name in body}
+    if body.get("stream_options") and not body.get("stream"):
+        problems.append(
+            Problem("stream_options", "is for streamed answers, and this one is not streamed", "leave it out")
+        )
+    chat = {name: body[name] for name in body.keys() & _PASSED}
     chat["messages"] = _messages(body, problems)
     chat |= _renamed(body) | _format(body, problems) | _tools(body, problems) | _logprobs(body, problems)
     if body.get("stream"):
@@ -90,6 +112,8 @@ def _messages(body: Mapping[str, Any], problems: list[Problem]) -> list[dict[str
         problems.append(Problem("instructions", "must be a string"))
     if isinstance(asked, str):
         messages.append({"role": "user", "content": asked})
+    elif isinstance(asked, list) and (fault := _too_many(asked)):
+        problems.append(Problem("input", fault, "leave out the oldest"))
     elif isinstance(asked, list) and asked:
         for at, item in enumerate(asked):
             _add(messages, f"input.{at}", item, problems)
@@ -97,6 +121,20 @@ def _messages(body: Mapping[str, Any], problems: list[Problem]) -> list[dict[str
         fault = "is missing" if asked is None else "must be a text, or a list of one or more items"
         problems.append(Problem("input", fault))
     return messages
+
+
+def _too_many(items: list[Any]) -> str:
+    """Before anything is said of each of them."""
+    if len(items) > MOST_MESSAGES:
+        return f"has {len(items)} items, and a request has {MOST_MESSAGES} at most"
+    parts = sum(
+        len(item[key])
+        for item in items
+        if isinstance(item, dict)
+        for key in ("content", "output")
+        if isinstance(item.get(key), list)
+    )
+    return f"has {parts} parts of content, and a request has {MOST_PARTS} at most" if parts > MOST_PARTS else ""
 
 
 def _add(messages: list[dict[str, Any]], place: str, item: Any, problems: list[Problem]) -> None:
@@ -107,7 +145,7 @@ def _add(messages: list[dict[str, Any]], place: str, item: Any, problems: list[P
     kind = item.get("type", "message")
     if kind == "message":
         if item.get("role") not in _ROLES:
-            fault = f"{item.get('role')!r} is no role"
+            fault = f"{shown(item.get('role'))} is no role"
             problems.append(Problem(f"{place}.role", fault, f"one of {', '.join(_ROLES)}"))
         messages.append({"role": item.get("role"), "content": _content(f"{place}.content", item, "content", problems)})
     elif kind == "function_call":
@@ -129,7 +167,7 @@ def _add(messages: list[dict[str, Any]], place: str, item: Any, problems: list[P
         problems.append(Problem(place, _STATELESS, "send the item itself"))
     elif kind != "reasoning":  # another model's thoughts: this one's template has no place for them
         known = "message, function_call, function_call_output or reasoning"
-        problems.append(Problem(f"{place}.type", f"{kind!r} is not taken here", f"one of {known}"))
+        problems.append(Problem(f"{place}.type", f"{shown(kind)} is not taken here", f"one of {known}"))
 
 
 def _content(place: str, item: Mapping[str, Any], key: str, problems: list[Problem]) -> Any:
@@ -145,7 +183,7 @@ def _content(place: str, item: Mapping[str, Any], key: str, problems: list[Probl
         kind = part.get("type") if isinstance(part, dict) else None
         text = part.get("refusal" if kind == "refusal" else "text") if isinstance(part, dict) else None
         if kind not in (*_TEXT_PARTS, "refusal"):
-            problems.append(Problem(f"{place}.{at}.type", f"{kind!r} is not taken here", "send text"))
+            problems.append(Problem(f"{place}.{at}.type", f"{shown(kind)} is not taken here", "send text"))
         elif not isinstance(text, str):
             problems.append(Problem(f"{place}.{at}.text", "must be a string"))
         else:
@@ -170,6 +208,9 @@ def _format(body: Mapping[str, Any], problems: list[Problem]) -> dict[str, Any]:
     if not isinstance(text, dict):
         problems.append(Problem("text", "must be an object"))
         return {}
+    if text.get("verbosity") not in (None, "medium"):
+        fault = "a model here knows of it by its prompt alone"
+        problems.append(Problem("text.verbosity", fault, "ask for it in the input"))
     wanted = {"type": "text"} if text.get("format") is None else text["format"]
     kind = wanted.get("type") if isinstance(wanted, dict) else None
     if kind == "text":
@@ -177,7 +218,9 @@ def _format(body: Mapping[str, Any], problems: list[Problem]) -> dict[str, Any]:
     if kind == "json_object":
         return {"response_format": {"type": "json_object"}}
     if kind != "json_schema":
-        problems.append(Problem("text.format.type", f"{kind!r} is unknown", "one of text, json_object, json_schema"))
+        problems.append(
+            Problem("text.format.type", f"{shown(kind)} is unknown", "one of text, json_object, json_schema")
+        )
         return {}
     if not isinstance(wanted.get("schema"), dict):
         problems.append(Problem("text.format.schema", "must be a JSON schema"))
@@ -194,7 +237,7 @@ def _tools(body: Mapping[str, Any], problems: list[Problem]) -> dict[str, Any]:
     for at, tool in enumerate(tools):
         if not isinstance(tool, dict) or tool.get("type") != "function":
             kind = tool.get("type") if isinstance(tool, dict) else tool
-            problems.append(Problem(f"tools.{at}.type", f"{kind!r} would run on a server", "send functions alone"))
+            problems.append(Problem(f"tools.{at}.type", f"{shown(kind)} would run on a server", "send functions alone"))
             continue
         given = {name: tool[name] for name in ("name", "description", "parameters", "strict") if name in tool}
         functions.append({"type": "function", "function": given})
@@ -202,7 +245,7 @@ def _tools(body: Mapping[str, Any], problems: list[Problem]) -> dict[str, Any]:
         return {}
     if isinstance(choice, dict):
         if choice.get("type") != "function":
-            fault = f"{choice.get('type')!r} is not taken here"
+            fault = f"{shown(choice.get('type'))} is not taken here"
             problems.append(Problem("tool_choice.type", fault, "auto, none, required, or one function"))
         choice = {"type": "function", "function": {"name": choice.get("name")}}
     return {"tools": functions, "tool_choice": "auto" if choice is None else choice}
@@ -212,7 +255,7 @@ def _logprobs(body: Mapping[str, Any], problems: list[Problem]) -> dict[str, Any
     include, top = body.get("include") or [], body.get("top_logprobs")
     unknown = [one for one in include if one != _LOGPROBS] if isinstance(include, list) else [include]
     if unknown:
-        problems.append(Problem("include", f"{unknown[0]!r} is not to be had here", f"only {_LOGPROBS}"))
+        problems.append(Problem("include", f"{shown(unknown[0])} is not to be had here", f"only {_LOGPROBS}"))
     if not include and not top:
         return {}
     return {"logprobs": True, "top_logprobs": top or 0}

@@ -10,12 +10,14 @@ from pydantic_core import to_json
 from starlette.requests import ClientDisconnect
 from starlette.responses import Response
 
+from lifecycle.errors import InvalidInput, Problem
 from service.engine.interface import Kind
 from service.openai import allowed_fields, models, responses
 from service.openai import embeddings as embedding
 from service.openai.event_stream import EventStream
 from service.openai.http_input import json_object, unless_disconnected
-from service.openai.prompting import check_messages
+from service.openai.messages import check_messages
+from service.openai.prompts import check_tokens
 from service.parts import parts_of
 from service.request_context import context_of
 from service.resolution import caller_of
@@ -77,12 +79,15 @@ async def tokenize(request: Request) -> Response:
     body = await json_object(request, request.app.state.body_limit)
     if "messages" in body:
         body = check_messages(body)
+    elif not isinstance(body.get("prompt"), str):
+        raise InvalidInput("The request is not valid:", [Problem("prompt", "must be a string", "or send messages")])
     return _json(await parts_of(request).engine.tokenize(allowed_fields.for_tokenizer(body)))
 
 
 @router.post("/detokenize")
 async def detokenize(request: Request) -> Response:
     body = await json_object(request, request.app.state.body_limit)
+    check_tokens(body)
     return _json(await parts_of(request).engine.detokenize(body))
 
 

@@ -55,7 +55,7 @@ def problems_of(error: ValidationError, body: Any) -> list[Problem]:
 
 
 def _place(path: Sequence[int | str], value: Any, *, missing: bool) -> str:
-    """The keys and indices of `path` that `value` has; the others are names of types."""
+    """The keys and indices of `path` that `value` has; the others are names of types, but for the first, a field."""
     places = []
     for at, part in enumerate(path):
         if isinstance(value, dict):
@@ -64,7 +64,7 @@ def _place(path: Sequence[int | str], value: Any, *, missing: bool) -> str:
             there = isinstance(value, list) and isinstance(part, int) and part < len(value)
         if there:
             value = value[part]
-        elif not (missing and at == len(path) - 1):
+        elif at > 0 and not (missing and at == len(path) - 1):
             continue
         places.append(str(part))
     return ".".join(places) or "body"

@@ -10,7 +10,7 @@ import pytest
 from lifecycle.errors import InvalidInput
 from lifecycle.states import State
 from lifecycle.version import Version, VersionSpec
-from service.openai import allowed_fields
+from service.openai import allowed_fields, response_request
 from service.openai.allowed_fields import TABLES, for_tokenizer, for_version
 
 RECIPES = [
@@ -175,5 +175,57 @@ def test_a_field_that_asks_for_nothing_has_vllms_own_default_as_its_value() -> N
 
     for model, table in ((ChatCompletionRequest, TABLES["chat"]), (CompletionRequest, TABLES["completion"])):
         for name, rule in {**table.prompt, **table.refused}.items():
-            default = model.model_fields[name].get_default(call_default_factory=True)  # type: ignore[attr-defined]
-            assert default in rule.off, name
+            if name in model.model_fields:  # type: ignore[attr-defined]
+                default = model.model_fields[name].get_default(call_default_factory=True)  # type: ignore[attr-defined]
+                assert default in rule.off, name
+
+
+def test_every_field_that_openais_client_can_send_has_a_decision() -> None:
+    from openai.types import completion_create_params
+    from openai.types.chat import completion_create_params as chat_create_params
+    from openai.types.responses import response_create_params
+
+    for params, decided in (
+        (chat_create_params.CompletionCreateParamsBase, TABLES["chat"].decided | allowed_fields.HARMLESS),
+        (completion_create_params.CompletionCreateParamsBase, TABLES["completion"].decided | allowed_fields.HARMLESS),
+        (response_create_params.ResponseCreateParamsBase, response_request.DECIDED),
+    ):
+        assert set(params.__annotations__) - decided == set(), params
+
+
+def test_every_field_of_vllms_response_request_has_a_decision() -> None:
+    from vllm.entrypoints.openai.responses.protocol import ResponsesRequest
+
+    assert set(ResponsesRequest.model_fields) - response_request.DECIDED == set()
+
+
+LOST: list[tuple[Any, str, Any]] = [
+    ("chat", "functions", [{"name": "book"}]),
+    ("chat", "function_call", "auto"),
+    ("chat", "modalities", ["text", "audio"]),
+    ("chat", "audio", {"voice": "alloy"}),
+    ("chat", "web_search_options", {}),
+    ("chat", "verbosity", "low"),
+    ("chat", "prompt", "x"),
+    ("chat", "max_output_tokens", 5),
+    ("completion", "suffix", "x"),
+    ("completion", "best_of", 3),
+    ("completion", "messages", []),
+    ("completion", "tools", [{}]),
+    ("completion", "max_completion_tokens", 5),
+    ("completion", "top_logprobs", 5),
+    ("completion", "reasoning_effort", "high"),
+]
+
+
+@pytest.mark.parametrize(("kind", "name", "value"), LOST, ids=[f"{kind}-{name}" for kind, name, _ in LOST])
+def test_what_would_be_lost_although_it_changes_the_answer_is_refused_with_the_reason(
+    kind: Any, name: str, value: Any
+) -> None:
+    assert places(None, kind, {"model": "m", name: value}) == [name]
+    assert for_version(None, kind, {name: None}) == {}
+
+
+@pytest.mark.parametrize("kind", ["chat", "completion"])
+def test_hints_that_change_no_answer_are_left_out(kind: Any) -> None:
+    assert for_version(None, kind, dict.fromkeys(allowed_fields.HARMLESS, "x")) == {}

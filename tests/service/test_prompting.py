@@ -12,7 +12,8 @@ from lifecycle.errors import InvalidInput
 from lifecycle.states import State
 from lifecycle.version import Version, VersionSpec
 from retrieval.passage import Passage
-from service.openai.prompting import check_messages, with_recipe
+from service.openai.messages import check_messages
+from service.openai.prompting import with_recipe
 
 SHOT = {"user": "سؤال", "assistant": '{"intent": "موعد"}'}
 PASSAGES = [Passage(id="h07", text="الزيارة من التاسعة.", score=0.5, source="a.md:1")]

@@ -17,7 +17,7 @@ from openai.types.responses import Response, ResponseStreamEvent
 from pydantic import TypeAdapter, ValidationError
 
 from lifecycle.errors import InvalidInput
-from service.openai.prompting import check_messages
+from service.openai.messages import check_messages
 from service.openai.response_request import to_chat
 
 pytestmark = pytest.mark.timeout(60)
@@ -209,7 +209,7 @@ def test_fields_are_given_the_chat_apis_names() -> None:
             "reasoning": {"effort": "low"},
             "tools": [TOOL],
             "tool_choice": {"type": "function", "name": "book"},
-            "text": {"format": {"type": "json_object"}, "verbosity": "low"},
+            "text": {"format": {"type": "json_object"}, "verbosity": "medium"},
             "include": ["message.output_text.logprobs"],
             "top_logprobs": 2,
             "seed": 5,

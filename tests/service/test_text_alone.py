@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from lifecycle.errors import InvalidInput
-from service.openai.prompting import check_messages
+from service.openai.messages import check_messages
 
 URL = "http://127.0.0.1:9/x.png"
 PARTS: list[dict[str, Any]] = [
@@ -92,12 +92,12 @@ def test_nothing_of_a_text_part_but_its_text_reaches_the_engine() -> None:
 
 def test_messages_of_plain_texts_are_passed_on_as_they_are() -> None:
     body = {"messages": [{"role": "user", "content": "hi"}, {"role": "assistant", "content": None}]}
-    assert check_messages(body) is body
+    assert check_messages(body) == body
 
 
 def test_what_is_taken_for_text_is_what_vllm_takes_for_text() -> None:
     from vllm.renderers.chat_utils import TEXT_PART_TYPES
 
-    from service.openai.prompting import _TEXT_PARTS
+    from service.openai.messages import _TEXT_PARTS
 
     assert _TEXT_PARTS.keys() <= TEXT_PART_TYPES

@@ -1,0 +1,62 @@
+"""Requests as vLLM's own models, made from bodies whose messages and prompts were checked at the door.
+
+Those two are put in after the model has checked the rest. It would try every kind of message on every message and every
+form of prompt on every token, on the event loop: seconds for what `openai/messages.py` and `openai/prompts.py` see in
+milliseconds, and one fault for each kind that a message is not.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+_ANY_PROMPT = "x"
+
+
+def chat_request(body: dict[str, Any]) -> Any:
+    from vllm.entrypoints.openai.chat_completion.protocol import ChatCompletionRequest
+
+    return _with_messages(ChatCompletionRequest, body)
+
+
+def completion_request(body: dict[str, Any]) -> Any:
+    from vllm.entrypoints.openai.completion.protocol import CompletionRequest
+
+    if not isinstance(body.get("prompt"), list):
+        return CompletionRequest.model_validate(body)
+    request = CompletionRequest.model_validate({**body, "prompt": _ANY_PROMPT})
+    request.prompt = body["prompt"]
+    return request
+
+
+def tokenize_request(body: dict[str, Any]) -> Any:
+    from vllm.entrypoints.serve.tokenize.protocol import TokenizeChatRequest, TokenizeCompletionRequest
+
+    if "messages" in body:
+        return _with_messages(TokenizeChatRequest, body)
+    return TokenizeCompletionRequest.model_validate(body)
+
+
+def detokenize_request(body: dict[str, Any]) -> Any:
+    from vllm.entrypoints.serve.tokenize.protocol import DetokenizeRequest
+
+    if not isinstance(body.get("tokens"), list):
+        return DetokenizeRequest.model_validate(body)
+    request = DetokenizeRequest.model_validate({**body, "tokens": []})
+    request.tokens = body["tokens"]
+    return request
+
+
+def _with_messages(model: Any, body: dict[str, Any]) -> Any:
+    if not isinstance(body.get("messages"), list):
+        return model.model_validate(body)
+    request = model.model_validate({**body, "messages": []})
+    # vLLM writes parsed arguments into the calls of a message, which are the caller's own objects here.
+    request.messages = [_own(message) for message in body["messages"]]
+    return request
+
+
+def _own(message: dict[str, Any]) -> dict[str, Any]:
+    calls = message.get("tool_calls")
+    if not calls:
+        return dict(message)
+    return {**message, "tool_calls": [{**call, "function": {**call["function"]}} for call in calls]}
