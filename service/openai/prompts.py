@@ -52,7 +52,7 @@ def _list_problem(prompts: list[Any]) -> Problem | None:
             return Problem(f"prompt.{at}", _FORMS if at == 0 else "is of another kind than the first")
         if not prompt:
             return Problem(f"prompt.{at}", "is empty")
-        if kind is list and (problem := _tokens_problem(f"prompt.{at}", prompt)):
+        if isinstance(prompt, list) and (problem := _tokens_problem(f"prompt.{at}", prompt)):
             return problem
     return None
 
