@@ -107,10 +107,12 @@ def assemble(config: ServeConfig, engine: Engine, registry: Registry, store: Art
     gate = AdmissionGate(config.max_loras, config.turn_seconds, config.max_queue)
     # Fewer than the connections that a registry's pool gives out: reading goes on while all of these wait.
     at_registry = Bulkhead("registry", at_once=8, waiting=64, seconds=_REGISTRY_SECONDS)
+    # Apart from changes, which may wait for a lock: what a load reads is in memory as a rule.
+    reading = Bulkhead("registry", at_once=8, waiting=1024, seconds=_REGISTRY_SECONDS)
 
     @asynccontextmanager
     async def verified(adapter: AdapterHandle, digest: Digest) -> AsyncIterator[None]:
-        manifest = await at_registry.run(catalogue.manifest, digest)
+        manifest = await reading.run(catalogue.manifest, digest)
         # Golden prompts need a slot as requests do. Those who waited for the load join the turn before it ends.
         async with gate.turn(adapter.name):
             await golden.verify(engine, adapter, manifest, config.golden_tolerance)
