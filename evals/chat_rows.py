@@ -14,7 +14,8 @@ from typing import Any
 
 from lifecycle.conversation import Conversation
 from lifecycle.errors import Problem
-from lifecycle.rows.files import bad_rows, scan
+from lifecycle.rows.faults import bad_rows
+from lifecycle.rows.files import scan
 
 Document = dict[str, str]
 
@@ -42,6 +43,8 @@ def documents(path: Path) -> list[Document]:
             problems.append(Problem(row.place, f"the id {name} is that of line {ids[name]}", "one id, one item"))
         if not row.messages[-1].trained:
             problems.append(Problem(row.place, "the last answer has weight 0, so it is no target", "leave weight out"))
+        if fault := _beyond_texts(row):
+            problems.append(Problem(row.place, fault, "an evaluation sends texts alone; take the row out"))
         ids.setdefault(name, line)
     if problems:
         raise bad_rows(sorted(problems, key=_line), str(path))
@@ -63,6 +66,14 @@ def _document(row: Conversation, name: str) -> Document:
         "meta": json.dumps(row.meta, ensure_ascii=False, sort_keys=True),
         "messages_before": json.dumps(before, ensure_ascii=False),
     }
+
+
+def _beyond_texts(row: Conversation) -> str:
+    """What the row has that no request of an evaluation carries."""
+    if row.tools or any(message.tool_calls for message in row.messages):
+        return "it has tools, which an evaluation cannot send yet"
+    extra = next((key for message in row.messages for key in message.sent().keys() - {"role", "content"}), "")
+    return f"it has {extra}, which an evaluation does not send" if extra else ""
 
 
 def _unnamed(name: str, taken: Mapping[str, str]) -> str:

@@ -17,24 +17,67 @@ _SYSTEM_ROLES = ("system", "developer")
 
 
 @dataclass(frozen=True, slots=True)
+class ToolCall:
+    """What the assistant asks of a tool. `arguments` is the JSON text of an object, as it was written."""
+
+    id: str
+    name: str
+    arguments: str
+
+    def sent(self) -> dict[str, Any]:
+        """As the OpenAI API writes it."""
+        return {"id": self.id, "type": "function", "function": {"name": self.name, "arguments": self.arguments}}
+
+
+@dataclass(frozen=True, slots=True)
 class Message:
     """One turn. `trained` is false for an answer that is only context (OpenAI's `weight: 0`)."""
 
     role: str
-    """system, user or assistant"""
+    """system, user, assistant or tool"""
     content: str
+    """Empty for an answer that only calls tools."""
     trained: bool = True
+    name: str = ""
+    reasoning: str = ""
+    """What a thinking model says before its answer."""
+    tool_calls: tuple[ToolCall, ...] = ()
+    tool_call_id: str = ""
+    """The call that a tool's turn answers."""
+
+    @property
+    def texts(self) -> tuple[str, ...]:
+        """All that the turn says: its content, its reasoning, and the name and arguments of each call."""
+        calls = (text for call in self.tool_calls for text in (call.name, call.arguments))
+        return tuple(text for text in (self.content, self.reasoning, self.name, *calls) if text)
+
+    def sent(self) -> dict[str, Any]:
+        """As a caller of the service writes it; a turn of text alone has its role and its content."""
+        more: dict[str, Any] = {
+            "name": self.name,
+            "reasoning": self.reasoning,
+            "tool_calls": [call.sent() for call in self.tool_calls],
+            "tool_call_id": self.tool_call_id,
+        }
+        return {"role": self.role, "content": self.content, **{key: value for key, value in more.items() if value}}
 
 
 @dataclass(frozen=True, slots=True)
 class Conversation:
-    """One row: system turns, if any, then user and assistant in turn, ending with the assistant."""
+    """One row: system turns, if any, then user and assistant in turn, ending with the assistant.
+
+    The turns of tools stand behind the answer that calls them.
+    """
 
     place: str
     """`file:line`"""
     id: str
     messages: tuple[Message, ...]
     meta: dict[str, Any] = field(default_factory=dict)
+    tools: tuple[dict[str, Any], ...] = ()
+    """What the assistant may call, as the OpenAI API writes it."""
+    parallel_tool_calls: bool | None = None
+    """False where one answer may call one tool alone."""
 
     @property
     def system(self) -> str:
@@ -48,12 +91,14 @@ class Conversation:
 
     @property
     def answer(self) -> str:
-        """The last assistant turn."""
-        return self.messages[-1].content
+        """The last assistant turn: its text, and the tools that it calls."""
+        last = self.messages[-1]
+        calls = (f"{call.name}({call.arguments})" for call in last.tool_calls)
+        return "\n".join(text for text in (last.content, *calls) if text)
 
     def sent(self) -> list[dict[str, Any]]:
         """The turns as a caller of the service writes them."""
-        return [{"role": message.role, "content": message.content} for message in self.messages]
+        return [message.sent() for message in self.messages]
 
 
 def with_prompt(prompt: Prompt, messages: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:

@@ -27,7 +27,7 @@ from lifecycle.home import Home
 from lifecycle.models import generation, templates
 from lifecycle.models.base import BaseFingerprint, fingerprint, resolve_base, sha256_of
 from lifecycle.publishing import Provenance, Shelf, publish
-from lifecycle.rows import forms
+from lifecycle.rows import conversations, forms, turns
 from lifecycle.rows.files import read_rows
 from lifecycle.store.artifacts import digest_of_folder
 from lifecycle.text.normaliser import LIGHT_1
@@ -42,7 +42,7 @@ from training.settings import run_settings
 
 _RECORD = "run.json"
 
-_DECISIVE = (forms, conversation, templates, generation, tokens, lora, golden)
+_DECISIVE = (forms, conversations, turns, conversation, templates, generation, tokens, lora, golden)
 """The code that a run's result follows from: from the row to the rendered text, its tokens and the weights."""
 
 

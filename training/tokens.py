@@ -11,6 +11,7 @@ Read `recipes/lora.py` next, which trains on these.
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -24,7 +25,7 @@ from lifecycle.errors import InvalidConfig, Problem
 from lifecycle.models.base import BaseFingerprint
 from lifecycle.models.generation import stop_ids
 from lifecycle.models.templates import served_template
-from lifecycle.rows.files import bad_rows
+from lifecycle.rows.faults import bad_rows
 from lifecycle.version import Prompt, digest_of
 
 IGNORED = -100
@@ -32,6 +33,10 @@ IGNORED = -100
 
 Span = tuple[int, int] | None
 """(begin, end) of an answer's tokens, its end-of-turn token included; None where it is not to be learnt."""
+
+Rendered = list[dict[str, Any]]
+"""Messages as the chat template gets them."""
+Tools = list[dict[str, Any]] | None
 
 _GENERATION = re.compile(r"\{%-?\s*generation\s*-?%\}")
 
@@ -51,6 +56,22 @@ class Example:
     def answer_end(self) -> int:
         """Just past the last learnt token."""
         return max(i for i, label in enumerate(self.labels) if label != IGNORED) + 1
+
+
+def as_rendered(message: dict[str, Any]) -> dict[str, Any]:
+    """A message as the server gives it to the chat template: arguments as an object, reasoning under both names.
+
+    As vLLM does it (`renderers/chat_utils.py`, `_postprocess_messages`).
+    """
+    rendered = dict(message)
+    if calls := message.get("tool_calls"):
+        rendered["tool_calls"] = [
+            {**call, "function": {**call["function"], "arguments": json.loads(call["function"]["arguments"])}}
+            for call in calls
+        ]
+    if "reasoning" in message:
+        rendered["reasoning_content"] = message["reasoning"]
+    return rendered
 
 
 class ChatTokenizer:
@@ -112,19 +133,32 @@ class ChatTokenizer:
             Problem(row.place, f"the {message.role} turn holds {token}, which ends or starts turns", "take it out")
             for message in row.messages
             for token in self._special
-            if token in message.content
+            if any(token in text for text in message.texts)
+        ]
+        described = json.dumps(row.tools, ensure_ascii=False)
+        problems += [
+            Problem(row.place, f"the tools hold {token}, which ends or starts turns", "take it out")
+            for token in self._special
+            if token in described
         ]
         if problems:
             return None, problems
-        messages = with_prompt(Prompt(system=system), row.sent())
+        messages = [as_rendered(message) for message in with_prompt(Prompt(system=system), row.sent())]
+        tools = list(row.tools) or None
         try:
-            ids, spans = self._tagged_spans(messages) if self._tagged else self._rendered_spans(messages)
-            question = self._ids(messages[:-1], add_generation_prompt=True)
+            left_out = self._left_out(messages, tools)
+            ids, spans = self._tagged_spans(messages, tools) if self._tagged else self._rendered_spans(messages, tools)
+            question = self._ids(messages[:-1], tools, add_generation_prompt=True)
         except (TemplateError, ValueError, TypeError) as error:
             return None, [Problem(row.place, f"the chat template refuses the row: {error}")]
         answers = [message for message in row.messages if message.role == "assistant"]
+        problems = [Problem(row.place, f"the chat template leaves out {what}", _NO_PLACE) for what in left_out]
         if len(spans) != len(answers):
-            return None, [Problem(row.place, f"{len(answers)} answers, but the template marks {len(spans)}", _TEMPLATE)]
+            problems.append(
+                Problem(row.place, f"{len(answers)} answers, but the template marks {len(spans)}", _TEMPLATE)
+            )
+        if problems:
+            return None, problems
         start = spans[-1][0] if spans[-1] else len(question)
         if ids[:start] != question:
             served, trained = (self.tokenizer.decode(part[-24:]) for part in (question, ids[:start]))
@@ -141,37 +175,55 @@ class ChatTokenizer:
             ]
         return Example(row.place, ids, labels, start), []
 
-    def _tagged_spans(self, messages: list[dict[str, str]]) -> tuple[list[int], list[Span]]:
+    def _left_out(self, messages: Rendered, tools: Tools) -> list[str]:
+        """What the row holds beside texts and the template does not render: it would be dropped without a word."""
+        left_out = []
+        if tools and self._text(messages, tools) == self._text(messages, None):
+            left_out.append("the tools")
+        for at, message in enumerate(messages):
+            for key in ("tool_calls", "name", "reasoning"):
+                if key not in message:
+                    continue
+                without = {name: value for name, value in message.items() if not name.startswith(key)}
+                # Up to this turn: what a template forgets of earlier turns, the service's forgets too.
+                if self._text(messages[: at + 1], tools) == self._text([*messages[:at], without], tools):
+                    left_out.append(f"the {key.replace('_', ' ')} of turn {at + 1}")
+        return left_out
+
+    def _text(self, messages: Rendered, tools: Tools) -> str:
+        return str(self.tokenizer.apply_chat_template(messages, tools=tools, tokenize=False))
+
+    def _tagged_spans(self, messages: Rendered, tools: Tools) -> tuple[list[int], list[Span]]:
         """The ids, and (begin, end) of each stretch inside the template's `{% generation %}` tags."""
         encoded = self.tokenizer.apply_chat_template(
-            messages, tokenize=True, return_dict=True, return_assistant_tokens_mask=True
+            messages, tools=tools, tokenize=True, return_dict=True, return_assistant_tokens_mask=True
         )
         mask = [0, *encoded["assistant_masks"], 0]
         edges = [i for i in range(1, len(mask)) if mask[i] != mask[i - 1]]
         spans: list[Span] = [(begin - 1, end - 1) for begin, end in zip(edges[::2], edges[1::2], strict=True)]
         return list(encoded["input_ids"]), spans
 
-    def _rendered_spans(self, messages: list[dict[str, str]]) -> tuple[list[int], list[Span]]:
+    def _rendered_spans(self, messages: Rendered, tools: Tools) -> tuple[list[int], list[Span]]:
         """The ids, and (begin, end) of each answer: from the end of its prompt to the token that ends its turn.
 
         None for an earlier answer that the template renders in another way once it is history, as thinking models'
         do: it is context here, because no server ever generates it like that.
         """
-        ids = self._ids(messages)
+        ids = self._ids(messages, tools)
         spans: list[Span] = []
         for position, message in enumerate(messages):
             if message["role"] != "assistant":
                 continue
-            prompt = self._ids(messages[:position], add_generation_prompt=True)
+            prompt = self._ids(messages[:position], tools, add_generation_prompt=True)
             begin = len(prompt)
             end = next((i + 1 for i in range(begin, len(ids)) if ids[i] in self.stops), len(ids))
             last = position == len(messages) - 1
             spans.append((begin, end) if last or ids[:begin] == prompt else None)
         return ids, spans
 
-    def _ids(self, messages: list[dict[str, str]], *, add_generation_prompt: bool = False) -> list[int]:
+    def _ids(self, messages: Rendered, tools: Tools, *, add_generation_prompt: bool = False) -> list[int]:
         encoded = self.tokenizer.apply_chat_template(
-            messages, tokenize=True, return_dict=True, add_generation_prompt=add_generation_prompt
+            messages, tools=tools, tokenize=True, return_dict=True, add_generation_prompt=add_generation_prompt
         )
         return list(encoded["input_ids"])
 
@@ -193,4 +245,5 @@ class ChatTokenizer:
         raise InvalidConfig(summary, [Problem("base: chat template", fault, cure)])
 
 
+_NO_PLACE = "use a base whose chat template renders it, or take it out of the row"
 _TEMPLATE = "use an instruct base, or give its folder a chat_template.jinja that renders prompts and answers alike"

@@ -1,133 +1,141 @@
-"""Files of rows into conversations, with every bad row of every file reported together as `file:line`.
+"""Files of rows, read one row at a time, with the bad rows of all files reported together as `file:line`.
 
-Training (`training/run.py`), evaluation (`evals/chat_rows.py`) and worked examples (`prompt_files.py`) read by this.
+Training (`training/run.py`), evaluation (`evals/chat_rows.py`), worked examples (`prompt_files.py`) and `dabt data`
+read by this. A `Reading` holds one row at a time, so that a file may be larger than the memory.
 """
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterable, Iterator, Sequence
+from collections import Counter
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 from lifecycle.conversation import Conversation
-from lifecycle.errors import InvalidData, Problem
-from lifecycle.rows.forms import Unreadable, conversation
+from lifecycle.errors import Problem
+from lifecycle.rows import forms
+from lifecycle.rows.faults import Fault, Told, Unreadable, nothing_done
+from lifecycle.rows.json_records import Record, json_records
+from lifecycle.rows.kinds import KINDS, Kind, Row
+from lifecycle.rows.sources import NotText, Source, source
+from lifecycle.rows.table_records import SEPARATORS, csv_records, parquet_records
+from lifecycle.rows.writing import write_rows
 
-_SHOWN = 200
-"""Problems that one error carries; a file in the wrong form has one for each line."""
+__all__ = ["Reading", "read_rows", "scan", "write_rows"]
+
+
+class Reading:
+    """One file. Iterating gives its good rows in order; afterwards the other attributes say what it was."""
+
+    def __init__(self, path: Path, *, put: dict[str, str] | None = None) -> None:
+        """`put` says for a key that no form has what becomes of it: "meta", or "" for nothing."""
+        self.path = path
+        self.told = Told(str(path))
+        self.rows = 0
+        self.forms: Counter[forms.Form] = Counter()
+        self.kind: Kind | None = None
+        """Of the first row, and so of all: a file of two kinds is refused."""
+        self.words = ""
+        """What the file is: JSON lines, CSV, …"""
+        self._put = put or {}
+
+    def __iter__(self) -> Iterator[Row]:
+        try:
+            for record in self._records(source(self.path)):
+                if record.fault:
+                    self.told.add(record.fault, record.line)
+                    continue
+                try:
+                    form, row = forms.read(self._placed(record.value), f"{self.path}:{record.line}")
+                    self._one_kind(row)
+                except Unreadable as unreadable:
+                    for fault in unreadable.faults:
+                        self.told.add(fault, record.line)
+                    continue
+                self.rows += 1
+                self.forms[form] += 1
+                yield row
+        except NotText as wrong:
+            self.told.add(wrong.faults[0], wrong.line)
+        except Unreadable as wrong:
+            for fault in wrong.faults:
+                self.told.add(fault)
+        if not self.rows and not self.told.count:
+            self.told.add(Fault("no_rows", "has no rows"))
+
+    @property
+    def summary(self) -> list[str]:
+        """Which forms it took, and how sure it is of each."""
+        sure = {True: "certain", False: "likely, by the words of its keys"}
+        return [
+            f"{form}: {count:,} row{'s' * (count != 1)}, {sure[form.sure]}" for form, count in self.forms.most_common()
+        ]
+
+    def _records(self, file: Source) -> Iterator[Record]:
+        named = SEPARATORS.get(file.suffix)
+        what = "Parquet" if not file.encoding else file.suffix.removeprefix(".").upper() if named else "JSON"
+        self.words = ", ".join(part for part in (what, file.words) if part)
+        if not file.encoding:
+            return parquet_records(file)
+        return csv_records(file) if named else json_records(file)
+
+    def _placed(self, value: object) -> object:
+        """The row with the keys of `put` where they were told to be."""
+        if not self._put or not isinstance(value, dict):
+            return value
+        row = {key: part for key, part in value.items() if key not in self._put}
+        moved = {key: value[key] for key, where in self._put.items() if where == "meta" and value.get(key) is not None}
+        if moved:
+            meta = row.get("meta") or {}
+            if not isinstance(meta, dict) or meta.keys() & moved.keys():
+                raise Unreadable([Fault("wrong_type", "meta has a value in this place", "leave the key out", "meta")])
+            row["meta"] = {**meta, **moved}
+        return row
+
+    def _one_kind(self, row: Row) -> None:
+        kind = KINDS[type(row)]
+        if self.kind is None:
+            self.kind = kind
+        elif kind != self.kind:
+            says = f"is one of {kind.name}, and the rows before it are {self.kind.name}"
+            raise Unreadable([Fault("two_forms", says, "put them into files of their own")])
 
 
 def read_rows(*paths: Path) -> tuple[tuple[Conversation, ...], ...]:
-    """For each path its rows, in order: JSONL, or JSON arrays. Blank lines are skipped.
+    """For each path its conversations, in order.
 
-    Raises `InvalidData` with the place of every bad row of all `paths`, or when a file has no row.
+    Raises `InvalidData` with the places of the bad rows of all `paths`, and for a file that has none or other rows.
     """
-    scanned = [scan(path) for path in paths]
-    if problems := [problem for _, wrong in scanned for problem in wrong]:
-        raise bad_rows(problems, ", ".join(map(str, paths)))
-    return tuple(tuple(rows) for rows, _ in scanned)
-
-
-def bad_rows(problems: Sequence[Problem], where: str) -> InvalidData:
-    """One error for all of them."""
-    rows = len({problem.place for problem in problems})
-    summary = f"{rows} bad row{'s' * (rows != 1)} in {where}; nothing was done"
-    shown = f" (the first {_SHOWN} of {len(problems)} faults follow)" if len(problems) > _SHOWN else ""
-    return InvalidData(summary + shown, problems[:_SHOWN])
+    rows: list[tuple[Conversation, ...]] = []
+    problems: list[Problem] = []
+    bad = 0
+    for path in paths:
+        good, reading = _conversations(path)
+        rows.append(tuple(good))
+        problems += reading.told
+        bad += reading.told.lines
+    if problems:
+        raise nothing_done(bad, ", ".join(map(str, paths)), problems)
+    return tuple(rows)
 
 
 def scan(path: Path) -> tuple[list[Conversation], list[Problem]]:
-    """The readable rows, and one problem for each fault of the others."""
-    rows: list[Conversation] = []
-    problems: list[Problem] = []
-    try:
-        data = path.read_bytes()
-    except OSError as error:
-        return [], [Problem(str(path), f"cannot be read: {error.strerror or error}")]
-    for line, value, fault in _values(data):
-        place = f"{path}:{line}"
-        if fault:
-            problems.append(Problem(place, fault))
-            continue
-        try:
-            rows.append(conversation(value, place))
-        except Unreadable as unreadable:
-            problems += [Problem(place, fault) for fault in unreadable.faults]
-    if not rows and not problems:
-        problems.append(Problem(str(path), "has no rows"))
-    return rows, problems
+    """The readable conversations, and the faults of the other rows: the first of them, and how many there are."""
+    rows, reading = _conversations(path)
+    return rows, list(reading.told)
 
 
-def _values(data: bytes) -> Iterator[tuple[int, Any, str]]:
-    """(line, value, fault) for each row; the fault is empty when there is a value."""
-    data = data.removeprefix(b"\xef\xbb\xbf")
-    if data.lstrip()[:1] == b"[":
-        yield from _arrays(data)
-        return
-    for number, line in enumerate(data.split(b"\n"), start=1):
-        if not line.strip():
-            continue
-        try:
-            value = json.loads(line.decode("utf-8"), parse_constant=_no_constant)
-        except UnicodeDecodeError as error:
-            yield number, None, f"is not UTF-8 (byte {error.start + 1} of the line); save the file as UTF-8"
-        except (ValueError, RecursionError) as error:
-            yield number, None, f"is not valid JSON: {error}"
-        else:
-            yield number, value, _half_characters(value)
+def _conversations(path: Path) -> tuple[list[Conversation], Reading]:
+    reading = Reading(path)
+    rows = [row for row in reading if isinstance(row, Conversation)]
+    if reading.kind not in (None, KINDS[Conversation]):
+        assert reading.kind is not None
+        reading.told.add(not_learnt(reading))
+    return rows, reading
 
 
-def _arrays(data: bytes) -> Iterator[tuple[int, Any, str]]:
-    """The elements of JSON arrays, one array or several, each with the line where it starts."""
-    try:
-        text = data.decode("utf-8")
-    except UnicodeDecodeError as error:
-        yield data.count(b"\n", 0, error.start) + 1, None, "is not UTF-8; save the file as UTF-8"
-        return
-    decoder = json.JSONDecoder(parse_constant=_no_constant)
-    at, line, counted, inside = 0, 1, 0, False
-    while True:
-        while at < len(text) and text[at] in (" \t\r\n," if inside else " \t\r\n"):
-            at += 1
-        line, counted = line + text.count("\n", counted, at), at
-        if at == len(text) and not inside:
-            return
-        if at < len(text) and text[at] == ("]" if inside else "["):
-            at, inside = at + 1, not inside
-            continue
-        if not inside:
-            yield line, None, "stands after the end of a JSON array; write one array, or one object a line"
-            return
-        try:
-            value, at = decoder.raw_decode(text, at)
-        except (ValueError, RecursionError) as error:
-            yield line, None, f"the JSON array breaks here: {error}"
-            return
-        yield line, value, _half_characters(value)
-
-
-def _half_characters(value: Any) -> str:
-    """The fault of a row with half of a character (`\\ud83d` without its other half), which is no text."""
-    try:
-        json.dumps(value, ensure_ascii=False).encode()
-    except RecursionError:
-        return "is nested too deep"
-    except UnicodeEncodeError:
-        return "holds half of a character (an escape such as \\ud83d without its other half); write the whole character"
-    return ""
-
-
-def _no_constant(name: str) -> Any:
-    raise ValueError(f"{name} is no JSON value")
-
-
-def write_rows(path: Path, rows: Iterable[Conversation]) -> None:
-    """JSONL in the `messages` form, UTF-8, with each row's id and meta."""
-    with path.open("w", encoding="utf-8") as out:
-        for row in rows:
-            turns = [
-                {"role": m.role, "content": m.content, **({} if m.trained else {"weight": 0})} for m in row.messages
-            ]
-            value = {"id": row.id, "messages": turns, "meta": row.meta}
-            out.write(json.dumps({k: v for k, v in value.items() if v}, ensure_ascii=False) + "\n")
+def not_learnt(reading: Reading) -> Fault:
+    """Why no conversation was read of a file of another kind."""
+    assert reading.kind is not None
+    says = f"holds {reading.rows:,} {reading.kind.name}, and no conversations"
+    cure = f"{reading.kind.method} learns from them; LoRA, evaluations and examples take conversations"
+    return Fault("wrong_kind", says, cure)

@@ -28,7 +28,9 @@ def read_prompt(system: Path | None, shots: Path | None = None) -> Prompt:
     read = []
     for row in examples:
         turns = [message for message in row.messages if message.role != "system"]
-        if len(turns) == 2:
+        if row.tools or any(message.sent().keys() - {"role", "content"} for message in turns):
+            problems.append(Problem(row.place, "has tools, a name or reasoning and is no example", _SHOT))
+        elif len(turns) == 2:
             read.append(Shot(user=turns[0].content, assistant=turns[1].content))
         else:
             problems.append(Problem(row.place, f"has {len(turns)} turns and is no example", _SHOT))

@@ -10,7 +10,9 @@ from typing import Any
 import pytest
 
 from lifecycle.errors import InvalidData
+from lifecycle.rows.faults import RowProblem
 from lifecycle.rows.files import read_rows, scan, write_rows
+from lifecycle.text.strict_json import TOO_DEEP
 
 
 def turns(*contents: tuple[str, Any]) -> list[dict[str, Any]]:
@@ -27,13 +29,13 @@ def chat(*contents: tuple[str, Any], **more: Any) -> str:
 
 
 BAD: dict[str, tuple[str | bytes, str]] = {
-    "not json": ("{", "is not valid JSON"),
-    "NaN": ('{"prompt": NaN, "completion": "a"}', "NaN is no JSON value"),
+    "not json": ("{", "is not JSON: EOF while parsing an object at character 1"),
+    "NaN": ('{"prompt": NaN, "completion": "a"}', "is not JSON"),
     "not utf-8": (b'{"prompt": "\xff", "completion": "a"}', "is not UTF-8"),
     "not an object": ('"text"', "the row is a text"),
     "unknown form": ('{"question": "q", "reply": "a"}', "unknown form with the keys question, reply"),
     "no role": ('{"messages": [{"content": "q"}, {"role": "assistant", "content": "a"}]}', "messages[0] has no role"),
-    "strange role": (chat(("wizard", "q")), "'wizard'; expected system, user"),
+    "strange role": (chat(("wizard", "q")), "'wizard'; expected system, user, assistant or tool"),
     "wrong type": ('{"prompt": 3, "completion": "a"}', "prompt is a number, not text"),
     "null content": (chat(("user", None)), "messages[0].content is null"),
     "missing completion": ('{"prompt": "q"}', "completion is missing"),
@@ -41,8 +43,11 @@ BAD: dict[str, tuple[str | bytes, str]] = {
     "no answer": (chat(Q), "the last turn is not the assistant's"),
     "two users": (chat(Q, Q, A), "take turns"),
     "no turns": ('{"messages": []}', "there are no turns"),
-    "tool call": (chat(Q, ("tool", "x")), "tool calls cannot be used yet"),
-    "function call": (chat(Q, A, function_call={"name": "f"}), "messages[1] is a tool call"),
+    "a tool that nobody called": (chat(Q, ("tool", "x")), "answers no call: it has no tool_call_id"),
+    "function call": (
+        chat(Q, A, function_call={"name": "f"}),
+        "messages[0].function_call is the old spelling of a tool call",
+    ),
     "image": (chat(("user", [{"type": "image_url"}])), "only text can be used"),
     "text and image": (chat(("user", [*PARTS, {"type": "image_url"}])), "only text can be used"),
     "part without text": (chat(("user", [{"type": "text"}])), "only text can be used"),
@@ -50,10 +55,10 @@ BAD: dict[str, tuple[str | bytes, str]] = {
     "system in the middle": (chat(Q, A, S, Q, A), "turn 3 is from the system"),
     "empty system": (chat(("system", " "), Q, A), "an empty system turn"),
     "system that is no text": ('{"system": 3, "prompt": "q", "completion": "a"}', "system is a number, not text"),
-    "tools": ('{"tools": [{}], "prompt": "q", "completion": "a"}', "tools cannot be used yet; take it out"),
-    "half a character": ('{"prompt": "bad \\ud83d", "completion": "a"}', "holds half of a character"),
-    "half a character in a key": ('{"mess\\ud83d": 1}', "holds half of a character"),
-    "nested too deep": ("[" * 100_000, "JSON"),
+    "tools": ('{"tools": [{}], "prompt": "q", "completion": "a"}', "tools[0] is no function with a name"),
+    "half a character": ('{"prompt": "bad \\ud83d", "completion": "a"}', "has half of a surrogate pair"),
+    "half a character in a key": ('{"mess\\ud83d": 1}', "has half of a surrogate pair"),
+    "nested too deep": ("[" * 100_000, "is nested too deeply"),
     "system alone": (chat(S), "the last turn is not the assistant's"),
     "all weight 0": (chat(Q, A, weight=0), "every answer has weight 0"),
 }
@@ -61,12 +66,22 @@ BAD: dict[str, tuple[str | bytes, str]] = {
 
 def test_all_bad_rows_are_reported_together_each_with_its_line(jsonl: Callable[..., Path]) -> None:
     good = '{"prompt": "q", "completion": "a"}'
-    path = jsonl("train.jsonl", [line for raw, _ in BAD.values() for line in (good, raw, "")])
+    # A file tells its first twenty.
+    parts = [list(BAD.items())[at : at + 10] for at in range(0, len(BAD), 10)]
+    paths = [
+        jsonl(f"train-{at}.jsonl", [line for _, (raw, _) in part for line in (good, raw, "")])
+        for at, part in enumerate(parts)
+    ]
     with pytest.raises(InvalidData) as caught:
-        read_rows(path)
-    said = {problem.place: problem.fault for problem in caught.value.problems}
-    for number, (kind, (_, expected)) in enumerate(BAD.items()):
-        assert expected in said[f"{path}:{3 * number + 2}"], kind
+        read_rows(*paths)
+    said: dict[str, str] = {}
+    for problem in caught.value.problems:
+        said[problem.place] = f"{said.get(problem.place, '')}; {problem.fault}"
+    for path, part in zip(paths, parts, strict=True):
+        for number, (kind, (_, expected)) in enumerate(part):
+            assert expected in said[f"{path}:{3 * number + 2}"], kind
+    assert all(problem.code for problem in caught.value.problems if isinstance(problem, RowProblem))
+    assert all(isinstance(problem, RowProblem) for problem in caught.value.problems)
     assert f"{len(BAD)} bad rows" in str(caught.value)
 
 
@@ -161,7 +176,7 @@ def test_a_file_that_breaks_off_or_goes_on_names_the_place(
 def test_an_array_that_is_no_utf_8_names_the_line(tmp_path: Path) -> None:
     path = tmp_path / "rows.json"
     path.write_bytes(b'\n[\n"\xff"]')
-    assert [(p.place, p.fault) for p in scan(path)[1]] == [(f"{path}:3", "is not UTF-8; save the file as UTF-8")]
+    assert [(p.place, p.fault) for p in scan(path)[1]] == [(f"{path}:3", "is not UTF-8")]
 
 
 def test_an_answer_that_is_context_is_written_as_one(jsonl: Callable[..., Path], tmp_path: Path) -> None:
@@ -172,14 +187,18 @@ def test_an_answer_that_is_context_is_written_as_one(jsonl: Callable[..., Path],
     assert json.loads((tmp_path / "out.jsonl").read_text(encoding="utf-8")) == {"messages": messages}
 
 
-@pytest.mark.parametrize(("faults", "said"), [(1, "1 bad row in"), (200, "200 bad rows in"), (201, "the first 200 of")])
-def test_one_error_carries_two_hundred_faults_and_says_how_many_there_are(
-    jsonl: Callable[..., Path], faults: int, said: str
+@pytest.mark.parametrize(("faults", "told"), [(1, 1), (20, 20), (21, 21), (201, 21)])
+def test_a_file_tells_its_first_twenty_faults_and_says_how_many_more_there_are(
+    jsonl: Callable[..., Path], faults: int, told: int
 ) -> None:
-    with pytest.raises(InvalidData, match=said) as caught:
-        read_rows(jsonl("t.jsonl", ["{"] * faults))
-    assert len(caught.value.problems) == min(faults, 200)
-    assert ("the first" in str(caught.value)) is (faults > 200)
+    good, bad = jsonl("good.jsonl", ["{"]), jsonl("t.jsonl", ["{"] * faults)
+    with pytest.raises(InvalidData, match=f"{faults + 1} bad rows in") as caught:
+        read_rows(bad, good)
+    *first, last = caught.value.problems
+    assert len(first) == told, "the other file tells its own"
+    assert last.place == f"{good}:1"
+    assert ("and 1 more" in str(caught.value)) is (faults == 21)
+    assert ("and 181 more" in str(caught.value)) is (faults == 201)
 
 
 def test_a_row_is_nested_too_deep_before_it_breaks_anything(tmp_path: Path) -> None:
@@ -188,9 +207,11 @@ def test_a_row_is_nested_too_deep_before_it_breaks_anything(tmp_path: Path) -> N
     deep = [f'{{"prompt": {"[" * depth}{"]" * depth}, "completion": "a"}}' for depth in range(900, 1000)]
     path.write_text("[" + ",\n".join(deep) + "]", encoding="utf-8")
     faults = [problem.fault for problem in scan(path)[1]]
-    assert faults[0] == "prompt[0] is a list, not an object"
-    assert "is nested too deep" in faults
-    assert "the JSON array breaks here" in faults[-1]
+    assert faults[:20] == [TOO_DEEP] * 20
+    path.write_text("[" + deep[0] + ",\n" + "[" * 100_000, encoding="utf-8")
+    assert [problem.fault for problem in scan(path)[1]] == [TOO_DEEP, f"the JSON array breaks here: {TOO_DEEP}"]
+    path.write_text(f'{{"prompt": {"[" * 198}{"]" * 198}, "completion": "a"}}', encoding="utf-8")
+    assert [problem.fault for problem in scan(path)[1]] == ["prompt[0] is a list, not an object"], "that much is read"
 
 
 def test_arabic_is_written_as_it_is_read(jsonl: Callable[..., Path], tmp_path: Path) -> None:
