@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from evals.evaluation import RULINGS, Evaluation
+from lifecycle.commands.terminal import show
 from lifecycle.report import ArmResult, Ruling
 
 if TYPE_CHECKING:
@@ -14,7 +15,7 @@ if TYPE_CHECKING:
 
 def print_evaluation(evaluation: Evaluation, console: Console) -> None:
     """The table, what each verdict opens, every sentence of the advice, and what is wrong with what serves."""
-    console.print(comparison_table(evaluation))
+    show(comparison_table(evaluation), console)
     for sentence in evaluation.report.advice:
         console.print(f"  • {sentence}", markup=False, highlight=False)
     if reasons := evaluation.report.provisional:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 if TYPE_CHECKING:
+    from rich.console import Console
     from rich.table import Table
 
     from lifecycle.registry import Registry
@@ -19,6 +20,10 @@ ReasonOption = Annotated[str, typer.Option(help="Why; it is kept in the audit tr
 AliasOption = Annotated[str, typer.Option(help="The alias to move.")]
 ForceOption = Annotated[bool, typer.Option("--force", help="Past the gate; needs --reason and is recorded.")]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
+
+
+_UNBOUNDED = 10_000
+"""Wider than any row."""
 
 
 def open_registry(home: Path | None) -> Registry:
@@ -38,9 +43,41 @@ def this_user() -> str:
 def print_table(table: Table) -> None:
     from rich.console import Console
 
-    # Into a pipe there is no width to heed, and a wrapped row could not be searched.
     console = Console()
-    (console if console.is_terminal else Console(width=240)).print(table)
+    if console.is_terminal:
+        show(table, console)
+    else:  # a pipe has no width to heed, and a wrapped row could not be searched
+        Console(width=_width(table, console)).print(table)
+
+
+def show(table: Table, console: Console) -> None:
+    """The table where it fits; else each row as lines of its own, so that no digest or name is cut."""
+    if _width(table, console) <= console.width:
+        console.print(table)
+        return
+    from rich.table import Table
+
+    if table.title:
+        console.print(table.title)
+    for row in zip(*(column.cells for column in table.columns), strict=True):
+        lines = Table.grid(padding=(0, 2))
+        lines.add_column(no_wrap=True, style="dim")
+        lines.add_column(overflow="fold")
+        for column, cell in zip(table.columns, row, strict=True):
+            if cell != "" and str(cell) != "":
+                lines.add_row(column.header, cell)
+        console.print()
+        console.print(lines)
+    if table.caption:
+        console.print()
+        console.print(table.caption, highlight=False)
+
+
+def _width(table: Table, console: Console) -> int:
+    """Columns that the table takes when nothing is wrapped."""
+    from rich.measure import Measurement
+
+    return Measurement.get(console, console.options.update(max_width=_UNBOUNDED), table).maximum
 
 
 def to_json(value: object) -> str:

@@ -120,14 +120,15 @@ def _row(registry: Registry, version: Version) -> dict[str, object]:
 def _show_versions(rows: list[dict[str, object]]) -> None:
     from rich.table import Table
 
-    table = Table("name", "#", "kind", "state", "digest", "aliases", "created", "verdict", box=None)
+    headings = ("name", "#", "kind", "state", "digest", "aliases", "created", "verdict")
+    table = Table(*headings, box=None, padding=(0, 1, 0, 0))  # which fits into 80 columns
     for row in rows:
         aliases = row["aliases"] if isinstance(row["aliases"], list) else []
         table.add_row(
             *(str(row[key]) for key in ("name", "number", "kind", "state")),
             str(row["digest"]).removeprefix("sha256:")[:12],
             ", ".join(aliases),
-            str(row["created_at"])[:16].replace("T", " "),
+            str(row["created_at"])[:10],
             str(row["verdict"] or "–"),
         )
     print_table(table)

@@ -139,3 +139,32 @@ def test_on_a_phone_the_page_fits_and_shows_the_verdict_and_the_intervals(page) 
     dark = page.evaluate("getComputedStyle(document.body).backgroundColor")
     page.emulate_media(color_scheme="light")
     assert page.evaluate("getComputedStyle(document.body).backgroundColor") != dark
+
+
+@pytest.mark.parametrize(
+    "arms", [("base", "few-shot", "rag", "adapter", "hybrid"), ("الأساس", "بأمثلة", "محوّل_العيادة")]
+)
+@pytest.mark.parametrize("width", [80, 60])
+def test_the_printed_comparison_cuts_nothing_in_80_columns_or_fewer(make_report, tmp_path, arms, width) -> None:
+    import io
+
+    from rich.cells import cell_len
+    from rich.console import Console
+
+    from evals.table import print_evaluation
+
+    report = make_report({arm: 0.1 * place for place, arm in enumerate(arms)}, advice=(ARABIC * 4,), task="عيادة")
+    policy = Policy.model_validate({"name": "test", "rules": [{"rule": "beats", "arm": arms[0]}]})
+    verdicts = judge(report, policy, arms[1:], at=report.created_at)
+    out = io.StringIO()
+    print_evaluation(Evaluation(report, verdicts, "test", None, tmp_path), Console(file=out, width=width))
+    lines = out.getvalue().splitlines()
+    assert max(map(cell_len, lines)) <= width
+    text = " ".join(" ".join(lines).split())
+    for arm in report.arms:
+        assert arm.arm in text
+        assert arm.ref in text
+        assert f"{arm.metrics['fields'].value:.3f}" in text
+        assert f"{arm.metrics['fields'].low:.2f}…{arm.metrics['fields'].high:.2f}" in text
+    assert "undecided" in text or "passed" in text
+    assert report.digest[:19] in text

@@ -7,7 +7,7 @@ import shutil
 import pytest
 
 from lifecycle.errors import InvalidInput
-from lifecycle.models.base import fingerprint
+from lifecycle.models.base import fingerprint, weight_files
 
 
 @pytest.mark.parametrize(
@@ -31,6 +31,14 @@ def test_each_weight_file_counts_by_its_name_and_content(base):
     assert renamed != before
     shutil.copy(base / "model-00001.safetensors", base / "model-00002.safetensors")
     assert fingerprint(base).weights not in (before, renamed)
+
+
+@pytest.mark.parametrize("index", ["model.safetensors.index.json", "pytorch_model.bin.index.json"])
+def test_the_models_own_index_names_its_files_whatever_their_format(base, index):
+    (base / "second.bin").write_bytes(b"x")
+    (base / "first.bin").write_bytes(b"y")
+    (base / index).write_text('{"weight_map": {"a": "second.bin", "b": "first.bin", "c": "second.bin"}}')
+    assert [file.name for file in weight_files(base)] == ["first.bin", "second.bin"]
 
 
 def test_pickled_weights_count_only_where_there_are_no_others(base):

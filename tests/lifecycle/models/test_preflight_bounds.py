@@ -150,3 +150,12 @@ def test_shapes_are_looked_at_in_both_factors_and_every_module(peft, base):
     assert f"{peft.key(Q0, 'A')} and 1 more: has shape [2, 4, 16], expected two dimensions" in found
     assert found.count("has shape [7, 4] where the base has out_features") == 1
     assert f"{peft.key(Q0, 'B')} and 1 more: has shape [7, 4] where the base has out_features 16" in found
+
+
+def test_a_target_that_the_base_does_not_have_at_all_is_named(peft, base):
+    peft.config["target_modules"] = [*peft.config["target_modules"], "no_such_proj"]
+    with pytest.raises(AdapterRefused) as caught:
+        preflight(peft.save(), base)
+    assert [(one.place, one.fault) for one in caught.value.problems] == [
+        ("no_such_proj", "is among the config's target_modules, and the file has no tensors for it")
+    ]

@@ -1,0 +1,149 @@
+"""Tables on a terminal of 80 columns: no digest, name or reason is cut, in Arabic either."""
+
+from __future__ import annotations
+
+import io
+import re
+
+import pytest
+import typer
+from rich.cells import cell_len
+from rich.console import Console
+from rich.table import Table
+from typer.testing import CliRunner
+
+from lifecycle.commands import gates, keys, traffic, versions
+from lifecycle.commands.terminal import show
+from lifecycle.registry import Registry
+
+ARABIC = "أُعيد النظر في الطلبات المستعجلة بعد ملاحظات قسم الطوارئ في العيادة"
+
+
+@pytest.fixture
+def registry(home):
+    """In place of the one on both databases: the command finds its own by the home."""
+    with Registry.open(home.registry_url) as opened:
+        yield opened
+
+
+@pytest.fixture
+def dabt(home, monkeypatch):
+    app = typer.Typer()
+    app.command("versions")(versions.versions)
+    app.command("gates")(gates.show)
+    app.command("list-keys")(keys.list_)
+    app.command("usage")(keys.usage)
+    app.command("traffic")(traffic.show)
+    app.command("create")(keys.create)
+    monkeypatch.setenv("COLUMNS", "80")
+
+    def run(*arguments: str, terminal: bool = True) -> str:
+        with monkeypatch.context() as patch:
+            if terminal:
+                patch.setenv("FORCE_COLOR", "1")
+            said = CliRunner().invoke(app, arguments, catch_exceptions=False).stdout
+        return re.sub(r"\x1b\[[0-9;]*m", "", said)
+
+    return run
+
+
+def read(text: str) -> str:
+    """What stands in the lines, whatever was put on the next one."""
+    assert max(map(cell_len, text.splitlines())) <= 80, text
+    return " ".join(text.split())
+
+
+def test_versions_fit_into_a_line_each(dabt, house):
+    made = [house.promoted("a"), house.judged("b", passed=False), house.draft("c", name="digest")]
+    lines = dabt("versions").splitlines()
+    assert len(lines) == 1 + len(made)
+    for version in made:
+        (line,) = [one for one in lines if version.digest.removeprefix("sha256:")[:12] in one]
+        assert line.split()[:3] == [version.name, str(version.number), "base"]
+        assert cell_len(line.rstrip()) <= 80
+
+
+def test_the_trail_has_every_reason_and_subject_whole(dabt, house):
+    house.judged("a")
+    house.registry.promote("triage:1", actor="amal", reason=ARABIC, force=False)
+    said = read(dabt("versions", "--audit"))
+    assert ARABIC in said
+    assert "triage:prod" in said
+    assert "…" not in said
+
+
+def test_gates_have_every_digest_and_rival_whole(dabt, house):
+    house.judged("a")
+    gate = house.registry.gate("triage")
+    said = read(dabt("gates"))
+    assert gate.policy.removeprefix("sha256:")[:12] in said
+    assert "…" not in said
+
+
+def test_a_keys_id_can_be_read_and_copied(dabt, house):
+    for name in ("the-application-of-the-clinic", "amal"):
+        dabt("create", name, "--model", "triage", "--model", "digest:canary", "--tokens-per-day", "5000000")
+    said = read(dabt("list-keys"))
+    for key in house.registry.keys.all():
+        assert key.id in said
+        assert key.name in said
+        assert "triage, digest:canary" in said
+
+
+def test_traffic_is_told_whole(dabt, house):
+    house.judged("a")
+    house.judged("b")
+    house.registry.promote("triage:1", actor="amal", reason="first")
+    house.registry.promote("triage:2", actor="amal", reason="second", share=0.25)
+    said = read(dabt("traffic"))
+    assert "triage:1 (75%), triage:2 (25%)" in said
+    assert "…" not in said
+
+
+def test_in_a_pipe_every_row_is_one_line_however_long(dabt, house):
+    house.judged("a")
+    house.registry.promote("triage:1", actor="amal", reason=ARABIC * 6)
+    said = dabt("versions", "--audit", terminal=False)
+    assert any(ARABIC * 6 in line and "triage:prod" in line for line in said.splitlines())
+
+
+# -- any table --------------------------------------------------------------------------------------------------------
+
+
+def shown(table: Table, width: int) -> list[str]:
+    out = io.StringIO()
+    show(table, Console(file=out, width=width, force_terminal=False))
+    return [line.rstrip() for line in out.getvalue().splitlines()]
+
+
+def table() -> Table:
+    made = Table("name", "digest", "why", box=None, padding=(0, 1, 0, 0), pad_edge=False)
+    made.add_row("triage", "0123456789ab", "لِأنّ العيادة")
+    made.add_row("digest", "ba9876543210", "")
+    return made
+
+
+def test_a_table_that_just_fits_is_one():
+    natural = len("triage 0123456789ab ") + cell_len("لِأنّ العيادة")
+    assert shown(table(), natural)[0].split() == ["name", "digest", "why"]
+    assert len(shown(table(), natural)) == 3
+    assert shown(table(), natural - 1)[0] == ""
+
+
+def test_one_that_does_not_has_its_rows_as_lines_without_what_is_empty():
+    assert shown(table(), 30) == [
+        "",
+        "name    triage",
+        "digest  0123456789ab",
+        "why     لِأنّ العيادة",
+        "",
+        "name    digest",
+        "digest  ba9876543210",
+    ]
+
+
+def test_a_value_longer_than_the_line_goes_on_in_the_next():
+    long = Table("name", "digest", box=None)
+    long.add_row("triage", "0123456789" * 8)
+    lines = shown(long, 50)
+    assert "".join(line.removeprefix("digest").strip() for line in lines[2:]) == "0123456789" * 8
