@@ -24,7 +24,7 @@ from service.adapters import routes_residency
 from service.config import ServeConfig
 from service.engine.interface import Engine
 from service.observability.access_log import AccessLog
-from service.openai import http_errors, routes_openai
+from service.openai import http_errors, http_input, routes_openai
 from service.parts import Parts, assemble
 from service.request_context import DISCONNECTED, context_of
 from service.serving import Service
@@ -89,6 +89,7 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
     app.state.supervision = running
     await asyncio.to_thread(parts.catalogue.start)
     await parts.accounts.start()
+    await http_input.begin()
     parts.traffic.start()
     try:
         yield

@@ -45,6 +45,11 @@ _beside = ThreadPoolExecutor(max_workers=1, thread_name_prefix="bodies")
 """One: large bodies take turns, so that many of them at once hold up nobody but each other."""
 
 
+async def begin() -> None:
+    """Start the thread for large bodies. The first of them would wait for that on the event loop."""
+    await asyncio.get_running_loop().run_in_executor(_beside, parse_json, b"{}")
+
+
 async def json_object(request: Request, limit: int) -> dict[str, Any]:
     """The body as a JSON object of at most `limit` bytes.
 
