@@ -27,7 +27,7 @@ from service.engine.interface import AdapterHandle, Call, EngineAnswer, EngineDe
 from service.engine.vllm_errors import border, last_line, raise_reported
 from service.engine.vllm_flags import flags, set_environment, target_modules
 from service.engine.vllm_submission import Submission
-from service.engine.vllm_tools import check_tools, template_takes_tools
+from service.engine.vllm_tools import check_template_fields, check_tools, template_names
 
 T = TypeVar("T")
 
@@ -47,7 +47,8 @@ class VllmEngine:
         self._config = config
         self._llm: Any = None
         self._state: Any = None
-        self._takes_tools = False
+        self._template: frozenset[str] | None = frozenset()
+        """What the base's chat template reads."""
         self._starts: Bulkhead | None = None
         self._stops = Bulkhead("engine's end", at_once=1, waiting=1, seconds=_STOP_SECONDS)
         self._checks = Bulkhead("check of adapters", at_once=4, waiting=1024, seconds=_CHECK_SECONDS)
@@ -70,7 +71,7 @@ class VllmEngine:
             self._starts = Bulkhead("engine's start", at_once=1, waiting=0, seconds=None)
             args = await self._starts.run(self._build)
             self._state = await self._handlers(args)
-            self._takes_tools = template_takes_tools(self._llm.renderer, self._llm.model_config)
+            self._template = template_names(self._llm.renderer, self._llm.model_config)
             facts = await self._facts()
             # One step now: a model that this machine has no kernels for must not be called ready.
             await self.score(None, [0], [0])
@@ -304,7 +305,8 @@ class VllmEngine:
             # vLLM looks into them before it checks them.
             raise InvalidInput("The request is not valid:", [Problem("messages", "must be a list of messages")])
         if call.kind == "chat":
-            check_tools(body, self._config.tool_parser, self._takes_tools)
+            check_tools(body, self._config.tool_parser, self._template)
+            check_template_fields(body, self._template)
             result = await self._state.openai_serving_chat.create_chat_completion(
                 vllm_requests.chat_request(body), vllm_submission.traced(call)
             )

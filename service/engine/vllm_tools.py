@@ -1,6 +1,6 @@
-"""Whether a request's tools reach the model and come back as calls: the base's template and a parser decide that.
+"""Whether what a request says to the base's chat template reaches the model: tools, documents, switches.
 
-vLLM leaves tools out in silence where the template has no place for them.
+vLLM leaves out in silence what the template has no place for. Calls of tools come back as calls by a parser alone.
 """
 
 from __future__ import annotations
@@ -9,24 +9,47 @@ from typing import Any
 
 from lifecycle.errors import InvalidInput, Problem
 
+_NO_PLACE = "the base model's chat template has no place for it, so the model would never see it"
 
-def template_takes_tools(renderer: Any, model_config: Any) -> bool:
-    """Whether what the base's chat template writes can depend on a request's tools. `renderer` is vLLM's."""
+
+def template_names(renderer: Any, model_config: Any) -> frozenset[str] | None:
+    """What the text of the base's chat template can depend on; None for everything. `renderer` is vLLM's."""
     from vllm.renderers.hf import _cached_resolve_chat_template_kwargs, resolve_chat_template
     from vllm.utils.mistral import is_mistral_tokenizer
 
     tokenizer = renderer.tokenizer
     if is_mistral_tokenizer(tokenizer):
-        return True  # its format is code, and has tools
+        return None  # its format is code, and has tools
     template = resolve_chat_template(tokenizer, None, [{}], model_config=model_config)
-    return template is not None and "tools" in _cached_resolve_chat_template_kwargs(template)
+    return frozenset() if template is None else frozenset(_cached_resolve_chat_template_kwargs(template))
 
 
-def check_tools(body: dict[str, Any], parser: str, takes_tools: bool) -> None:
+def check_template_fields(body: dict[str, Any], names: frozenset[str] | None) -> None:
+    """Raises `InvalidInput` for what the template would not read although it should change the answer.
+
+    A switch that is off, and the effort that is meant where none is named, ask for nothing.
+    """
+    if names is None:
+        return
+    problems = []
+    effort = body.get("reasoning_effort")
+    if effort not in (None, "none", "medium") and not names & {"reasoning_effort", "enable_thinking"}:
+        problems.append(Problem("reasoning_effort", _NO_PLACE, "leave it out"))
+    if body.get("documents") and "documents" not in names:
+        problems.append(Problem("documents", _NO_PLACE, "put them into a message, or call a version that has an index"))
+    switches = body.get("chat_template_kwargs")
+    for name, value in switches.items() if isinstance(switches, dict) else ():
+        if name not in names and value not in (None, False, "", [], {}):
+            problems.append(Problem(f"chat_template_kwargs.{name[:80]}", _NO_PLACE, "leave it out"))
+    if problems:
+        raise InvalidInput("The request is not valid:", problems)
+
+
+def check_tools(body: dict[str, Any], parser: str, names: frozenset[str] | None) -> None:
     """Raises `InvalidInput` when the request's tools would be left out, or their calls come back as plain text."""
     if not body.get("tools") or body.get("tool_choice") == "none":
         return
-    if not takes_tools:
+    if names is not None and "tools" not in names:
         fault = "the base model's chat template has no place for tools, so the model would never see them"
         cure = "describe them in a message, or serve a base whose template takes them"
     elif not parser:
