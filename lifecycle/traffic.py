@@ -58,14 +58,26 @@ class CanaryBounds(Frozen):
     window: int = Field(default=100, ge=20, le=10_000)
     """Times are compared within so many requests in a row, the incumbent's among them: both then met the same load.
     The figures that a decision is recorded with are of as many of the canary's."""
-    false_alarm_every: int = Field(default=100_000, ge=1_000)
-    """A canary that sits exactly on its bounds is rolled back once in so many requests, on average, or less often."""
+    false_removals: Bound = 0.01
+    """A canary that keeps its bounds, if only just, is ever rolled back with this chance at most."""
 
     @property
     def names(self) -> tuple[str, ...]:
         """What is watched."""
         rates = (("error_rate", self.max_error_rate), ("ttft", self.max_ttft_ratio), ("total", self.max_total_ratio))
         return (*(name for name, bound in rates if bound is not None), *self.guards)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _from_earlier_releases(cls, values: Any) -> Any:
+        """They wrote how many requests lie between two false alarms. A canary was thought to take 1,000."""
+        if not isinstance(values, dict) or "false_alarm_every" not in values:
+            return values
+        every = values["false_alarm_every"]
+        if "false_removals" in values or not isinstance(every, int) or every < 1_000:
+            return values  # refused as a key that there is not
+        kept = {key: value for key, value in values.items() if key != "false_alarm_every"}
+        return {**kept, "false_removals": min(1_000 / every, 0.5)}
 
     @field_validator("answer_schema")
     @classmethod

@@ -137,6 +137,7 @@ def assemble(config: ServeConfig, engine: Engine, registry: Registry, store: Art
     background = Background()
     exchange = CanaryExchange(registry.outcomes, at_registry.run, config.canary_seconds)
     guard = CanaryGuard(registry, catalogue.refresh, telemetry, background, exchange, at_registry.run)
+    telemetry.gauge("canaries_stuck", "Canaries that broke a bound and cannot be rolled back yet", guard.stuck)
     records = Records(config.shadow_folder) if config.shadow_folder is not None else None
     shadows = Shadows(records, telemetry, busy=lambda: gate.waiting > 0 or bool(supervisor.waiting_for()))
     return Parts(
@@ -159,7 +160,7 @@ def assemble(config: ServeConfig, engine: Engine, registry: Registry, store: Art
             # Half of the queue, so that there is always room for somebody else.
             at_once=max(1, config.max_queue // 2),
         ),
-        traffic=Traffic(base, guard, shadows, background),
+        traffic=Traffic(base, guard, shadows, background, residency.failed_load),
         most_answers=config.max_queue,
         at_registry=at_registry,
     )

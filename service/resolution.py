@@ -91,6 +91,8 @@ class Resolved:
     """What was asked for, when that was an alias."""
     revision: int = -1
     """Of the registry, as it was when this was decided."""
+    session: str = ""
+    """The caller's: behind an alias all of its requests go to one version, while the shares stand."""
 
 
 def resolve(model: object, caller: Caller, snapshot: Snapshot, base: Base) -> Resolved:
@@ -112,7 +114,7 @@ def resolve(model: object, caller: Caller, snapshot: Snapshot, base: Base) -> Re
     version, alias = _find(model, caller, snapshot, base)
     if reason := base.refusal(version):
         raise NotAllowed(reason)
-    return Resolved(model, version.ref, version.digest, version, alias, snapshot.revision)
+    return Resolved(model, version.ref, version.digest, version, alias, snapshot.revision, caller.session)
 
 
 def permit(ref: str, caller: Caller) -> None:

@@ -88,8 +88,10 @@ ROOMS = (
     ),
     Room(
         "traffic and admission",
-        ("service/adapters/admission.py", "service/traffic/canary.py"),
-        ("tests/service/test_admission.py", "tests/service/test_canary.py", "tests/service/test_canary_evidence.py"),
+        ("service/adapters/admission.py",
+         *(f"service/traffic/{name}.py" for name in ("arrivals", "canary", "evidence"))),
+        ("tests/service/test_admission.py", "tests/service/test_arrivals.py", "tests/service/test_canary.py",
+         "tests/service/test_canary_evidence.py"),
     ),
     Room(
         "training",

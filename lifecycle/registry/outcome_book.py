@@ -5,11 +5,12 @@ It is evidence and soon forgotten, no change of what is served: it leaves no ent
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from sqlalchemy import and_, delete, insert, or_, select
+from sqlalchemy import Text, and_, cast, delete, insert, or_, select
 
 from lifecycle.registry import tables
 from lifecycle.registry.database import Database
@@ -40,12 +41,23 @@ class OutcomeBook:
     def hear(self, service: str, heard: Mapping[str, int]) -> list[tuple[int, str, Outcomes]]:
         """The other services' batches of the trials in `heard`, as (id, trial, outcomes), in the order of the telling.
 
-        `heard` is each trial's newest id so far; 0 begins with the oldest that is kept.
+        `heard` is each trial's newest id so far; 0 begins with the oldest that is kept. A batch that is no list, or no
+        JSON at all, is empty: it costs no other.
         """
         if not heard:
             return []
         table = tables.canary_outcomes
         newer = or_(*(and_(table.c.trial == trial, table.c.id > last) for trial, last in heard.items()))
-        query = select(table.c.id, table.c.trial, table.c.outcomes).where(newer, table.c.service != service)
+        # As text: a driver that reads the JSON fails at the first batch that it cannot read, and gives none.
+        outcomes = cast(table.c.outcomes, Text).label("outcomes")
+        query = select(table.c.id, table.c.trial, outcomes).where(newer, table.c.service != service)
         with self._database.read() as tx:
-            return [(row.id, row.trial, row.outcomes) for row in tx.execute(query.order_by(table.c.id))]
+            return [(row.id, row.trial, _read(row.outcomes)) for row in tx.execute(query.order_by(table.c.id))]
+
+
+def _read(text: str | None) -> Outcomes:
+    try:
+        outcomes = json.loads(text or "")
+    except (ValueError, RecursionError):
+        return ()
+    return outcomes if isinstance(outcomes, list) else ()

@@ -92,6 +92,8 @@ class _Failure:
     error: DabtError
     retry_at: float
     pause: float
+    number: int
+    """No other failed load has it."""
 
 
 class ResidentAdapter(Frozen):
@@ -154,6 +156,7 @@ class Residency:
         self._residents: dict[Digest, _Resident] = {}  # least recently used first
         self._loading: dict[Digest, _Load] = {}
         self._failures: dict[Digest, _Failure] = {}
+        self._failure_numbers = itertools.count(1)
         self._pinned: frozenset[Digest] = frozenset()
         self._reserved = 0  # places held by loads under way
         self._lives = 0  # of the engine, that have ended
@@ -223,6 +226,11 @@ class Residency:
 
     def leases(self) -> int:
         return sum(resident.leases for resident in self._residents.values())
+
+    def failed_load(self, digest: Digest) -> int:
+        """The number of its newest load, if that failed: the same for all who waited for it or came in its pause."""
+        failure = self._failures.get(digest)
+        return failure.number if failure is not None else 0
 
     def forget_all(self) -> None:
         """After the engine's death: what it held is gone, and requests load it again.
@@ -304,7 +312,7 @@ class Residency:
             return error  # says nothing about the adapter
         before = self._failures.get(digest)
         pause = min(before.pause * 2, _LONGEST_PAUSE) if before else _FIRST_PAUSE
-        self._failures[digest] = _Failure(error, self._limits.clock() + pause, pause)
+        self._failures[digest] = _Failure(error, self._limits.clock() + pause, pause, next(self._failure_numbers))
         self._observer.load_failed()
         log.warning("adapter failed to load", adapter=internal_name(digest), pause=pause, error=str(error))
         unloadable = AdapterUnloadable(str(error), retry_after=pause)

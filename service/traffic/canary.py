@@ -1,36 +1,38 @@
-"""Is a canary worse than its bounds allow? Evidence that may be looked at after every request. Pure: no clock, no I/O.
+"""Is a canary worse than its bounds allow? Judged after every request. Pure: no clock, no I/O.
 
-Looking again and again until a fixed-size test says yes raises false alarms without limit, so none is used. For a share
-of bad requests and its bound, each request multiplies a likelihood ratio: how much likelier its outcome is under a
-larger share than under the bound. Whatever the true share within the bound, the ratio grows by a factor of at most 1 on
-average. Sums of such products over every point where the trouble may have begun are a Shiryaev-Roberts e-detector
-(Shin, Ramdas & Rinaldo, "E-detectors: a nonparametric framework for sequential change detection", New England Journal
-of Statistics in Data Science 2, 2024). With a limit of c it raises a false alarm once in c requests on average, or less
-often, and a canary that turns bad late is found as soon as one that was bad from the start. The larger shares are a
-fixed mixture (Robbins, "Statistical methods related to the law of the iterated logarithm", 1970), and the limit is
-multiplied by the number of figures watched, because the mean of e-detectors is one.
+Who answers a request is drawn by lot. That is what everything here rests on.
 
-Times are compared, not measured: of each `window` requests in a row, the canary's times divided by the bound, which of
-them are among the slowest 5 %? Who answers is drawn by lot, so for a canary that is exactly as much slower as the bound
-allows their number is hypergeometric, whatever the load was like meanwhile, and its likelihood ratio is Fisher's
-noncentral one, for larger odds of being among the slowest. A busy moment, which both meet, is no evidence.
+*Shares* (errors, guards): a canary must be worse than its bound, and worse than the incumbent. For the first, each of
+its requests says how much likelier it is under a larger share than under the bound. For the second, each request of
+either says how much likelier it is, given what became of it, that this one of the two had it: if both fail alike, who
+failed was drawn by lot, and so nothing is shown. The weaker evidence of the two counts.
 
-Read `policies.py` for who asks, `lifecycle/traffic.py` for the bounds.
+*Times* are compared, not measured: the canary's are divided by the bound, and of each `window` requests in a row, how
+many of the slowest 5 % are the canary's? For a canary that is exactly as much slower as the bound allows the number is
+hypergeometric, whatever the load and the lengths of answers were meanwhile. A busy moment, which both meet, is no
+evidence.
+
+All of this holds for requests in the order in which they arrived. In the order in which they ended, what is quick comes
+first: a burst would show its failures before its answers. `arrivals.py` brings them into that order.
+
+Read `evidence.py` for how ratios add up, `policies.py` for who asks, `lifecycle/traffic.py` for the bounds.
 """
 
 from __future__ import annotations
 
 import math
+import sys
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 from lifecycle.traffic import AnswerGuard, CanaryBounds
 from lifecycle.version import Frozen
+from service.traffic.evidence import ODDS, Evidence, finite, noncentral
 
 PERCENTILE = 0.95
-_ODDS = (1.5, 2.0, 4.0, 8.0, 20.0, 60.0, 200.0)
-"""What the evidence is a mixture over: how many times the bound's odds of being bad, or of being slow."""
+LONGEST = 300.0
+"""Seconds. A request that takes longer counts as one that took so long, and as one that did not fail."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,13 +40,17 @@ class Outcome:
     """How one request went. None is what says nothing about the version."""
 
     failed: bool | None
-    """By a fault that may be the version's; None for a caller's mistake, or one who left."""
+    """By a fault that may be the version's; None where it cannot be told."""
     ttft: float | None = None
     """Seconds from arrival to the first token; a caller who left without one waited at least so long."""
     total: float | None = None
     """Seconds from arrival to the end."""
     found: frozenset[AnswerGuard] | None = None
     """What the guards found the answer to be; None where there is none to judge."""
+    own: bool = False
+    """The fault was in a part of the version, which no request can cause."""
+    session: str = ""
+    """Requests of one session all go to one version, so each is not a lot of its own."""
 
 
 class Figure(Frozen):
@@ -56,60 +62,114 @@ class Figure(Frozen):
     bound: float
     value: float
     """A share of requests, or the canary's 95th percentile as a multiple of the incumbent's."""
+    baseline: float | None
+    """The incumbent's own share; None for times."""
     bad: int | None
     """The requests that make the share; None for times."""
     n: int
     evidence: float
-    """Reaches 1 when it suffices to roll back."""
-
-
-class Detector:
-    """A Shiryaev-Roberts e-detector over a mixture of alternatives. Hold `evidence` against a number of requests."""
-
-    def __init__(self) -> None:
-        self._sums = [0.0] * len(_ODDS)
-
-    def multiply(self, ratios: Iterable[float], requests: int = 1) -> None:
-        """What so many requests said: a likelihood ratio for each of `_ODDS`."""
-        self._sums = [(before + requests) * ratio for before, ratio in zip(self._sums, ratios, strict=True)]
-
-    @property
-    def evidence(self) -> float:
-        return sum(self._sums) / len(self._sums)
+    """Reaches 1 when it suffices to roll back. Always a finite number."""
 
 
 class Rate:
-    """A share of the canary's requests against `bound`, a share above 0 and below 1."""
+    """A share of the canary's requests against `bound`, a share above 0 and below 1, and against the incumbent's."""
 
-    def __init__(self, bound: float, window: int) -> None:
+    def __init__(self, name: str, bound: float, window: int, lot: float) -> None:
+        """`lot` is the chance with which a request to either of the two goes to the canary."""
+        self.name = name
         self.bound = bound
         self.n = 0
-        """Requests judged, in all."""
-        self.detector = Detector()
-        odds = [bound / (1 - bound) * multiple for multiple in _ODDS]
-        shares = [one / (1 + one) for one in odds]
-        self._bad = [share / bound for share in shares]
-        self._good = [(1 - share) / (1 - bound) for share in shares]
-        self._recent: deque[bool] = deque(maxlen=window)
+        """Requests of the canary."""
+        self._over_bound = Evidence()
+        self._over_incumbent = Evidence()
+        odds = [bound / (1 - bound) * multiple for multiple in ODDS]
+        shares = [part / (1 + part) for part in odds]
+        self._bad = [math.log(share) - math.log(bound) for share in shares]
+        self._good = [-math.log1p(part) - math.log1p(-bound) for part in odds]
+        bad = [math.log(lot * share + (1 - lot) * bound) for share in shares]
+        good = [math.log(lot / (1 + part) + (1 - lot) * (1 - bound)) for part in odds]
+        self._canary_bad = [math.log(share) - log for share, log in zip(shares, bad, strict=True)]
+        self._canary_good = [-math.log1p(part) - log for part, log in zip(odds, good, strict=True)]
+        self._incumbent_bad = [math.log(bound) - log for log in bad]
+        self._incumbent_good = [math.log1p(-bound) - log for log in good]
+        self._window = window
+        self._compared = 0
+        self._sessions: set[tuple[str, bool]] = set()
+        self._canary: deque[bool] = deque(maxlen=window)
+        self._incumbent: deque[bool] = deque(maxlen=window)
 
-    def canary(self, bad: bool) -> None:
+    def canary(self, outcome: Outcome) -> None:
         self.n += 1
-        self._recent.append(bad)
-        self.detector.multiply(self._bad if bad else self._good)
+        if (bad := self._is_bad(outcome)) is None:
+            return
+        self._canary.append(bad)
+        if bad and outcome.own:
+            # No lot: whoever had asked, this version would have failed.
+            self._over_bound.multiply(self._bad)
+            self._over_incumbent.multiply(self._bad)
+            return
+        is_a_lot = self._is_a_lot(bad, outcome.session)
+        if is_a_lot or not bad:
+            self._over_bound.multiply(self._bad if bad else self._good)
+        if is_a_lot:
+            self._over_incumbent.multiply(self._canary_bad if bad else self._canary_good)
 
-    def figures(self) -> tuple[float, int | None, int]:
-        """Value, bad and n, of the last `window`."""
-        bad, n = sum(self._recent), len(self._recent)
-        return (bad / n if n else 0.0), bad, n
+    def incumbent(self, outcome: Outcome) -> None:
+        if (bad := self._is_bad(outcome)) is None:
+            return
+        self._incumbent.append(bad)
+        if self._is_a_lot(bad, outcome.session):
+            self._over_incumbent.multiply(self._incumbent_bad if bad else self._incumbent_good, begins=0)
+
+    @property
+    def log(self) -> float:
+        """Of the evidence."""
+        return min(self._over_bound.log, self._over_incumbent.log)
+
+    def reaches(self, log: float) -> bool:
+        return self._over_bound.reaches(log) and self._over_incumbent.reaches(log)
+
+    def figure(self, canary: int, evidence: float) -> Figure:
+        bad, n = sum(self._canary), len(self._canary)
+        return Figure(
+            canary=canary,
+            name=self.name,
+            bound=self.bound,
+            value=bad / n if n else 0.0,
+            baseline=sum(self._incumbent) / len(self._incumbent) if self._incumbent else None,
+            bad=bad,
+            n=n,
+            evidence=evidence,
+        )
+
+    def _is_bad(self, outcome: Outcome) -> bool | None:
+        if self.name == "error_rate":
+            return outcome.failed
+        return None if outcome.found is None else self.name in outcome.found
+
+    def _is_a_lot(self, bad: bool, session: str) -> bool:
+        """A session counts once in `window` requests, and once more if it fails: one caller who sends the same fault
+        again and again always meets the same version.
+        """
+        self._compared += 1
+        if self._compared % self._window == 0:
+            self._sessions.clear()
+        if not session:
+            return True
+        known = (session, bad) in self._sessions
+        self._sessions.add((session, bad))
+        return not known
 
 
 class Slowness:
     """A 95th percentile of the canary's times against `bound` times the incumbent's."""
 
-    def __init__(self, bound: float, window: int) -> None:
+    def __init__(self, name: str, bound: float, window: int) -> None:
+        self.name = name
         self.bound = bound
         self.n = 0
-        self.detector = Detector()
+        """Requests of the canary in whole blocks."""
+        self._evidence = Evidence()
         self._window = window
         self._slowest = max(1, round((1 - PERCENTILE) * window))
         self._block: list[tuple[float, int]] = []
@@ -117,90 +177,89 @@ class Slowness:
         self._canary: deque[float] = deque(maxlen=window)
         self._incumbent: deque[float] = deque(maxlen=window)
 
-    def canary(self, seconds: float) -> None:
-        self._canary.append(seconds)
-        self._take(seconds / self.bound, 0)
+    def canary(self, outcome: Outcome) -> None:
+        if (seconds := self._seconds(outcome)) is not None:
+            self._canary.append(seconds)
+            self._take(min(seconds / self.bound, LONGEST), 0)
 
-    def incumbent(self, seconds: float) -> None:
-        self._incumbent.append(seconds)
-        self._take(seconds, 1)
+    def incumbent(self, outcome: Outcome) -> None:
+        if (seconds := self._seconds(outcome)) is not None:
+            self._incumbent.append(seconds)
+            self._take(seconds, 1)
 
-    def figures(self) -> tuple[float, int | None, int]:
-        """Value, bad and n, of the last `window`."""
-        theirs = percentile(self._incumbent)
-        return (percentile(self._canary) / theirs if theirs > 0 else 0.0), None, len(self._canary)
+    @property
+    def log(self) -> float:
+        """Of the evidence."""
+        return self._evidence.log
+
+    def reaches(self, log: float) -> bool:
+        return self._evidence.reaches(log)
+
+    def figure(self, canary: int, evidence: float) -> Figure:
+        own, theirs = percentile(self._canary), percentile(self._incumbent)
+        return Figure(
+            canary=canary,
+            name=self.name,
+            bound=self.bound,
+            value=min(own / theirs, sys.float_info.max) if theirs > 0 else 0.0,
+            baseline=None,
+            bad=None,
+            n=len(self._canary),
+            evidence=evidence,
+        )
+
+    def _seconds(self, outcome: Outcome) -> float | None:
+        seconds = outcome.ttft if self.name == "ttft" else outcome.total
+        return None if seconds is None else min(seconds, LONGEST)
 
     def _take(self, seconds: float, whose: int) -> None:
         self._block.append((seconds, whose))
         if len(self._block) == self._window:
-            canaries = sum(1 for _, one in self._block if one == 0)
-            slow = sum(1 for _, one in sorted(self._block)[-self._slowest :] if one == 0)
+            canaries = sum(1 for _, whose in self._block if whose == 0)
+            slow = sum(1 for _, whose in sorted(self._block)[-self._slowest :] if whose == 0)
             self.n += canaries
-            self.detector.multiply(self._ratios(canaries, slow), canaries)
+            self._evidence.multiply(noncentral(self._window, canaries, self._slowest, slow), canaries)
             self._block.clear()
-
-    def _ratios(self, canaries: int, slow: int) -> Iterator[float]:
-        others, places = self._window - canaries, self._slowest
-        ways = [math.comb(canaries, k) * math.comb(others, places - k) for k in range(places + 1)]
-        share = [way / math.comb(self._window, places) for way in ways]
-        for odds in _ODDS:
-            yield odds**slow / sum(weight * odds**k for k, weight in enumerate(share))
 
 
 class Judge:
     """One split alias, from one move of it to the next: its canaries against its incumbent and their bounds."""
 
-    def __init__(self, bounds: CanaryBounds, incumbent: int, canaries: Iterable[int]) -> None:
+    def __init__(self, bounds: CanaryBounds, incumbent: int, weights: Mapping[int, float]) -> None:
+        """`weights` are the targets' shares of the alias's requests; who is not the incumbent is a canary."""
         self._incumbent = incumbent
         self._least = bounds.min_requests
-        self._rates = {number: _rates(bounds) for number in canaries}
-        self._times = {number: _times(bounds) for number in self._rates}
-        self._limit = float(bounds.false_alarm_every * len(bounds.names) * len(self._rates))
-        self._open = True
+        own = weights[incumbent]
+        self._tests: dict[int, list[Rate | Slowness]] = {
+            number: [*_rates(bounds, weight / (weight + own)), *_times(bounds)]
+            for number, weight in weights.items()
+            if number != incumbent
+        }
+        self._limit = math.log(len(bounds.names) * len(self._tests) / bounds.false_removals)
 
     def see(self, number: int, outcome: Outcome) -> Figure | None:
-        """The figure that broke its bound, once; None before and after. Requests in the order in which they ended."""
-        if not self._open:
-            return None
+        """The worst figure, if one has broken its bound by now. Requests in the order in which they arrived."""
         if number == self._incumbent:
-            for times in self._times.values():
-                for name, test in times.items():
-                    if (seconds := _seconds(outcome, name)) is not None:
-                        test.incumbent(seconds)
-        elif number in self._rates:
-            self._canary(number, outcome)
-        self._open = all(self._weight(test) < 1 for _, _, test in self._tests())
-        return None if self._open else max(self.figures(), key=lambda figure: figure.evidence)
+            for tests in self._tests.values():
+                for test in tests:
+                    test.incumbent(outcome)
+        else:
+            for test in self._tests.get(number, ()):
+                test.canary(outcome)
+        if not any(test.n >= self._least and test.reaches(self._limit) for _, test in self._all()):
+            return None
+        return max(self.figures(), key=lambda figure: figure.evidence)
 
     def figures(self) -> list[Figure]:
         """Of every canary, everything that is watched."""
-        found = []
-        for canary, name, test in self._tests():
-            value, bad, n = test.figures()
-            figure = Figure(
-                canary=canary, name=name, bound=test.bound, value=value, bad=bad, n=n, evidence=self._weight(test)
-            )
-            found.append(figure)
-        return found
+        return [test.figure(canary, finite(self._log(test))) for canary, test in self._all()]
 
-    def _weight(self, test: Rate | Slowness) -> float:
-        return test.detector.evidence / self._limit if test.n >= self._least else 0.0
+    def _log(self, test: Rate | Slowness) -> float:
+        """Of the evidence as a part of what suffices."""
+        return test.log - self._limit if test.n >= self._least else -math.inf
 
-    def _tests(self) -> Iterator[tuple[int, str, Rate | Slowness]]:
-        for number, rates in self._rates.items():
-            yield from ((number, name, test) for name, test in rates.items())
-            yield from ((number, name, test) for name, test in self._times[number].items())
-
-    def _canary(self, number: int, outcome: Outcome) -> None:
-        for name, test in self._rates[number].items():
-            if name == "error_rate":
-                if outcome.failed is not None:
-                    test.canary(outcome.failed)
-            elif outcome.found is not None:
-                test.canary(name in outcome.found)
-        for name, times in self._times[number].items():
-            if (seconds := _seconds(outcome, name)) is not None:
-                times.canary(seconds)
+    def _all(self) -> Iterator[tuple[int, Rate | Slowness]]:
+        return ((canary, test) for canary, tests in self._tests.items() for test in tests)
 
 
 def percentile(times: Iterable[float]) -> float:
@@ -209,17 +268,13 @@ def percentile(times: Iterable[float]) -> float:
     return ordered[math.ceil(PERCENTILE * len(ordered)) - 1] if ordered else 0.0
 
 
-def _rates(bounds: CanaryBounds) -> dict[str, Rate]:
+def _rates(bounds: CanaryBounds, lot: float) -> Iterator[Rate]:
     rates: dict[str, float] = {str(guard): bound for guard, bound in bounds.guards.items()}
     if bounds.max_error_rate is not None:
         rates["error_rate"] = bounds.max_error_rate
-    return {name: Rate(bound, bounds.window) for name, bound in rates.items()}
+    return (Rate(name, bound, bounds.window, lot) for name, bound in rates.items())
 
 
-def _times(bounds: CanaryBounds) -> dict[str, Slowness]:
+def _times(bounds: CanaryBounds) -> Iterator[Slowness]:
     ratios = {"ttft": bounds.max_ttft_ratio, "total": bounds.max_total_ratio}
-    return {name: Slowness(bound, bounds.window) for name, bound in ratios.items() if bound is not None}
-
-
-def _seconds(outcome: Outcome, name: str) -> float | None:
-    return outcome.ttft if name == "ttft" else outcome.total
+    return (Slowness(name, bound, bounds.window) for name, bound in ratios.items() if bound is not None)

@@ -4,11 +4,15 @@ Alone, each of four services would see a quarter of the evidence and find a bad 
 go into the registry in batches and come out of it for the others about a second later
 (`lifecycle/registry/outcome_book.py`). While the registry is away each judges by what it has itself, and tells the
 others afterwards.
+
+Another release may write what this one does not know. A row says what of it can be read; one that cannot be read is
+left out, and no other with it.
 """
 
 from __future__ import annotations
 
 import asyncio
+import math
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
 from typing import Any, Protocol
@@ -48,6 +52,8 @@ class CanaryExchange:
         self._heard: dict[str, int] = {}
         self._task: asyncio.Task[None] | None = None
         self._failing = False
+        self._unreadable: set[str] = set()
+        """Trials of which it was said that a row cannot be read."""
 
     def begin(self, trial: str) -> None:
         """From now on hear of this trial, beginning with what the others have said of it already."""
@@ -56,13 +62,14 @@ class CanaryExchange:
     def end(self, trial: str) -> None:
         self._heard.pop(trial, None)
         self._untold.pop(trial, None)
+        self._unreadable.discard(trial)
 
     def tell(self, trial: str, number: int, outcome: Outcome) -> None:
         """Have the others hear of one request; nothing when the trial is over."""
         if trial in self._heard:
             untold = self._untold.setdefault(trial, [])
             if len(untold) < _MOST:
-                untold.append(_row(number, outcome))
+                untold.append(written(number, outcome))
 
     def start(self, hear: Hear) -> None:
         self._task = asyncio.create_task(self._listen(hear), name="canary-exchange")
@@ -89,7 +96,11 @@ class CanaryExchange:
             if trial in self._heard:
                 self._heard[trial] = last
                 for row in outcomes:
-                    hear(trial, *_read(row))
+                    if (outcome := read(row)) is not None:
+                        hear(trial, *outcome)
+                    elif trial not in self._unreadable:
+                        self._unreadable.add(trial)
+                        log.warning("what another service tells of a canary cannot be read", trial=trial)
 
     async def _listen(self, hear: Hear) -> None:
         while True:
@@ -97,20 +108,54 @@ class CanaryExchange:
             try:
                 await self.once(hear)
             except DabtError as error:
-                if not self._failing:
-                    log.warning("canaries are judged by this service's own requests alone", problem=str(error))
-                self._failing = True
+                self._alone(str(error))
+            except Exception as error:  # whatever it was: the next second's batches are heard
+                self._alone(f"{type(error).__name__}: {error}", exc_info=error)
             else:
                 self._failing = False
 
+    def _alone(self, problem: str, **more: Any) -> None:
+        if not self._failing:
+            log.warning("canaries are judged by this service's own requests alone", problem=problem, **more)
+        self._failing = True
 
-def _row(number: int, outcome: Outcome) -> dict[str, Any]:
-    """What is not known is left out."""
-    found = None if outcome.found is None else sorted(outcome.found)
-    row = {"version": number, "failed": outcome.failed, "ttft": outcome.ttft, "total": outcome.total, "found": found}
+
+def written(number: int, outcome: Outcome) -> dict[str, Any]:
+    """A row. What is not known is left out."""
+    row = {
+        "version": number,
+        "failed": outcome.failed,
+        "ttft": outcome.ttft,
+        "total": outcome.total,
+        "found": None if outcome.found is None else sorted(outcome.found),
+        "own": outcome.own or None,
+        "session": outcome.session or None,
+    }
     return {name: value for name, value in row.items() if value is not None}
 
 
-def _read(row: dict[str, Any]) -> tuple[int, Outcome]:
-    found = frozenset(row["found"]) if "found" in row else None
-    return row["version"], Outcome(row.get("failed"), row.get("ttft"), row.get("total"), found)
+def read(row: Any) -> tuple[int, Outcome] | None:
+    """The version's number and the outcome; None for a row that this release cannot read. Keys that it does not know
+    are passed over.
+    """
+    if not isinstance(row, dict):
+        return None
+    number, failed, found, session = row.get("version"), row.get("failed"), row.get("found"), row.get("session", "")
+    ttft, total = row.get("ttft"), row.get("total")
+    if not isinstance(number, int) or isinstance(number, bool):
+        return None
+    readable = (
+        (failed is None or isinstance(failed, bool))
+        and (ttft is None or _is_time(ttft))
+        and (total is None or _is_time(total))
+        and (found is None or (isinstance(found, list) and all(isinstance(guard, str) for guard in found)))
+        and isinstance(session, str)
+    )
+    if not readable:
+        return None
+    guards = None if found is None else frozenset(found)
+    return number, Outcome(failed, ttft, total, guards, own=row.get("own") is True, session=session)
+
+
+def _is_time(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value < math.inf

@@ -1,8 +1,10 @@
 """Watches split aliases and rolls a canary back that breaks a bound: one move, one alert in the log, one count.
 
 Every service judges the requests of all (`canary_exchange.py`), and several may find the same fault: the registry moves
-the alias for the first (`Registry.roll_back_canary`), and only that one raises the alert. Read `canary.py` for how
-requests are judged, `policies.py` for where they come from.
+the alias for the first (`Registry.roll_back_canary`), and only that one raises the alert. A guard that cannot act says
+why (in the log, in `dabt_canaries_stuck`, under `/admin/traffic`) and tries again for as long as the canary stands.
+
+Read `canary.py` for how requests are judged, `policies.py` for where they come from.
 """
 
 from __future__ import annotations
@@ -10,23 +12,26 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 import structlog
 
 from lifecycle.aliases import Alias
-from lifecycle.errors import DabtError, Unavailable
+from lifecycle.errors import Conflict, DabtError, Unavailable
 from lifecycle.intervals import wilson
 from lifecycle.traffic import CanaryBounds
 from lifecycle.version import Digest, digest_of
 from service.concurrency import Background
 from service.openai.answer_guards import Fits, schema_check
+from service.traffic.arrivals import Arrivals
 from service.traffic.canary import Figure, Judge, Outcome
 from service.traffic.canary_exchange import CanaryExchange
 
 ACTOR = "canary-guard"
 _LONGEST_PAUSE = 30.0
+_PATIENCE = 60.0
+"""Seconds for one move. A registry that takes longer is as good as away; what it does later is seen then."""
 
 log = structlog.get_logger(__name__)
 
@@ -52,6 +57,10 @@ class Trial:
     alias: Alias
     judge: Judge
     fits: Fits | None
+    arrivals: Arrivals
+    """The requests of this service."""
+    counted_loads: dict[int, tuple[int, float]] = field(default_factory=dict)
+    """Of each version's parts, the failed load that was counted last: its number, and when that was told."""
 
 
 class CanaryGuard:
@@ -77,6 +86,10 @@ class CanaryGuard:
         self._run = run
         self._pause = pause
         self._trials: dict[str, Trial] = {}
+        self._moving: set[Trial] = set()
+        """Whose canary broke a bound, and is being rolled back."""
+        self._problems: dict[Trial, str] = {}
+        """Why that does not succeed."""
 
     def start(self) -> None:
         """Begin to hear from the registry's other services."""
@@ -95,9 +108,7 @@ class CanaryGuard:
         trial = self._trials.get(alias.ref)
         if trial is None or (trial.alias.move, trial.alias.policy.canary) != (alias.move, bounds):
             self._end(alias.ref)
-            canaries = [target.number for target in alias.targets if target.number != alias.incumbent]
-            judge = Judge(bounds, alias.incumbent, canaries)
-            trial = Trial(_id(alias, bounds), alias, judge, schema_check(bounds.answer_schema))
+            trial = self._begun(alias, alias.incumbent, bounds)
             self._trials[alias.ref] = trial
             self._exchange.begin(trial.id)
         return trial
@@ -107,21 +118,40 @@ class CanaryGuard:
         trial = self.trial(alias)
         return trial.judge.figures() if trial is not None else []
 
+    def problem(self, alias: Alias) -> str | None:
+        """Why a canary of the alias broke a bound and was not rolled back yet."""
+        trial = self.trial(alias)
+        return self._problems.get(trial) if trial is not None else None
+
+    def stuck(self) -> int:
+        """Aliases of which there is such a problem."""
+        return sum(1 for trial in self._problems if self._stands(trial))
+
     def see(self, trial: Trial, number: int, outcome: Outcome) -> None:
-        """Judge the end of a request of this service, and tell the others of it."""
+        """Judge a request of this service, in the order of arrival, and tell the others of it."""
         self._exchange.tell(trial.id, number, outcome)
         self._judge(trial, number, outcome)
 
     def hear(self, trial_id: str, number: int, outcome: Outcome) -> None:
-        """Judge the end of a request of another service; nothing when that trial is over here."""
-        for trial in self._trials.values():
+        """Judge a request of another service; nothing when that trial is over here."""
+        for trial in list(self._trials.values()):
             if trial.id == trial_id:
                 self._judge(trial, number, outcome)
 
     def _judge(self, trial: Trial, number: int, outcome: Outcome) -> None:
         figure = trial.judge.see(number, outcome)
-        if figure is not None and self._stands(trial):
+        if figure is not None and trial not in self._moving and self._stands(trial):
+            self._moving.add(trial)
             self._background.begin(self._roll_back(trial, figure))
+
+    def _begun(self, alias: Alias, incumbent: int, bounds: CanaryBounds) -> Trial:
+        def arrived(number: int, outcome: Outcome) -> None:
+            self.see(trial, number, outcome)
+
+        judge = Judge(bounds, incumbent, {target.number: target.weight for target in alias.targets})
+        fits = schema_check(bounds.answer_schema)
+        trial = Trial(_id(alias, bounds), alias, judge, fits, Arrivals(arrived))
+        return trial
 
     def _end(self, ref: str) -> None:
         if trial := self._trials.pop(ref, None):
@@ -134,17 +164,41 @@ class CanaryGuard:
     async def _roll_back(self, trial: Trial, figure: Figure) -> None:
         """Until it is done, or somebody has moved the alias or changed its bounds."""
         pause = self._pause
-        while self._stands(trial):
-            try:
-                await self._run(self._move, trial.alias, figure)
-            except Unavailable as error:
-                log.warning("canary not rolled back yet", alias=trial.alias.ref, error=str(error))
+        try:
+            while self._stands(trial) and (problem := await self._tried(trial, figure)):
+                self._problems[trial] = problem
                 await asyncio.sleep(pause)
                 pause = min(2 * pause, _LONGEST_PAUSE)
-            else:
-                break
-        with suppress(DabtError):  # else the next poll sees it
-            await self._run(self._refresh)
+            self._problems.pop(trial, None)
+            with suppress(DabtError, TimeoutError):  # else the next poll sees it
+                async with asyncio.timeout(_PATIENCE):
+                    await self._run(self._refresh)
+            # Should it stand as before, nothing was moved: then the next request's evidence is acted on again.
+            await asyncio.sleep(self._pause)
+        finally:
+            self._problems.pop(trial, None)
+            self._moving.discard(trial)
+
+    async def _tried(self, trial: Trial, figure: Figure) -> str:
+        """Why it did not succeed; empty when it did, or when another has done it."""
+        alias, reason = trial.alias.ref, why(trial.alias, figure)
+        try:
+            async with asyncio.timeout(_PATIENCE):
+                await self._run(self._move, trial.alias, figure)
+        except (Unavailable, Conflict, TimeoutError) as error:
+            problem = str(error) or f"the registry has not answered for {_PATIENCE:.0f} s"
+            log.warning("canary not rolled back yet", alias=alias, error=problem, reason=reason)
+        except DabtError as error:
+            problem = str(error)
+            if problem != self._problems.get(trial):
+                log.error("canary cannot be rolled back", alias=alias, error=problem, reason=reason)
+        except Exception as error:
+            problem = f"{type(error).__name__}: {error}"
+            if problem != self._problems.get(trial):
+                log.error("canary cannot be rolled back", alias=alias, reason=reason, exc_info=error)
+        else:
+            return ""
+        return problem
 
     def _move(self, alias: Alias, figure: Figure) -> None:
         """In a thread, from the move to the alert, so that a service that stops meanwhile does not lose the alert."""
@@ -154,13 +208,7 @@ class CanaryGuard:
             "incumbent": f"{alias.name}:{alias.incumbent}",
             **figure.model_dump(exclude={"canary"}),
         }
-        try:
-            now = self._moves.roll_back_canary(alias, actor=ACTOR, reason=reason, figures=facts)
-        except Unavailable:
-            raise
-        except DabtError as error:
-            log.error("canary cannot be rolled back", alias=alias.ref, error=str(error), reason=reason, **facts)
-            return
+        now = self._moves.roll_back_canary(alias, actor=ACTOR, reason=reason, figures=facts)
         if now is None:
             log.info("canary had been moved already", alias=alias.ref, reason=reason)
             return
@@ -182,4 +230,5 @@ def why(alias: Alias, figure: Figure) -> str:
     interval = wilson(figure.bad, n)
     what = "failed" if figure.name == "error_rate" else f"were {figure.name}"
     share = f"{interval.value:.3f} [{interval.low:.3f}, {interval.high:.3f}]"
-    return f"{canary}: {figure.bad} of its last {n} requests {what}, {share}, {bound}"
+    beside = "" if figure.baseline is None else f" and over {figure.baseline:.3f} of {alias.name}:{alias.incumbent}"
+    return f"{canary}: {figure.bad} of its last {n} requests {what}, {share}, {bound}{beside}"

@@ -6,30 +6,33 @@ Read `canary_guard.py` for what follows when a bound is broken, `shadow.py` for 
 
 from __future__ import annotations
 
+import hashlib
 import random
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 from lifecycle.aliases import Alias, refusal
 from lifecycle.errors import AdapterUnloadable, Corrupt, DabtError, EngineFault, NotFound, Unavailable
-from lifecycle.version import Version
+from lifecycle.version import Digest, Version
 from service.catalogue import Snapshot
 from service.concurrency import Background
 from service.engine.interface import Kind
 from service.openai.answer_guards import Choice, choices_of, choices_of_chunks, found
 from service.request_context import DISCONNECTED, UNEXPECTED, RequestFigures
 from service.resolution import Base, Resolved
+from service.traffic.arrivals import Arrival
 from service.traffic.canary import Outcome
 from service.traffic.canary_guard import CanaryGuard, Trial
 from service.traffic.shadow import Ask, Copy, Shadows
 from service.traffic.shadow_records import Side, answered
 
-_FAULTS = frozenset(
-    kind.code for kind in (DabtError, EngineFault, AdapterUnloadable, Corrupt, NotFound, Unavailable)
-) | {UNEXPECTED}
-"""Errors that may be the version's: once it is chosen, what is not found is one of its own parts. The engine's death
-and a full queue meet every version alike, and the rest is the caller's."""
+_OWN = frozenset(kind.code for kind in (AdapterUnloadable, Corrupt, NotFound))
+"""Errors of a version's parts, which do not load: once it is chosen, what is not found is one of them."""
+_FAULTS = _OWN | {DabtError.code, EngineFault.code, Unavailable.code, UNEXPECTED}
+"""Errors that may be the version's. The engine's death and a full queue meet every version alike, and the rest is the
+caller's."""
 
 
 class Observation:
@@ -51,7 +54,16 @@ UNOBSERVED = Observation()
 class Traffic:
     """Belongs to one event loop."""
 
-    def __init__(self, base: Base, guard: CanaryGuard, shadows: Shadows, background: Background) -> None:
+    def __init__(
+        self,
+        base: Base,
+        guard: CanaryGuard,
+        shadows: Shadows,
+        background: Background,
+        failed_load: Callable[[Digest], int],
+    ) -> None:
+        """`failed_load` tells an adapter's failed loads apart (`Residency.failed_load`)."""
+        self.failed_load = failed_load
         self._base = base
         self.guard = guard
         self.shadows = shadows
@@ -68,7 +80,7 @@ class Traffic:
         candidate = self._candidate(alias, snapshot)
         if trial is None and candidate is None:
             return UNOBSERVED
-        request = _Request(request_id, alias, version, kind, body)
+        request = _Request(request_id, alias, version, kind, body, resolved.session)
         return _Observed(self, request, trial, _Copied(candidate, ask) if candidate is not None else None)
 
     def start(self) -> None:
@@ -99,6 +111,13 @@ class _Request:
     version: Version
     kind: Kind
     body: dict[str, Any]
+    session: str
+
+    @property
+    def limit(self) -> int | None:
+        """Tokens of an answer, as far as the caller has limited them."""
+        limits = [self.body.get(name) for name in ("max_tokens", "max_completion_tokens")]
+        return min((limit for limit in limits if type(limit) is int), default=None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,13 +137,13 @@ class _Observed(Observation):
         bounds = request.alias.policy.canary
         self._guards = bounds.guards if trial is not None and bounds is not None else {}
         self._arrived = time.perf_counter()
-        self._first: float | None = None
+        self._arrival = self._line_up(trial)
         self._chunks: list[str] = []
         self._body: dict[str, Any] | None = None
 
     def chunk(self, text: str) -> None:
-        if self._first is None:
-            self._first = time.perf_counter() - self._arrived
+        if self._arrival.first is None:
+            self._arrival.first = time.perf_counter() - self._arrived
         if self._guards or self._copied is not None:
             self._chunks.append(text)
 
@@ -138,23 +157,63 @@ class _Observed(Observation):
 
     async def _look(self, measured: RequestFigures, total: float) -> None:
         choices: list[Choice] = []
-        if not measured.code and (self._guards or self._copied is not None):
-            choices = choices_of_chunks(self._chunks) if self._body is None else choices_of(self._body)
-        if self._trial is not None and (outcome := self._outcome(measured, total, choices, self._trial)) is not None:
-            self._traffic.guard.see(self._trial, self._request.version.number, outcome)
+        outcome = None
+        try:
+            if not measured.code and (self._guards or self._copied is not None):
+                choices = choices_of_chunks(self._chunks) if self._body is None else choices_of(self._body)
+            if self._trial is not None:
+                outcome = self._outcome(measured, total, choices, self._trial)
+        finally:  # whatever its answer was, nobody waits for it any longer
+            if self._trial is not None:
+                self._trial.arrivals.ended(self._arrival, outcome, time.perf_counter())
         if self._copied is not None and (not measured.code or measured.code in _FAULTS):
             copy = self._copy(self._copied.candidate, measured, choices)
             self._traffic.shadows.offer(copy, self._copied.ask)
 
     def _outcome(self, measured: RequestFigures, total: float, choices: list[Choice], trial: Trial) -> Outcome | None:
-        first = measured.first_token if measured.first_token is not None else self._first
+        first = measured.first_token if measured.first_token is not None else self._arrival.first
         if measured.code == DISCONNECTED:
-            # How long they waited is known, and without it a canary that hangs would leave no trace.
-            return Outcome(failed=None, ttft=first if first is not None else total, total=total)
+            # How long they waited is known, and without it a canary that hangs would leave no trace. Who waits for an
+            # answer in one piece does not see its first token.
+            ttft = total if first is None and self._arrival.streams else first
+            return Outcome(failed=False, ttft=ttft, total=total)
+        if measured.code in _OWN:
+            # As many requests as wait for a load fail with it.
+            again = self._is_the_load_counted_last(measured.code, total, trial)
+            return Outcome(failed=None if again else True, own=True)
         if measured.code:
             return Outcome(failed=True) if measured.code in _FAULTS else None
-        judged = found(choices, self._guards, trial.fits)
+        judged = None if self._cut_by_its_caller(measured, choices) else found(choices, self._guards, trial.fits)
         return Outcome(failed=False, ttft=first, total=total, found=judged)
+
+    def _line_up(self, trial: Trial | None) -> Arrival:
+        request, session = self._request, ""
+        if trial is not None and request.session:
+            # Other services are told of it, and of nobody's name.
+            session = hashlib.sha256(f"{trial.id}|{request.session}".encode()).hexdigest()[:16]
+        streams = request.body.get("stream") is True
+        arrival = Arrival(request.version.number, self._arrived, streams, session)
+        if trial is not None:
+            trial.arrivals.begun(arrival)
+        return arrival
+
+    def _is_the_load_counted_last(self, code: str, total: float, trial: Trial) -> bool:
+        """Whether the failed load that ended this request has been counted; after this it has."""
+        version = self._request.version
+        adapter = version.spec.adapter if code == AdapterUnloadable.code else None
+        number = self._traffic.failed_load(adapter) if adapter is not None else 0
+        before, told = trial.counted_loads.get(version.number, (0, float("-inf")))
+        # An adapter's loads have numbers. Whoever came before another part's failure was told has waited for the same.
+        again = number == before if number else self._arrived <= told
+        if not again:
+            trial.counted_loads[version.number] = (number, self._arrived + total)
+        return again
+
+    def _cut_by_its_caller(self, measured: RequestFigures, choices: list[Choice]) -> bool:
+        """Whether the answer is as long as its caller allowed, and so says nothing of how the version ends its own."""
+        limit, tally = self._request.limit, measured.tally
+        cut = any(choice.finish == "length" for choice in choices)
+        return cut and limit is not None and tally is not None and tally.completion_tokens >= limit
 
     def _copy(self, candidate: Version, measured: RequestFigures, choices: list[Choice]) -> Copy:
         one, shadow = self._request, self._request.alias.policy.shadow

@@ -107,6 +107,7 @@ async def _amended(request: Request, asked: Order, amend: Callable[[TrafficPolic
 
 
 def _shown(request: Request, alias: Alias) -> dict[str, Any]:
-    """With its canaries' figures, as far as this process has seen them."""
-    figures = [figure.model_dump(mode="json") for figure in parts_of(request).traffic.guard.figures(alias)]
-    return {**alias.model_dump(mode="json"), "figures": figures}
+    """With its canaries' figures, as far as this process has seen them, and why one is not rolled back."""
+    guard = parts_of(request).traffic.guard
+    figures = [figure.model_dump(mode="json") for figure in guard.figures(alias)]
+    return {**alias.model_dump(mode="json"), "figures": figures, "stuck": guard.problem(alias)}

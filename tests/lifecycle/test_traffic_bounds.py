@@ -11,7 +11,7 @@ from lifecycle.traffic import CanaryBounds, Shadow, TrafficPolicy, parse_share
 
 def test_what_is_not_said_of_a_canary():
     bounds = CanaryBounds(max_error_rate=0.1)
-    assert (bounds.min_requests, bounds.window, bounds.false_alarm_every) == (20, 100, 100_000)
+    assert (bounds.min_requests, bounds.window, bounds.false_removals) == (20, 100, 0.01)
     assert (bounds.max_ttft_ratio, bounds.max_total_ratio, bounds.guards, bounds.answer_schema) == (
         None,
         None,
@@ -28,7 +28,7 @@ def test_what_is_not_said_of_a_shadow():
 
 @pytest.mark.parametrize(
     ("field", "first", "last"),
-    [("min_requests", 1, None), ("window", 20, 10_000), ("false_alarm_every", 1_000, None)],
+    [("min_requests", 1, None), ("window", 20, 10_000)],
 )
 def test_each_number_has_its_least_and_its_largest(field, first, last):
     for value in filter(None, (first, last)):
@@ -36,6 +36,22 @@ def test_each_number_has_its_least_and_its_largest(field, first, last):
     for value in [first - 1, *([last + 1] if last else [])]:
         with pytest.raises(ValidationError):
             CanaryBounds.model_validate({"max_error_rate": 0.1, field: value})
+
+
+@pytest.mark.parametrize(("every", "chance"), [(100_000, 0.01), (1_000_000, 0.001), (2_000, 0.5), (1_000, 0.5)])
+def test_what_an_earlier_release_wrote_of_false_alarms_is_read_as_a_chance(every, chance):
+    """In the registry the whole policy is kept, defaults too."""
+    bounds = CanaryBounds.model_validate({"max_error_rate": 0.1, "false_alarm_every": every})
+    assert bounds.false_removals == chance
+    assert "false_alarm_every" not in bounds.model_dump()
+
+
+@pytest.mark.parametrize("every", [999, "often", None, {"false_removals": 0.01}])
+def test_false_alarms_as_no_release_wrote_them_are_refused(every):
+    more = every if isinstance(every, dict) else {}
+    value = 100_000 if isinstance(every, dict) else every
+    with pytest.raises(ValidationError, match="false_alarm_every"):
+        CanaryBounds.model_validate({"max_error_rate": 0.1, "false_alarm_every": value, **more})
 
 
 def test_a_version_is_at_least_1():
@@ -53,7 +69,7 @@ def test_a_shadows_share_is_above_0_and_at_most_1(share):
 
 @pytest.mark.parametrize("rate", [0.0, 1.0])
 def test_a_rates_bound_is_above_0_and_below_1(rate):
-    for where in ({"max_error_rate": rate}, {"guards": {"empty": rate}}):
+    for where in ({"max_error_rate": rate}, {"guards": {"empty": rate}}, {"max_ttft_ratio": 2, "false_removals": rate}):
         with pytest.raises(ValidationError):
             CanaryBounds.model_validate(where)
 

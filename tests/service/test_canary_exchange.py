@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import asyncio
+import json
+import math
 from contextlib import AsyncExitStack
+from dataclasses import replace
 from typing import Any
 
 import pytest
+import sqlalchemy
 from structlog.testing import capture_logs
 
 from lifecycle.errors import Unavailable
 from service.traffic import canary_exchange
 from service.traffic.canary import Outcome
-from service.traffic.canary_exchange import CanaryExchange
-from tests.service.test_traffic import alerts, canary, rolled_back, sessions
+from service.traffic.canary_exchange import CanaryExchange, read, written
+from tests.service.test_traffic import alerts, canary, rolled_back, sessions, unloadable
 
 pytestmark = pytest.mark.timeout(120)
 
@@ -111,15 +115,13 @@ async def test_two_services_judge_a_canary_by_the_requests_of_both(house: Any, s
         async with AsyncExitStack() as stack:
             both = [await stack.enter_async_context(start(house, canary_seconds=0.05)) for _ in range(2)]
             for running in both:
-                path = str(house.store.get(house.adapters["two"]))
-                running.engine.faults.load_errors[path] = "rank 512"
+                unloadable(running, house)
                 await sessions(running, 40)  # about half of them meet the canary
             for running in both:
                 await rolled_back(running, house, until)
             await until(lambda: alerts(logs))
     entry = house.registry.audit("triage")[0]
     assert entry.actor == "canary-guard"
-    assert entry.detail["figures"]["n"] >= 30
     assert len(alerts(logs)) == 1
 
 
@@ -139,3 +141,97 @@ async def test_each_tells_of_all_requests_when_it_is_asked(house: Any, start: An
             return first == second > 20
 
         await until(agree)
+
+
+# -- what another release writes --------------------------------------------------------------------------------------
+
+WRITTEN = {"version": 2, "failed": False, "ttft": 0.5, "total": 1.0, "found": ["empty"]}
+READ = (2, Outcome(failed=False, ttft=0.5, total=1.0, found=frozenset({"empty"})))
+
+
+def test_a_row_is_read_as_it_was_written() -> None:
+    whole = Outcome(True, 0.5, 1.5, frozenset({"not_json", "empty"}), own=True, session="ab12")
+    for outcome in (*OUTCOMES, whole):
+        assert read(json.loads(json.dumps(written(7, outcome)))) == (7, outcome)
+
+
+@pytest.mark.parametrize(
+    "more",
+    [{"newer": {"than": ["this"]}}, {"schema": 9}, {"own": "yes"}, {"failed": False}],
+)
+def test_keys_that_this_release_does_not_know_are_passed_over(more: dict[str, Any]) -> None:
+    assert read({**WRITTEN, **more}) == READ
+
+
+@pytest.mark.parametrize("guard", ["rude", ""])
+def test_a_guard_that_this_release_does_not_know_is_none_of_its_own(guard: str) -> None:
+    assert read({**WRITTEN, "found": ["empty", guard]}) == (2, replace(READ[1], found=frozenset({"empty", guard})))
+
+
+UNREADABLE: list[Any] = [
+    None, 7, "row", [], {},
+    *({**WRITTEN, "version": value} for value in (None, "2", 2.0, True, [2])),
+    *({**WRITTEN, "failed": value} for value in ("yes", 1, [])),
+    *({**WRITTEN, "ttft": value} for value in ("1", True, -1.0, math.nan, math.inf, [1])),
+    *({**WRITTEN, "total": value} for value in ("1", False, -0.1, math.nan, math.inf, {})),
+    *({**WRITTEN, "found": value} for value in ("empty", 1, [1], {"empty": 1}, [["empty"]])),
+    {**WRITTEN, "session": 7},
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("row", UNREADABLE, ids=repr)
+def test_a_row_that_cannot_be_read_is_none(row: Any) -> None:
+    assert read(row) is None
+
+
+async def test_an_unreadable_row_costs_that_row_and_is_said_once(house: Any) -> None:
+    ours, heard = exchange(house.registry.outcomes), Heard()
+    ours.begin("t")
+    house.registry.outcomes.tell("newer", {"t": [WRITTEN, *UNREADABLE, WRITTEN]})
+    house.registry.outcomes.tell("newer", {"t": [*UNREADABLE, WRITTEN]})
+    with capture_logs() as logs:
+        await ours.once(heard)
+    assert heard == [("t", *READ)] * 3
+    assert [line["event"] for line in logs] == ["what another service tells of a canary cannot be read"]
+
+
+@pytest.mark.parametrize(
+    "text", ["", "{", "null", "7", '{"schema": 2, "rows": []}', '"row"', "[" * 100_000, "[1e999]", "[NaN]", "1" * 5000]
+)
+async def test_a_batch_that_is_no_list_or_no_json_costs_that_batch(house: Any, text: str) -> None:
+    ours, heard = exchange(house.registry.outcomes), Heard()
+    ours.begin("t")
+    book = house.registry.outcomes
+    for service in ("newer", "broken", "newer"):
+        book.tell(service, {"t": [WRITTEN]})
+    with book._database.write() as tx:
+        tx.execute(
+            sqlalchemy.text("UPDATE canary_outcomes SET outcomes = :text WHERE service = 'broken'"), {"text": text}
+        )
+    await ours.once(heard)
+    assert heard == [("t", *READ)] * 2
+    await ours.once(heard)
+    assert len(heard) == 2, "none is heard again"
+
+
+async def test_whatever_goes_wrong_the_next_second_is_heard(house: Any, until: Any) -> None:
+    book, heard = house.registry.outcomes, Heard()
+    problems: list[Exception] = [TypeError("what?"), Unavailable("locked"), KeyError("trial")]
+
+    class Book:
+        def tell(self, service: str, told: Any) -> None: ...
+
+        def hear(self, service: str, since: Any) -> Any:
+            if problems:
+                raise problems.pop(0)
+            return book.hear(service, since)
+
+    ours = exchange(Book())
+    ours.begin("t")
+    book.tell("other", {"t": [WRITTEN]})
+    with capture_logs() as logs:
+        ours.start(heard)
+        await until(lambda: heard)
+        await ours.stop()
+    assert heard == [("t", *READ)]
+    assert [line["problem"] for line in logs] == ["TypeError: what?"], "once, however often it is tried"

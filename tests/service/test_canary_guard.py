@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from typing import Any
 
 import pytest
 from structlog.testing import capture_logs
 
 from lifecycle.aliases import Alias, Target
-from lifecycle.errors import NotAllowed, Unavailable
+from lifecycle.errors import Conflict, NotAllowed, Unavailable
 from lifecycle.traffic import CanaryBounds, TrafficPolicy
 from service.concurrency import Background
+from service.traffic.arrivals import Arrival
 from service.traffic.canary import Figure, Outcome
 from service.traffic.canary_exchange import CanaryExchange
 from service.traffic.canary_guard import ACTOR, CanaryGuard, why
@@ -58,8 +60,8 @@ class Scene:
         self.counted: list[str] = []
         self.refreshed = 0
         self.background = Background()
-        exchange = CanaryExchange(Nobody(), asyncio.to_thread, every=1.0)
-        self.guard = CanaryGuard(self.registry, self._refresh, self, self.background, exchange, pause=0.0)
+        self.exchange = CanaryExchange(Nobody(), asyncio.to_thread, every=1.0)
+        self.guard = CanaryGuard(self.registry, self._refresh, self, self.background, self.exchange, pause=0.0)
 
     def canary_rolled_back(self, alias: str) -> None:
         self.counted.append(alias)
@@ -71,6 +73,7 @@ class Scene:
         trial = self.guard.trial(alias)
         assert trial is not None
         for _ in range(40):
+            self.guard.see(trial, 1, Outcome(failed=False))
             self.guard.see(trial, 2, Outcome(failed=True))
 
     @property
@@ -125,17 +128,99 @@ async def test_it_is_not_tried_again_once_somebody_has_moved_the_alias(until: An
     scene.break_bounds(split())
     await until(lambda: scene.idle)
     assert scene.counted == []
+    assert (scene.guard.stuck(), scene.guard.problem(moved)) == (0, None)
 
 
-async def test_a_move_that_the_rules_forbid_is_an_error_in_the_log_and_not_tried_again(until: Any) -> None:
-    scene = Scene(NotAllowed("triage:1 is rejected since"))
+@pytest.mark.parametrize(
+    ("error", "level", "event", "said"),
+    [
+        (Unavailable("locked"), "warning", "canary not rolled back yet", "locked"),
+        (Conflict("two writers"), "warning", "canary not rolled back yet", "two writers"),
+        (NotAllowed("triage:1 is retired since"), "error", "canary cannot be rolled back", "triage:1 is retired since"),
+        (ValueError("what?"), "error", "canary cannot be rolled back", "ValueError: what?"),
+    ],
+)
+async def test_a_guard_that_cannot_act_says_why_and_acts_once_it_can(
+    until: Any, error: Exception, level: str, event: str, said: str
+) -> None:
+    scene, go = Scene(), threading.Event()
+    first = threading.Event()
+
+    def move(judged: Alias, **move: Any) -> Alias | None:
+        if not first.is_set():
+            first.set()
+            raise error
+        go.wait()
+        return judged
+
+    scene.registry.roll_back_canary = move  # type: ignore[method-assign]
+    with capture_logs() as logs:
+        scene.break_bounds(split())
+        await until(lambda: scene.guard.stuck() == 1)
+        assert scene.guard.problem(split()) == said
+        before = scene.guard.figures(split())[0].n
+        scene.break_bounds(split())
+        assert scene.guard.figures(split())[0].n > before, "it goes on watching"
+        go.set()
+        await until(lambda: scene.idle)
+    assert (logs[0]["log_level"], logs[0]["event"]) == (level, event)
+    assert [line["event"] for line in logs[1:]] == [ALERT]
+    assert scene.counted == ["triage:prod"]
+    assert (scene.guard.stuck(), scene.guard.problem(split())) == (0, None)
+
+
+async def test_a_lasting_problem_is_an_error_in_the_log_once_and_is_tried_for_as_long_as_it_lasts(until: Any) -> None:
+    refusals = [NotAllowed("triage:1 is retired since") for _ in range(5)]
+    scene = Scene(*refusals, NotAllowed("triage:1 is rejected since"), split())
     with capture_logs() as logs:
         scene.break_bounds(split())
         await until(lambda: scene.idle)
-    (line,) = [line for line in logs if line["log_level"] == "error"]
-    assert line["event"] == "canary cannot be rolled back"
-    assert "rejected" in line["error"]
+    problems = [line["error"] for line in logs if line["event"] == "canary cannot be rolled back"]
+    assert problems == ["triage:1 is retired since", "triage:1 is rejected since"]
+    assert len(scene.registry.asked) == 7
+    assert scene.counted == ["triage:prod"]
+
+
+async def test_a_registry_that_does_not_answer_is_as_good_as_away(until: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("service.traffic.canary_guard._PATIENCE", 0.01)
+    scene, go = Scene(), threading.Event()
+
+    def hangs(judged: Alias, **move: Any) -> Alias | None:
+        go.wait()
+        return None
+
+    scene.registry.roll_back_canary = hangs  # type: ignore[method-assign]
+    try:
+        scene.break_bounds(split())
+        await until(lambda: scene.guard.stuck() == 1)
+        assert "has not answered" in str(scene.guard.problem(split()))
+    finally:
+        go.set()
+    await until(lambda: scene.idle)
+
+
+async def test_a_canary_that_stands_although_it_was_said_to_be_moved_is_acted_on_again(until: Any) -> None:
+    scene = Scene(None, split())
+    scene.break_bounds(split())
+    await until(lambda: scene.idle)
     assert scene.counted == []
+    scene.break_bounds(split())
+    await until(lambda: scene.idle)
+    assert scene.counted == ["triage:prod"]
+
+
+async def test_requests_are_judged_and_told_in_the_order_in_which_they_arrived(until: Any) -> None:
+    scene, told = Scene(), []
+    scene.exchange.tell = lambda trial, number, outcome: told.append((number, outcome.total))  # type: ignore[method-assign]
+    trial = scene.guard.trial(split())
+    assert trial is not None
+    arrivals = [Arrival(number, 0.0, streams=False) for number in (1, 2, 1)]
+    for arrival in arrivals:
+        trial.arrivals.begun(arrival)
+    for at in (2, 1, 0):
+        trial.arrivals.ended(arrivals[at], Outcome(failed=False, total=float(at)), 1.0)
+    assert told == [(1, 0.0), (2, 1.0), (1, 2.0)]
+    assert scene.guard.figures(split())[0].n == 1
 
 
 async def test_what_others_saw_counts_like_what_was_seen_here_unless_their_trial_is_another(until: Any) -> None:
@@ -149,8 +234,9 @@ async def test_what_others_saw_counts_like_what_was_seen_here_unless_their_trial
         scene.guard.hear(other.id, 2, Outcome(failed=True))
     assert [figure.n for figure in scene.guard.figures(split())] == [0]
     for _ in range(10):
-        scene.guard.hear(theirs.id, 2, Outcome(failed=True))
-        scene.guard.see(ours, 2, Outcome(failed=True))
+        for outcome in (Outcome(failed=False), Outcome(failed=True)):
+            scene.guard.hear(theirs.id, 1 + int(outcome.failed is True), outcome)
+            scene.guard.see(ours, 1 + int(outcome.failed is True), outcome)
     await until(lambda: scene.idle and scene.counted)
     assert scene.registry.asked[0]["figures"]["n"] == 20
 
@@ -180,8 +266,6 @@ async def test_a_move_or_other_bounds_begin_a_new_trial_and_the_old_ones_verdict
 
 
 async def test_a_service_that_stops_in_the_middle_of_the_move_still_raises_its_alert(until: Any) -> None:
-    import threading
-
     begun, go = threading.Event(), threading.Event()
     scene = Scene()
 
@@ -201,12 +285,13 @@ async def test_a_service_that_stops_in_the_middle_of_the_move_still_raises_its_a
 
 
 def test_the_reason_says_what_broke_and_by_how_much() -> None:
-    slow = Figure(canary=2, name="ttft", bound=1.5, value=2.314, bad=None, n=80, evidence=3.0)
+    slow = Figure(canary=2, name="ttft", bound=1.5, value=2.314, baseline=None, bad=None, n=80, evidence=3.0)
     assert why(split(), slow) == (
         "triage:2: the p95 of its time to the first token is 2.31 times that of triage:1 in its last 80 requests, "
         "over the bound of 1.5"
     )
-    found = Figure(canary=2, name="not_json", bound=0.05, value=0.5, bad=10, n=20, evidence=3.0)
-    assert "10 of its last 20 requests were not_json, 0.500 [0.299, 0.701], over the bound of 0.05" in why(
-        split(), found
+    found = Figure(canary=2, name="not_json", bound=0.05, value=0.5, baseline=0.04, bad=10, n=20, evidence=3.0)
+    assert why(split(), found) == (
+        "triage:2: 10 of its last 20 requests were not_json, 0.500 [0.299, 0.701], over the bound of 0.05 and over "
+        "0.040 of triage:1"
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import json
 from collections.abc import Iterator
 from contextlib import AsyncExitStack
@@ -11,6 +12,7 @@ from typing import Any
 import pytest
 from structlog.testing import capture_logs
 
+from lifecycle.errors import Unavailable
 from lifecycle.traffic import CanaryBounds, TrafficPolicy
 from service.adapters.residency import internal_name
 from service.engine.interface import EngineAnswer
@@ -54,6 +56,13 @@ async def sessions(running: Any, count: int, **extra: Any) -> list[Any]:
     return replies
 
 
+def unloadable(running: Any, house: Any) -> None:
+    """The canary's adapter does not load, and every group of requests tries it again: no pause lasts."""
+    running.engine.faults.load_errors[str(house.store.get(house.adapters["two"]))] = "rank 512"
+    hours = itertools.count(step=3600.0)
+    running.app.state.parts.residency._limits.clock = lambda: next(hours)
+
+
 async def metrics(running: Any) -> dict[str, float]:
     page = (await running.client.get("/metrics")).text
     lines = (line.rsplit(" ", 1) for line in page.splitlines() if not line.startswith("#"))
@@ -78,7 +87,7 @@ async def test_a_canary_that_cannot_be_loaded_is_rolled_back_by_itself(
 ) -> None:
     canary(house, max_error_rate=0.05)
     async with start(house) as running:
-        running.engine.faults.load_errors[str(house.store.get(house.adapters["two"]))] = "rank 512"
+        unloadable(running, house)
         replies = await sessions(running, 80)
         await rolled_back(running, house, until)
         after = await sessions(running, 40)
@@ -88,7 +97,7 @@ async def test_a_canary_that_cannot_be_loaded_is_rolled_back_by_itself(
     assert {reply.json()["dabt"]["version"] for reply in after} == {"triage:1"}
     entry = house.registry.audit("triage")[0]
     assert (entry.action, entry.actor) == ("alias.rollback", "canary-guard")
-    assert "triage:2: 20 of its last 20 requests failed" in entry.reason
+    assert "requests failed, 1.000 [" in entry.reason
     assert (entry.detail["figures"]["name"], entry.detail["figures"]["value"]) == ("error_rate", 1.0)
     (alert,) = alerts(logs)
     assert (alert["log_level"], alert["alias"], alert["canary"]) == ("error", "triage:prod", "triage:2")
@@ -131,19 +140,108 @@ async def test_the_engines_death_is_no_evidence_against_the_canary(house: Any, s
     assert standing(house) == [1, 2]
 
 
+def is_canary(house: Any, call: Any) -> bool:
+    return call.adapter is not None and call.adapter.name == internal_name(house.adapters["two"])
+
+
+def answers(running: Any, house: Any, incumbent: list[str]) -> None:
+    """In these words, by the incumbent; the canary answers as the fake engine does."""
+    inner = running.engine._words
+
+    def words(call: Any, index: int) -> tuple[list[str], str]:
+        result: tuple[list[str], str] = inner(call, index) if is_canary(house, call) else (incumbent, "stop")
+        return result
+
+    running.engine._words = words
+
+
 @pytest.mark.parametrize("stream", [False, True])
 async def test_a_canary_whose_answers_break_a_guard_is_rolled_back(
     house: Any, start: Any, until: Any, stream: bool
 ) -> None:
     canary(house, guards={"not_json": 0.05})
     async with start(house) as running:
+        answers(running, house, ["{}"])
         await sessions(running, 80, stream=stream)
         await rolled_back(running, house, until)
     assert "requests were not_json" in house.registry.audit("triage")[0].reason
 
 
-def is_canary(house: Any, call: Any) -> bool:
-    return call.adapter is not None and call.adapter.name == internal_name(house.adapters["two"])
+async def judged(running: Any, until: Any) -> list[Any]:
+    """Every figure of triage:prod once all that was asked has been looked at."""
+    parts = running.app.state.parts
+    await until(lambda: not len(parts.traffic.background))
+    figures: list[Any] = parts.traffic.guard.figures(parts.catalogue.snapshot.aliases["triage"]["prod"])
+    return figures
+
+
+async def test_what_every_target_answers_alike_is_no_evidence(house: Any, start: Any, until: Any) -> None:
+    """Nobody asked either of them for JSON."""
+    canary(house, guards={"not_json": 0.05})
+    async with start(house) as running:
+        await sessions(running, 120)
+        (figure,) = await judged(running, until)
+    assert (figure.value, figure.baseline) == (1.0, 1.0)
+    assert standing(house) == [1, 2]
+
+
+@pytest.mark.parametrize("stream", [False, True])
+@pytest.mark.parametrize("limit", ["max_tokens", "max_completion_tokens"])
+async def test_an_answer_that_its_caller_cut_is_no_evidence(
+    house: Any, start: Any, until: Any, limit: str, stream: bool
+) -> None:
+    canary(house, guards={"cut_off": 0.05, "not_json": 0.05})
+    async with start(house) as running:
+        answers(running, house, ["{}"])
+        await sessions(running, 80, stream=stream, **{limit: 3})
+        figures = await judged(running, until)
+    assert [(figure.n, figure.evidence) for figure in figures] == [(0, 0.0)] * 2
+    assert standing(house) == [1, 2]
+
+
+async def test_a_canary_that_its_own_limit_cuts_is_rolled_back(house: Any, start: Any, until: Any) -> None:
+    """The caller's is larger than the answer: the length is the version's doing."""
+    canary(house, guards={"cut_off": 0.05})
+    async with start(house) as running:
+        answers(running, house, ["{}"])
+        inner = running.engine._words
+        running.engine._words = lambda call, index: (
+            (inner(call, index)[0], "length") if is_canary(house, call) else inner(call, index)
+        )
+        await sessions(running, 80, max_tokens=100)
+        await rolled_back(running, house, until)
+    assert "requests were cut_off" in house.registry.audit("triage")[0].reason
+
+
+async def test_a_failed_load_counts_once_however_many_wait_for_it_or_come_in_its_pause(
+    house: Any, start: Any, until: Any
+) -> None:
+    canary(house, max_error_rate=0.05)
+    async with start(house) as running:
+        unloadable(running, house)
+        running.app.state.parts.residency._limits.clock = lambda: 0.0  # the pause lasts
+        replies = await sessions(running, 80)
+        (figure,) = await judged(running, until)
+    assert sum(reply.status_code == 503 for reply in replies) > 20
+    assert (figure.bad, figure.n) == (1, 1)
+    assert figure.evidence < 0.1
+    assert standing(house) == [1, 2]
+
+
+async def test_a_fault_of_the_engine_that_every_target_meets_alike_is_no_evidence(
+    house: Any, start: Any, until: Any
+) -> None:
+    canary(house, max_error_rate=0.05)
+    async with start(house) as running:
+
+        async def generate(call: Any) -> EngineAnswer:
+            raise Unavailable("no")
+
+        running.engine.generate = generate
+        await sessions(running, 120)
+        (figure,) = await judged(running, until)
+    assert (figure.value, figure.baseline) == (1.0, 1.0)
+    assert standing(house) == [1, 2]
 
 
 async def test_a_canary_that_is_slow_to_begin_is_rolled_back(house: Any, start: Any, until: Any) -> None:
@@ -214,7 +312,7 @@ async def test_of_two_services_over_one_registry_one_rolls_back_and_raises_the_a
     async with AsyncExitStack() as held:
         services = [await held.enter_async_context(start(house)) for _ in range(2)]
         for running in services:
-            running.engine.faults.load_errors[str(house.store.get(house.adapters["two"]))] = "rank 512"
+            unloadable(running, house)
         await asyncio.gather(*(sessions(running, 80) for running in services))
         for running in services:
             await rolled_back(running, house, until)
@@ -412,3 +510,45 @@ async def test_every_answer_says_by_which_revision_it_was_decided(house: Any, st
         replies = [await running.chat("triage", stream=stream) for stream in (False, True)]
         replies.append(await running.chat("tiny"))
     assert {int(reply.headers["x-dabt-revision"]) for reply in replies} == {house.registry.revision()}
+
+
+async def test_a_canary_that_cannot_be_rolled_back_is_shown_with_the_reason_and_counted(
+    house: Any, start: Any, until: Any
+) -> None:
+    """The registry is away while the canary's answers break their bound."""
+    canary(house, guards={"not_json": 0.05})
+    async with start(house) as running:
+        answers(running, house, ["{}"])
+
+        async def shown() -> tuple[Any, float]:
+            page = (await running.client.get("/admin/traffic/triage")).json()
+            return page["aliases"][0]["stuck"], (await metrics(running))["dabt_canaries_stuck"]
+
+        assert await shown() == (None, 0.0)
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(house.registry, "roll_back_canary", away)
+            await sessions(running, 80)
+            guard = running.app.state.parts.traffic.guard
+            await until(lambda: guard.stuck() == 1)
+            assert await shown() == ("the registry is away", 1.0)
+            assert (await running.client.get("/ready")).status_code == 200, "callers are answered all the while"
+        guard._pause = 0.0
+        await rolled_back(running, house, until)
+        await until(lambda: not len(running.app.state.parts.traffic.background))
+        assert await shown() == (None, 0.0)
+
+
+def away(*_: Any, **__: Any) -> None:
+    raise Unavailable("the registry is away")
+
+
+async def test_an_answer_that_cannot_be_looked_at_holds_nobody_up(
+    house: Any, start: Any, until: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    canary(house, guards={"empty": 0.05})
+    monkeypatch.setattr("service.traffic.policies.choices_of", lambda body: {}["what?"])
+    async with start(house) as running:
+        await sessions(running, 10)
+        await judged(running, until)
+        guard = running.app.state.parts.traffic.guard
+        assert [len(trial.arrivals) for trial in guard._trials.values()] == [0]
