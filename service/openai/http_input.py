@@ -47,7 +47,7 @@ _beside = ThreadPoolExecutor(max_workers=1, thread_name_prefix="bodies")
 
 async def begin() -> None:
     """Start the thread for large bodies. The first of them would wait for that on the event loop."""
-    await asyncio.get_running_loop().run_in_executor(_beside, parse_json, b"{}")
+    await asyncio.get_running_loop().run_in_executor(_beside, int)
 
 
 async def json_object(request: Request, limit: int) -> dict[str, Any]:
