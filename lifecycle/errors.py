@@ -7,8 +7,10 @@
     │   ├── AdapterRefused          preflight: this base cannot serve this adapter
     │   ├── TooLarge                a body over the limit
     │   ├── TooSlow                 a body that did not arrive in time
-    │   └── PromptTooLong           a prompt over the model's limit
-    ├── NotFound                no such model, version, alias, adapter, index or report
+    │   ├── PromptTooLong           a prompt over the model's limit
+    │   └── NotKept                 an earlier response is named, and none is kept
+    ├── NotFound                no such version, alias, adapter, index or report
+    │   └── ModelNotFound           no such model to call
     ├── NotAllowed              the state of things forbids it: no passing verdict, version retired
     ├── Unauthorized            no API key was sent, or one that is unknown, expired or revoked
     ├── Forbidden               the key is good, and not for this: its role or its models forbid it
@@ -98,6 +100,12 @@ class PromptTooLong(InvalidInput):
     code = "context_length_exceeded"
 
 
+class NotKept(InvalidInput):
+    """Its own class because OpenAI's clients look for its code, and send the whole conversation then."""
+
+    code = "previous_response_not_found"
+
+
 class NotFound(DabtError):
     code = "not_found"
 
@@ -105,6 +113,12 @@ class NotFound(DabtError):
         self.place = place
         """What of a request named it."""
         super().__init__(message)
+
+
+class ModelNotFound(NotFound):
+    """Its own class because OpenAI's clients look for its code."""
+
+    code = "model_not_found"
 
 
 class NotAllowed(DabtError):

@@ -93,6 +93,9 @@ class ServeConfig(Frozen):
     """How often services of one registry tell each other how requests to a canary went; none is told without one."""
     drain_seconds: float = Field(default=30.0, ge=0)
     """After SIGTERM, how long admitted requests may take."""
+    keep_alive_seconds: float = Field(default=15.0, gt=0)
+    """After so much silence a stream says a comment, for proxies that end silent connections; and so long a stream's
+    first event is waited for before the status is sent, since an error has its own status until then."""
     client_seconds: float = Field(default=60.0, gt=0)
     """How long a client may take to send a request, and then to make room for more of its answer."""
     engine_silent_seconds: float = Field(default=120.0, gt=0)

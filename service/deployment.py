@@ -28,7 +28,16 @@ NO_ANSWER = frozenset(
         *("log_bodies", "log_level", "log_format", "otlp_endpoint", "otlp_protocol", "shadow_folder"),
         *("usage_seconds", "poll_seconds", "canary_seconds"),
         # Which adapters are in memory first, and how long one waits: for adapters, clients, the engine and the end.
-        *("preload", "pin", "cache_gib", "fetch_seconds", "load_wait_seconds", "client_seconds", "drain_seconds"),
+        *(
+            "preload",
+            "pin",
+            "cache_gib",
+            "fetch_seconds",
+            "load_wait_seconds",
+            "client_seconds",
+            "keep_alive_seconds",
+            "drain_seconds",
+        ),
         *("engine_silent_seconds", "restart_attempts"),
         # It answers /v1/embeddings alone; a version's index names its own.
         *("embedding_model",),

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from lifecycle.access.keys import ApiKey, allows
 from lifecycle.aliases import PROD, Alias, Target
-from lifecycle.errors import Forbidden, InvalidInput, NotAllowed, NotFound, Problem
+from lifecycle.errors import Forbidden, InvalidInput, ModelNotFound, NotAllowed, Problem
 from lifecycle.states import CALLABLE, State
 from lifecycle.version import AnswerSettings, Decoding, Digest, Ref, Version
 from service.catalogue import Snapshot
@@ -96,9 +96,9 @@ class Resolved:
 
 
 def resolve(model: object, caller: Caller, snapshot: Snapshot, base: Base) -> Resolved:
-    """Raises `InvalidInput` for no name at all, `NotFound` for an unknown one, `Forbidden` for one that the caller's
-    key does not cover, whether it is there or not, and `NotAllowed` for a version that may not be called: retired, made
-    for another base, or not approved.
+    """Raises `InvalidInput` for no name at all, `ModelNotFound` for an unknown one, `Forbidden` for one that the
+    caller's key does not cover, whether it is there or not, and `NotAllowed` for a version that may not be
+    called: retired, made for another base, or not approved.
 
     A version called by number must be approved, or have been so and be doubted since, unless the caller says that it is
     an evaluation. Behind an alias it need not be: what may stand there was decided, and written down, when the alias
@@ -135,11 +135,11 @@ def _find(model: str, caller: Caller, snapshot: Snapshot, base: Base) -> tuple[V
         raise _unknown(model, caller, snapshot, base)
     if ref.number is not None:
         if ref.number not in numbers:
-            raise NotFound(f"{ref.name} has no version {ref.number}; it has {_listed(numbers)}")
+            raise ModelNotFound(f"{ref.name} has no version {ref.number}; it has {_listed(numbers)}")
         return _callable_by_number(numbers[ref.number], caller), None
     alias = snapshot.aliases.get(ref.name, {}).get(str(ref.alias))
     if alias is None:
-        raise NotFound(_no_alias(ref, caller, snapshot))
+        raise ModelNotFound(_no_alias(ref, caller, snapshot))
     version = numbers[_pick(alias, caller.session)]
     if version.state is State.RETIRED:
         raise NotAllowed(f"{version.ref}, behind {ref}, is retired; move the alias with `dabt promote` or `rollback`")
@@ -178,9 +178,9 @@ def _point(text: str) -> float:
     return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8]) / 2**64
 
 
-def _unknown(model: str, caller: Caller, snapshot: Snapshot, base: Base) -> NotFound:
+def _unknown(model: str, caller: Caller, snapshot: Snapshot, base: Base) -> ModelNotFound:
     known = _listed(_names(caller, snapshot, base))
-    return NotFound(f"there is no model {model!r}; this service has {known}")
+    return ModelNotFound(f"there is no model {model!r}; this service has {known}")
 
 
 def _names(caller: Caller, snapshot: Snapshot, base: Base) -> list[str]:

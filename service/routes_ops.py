@@ -13,14 +13,17 @@ from service.parts import parts_of
 
 router = APIRouter()
 
+_LOOK = ["GET", "HEAD"]
+"""HEAD is what some balancers ask with; the server leaves the body out."""
 
-@router.get("/health")
+
+@router.api_route("/health", methods=_LOOK)
 async def health() -> Response:
     """Alive: this process answers. Whether the engine does is /ready's question."""
     return JSONResponse({"status": "ok"})
 
 
-@router.get("/ready")
+@router.api_route("/ready", methods=_LOOK)
 async def ready(request: Request) -> Response:
     parts = parts_of(request)
     waiting = parts.supervisor.waiting_for()
@@ -41,7 +44,7 @@ async def ready(request: Request) -> Response:
     return JSONResponse(body, 503 if waiting else 200)
 
 
-@router.get("/v1/dabt/deployment")
+@router.api_route("/v1/dabt/deployment", methods=_LOOK)
 async def deployment(request: Request) -> Response:
     """What decides answers besides the version. Raises `Unavailable` until the engine says what it resolved to."""
     parts = parts_of(request)
@@ -52,7 +55,7 @@ async def deployment(request: Request) -> Response:
     return JSONResponse({"digest": own.digest(facts), "deployment": own.of(facts).model_dump(mode="json")})
 
 
-@router.get("/metrics")
+@router.api_route("/metrics", methods=_LOOK)
 async def metrics(request: Request) -> Response:
     parts = parts_of(request)
     parts.telemetry.look()

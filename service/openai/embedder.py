@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 from pydantic import BaseModel, ConfigDict, Field, StrictInt, StrictStr, ValidationError
 
-from lifecycle.errors import InvalidConfig, InvalidInput, NotFound, Overloaded, Problem, Unavailable
+from lifecycle.errors import InvalidConfig, InvalidInput, ModelNotFound, Overloaded, Problem, Unavailable
 from lifecycle.version import Digest
 from retrieval import dense
 from service.concurrency import Bulkhead, Once
@@ -99,8 +99,9 @@ class Embedder:
     async def answer(self, body: dict[str, Any]) -> Embedded:
         """Embed the texts of an OpenAI request.
 
-        Raises `InvalidInput` with all faults and their places, a text over the model's limit among them; `NotFound`
-        for another model; `Overloaded` when too many wait; `Unavailable` when the model is not to be had.
+        Raises `InvalidInput` with all faults and their places, a text over the model's limit among them;
+        `ModelNotFound` for another model; `Overloaded` when too many wait; `Unavailable` when the model is not to be
+        had.
         """
         request = self._parse(body)
         texts = request.texts
@@ -130,7 +131,7 @@ class Embedder:
         except ValidationError as error:
             raise InvalidInput("The request is not valid:", _problems(error, body)) from error
         if request.model != self.name:
-            raise NotFound(f"there is no embedding model {request.model!r}; this service has {self.name!r}")
+            raise ModelNotFound(f"there is no embedding model {request.model!r}; this service has {self.name!r}")
         return request
 
     async def _embedded(self, request: EmbeddingRequest, texts: list[str]) -> Embedded:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from lifecycle.errors import NotFound
+from lifecycle.errors import ModelNotFound
 from service.engine.interface import Tally
 from service.openai.amounts import check_texts
 from service.parts import Parts
@@ -17,7 +17,7 @@ async def answer(parts: Parts, body: dict[str, Any], context: RequestContext) ->
     parts.under_way.check()
     embedder = parts.embedder
     if embedder is None:
-        raise NotFound("this service gives no embeddings: it was started with --embedding-model none")
+        raise ModelNotFound("this service gives no embeddings: it was started with --embedding-model none")
     permit(embedder.name, caller_of(body, context))
     figures = parts.telemetry.request(embedder.name, "embedding")
     context.answered_by(embedder.name, "", figures)

@@ -25,8 +25,10 @@ from lifecycle.errors import (
     InvalidData,
     InvalidInput,
     LimitReached,
+    ModelNotFound,
     NotAllowed,
     NotFound,
+    NotKept,
     Overloaded,
     PromptTooLong,
     QuotaSpent,
@@ -46,7 +48,9 @@ STATUS: dict[type[DabtError], tuple[int, str]] = {
     TooLarge: (413, "invalid_request_error"),
     TooSlow: (408, "invalid_request_error"),
     PromptTooLong: (400, "invalid_request_error"),
+    NotKept: (400, "invalid_request_error"),
     NotFound: (404, "not_found_error"),
+    ModelNotFound: (404, "invalid_request_error"),
     NotAllowed: (403, "permission_error"),
     Unauthorized: (401, "authentication_error"),
     Forbidden: (403, "permission_error"),
@@ -102,6 +106,11 @@ def response(error: DabtError, headers: dict[str, str] | None = None) -> Respons
 def stream_event(error: DabtError) -> str:
     """The same error as one server-sent event, for a stream whose status has already been sent."""
     return f"data: {_dump(error)}\n\n"
+
+
+def whole_stream(error: DabtError) -> str:
+    """All of a stream that fails before its first event."""
+    return f"{stream_event(error)}data: [DONE]\n\n"
 
 
 def unexpected() -> DabtError:

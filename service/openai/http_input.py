@@ -165,7 +165,7 @@ async def unless_disconnected(receive: Receive, work: Coroutine[Any, Any, T]) ->
     `receive` must have given the whole body already.
     """
     task = asyncio.ensure_future(work)
-    gone = asyncio.ensure_future(_disconnected(receive))
+    gone = asyncio.ensure_future(until_disconnected(receive))
     try:
         await asyncio.wait({task, gone}, return_when=asyncio.FIRST_COMPLETED)
         if task.done():
@@ -180,7 +180,7 @@ async def unless_disconnected(receive: Receive, work: Coroutine[Any, Any, T]) ->
                     waiting.exception()  # else the log is told that nobody asked for it
 
 
-async def _disconnected(receive: Receive) -> None:
+async def until_disconnected(receive: Receive) -> None:
     while True:
         message = await receive()
         if message["type"] == "http.disconnect":

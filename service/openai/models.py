@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from lifecycle.aliases import PROD, Alias
-from lifecycle.errors import NotFound, Unavailable
+from lifecycle.errors import ModelNotFound, Unavailable
 from lifecycle.states import CALLABLE, State
 from lifecycle.version import Digest, Ref, Version
 from service.catalogue import Snapshot
@@ -65,12 +65,12 @@ def listed(snapshot: Snapshot, running: Running, caller: Caller) -> list[dict[st
 
 
 def found(model: str, snapshot: Snapshot, running: Running, caller: Caller) -> dict[str, Any]:
-    """The card of one model. Raises `NotFound` when the list has none of that name."""
+    """The card of one model. Raises `ModelNotFound` when the list has none of that name."""
     wanted = model.removesuffix(f":{PROD}")
     for card in listed(snapshot, running, caller):
         if card["id"] == wanted:
             return card
-    raise NotFound(f"there is no model {model!r} that can be called here; GET /v1/models lists those that can")
+    raise ModelNotFound(f"there is no model {model!r} that can be called here; GET /v1/models lists those that can")
 
 
 def _ref(card: Mapping[str, Any]) -> str:

@@ -14,12 +14,13 @@ from pydantic_core import from_json, to_json
 
 from service.openai.response_object import (
     ended,
-    function_call,
+    finished,
     function_call_begun,
-    message,
     message_begun,
     outline,
-    text_part,
+    part_of,
+    reasoning_begun,
+    status_of,
 )
 
 
@@ -48,14 +49,23 @@ def _read(event: str) -> dict[str, Any]:
     return chunk
 
 
+def failed(error: Mapping[str, Any]) -> str:
+    """The only event of a stream that ends before its response has begun. `error` is an error body's."""
+    return _event("error", 0, _told(error))
+
+
 class _Response:
-    """What has been said so far. At most one item of the output is open: the model writes them one by one."""
+    """What has been said so far. A message or a piece of reasoning is over when something else begins; calls are open
+    until the end, because their arguments may come in turns.
+    """
 
     def __init__(self, made: dict[str, Any]) -> None:
         self._made = made
-        self._output: list[dict[str, Any]] = []
-        self._open: _Message | _Call | None = None
-        self._calls = 0
+        self._items: list[_Item] = []
+        self._written: _Item | None = None
+        """The message or the reasoning that is being written."""
+        self._calls: dict[int, _Item] = {}
+        """By their index in the chat stream."""
         self._finish: str | None = None
         self._usage: dict[str, Any] = {"prompt_tokens": 0, "completion_tokens": 0, "total_tokens": 0}
         self._number = 0
@@ -69,97 +79,112 @@ class _Response:
         self._usage = chunk.get("usage") or self._usage
         for choice in chunk.get("choices", ()):
             delta, logprobs = choice["delta"], (choice.get("logprobs") or {}).get("content") or []
-            calls = delta.get("tool_calls") or ()
+            calls, text, thought = delta.get("tool_calls") or (), delta.get("content"), delta.get("reasoning")
+            if thought:
+                yield from self._said("reasoning", thought, [])
             # Half a character has its log-probability before it has its text.
-            if delta.get("content") or (logprobs and not calls and not isinstance(self._open, _Call)):
-                yield from self._text(delta.get("content") or "", logprobs)
+            if text or (logprobs and not thought and not calls and self._in_message()):
+                yield from self._said("message", text or "", logprobs)
             for call in calls:
-                yield from self._call(call)
+                yield from self._called(call)
             self._finish = choice.get("finish_reason") or self._finish
 
     def end(self) -> Iterator[str]:
-        if self._open is None and not self._output:
-            yield from self._opened(_Message(self._made))
-        yield from self._closed()
-        made = ended(self._made, self._output, self._finish, self._usage)
+        if not self._items:
+            yield from self._opened(_Item(message_begun(self._made, 0)))
+        for item in self._items:
+            yield from self._closed(item, last=item is self._items[-1])
+        made = ended(self._made, [item.done for item in self._items if item.done], self._finish, self._usage)
         yield self._event(f"response.{made['status']}", response=made)
 
     def error(self, error: Mapping[str, Any]) -> str:
-        told = {name: error.get(name) for name in ("code", "message", "param")}
-        return self._event("error", **told, error=error)
+        return self._event("error", **_told(error))
 
-    def _text(self, text: str, logprobs: list[Any]) -> Iterator[str]:
-        if not isinstance(self._open, _Message):
-            yield from self._opened(_Message(self._made))
-        assert isinstance(self._open, _Message)
-        self._open.pieces.append(text)
-        self._open.logprobs += logprobs
-        yield self._of_item("response.output_text.delta", content_index=0, delta=text, logprobs=logprobs)
+    def _in_message(self) -> bool:
+        return not self._items if self._written is None else self._written.kind == "message"
 
-    def _call(self, call: Mapping[str, Any]) -> Iterator[str]:
-        function = call.get("function") or {}
-        if not isinstance(self._open, _Call) or call["index"] != self._open.index:
-            begun = function_call_begun(self._made, self._calls, call["id"], function["name"])
-            yield from self._opened(_Call(self._made, self._calls, call["index"], begun))
-            self._calls += 1
-        assert isinstance(self._open, _Call)
-        if function.get("arguments"):
-            self._open.pieces.append(function["arguments"])
-            yield self._of_item("response.function_call_arguments.delta", delta=function["arguments"])
-
-    def _opened(self, item: _Message | _Call) -> Iterator[str]:
-        yield from self._closed()
-        self._open = item
-        yield self._event("response.output_item.added", output_index=len(self._output), item=item.begun)
-        if isinstance(item, _Message):
-            yield self._of_item("response.content_part.added", content_index=0, part=text_part("", []))
-
-    def _closed(self) -> Iterator[str]:
-        item = self._open
-        if item is None:
-            return
-        done = item.done(self._finish)
-        if isinstance(item, _Message):
-            said = {"text": done["content"][0]["text"], "logprobs": item.logprobs}
-            yield self._of_item("response.output_text.done", content_index=0, **said)
-            yield self._of_item("response.content_part.done", content_index=0, part=done["content"][0])
+    def _said(self, kind: str, text: str, logprobs: list[Any]) -> Iterator[str]:
+        item = self._written
+        if item is None or item.kind != kind:
+            begun = message_begun if kind == "message" else reasoning_begun
+            yield from self._over()
+            item = self._written = _Item(begun(self._made, len(self._items)))
+            yield from self._opened(item)
+        item.pieces.append(text)
+        if kind == "message":
+            item.logprobs += logprobs
+            yield self._of(item, "response.output_text.delta", content_index=0, delta=text, logprobs=logprobs)
         else:
-            said = {"name": done["name"], "arguments": done["arguments"]}
-            yield self._of_item("response.function_call_arguments.done", **said)
-        yield self._event("response.output_item.done", output_index=len(self._output), item=done)
-        self._output.append(done)
-        self._open = None
+            yield self._of(item, "response.reasoning_text.delta", content_index=0, delta=text)
 
-    def _of_item(self, kind: str, **fields: Any) -> str:
-        assert self._open is not None
-        return self._event(kind, item_id=self._open.begun["id"], output_index=len(self._output), **fields)
+    def _called(self, call: Mapping[str, Any]) -> Iterator[str]:
+        function = call.get("function") or {}
+        item = self._calls.get(call["index"])
+        if item is None:
+            yield from self._over()
+            begun = function_call_begun(self._made, len(self._items), call["id"], function["name"])
+            item = self._calls[call["index"]] = _Item(begun)
+            yield from self._opened(item)
+        if function.get("arguments"):
+            item.pieces.append(function["arguments"])
+            yield self._of(item, "response.function_call_arguments.delta", delta=function["arguments"])
+
+    def _opened(self, item: _Item) -> Iterator[str]:
+        item.place = len(self._items)
+        self._items.append(item)
+        yield self._event("response.output_item.added", output_index=item.place, item=item.begun)
+        if item.kind != "function_call":
+            yield self._of(item, "response.content_part.added", content_index=0, part=part_of(item.begun, "", []))
+
+    def _over(self) -> Iterator[str]:
+        """Something else begins."""
+        if self._written is not None:
+            yield from self._closed(self._written, last=False)
+            self._written = None
+
+    def _closed(self, item: _Item, *, last: bool) -> Iterator[str]:
+        if item.done is not None:
+            return
+        text = "".join(item.pieces)
+        item.done = done = finished(item.begun, text, item.logprobs, status_of(self._finish, last=last))
+        if item.kind == "function_call":
+            yield self._of(item, "response.function_call_arguments.done", name=done["name"], arguments=text)
+        else:
+            if item.kind == "message":
+                said = {"text": text, "logprobs": item.logprobs}
+                yield self._of(item, "response.output_text.done", content_index=0, **said)
+            else:
+                yield self._of(item, "response.reasoning_text.done", content_index=0, text=text)
+            yield self._of(item, "response.content_part.done", content_index=0, part=done["content"][0])
+        yield self._event("response.output_item.done", output_index=item.place, item=done)
+
+    def _of(self, item: _Item, kind: str, **fields: Any) -> str:
+        return self._event(kind, item_id=item.begun["id"], output_index=item.place, **fields)
 
     def _event(self, kind: str, **fields: Any) -> str:
-        body = {"type": kind, "sequence_number": self._number, **fields}
         self._number += 1
-        return f"event: {kind}\ndata: {to_json(body, inf_nan_mode='null').decode()}\n\n"
+        return _event(kind, self._number - 1, fields)
 
 
-class _Message:
-    def __init__(self, made: dict[str, Any]) -> None:
-        self._made = made
-        self.begun = message_begun(made)
+class _Item:
+    """One item of the output."""
+
+    __slots__ = ("begun", "done", "kind", "logprobs", "pieces", "place")
+
+    def __init__(self, begun: dict[str, Any]) -> None:
+        self.begun = begun
+        self.kind: str = begun["type"]
+        self.place = 0
         self.pieces: list[str] = []
         self.logprobs: list[Any] = []
+        self.done: dict[str, Any] | None = None
+        """The whole item, once it is over."""
 
-    def done(self, finish: str | None) -> dict[str, Any]:
-        return message(self._made, "".join(self.pieces), self.logprobs, finish)
+
+def _told(error: Mapping[str, Any]) -> dict[str, Any]:
+    return {**{name: error.get(name) for name in ("code", "message", "param")}, "error": error}
 
 
-class _Call:
-    def __init__(self, made: dict[str, Any], number: int, index: int, begun: dict[str, Any]) -> None:
-        self._made = made
-        self._number = number
-        self.index = index
-        """In the chat stream."""
-        self.begun = begun
-        self.pieces: list[str] = []
-
-    def done(self, finish: str | None) -> dict[str, Any]:
-        function = {"name": self.begun["name"], "arguments": "".join(self.pieces)}
-        return function_call(self._made, self._number, self.begun["call_id"], function, finish)
+def _event(kind: str, number: int, fields: Mapping[str, Any]) -> str:
+    body = {"type": kind, "sequence_number": number, **fields}
+    return f"event: {kind}\ndata: {to_json(body, inf_nan_mode='null').decode()}\n\n"

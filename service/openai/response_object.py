@@ -44,47 +44,46 @@ def ended(
 ) -> dict[str, Any]:
     """`made` with all that is known at the end. `finish` and `usage` are the chat answer's."""
     cut = {"incomplete_details": {"reason": "max_output_tokens"}} if finish == "length" else {}
-    return {**made, **cut, "status": _status(finish), "output": list(output), "usage": _usage(usage)}
+    return {**made, **cut, "status": status_of(finish), "output": list(output), "usage": _usage(usage)}
 
 
-def message(
-    made: Mapping[str, Any], text: str, logprobs: Sequence[Mapping[str, Any]], finish: str | None
-) -> dict[str, Any]:
-    part = text_part(text, logprobs)
-    return {**message_begun(made), "status": _status(finish), "content": [part]}
-
-
-def message_begun(made: Mapping[str, Any]) -> dict[str, Any]:
-    name = f"msg_{made['id'].removeprefix('resp_')}"
+def message_begun(made: Mapping[str, Any], place: int) -> dict[str, Any]:
+    """`place` is the item's among the response's output; so it is for the other kinds."""
+    name = _id("msg", made, place)
     return {"type": "message", "id": name, "role": "assistant", "status": "in_progress", "content": []}
 
 
-def text_part(text: str, logprobs: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+def reasoning_begun(made: Mapping[str, Any], place: int) -> dict[str, Any]:
+    name = _id("rs", made, place)
+    return {"type": "reasoning", "id": name, "status": "in_progress", "summary": [], "content": []}
+
+
+def function_call_begun(made: Mapping[str, Any], place: int, call_id: str, name: str) -> dict[str, Any]:
+    item = {"type": "function_call", "id": _id("fc", made, place), "call_id": call_id, "name": name}
+    return {**item, "arguments": "", "status": "in_progress"}
+
+
+def finished(begun: Mapping[str, Any], text: str, logprobs: Sequence[Mapping[str, Any]], status: str) -> dict[str, Any]:
+    """The item with all of its text, or of a call's arguments."""
+    if begun["type"] == "function_call":
+        return {**begun, "arguments": text, "status": status}
+    return {**begun, "status": status, "content": [part_of(begun, text, logprobs)]}
+
+
+def part_of(begun: Mapping[str, Any], text: str, logprobs: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """The one part of a message or of a piece of reasoning."""
+    if begun["type"] == "reasoning":
+        return {"type": "reasoning_text", "text": text}
     return {"type": "output_text", "text": text, "annotations": [], "logprobs": list(logprobs)}
 
 
-def function_call(
-    made: Mapping[str, Any], number: int, call_id: str, function: Mapping[str, Any], finish: str | None
-) -> dict[str, Any]:
-    """`number` counts the calls of one response; `function` has the chat API's `name` and `arguments`."""
-    begun = function_call_begun(made, number, call_id, function["name"])
-    return {**begun, "arguments": function["arguments"], "status": _status(finish)}
+def status_of(finish: str | None, *, last: bool = True) -> str:
+    """Of an item, or of the response. Only the `last` item can have been cut off."""
+    return "incomplete" if finish == "length" and last else "completed"
 
 
-def function_call_begun(made: Mapping[str, Any], number: int, call_id: str, name: str) -> dict[str, Any]:
-    item = f"fc_{made['id'].removeprefix('resp_')}_{number}"
-    return {
-        "type": "function_call",
-        "id": item,
-        "call_id": call_id,
-        "name": name,
-        "arguments": "",
-        "status": "in_progress",
-    }
-
-
-def _status(finish: str | None) -> str:
-    return "incomplete" if finish == "length" else "completed"
+def _id(kind: str, made: Mapping[str, Any], place: int) -> str:
+    return f"{kind}_{made['id'].removeprefix('resp_')}_{place}"
 
 
 def _usage(chat: Mapping[str, Any]) -> dict[str, Any]:

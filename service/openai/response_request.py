@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
-from lifecycle.errors import InvalidInput, Problem
+from lifecycle.errors import InvalidInput, NotKept, Problem
 from service.openai.allowed_fields import HARMLESS, TABLES
 from service.openai.messages import MOST_MESSAGES, MOST_PARTS, shown
 
@@ -84,7 +84,8 @@ def to_chat(body: Mapping[str, Any]) -> dict[str, Any]:
     if body.get("stream"):
         chat["stream_options"] = {"include_usage": True}
     if problems:
-        raise InvalidInput("The request is not valid:", problems)
+        kind = NotKept if body.get("previous_response_id") is not None else InvalidInput
+        raise kind("The request is not valid:", problems)
     return chat
 
 
@@ -143,31 +144,48 @@ def _add(messages: list[dict[str, Any]], place: str, item: Any, problems: list[P
         problems.append(Problem(place, "must be an object"))
         return
     kind = item.get("type", "message")
-    if kind == "message":
-        if item.get("role") not in _ROLES:
-            fault = f"{shown(item.get('role'))} is no role"
-            problems.append(Problem(f"{place}.role", fault, f"one of {', '.join(_ROLES)}"))
-        messages.append({"role": item.get("role"), "content": _content(f"{place}.content", item, "content", problems)})
-    elif kind == "function_call":
-        function = {"name": item.get("name"), "arguments": item.get("arguments")}
-        for name in ("call_id", "name", "arguments"):
-            if not isinstance(item.get(name), str):
-                problems.append(Problem(f"{place}.{name}", "must be a string"))
-        call = {"id": item.get("call_id"), "type": "function", "function": function}
-        # The chat API has one message for all that the assistant said and called in one turn.
-        if not messages or messages[-1]["role"] != "assistant":
-            messages.append({"role": "assistant", "content": None})
-        messages[-1].setdefault("tool_calls", []).append(call)
-    elif kind == "function_call_output":
-        if not isinstance(item.get("call_id"), str):
-            problems.append(Problem(f"{place}.call_id", "must be a string"))
-        content = _content(f"{place}.output", item, "output", problems)
-        messages.append({"role": "tool", "tool_call_id": item.get("call_id"), "content": content})
+    add = {"message": _add_message, "function_call": _add_call, "function_call_output": _add_output}.get(str(kind))
+    if add is not None:
+        add(messages, place, item, problems)
+    elif kind == "reasoning":
+        # It belongs to the turn that comes next; templates of models that do not reason leave it out.
+        if thought := _thought(item):
+            messages.append({"role": "assistant", "content": None, "reasoning": thought})
     elif kind == "item_reference":
         problems.append(Problem(place, _STATELESS, "send the item itself"))
-    elif kind != "reasoning":  # another model's thoughts: this one's template has no place for them
+    else:
         known = "message, function_call, function_call_output or reasoning"
         problems.append(Problem(f"{place}.type", f"{shown(kind)} is not taken here", f"one of {known}"))
+
+
+def _add_message(messages: list[dict[str, Any]], place: str, item: Mapping[str, Any], problems: list[Problem]) -> None:
+    role = item.get("role")
+    if role not in _ROLES:
+        problems.append(Problem(f"{place}.role", f"{shown(role)} is no role", f"one of {', '.join(_ROLES)}"))
+    content = _content(f"{place}.content", item, "content", problems)
+    if role == "assistant" and messages and messages[-1].keys() == {"role", "content", "reasoning"}:
+        messages[-1]["content"] = content
+    else:
+        messages.append({"role": role, "content": content})
+
+
+def _add_call(messages: list[dict[str, Any]], place: str, item: Mapping[str, Any], problems: list[Problem]) -> None:
+    function = {"name": item.get("name"), "arguments": item.get("arguments")}
+    for name in ("call_id", "name", "arguments"):
+        if not isinstance(item.get(name), str):
+            problems.append(Problem(f"{place}.{name}", "must be a string"))
+    call = {"id": item.get("call_id"), "type": "function", "function": function}
+    # The chat API has one message for all that the assistant said and called in one turn.
+    if not messages or messages[-1]["role"] != "assistant":
+        messages.append({"role": "assistant", "content": None})
+    messages[-1].setdefault("tool_calls", []).append(call)
+
+
+def _add_output(messages: list[dict[str, Any]], place: str, item: Mapping[str, Any], problems: list[Problem]) -> None:
+    if not isinstance(item.get("call_id"), str):
+        problems.append(Problem(f"{place}.call_id", "must be a string"))
+    content = _content(f"{place}.output", item, "output", problems)
+    messages.append({"role": "tool", "tool_call_id": item.get("call_id"), "content": content})
 
 
 def _content(place: str, item: Mapping[str, Any], key: str, problems: list[Problem]) -> Any:
@@ -189,6 +207,13 @@ def _content(place: str, item: Mapping[str, Any], key: str, problems: list[Probl
         else:
             texts.append(text)
     return texts[0] if len(texts) == 1 else [{"type": "text", "text": text} for text in texts]
+
+
+def _thought(item: Mapping[str, Any]) -> str:
+    """The text of a piece of reasoning, as this service wrote it; empty for another's, which may be encrypted."""
+    parts = item.get("content")
+    texts = [part.get("text") for part in parts if isinstance(part, dict)] if isinstance(parts, list) else []
+    return "\n".join(text for text in texts if isinstance(text, str))
 
 
 def _renamed(body: Mapping[str, Any]) -> dict[str, Any]:

@@ -10,9 +10,17 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from lifecycle.errors import InvalidInput, Problem
-from service.openai import response_events
-from service.openai.response_object import ended, function_call, message, outline
+from lifecycle.errors import DabtError, InvalidInput, NotFound
+from service.openai import http_errors, response_events
+from service.openai.response_object import (
+    ended,
+    finished,
+    function_call_begun,
+    message_begun,
+    outline,
+    reasoning_begun,
+    status_of,
+)
 from service.openai.response_request import in_terms_of_responses, to_chat
 from service.request_context import RequestContext
 from service.serving import Reply, Service
@@ -33,12 +41,17 @@ async def answer(service: Service, body: dict[str, Any], context: RequestContext
     return Reply(first=await anext(events), events=events)
 
 
-def not_kept(response_id: str) -> InvalidInput:
+def failed(error: DabtError) -> str:
+    """All of a stream that fails before its response has begun."""
+    return response_events.failed(http_errors.body_of(error)["error"])
+
+
+def not_kept(response_id: str) -> NotFound:
     """What there is to say to a caller that comes back for a response."""
-    fault = f"{response_id[:80]!r} is not kept: this service keeps no responses"
-    return InvalidInput(
-        "The request is not valid:",
-        [Problem("response_id", fault, "keep the answer that /v1/responses gave, or ask again")],
+    return NotFound(
+        f"there is no response {response_id[:80]!r}: this service keeps no responses; keep the answer that "
+        "/v1/responses gave, or ask again",
+        place="response_id",
     )
 
 
@@ -47,11 +60,18 @@ def whole(asked: Mapping[str, Any], chat: Mapping[str, Any]) -> dict[str, Any]:
     made = outline(asked, chat)
     (choice,) = chat["choices"]
     said, finish = choice["message"], choice["finish_reason"]
-    calls = said.get("tool_calls") or []
+    calls, text = said.get("tool_calls") or [], said.get("content") or ""
     logprobs = (choice.get("logprobs") or {}).get("content") or []
-    output = []
-    if said.get("content") or not calls:
-        output.append(message(made, said.get("content") or "", logprobs, finish))
-    for number, call in enumerate(calls):
-        output.append(function_call(made, number, call["id"], call["function"], finish))
+    items: list[tuple[dict[str, Any], str, list[Any]]] = []
+    if said.get("reasoning"):
+        items.append((reasoning_begun(made, 0), said["reasoning"], []))
+    if text or not calls:
+        items.append((message_begun(made, len(items)), text, logprobs))
+    for call in calls:
+        function = call["function"]
+        items.append((function_call_begun(made, len(items), call["id"], function["name"]), function["arguments"], []))
+    output = [
+        finished(begun, text, logprobs, status_of(finish, last=at == len(items) - 1))
+        for at, (begun, text, logprobs) in enumerate(items)
+    ]
     return ended(made, output, finish, chat["usage"])

@@ -2,28 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from typing import Any
 
+import structlog
 from fastapi import APIRouter, Request
 from pydantic_core import to_json
 from starlette.requests import ClientDisconnect
 from starlette.responses import Response
 
-from lifecycle.errors import InvalidInput, Problem
+from lifecycle.errors import DabtError, InvalidInput, Problem
 from service.engine.interface import Kind
-from service.openai import allowed_fields, models, responses
+from service.openai import allowed_fields, http_errors, models, responses
 from service.openai import embeddings as embedding
-from service.openai.event_stream import EventStream
+from service.openai.event_stream import streamed
 from service.openai.http_input import json_object, unless_disconnected
 from service.openai.messages import check_messages
 from service.openai.prompts import check_tokens
 from service.parts import parts_of
-from service.request_context import context_of
+from service.request_context import code_of, context_of
 from service.resolution import caller_of
 from service.serving import Reply, Service
 
 router = APIRouter()
+
+log = structlog.get_logger(__name__)
 
 
 @router.post("/v1/chat/completions")
@@ -39,7 +42,8 @@ async def completions(request: Request) -> Response:
 @router.post("/v1/responses")
 async def create_response(request: Request) -> Response:
     body = await json_object(request, request.app.state.body_limit)
-    return await _sent(request, responses.answer(_service(request), body, context_of(request)))
+    answer = responses.answer(_service(request), body, context_of(request))
+    return await (_streamed(request, answer, responses.failed) if body.get("stream") else _whole(request, answer))
 
 
 @router.api_route("/v1/responses/{response_id:path}", methods=["GET", "POST", "DELETE"])
@@ -93,17 +97,36 @@ async def detokenize(request: Request) -> Response:
 
 async def _answer(request: Request, kind: Kind) -> Response:
     body = await json_object(request, request.app.state.body_limit)
-    return await _sent(request, _service(request).answer(kind, body, context_of(request)))
+    answer = _service(request).answer(kind, body, context_of(request))
+    failed = http_errors.whole_stream
+    return await (_streamed(request, answer, failed) if body.get("stream") else _whole(request, answer))
 
 
-async def _sent(request: Request, answer: Coroutine[Any, Any, Reply]) -> Response:
+async def _whole(request: Request, answer: Coroutine[Any, Any, Reply]) -> Response:
     try:
         reply = await unless_disconnected(request.receive, answer)
     except ClientDisconnect:
         return Response(status_code=499)  # nobody reads it
-    if reply.events is not None:
-        return EventStream(reply.first, reply.events)
     return _json(reply.body)
+
+
+async def _streamed(
+    request: Request, answer: Coroutine[Any, Any, Reply], failed: Callable[[DabtError], str]
+) -> Response:
+    """`failed` is the whole stream of a request that failed before its first event, when its status had been sent."""
+
+    def told(error: Exception) -> str:
+        context_of(request).code = code_of(error)
+        if isinstance(error, DabtError):
+            return failed(error)
+        log.error("a fault in the service", path=request.url.path, exc_info=error)
+        return failed(http_errors.unexpected())
+
+    seconds = request.app.state.config.keep_alive_seconds
+    try:
+        return await streamed(request.receive, answer, seconds, told)
+    except ClientDisconnect:
+        return Response(status_code=499)  # nobody reads it
 
 
 def _service(request: Request) -> Service:

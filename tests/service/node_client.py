@@ -40,7 +40,7 @@ def check(said: dict[str, Any], model: str, embedder: str, dimensions: int) -> N
     assert [len(vector) for vector in said["vectors"]] == [dimensions] * 2
     assert said["vectors"][0] != said["vectors"][1]
     unknown, wrong, kept = said["unknown"], said["wrong"], said["kept"]
-    assert (unknown["name"], unknown["status"], unknown["code"]) == ("NotFoundError", 404, "not_found")
+    assert (unknown["name"], unknown["status"], unknown["code"]) == ("NotFoundError", 404, "model_not_found")
     assert (wrong["name"], wrong["param"], wrong["type"]) == ("BadRequestError", "temperature", "invalid_request_error")
     assert (kept["status"], kept["param"]) == (400, "previous_response_id")
     assert all(one["requestID"] for one in (unknown, wrong, kept))

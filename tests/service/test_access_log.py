@@ -51,7 +51,7 @@ async def test_refused_requests_have_a_line_with_the_code(house: Any, start: Any
         await running.client.get("/no/such/place")
     chat = "/v1/chat/completions"
     assert [(line["status"], line["outcome"], line["route"]) for line in log.requests()] == [
-        (404, "not_found", chat),
+        (404, "model_not_found", chat),
         (400, "invalid_input", chat),
         (413, "request_too_large", chat),
         (405, "no_such_route", chat),
@@ -101,7 +101,7 @@ async def ask_and_leave(app: Any, gone: asyncio.Event, stream: bool) -> None:
     async def send(message: Any) -> None:
         return None
 
-    headers = [(b"content-type", b"application/json")]
+    headers = [(b"host", b"localhost"), (b"content-type", b"application/json")]
     scope = {"type": "http", "method": "POST", "path": "/v1/chat/completions", "headers": headers}
     await app({**scope, "query_string": b"", "client": ("127.0.0.1", 1), "http_version": "1.1"}, receive, send)
 
@@ -158,7 +158,7 @@ async def test_every_answer_is_counted_by_route_and_by_key(house: Any, start: An
     assert values['dabt_http_responses_total{route="/v1/chat/completions",status="404"}'] == "1.0"
     assert values['dabt_http_responses_total{route="none",status="404"}'] == "1.0"
     assert values['dabt_key_requests_total{key="anonymous"}'] == "3.0"
-    assert values['dabt_key_request_errors_total{code="not_found",key="anonymous"}'] == "1.0"
+    assert values['dabt_key_request_errors_total{code="model_not_found",key="anonymous"}'] == "1.0"
     assert values['dabt_key_prompt_tokens_total{key="anonymous"}'] == "4.0"
     assert values['dabt_key_completion_tokens_total{key="anonymous"}'] == "8.0"
     assert "no/such" not in page

@@ -102,6 +102,7 @@ HARMLESS: dict[str, Any] = {
     "load_wait_seconds": 1.0,
     "fetch_seconds": 1.0,
     "client_seconds": 1.0,
+    "keep_alive_seconds": 1.0,
     "drain_seconds": 1.0,
     "engine_silent_seconds": 1.0,
     "restart_attempts": 0,

@@ -17,6 +17,7 @@ class RawCall:
     def __init__(self, app: Any, body: dict[str, Any]) -> None:
         self.app = app
         self.body = json.dumps(body).encode()
+        self.path = "/v1/chat/completions"
         self.sent: list[dict[str, Any]] = []
         self.leave = asyncio.Event()
         self.some = asyncio.Event()
@@ -41,11 +42,11 @@ class RawCall:
             "http_version": "1.1",
             "method": "POST",
             "scheme": "http",
-            "path": "/v1/chat/completions",
-            "raw_path": b"/v1/chat/completions",
+            "path": self.path,
+            "raw_path": self.path.encode(),
             "query_string": b"",
             "root_path": "",
-            "headers": [(b"content-type", b"application/json")],
+            "headers": [(b"host", b"localhost"), (b"content-type", b"application/json")],
             "client": ("127.0.0.1", 1),
             "server": ("127.0.0.1", 80),
         }

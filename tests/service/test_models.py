@@ -43,7 +43,7 @@ def test_every_card_has_the_openai_fields_and_ours(house: Any) -> None:
         "parent": "tiny",
         "adapter": house.adapters["one"],
     }
-    assert (caught.value.param, caught.value.code) == ("model", "not_found")
+    assert (caught.value.param, caught.value.code) == ("model", "model_not_found")
 
 
 def test_a_base_of_the_hub_is_called_by_its_hub_id_everywhere(house: Any, tmp_path: Path) -> None:

@@ -343,6 +343,10 @@ async def test_faults_of_the_chat_request_are_told_at_the_place_where_the_caller
 async def test_a_response_cannot_be_fetched_later_and_that_is_said(house: Any, start: Any) -> None:
     async with start(house) as running, sdk(running) as client:
         for work in (client.responses.retrieve, client.responses.cancel, client.responses.delete):
-            with pytest.raises(openai.BadRequestError, match="keeps no responses") as caught:
+            with pytest.raises(openai.NotFoundError, match="keeps no responses") as caught:
                 await work("resp_1")
-            assert caught.value.param == "response_id"
+            assert (caught.value.param, caught.value.code) == ("response_id", "not_found")
+        with pytest.raises(openai.BadRequestError, match="send the earlier items in input") as earlier:
+            await client.responses.create(model="tiny", input="x", previous_response_id="resp_1")
+        told = earlier.value
+        assert (told.param, told.code) == ("previous_response_id", "previous_response_not_found")

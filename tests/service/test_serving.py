@@ -287,7 +287,7 @@ async def test_every_version_has_its_own_series_and_unknown_models_share_one(hou
     lines = dict(line.rsplit(" ", 1) for line in page.splitlines() if not line.startswith("#"))
     assert lines['dabt_requests_total{endpoint="chat",version="triage:1"}'] == "2.0"
     assert lines['dabt_requests_total{endpoint="chat",version="unknown"}'] == "50.0"
-    assert lines['dabt_request_errors_total{code="not_found",version="unknown"}'] == "50.0"
+    assert lines['dabt_request_errors_total{code="model_not_found",version="unknown"}'] == "50.0"
     assert lines['dabt_completion_tokens_total{version="triage:1"}'] == "16.0"
     assert float(lines['dabt_prompt_tokens_total{version="triage:1"}']) == 6.0
     for series in ("time_to_first_token", "inter_token_latency", "request", "queue"):
