@@ -6,6 +6,7 @@ import time
 from collections.abc import Iterator
 
 import pytest
+from limits.aio.storage import MemoryStorage
 
 from service.access import limiter as limiter_module
 from service.access.limiter import Limiter
@@ -134,3 +135,19 @@ async def test_a_limiter_that_is_closed_closes_its_connections(monkeypatch: pyte
     assert len(closed) == 1
     await Limiter("memory://").close()
     assert len(closed) == 1
+
+
+async def test_a_part_of_a_token_is_not_left(clock: Clock) -> None:
+    limiter, asking = Limiter("memory://"), key(tokens_per_minute=100)
+    await limiter.charge(asking, 61)
+    clock.run(75)  # 45.75 of the 61 count still
+    assert (await limiter.admit(asking)).headers["x-ratelimit-remaining-tokens"] == "54"
+
+
+async def test_the_librarys_windows_count_whatever_was_taken_key_by_key(clock: Clock) -> None:
+    """As in Redis, which needs no server for this: the library's storage in memory has the same windows."""
+    places = limiter_module._InRedis(MemoryStorage())
+    clock.run(12)
+    await places.charge("one", 10**12)
+    assert (await places.tokens("one", 5))[2:] == pytest.approx((10**12, 108.0))
+    assert (await places.tokens("two", 5))[2] == 0
