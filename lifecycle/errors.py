@@ -20,6 +20,7 @@
     ├── Conflict                two writers; the other one won; try again
     ├── Corrupt                 bytes do not match their digest
     ├── EngineFault             the engine took a request and failed on it: a fault of ours, nothing to try again
+    ├── Unreadable              another release wrote it, and this one does not know its form
     └── Unavailable             the engine, registry or store cannot answer now; `retry_after` seconds when known
         ├── AdapterUnloadable       this adapter failed to load or to pass its golden prompts
         ├── EngineDead              the engine stopped
@@ -161,6 +162,12 @@ class Corrupt(DabtError):
 
 class EngineFault(DabtError):
     code = "engine_fault"
+
+
+class Unreadable(DabtError):
+    """Its own class because nothing but another release helps: trying again does not."""
+
+    code = "unreadable"
 
 
 class Unavailable(DabtError):

@@ -38,5 +38,10 @@ class Home(Frozen):
         return self.root / "shadow"
 
     @property
+    def last_known(self) -> Path:
+        """What a service knew of the registry last, for a start without it."""
+        return self.root / "last-known.db"
+
+    @property
     def cache(self) -> Path:
         return self.root / "cache"

@@ -23,6 +23,7 @@ from service.access.hosts import HostGuard
 from service.adapters import routes_residency
 from service.config import ServeConfig
 from service.engine.interface import Engine
+from service.last_known import LastKnown
 from service.observability.access_log import AccessLog
 from service.openai import http_errors, http_input, routes_openai
 from service.parts import Parts, assemble
@@ -36,17 +37,21 @@ if TYPE_CHECKING:
 log = structlog.get_logger(__name__)
 
 
-def create_app(config: ServeConfig, engine: Engine, registry: Registry, store: ArtifactStore) -> FastAPI:
+def create_app(
+    config: ServeConfig, engine: Engine, registry: Registry, store: ArtifactStore, last_known: LastKnown | None = None
+) -> FastAPI:
     """The service as an ASGI application; its lifespan starts and stops the engine. `registry` stays the caller's.
 
     Raises `InvalidInput` when `config.base` is not a whole model folder.
     """
-    parts = assemble(config, engine, registry, store)
+    parts = assemble(config, engine, registry, store, last_known)
     app = FastAPI(title="Dabt", openapi_url=None, docs_url=None, redoc_url=None, lifespan=_lifespan)
     app.state.config = config
     app.state.body_limit = int(config.max_body_mib * 2**20)
     app.state.registry = registry
     app.state.parts = parts
+    app.state.before_listening = lambda: None
+    """Called when all is ready to listen: whoever has answered on the port until then stops."""
     parts.telemetry.serving(parts.base.name, parts.base.digest)
     app.state.tracer = _tracer(config)
     access = Access(config, parts.catalogue)
@@ -87,10 +92,11 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
     parts.catalogue.on_change = lambda before, after: loop.call_soon_threadsafe(parts.warmer.changed, before, after)
     running = asyncio.create_task(parts.supervisor.run())
     app.state.supervision = running
-    await asyncio.to_thread(parts.catalogue.start)
+    parts.catalogue.start()
     await parts.accounts.start()
     await http_input.begin()
     parts.traffic.start()
+    await asyncio.to_thread(app.state.before_listening)
     try:
         yield
     finally:

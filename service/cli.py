@@ -69,15 +69,19 @@ def serve(  # noqa: PLR0913, PLR0917  (one parameter is one option of the comman
     from lifecycle.home import Home
     from lifecycle.models.base import resolve_base
     from service.config import config_from
-    from service.engine.vllm_engine import VllmEngine
+    from service.first_answers import FirstAnswers
 
     place = Home.at(home)
-    config = config_from({**options, "base": resolve_base(base), "shadow_folder": place.shadow})
+    config = config_from({**options, "base": base, "shadow_folder": place.shadow})
+    first = FirstAnswers(config.host, config.port)  # before what takes long: a base may have to be downloaded
+    config = config.model_copy(update={"base": resolve_base(base)})
+    from service.engine.vllm_engine import VllmEngine
+
     engine = VllmEngine(config)
     engine.prepare()
     from service.server import serve as run  # after that: it takes a second to import
 
-    run(config, place, engine)
+    run(config, place, engine, first)
     if engine.is_being_built:
         # Asked to stop during the engine's start: all else is in order, and that thread need not be waited for.
         sys.stdout.flush()

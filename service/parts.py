@@ -27,9 +27,11 @@ from service.deployment import OwnDeployment
 from service.engine.interface import AdapterHandle, Engine
 from service.engine.supervise import Patience, Supervisor
 from service.knowledge import Library
+from service.last_known import LastKnown
 from service.observability.alias_series import AliasSeries
 from service.observability.telemetry import Telemetry
 from service.openai.embedder import Embedder
+from service.openai.models import ModelList
 from service.openai.prefix_cache import PrefixCache
 from service.resolution import Base
 from service.traffic.canary_exchange import CanaryExchange
@@ -54,6 +56,7 @@ class Parts:
     deployment: OwnDeployment
     engine: Engine
     catalogue: Catalogue
+    models: ModelList
     residency: Residency
     warmer: Warmer
     gate: AdmissionGate
@@ -97,9 +100,14 @@ class Parts:
             await self.at_registry.run(self.catalogue.refresh)
 
 
-def assemble(config: ServeConfig, engine: Engine, registry: Registry, store: ArtifactStore) -> Parts:
-    """Put a service together. Raises `InvalidInput` when `config.base` is not a whole model folder."""
-    catalogue = Catalogue(registry, config.poll_seconds)
+def assemble(
+    config: ServeConfig, engine: Engine, registry: Registry, store: ArtifactStore, last_known: LastKnown | None = None
+) -> Parts:
+    """Put a service together. Raises `InvalidInput` when `config.base` is not a whole model folder.
+
+    Without `last_known` nothing is kept for a start without the registry.
+    """
+    catalogue = Catalogue(registry, config.poll_seconds, last_known)
     telemetry = Telemetry()
 
     bare = bare_spec(config.base)
@@ -112,7 +120,10 @@ def assemble(config: ServeConfig, engine: Engine, registry: Registry, store: Art
 
     @asynccontextmanager
     async def verified(adapter: AdapterHandle, digest: Digest) -> AsyncIterator[None]:
-        manifest = await reading.run(catalogue.manifest, digest)
+        # From memory as a rule, so that a registry that is locked or away is not waited for.
+        manifest = catalogue.known_manifest(digest)
+        if manifest is None:
+            manifest = await reading.run(catalogue.manifest, digest)
         # Golden prompts need a slot as requests do. Those who waited for the load join the turn before it ends.
         async with gate.turn(adapter.name):
             await golden.verify(engine, adapter, manifest, config.golden_tolerance)
@@ -145,6 +156,7 @@ def assemble(config: ServeConfig, engine: Engine, registry: Registry, store: Art
         deployment=OwnDeployment(config, bare.digest),
         engine=engine,
         catalogue=catalogue,
+        models=ModelList(),
         residency=residency,
         warmer=warmer,
         gate=gate,

@@ -9,14 +9,15 @@ import hashlib
 import random
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from itertools import islice
+from typing import TYPE_CHECKING, Any, Literal
 
 from lifecycle.access.keys import ApiKey, allows
 from lifecycle.aliases import PROD, Alias, Target
-from lifecycle.errors import Forbidden, InvalidInput, ModelNotFound, NotAllowed, Problem
+from lifecycle.errors import Forbidden, InvalidInput, ModelNotFound, NotAllowed, Problem, Unreadable
 from lifecycle.states import CALLABLE, State
 from lifecycle.version import AnswerSettings, Decoding, Digest, Ref, Version
-from service.catalogue import Snapshot
+from service.catalogue import UPGRADE, Snapshot
 
 if TYPE_CHECKING:
     from service.request_context import RequestContext
@@ -24,6 +25,8 @@ if TYPE_CHECKING:
 EVALUATION = "evaluation"
 PURPOSE_HEADER = "x-dabt-purpose"
 SESSION_HEADER = "x-dabt-session"
+_SHOWN = 12
+"""Names in a message."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,7 +101,7 @@ class Resolved:
 def resolve(model: object, caller: Caller, snapshot: Snapshot, base: Base) -> Resolved:
     """Raises `InvalidInput` for no name at all, `ModelNotFound` for an unknown one, `Forbidden` for one that the
     caller's key does not cover, whether it is there or not, and `NotAllowed` for a version that may not be
-    called: retired, made for another base, or not approved.
+    called: retired, made for another base, or not approved. Raises `Unreadable` for what another release wrote.
 
     A version called by number must be approved, or have been so and be doubted since, unless the caller says that it is
     an evaluation. Behind an alias it need not be: what may stand there was decided, and written down, when the alias
@@ -106,7 +109,7 @@ def resolve(model: object, caller: Caller, snapshot: Snapshot, base: Base) -> Re
     """
     if not isinstance(model, str) or not model:
         fault = "is missing" if model is None else "must be a model's name"
-        cure = f"one of {_listed(_names(caller, snapshot, base))}"
+        cure = f"one of {_names(caller, snapshot, base)}"
         raise InvalidInput("The request names no model:", [Problem("model", fault, cure)])
     if model == base.name:
         permit(base.name, caller)
@@ -114,6 +117,8 @@ def resolve(model: object, caller: Caller, snapshot: Snapshot, base: Base) -> Re
     version, alias = _find(model, caller, snapshot, base)
     if reason := base.refusal(version):
         raise NotAllowed(reason)
+    if version.spec.adapter is not None and ("adapter", version.spec.adapter) in snapshot.left_out:
+        raise Unreadable(f"the adapter of {version.ref}, {version.spec.adapter}: {UPGRADE}")
     return Resolved(model, version.ref, version.digest, version, alias, snapshot.revision, caller.session)
 
 
@@ -130,20 +135,32 @@ def _find(model: str, caller: Caller, snapshot: Snapshot, base: Base) -> tuple[V
     except InvalidInput as error:
         raise _unknown(model, caller, snapshot, base) from error
     permit(str(ref), caller)
-    numbers = snapshot.versions.get(ref.name)
-    if numbers is None:
-        raise _unknown(model, caller, snapshot, base)
+    numbers = snapshot.versions.get(ref.name, {})
     if ref.number is not None:
-        if ref.number not in numbers:
-            raise ModelNotFound(f"{ref.name} has no version {ref.number}; it has {_listed(numbers)}")
-        return _callable_by_number(numbers[ref.number], caller), None
+        if ref.number in numbers:
+            return _callable_by_number(numbers[ref.number], caller), None
+        _refuse_unreadable("version", ref, snapshot)
+        if not numbers:
+            raise _unknown(model, caller, snapshot, base)
+        raise ModelNotFound(f"{ref.name} has no version {ref.number}; it has {_listed(numbers, len(numbers))}")
     alias = snapshot.aliases.get(ref.name, {}).get(str(ref.alias))
     if alias is None:
+        _refuse_unreadable("alias", ref, snapshot)
+        if not numbers:
+            raise _unknown(model, caller, snapshot, base)
         raise ModelNotFound(_no_alias(ref, caller, snapshot))
-    version = numbers[_pick(alias, caller.session)]
+    number = _pick(alias, caller.session)
+    if number not in numbers:
+        raise Unreadable(f"{ref.name}:{number}, behind {ref}: {UPGRADE}")
+    version = numbers[number]
     if version.state is State.RETIRED:
         raise NotAllowed(f"{version.ref}, behind {ref}, is retired; move the alias with `dabt promote` or `rollback`")
     return version, alias
+
+
+def _refuse_unreadable(kind: Literal["version", "alias"], ref: Ref, snapshot: Snapshot) -> None:
+    if (kind, str(ref)) in snapshot.left_out:
+        raise Unreadable(f"{ref}: {UPGRADE}")
 
 
 def _callable_by_number(version: Version, caller: Caller) -> Version:
@@ -179,24 +196,32 @@ def _point(text: str) -> float:
 
 
 def _unknown(model: str, caller: Caller, snapshot: Snapshot, base: Base) -> ModelNotFound:
-    known = _listed(_names(caller, snapshot, base))
-    return ModelNotFound(f"there is no model {model!r}; this service has {known}")
+    return ModelNotFound(f"there is no model {model!r}; this service has {_names(caller, snapshot, base)}")
 
 
-def _names(caller: Caller, snapshot: Snapshot, base: Base) -> list[str]:
-    """What the caller may know of: the base, and names that it may call in production."""
-    names = [name for name in sorted(snapshot.versions) if caller.may_call(f"{name}:{PROD}")]
-    return [base.name, *names] if caller.may_call(base.name) else names
+def _names(caller: Caller, snapshot: Snapshot, base: Base) -> str:
+    """What the caller may know of: the base, and names that it may call in production.
+
+    All names are looked through once for each snapshot and kind of caller, and not for each slip of a caller.
+    """
+    kind = caller.key.models if caller.key is not None else None
+    if kind not in snapshot.named:
+        covered = [name for name in snapshot.names if caller.may_call(f"{name}:{PROD}")]
+        snapshot.named[kind] = tuple(covered[:_SHOWN]), len(covered)
+    names, count = snapshot.named[kind]
+    if caller.may_call(base.name):
+        return _listed((base.name, *names), count + 1)
+    return _listed(names, count)
 
 
 def _no_alias(ref: Ref, caller: Caller, snapshot: Snapshot) -> str:
     aliases = [alias for alias in snapshot.aliases.get(ref.name, {}) if caller.may_call(f"{ref.name}:{alias}")]
     if ref.alias == "prod":
         return f"{ref.name} has no version in production yet: promote one with `dabt promote {ref.name}:<number>`"
-    return f"{ref.name} has no alias {ref.alias!r}; it has {_listed(aliases)}"
+    return f"{ref.name} has no alias {ref.alias!r}; it has {_listed(aliases, len(aliases))}"
 
 
-def _listed(names: Iterable[object]) -> str:
-    """At most twelve, so that a message stays one."""
-    shown = [str(name) for name in names]
-    return ", ".join(shown[:12]) + (f" and {len(shown) - 12} more" if len(shown) > 12 else "") or "none"
+def _listed(names: Iterable[object], count: int) -> str:
+    """At most `_SHOWN` of the `count` that there are, so that a message stays one."""
+    shown = ", ".join(str(name) for name in islice(names, _SHOWN))
+    return shown + (f" and {count - _SHOWN} more" if count > _SHOWN else "") or "none"

@@ -9,7 +9,8 @@ from prometheus_client import CONTENT_TYPE_LATEST
 from starlette.responses import JSONResponse, Response
 
 from lifecycle.errors import Unavailable
-from service.parts import parts_of
+from service.catalogue import EMPTY
+from service.parts import Parts, parts_of
 
 router = APIRouter()
 
@@ -32,6 +33,7 @@ async def ready(request: Request) -> Response:
     facts = parts.supervisor.facts
     body = {
         "ready": not waiting,
+        "code": _code(parts) if waiting else None,
         "waiting_for": waiting,
         "since": (parts.under_way.draining_since or parts.supervisor.since).isoformat(timespec="seconds"),
         "base": {"name": parts.base.name, "digest": parts.base.digest},
@@ -39,9 +41,21 @@ async def ready(request: Request) -> Response:
         "registry": {
             "revision": parts.catalogue.snapshot.revision,
             "problem": parts.catalogue.problem,
+            "unreadable": len(parts.catalogue.snapshot.left_out),
         },
     }
     return JSONResponse(body, 503 if waiting else 200)
+
+
+def _code(parts: Parts) -> str:
+    """Why it is not ready, for programs."""
+    if parts.under_way.draining_since is not None:
+        return "stopping"
+    if parts.supervisor.fatal is not None:
+        return "engine_stopped"
+    if parts.supervisor.facts is None:
+        return "starting"
+    return "registry_unread" if parts.catalogue.snapshot is EMPTY else "engine_not_ready"
 
 
 @router.api_route("/v1/dabt/deployment", methods=_LOOK)

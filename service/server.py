@@ -6,6 +6,7 @@ import asyncio
 import resource
 import signal
 import socket
+from contextlib import closing
 from functools import partial
 from types import FrameType
 from typing import Any
@@ -14,7 +15,7 @@ import structlog
 import uvicorn
 from fastapi import FastAPI
 
-from lifecycle.errors import EngineDead, InvalidConfig, Problem
+from lifecycle.errors import EngineDead, Unavailable
 from lifecycle.home import Home
 from lifecycle.registry import Registry
 from lifecycle.store.artifacts import ArtifactStore
@@ -23,6 +24,8 @@ from service.app import create_app
 from service.config import ServeConfig
 from service.connection import Bounds, Connection
 from service.engine.interface import Engine
+from service.first_answers import FirstAnswers
+from service.last_known import LastKnown
 from service.observability import logs
 
 _KEPT_ALIVE = 120
@@ -34,20 +37,21 @@ _OWN_DESCRIPTORS = 512
 log = structlog.get_logger(__name__)
 
 
-def serve(config: ServeConfig, home: Home, engine: Engine) -> None:
-    """Serve until SIGTERM or SIGINT, then finish what was admitted and return.
+def serve(config: ServeConfig, home: Home, engine: Engine, first: FirstAnswers | None = None) -> None:
+    """Serve until SIGTERM or SIGINT, then finish what was admitted and return. `first` has been answering until now.
 
     Raises `InvalidConfig` when the address cannot be had, or may not be had without API keys, and `EngineDead` when the
     engine cannot be kept running.
     """
     logs.configure(config.log_level, config.log_format)
-    with Registry.open(home.registry_url) as registry:
-        check_address(config, registry.keys)
-        listener = _listen(config)
+    first = first or FirstAnswers(config.host, config.port)
+    log.info("listening", url=first.url, base=config.served_name)
+    # A file that was known before and is gone is away, and not a new registry without versions and without keys.
+    with closing(first), Registry.later(home.registry_url, new=not home.last_known.is_file()) as registry:
+        _reach(registry, config)
         store = ArtifactStore(home.artifacts_url, home.cache, _bytes(config.cache_gib))
-        app = create_app(config, engine, registry, store)
-        host, port = listener.getsockname()[:2]
-        log.info("listening", url=f"http://{host}:{port}", base=config.served_name)
+        app = create_app(config, engine, registry, store, LastKnown(home.last_known, registry.name))
+        app.state.before_listening = first.hand_over
         connection: Any = partial(Connection, bounds=Bounds(config.client_seconds, _most_connections()))
         server = _Server(
             app,
@@ -62,9 +66,18 @@ def serve(config: ServeConfig, home: Home, engine: Engine) -> None:
             ),
             config.drain_seconds,
         )
-        server.run(sockets=[listener])  # on uvloop, as vLLM's own server
+        server.run(sockets=[first.listener])  # on uvloop, as vLLM's own server
     if server.fatal:
         raise EngineDead(server.fatal)
+
+
+def _reach(registry: Registry, config: ServeConfig) -> None:
+    """A registry that is away is gone on without: on an address that others can reach, keys are asked for anyway."""
+    try:
+        registry.reach()
+        check_address(config, registry.keys)
+    except Unavailable as error:
+        log.warning("the registry is away; starting without it", problem=str(error))
 
 
 class _Server(uvicorn.Server):
@@ -124,18 +137,3 @@ def _most_connections() -> int:
 
 def _bytes(gib: float | None) -> int | None:
     return None if gib is None else int(gib * 2**30)
-
-
-def _listen(config: ServeConfig) -> socket.socket:
-    """Bound before the engine starts, so that a port in use is known at once and not after a minute."""
-    listener = socket.socket(socket.AF_INET6 if ":" in config.host else socket.AF_INET, socket.SOCK_STREAM)
-    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    try:
-        listener.bind((config.host, config.port))
-    except OSError as error:
-        listener.close()
-        place = Problem(
-            "port", f"{config.host}:{config.port} cannot be had ({error.strerror})", "choose another --port"
-        )
-        raise InvalidConfig("The service cannot listen:", [place]) from error
-    return listener

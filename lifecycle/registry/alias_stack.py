@@ -9,35 +9,64 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any
 
-from pydantic import ValidationError
 from sqlalchemy import Connection, Row, Select, func, insert, select, update
 
 from lifecycle.aliases import Alias, Target
-from lifecycle.errors import Corrupt, NotAllowed, NotFound
+from lifecycle.errors import NotAllowed, NotFound
 from lifecycle.registry import tables
+from lifecycle.registry.readable import valid
 from lifecycle.traffic import TrafficPolicy
 
 
 def get(tx: Connection, name: str, alias: str) -> Alias:
     """Raises `NotFound`, naming the aliases that there are."""
-    there = every(tx, name)
-    for one in there:
-        if one.alias == alias:
-            return one
-    cure = f"there is {', '.join(one.ref for one in there)}" if there else f"promote a version: `dabt promote {name}:1`"
+    if (wanted := find(tx, name, alias)) is not None:
+        return wanted
+    here = select(tables.aliases.c.alias).where(tables.aliases.c.name == name).order_by(tables.aliases.c.alias)
+    there = [f"{name}:{other}" for other in tx.execute(here).scalars()]
+    cure = f"there is {', '.join(there)}" if there else f"promote a version: `dabt promote {name}:1`"
     raise NotFound(f"there is no {name}:{alias}; {cure}")
+
+
+def find(tx: Connection, name: str, alias: str) -> Alias | None:
+    """Reads no other alias, so that none can be in its way."""
+    if (row := _move(tx, name, alias)) is None:
+        return None
+    newest = (tables.policies.c.name == name) & (tables.policies.c.alias == alias)
+    order = tables.policies.c.id.desc()
+    policy = tx.execute(select(tables.policies.c.body).where(newest).order_by(order).limit(1)).scalar()
+    return to_alias(tx, row, policy or {})
 
 
 def every(tx: Connection, name: str | None = None) -> list[Alias]:
     """In alphabetical order; those of `name`, or all of them."""
-    moves = _current().order_by(tables.aliases.c.name, tables.aliases.c.alias)
-    newest = select(func.max(tables.policies.c.id)).group_by(tables.policies.c.name, tables.policies.c.alias)
-    policies = select(tables.policies)
+    moves = current().order_by(tables.aliases.c.name, tables.aliases.c.alias)
+    policies = select(tables.policies).where(tables.policies.c.id.in_(newest_policies(name)))
     if name is not None:
         moves = moves.where(tables.aliases.c.name == name)
-        newest = newest.where(tables.policies.c.name == name)
-    found = {(row.name, row.alias): row.body for row in tx.execute(policies.where(tables.policies.c.id.in_(newest)))}
-    return [_alias(tx, row, found.get((row.name, row.alias), {})) for row in tx.execute(moves).all()]
+    bodies = {(row.name, row.alias): row.body for row in tx.execute(policies)}
+    return [to_alias(tx, row, bodies.get((row.name, row.alias), {})) for row in tx.execute(moves).all()]
+
+
+def current() -> Select[tuple[Any, ...]]:
+    """The moves that aliases are at."""
+    return select(tables.moves).join(tables.aliases, tables.aliases.c.move == tables.moves.c.id)
+
+
+def newest_policies(name: str | None = None) -> Select[tuple[int]]:
+    """Ids of the policies that hold now."""
+    newest = select(func.max(tables.policies.c.id)).group_by(tables.policies.c.name, tables.policies.c.alias)
+    return newest if name is None else newest.where(tables.policies.c.name == name)
+
+
+def to_alias(tx: Connection, row: Row[Any], policy: Any) -> Alias:
+    """Of a move and the policy that holds beside it. Raises `Unreadable`."""
+    body = {"name": row.name, "alias": row.alias, "targets": row.targets, "move": row.id, "policy": policy}
+    alias = valid(Alias, body, f"{row.name}:{row.alias}")
+    if len(alias.targets) > 1 and (alone := _alone_before(tx, row)) is not None:
+        number = alone.targets[0]["number"]
+        return alias.model_copy(update={"incumbent": number if number in alias.numbers else None})
+    return alias
 
 
 def push(tx: Connection, name: str, alias: str, targets: Sequence[Target], *, forced: bool) -> None:
@@ -96,12 +125,8 @@ def set_policy(tx: Connection, alias: Alias, policy: TrafficPolicy) -> None:
     tx.execute(insert(tables.policies).values(row))
 
 
-def _current() -> Select[tuple[Any, ...]]:
-    return select(tables.moves).join(tables.aliases, tables.aliases.c.move == tables.moves.c.id)
-
-
 def _move(tx: Connection, name: str, alias: str) -> Row[Any] | None:
-    return tx.execute(_current().where(tables.aliases.c.name == name, tables.aliases.c.alias == alias)).one_or_none()
+    return tx.execute(current().where(tables.aliases.c.name == name, tables.aliases.c.alias == alias)).one_or_none()
 
 
 def _point(tx: Connection, name: str, alias: str, move: int) -> None:
@@ -120,16 +145,3 @@ def _alone_before(tx: Connection, move: Row[Any]) -> Row[Any] | None:
         if len(move.targets) == 1:
             return move
     return None
-
-
-def _alias(tx: Connection, row: Row[Any], policy: Any) -> Alias:
-    incumbent = None
-    if len(row.targets) > 1 and (alone := _alone_before(tx, row)) is not None:
-        number = alone.targets[0]["number"]
-        incumbent = number if any(target["number"] == number for target in row.targets) else None
-    try:
-        return Alias(
-            name=row.name, alias=row.alias, targets=row.targets, move=row.id, incumbent=incumbent, policy=policy
-        )
-    except ValidationError as error:
-        raise Corrupt(f"the alias {row.name}:{row.alias} cannot be read by this release: {error}") from error

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import sqlite3
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -19,7 +20,7 @@ from typing import Any
 import sqlalchemy
 from sqlalchemy import URL, Connection, Engine, event, exc, insert, make_url, select, text, update
 
-from lifecycle.errors import Conflict, DabtError, InvalidConfig, Unavailable
+from lifecycle.errors import Conflict, Corrupt, DabtError, InvalidConfig, Unavailable
 from lifecycle.registry import tables
 from lifecycle.registry.migrations import migrate
 
@@ -33,28 +34,43 @@ _LOCK_KEY = 0x64616274
 class Database:
     """An engine with two ways in: `read()` and `write()`, each one transaction. Safe to share between threads."""
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, *, new: bool = True) -> None:
+        """Opened with its first use. A file that is not there is made only where it may be `new`."""
         self._url = _parse(url)
         self.name = self._url.render_as_string(hide_password=True)
         self._sqlite = self._url.get_backend_name() == "sqlite"
+        self._opening = threading.Lock()
+        self._opened = False
         with self._border():
-            self._engine = _sqlite_engine(self._url) if self._sqlite else _postgres_engine(self._url)
+            self._engine = _sqlite_engine(self._url, new=new) if self._sqlite else _postgres_engine(self._url)
+
+    def open(self) -> None:
+        """See that the tables are there and this release's; at once when they were so before.
+
+        Raises `Unavailable`, and `InvalidConfig` for a registry that a newer release wrote.
+        """
+        if self._opened:
+            return
+        with self._opening, self._border():
             # Most openings find the tables there, and must not wait for whoever writes just now.
             with self._transaction(writes=False) as tx:
                 found = _schema(tx)
             if found != _CURRENT:
                 with self._transaction(writes=True) as tx:
                     self._bring_up(tx)
+            self._opened = True
 
     @contextmanager
     def read(self) -> Iterator[Connection]:
         """One consistent look; never blocked by a writer."""
+        self.open()
         with self._border(), self._transaction(writes=False) as tx:
             yield tx
 
     @contextmanager
     def write(self) -> Iterator[Connection]:
         """One change: all of it or none. Whoever holds it is the only writer of this registry, in any process."""
+        self.open()
         with self._border(), self._transaction(writes=True) as tx:
             yield tx
 
@@ -63,7 +79,10 @@ class Database:
 
     @contextmanager
     def _transaction(self, *, writes: bool) -> Iterator[Connection]:
-        with self._engine.connect().execution_options(writes=writes) as connection, connection.begin():
+        options: dict[str, Any] = {"writes": writes}
+        if not writes and not self._sqlite:
+            options["isolation_level"] = "REPEATABLE READ"  # else each query would see another moment
+        with self._engine.connect().execution_options(**options) as connection, connection.begin():
             if writes and not self._sqlite:
                 connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _LOCK_KEY})
             yield connection
@@ -105,6 +124,8 @@ class Database:
             if "locked" in cause or "lock timeout" in cause:
                 raise Unavailable(f"the registry {self.name} is held by another writer; try again", 1) from error
             raise Unavailable(f"the registry {self.name} cannot be used: {_first_line(cause)}", 5) from error
+        except json.JSONDecodeError as error:
+            raise Corrupt(f"a row of the registry {self.name} that this needs holds broken JSON: {error}") from error
         except (exc.SQLAlchemyError, OSError) as error:
             raise Unavailable(f"the registry {self.name} cannot be used: {_first_line(str(error))}") from error
 
@@ -151,9 +172,9 @@ def _postgres_engine(url: URL) -> Engine:
         raise InvalidConfig("PostgreSQL needs a driver; install dabt[postgres]") from error
 
 
-def _sqlite_engine(url: URL) -> Engine:
+def _sqlite_engine(url: URL, *, new: bool) -> Engine:
     file = Path(str(url.database))
-    if not file.exists():
+    if new and not file.exists():
         file.parent.mkdir(parents=True, exist_ok=True)
         file.touch()
     engine = sqlalchemy.create_engine(

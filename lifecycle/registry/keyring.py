@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import secrets
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any
 
@@ -10,8 +11,9 @@ from sqlalchemy import Connection, Row, insert, select, update
 
 from lifecycle.access.keys import ApiKey, KeyGrant, digest_of_secret, new_secret
 from lifecycle.errors import InvalidInput, NotFound, Problem
-from lifecycle.registry import audit, tables
+from lifecycle.registry import audit, readable, tables
 from lifecycle.registry.database import Database
+from lifecycle.registry.readable import LeftOut, valid
 
 
 class Keyring:
@@ -41,6 +43,9 @@ class Keyring:
             if (other := _live(tx, grant.name, now)) is not None:
                 cure = f"revoke it first (`dabt keys revoke {grant.name}`), or choose another name"
                 raise InvalidInput("The key was not made:", [Problem("name", f"{other.id} has this name", cure)])
+            if unread := _unread(tx, grant.name):
+                fault = f"{unread} has this name, and cannot be read by this release"
+                raise InvalidInput("The key was not made:", [Problem("name", fault, "choose another name, or upgrade")])
             moments = {"created_at": key.created_at, "expires_at": key.expires_at}
             row = key.model_dump(mode="json", exclude={*moments, "limits"})
             # A limit that is not set is not written: a release that does not know it yet goes on reading the key.
@@ -65,15 +70,28 @@ class Keyring:
         return key.model_copy(update={"revoked_at": now})
 
     def all(self) -> list[ApiKey]:
-        """Oldest first, those that cannot be used any more too."""
+        """Oldest first, those that cannot be used any more too, and without what `left_out` names."""
         with self._database.read() as tx:
-            order = (tables.api_keys.c.created_at, tables.api_keys.c.id)
-            return [_key(row) for row in tx.execute(select(tables.api_keys).order_by(*order))]
+            return read(tx)[0]
+
+    def left_out(self) -> list[LeftOut]:
+        """Keys that another release made, and this one cannot read."""
+        with self._database.read() as tx:
+            return read(tx)[1]
 
     def find(self, name_or_id: str) -> ApiKey:
         """Raises `NotFound`. Of several keys that had the name, the usable one, or else the newest."""
         with self._database.read() as tx:
             return _find(tx, name_or_id, datetime.now(UTC))
+
+
+def read(tx: Connection, ids: Sequence[str] | None = None) -> tuple[list[ApiKey], list[LeftOut]]:
+    """Of those ids, or all, oldest first; and what cannot be read."""
+    table = tables.api_keys
+    order = (table.c.created_at, table.c.id)
+    wanted = list(tx.execute(select(table.c.id).order_by(*order)).scalars()) if ids is None else ids
+    found, unfetched = readable.rows(tx, select(table).order_by(*order), table.c.id, wanted)
+    return readable.nouns("key", found, unfetched, to_key, lambda row: str(row.id))
 
 
 def _find(tx: Connection, name_or_id: str, now: datetime) -> ApiKey:
@@ -83,13 +101,23 @@ def _find(tx: Connection, name_or_id: str, now: datetime) -> ApiKey:
     row = tx.execute(select(tables.api_keys).where(here).order_by(tables.api_keys.c.created_at.desc())).first()
     if row is None:
         raise NotFound(f"there is no key {name_or_id}; `dabt keys list --all` shows what there is", place="key")
-    return _key(row)
+    return to_key(row)
 
 
 def _live(tx: Connection, name: str, now: datetime) -> ApiKey | None:
-    rows = tx.execute(select(tables.api_keys).where(tables.api_keys.c.name == name))
-    return next((key for key in map(_key, rows) if key.problem(now) is None), None)
+    """One that cannot be read is none: it must not be in the way of another that has, or had, the same name."""
+    ids = list(tx.execute(select(tables.api_keys.c.id).where(tables.api_keys.c.name == name)).scalars())
+    return next((key for key in read(tx, ids)[0] if key.problem(now) is None), None)
 
 
-def _key(row: Row[Any]) -> ApiKey:
-    return ApiKey.model_validate(dict(row._mapping))
+def _unread(tx: Connection, name: str) -> str | None:
+    """The id of a key of that name that may be good, for all that this release can tell."""
+    table = tables.api_keys
+    here = (table.c.name == name) & table.c.revoked_at.is_(None)
+    left_out = read(tx, list(tx.execute(select(table.c.id).where(here)).scalars()))[1]
+    return left_out[0].ref if left_out else None
+
+
+def to_key(row: Row[Any]) -> ApiKey:
+    """Raises `Unreadable`."""
+    return valid(ApiKey, dict(row._mapping), str(row.id))

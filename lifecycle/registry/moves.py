@@ -37,7 +37,7 @@ def point(tx: Connection, name: str, alias: str, targets: Sequence[Target], deci
     wanted = Alias(name=name, alias=aliases.check_name(alias), targets=aliases.shares(targets))
     if decision.force and not decision.reason.strip():
         raise InvalidInput("forcing past the gate needs a written reason")
-    before = next((one for one in alias_stack.every(tx, name) if one.alias == alias), None)
+    before = alias_stack.find(tx, name, alias)
     # What stands there may keep its share or give of it, whatever was found since: only who gets more is asked.
     has = {target.number: target.weight for target in before.targets} if before else {}
     refused: list[str] = []

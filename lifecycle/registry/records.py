@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Any, TypeVar
+from typing import Any
 
-from pydantic import ValidationError
 from sqlalchemy import ColumnElement, Connection, Row, Table, func, select
 
 from lifecycle.adapter import AdapterManifest
@@ -13,10 +12,9 @@ from lifecycle.aliases import PROD
 from lifecycle.errors import Corrupt, InvalidInput, NotFound
 from lifecycle.gates import Gate
 from lifecycle.registry import alias_stack, tables
+from lifecycle.registry.readable import valid
 from lifecycle.report import Report, Verdict
 from lifecycle.version import Digest, Frozen, Ref, Version
-
-Noun = TypeVar("Noun", bound=Frozen)
 
 
 class IndexRecord(Frozen):
@@ -51,9 +49,9 @@ def version_row(tx: Connection, ref: str | Ref) -> Row[Any]:
 
 
 def to_version(row: Row[Any]) -> Version:
-    """Raises `Corrupt` when the stored recipe does not have the digest that it was created with."""
+    """Raises `Unreadable`, and `Corrupt` when the stored recipe does not have the digest that it was created with."""
     columns = {key: value for key, value in row._mapping.items() if key not in ("id", "digest")}
-    version = _valid(Version, columns, row.digest)
+    version = valid(Version, columns, f"{row.name}:{row.number}")
     if version.digest != row.digest:
         raise Corrupt(
             f"the recipe of {version.ref} in the registry has digest {version.digest} and was created as {row.digest}; "
@@ -65,7 +63,11 @@ def to_version(row: Row[Any]) -> Version:
 def adapter(tx: Connection, digest: Digest) -> AdapterManifest:
     if (row := first(tx, tables.adapters, tables.adapters.c.digest == digest)) is None:
         raise NotFound(f"no adapter {digest} is registered; train it, or `dabt import` its folder")
-    return _valid(AdapterManifest, row.manifest, digest)
+    return to_manifest(row)
+
+
+def to_manifest(row: Row[Any]) -> AdapterManifest:
+    return valid(AdapterManifest, row.manifest, row.digest)
 
 
 def index(tx: Connection, name_or_digest: str) -> IndexRecord:
@@ -82,31 +84,24 @@ def report_row(tx: Connection, digest: Digest) -> Row[Any]:
 
 
 def to_report(row: Row[Any]) -> Report:
-    return _valid(Report, row.body, row.digest)
+    return valid(Report, row.body, row.digest)
 
 
 def verdicts(tx: Connection, version: Row[Any]) -> list[Verdict]:
     """Newest first."""
     query = select(tables.verdicts).where(tables.verdicts.c.version_id == version.id)
     found = tx.execute(query.order_by(tables.verdicts.c.id.desc()))
-    return [_valid(Verdict, verdict.body, verdict.digest) for verdict in found]
+    return [valid(Verdict, verdict.body, verdict.digest) for verdict in found]
 
 
 def gate(tx: Connection, name: str) -> Gate | None:
     """None while nobody has set one."""
     row = first(tx, tables.gates, tables.gates.c.name == name)
-    return None if row is None else _valid(Gate, row.body, row.digest)
+    return None if row is None else valid(Gate, row.body, f"of {name}")
 
 
 def gates(tx: Connection) -> list[Gate]:
     """Of every name that has one, by name."""
     newest = select(func.max(tables.gates.c.id)).group_by(tables.gates.c.name)
     rows = tx.execute(select(tables.gates).where(tables.gates.c.id.in_(newest)).order_by(tables.gates.c.name))
-    return [_valid(Gate, row.body, row.digest) for row in rows]
-
-
-def _valid(kind: type[Noun], body: Any, digest: Digest) -> Noun:
-    try:
-        return kind.model_validate(body)
-    except ValidationError as error:
-        raise Corrupt(f"the registry's {kind.__name__} {digest} cannot be read by this release: {error}") from error
+    return [valid(Gate, row.body, f"of {row.name}") for row in rows]

@@ -4,7 +4,7 @@ Each public method is one transaction (`database.py`) and leaves an entry in the
 elsewhere and pure: a version's life in `states.py` and `standing.py`, what may stand behind an alias in `aliases.py`.
 Aliases move in `moves.py`, states in `judging.py`, tries are counted in `try_book.py`, and rows become nouns in
 `records.py`. API keys, their use and what services tell each other of canaries are the rooms beside: `keyring.py`,
-`usage_book.py`, `outcome_book.py`.
+`usage_book.py`, `outcome_book.py`; `changes.py` is for who keeps a copy.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ from lifecycle.errors import InvalidInput, NotAllowed, NotFound, Problem
 from lifecycle.gates import Gate
 from lifecycle.registry import alias_stack, audit, judging, moves, records, tables, try_book
 from lifecycle.registry.audit import AuditEntry
+from lifecycle.registry.changes import ChangeReader
 from lifecycle.registry.database import Database
 from lifecycle.registry.keyring import Keyring
 from lifecycle.registry.moves import Decision
@@ -48,11 +49,31 @@ class Registry:
         self.keys = Keyring(database)
         self.usage = UsageBook(database)
         self.outcomes = OutcomeBook(database)
+        self.changes = ChangeReader(database)
 
     @classmethod
     def open(cls, url: str) -> Self:
         """`sqlite:///path/registry.db` or `postgresql://…`; the tables are made on first use."""
-        return cls(Database(url))
+        database = Database(url)
+        database.open()
+        return cls(database)
+
+    @classmethod
+    def later(cls, url: str, *, new: bool) -> Self:
+        """One that may be away now: it is opened with its first use, and made where it is not there and may be `new`.
+
+        Raises `InvalidConfig` for a URL that cannot be one.
+        """
+        return cls(Database(url, new=new))
+
+    def reach(self) -> None:
+        """Open it now. Raises `InvalidConfig` for one that a newer release wrote."""
+        self._database.open()
+
+    @property
+    def name(self) -> str:
+        """Its URL, without a password."""
+        return self._database.name
 
     def close(self) -> None:
         self._database.close()

@@ -16,10 +16,19 @@ from starlette.requests import HTTPConnection
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from lifecycle.access.keys import ApiKey, Role, digest_of_secret
-from lifecycle.errors import DabtError, Forbidden, InvalidConfig, NotAllowed, Problem, Unauthorized, Unavailable
+from lifecycle.errors import (
+    DabtError,
+    Forbidden,
+    InvalidConfig,
+    NotAllowed,
+    Problem,
+    Unauthorized,
+    Unavailable,
+    Unreadable,
+)
 from lifecycle.registry.keyring import Keyring
 from service.access.accounts import Accounts
-from service.catalogue import EMPTY, Catalogue, Snapshot
+from service.catalogue import EMPTY, UPGRADE, Catalogue, Snapshot
 from service.config import ServeConfig, is_loopback
 from service.openai import http_errors
 from service.request_context import RequestContext, context_of
@@ -91,17 +100,24 @@ class Access:
         snapshot = self._catalogue.snapshot
         if self._mode == "off":
             return False
-        return self._mode == "required" or self._from_elsewhere or bool(snapshot.keys) or snapshot is EMPTY
+        had = bool(snapshot.keys or snapshot.unreadable_keys)
+        return self._mode == "required" or self._from_elsewhere or had or snapshot is EMPTY
 
 
 def authenticate(authorization: str, snapshot: Snapshot, now: datetime, context: RequestContext) -> ApiKey:
-    """The key of an `Authorization: Bearer …` header. Raises `Unauthorized`, never repeating what was sent."""
+    """The key of an `Authorization: Bearer …` header.
+
+    Raises `Unauthorized`, never repeating what was sent, and `Unreadable` for a key that another release made.
+    """
     scheme, _, secret = authorization.strip().partition(" ")
     if scheme.lower() != "bearer" or not secret.strip():
         raise Unauthorized("this service asks for an API key; send the header `Authorization: Bearer <key>`")
     # What the look-up's time tells is about the digest of what the caller sent, which leads to no secret.
     digest = digest_of_secret(secret.strip())
     key = snapshot.keys.get(digest)
+    if key is None and (id_ := snapshot.unreadable_keys.get(digest)) is not None:
+        context.key_id = id_
+        raise Unreadable(f"the API key {id_}: {UPGRADE}")
     if key is None or not hmac.compare_digest(key.digest, digest):
         raise Unauthorized("the API key is not known here; make one with `dabt keys create`")
     context.key_id = key.id  # before anything else is asked of it: the line of a refusal says whose key it was
@@ -113,7 +129,8 @@ def authenticate(authorization: str, snapshot: Snapshot, now: datetime, context:
 def check_address(config: ServeConfig, keys: Keyring) -> None:
     """Raises `InvalidConfig` when others could reach a service that asks for no key, or that no key could open."""
     now = datetime.now(UTC)
-    if any(key.problem(now) is None for key in keys.all()):
+    # A key that only another release can read opens nothing here, and does no harm: an upgrade will open with it.
+    if any(key.problem(now) is None for key in keys.all()) or keys.left_out():
         return
     problems = []
     cure = "make one first: `dabt keys create NAME --role admin`"

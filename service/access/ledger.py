@@ -22,6 +22,9 @@ from lifecycle.registry.usage_book import UsageBook
 Slot = tuple[date, str, str]
 """Day, key and version: one row of the book."""
 
+_PATIENCE = 5.0
+"""Seconds that a start waits for the registry."""
+
 log = structlog.get_logger(__name__)
 
 
@@ -50,11 +53,14 @@ class Ledger:
         self._stop = threading.Event()
         self._thread: threading.Thread | None = None
         self._failing = False
+        self._tried = threading.Event()
+        """Set once the book has been spoken to."""
 
     def start(self) -> None:
-        self._try_write()
+        """Returns when today's totals are known, or cannot be within `_PATIENCE`; they are tried for again then."""
         self._thread = threading.Thread(target=self._run, name="ledger", daemon=True)
         self._thread.start()
+        self._tried.wait(_PATIENCE)
 
     def stop(self) -> None:
         self._stop.set()
@@ -131,6 +137,8 @@ class Ledger:
             self._writing = {}
 
     def _run(self) -> None:
+        self._try_write()
+        self._tried.set()
         while not self._stop.wait(self._every):
             self._try_write()
         self._try_write()

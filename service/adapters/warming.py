@@ -102,7 +102,7 @@ class Warmer:
         if not self._running:
             return
         self._apply_pins()
-        moved = (digest for alias in _aliases(after) for digest in self._gained(alias, before, after))
+        moved = (digest for alias in _moved(before, after) for digest in self._gained(alias, before, after))
         self._load_soon([*self._pinned(), *self._guess(dict.fromkeys(moved))])
 
     async def preload(self, ref: str) -> Warmed:
@@ -194,8 +194,7 @@ class Warmer:
         """Adapters of the versions that this alias points at now and did not before."""
         old = before.aliases.get(alias.name, {}).get(alias.alias)
         known = {target.number for target in old.targets} if old else set()
-        new = (after.versions[alias.name][target.number] for target in alias.targets if target.number not in known)
-        return self._adapters(new)
+        return self._adapters(version for version in after.behind(alias) if version.number not in known)
 
     def _guess(self, moved: Iterable[Digest]) -> list[Digest]:
         """Those of `moved` that may be loaded although nobody has asked for them yet."""
@@ -234,16 +233,18 @@ def _versions(text: str, snapshot: Snapshot) -> list[Version]:
         versions = [numbers[ref.number]] if ref.number in numbers else []
     else:
         alias = snapshot.aliases.get(ref.name, {}).get(str(ref.alias))
-        versions = [numbers[target.number] for target in alias.targets] if alias else []
+        versions = list(snapshot.behind(alias)) if alias else []
     if not versions:
         raise NotFound(f"the registry has no {text}; `dabt versions` lists what it has")
     return versions
 
 
-def _aliases(snapshot: Snapshot) -> Iterator[Alias]:
-    return (alias for aliases in snapshot.aliases.values() for alias in aliases.values())
+def _moved(before: Snapshot, after: Snapshot) -> Iterator[Alias]:
+    """The aliases of the names of which one has changed."""
+    names = (name for name, aliases in after.aliases.items() if before.aliases.get(name) is not aliases)
+    return (alias for name in names for alias in after.aliases[name].values())
 
 
 def _every_prod(snapshot: Snapshot) -> list[Version]:
-    prods = (alias for alias in _aliases(snapshot) if alias.alias == PROD)
-    return [snapshot.versions[alias.name][target.number] for alias in prods for target in alias.targets]
+    prods = (aliases[PROD] for aliases in snapshot.aliases.values() if PROD in aliases)
+    return [version for alias in prods for version in snapshot.behind(alias)]

@@ -2,17 +2,21 @@
 
 `dabt_alias_weight{name, alias, version}` is the target's share of the alias's traffic, between 0 and 1, and
 `dabt_alias_doubted` is 1 for a target whose newest evaluation has failed since it was approved. At most
-`MAX_ALIAS_SERIES` of each are shown, by name; `dabt_registry_aliases` and `dabt_registry_versions` count all.
+`MAX_ALIAS_SERIES` of each are shown, by name; `dabt_registry_aliases` and `dabt_registry_versions` count all, and
+`dabt_registry_unreadable{kind}` the rows of the registry that are left out.
 """
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterator
 from itertools import islice
+from typing import get_args
 
 from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
+from lifecycle.registry.readable import Kind
 from lifecycle.states import State
 from service.catalogue import Snapshot
 
@@ -43,7 +47,14 @@ class AliasSeries(Collector):
         yield doubted
         aliases = sum(len(of_name) for of_name in snapshot.aliases.values())
         yield GaugeMetricFamily("dabt_registry_aliases", "Aliases in the registry", aliases)
-        yield GaugeMetricFamily("dabt_registry_versions", "Versions in the registry", len(snapshot.all_versions()))
+        yield GaugeMetricFamily("dabt_registry_versions", "Versions in the registry", snapshot.size)
+        left_out = GaugeMetricFamily(
+            "dabt_registry_unreadable", "Rows of the registry that this release cannot read", labels=["kind"]
+        )
+        counts = Counter(row.kind for row in snapshot.left_out.values())
+        for kind in get_args(Kind):
+            left_out.add_metric([kind], counts[kind])
+        yield left_out
 
 
 def _weights(snapshot: Snapshot) -> Iterator[tuple[list[str], float]]:
@@ -56,5 +67,6 @@ def _weights(snapshot: Snapshot) -> Iterator[tuple[list[str], float]]:
 def _doubted(snapshot: Snapshot) -> Iterator[list[str]]:
     for labels, _ in _weights(snapshot):
         name, _, version = labels
-        if snapshot.versions[name][int(version.rpartition(":")[2])].state is State.DOUBTED:
+        known = snapshot.version(name, int(version.rpartition(":")[2]))
+        if known is not None and known.state is State.DOUBTED:
             yield labels

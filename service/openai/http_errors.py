@@ -36,6 +36,7 @@ from lifecycle.errors import (
     TooSlow,
     Unauthorized,
     Unavailable,
+    Unreadable,
     WrongHost,
 )
 
@@ -60,6 +61,7 @@ STATUS: dict[type[DabtError], tuple[int, str]] = {
     Conflict: (409, "conflict_error"),
     Corrupt: (500, "server_error"),
     EngineFault: (500, "server_error"),
+    Unreadable: (503, "service_unavailable_error"),
     Unavailable: (503, "service_unavailable_error"),
     AdapterUnloadable: (503, "service_unavailable_error"),
     EngineDead: (503, "service_unavailable_error"),
@@ -80,7 +82,7 @@ def status_of(error: DabtError) -> int:
 def body_of(error: DabtError) -> dict[str, Any]:
     """The JSON object that tells a client of `error`. `param` is the place of its first problem."""
     param = error.problems[0].place if isinstance(error, InvalidInput) and error.problems else None
-    if isinstance(error, NotAllowed | AdapterUnloadable):
+    if isinstance(error, NotAllowed | AdapterUnloadable | Unreadable):
         param = "model"
     if isinstance(error, NotFound):
         param = error.place
@@ -93,8 +95,9 @@ def response(error: DabtError, headers: dict[str, str] | None = None) -> Respons
     headers = dict(headers or {})
     if isinstance(error, Unauthorized):
         headers["WWW-Authenticate"] = "Bearer"
-    if isinstance(error, QuotaSpent):
-        headers["x-should-retry"] = "false"  # the OpenAI clients would try again, for a whole day
+    if isinstance(error, QuotaSpent | Unreadable):
+        # The OpenAI clients would try again: for a whole day, or until the service is upgraded.
+        headers["x-should-retry"] = "false"
     if isinstance(error, TooLarge | TooSlow):
         headers["Connection"] = "close"  # or the rest of the body would be received, and for ever if it has no end
     if isinstance(error, Unavailable | LimitReached):

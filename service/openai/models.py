@@ -2,20 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import threading
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from pydantic_core import to_json
+
 from lifecycle.aliases import PROD, Alias
-from lifecycle.errors import ModelNotFound, Unavailable
+from lifecycle.errors import InvalidInput, ModelNotFound, Unavailable
 from lifecycle.states import CALLABLE, State
 from lifecycle.version import Digest, Ref, Version
 from service.catalogue import Snapshot
 from service.resolution import EVALUATION, Base, Caller
 
 if TYPE_CHECKING:
-    from service.parts import Parts
+    from service.engine.interface import EngineFacts
+    from service.openai.embedder import Embedder
+
+_KEPT_BYTES = 64 * 2**20
+"""Of pages that were put together: a service with thousands of versions sends megabytes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,69 +37,195 @@ class Running:
     embedding_digest: Digest = ""
 
 
-async def running(parts: Parts) -> Running:
+async def running(base: Base, embedder: Embedder | None, facts: EngineFacts | None) -> Running:
     """What runs here now. An embedding model that is not to be had is not listed."""
     digest = ""
-    if parts.embedder is not None:
+    if embedder is not None:
         with suppress(Unavailable):
-            digest = await parts.embedder.digest()
-    facts = parts.supervisor.facts
+            digest = await embedder.digest()
     return Running(
-        base=parts.base,
+        base=base,
         max_model_len=facts.max_model_len if facts else None,
-        embedding_model=parts.embedder.name if parts.embedder is not None and digest else "",
+        embedding_model=embedder.name if embedder is not None and digest else "",
         embedding_digest=digest,
     )
 
 
-def listed(snapshot: Snapshot, running: Running, caller: Caller) -> list[dict[str, Any]]:
-    """Model cards in the OpenAI shape, with our facts under `dabt`. The base first, then by name."""
-    base = running.base
-    cards = [_card(base.name, 0, None, _facts("base", base.digest))]
-    for name, numbers in sorted(snapshot.versions.items()):
-        usable = {number: one for number, one in numbers.items() if not base.refusal(one)}
-        for _, alias in sorted(snapshot.aliases.get(name, {}).items()):
-            if all(target.number in usable for target in alias.targets):
-                cards += _alias_card(alias, usable, base)
-        for _, version in sorted(usable.items()):
-            if version.state in CALLABLE or (caller.purpose == EVALUATION and version.state is not State.RETIRED):
-                cards.append(_version_card(version.ref, version, None, base))
-    for card in cards:
-        card["max_model_len"] = running.max_model_len
-    if running.embedding_model:
-        cards.append(_card(running.embedding_model, 0, None, _facts("embedding", running.embedding_digest)))
-    return [card for card in cards if caller.may_call(_ref(card))]
+@dataclass(frozen=True, slots=True)
+class _Listed:
+    """One card as it is sent, and who may see it."""
+
+    ref: str
+    """What a key must cover for the card to be shown: `triage:prod` for `triage`, and the base by its own name."""
+    for_evaluation: bool
+    """Shown to evaluations alone."""
+    text: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class _List:
+    """All cards, as of a snapshot and what runs; and the pages that callers have asked for."""
+
+    of: tuple[Mapping[str, Mapping[int, Version]], Mapping[str, Mapping[str, Alias]], Running]
+    cards: Sequence[_Listed]
+    pages: dict[tuple[tuple[str, ...] | None, bool], bytes] = field(default_factory=dict)
+
+    def fits(self, snapshot: Snapshot, running: Running) -> bool:
+        versions, aliases, of_running = self.of
+        return versions is snapshot.versions and aliases is snapshot.aliases and of_running == running
+
+
+class ModelList:
+    """`GET /v1/models`. A card is written once for each version and alias, and a page once for each kind of caller:
+    what comes after a change costs what changed, and what comes between two changes nothing."""
+
+    def __init__(self) -> None:
+        self._making = threading.Lock()
+        self._made: dict[str, tuple[tuple[object, ...], _Listed | None]] = {}
+        """By ref: what a card was made of, and the card; None where there is none to show."""
+        self._list = _List(({}, {}, Running(Base("", ""))), ())
+
+    def page(self, snapshot: Snapshot, running: Running, caller: Caller) -> bytes | None:
+        """What was made already; None when `make` has to be called."""
+        current = self._list
+        return current.pages.get(_kind(caller)) if current.fits(snapshot, running) else None
+
+    def make(self, snapshot: Snapshot, running: Running, caller: Caller) -> bytes:
+        """The base first, then by name, then the embedder. Takes long for thousands: call it in a thread."""
+        with self._making:
+            if not self._list.fits(snapshot, running):
+                of = (snapshot.versions, snapshot.aliases, running)
+                self._list = _List(of, [*self._cards(snapshot, running)])
+            pages = self._list.pages
+            if (page := pages.get(_kind(caller))) is None:
+                texts = [card.text for card in _visible(self._list.cards, caller)]
+                page = b'{"object":"list","data":[' + b",".join(texts) + b"]}"
+                while pages and sum(map(len, pages.values())) + len(page) > _KEPT_BYTES:
+                    del pages[next(iter(pages))]
+                pages[_kind(caller)] = page
+            return page
+
+    def _cards(self, snapshot: Snapshot, running: Running) -> Iterator[_Listed]:
+        of_running = self._list.of[2]
+        before = self._made if of_running == running else {}
+        self._made = {}
+        yield _Listed(running.base.name, False, to_json(_base_card(running)))
+        for name in snapshot.names:
+            numbers = snapshot.versions[name]
+            for _, alias in sorted(snapshot.aliases.get(name, {}).items()):
+                if (card := self._card(before, alias.ref, (alias, *snapshot.behind(alias)), running)) is not None:
+                    yield card
+            for _, version in sorted(numbers.items()):
+                if (card := self._card(before, version.ref, (version,), running)) is not None:
+                    yield card
+        if running.embedding_model:
+            yield _Listed(running.embedding_model, False, to_json(_embedder_card(running)))
+
+    def _card(
+        self,
+        before: Mapping[str, tuple[tuple[object, ...], _Listed | None]],
+        ref: str,
+        parts: tuple[Alias | Version, ...],
+        running: Running,
+    ) -> _Listed | None:
+        """The one that was made before, when all that it was made of is still the same."""
+        known = before.get(ref)
+        if (
+            known is None
+            or len(known[0]) != len(parts)
+            or any(a is not b for a, b in zip(known[0], parts, strict=True))
+        ):
+            known = parts, _listed(ref, parts, running)
+        self._made[ref] = known
+        return known[1]
 
 
 def found(model: str, snapshot: Snapshot, running: Running, caller: Caller) -> dict[str, Any]:
-    """The card of one model. Raises `ModelNotFound` when the list has none of that name."""
-    wanted = model.removesuffix(f":{PROD}")
-    for card in listed(snapshot, running, caller):
-        if card["id"] == wanted:
-            return card
-    raise ModelNotFound(f"there is no model {model!r} that can be called here; GET /v1/models lists those that can")
+    """The card of one model. Raises `ModelNotFound` when the list has none of that name for this caller."""
+    card = _one(model, snapshot, running, caller)
+    if card is None:
+        raise ModelNotFound(f"there is no model {model!r} that can be called here; GET /v1/models lists those that can")
+    return card
 
 
-def _ref(card: Mapping[str, Any]) -> str:
-    """What a key must cover for the card to be shown: `triage:prod` for `triage`, and the base by its own name."""
-    return str(Ref.parse(card["id"])) if card["parent"] else str(card["id"])
+def _one(model: str, snapshot: Snapshot, running: Running, caller: Caller) -> dict[str, Any] | None:
+    if model == running.base.name:
+        return _base_card(running) if caller.may_call(model) else None
+    if running.embedding_model == model:
+        return _embedder_card(running) if caller.may_call(model) else None
+    try:
+        ref = Ref.parse(model)
+    except InvalidInput:
+        return None
+    if not caller.may_call(str(ref)):
+        return None
+    if ref.number is not None:
+        version = snapshot.version(ref.name, ref.number)
+        shown = version is not None and _is_shown(version, running.base, caller.purpose == EVALUATION)
+        return _version_card(version.ref, version, None, running) if version is not None and shown else None
+    alias = snapshot.aliases.get(ref.name, {}).get(str(ref.alias))
+    return _alias_card(alias, [*snapshot.behind(alias)], running) if alias is not None else None
 
 
-def _alias_card(alias: Alias, versions: dict[int, Version], base: Base) -> list[dict[str, Any]]:
+def _kind(caller: Caller) -> tuple[tuple[str, ...] | None, bool]:
+    return caller.key.models if caller.key is not None else None, caller.purpose == EVALUATION
+
+
+def _visible(cards: Iterable[_Listed], caller: Caller) -> Iterator[_Listed]:
+    """Names are asked for once each, and not for every version."""
+    covered: dict[str, bool] = {}
+    for card in cards:
+        if card.for_evaluation and caller.purpose != EVALUATION:
+            continue
+        name = card.ref.partition(":")[0]
+        if name not in covered:
+            covered[name] = caller.may_call(name)
+        if covered[name] or caller.may_call(card.ref):
+            yield card
+
+
+def _listed(ref: str, parts: tuple[Alias | Version, ...], running: Running) -> _Listed | None:
+    """Of an alias with the versions behind it, or of a version."""
+    subject, *versions = parts
+    if isinstance(subject, Alias):
+        card = _alias_card(subject, [one for one in versions if isinstance(one, Version)], running)
+        return None if card is None else _Listed(ref, False, to_json(card))
+    if not _is_shown(subject, running.base, evaluation=True):
+        return None
+    for_evaluation = not _is_shown(subject, running.base, evaluation=False)
+    return _Listed(ref, for_evaluation, to_json(_version_card(ref, subject, None, running)))
+
+
+def _is_shown(version: Version, base: Base, evaluation: bool) -> bool:
+    callable_now = version.state in CALLABLE or (evaluation and version.state is not State.RETIRED)
+    return callable_now and not base.refusal(version)
+
+
+def _base_card(running: Running) -> dict[str, Any]:
+    base = running.base
+    return {**_card(base.name, 0, None, _facts("base", base.digest)), "max_model_len": running.max_model_len}
+
+
+def _embedder_card(running: Running) -> dict[str, Any]:
+    return _card(running.embedding_model, 0, None, _facts("embedding", running.embedding_digest))
+
+
+def _alias_card(alias: Alias, behind: Sequence[Version], running: Running) -> dict[str, Any] | None:
+    """`behind` are the versions that can be read. None for an alias that no request to would be answered by them."""
+    live = {version.number: version for version in behind if version.state is not State.RETIRED}
+    if not live or any(running.base.refusal(version) for version in behind):
+        return None
     name = alias.name if alias.alias == PROD else str(Ref(name=alias.name, alias=alias.alias))
-    live = [target for target in alias.targets if versions[target.number].state is not State.RETIRED]
-    if not live:
-        return []
     # With several targets the card shows the one with the most traffic, and lists all.
-    main = max(live, key=lambda target: target.weight)
-    card = _version_card(name, versions[main.number], alias.alias, base)
+    main = max((target for target in alias.targets if target.number in live), key=lambda target: target.weight)
+    card = _version_card(name, live[main.number], alias.alias, running)
     card["dabt"]["targets"] = [
-        {"version": versions[target.number].ref, "weight": target.weight} for target in alias.targets
+        {"version": f"{alias.name}:{target.number}", "weight": target.weight} for target in alias.targets
     ]
-    return [card]
+    return card
 
 
-def _version_card(name: str, version: Version, alias: str | None, base: Base) -> dict[str, Any]:
+def _version_card(name: str, version: Version, alias: str | None, running: Running) -> dict[str, Any]:
     facts = {
         **_facts(version.spec.kind, version.digest),
         "version": version.ref,
@@ -101,7 +234,8 @@ def _version_card(name: str, version: Version, alias: str | None, base: Base) ->
         "adapter": version.spec.adapter,
         "index": version.spec.knowledge.index if version.spec.knowledge else None,
     }
-    return _card(name, int(version.created_at.timestamp()), base.name, facts)
+    card = _card(name, int(version.created_at.timestamp()), running.base.name, facts)
+    return {**card, "max_model_len": running.max_model_len}
 
 
 def _facts(kind: str, digest: Digest) -> dict[str, Any]:

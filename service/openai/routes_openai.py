@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Coroutine
 from typing import Any
 
@@ -19,7 +20,7 @@ from service.openai.event_stream import streamed
 from service.openai.http_input import json_object, unless_disconnected
 from service.openai.messages import check_messages
 from service.openai.prompts import check_tokens
-from service.parts import parts_of
+from service.parts import Parts, parts_of
 from service.request_context import code_of, context_of
 from service.resolution import caller_of
 from service.serving import Reply, Service
@@ -66,15 +67,18 @@ async def embeddings(request: Request) -> Response:
 async def list_models(request: Request) -> Response:
     parts = parts_of(request)
     caller = caller_of({}, context_of(request))
-    cards = models.listed(parts.catalogue.snapshot, await models.running(parts), caller)
-    return _json({"object": "list", "data": cards})
+    asked = (parts.catalogue.snapshot, await _running(parts), caller)
+    page = parts.models.page(*asked)
+    if page is None:
+        page = await asyncio.to_thread(parts.models.make, *asked)
+    return Response(page, media_type="application/json")
 
 
 @router.get("/v1/models/{model:path}")
 async def retrieve_model(request: Request, model: str) -> Response:
     parts = parts_of(request)
     caller = caller_of({}, context_of(request))
-    return _json(models.found(model, parts.catalogue.snapshot, await models.running(parts), caller))
+    return _json(models.found(model, parts.catalogue.snapshot, await _running(parts), caller))
 
 
 @router.post("/tokenize")
@@ -127,6 +131,10 @@ async def _streamed(
         return await streamed(request.receive, answer, seconds, told)
     except ClientDisconnect:
         return Response(status_code=499)  # nobody reads it
+
+
+async def _running(parts: Parts) -> models.Running:
+    return await models.running(parts.base, parts.embedder, parts.supervisor.facts)
 
 
 def _service(request: Request) -> Service:

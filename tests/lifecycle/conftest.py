@@ -11,6 +11,7 @@ import subprocess
 import sys
 import uuid
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -126,9 +127,33 @@ def _postgres_bin() -> Path | None:
     return folders[-1].parent if folders else None
 
 
-@pytest.fixture(scope="session")
-def postgres() -> Iterator[str]:
-    """The URL of a private cluster on loopback, without its database's name; stopped and removed at the end."""
+class Cluster:
+    """A private PostgreSQL on loopback, which can be stopped and started again under the same address."""
+
+    def __init__(self, folder: Path, binaries: Path, as_user: list[str]) -> None:
+        self._folder, self._binaries, self._as_user = folder, binaries, as_user
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            self._port = probe.getsockname()[1]
+        self.url = f"postgresql://dabt@127.0.0.1:{self._port}"
+        """Without its database's name."""
+        self._run("initdb", "-U", "dabt", "-A", "trust", "-E", "UTF8", "--locale=C", "-N")
+
+    def start(self) -> None:
+        server = f"-h 127.0.0.1 -p {self._port} -k {self._folder} -F -c max_connections=50"
+        self._run("pg_ctl", "-w", "-l", str(self._folder / "log"), "-o", server, "start")
+
+    def stop(self) -> None:
+        self._run("pg_ctl", "-m", "immediate", "-w", "stop")
+
+    def _run(self, program: str, *arguments: str) -> None:
+        command = [*self._as_user, str(self._binaries / program), "-D", str(self._folder / "data"), *arguments]
+        subprocess.run(command, check=True, cwd=self._folder, stdout=subprocess.DEVNULL, timeout=120)
+
+
+@contextmanager
+def cluster() -> Iterator[Cluster]:
+    """Running; stopped and removed at the end. Skips the test where there is no PostgreSQL."""
     binaries = _postgres_bin()
     if binaries is None:
         pytest.skip("no PostgreSQL binaries: install Debian's package postgresql to run this")
@@ -143,24 +168,23 @@ def postgres() -> Iterator[str]:
             pytest.skip("running as root, with no postgres user to run the server as")
         as_user = ["runuser", "-u", "postgres", "--"]
         shutil.chown(folder, "postgres", "postgres")
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    data, control = str(folder / "data"), str(binaries / "pg_ctl")
-    options: dict[str, Any] = {"cwd": folder, "stdout": subprocess.DEVNULL, "timeout": 120}
     try:
-        initdb = [str(binaries / "initdb"), "-D", data, "-U", "dabt", "-A", "trust", "-E", "UTF8", "--locale=C", "-N"]
-        subprocess.run([*as_user, *initdb], check=True, **options)
-        server = f"-h 127.0.0.1 -p {port} -k {folder} -F -c max_connections=50"
-        start = [control, "-D", data, "-w", "-l", str(folder / "log"), "-o", server, "start"]
-        subprocess.run([*as_user, *start], check=True, **options)
+        made = Cluster(folder, binaries, as_user)
+        made.start()
         try:
-            yield f"postgresql://dabt@127.0.0.1:{port}"
+            yield made
         finally:
-            stop = [control, "-D", data, "-m", "immediate", "-w", "stop"]
-            subprocess.run([*as_user, *stop], check=True, **options)
+            with suppress(subprocess.CalledProcessError):  # the test has stopped it
+                made.stop()
     finally:
         shutil.rmtree(folder, ignore_errors=True)
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[str]:
+    """The URL of a private cluster on loopback, without its database's name."""
+    with cluster() as made:
+        yield made.url
 
 
 @pytest.fixture

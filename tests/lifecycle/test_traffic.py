@@ -6,7 +6,7 @@ import pytest
 from pydantic import ValidationError
 from sqlalchemy import text
 
-from lifecycle.errors import Corrupt, InvalidInput, NotAllowed, NotFound
+from lifecycle.errors import InvalidInput, NotAllowed, NotFound, Unreadable
 from lifecycle.registry import Registry, Target, tables
 from lifecycle.registry.database import Database
 from lifecycle.states import State
@@ -250,7 +250,7 @@ def test_a_policy_that_a_later_release_wrote_is_told_as_such(three):
     bound(three)
     with three.registry._database.write() as tx:
         tx.execute(tables.policies.update().values(body={"canary": {"max_tears": 3}}))
-    with pytest.raises(Corrupt, match="triage:prod cannot be read by this release"):
+    with pytest.raises(Unreadable, match="triage:prod cannot be read by this release"):
         three.registry.alias("triage", "prod")
 
 

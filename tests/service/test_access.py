@@ -142,7 +142,7 @@ async def test_keys_go_on_working_while_the_registry_is_away(
         def away() -> int:
             raise Unavailable("the registry is locked")
 
-        monkeypatch.setattr(house.registry, "revision", away)
+        monkeypatch.setattr(house.registry.changes, "newest", away)
         await until(lambda: running.app.state.parts.catalogue.problem)
         assert (await running.chat("tiny", headers=key)).status_code == 200
         assert (await running.chat("tiny")).status_code == 401

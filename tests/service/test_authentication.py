@@ -48,8 +48,13 @@ class _Keyring:
     def __init__(self, *keys: ApiKey) -> None:
         self._keys = keys
 
+        self.unreadable: list[object] = []
+
     def all(self) -> list[ApiKey]:
         return list(self._keys)
+
+    def left_out(self) -> list[object]:
+        return self.unreadable
 
 
 def config(tmp_path: Any, **options: Any) -> ServeConfig:
@@ -305,6 +310,9 @@ def test_an_address_that_others_reach_and_keys_that_are_required_need_a_usable_k
         else:
             check_address(config(tmp_path, **options), keyring)  # type: ignore[arg-type]
     check_address(config(tmp_path, **options), _Keyring(ended, key()))  # type: ignore[arg-type]
+    newer = _Keyring(ended)
+    newer.unreadable = ["a key that a newer release made"]
+    check_address(config(tmp_path, **options), newer)  # type: ignore[arg-type]
 
 
 def test_admin_routes_on_loopback_need_no_key_where_none_was_made(tmp_path: Any) -> None:

@@ -156,14 +156,15 @@ async def test_serving_goes_on_while_the_registry_is_away(house: Any, start: Any
         def gone() -> int:
             raise ConnectionError("the database is away")
 
-        monkeypatch.setattr(house.registry, "revision", gone)
+        monkeypatch.setattr(house.registry.changes, "newest", gone)
         catalogue = running.app.state.parts.catalogue
         await until(lambda: catalogue.problem)
         ready = await running.client.get("/ready")
         # Not loaded before the registry went: its manifest was fetched ahead of need.
         reply = await running.chat("triage")
     assert (ready.status_code, reply.status_code) == (200, 200)
-    assert "the database is away" in ready.json()["registry"]["problem"]
+    assert ready.json()["registry"]["problem"] == "error", "a code: anybody may ask, and the log says the rest"
+    assert "the database is away" not in ready.text
 
 
 @pytest.mark.parametrize(
@@ -248,6 +249,7 @@ async def test_before_the_engine_is_ready_health_answers_and_ready_says_what_is_
     import httpx
 
     from service.app import create_app
+    from service.catalogue import EMPTY
     from service.config import ServeConfig
     from service.engine.fake_engine import FakeEngine
 
@@ -264,14 +266,17 @@ async def test_before_the_engine_is_ready_health_answers_and_ready_says_what_is_
         transport = httpx.ASGITransport(app=app)
         async with httpx.AsyncClient(transport=transport, base_url="http://localhost") as client:
             assert (await client.get("/health")).status_code == 200
+            await until(lambda: app.state.parts.catalogue.snapshot is not EMPTY)
             ready = await client.get("/ready")
+            assert ready.json()["code"] == "starting"
             assert (ready.status_code, ready.json()["waiting_for"]) == (503, ["the engine is starting"])
             early = await client.post("/v1/chat/completions", json={"model": "tiny", "messages": []})
             assert early.status_code == 503
             assert "the engine is starting" in early.json()["error"]["message"]
             engine.gate.set()
             await until(lambda: not app.state.parts.supervisor.waiting_for())
-            assert (await client.get("/ready")).status_code == 200
+            ready = await client.get("/ready")
+            assert (ready.status_code, ready.json()["code"]) == (200, None)
 
 
 async def test_every_version_has_its_own_series_and_unknown_models_share_one(house: Any, start: Any) -> None:

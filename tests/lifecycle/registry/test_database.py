@@ -9,7 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 from sqlalchemy import text, update
 
-from lifecycle.errors import Conflict, Corrupt, InvalidConfig, Unavailable
+from lifecycle.errors import Conflict, Corrupt, InvalidConfig, Unavailable, Unreadable
 from lifecycle.registry import Registry, database, tables
 from lifecycle.version import Prompt, VersionSpec, digest_of
 
@@ -134,8 +134,9 @@ def test_a_recipe_changed_behind_the_registrys_back_is_corrupt(registry, house):
         registry.version("triage:1")
     with registry._database.write() as tx:
         tx.execute(update(tables.versions).values(spec={"base": "nonsense"}))
-    with pytest.raises(Corrupt, match="cannot be read"):
+    with pytest.raises(Unreadable, match=r"triage:1 cannot be read by this release \(spec.base") as caught:
         registry.versions()
+    assert "nonsense" not in str(caught.value), "what a row holds is nobody else's to read"
 
 
 @pytest.mark.e2e

@@ -49,7 +49,8 @@ def main() -> None:
     given = json.loads(sys.argv[1])
     database._WAIT = given.get("lock_wait", database._WAIT)
     root = Path(given["home"])
-    home = Home(root=root, registry_url=f"sqlite:///{root / 'registry.db'}", artifacts_url=str(root / "artifacts"))
+    registry = given.get("registry", f"sqlite:///{root / 'registry.db'}")
+    home = Home(root=root, registry_url=registry, artifacts_url=str(root / "artifacts"))
     config = ServeConfig.model_validate(given["config"])
     try:
         serve(config, home, _engine(given.get("engine", "fake"), config))
