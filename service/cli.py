@@ -44,6 +44,7 @@ def serve(  # noqa: PLR0913, PLR0917  (one parameter is one option of the comman
     cache_gib: Annotated[float | None, typer.Option(help="Local copies of a remote artifact store.")] = None,
     fetch_seconds: Annotated[float | None, typer.Option(help="Time for the store to give an adapter or index.")] = None,
     tool_parser: Annotated[str, typer.Option(help="How the base writes tool calls: hermes, llama3_json, …")] = "",
+    compile_seconds: Annotated[float | None, typer.Option(help="Time for a schema or grammar to be compiled.")] = None,
     embedding_model: Annotated[str, typer.Option(help="For /v1/embeddings: a hub id, a folder, or none.")] = "",
     golden_tolerance: Annotated[float | None, typer.Option(help="Nats per token an adapter may be off.")] = None,
     drain_seconds: Annotated[float | None, typer.Option(help="Time for admitted requests after SIGTERM.")] = None,

@@ -71,6 +71,8 @@ class ServeConfig(Frozen):
 
     tool_parser: str = ""
     """vLLM's parser of how the base writes tool calls (hermes, llama3_json, …); without one tools are refused."""
+    compile_seconds: float = Field(default=5.0, gt=0)
+    """The processor's time that a schema, expression or grammar may take to compile; one that takes more is refused."""
     embedding_model: str = PACKAGED_MODEL
     """What `/v1/embeddings` answers with: the packaged model, a hub id or a folder; `none` for no embeddings."""
 

@@ -38,6 +38,7 @@ async def ready(request: Request) -> Response:
         "since": (parts.under_way.draining_since or parts.supervisor.since).isoformat(timespec="seconds"),
         "base": {"name": parts.base.name, "digest": parts.base.digest},
         "engine": facts.brief() if facts else None,
+        "structured_output": parts.engine.structured_output(),
         "registry": {
             "revision": parts.catalogue.snapshot.revision,
             "problem": parts.catalogue.problem,

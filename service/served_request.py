@@ -95,7 +95,8 @@ class ServedRequest:
         )
         self.figures.handed_to_engine()
         body = self._parts.prefix_cache.salted(prepared.body, self.context.key, self.resolved.version)
-        return Call(self.kind, body, self.resolved.asked, prepared.adapter, request_id, self._engine_span.headers())
+        headers, caller = self._engine_span.headers(), self.context.key_id
+        return Call(self.kind, body, self.resolved.asked, prepared.adapter, request_id, headers, caller)
 
     def answered(self, answer: EngineAnswer) -> None:
         self.figures.done(answer.tally)

@@ -47,6 +47,7 @@ class Faults:
     ping_error: BaseException | None = None
     stop_error: Exception | None = None
     start_error: Exception | None = None
+    structured_output: str = "ok"
     wrong_scores: bool = False
     """Score every adapter as if it had no effect."""
 
@@ -199,6 +200,9 @@ class FakeEngine:
         except (KeyError, TypeError, ValueError) as error:
             fault = Problem("tokens", "must be a list of numbers below 256, UTF-8 together")
             raise InvalidInput("The request is not valid:", [fault]) from error
+
+    def structured_output(self) -> str:
+        return self.faults.structured_output
 
     def metrics(self) -> bytes:
         return (

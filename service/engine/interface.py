@@ -43,6 +43,8 @@ class Call:
     request_id: str
     trace: Mapping[str, str] = field(default_factory=dict)
     """W3C trace context (`traceparent`), for an engine that makes spans of its own; empty when nobody traces."""
+    caller: str = ""
+    """Who asked: callers take turns where their requests have to be prepared one after the other."""
 
 
 class Tally(Frozen):
@@ -133,6 +135,9 @@ class Engine(Protocol):
 
     async def detokenize(self, body: dict[str, Any]) -> dict[str, Any]:
         """`tokens` → `prompt`."""
+
+    def structured_output(self) -> str:
+        """Whether answers can be held to a schema or grammar now: `ok`, or a code that says why not."""
 
     def metrics(self) -> bytes:
         """The engine's own series in Prometheus' text format."""

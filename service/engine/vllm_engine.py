@@ -26,6 +26,7 @@ from service.engine import vllm_facts, vllm_forkserver, vllm_metrics, vllm_reque
 from service.engine.interface import AdapterHandle, Call, EngineAnswer, EngineDetail, EngineFacts, Tally
 from service.engine.vllm_errors import border, last_line, raise_reported
 from service.engine.vllm_flags import flags, set_environment, target_modules
+from service.engine.vllm_structured import StructuredOutput
 from service.engine.vllm_submission import Submission
 from service.engine.vllm_tools import check_template_fields, check_tools, template_names
 
@@ -55,6 +56,7 @@ class VllmEngine:
         self._preflighted: set[Path] = set()
         self._environment = dict(os.environ)
         self._asked = EngineDetail()
+        self._structured = StructuredOutput(config.compile_seconds)
 
     def prepare(self) -> None:
         """Begin, in another process, with what takes long and needs nothing yet. `start` does so if nobody has."""
@@ -75,6 +77,7 @@ class VllmEngine:
             facts = await self._facts()
             # One step now: a model that this machine has no kernels for must not be called ready.
             await self.score(None, [0], [0])
+            self._structured.start(self._llm)
             # All that was imported and built stays, so the collector need not look through it while tokens wait.
             gc.collect()
             gc.freeze()
@@ -93,6 +96,7 @@ class VllmEngine:
 
     async def stop(self) -> None:
         llm, self._llm, self._state = self._llm, None, None
+        await self._structured.stop()
         if llm is not None:
             from vllm.v1.engine.exceptions import EngineDeadError
 
@@ -223,7 +227,10 @@ class VllmEngine:
         return await self._plain(vllm_requests.detokenize_request, body, "create_detokenize")
 
     def metrics(self) -> bytes:
-        return b"" if self._llm is None else vllm_metrics.page()
+        return b"" if self._llm is None else vllm_metrics.page() + self._structured.page()
+
+    def structured_output(self) -> str:
+        return self._structured.state
 
     async def _answered(self, call: Coroutine[Any, Any, T]) -> T:
         """The answer of an administrative call. vLLM leaves it open for ever when its core dies meanwhile."""
@@ -237,9 +244,6 @@ class VllmEngine:
             return asked.result()
         finally:
             asked.cancel()
-
-    async def _check(self, submission: Submission, params: Any) -> None:
-        """What is looked at just before the engine is given a request."""
 
     def _is_dead(self) -> bool:
         return self._llm is None or self._llm.errored
@@ -264,7 +268,7 @@ class VllmEngine:
         config = engine_args.create_engine_config(usage_context=context)
         self._llm = AsyncLLM.from_vllm_config(config, usage_context=context)
         vllm_metrics.bound(self._llm)
-        vllm_submission.follow(self._llm, self._check)
+        vllm_submission.follow(self._llm, self._structured.check)
         return args
 
     async def _handlers(self, args: Any) -> Any:
@@ -304,6 +308,7 @@ class VllmEngine:
         if call.kind == "chat" and not isinstance(body.get("messages"), list):
             # vLLM looks into them before it checks them.
             raise InvalidInput("The request is not valid:", [Problem("messages", "must be a list of messages")])
+        vllm_submission.check_size(body, self._config.max_queue)
         if call.kind == "chat":
             check_tools(body, self._config.tool_parser, self._template)
             check_template_fields(body, self._template)
@@ -321,7 +326,7 @@ class VllmEngine:
 
     async def _plain(self, make: Callable[[dict[str, Any]], Any], body: dict[str, Any], handler: str) -> dict[str, Any]:
         await self.check()
-        submission = vllm_submission.begin()
+        submission = vllm_submission.begin(body=body)
         with border(self._is_dead, submission):
             request = make({**body, "model": self._config.served_name})
             result = self._checked(await getattr(self._state.serving_tokenization, handler)(request, None), submission)
@@ -336,10 +341,7 @@ class VllmEngine:
         """
         if self._is_dead():
             return
-        prompts = call.body.get("prompt")
-        count = len(prompts) if isinstance(prompts, list) and prompts and not isinstance(prompts[0], int) else 1
-        names = [f"cmpl-{call.request_id}-{at}" for at in range(count)]
-        await self._llm.abort([f"chatcmpl-{call.request_id}"] if call.kind == "chat" else names)
+        await self._llm.abort(vllm_submission.request_names(call))
 
     def _checked(self, result: Any, submission: Submission) -> Any:
         error = getattr(result, "error", None)

@@ -6,7 +6,7 @@ the engine: it is logged with its traceback, and the caller is told no more than
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any, NoReturn
@@ -123,11 +123,16 @@ def _problems(error: BaseException, submission: Submission) -> list[Problem]:
         said = f": {template}" if type(template) is TemplateError else ""
         return [Problem(submission.prompt_field, f"the base's chat template does not take these messages{said}")]
     if isinstance(error, ValidationError):
-        body = {} if submission.call is None else submission.call.body
-        return [replace(problem, fault=_said(problem.fault)) for problem in problems_of(error, body)]
-    if isinstance(error, VLLMValidationError) and error.parameter:
-        return [_problem(error.parameter, str(error.args[0]))]
+        return [replace(problem, fault=_said(problem.fault)) for problem in problems_of(error, submission.body)]
+    if isinstance(error, VLLMValidationError) and (place := error.parameter or _named(error, submission.body)):
+        return [_problem(place, str(error.args[0]))]
     return []
+
+
+def _named(error: BaseException, body: Mapping[str, Any]) -> str:
+    """The field that vLLM's words begin with, as most of them do: "n must be 1 when using greedy sampling"."""
+    first = str(error.args[0]).partition(" ")[0].strip("`'") if error.args else ""
+    return first if first in body else ""
 
 
 def _template_error(error: BaseException) -> BaseException | None:

@@ -39,6 +39,9 @@ def flags(config: ServeConfig, *, on_cpu: bool, executor: str = "") -> list[str]
         *("--generation-config", "vllm"),
         # Of a base that also reads images only the language model is loaded, and it has no place for an image.
         "--language-model-only",
+        # The one whose grammars are tried out first (`grammar_worker.py`). vLLM's own choice takes another compiler for
+        # what this one refuses, and then keeps to whichever a request happened to ask for first.
+        *("--structured-outputs-config.backend", "xgrammar"),
         "--no-use-tqdm-on-load",  # a bar is no line of a log
         # Timings of each request in its answer: the tally reads and removes them.
         "--enable-per-request-metrics",

@@ -6,11 +6,12 @@ vLLM's handlers pass nothing of ours on, so the task of the request holds it for
 from __future__ import annotations
 
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from contextvars import ContextVar
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, NoReturn
 
+from lifecycle.errors import InvalidInput, Problem
 from service.engine.interface import Call
 
 
@@ -19,6 +20,8 @@ class Submission:
     """One call. `call` is None for what nobody sent: the service's own."""
 
     call: Call | None = None
+    body: Mapping[str, Any] = field(default_factory=dict)
+    """What was asked, as the engine was given it."""
     accepted: bool = False
     """vLLM has checked the request and its engine works on it: whatever fails from now on is no fault of the caller."""
 
@@ -30,9 +33,9 @@ class Submission:
 _current: ContextVar[Submission] = ContextVar("submission")
 
 
-def begin(call: Call | None = None) -> Submission:
+def begin(call: Call | None = None, body: Mapping[str, Any] | None = None) -> Submission:
     """The submission that vLLM's handlers work on in this task from now on."""
-    submission = Submission(call)
+    submission = Submission(call, body or ({} if call is None else call.body))
     _current.set(submission)
     return submission
 
@@ -41,6 +44,27 @@ def public_name(lora_request: Any = None) -> str:
     """What this task's caller calls the model: vLLM knows an adapter only by its internal name."""
     call = _current.get().call
     return "" if call is None else call.model
+
+
+def check_size(body: Mapping[str, Any], most: int) -> None:
+    """Raises `InvalidInput` when the request alone is more than the engine's queue takes: it would never have room."""
+    n = body.get("n")
+    answers = _prompts(body) * (n if isinstance(n, int) else 1)
+    if answers > most:
+        fault = f"asks for {answers} answers at once; the engine takes {most}"
+        raise InvalidInput("The request is not valid:", [Problem("n", fault, "send several requests")])
+
+
+def request_names(call: Call) -> list[str]:
+    """What vLLM's handlers call its requests for one call."""
+    if call.kind == "chat":
+        return [f"chatcmpl-{call.request_id}"]
+    return [f"cmpl-{call.request_id}-{at}" for at in range(_prompts(call.body))]
+
+
+def _prompts(body: Mapping[str, Any]) -> int:
+    prompts = body.get("prompt")
+    return len(prompts) if isinstance(prompts, list) and prompts and not isinstance(prompts[0], int) else 1
 
 
 def traced(call: Call) -> Any:

@@ -11,6 +11,7 @@ import json
 import re
 from collections.abc import Iterator, Mapping
 from typing import Any
+from urllib.parse import unquote
 
 from lifecycle.errors import Problem
 
@@ -64,7 +65,7 @@ def schema_problems(schema: Any, place: str, *, obeyed: bool = True) -> list[Pro
         for pattern in _mapping(part.get("patternProperties")):
             problems += expression_problems(pattern, f"{path}.patternProperties")
         if obeyed:
-            problems += _references(part, path) + _left_out(part, path)
+            problems += _references(part, path, schema) + _left_out(part, path)
     for count, most, what in (
         (properties, _PROPERTIES, "properties"),
         (values, _ENUM_VALUES, "values in enum"),
@@ -183,11 +184,26 @@ def _counts(part: Mapping[str, Any], path: str) -> list[Problem]:
     return problems
 
 
-def _references(part: Mapping[str, Any], path: str) -> list[Problem]:
+def _references(part: Mapping[str, Any], path: str, schema: Any) -> list[Problem]:
     reference = part.get("$ref")
-    if reference is None or (isinstance(reference, str) and reference.startswith("#")):
+    if reference is None or (isinstance(reference, str) and _leads_to_a_schema(reference, schema)):
         return []
-    return [Problem(f"{path}.$ref", "must be a place in the same schema, such as #/$defs/item")]
+    return [Problem(f"{path}.$ref", "must be a place that the same schema has", "such as #/$defs/item")]
+
+
+def _leads_to_a_schema(reference: str, schema: Any) -> bool:
+    begin, *names = reference.split("/")
+    if begin != "#":
+        return False
+    for name in names:
+        key = unquote(name).replace("~1", "/").replace("~0", "~")
+        if isinstance(schema, list) and key.isascii() and key.isdigit() and int(key[:9]) < len(schema):
+            schema = schema[int(key)]
+        elif isinstance(schema, dict) and key in schema:
+            schema = schema[key]
+        else:
+            return False
+    return isinstance(schema, dict | bool)
 
 
 def _left_out(part: Mapping[str, Any], path: str) -> list[Problem]:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import re
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import openai
@@ -106,52 +108,111 @@ def test_errors_reach_the_official_client_as_its_own_kinds(sdk: openai.OpenAI) -
             sdk.chat.completions.create(model="red", messages=messages, n=0, stream=stream)
 
 
-HOSTILE: list[dict[str, Any]] = [
-    {"logit_bias": {"99999999": 5}},
-    {"logit_bias": {"-1": 5}},
-    {"logit_bias": {"a": 5}},
-    {"stop_token_ids": [10**9]},
-    {"allowed_token_ids": [10**9]},
-    {"bad_words": ["x" * 5000]},
-    {"seed": 10**30},
-    {"seed": -1},
-    {"temperature": 1e308},
-    {"temperature": -1},
-    {"top_p": 0},
-    {"top_k": 10**9},
-    {"min_p": 5},
-    {"repetition_penalty": 1e-30},
-    {"presence_penalty": 1e30},
-    {"max_tokens": 10**12},
-    {"min_tokens": 10**6},
-    {"logprobs": True, "top_logprobs": 10**6},
-    {"prompt_logprobs": 10**6},
-    {"stop": ["\x00", "\ud800"]},
-    {"stop": [""]},
-    {"response_format": {"type": "json_schema", "json_schema": {"name": "x", "schema": {"type": "nonsense"}}}},
-    {"structured_outputs": {"regex": "((((((a+)+)+)+)+)+)+$" + "(" * 50}},
-    {"structured_outputs": {"grammar": "root ::= root"}},
-    {"chat_template": "{{ 1/0 }}"},
-    {"tools": [{"type": "function"}]},
-    {"messages": [{"role": "user", "content": [{"type": "image_url", "image_url": {"url": "http://127.0.0.1/x"}}]}]},
-    {"messages": [{"role": "assistant", "content": None, "tool_calls": [5]}]},
-    {"n": 10**6},
+def constrained(**outputs: Any) -> dict[str, Any]:
+    return {"structured_outputs": outputs}
+
+
+def schema(value: Any) -> dict[str, Any]:
+    return {"response_format": {"type": "json_schema", "json_schema": {"name": "x", "schema": value}}}
+
+
+def tool(parameters: Any) -> dict[str, Any]:
+    return {
+        "tools": [{"type": "function", "function": {"name": "f", "parameters": parameters}}],
+        "tool_choice": "required",
+    }
+
+
+SCHEMA, PARAMETERS = "response_format.json_schema.schema", "tools.0.function.parameters"
+HOSTILE: list[tuple[dict[str, Any], str | None]] = [
+    ({"logit_bias": {"99999999": 5}}, "logit_bias"),
+    ({"logit_bias": {"-1": 5}}, "logit_bias"),
+    ({"logit_bias": {"a": 5}}, "logit_bias"),
+    ({"stop_token_ids": [10**9]}, "stop_token_ids"),
+    ({"allowed_token_ids": [10**9]}, "allowed_token_ids"),
+    ({"bad_words": ["x" * 5000]}, None),
+    ({"seed": 10**30}, "seed"),
+    ({"seed": -1}, None),
+    ({"temperature": 1e308}, "temperature"),
+    ({"temperature": -1}, "temperature"),
+    ({"top_p": 0}, "top_p"),
+    ({"top_k": 2**64}, "top_k"),
+    ({"top_k": 2**31 - 1}, None),
+    ({"min_p": 5}, "min_p"),
+    ({"repetition_penalty": 1e-30}, None),
+    ({"presence_penalty": 1e30}, "presence_penalty"),
+    ({"max_tokens": 10**12}, "max_tokens"),
+    ({"min_tokens": 10**6}, "min_tokens"),
+    ({"logprobs": True, "top_logprobs": 10**6}, "logprobs"),
+    ({"stop": ["\x00"]}, None),
+    ({"stop": [""]}, "stop"),
+    ({"priority": 5}, "priority"),
+    ({"n": 1000}, "n"),
+    ({"n": 10**6}, "n"),
+    ({"repetition_detection": {"max_pattern_size": 2**64}}, "repetition_detection"),
+    (schema({"type": "nonsense"}), SCHEMA),
+    (schema({"$ref": "#"}), SCHEMA),
+    (schema({"type": "array", "uniqueItems": True}), f"{SCHEMA}.uniqueItems"),
+    (schema({"enum": list(range(16_000))}), SCHEMA),
+    ({"response_format": {"type": "structural_tag", "format": {"type": "nonsense"}}}, "response_format"),
+    ({"structured_outputs": []}, "structured_outputs"),
+    (constrained(regex="((((((a+)+)+)+)+)+)+$" + "(" * 50), "structured_outputs.regex"),
+    (constrained(regex="(a{1,500}){1,500}{1,50}"), "structured_outputs.regex"),
+    (constrained(grammar="root ::= root"), "structured_outputs.grammar"),
+    (constrained(grammar="root ::= ("), "structured_outputs.grammar"),
+    (constrained(choice=[""]), None),
+    (constrained(json_object=False), "structured_outputs.json_object"),
+    (constrained(structural_tag="{}"), "structured_outputs.structural_tag"),
+    (tool({"$ref": "#/nowhere"}), f"{PARAMETERS}.$ref"),
+    (tool({"type": "string", "pattern": "("}), "tools"),
+    (tool({"enum": list(range(16_000))}), PARAMETERS),
+    ({"tools": [{"type": "function"}]}, "tools.0.function"),
+    ({"messages": [{"role": "assistant", "content": None, "tool_calls": [5]}]}, "messages.0.tool_calls.0"),
+    ({"messages": [{"role": "user", "content": [{"type": "image_url", "image_url": {"url": "x"}}]}]}, "messages"),
+    ({"prompt_logprobs": 10**6}, "prompt_logprobs"),
+    ({"chat_template": "{{ 1/0 }}"}, "chat_template"),
 ]
+"""Fields, and the place that the refusal names; None for what is answered."""
 
 
-@pytest.mark.parametrize("fields", HOSTILE, ids=lambda fields: next(iter(fields)))
-def test_no_request_whatever_it_asks_hurts_the_engine(real: Any, fields: dict[str, Any]) -> None:
+@pytest.mark.parametrize(
+    ("fields", "place"), HOSTILE, ids=lambda given: next(iter(given)) if isinstance(given, dict) else ""
+)
+def test_what_a_request_asks_wrongly_is_told_as_its_callers_fault_and_hurts_nobody(
+    real: Any, fields: dict[str, Any], place: str | None
+) -> None:
     prompt = ids(real, PROMPTS[0])
     with real.client() as client:
         for stream in (False, True):
             body = json.dumps({**chat("red", "hi", temperature=1), **fields, "stream": stream})
             headers = {"content-type": "application/json"}
             reply = client.post("/v1/chat/completions", content=body, headers=headers)
-            assert reply.status_code in (200, 400, 503), reply.text
-            if reply.status_code != 200:
-                assert reply.json()["error"]["message"]
+            if place is None:
+                assert reply.status_code == 200, reply.text
+                assert '"error"' not in reply.text
+                continue
+            error = reply.json()["error"]
+            assert (reply.status_code, error["type"]) == (400, "invalid_request_error"), reply.text
+            assert error["param"] is not None
+            assert error["param"].startswith(place), error
+            assert "retry-after" not in reply.headers
         same_as_peft(real, "red", prompt, complete(client, "red", prompt, 3), 3)
-        assert client.get("/ready").status_code == 200
+        ready = client.get("/ready")
+        assert (ready.status_code, ready.json()["structured_output"]) == (200, "ok")
+
+
+def test_what_answers_kept_to_is_counted(real: Any) -> None:
+    with real.client() as client:
+        body = {**chat("red", "hi", ignore_eos=False), **constrained(regex="[a-f]{3}")}
+        for _ in range(2):
+            assert re.fullmatch(
+                "[a-f]{3}", client.post("/v1/chat/completions", json=body).json()["choices"][0]["message"]["content"]
+            )
+        page = client.get("/metrics").text
+    assert "dabt_constraints_up 1.0" in page
+    for outcome in ("passed", "remembered"):
+        assert f'dabt_constraints_total{{outcome="{outcome}"}}' in page
+    assert "dabt_constraint_compile_seconds_count" in page
 
 
 @pytest.mark.parametrize("prompt", [[10**9], [-1], [], "", [[]], [1.5], [["a"]], {"a": 1}, ["x"] * 3000])
@@ -163,10 +224,18 @@ def test_no_prompt_hurts_the_engine(real: Any, prompt: Any) -> None:
 
 
 def test_more_than_the_queue_takes_is_told_when_to_come_back(real: Any) -> None:
-    with real.client() as client:
-        reply = client.post("/v1/chat/completions", json=chat("red", "x", n=600, temperature=1))
-    assert (reply.status_code, reply.json()["error"]["code"]) == (503, "overloaded")
-    assert int(reply.headers["retry-after"]) >= 1
+    """A request that alone is more than it takes can never be answered, so nobody is told to come back with it."""
+    body = {"model": "red", "prompt": "x", "n": 128, "max_tokens": 40, "temperature": 1, "ignore_eos": True}
+    with real.client() as client, ThreadPoolExecutor(8) as pool:
+        replies = list(pool.map(lambda _: client.post("/v1/completions", json=body), range(8)))
+        refused = [reply for reply in replies if reply.status_code != 200]
+        assert refused
+        for reply in refused:
+            assert (reply.status_code, reply.json()["error"]["code"]) == (503, "overloaded")
+            assert int(reply.headers["retry-after"]) >= 1
+        never = client.post("/v1/completions", json={**body, "prompt": ["x"] * 5})
+    assert (never.status_code, never.json()["error"]["param"]) == (400, "n")
+    assert "retry-after" not in never.headers
 
 
 def test_models_can_be_listed_and_retrieved(sdk: openai.OpenAI) -> None:

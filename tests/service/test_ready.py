@@ -36,6 +36,16 @@ async def test_ready_says_since_when_and_a_death_begins_anew(house: Any, start: 
         assert since(again) == since(waiting), "what it waits for may change; since when it waits does not"
 
 
+async def test_ready_tells_by_a_code_whether_answers_can_be_held_to_a_schema(house: Any, start: Any) -> None:
+    async with start(house) as running:
+        for code in ("ok", "stalled"):
+            running.engine.faults.structured_output = code
+            reply = await running.client.get("/ready")
+            assert (reply.status_code, reply.json()["structured_output"]) == (200, code), (
+                "other answers are not held up"
+            )
+
+
 async def test_a_service_that_stops_says_since_when_it_does(house: Any, start: Any, until: Any) -> None:
     async with start(house) as running:
         service = running.app.state.service

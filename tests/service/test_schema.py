@@ -108,6 +108,10 @@ def test_names_of_the_callers_own_are_no_keywords_and_values_are_no_schemas() ->
         ({"allOf": [{"type": "string"}, {"enum": ["a"]}]}, "allOf"),
         ({"$ref": "http://x/y"}, "$ref"),
         ({"$ref": 5}, "$ref"),
+        ({"$ref": "#/$defs/nobody"}, "$ref"),
+        ({"$ref": "#/properties/x/$ref"}, "$ref"),
+        ({"$ref": "#anchor"}, "$ref"),
+        ({"$ref": ""}, "$ref"),
     ],
 )
 def test_what_the_answer_would_not_keep_to_is_refused_at_its_place_where_it_must(schema: Any, place: str) -> None:
@@ -125,6 +129,7 @@ def test_what_the_answer_keeps_to_is_taken() -> None:
         {"type": "object", "patternProperties": {"a": {}}},
         {"allOf": [{"type": "string"}]},
         {"$defs": {"node": {"anyOf": [{"type": "null"}, {"$ref": "#/$defs/node"}]}}, "$ref": "#/$defs/node"},
+        {"$defs": {"a/b%": {"anyOf": [{}, {}]}}, "items": {"$ref": "#/$defs/a~1b%25/anyOf/1"}},
         {"type": 5},
         True,
     ):

@@ -27,7 +27,7 @@ from service.config import ServeConfig
 from service.engine.interface import Call
 from service.engine.vllm_errors import border, last_line, raise_reported
 from service.engine.vllm_flags import flags, target_modules
-from service.engine.vllm_submission import Submission, begin, follow, public_name
+from service.engine.vllm_submission import Submission, begin, check_size, follow, public_name
 from tests.service.random_llama import make_base
 
 
@@ -192,7 +192,8 @@ def test_a_workers_message_is_cut_down_to_what_happened() -> None:
     assert last_line(RuntimeError()) == "RuntimeError"
 
 
-CHAT = Submission(Call("chat", {}, "triage", None, "call-1"))
+BODY = {"prompt": "x", "temperature": "hot", "n": 2}
+CHAT = Submission(Call("chat", BODY, "triage", None, "call-1"), BODY)
 
 
 def thrown_in(module: str, error: Exception) -> Exception:
@@ -224,7 +225,7 @@ def raised() -> list[tuple[Exception, type[DabtError], str]]:
 
     def invalid() -> Exception:
         try:
-            CompletionRequest.model_validate({"prompt": "x", "temperature": "hot"})
+            CompletionRequest.model_validate(BODY)
         except ValueError as error:
             return error
         raise AssertionError
@@ -233,6 +234,8 @@ def raised() -> list[tuple[Exception, type[DabtError], str]]:
         (invalid(), InvalidInput, "temperature"),
         (exceptions.VLLMValidationError("too long", parameter="prompt", value=9), InvalidInput, "prompt: too long"),
         (exceptions.VLLMValidationError("9 > 8", parameter="input_tokens", value=9), PromptTooLong, "messages: 9 > 8"),
+        (exceptions.VLLMValidationError("n must be 1 when greedy, got 2."), InvalidInput, "n: n must be 1"),
+        (exceptions.VLLMValidationError("Not a field of it"), InvalidInput, "^Not a field of it$"),
         (exceptions.VLLMNotFoundError("no such"), NotFound, "no such"),
         (exceptions.QueueOverflowError(), Overloaded, "busy"),
         (exceptions.MaxQueuedTokensError(), Overloaded, "backlog"),
@@ -265,7 +268,7 @@ def test_what_vllm_raises_before_it_takes_a_request_is_the_callers_by_its_kind_a
 
 @pytest.mark.engine
 def test_what_vllm_raises_once_it_has_taken_a_request_is_never_the_callers() -> None:
-    taken = Submission(CHAT.call, accepted=True)
+    taken = Submission(CHAT.call, BODY, accepted=True)
     for error, kind, _ in raised():
         ours = kind if kind in (Overloaded, Unavailable) or isinstance(error.__cause__, DabtError) else EngineFault
         with logs() as lines, pytest.raises(ours) as caught, border(lambda: False, taken):
@@ -285,6 +288,24 @@ def test_a_dead_engine_is_said_to_be_dead_and_our_own_errors_pass() -> None:
     with pytest.raises(NotFound) as caught, border(lambda: True, CHAT):
         raise ours
     assert caught.value is ours
+
+
+@pytest.mark.parametrize(
+    ("asked", "answers"),
+    [
+        ({"prompt": "x"}, 1),
+        ({"prompt": "x", "n": 4}, 4),
+        ({"prompt": ["x", "y"], "n": 2}, 4),
+        ({"prompt": [[1], [2], [3]]}, 3),
+        ({"prompt": [1, 2, 3]}, 1),
+        ({"messages": [], "n": 2}, 2),
+        ({"prompt": []}, 1),
+    ],
+)
+def test_what_alone_is_more_than_the_queue_takes_is_refused(asked: dict[str, Any], answers: int) -> None:
+    check_size(asked, answers)
+    with pytest.raises(InvalidInput, match=f"n: asks for {answers} answers at once; the engine takes {answers - 1}"):
+        check_size(asked, answers - 1)
 
 
 async def test_a_request_is_marked_as_taken_when_the_engine_has_it_and_checked_before() -> None:
