@@ -67,3 +67,42 @@ def test_a_base_of_the_hub_is_called_by_its_hub_id_everywhere(house: Any, tmp_pa
             client.chat.completions.create(model="nobody", messages=turns)
         status = httpx.get(f"{url}/metrics").text + httpx.get(f"{url}/v1/dabt/deployment").text
     assert "7ae557604adf" not in status
+
+
+async def test_a_page_is_put_together_once_for_each_kind_of_caller_and_anew_after_a_change(
+    house: Any, start: Any
+) -> None:
+    """What is kept for one key must never be shown to another, nor outlive a change."""
+    keys = {
+        "all": house.key("all", role="evaluator"),
+        "triage": house.key("triage", models=["triage", "tiny"]),
+        "one": house.key("one", models=["answer:1"]),
+    }
+    house.prod("triage", prompt={"system": "one"})
+    house.prod("answer", prompt={"system": "two"})
+    async with start(house) as running:
+        parts = running.app.state.parts
+
+        async def ids(key: str, **headers: str) -> list[str]:
+            reply = await running.client.get("/v1/models", headers={**keys[key], **headers})
+            return [card["id"] for card in reply.json()["data"]]
+
+        for _ in range(2):
+            assert await ids("all") == ["tiny", "answer", "triage"]
+            assert await ids("triage") == ["tiny", "triage"]
+            assert await ids("one") == []
+            evaluation = {"x-dabt-purpose": "evaluation"}
+            assert await ids("all", **evaluation) == ["tiny", "answer", "answer:1", "triage", "triage:1"]
+        assert len(parts.models._list.pages) == 4
+        before = dict(parts.models._made)
+        house.version("triage", prompt={"system": "three"})
+        house.registry.promote("triage:2", actor="x", reason="x", force=True)
+        parts.catalogue.refresh()
+        assert await ids("all", **evaluation) == ["tiny", "answer", "answer:1", "triage", "triage:1", "triage:2"]
+        assert await ids("triage") == ["tiny", "triage"]
+        card = await running.client.get("/v1/models/triage", headers=keys["triage"])
+        assert card.json()["dabt"]["version"] == "triage:2"
+        listed = (await running.client.get("/v1/models", headers=keys["triage"])).json()["data"]
+        assert listed[1] == card.json(), "one card is the same as in the list"
+        made = parts.models._made
+        assert [ref for ref in made if made[ref] is not before.get(ref)] == ["triage:prod", "triage:2"]
