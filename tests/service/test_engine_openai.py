@@ -164,7 +164,6 @@ HOSTILE: list[tuple[dict[str, Any], str | None]] = [
     (constrained(json_object=False), "structured_outputs.json_object"),
     (constrained(structural_tag="{}"), "structured_outputs.structural_tag"),
     (tool({"$ref": "#/nowhere"}), f"{PARAMETERS}.$ref"),
-    (tool({"type": "string", "pattern": "("}), "tools"),
     (tool({"enum": list(range(16_000))}), PARAMETERS),
     ({"tools": [{"type": "function"}]}, "tools.0.function"),
     ({"messages": [{"role": "assistant", "content": None, "tool_calls": [5]}]}, "messages.0.tool_calls.0"),
