@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from lifecycle.errors import InvalidInput, NotFound, Problem, Unavailable
+from lifecycle.models.packed import Part, packed_shape
 from lifecycle.models.tensors import read_header
 from lifecycle.version import Digest, Frozen, digest_of
 
@@ -35,6 +36,8 @@ TOKENIZER_FILES = (
     "added_tokens.json",
     "special_tokens_map.json",
 )
+_PART = re.compile(r"\.(?P<part>weight(_\w+|\..+)?|qweight|qzeros|scales|g_idx|SCB)$")
+"""What follows a layer's name in the names of its tensors, packed or not."""
 _TOKENIZER_KEYS = ("bos_token", "eos_token", "pad_token", "unk_token", "add_bos_token", "add_eos_token")
 # Keys of config.json that change with the tool that saved the folder, and not what the model computes.
 _VOLATILE = ("_name_or_path", "transformers_version", "torch_dtype", "dtype", "use_cache")
@@ -119,19 +122,41 @@ def name_of(path: Path) -> str:
 def linear_shapes(path: Path) -> dict[str, tuple[int, int]]:
     """`(out_features, in_features)` of every linear layer, by module name, from the safetensors headers alone.
 
-    Raises `InvalidInput` when the weights are not safetensors, `Corrupt` when a file is cut short.
+    Packed weights are read as `packed.py` says. Raises `InvalidInput` when the weights are not safetensors, or are
+    packed in another way, and `Corrupt` when a file is cut short.
     """
     files = [file for file in weight_files(path) if file.suffix == ".safetensors"]
     if not files:
         raise InvalidInput(f"{path} has no safetensors weights; convert them with save_pretrained")
+    quantization = quantization_of(path)
+    bits = quantization.get("bits")
     shapes: dict[str, tuple[int, int]] = {}
+    packed: dict[str, dict[str, Part]] = {}  # one layer's tensors may lie in two files
     for file in files:
         for name, info in read_header(file).items():
             module, _, kind = name.rpartition(".")
             floating = info.dtype.startswith(("F", "BF"))
             if kind == "weight" and len(info.shape) == 2 and floating and not module.endswith(EMBEDDINGS):
                 shapes[module] = (info.shape[0], info.shape[1])
+            elif quantization and (split := _PART.search(name)) is not None:
+                packed.setdefault(name[: split.start()], {})[split["part"]] = Part(file, info)
+    for module, parts in packed.items():
+        shape = packed_shape(parts, bits if isinstance(bits, int) else None)
+        if shape is not None and not module.endswith(EMBEDDINGS):
+            shapes[module] = shape
+    if quantization and not any(not module.endswith("lm_head") for module in shapes):
+        method = quantization.get("quant_method", "an unknown method")
+        raise InvalidInput(
+            f"{path}: its layers are packed by {method}, whose shapes cannot be read here, so no adapter could be held "
+            "against them; take one that is not packed, or packed by AWQ, GPTQ, compressed-tensors or bitsandbytes"
+        )
     return shapes
+
+
+def quantization_of(path: Path) -> dict[str, Any]:
+    """What config.json says of how the weights are packed; nothing when they are not."""
+    found = read_object(path / "config.json").get("quantization_config") if (path / "config.json").is_file() else None
+    return found if isinstance(found, dict) else {}
 
 
 def weight_files(path: Path) -> list[Path]:
