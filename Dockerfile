@@ -1,7 +1,10 @@
 # syntax=docker/dockerfile:1
 # The service in a container:
 #   docker build --target cpu -t dabt:cpu . && docker run --network host -v dabt:/data dabt:cpu
-#   docker build --target cuda -t dabt:cuda . && docker run --gpus all --network host -v dabt:/data dabt:cuda
+#   docker build --target cuda -t dabt:cuda . && \
+#     docker run --gpus all --shm-size 4g --network host -v dabt:/data dabt:cuda
+# The workers of one engine (--tensor-parallel) speak through shared memory, of which Docker gives 64 MiB. Caches of
+# models and of compiled kernels lie in /data too, so that a new container finds them.
 # Another command: docker run … dabt:cpu versions. The service listens on loopback only while it has no API keys, hence
 # the host's network. The CUDA libraries come with the wheels of cuda.lock; the host brings the driver and NVIDIA's
 # container toolkit.
@@ -32,6 +35,13 @@ RUN pip install --no-cache-dir --no-deps -r requirements/cuda.lock
 FROM base AS app
 RUN useradd --create-home --uid 10001 dabt && install --directory --owner=dabt --group=dabt /data
 ENV DABT_HOME=/data \
+    XDG_CACHE_HOME=/data/cache \
+    HF_HOME=/data/cache/huggingface \
+    VLLM_CACHE_ROOT=/data/cache/vllm \
+    FLASHINFER_WORKSPACE_BASE=/data/cache \
+    TRITON_CACHE_DIR=/data/cache/triton \
+    TORCHINDUCTOR_CACHE_DIR=/data/cache/torchinductor \
+    CUDA_CACHE_PATH=/data/cache/cuda \
     VLLM_NO_USAGE_STATS=1
 COPY . .
 VOLUME /data

@@ -22,7 +22,8 @@ from benchmarks import bases
 from benchmarks.homes import Stocked, stocked
 from benchmarks.plan import Plan
 from service.config import Dtype, ServeConfig
-from service.engine.vllm_engine import VllmEngine, parsed_arguments
+from service.engine.vllm_engine import VllmEngine
+from service.engine.vllm_options import parsed_arguments
 
 _PROMPT, _SETTLED, _STEPS, _TIMES = 24, 20, 100, 3
 """Tokens of a prompt; steps before those that are measured; how many are; and how often all of it."""
@@ -54,7 +55,7 @@ def _engine(config: ServeConfig) -> Any:
     from vllm.engine.arg_utils import AsyncEngineArgs
     from vllm.v1.engine.llm_engine import LLMEngine
 
-    args = AsyncEngineArgs.from_cli_args(parsed_arguments(config))
+    args = AsyncEngineArgs.from_cli_args(parsed_arguments(config)[0])
     engine = LLMEngine.from_engine_args(args, enable_multiprocessing=True)
     engine.collective_rpc("dabt_keep_adapters")
     return engine

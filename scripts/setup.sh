@@ -11,6 +11,7 @@ readonly LOG=$VENV/setup.log
 readonly TORCH_INDEX=https://download.pytorch.org/whl
 readonly GET_PYTHON="install it (Debian 12: apt-get install python3.11 python3.11-venv), or install uv \
 (https://docs.astral.sh/uv), which brings it; DABT_PYTHON names one that is elsewhere"
+readonly NEED_DRIVER=580 NEED_CAPABILITY=7.5
 readonly EVERY=${DABT_SAYS_EVERY:-8}
 export PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_NO_INPUT=1 PIP_ROOT_USER_ACTION=ignore
 
@@ -72,6 +73,29 @@ check_libraries() {
   [[ $DEVICE != cpu ]] || "$PYTHON" -c 'import ctypes; ctypes.CDLL("libnuma.so.1")' 2>/dev/null ||
     fail "libnuma is missing; install it (Debian and Ubuntu: apt-get install libnuma1)"
 }
+
+# What the CUDA builds of torch and vLLM ask of a machine: CUDA 13 needs this driver and this compute capability, and
+# Triton and FlashInfer compile for the GPU that they find, when the first requests come.
+check_gpu() {
+  local driver capability
+  [[ $DEVICE == cuda ]] || return 0
+  if ! nvidia-smi -L 2>/dev/null | grep -q GPU; then
+    say "no NVIDIA driver answers here; what is installed will need one (DABT_DEVICE=cpu installs for the processor)"
+  fi
+  while IFS=', ' read -r driver capability; do
+    at_least "$driver" "$NEED_DRIVER" ||
+      fail "the NVIDIA driver is $driver, and CUDA 13 needs $NEED_DRIVER or newer; update it, or DABT_DEVICE=cpu make setup"
+    at_least "$capability" "$NEED_CAPABILITY" ||
+      fail "a GPU here has compute capability $capability, and CUDA 13 needs $NEED_CAPABILITY; or DABT_DEVICE=cpu make setup"
+  done < <(nvidia-smi --query-gpu=driver_version,compute_cap --format=csv,noheader 2>/dev/null || true)
+  command -v g++ >/dev/null ||
+    fail "g++ is missing, and kernels for the GPU are compiled with it (Debian and Ubuntu: apt-get install g++)"
+  "$PYTHON" -c 'import os, sys, sysconfig
+sys.exit(not os.path.isfile(os.path.join(sysconfig.get_paths()["include"], "Python.h")))' ||
+    fail "Python.h is missing, and kernels for the GPU are compiled with it (Debian: apt-get install python3.11-dev)"
+}
+
+at_least() { [[ "$(printf '%s\n' "$2" "$1" | sort -V | head -n 1)" == "$2" ]]; }
 
 check_disk() {
   local need=$1 free
@@ -153,6 +177,7 @@ fi
 start=$SECONDS
 check_machine
 check_libraries
+check_gpu
 if [[ "${old_lock:-}" != "$lock_sum" ]]; then
   check_disk "$GIGABYTES"
   [[ "${old_lock:-}" != broken ]] && "$VENV/bin/python" -c '' 2>/dev/null || rm -rf "$VENV"

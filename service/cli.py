@@ -34,7 +34,17 @@ def serve(  # noqa: PLR0913, PLR0917  (one parameter is one option of the comman
     max_cpu_loras: Annotated[int | None, typer.Option(help="Adapters kept in memory.")] = None,
     max_lora_rank: Annotated[int | None, typer.Option(help="Largest rank served: 1, 8, 16, 32, 64, …")] = None,
     max_model_len: Annotated[int | None, typer.Option(help="Tokens of prompt and answer together.")] = None,
-    kv_cache_gib: Annotated[float | None, typer.Option(help="Memory for the key-value cache.")] = None,
+    kv_cache_gib: Annotated[
+        float | None, typer.Option(help="Memory for the key-value cache; follows the base and the machine.")
+    ] = None,
+    gpu_memory: Annotated[float | None, typer.Option(help="Share of each GPU's memory, such as 0.5.")] = None,
+    tensor_parallel: Annotated[int | None, typer.Option(help="GPUs that share each layer.")] = None,
+    quantization: Annotated[str, typer.Option(help="How the base is packed, where config.json does not say.")] = "",
+    max_seqs: Annotated[int | None, typer.Option(help="Sequences that the engine works on at once.")] = None,
+    speculative: Annotated[str, typer.Option(help="Speculative decoding: ngram, or vLLM's JSON object.")] = "",
+    chat_template: Annotated[
+        Path | None, typer.Option(help="A file in the place of the base's template; it makes another base of it.")
+    ] = None,
     dtype: Annotated[str | None, typer.Option(help="auto, float32, bfloat16 or float16.")] = None,
     max_queue: Annotated[int | None, typer.Option(help="Requests in the engine before callers get 503.")] = None,
     preload: Annotated[
@@ -43,7 +53,15 @@ def serve(  # noqa: PLR0913, PLR0917  (one parameter is one option of the comman
     pin: Annotated[list[str] | None, typer.Option(help="The same, and kept in memory; may be repeated.")] = None,
     cache_gib: Annotated[float | None, typer.Option(help="Local copies of a remote artifact store.")] = None,
     fetch_seconds: Annotated[float | None, typer.Option(help="Time for the store to give an adapter or index.")] = None,
-    tool_parser: Annotated[str, typer.Option(help="How the base writes tool calls: hermes, llama3_json, …")] = "",
+    tool_parser: Annotated[
+        str,
+        typer.Option(
+            "--tool-parser", "--tool-call-parser", help="How the base writes tool calls: hermes, llama3_json, …"
+        ),
+    ] = "",
+    reasoning_parser: Annotated[
+        str, typer.Option(help="How the base writes what it thinks: qwen3, deepseek_r1, …")
+    ] = "",
     compile_seconds: Annotated[float | None, typer.Option(help="Time for a schema or grammar to be compiled.")] = None,
     embedding_model: Annotated[str, typer.Option(help="For /v1/embeddings: a hub id, a folder, or none.")] = "",
     golden_tolerance: Annotated[float | None, typer.Option(help="Nats per token an adapter may be off.")] = None,
@@ -61,23 +79,36 @@ def serve(  # noqa: PLR0913, PLR0917  (one parameter is one option of the comman
         ),
     ] = None,
     home: Annotated[Path | None, typer.Option(envvar="DABT_HOME", help="Registry, artifacts and runs.")] = None,
+    engine_options: Annotated[
+        list[str] | None, typer.Argument(metavar="[-- OPTIONS OF VLLM]", help="Any other option of `vllm serve`.")
+    ] = None,
 ) -> None:
     """Serve the base and every version of the registry over the OpenAI API.
 
-    Example: `dabt serve --base examples/clinic/base_model --port 8000`
+    Example: `dabt serve --base examples/clinic/base_model --port 8000 -- --seed 7`
     """
-    options = {key: value for key, value in locals().items() if key not in ("base", "home") and value not in (None, "")}
+    left_out = ("base", "home", "chat_template")
+    options = {key: value for key, value in locals().items() if key not in left_out and value not in (None, "")}
     from lifecycle.home import Home
-    from lifecycle.models.base import resolve_base
+    from lifecycle.models.base import name_of, resolve_base
+    from lifecycle.models.templates import with_template
     from service.config import config_from
     from service.first_answers import FirstAnswers
 
     place = Home.at(home)
     config = config_from({**options, "base": base, "shadow_folder": place.shadow})
     first = FirstAnswers(config.host, config.port)  # before what takes long: a base may have to be downloaded
-    config = config.model_copy(update={"base": resolve_base(base)})
+    folder = resolve_base(base)
+    if chat_template is not None:
+        config = config.model_copy(update={"base_name": base_name or name_of(folder)})
+        folder = with_template(folder, chat_template, place.cache / "bases")
+    config = config.model_copy(update={"base": folder})
+    from service.engine import vllm_forkserver
+    from service.engine.memory import machine_memory, with_slots
     from service.engine.vllm_engine import VllmEngine
 
+    if vllm_forkserver.is_cpu_build():
+        config = with_slots(config, machine_memory())
     engine = VllmEngine(config)
     engine.prepare()
     from service.server import serve as run  # after that: it takes a second to import

@@ -17,6 +17,11 @@ from lifecycle.version import Frozen, Ref
 from retrieval.config import PACKAGED_MODEL
 from service.host_names import host_of, host_of_origin
 
+QUEUE_FACTOR = 2
+"""So many times the sequences that it works on at once, an engine has requests: waiting ones fill the next steps."""
+_SEQUENCES = 256
+"""vLLM's own number, but for the largest GPUs."""
+
 Dtype = Literal["auto", "float32", "bfloat16", "float16"]
 TraceProtocol = Literal["http/protobuf", "grpc"]
 """As OpenTelemetry's own variable names them."""
@@ -35,19 +40,26 @@ class ServeConfig(Frozen):
     """0 takes a free port; the log's `listening` line says which."""
 
     max_loras: int = Field(default=8, ge=1)
-    """Different adapters in one batch: slots in the engine's weights."""
+    """Different adapters in one batch: slots in the engine's weights. On a CPU `dabt serve` takes as many as the memory
+    allows (`engine/memory.py`), since the kernel there pays for those in use alone."""
     max_cpu_loras: int = Field(default=64, ge=1)
     """Adapters kept in memory, ready for a slot."""
     max_lora_rank: int = 16
     max_model_len: int | None = Field(default=None, ge=16)
-    """Tokens of prompt and answer together; the model's own limit unless given."""
-    kv_cache_gib: float = Field(default=1.0, gt=0)
-    """Set rather than profiled, because profiling costs seconds at every start."""
+    """Tokens of prompt and answer together. Unless given, the model's own limit, or as much of it as fits into the
+    key-value cache."""
+    kv_cache_gib: float | None = Field(default=None, gt=0)
+    """Unless given, vLLM profiles it on a GPU, and on a CPU it follows the base and the memory (`engine/memory.py`)."""
+    gpu_memory: float | None = Field(default=None, gt=0, le=1)
+    """The share of each GPU's memory that the engine takes; vLLM's own default (0.92) unless given. It must be free
+    when the engine starts."""
     dtype: Dtype = "auto"
     """`auto` is the checkpoint's own on a GPU; on a CPU float32, or bfloat16 where the CPU computes in it."""
-    max_queue: int = Field(default=512, ge=1)
+    max_seqs: int | None = Field(default=None, ge=1)
+    """Sequences that the engine works on at once; vLLM's own number for the device unless given."""
+    max_queue: int | None = Field(default=None, ge=1)
     """Requests in the engine, waiting or running, and as many before it that wait for a slot in the batch; beyond it
-    callers get 503 with Retry-After."""
+    callers get 503 with Retry-After. Twice the sequences unless given."""
     turn_seconds: float = Field(default=0.5, ge=0)
     """How long requests may join an adapter in the batch while another adapter waits for its slot."""
     max_body_mib: float = Field(default=8.0, gt=0)
@@ -73,6 +85,16 @@ class ServeConfig(Frozen):
     """vLLM's parser of how the base writes tool calls (hermes, llama3_json, …); without one tools are refused."""
     compile_seconds: float = Field(default=5.0, gt=0)
     """The processor's time that a schema, expression or grammar may take to compile; one that takes more is refused."""
+    reasoning_parser: str = ""
+    """vLLM's parser of how the base writes what it thinks (qwen3, deepseek_r1, …); without one that is plain text."""
+    tensor_parallel: int = Field(default=1, ge=1)
+    """GPUs that share each layer."""
+    quantization: str = ""
+    """How the base's weights are packed, or are to be packed while they are loaded; config.json says it as a rule."""
+    speculative: str = Field(default="", pattern=r"^(ngram|\{.*\})?$")
+    """Speculative decoding: `ngram` looks the next tokens up in the prompt; or vLLM's own JSON object."""
+    engine_options: tuple[str, ...] = ()
+    """Options of `vllm serve` as they are written there; `engine/vllm_options.py` says which are taken."""
     embedding_model: str = PACKAGED_MODEL
     """What `/v1/embeddings` answers with: the packaged model, a hub id or a folder; `none` for no embeddings."""
 
@@ -149,6 +171,11 @@ class ServeConfig(Frozen):
     @property
     def served_name(self) -> str:
         return self.base_name or name_of(self.base)
+
+    @property
+    def queue(self) -> int:
+        """`max_queue`, or what is taken for it until the engine tells."""
+        return self.max_queue or QUEUE_FACTOR * (self.max_seqs or _SEQUENCES)
 
     @property
     def traces_url(self) -> str:

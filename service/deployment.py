@@ -39,6 +39,8 @@ NO_ANSWER = frozenset(
             "drain_seconds",
         ),
         *("engine_silent_seconds", "restart_attempts"),
+        # They may hold paths and secrets; what of them counts is the engine's word.
+        "engine_options",
         # It answers /v1/embeddings alone; a version's index names its own.
         *("embedding_model",),
     ]

@@ -24,7 +24,7 @@ from service.catalogue import Catalogue
 from service.concurrency import Background, Bulkhead
 from service.config import ServeConfig
 from service.deployment import OwnDeployment
-from service.engine.interface import AdapterHandle, Engine
+from service.engine.interface import AdapterHandle, Engine, EngineFacts
 from service.engine.supervise import Patience, Supervisor
 from service.knowledge import Library
 from service.last_known import LastKnown
@@ -68,8 +68,6 @@ class Parts:
     accounts: Accounts
     prefix_cache: PrefixCache
     traffic: Traffic
-    most_answers: int
-    """That one request may ask for: as many as the engine's queue holds."""
     at_registry: Bulkhead
     """Threads for whoever reads the registry itself, or changes it: it may be locked."""
 
@@ -94,6 +92,11 @@ class Parts:
         await self.supervisor.stop()
         await self.engine.stop()
 
+    @property
+    def most_answers(self) -> int:
+        """That one request may ask for: as many as the engine's queue holds."""
+        return self.gate.max_waiting
+
     async def catch_up(self) -> None:
         """See a change that was just made now. It stands whether this succeeds or not: the next poll sees it too."""
         with suppress(DabtError):
@@ -112,7 +115,16 @@ def assemble(
 
     bare = bare_spec(config.base)
     base = Base(config.served_name, bare.base, bare.answers, bare.decoding)
-    gate = AdmissionGate(config.max_loras, config.turn_seconds, config.max_queue)
+    gate = AdmissionGate(config.max_loras, config.turn_seconds, config.queue)
+    accounts = Accounts(
+        Limiter(config.limits_url), Ledger(registry.usage, config.usage_seconds), at_once=_of_one_key(config.queue)
+    )
+
+    def started(facts: EngineFacts) -> None:
+        """What the queue holds is known for sure when the engine runs: it follows the device."""
+        gate.max_waiting = config.max_queue or facts.max_queue
+        accounts.at_once = _of_one_key(gate.max_waiting)
+
     # Fewer than the connections that a registry's pool gives out: reading goes on while all of these wait.
     at_registry = Bulkhead("registry", at_once=8, waiting=64, seconds=_REGISTRY_SECONDS)
     # Apart from changes, which may wait for a lock: what a load reads is in memory as a rule.
@@ -140,6 +152,7 @@ def assemble(
     telemetry.gauge("adapter_leases", "Requests that hold an adapter", residency.leases)
     telemetry.gauge("registry_age_seconds", "Since the registry was last read", lambda: catalogue.age)
     telemetry.gauge("ready", "1 when /ready answers 200", lambda: float(not supervisor.waiting_for()))
+    supervisor.started = started
     telemetry.gauge("slots_taken", "Adapters in the batch", lambda: gate.taken)
     telemetry.gauge("waiting_for_slot", "Requests that wait for a slot in the batch", lambda: gate.waiting)
     telemetry.gauge("engine_up", "1 when the engine answers", lambda: float(supervisor.engine_up))
@@ -166,16 +179,15 @@ def assemble(
         telemetry=telemetry,
         under_way=UnderWay(),
         prefix_cache=PrefixCache(config.prefix_cache == "shared"),
-        accounts=Accounts(
-            Limiter(config.limits_url),
-            Ledger(registry.usage, config.usage_seconds),
-            # Half of the queue, so that there is always room for somebody else.
-            at_once=max(1, config.max_queue // 2),
-        ),
+        accounts=accounts,
         traffic=Traffic(base, guard, shadows, background, residency.failed_load),
-        most_answers=config.max_queue,
         at_registry=at_registry,
     )
+
+
+def _of_one_key(queue: int) -> int:
+    """Half of the queue, so that there is always room for somebody else."""
+    return max(1, queue // 2)
 
 
 def parts_of(request: Request) -> Parts:

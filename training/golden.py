@@ -12,6 +12,7 @@ from typing import Any
 
 from lifecycle.adapter import GoldenPrompt
 from lifecycle.errors import AdapterRefused, InvalidConfig
+from training.device import device
 from training.tokens import Example
 
 _LONGEST = 64
@@ -39,19 +40,18 @@ def has_effect(golden: Sequence[GoldenPrompt]) -> bool:
 
 
 def compute(
-    base: Path, adapter: Path, examples: Sequence[Example], *, device: str | None = None
+    base: Path, adapter: Path, examples: Sequence[Example], *, on: str | None = None
 ) -> tuple[GoldenPrompt, ...]:
     """The log-probability of each answer's tokens, with the adapter in folder `adapter` and without it.
 
-    On `device`, by default the GPU where there is one. Raises `AdapterRefused` for figures that are not finite.
+    On the device `on`, by default the GPU where there is one. Raises `AdapterRefused` for figures that are not finite.
     """
     import torch
     from peft import PeftModel
     from transformers import AutoModelForCausalLM
 
     gc.collect()  # the trainer's own copy of the base, which refers to itself
-    device = device or ("cuda" if torch.cuda.is_available() else "cpu")
-    model = AutoModelForCausalLM.from_pretrained(base, dtype=torch.float32).to(device)
+    model = AutoModelForCausalLM.from_pretrained(base, dtype=torch.float32).to(on or device())
     model = PeftModel.from_pretrained(model, str(adapter)).eval()
     golden = []
     for example in examples:

@@ -85,7 +85,7 @@ def _recorded(folder: Path, base: Path, system: str) -> tuple[str, tuple[GoldenP
         from transformers.utils import logging
 
         logging.disable_progress_bar()
-        recorded = golden.compute(base, folder, _examples(base, system), device="cpu")
+        recorded = golden.compute(base, folder, _examples(base, system), on="cpu")
     except DabtError:
         raise
     except Exception as error:  # a model's own code may raise anything, and vLLM may serve it all the same

@@ -10,13 +10,15 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from pathlib import Path
 
-from lifecycle.errors import InvalidInput, Problem
+from lifecycle.errors import InvalidInput, NotFound, Problem
 from lifecycle.models.base import chat_template_of, tokenizer_config_of
+from lifecycle.version import digest_of
 
 FROZEN_AT = datetime(2024, 7, 26, 12, tzinfo=UTC)
 """The day that these templates themselves fall back to where nobody tells them the date. It never changes: what was
 evaluated before would answer another prompt."""
 
+_TEMPLATE = "chat_template.jinja"
 _CLOCK = "strftime_now"
 """The one thing in a template's reach that differs from day to day."""
 _NUMBERS = "dejHkIlMmSfyYCGgVUWuwDFTRs"
@@ -64,3 +66,23 @@ def served_template(base: Path) -> str | None:
         problem = Problem("chat template", fault, "keep one template, in chat_template.jinja")
         raise InvalidInput(f"{base} has several chat templates", [problem])
     return frozen_template(own)
+
+
+def with_template(base: Path, template: Path, folders: Path) -> Path:
+    """A base of its own: the files of `base`, linked, with another chat template. It lies below `folders`.
+
+    A template decides answers as weights do, so it is part of a base: versions made over this folder are served over
+    it, and no others. Raises `NotFound` when there is no such template.
+    """
+    if not template.is_file():
+        raise NotFound(f"there is no chat template {template}; --chat-template takes a file in Jinja's language")
+    text = template.read_text(encoding="utf-8")
+    folder = folders / digest_of([str(base), text]).removeprefix("sha256:")[:16] / base.name
+    folder.mkdir(parents=True, exist_ok=True)
+    for file in base.iterdir():
+        link = folder / file.name
+        if file.is_file() and file.name != _TEMPLATE and not link.exists():
+            link.unlink(missing_ok=True)
+            link.symlink_to(file.resolve())
+    (folder / _TEMPLATE).write_text(text, encoding="utf-8")
+    return folder

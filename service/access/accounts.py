@@ -29,7 +29,7 @@ class Accounts:
         """`at_once` requests of a key that has no limit of its own are answered at the same time."""
         self._limiter = limiter
         self._ledger = ledger
-        self._at_once = at_once
+        self.at_once = at_once
         self._under_way: dict[str, int] = {}
         """Key's id → its requests that are being answered; no key without one."""
         self._charging: set[asyncio.Task[None]] = set()
@@ -59,7 +59,7 @@ class Accounts:
 
     def _take_place(self, key: ApiKey) -> None:
         under_way = self._under_way.get(key.id, 0)
-        most = key.limits.requests_at_once or self._at_once
+        most = key.limits.requests_at_once or self.at_once
         if under_way >= most:
             raise LimitReached(
                 f"the {key} has {under_way} requests under way, and may have {most} at once; wait until one has ended",

@@ -23,7 +23,8 @@ class AdmissionGate:
     ) -> None:
         self._slots = slots
         self._policy: Admission[asyncio.Future[None]] = Admission(slots, turn_seconds)
-        self._max_waiting = max_waiting
+        self.max_waiting = max_waiting
+        """The engine's own bound, once that is known."""
         self._clock = clock
 
     @asynccontextmanager
@@ -57,10 +58,10 @@ class AdmissionGate:
         ticket = asyncio.get_running_loop().create_future()
         if self._policy.arrive(ticket, adapter, arrived):
             return 0.0
-        if self._policy.waiting > self._max_waiting:
+        if self._policy.waiting > self.max_waiting:
             self._let_in(self._policy.abandon(ticket, adapter, arrived))
             raise Overloaded(
-                f"{self._max_waiting} requests wait for the {self._slots} adapters that fit into one batch; try again "
+                f"{self.max_waiting} requests wait for the {self._slots} adapters that fit into one batch; try again "
                 "later, or raise --max-loras",
                 retry_after=1.0,
             )

@@ -86,6 +86,8 @@ class EngineFacts(Frozen):
     dtype: str
     max_model_len: int
     lora_kernel: str
+    max_queue: int = 512
+    """Requests that it takes at once, waiting ones among them."""
     detail: EngineDetail = EngineDetail()
 
     def brief(self) -> dict[str, Any]:

@@ -58,6 +58,8 @@ class Supervisor:
         self._short_lives = 0
         self.warm_up: Callable[[], Awaitable[None]] = _nothing
         """Awaited after every start of the engine, before it is called ready."""
+        self.started: Callable[[EngineFacts], object] = lambda facts: None
+        """Told at every start of the engine what it is."""
         self._suspected = asyncio.Event()
         self._engine_state = "the engine is starting"
         self._waits = True
@@ -91,9 +93,11 @@ class Supervisor:
         """The engine's start takes long: the log says that it goes on."""
         saying = asyncio.create_task(_say_every(_SAY_EVERY))
         try:
-            return await self._engine.start()
+            facts = await self._engine.start()
         finally:
             saying.cancel()
+        self.started(facts)
+        return facts
 
     async def stop(self) -> None:
         """End `run`: no engine is started again."""

@@ -21,11 +21,12 @@ import structlog
 from lifecycle.errors import AdapterUnloadable, Corrupt, DabtError, EngineDead, InvalidInput, Problem, Unavailable
 from lifecycle.models.preflight import preflight
 from service.concurrency import Bulkhead
-from service.config import ServeConfig
+from service.config import QUEUE_FACTOR, ServeConfig
 from service.engine import vllm_facts, vllm_forkserver, vllm_metrics, vllm_requests, vllm_submission
 from service.engine.interface import AdapterHandle, Call, EngineAnswer, EngineDetail, EngineFacts, Tally
 from service.engine.vllm_errors import border, last_line, raise_reported
-from service.engine.vllm_flags import flags, set_environment, target_modules
+from service.engine.vllm_flags import set_environment, target_modules
+from service.engine.vllm_options import parsed_arguments
 from service.engine.vllm_structured import StructuredOutput
 from service.engine.vllm_submission import Submission
 from service.engine.vllm_tools import check_template_fields, check_tools, template_names
@@ -61,7 +62,7 @@ class VllmEngine:
     def prepare(self) -> None:
         """Begin, in another process, with what takes long and needs nothing yet. `start` does so if nobody has."""
         set_environment(self._config)
-        if vllm_forkserver.usable():
+        if vllm_forkserver.usable() and self._config.tensor_parallel == 1:
             vllm_forkserver.begin()
 
     async def start(self) -> EngineFacts:
@@ -261,11 +262,13 @@ class VllmEngine:
         from vllm.usage.usage_lib import UsageContext
         from vllm.v1.engine.async_llm import AsyncLLM
 
-        args = parsed_arguments(self._config)
+        args, operators = parsed_arguments(self._config)
         context = UsageContext.OPENAI_API_SERVER
         engine_args = AsyncEngineArgs.from_cli_args(args)
-        self._asked = vllm_facts.asked(engine_args, self._environment)
+        self._asked = vllm_facts.asked(engine_args, self._environment, operators)
         config = engine_args.create_engine_config(usage_context=context)
+        scheduler = config.scheduler_config
+        scheduler.max_num_queued_reqs = self._config.max_queue or QUEUE_FACTOR * scheduler.max_num_seqs
         self._llm = AsyncLLM.from_vllm_config(config, usage_context=context)
         vllm_metrics.bound(self._llm)
         vllm_submission.follow(self._llm, self._structured.check)
@@ -297,6 +300,7 @@ class VllmEngine:
             dtype=str(config.dtype).removeprefix("torch."),
             max_model_len=config.max_model_len,
             lora_kernel=", ".join(sorted(kernels)),
+            max_queue=self._llm.vllm_config.scheduler_config.max_num_queued_reqs,
             detail=vllm_facts.found(self._asked, self._llm.vllm_config, kernels, devices),
         )
 
@@ -308,7 +312,7 @@ class VllmEngine:
         if call.kind == "chat" and not isinstance(body.get("messages"), list):
             # vLLM looks into them before it checks them.
             raise InvalidInput("The request is not valid:", [Problem("messages", "must be a list of messages")])
-        vllm_submission.check_size(body, self._config.max_queue)
+        vllm_submission.check_size(body, self._llm.vllm_config.scheduler_config.max_num_queued_reqs)
         if call.kind == "chat":
             check_tools(body, self._config.tool_parser, self._template)
             check_template_fields(body, self._template)
@@ -348,22 +352,6 @@ class VllmEngine:
         if error is not None:
             raise_reported(error.model_dump(), submission, dead=self._is_dead())
         return result
-
-
-def parsed_arguments(config: ServeConfig) -> Any:
-    """What `vllm serve` would have parsed; from now on engines come from the fork server where that can be used."""
-    from vllm.entrypoints.launchers.cli_args import make_arg_parser, validate_parsed_serve_args
-    from vllm.platforms import current_platform
-    from vllm.utils.argparse_utils import FlexibleArgumentParser
-
-    executor = ""
-    if vllm_forkserver.usable():
-        vllm_forkserver.take_over()
-        executor = vllm_forkserver.EXECUTOR
-    given = flags(config, on_cpu=current_platform.is_cpu(), executor=executor)
-    args = make_arg_parser(FlexibleArgumentParser()).parse_args(given)
-    validate_parsed_serve_args(args)
-    return args
 
 
 def _lora_request(adapter: AdapterHandle) -> Any:

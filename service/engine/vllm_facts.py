@@ -27,7 +27,9 @@ NO_ANSWER = frozenset(
         *("model", "model_weights", "tokenizer", "hf_config_path", "revision", "code_revision", "tokenizer_revision"),
         *("hf_token", "download_dir", "served_model_name"),
         # Told as they were resolved.
-        *("dtype", "max_model_len"),
+        *("dtype", "max_model_len", "max_num_seqs"),
+        # Settings of the service, which tells them where they were given; else they follow the memory of the moment.
+        *("kv_cache_memory_bytes", "gpu_memory_utilization", "max_num_queued_reqs"),
         # How files are read.
         *("safetensors_load_strategy", "safetensors_prefetch_num_threads", "safetensors_prefetch_block_size"),
         *("max_parallel_loading_workers", "use_tqdm_on_load"),
@@ -69,12 +71,16 @@ def check_kernels(kernels: Collection[str]) -> None:
         )
 
 
-def asked(args: Any, variables: Mapping[str, str]) -> EngineDetail:
+def asked(args: Any, variables: Mapping[str, str], operators: Mapping[str, Any]) -> EngineDetail:
     """What vLLM was given and what it stands on. Before it resolves `args`, its `EngineArgs`, in place.
 
     `variables` is the environment before vLLM and torch were imported, which both set variables of their own.
+    `operators` are the options that the operator gave to vLLM itself and that may change an answer. They may name a
+    place or a secret, so what is no number is told by its digest.
     """
-    arguments = {**given(args), "environment": environment(variables, known_variables())}
+    plain = {name: _plain(value) for name, value in operators.items() if name not in NO_ANSWER}
+    shown = {name: v if isinstance(v, bool | int | float) else _short(v) for name, v in plain.items()}
+    arguments = {**given(args), **shown, "environment": environment(variables, known_variables())}
     return EngineDetail(libraries=libraries(), arguments=arguments)
 
 

@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
+import json
 import os
+from pathlib import Path
 
+from lifecycle.errors import InvalidConfig, Problem
 from lifecycle.models.base import linear_shapes
 from lifecycle.models.preflight import SERVED_MODULES
 from lifecycle.models.templates import served_template
 from service.config import Dtype, ServeConfig
+from service.engine.memory import GIB, cpu_cache_bytes, machine_memory
 from service.observability import logs
 
+_LOOKED_UP = {"method": "ngram", "num_speculative_tokens": 4, "prompt_lookup_max": 4}
+_SHARED_PLACE = Path("/dev/shm")  # noqa: S108  (where vLLM's own queues are)
+_SHARED = GIB
+"""Shared memory that the workers of one engine speak through. Docker gives a container 64 MiB."""
 WORKER_EXTENSION = "service.engine.vllm_worker.WorkerExtension"
 
 
@@ -24,12 +32,19 @@ def set_environment(config: ServeConfig) -> None:
 
 
 def flags(config: ServeConfig, *, on_cpu: bool, executor: str = "") -> list[str]:
-    """`executor`, when given, runs vLLM's workers in place of the one that it would choose."""
+    """`executor`, when given, runs vLLM's workers in place of the one that it would choose.
+
+    Raises `InvalidConfig` when the base has no layers that an adapter could change, or several workers find too little
+    shared memory.
+    """
     dtype = cpu_dtype() if on_cpu and config.dtype == "auto" else config.dtype
+    if config.tensor_parallel > 1:
+        check_shared_memory()
     given = [
         *("--model", str(config.base), "--served-model-name", config.served_name, "--dtype", dtype),
-        *("--kv-cache-memory-bytes", str(int(config.kv_cache_gib * 2**30))),
-        *("--max-num-queued-reqs", str(config.max_queue)),
+        *("--tensor-parallel-size", str(config.tensor_parallel)),
+        # -1 is the model's own limit, or as much of it as fits into the key-value cache.
+        *("--max-model-len", str(config.max_model_len or -1)),
         *("--enable-lora", "--max-loras", str(config.max_loras)),
         *("--max-cpu-loras", str(config.max_cpu_loras), "--max-lora-rank", str(config.max_lora_rank)),
         *("--lora-target-modules", *target_modules(config)),
@@ -46,12 +61,26 @@ def flags(config: ServeConfig, *, on_cpu: bool, executor: str = "") -> list[str]
         # Timings of each request in its answer: the tally reads and removes them.
         "--enable-per-request-metrics",
     ]
+    cache = _cache_bytes(config, dtype) if on_cpu or config.kv_cache_gib is not None else None
+    if cache is not None:
+        given += ["--kv-cache-memory-bytes", str(cache)]
+    if config.gpu_memory is not None:
+        given += ["--gpu-memory-utilization", str(config.gpu_memory)]
+    if config.max_seqs is not None:
+        given += ["--max-num-seqs", str(config.max_seqs)]
+    if config.quantization:
+        given += ["--quantization", config.quantization]
+    if config.reasoning_parser:
+        given += ["--reasoning-parser", config.reasoning_parser]
+    if config.speculative:
+        given += [
+            "--speculative-config",
+            json.dumps(_LOOKED_UP) if config.speculative == "ngram" else config.speculative,
+        ]
     if executor:
         given += ["--distributed-executor-backend", executor]
     if config.traces_url:
         given += ["--otlp-traces-endpoint", config.traces_url]
-    if config.max_model_len is not None:
-        given += ["--max-model-len", str(config.max_model_len)]
     if (template := served_template(config.base)) is not None:
         given += ["--chat-template", template]
     if config.tool_parser:
@@ -61,9 +90,34 @@ def flags(config: ServeConfig, *, on_cpu: bool, executor: str = "") -> list[str]
 
 
 def target_modules(config: ServeConfig) -> list[str]:
-    """Those of the base's linear layers that preflight lets an adapter change; never `lm_head`."""
+    """Those of the base's linear layers that preflight lets an adapter change; never `lm_head`.
+
+    Raises `InvalidConfig` when there are none: vLLM's parser would end the process.
+    """
     present = {name.rpartition(".")[2] for name in linear_shapes(config.base)}
-    return [name for name in SERVED_MODULES if name in present]
+    targets = [name for name in SERVED_MODULES if name in present]
+    if not targets:
+        fault = (
+            f"{config.base} has no linear layers that an adapter could change, of {', '.join(SERVED_MODULES[:9])}, …"
+        )
+        raise InvalidConfig("The base cannot be served:", [Problem("--base", fault, "take a causal language model")])
+    return targets
+
+
+def check_shared_memory(place: Path = _SHARED_PLACE) -> None:
+    """Raises `InvalidConfig` when the workers of a model that several GPUs share would not find room there."""
+    told = os.statvfs(place)
+    free = told.f_bavail * told.f_frsize
+    if free < _SHARED:
+        fault = f"{place} has {free // 2**20} MiB free, and several workers speak through it"
+        cure = "give the container more: docker run --shm-size 4g"
+        raise InvalidConfig("The service cannot run like this:", [Problem("--tensor-parallel", fault, cure)])
+
+
+def _cache_bytes(config: ServeConfig, dtype: Dtype) -> int:
+    if config.kv_cache_gib is not None:
+        return int(config.kv_cache_gib * GIB)
+    return cpu_cache_bytes(config.base, dtype, config.max_model_len, machine_memory())
 
 
 def cpu_dtype() -> Dtype:

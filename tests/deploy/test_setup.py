@@ -22,6 +22,16 @@ case "$*" in
   *version_info*) exit "${WRONG_VERSION:-0}" ;;
   *ensurepip*) exit "${NO_VENV:-0}" ;;
   *libnuma*) exit "${NO_NUMA:-0}" ;;
+  *Python.h*) exit "${NO_HEADERS:-0}" ;;
+esac
+"""
+
+
+FAKE_SMI = """\
+#!/bin/sh
+case "$*" in
+  -L) echo 'GPU 0: NVIDIA H200' ;;
+  *driver_version,compute_cap*) echo "${GPUS:-580.65.06, 9.0}" ;;
 esac
 """
 
@@ -156,12 +166,66 @@ def test_a_full_disk_is_told_before_anything_is_downloaded(checkout: Checkout) -
 
 
 def test_a_gpu_that_answers_chooses_the_cuda_lock_file(checkout: Checkout) -> None:
-    checkout.program("nvidia-smi", "#!/bin/sh\necho 'GPU 0: NVIDIA H200'\n")
+    checkout.program("nvidia-smi", FAKE_SMI)
     checkout.run(DABT_DEVICE="")
     assert any(call.endswith("-r requirements/cuda.lock") for call in checkout.calls())
     checkout.program("nvidia-smi", "#!/bin/sh\necho 'no devices were found' >&2\nexit 6\n")
     checkout.run(DABT_DEVICE="")
     assert any(call.endswith("-r requirements/cpu.lock") for call in checkout.calls())
+
+
+@pytest.mark.parametrize(
+    ("variables", "message"),
+    [
+        ({"GPUS": "575.57.08, 9.0"}, "the NVIDIA driver is 575.57.08, and CUDA 13 needs 580 or newer"),
+        ({"GPUS": "580.65.06, 7.0"}, "has compute capability 7.0, and CUDA 13 needs 7.5"),
+        ({"GPUS": "580.65.06, 9.0\n580.65.06, 6.1"}, "has compute capability 6.1"),
+        ({"NO_HEADERS": "1"}, "Python.h is missing"),
+    ],
+)
+def test_a_gpu_machine_that_lacks_something_is_told_in_one_line_before_anything_is_installed(
+    checkout: Checkout, variables: dict[str, str], message: str
+) -> None:
+    checkout.program("nvidia-smi", FAKE_SMI)
+    done = checkout.run(DABT_DEVICE="", **variables)
+    assert (done.returncode, checkout.calls()) == (1, [])
+    assert message in done.stderr
+    assert len(done.stderr.splitlines()) == 1
+
+
+def test_a_gpu_machine_without_a_compiler_is_told(checkout: Checkout) -> None:
+    checkout.program("nvidia-smi", FAKE_SMI)
+    checkout.without_python()
+    assert checkout.tools is not None
+    for compiler in checkout.tools.glob("*g++*"):
+        compiler.unlink()
+    checkout.program("python3.11", FAKE_PYTHON)
+    done = checkout.run(DABT_DEVICE="cuda")
+    assert (done.returncode, checkout.calls()) == (1, [])
+    assert "g++ is missing" in done.stderr
+
+
+@pytest.mark.parametrize("gpus", ["580.65.06, 7.5", "580.65.06, 9.0", "600.1, 12.0"])
+def test_a_gpu_that_is_good_enough_is_taken(checkout: Checkout, gpus: str) -> None:
+    checkout.program("nvidia-smi", FAKE_SMI)
+    done = checkout.run(DABT_DEVICE="", GPUS=gpus)
+    assert done.returncode == 0, done.stderr
+
+
+def test_what_is_installed_for_a_gpu_elsewhere_says_that_none_is_here(checkout: Checkout) -> None:
+    checkout.program("nvidia-smi", "#!/bin/sh\nexit 9\n")
+    done = checkout.run(DABT_DEVICE="cuda")
+    assert done.returncode == 0, done.stderr
+    assert "no NVIDIA driver answers here" in done.stdout
+
+
+def test_the_compiler_and_the_headers_are_of_the_cuda_release_that_torch_was_built_with() -> None:
+    lines = (REPOSITORY / "requirements" / "cuda.lock").read_text().splitlines()
+    versions = dict(line.split("==") for line in lines if "==" in line)
+    of_the_release = ("nvcc", "crt", "cccl", "nvrtc", "runtime", "cupti")
+    names = [f"nvidia-cuda-{part}" for part in of_the_release] + ["nvidia-nvvm", "nvidia-nvtx"]
+    releases = {name: versions[name].rsplit(".", 1)[0] for name in names}
+    assert set(releases.values()) == {versions["cuda-toolkit"].rsplit(".", 2)[0]}, releases
 
 
 # -- Python -----------------------------------------------------------------------------------------------------------

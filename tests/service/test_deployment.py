@@ -75,6 +75,13 @@ CHANGES: dict[str, Any] = {
     "turn_seconds": 0.1,
     "max_body_mib": 1.0,
     "tool_parser": "hermes",
+    "compile_seconds": 1.0,
+    "reasoning_parser": "qwen3",
+    "tensor_parallel": 2,
+    "quantization": "awq",
+    "speculative": "ngram",
+    "gpu_memory": 0.5,
+    "max_seqs": 64,
     "golden_tolerance": 0.2,
 }
 HARMLESS: dict[str, Any] = {
@@ -109,6 +116,7 @@ HARMLESS: dict[str, Any] = {
     "embedding_model": "none",
     "dtype": "float32",  # what it resolved to is the engine's word, and so is the next
     "max_model_len": 512,
+    "engine_options": ("--seed", "7"),
 }
 
 

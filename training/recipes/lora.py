@@ -19,6 +19,7 @@ from lifecycle.models.base import BaseFingerprint
 from lifecycle.models.peft_config import CONFIG_FILE
 from lifecycle.models.preflight import WEIGHTS_FILE
 from training.config import TrainConfig
+from training.device import device
 from training.progress import Curve, Point, Watcher, draw, keep
 from training.tokens import IGNORED, Example
 
@@ -55,7 +56,7 @@ def train_lora(
 
     train, validation = data
     how = config.optimisation
-    cuda = torch.cuda.is_available()
+    cuda = device() == "cuda"
 
     # 1. The base, frozen. float32 on a CPU, where bfloat16 is slow; bfloat16 on a GPU, with the adapter in float32.
     watch.stage("loading the base")

@@ -1,0 +1,110 @@
+"""How much memory there is, and what of it the engine gets where nobody has said.
+
+On a GPU vLLM profiles by itself. On a CPU it would take a share of the whole machine, so here sizes follow what the
+base needs and what is free.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from lifecycle.models.base import linear_shapes, read_object, weight_files
+from lifecycle.models.preflight import SERVED_MODULES
+from service.config import ServeConfig
+
+GIB = 2**30
+_FULL_REQUESTS = 8
+"""So many requests of the model's full length the key-value cache should hold, where there is room."""
+_LEAST_CACHE = GIB
+_SLOT_SHARE = 50
+"""All slots together may take one part in so many of the machine's memory."""
+LEAST_SLOTS, MOST_SLOTS = 8, 32
+"""Adapters in one batch. On a CPU a step's cost follows the slots in use, from the first to the last."""
+_WIDTHS = {"float32": 4, "bfloat16": 2, "float16": 2}
+
+
+@dataclass(frozen=True, slots=True)
+class Memory:
+    """Of this machine, or of the container that this process is in. Bytes."""
+
+    total: int
+    free: int
+
+
+def machine_memory(proc: Path = Path("/proc"), cgroup: Path = Path("/sys/fs/cgroup")) -> Memory:
+    lines = (line.split() for line in (proc / "meminfo").read_text(encoding="ascii").splitlines())
+    told = {words[0].rstrip(":"): int(words[1]) * 1024 for words in lines if len(words) > 1}
+    memory = Memory(told["MemTotal"], told["MemAvailable"])
+    for limit_file, used_file in (
+        ("memory.max", "memory.current"),
+        ("memory/memory.limit_in_bytes", "memory/memory.usage_in_bytes"),
+    ):
+        limit, used = _number(cgroup / limit_file), _number(cgroup / used_file)
+        if limit is not None and limit < memory.total:
+            memory = Memory(limit, min(memory.free, max(0, limit - (used or 0))))
+    return memory
+
+
+def token_bytes(base: Path, dtype: str) -> int | None:
+    """What one token takes in the key-value cache: a key and a value in every layer, as vLLM counts full attention.
+
+    None when config.json does not say, as for attention of another kind, which takes less.
+    """
+    config = _config_of(base)
+    told = config.get("text_config")
+    config = told if isinstance(told, dict) else config
+    heads = config.get("num_attention_heads")
+    layers: Any = config.get("num_hidden_layers")
+    kv_heads: Any = config.get("num_key_value_heads", heads)
+    size: Any = config.get("head_dim")
+    if size is None and isinstance(heads, int) and heads and isinstance(config.get("hidden_size"), int):
+        size = config["hidden_size"] // heads
+    if not all(isinstance(number, int) and number > 0 for number in (layers, kv_heads, size)):
+        return None
+    return int(2 * layers * kv_heads * size * _WIDTHS.get(dtype, 2))
+
+
+def cpu_cache_bytes(base: Path, dtype: str, max_model_len: int | None, memory: Memory) -> int:
+    """The key-value cache on a CPU: room for some requests of full length, and half of what is left free at most."""
+    left = memory.free - sum(file.stat().st_size for file in weight_files(base))
+    length = max_model_len or _longest(base)
+    per_token = token_bytes(base, dtype)
+    wanted = _LEAST_CACHE if not length or not per_token else max(_LEAST_CACHE, _FULL_REQUESTS * length * per_token)
+    return max(GIB // 16, min(wanted, left // 2))
+
+
+def with_slots(config: ServeConfig, memory: Memory) -> ServeConfig:
+    """On a CPU, as many adapters in a batch as the memory allows, where nobody has said how many."""
+    if "max_loras" in config.model_fields_set:
+        return config
+    number = min(slots(config.base, config.max_lora_rank, memory), config.max_cpu_loras)
+    return config.model_copy(update={"max_loras": number})
+
+
+def slots(base: Path, rank: int, memory: Memory) -> int:
+    """How many adapters of this rank fit into a batch. Their numbers are counted as float32, the widest."""
+    shapes = [shape for name, shape in linear_shapes(base).items() if name.rpartition(".")[2] in SERVED_MODULES]
+    each = sum(rank * sum(shape) * _WIDTHS["float32"] for shape in shapes)
+    return max(LEAST_SLOTS, min(MOST_SLOTS, memory.total // _SLOT_SHARE // max(1, each)))
+
+
+def _config_of(base: Path) -> dict[str, Any]:
+    return read_object(base / "config.json") if (base / "config.json").is_file() else {}
+
+
+def _longest(base: Path) -> int | None:
+    config = _config_of(base)
+    told: Any = config.get("max_position_embeddings")
+    if told is None and isinstance(config.get("text_config"), dict):
+        told = config["text_config"].get("max_position_embeddings")
+    return told if isinstance(told, int) and told > 0 else None
+
+
+def _number(path: Path) -> int | None:
+    """None where there is no such file, or no limit ("max")."""
+    try:
+        return int(path.read_text(encoding="ascii"))
+    except (OSError, ValueError):
+        return None

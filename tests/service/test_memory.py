@@ -1,0 +1,127 @@
+"""Sizes that nobody has given: they follow the base and the machine, by vLLM's own arithmetic."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from service.config import ServeConfig
+from service.engine.memory import GIB, Memory, cpu_cache_bytes, machine_memory, slots, token_bytes, with_slots
+
+BASES: dict[str, tuple[dict[str, Any], float]] = {
+    "Llama-3.1-8B": (
+        {
+            **{"num_hidden_layers": 32, "num_attention_heads": 32, "num_key_value_heads": 8, "hidden_size": 4096},
+            "max_position_embeddings": 131072,
+        },
+        16.0,
+    ),
+    "Qwen3-8B": (
+        {
+            **{"num_hidden_layers": 36, "num_attention_heads": 32, "num_key_value_heads": 8, "head_dim": 128},
+            **{"hidden_size": 4096, "max_position_embeddings": 40960},
+        },
+        5.625,
+    ),
+    "Qwen2.5-7B": (
+        {
+            **{"num_hidden_layers": 28, "num_attention_heads": 28, "num_key_value_heads": 4, "hidden_size": 3584},
+            "max_position_embeddings": 32768,
+        },
+        1.75,
+    ),
+}
+"""config.json, and GiB of key-value cache for one request of full length in bfloat16."""
+
+
+def base_of(folder: Path, config: dict[str, Any], weights: int = 0) -> Path:
+    (folder / "config.json").write_text(json.dumps(config))
+    with (folder / "model.safetensors").open("wb") as file:
+        file.truncate(weights)
+    return folder
+
+
+@pytest.mark.parametrize("name", BASES)
+def test_a_request_of_full_length_takes_what_it_is_known_to_take(name: str, tmp_path: Path) -> None:
+    config, gib = BASES[name]
+    per_token = token_bytes(base_of(tmp_path, config), "bfloat16")
+    assert per_token is not None
+    assert per_token * config["max_position_embeddings"] == gib * GIB
+
+
+@pytest.mark.engine  # imports vLLM
+@pytest.mark.parametrize("name", BASES)
+def test_vllm_counts_the_same(name: str) -> None:
+    import torch
+    from vllm.v1.kv_cache_interface import FullAttentionSpec
+
+    config, gib = BASES[name]
+    length = config["max_position_embeddings"]
+    head = config.get("head_dim") or config["hidden_size"] // config["num_attention_heads"]
+    layer = FullAttentionSpec(
+        block_size=16, num_kv_heads=config["num_key_value_heads"], head_size=head, dtype=torch.bfloat16
+    )
+    parallel = SimpleNamespace(decode_context_parallel_size=1, prefill_context_parallel_size=1)
+    shown: Any = SimpleNamespace(model_config=SimpleNamespace(max_model_len=length), parallel_config=parallel)
+    assert config["num_hidden_layers"] * layer.max_memory_usage_bytes(shown) == gib * GIB
+
+
+@pytest.mark.parametrize(
+    ("name", "weights", "free", "length", "gib"),
+    [
+        ("Qwen2.5-7B", 15, 125, None, 14.0),  # eight requests of full length, and there is room
+        ("Qwen2.5-7B", 15, 125, 1024, 1.0),  # short ones need less than the least
+        ("Llama-3.1-8B", 16, 64, None, 24.0),  # half of what the weights leave
+        ("Llama-3.1-8B", 16, 17, None, 0.5),  # little is left: the length follows
+        ("Llama-3.1-8B", 16, 8, None, 0.0625),
+    ],
+)
+def test_the_cache_of_a_cpu_follows_the_base_and_what_is_free(
+    name: str, weights: int, free: int, length: int | None, gib: float, tmp_path: Path
+) -> None:
+    base = base_of(tmp_path, BASES[name][0], weights * GIB)
+    assert cpu_cache_bytes(base, "bfloat16", length, Memory(free * GIB, free * GIB)) == gib * GIB
+
+
+def test_a_base_that_does_not_say_its_sizes_gets_the_least_cache(tmp_path: Path) -> None:
+    base = base_of(tmp_path, {"model_type": "mamba"})
+    assert token_bytes(base, "bfloat16") is None
+    assert cpu_cache_bytes(base, "bfloat16", None, Memory(64 * GIB, 64 * GIB)) == GIB
+
+
+def test_the_text_part_of_a_multimodal_base_counts(tmp_path: Path) -> None:
+    base = base_of(tmp_path, {"text_config": BASES["Qwen3-8B"][0]})
+    assert token_bytes(base, "float32") == 2 * 36 * 8 * 128 * 4
+
+
+def machine(folder: Path, limit: str | None = None, used: int = 0) -> Memory:
+    (folder / "meminfo").write_text("MemTotal:       67108864 kB\nMemFree: 1 kB\nMemAvailable:   33554432 kB\n")
+    if limit is not None:
+        (folder / "memory.max").write_text(f"{limit}\n")
+        (folder / "memory.current").write_text(f"{used}\n")
+    return machine_memory(folder, folder)
+
+
+def test_memory_is_the_machines_or_the_containers(tmp_path: Path) -> None:
+    assert machine(tmp_path) == Memory(64 * GIB, 32 * GIB)
+    assert machine(tmp_path, "max") == Memory(64 * GIB, 32 * GIB)
+    assert machine(tmp_path, str(8 * GIB), 3 * GIB) == Memory(8 * GIB, 5 * GIB)
+    assert machine(tmp_path, str(8 * GIB), 9 * GIB) == Memory(8 * GIB, 0)
+    assert machine(tmp_path, str(48 * GIB), 3 * GIB) == Memory(48 * GIB, 32 * GIB)
+
+
+@pytest.mark.parametrize(("gib", "number"), [(1, 8), (16, 18), (64, 32)])
+def test_slots_follow_the_memory_where_nobody_has_said_how_many(
+    gib: int, number: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shapes = {f"layers.{at}.mlp.up_proj": (2048, 2048) for at in range(72)} | {"lm_head": (10**6, 2048)}
+    monkeypatch.setattr("service.engine.memory.linear_shapes", lambda base: shapes)
+    memory = Memory(gib * GIB, gib * GIB)
+    assert slots(tmp_path, 16, memory) == number
+    assert with_slots(ServeConfig(base=tmp_path), memory).max_loras == number
+    assert with_slots(ServeConfig(base=tmp_path, max_loras=3), memory).max_loras == 3
+    assert with_slots(ServeConfig(base=tmp_path, max_cpu_loras=9), memory).max_loras == min(9, number)
