@@ -21,6 +21,7 @@ import retrieval.cli
 import service.cli
 import service.traffic.shadow_cli
 import training.cli
+import training.convert_command
 from lifecycle.errors import DabtError
 
 app = typer.Typer(
@@ -34,6 +35,7 @@ app = typer.Typer(
 )
 data = typer.Typer(help="Look at training data before it is trained on.", no_args_is_help=True)
 data.command("check")(training.cli.data_check)
+data.command("convert")(training.convert_command.convert)
 
 traffic = typer.Typer(help="How an alias's requests are shared out, and its canary's bounds.", no_args_is_help=True)
 traffic.command("show")(lifecycle.commands.traffic.show)

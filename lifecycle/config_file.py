@@ -6,6 +6,7 @@ Training, evaluations, gates and traffic policies are all read by this.
 from __future__ import annotations
 
 import difflib
+import math
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar, get_args
@@ -37,7 +38,34 @@ def load_mapping(path: Path) -> dict[str, Any]:
         raise _unreadable(path, f"is no YAML in UTF-8: {' '.join(str(error).split())}") from error
     if not isinstance(raw, dict):
         raise _unreadable(path, "is not a mapping of keys to values")
+    if problems := list(_no_values(raw, "", set())):
+        placed = [Problem(f"{path}: {one.place}", one.fault, one.cure) for one in problems]
+        raise InvalidConfig(f"{path} cannot be used", placed)
     return raw
+
+
+def _no_values(value: Any, place: str, seen: set[int]) -> Iterator[Problem]:
+    """What YAML can write and no configuration means: infinity, NaN, and half of a character."""
+    if isinstance(value, dict | list):
+        if id(value) in seen:  # an alias of YAML, which may even stand inside itself
+            return
+        seen.add(id(value))
+        for key, part in value.items() if isinstance(value, dict) else enumerate(value):
+            if _is_torn(key):
+                yield Problem(place or "a key", f"the key {key!a} has half of a surrogate pair", _WHOLE)
+            else:
+                yield from _no_values(part, f"{place}.{key}" if place else f"{key}", seen)
+    elif isinstance(value, float) and not math.isfinite(value):
+        yield Problem(place, f"is {value}, which is no number to work with", "write a number")
+    elif _is_torn(value):
+        yield Problem(place, "has half of a surrogate pair", _WHOLE)
+
+
+_WHOLE = "write the whole character"
+
+
+def _is_torn(value: Any) -> bool:
+    return isinstance(value, str) and any("\ud800" <= char <= "\udfff" for char in value)
 
 
 def validated(model: type[_Model], raw: Mapping[str, Any], path: Path) -> _Model:

@@ -59,7 +59,7 @@ def parts(*texts: str) -> Messages:
 class Case:
     """A row; what a caller with the same conversation sends; what must stand before the answer."""
 
-    row: dict[str, Any]
+    row: dict[str, Any] | Messages
     asked: Messages
     """By the caller, in the OpenAI API's own words."""
     turns: Messages
@@ -147,6 +147,33 @@ CASES: dict[str, Case] = {
         [system("Be brief."), *turns("my knee 15")],
         turns("my knee 15"),
         own=("Be brief.",),
+    ),
+    "dolly with its context": Case(
+        {"instruction": "Sort this.", "context": "ركبتي 17", "response": ANSWER, "category": "sorting"},
+        turns("Sort this.\n\nركبتي 17"),
+        turns("Sort this.\n\nركبتي 17"),
+    ),
+    "patient and chatbot": Case({"patient": "my knee 18", "chatbot": ANSWER}, turns("my knee 18"), turns("my knee 18")),
+    "a list of pairs": Case(
+        [{"patient": "my knee", "chatbot": '{"a": "knee"}'}, {"patient": "وقدمي 19", "chatbot": ANSWER}],
+        turns("my knee", '{"a": "knee"}', "وقدمي 19"),
+        turns("my knee", '{"a": "knee"}', "وقدمي 19"),
+    ),
+    "a list of turns": Case(
+        [system("Be brief."), *turns("my knee 20", ANSWER)],
+        [system("Be brief."), *turns("my knee 20")],
+        turns("my knee 20"),
+        own=("Be brief.",),
+    ),
+    "sharegpt in roles and pairs": Case(
+        {"conversation": [{"human": "my knee", "assistant": '{"a": "knee"}'}, *turns("my toe 21", ANSWER)]},
+        turns("my knee", '{"a": "knee"}', "my toe 21"),
+        turns("my knee", '{"a": "knee"}', "my toe 21"),
+    ),
+    "a separator of lines that ends no line": Case(
+        {"prompt": "my\u2028knee\u0085 22", "completion": ANSWER},
+        turns("my\u2028knee\u0085 22"),
+        turns("my\u2028knee\u0085 22"),
     ),
     "question and answer": Case({"user": "my knee 16", "assistant": ANSWER}, turns("my knee 16"), turns("my knee 16")),
 }  # fmt: skip

@@ -25,7 +25,7 @@ _SHOWN = 3
 
 
 def data_check(
-    train: Annotated[Path, typer.Argument(help="Rows to train on: JSONL or a JSON array, in any known form.")],
+    train: Annotated[Path, typer.Argument(help="Rows to train on: JSONL, JSON, CSV, TSV or Parquet, in any form.")],
     against: Annotated[
         list[Path] | None, typer.Option(help="Rows that must be unseen in training: validation or test. Repeatable.")
     ] = None,
@@ -47,17 +47,21 @@ def data_check(
     """
     from rich.console import Console
 
-    from lifecycle.rows.files import scan, write_rows
+    from lifecycle.conversation import Conversation
+    from lifecycle.rows.files import Reading, scan
+    from lifecycle.rows.writing import write_rows
     from training.data import checks
     from training.data.balance import lengths
 
     with working(f"looking at {train}"):
-        found, bad = scan(train)
+        reading = Reading(train)
+        found = [row for row in reading if isinstance(row, Conversation)]
+        bad = list(reading.told)
         others = {}
         for path in against or []:
             others[path.name if path.name not in others else str(path)], more = scan(path)
             bad += more
-        report = checks.check(found, others, bad=bad, similarity=similarity)
+        report = checks.check(found, others, bad=bad, similarity=similarity).read_as(reading)
         if base is not None and report.balance is not None:
             counts = lengths("tokens in a row", _token_counts(base, found))
             balance = report.balance.model_copy(update={"lengths": (*report.balance.lengths, counts)})
@@ -166,12 +170,18 @@ def _token_counts(base: str, rows: object) -> list[int]:
     return [len(example.input_ids) for example in examples]
 
 
+def _counted(count: int, noun: str) -> str:
+    return f"{count:,} {noun}{'s' * (count != 1)}"
+
+
 def _print_report(report: DataReport, path: Path, console: Console) -> None:
     from rich.table import Table
     from rich.text import Text
 
     held = "".join(f", held against {name} ({count:,})" for name, count in report.against.items())
-    console.print(f"{path}: {report.rows:,} rows{held}", highlight=False)
+    console.print(f"{path} ({report.file}): {_counted(report.rows, 'row')}{held}", highlight=False)
+    for form in report.forms:
+        console.print(f"  form: {form}", highlight=False)
     if report.balance:
         for what, counts in (("language", report.balance.languages), *report.balance.fields.items()):
             shares = "  ".join(f"{key} {count / sum(counts.values()):.0%}" for key, count in counts.items())
@@ -184,14 +194,15 @@ def _print_report(report: DataReport, path: Path, console: Console) -> None:
     table = Table("", "check", "what was found", show_edge=False, pad_edge=False)
     colours = {"error": "red", "warning": "yellow", "note": "blue"}
     for finding in report.findings:
-        places = [place.replace(folder, "") for place in finding.places[:_SHOWN]]
+        shown = len(finding.places) if finding.check == "readable" else _SHOWN
+        places = [place.replace(folder, "") for place in finding.places[:shown]]
         if more := len(finding.places) - len(places):
             places.append(f"and {more} more (--json)")
         said = "\n".join([finding.message, *(f"  {place}" for place in places), f"→ {finding.cure}"])
         table.add_row(Text(finding.level, style=colours[finding.level]), finding.check, Text(said, overflow="fold"))
     if report.findings:
         console.print(table)
-    summary = f"{len(report.of('error'))} errors, {len(report.of('warning'))} warnings"
+    summary = f"{_counted(len(report.of('error')), 'error')}, {_counted(len(report.of('warning')), 'warning')}"
     console.print(summary if report.findings else "nothing found")
 
 

@@ -21,7 +21,7 @@ from lifecycle.version import Frozen, Name, Prompt
 from training.refused import refuse
 
 
-class DataSettings(Frozen):
+class DataSettings(Frozen, allow_inf_nan=False):
     """Which rows to learn from. Any form of `lifecycle/rows/forms.py`; paths start at the configuration's folder."""
 
     train: Path
@@ -30,7 +30,7 @@ class DataSettings(Frozen):
     holdout: float = Field(default=0.1, gt=0.0, lt=0.5)
 
 
-class LoraSettings(Frozen):
+class LoraSettings(Frozen, allow_inf_nan=False):
     """The adapter's shape (LoRA: Hu et al. 2021, arXiv 2106.09685)."""
 
     r: int = 16
@@ -71,7 +71,7 @@ class LoraSettings(Frozen):
         return self.alpha / (math.sqrt(self.r) if self.rslora else self.r)
 
 
-class OptimisationSettings(Frozen):
+class OptimisationSettings(Frozen, allow_inf_nan=False):
     """How the weights are moved. AdamW; the defaults suit LoRA, not full fine-tuning."""
 
     lr: float = Field(default=2e-4, gt=0.0, le=0.1)
@@ -81,7 +81,7 @@ class OptimisationSettings(Frozen):
     """Batches whose gradients are added up before each step."""
     schedule: Literal["cosine", "linear", "constant_with_warmup"] = "cosine"
     warmup: float = Field(default=0.03, ge=0.0, lt=1.0)
-    """Share of all steps during which the rate rises from 0."""
+    """Share of all steps during which the rate rises from 0. A share of less than one step is none."""
     weight_decay: float = Field(default=0.0, ge=0.0)
     max_grad_norm: float = Field(default=1.0, gt=0.0)
     max_length: int = Field(default=1024, ge=8)
@@ -91,6 +91,16 @@ class OptimisationSettings(Frozen):
     early_stopping: int | None = Field(default=None, ge=1)
     """Stop after so many epochs without a better validation loss."""
     seed: int = Field(default=17, ge=0, lt=2**32)
+
+    def steps(self, rows: int) -> int:
+        """Of the optimiser, over so many rows: each epoch ends in a step, whatever is left for it."""
+        batches = math.ceil(rows / self.batch_size)
+        return math.ceil(math.ceil(batches / self.accumulation) * self.epochs)
+
+    def warmup_steps(self, steps: int) -> int:
+        """Of so many. The rate of the first is 0, so a run must have a step behind them, or it would learn nothing."""
+        share = self.warmup * steps
+        return min(math.ceil(share), steps - 1) if share >= 1 else 0
 
 
 class PromptSettings(Frozen):

@@ -1,6 +1,6 @@
 """Rows of one form into the keys of another. What the other form cannot hold is a fault, never left out.
 
-`dabt data convert` uses this (`training/data/convert.py`); `forms.py` goes the other way.
+`dabt data convert` uses this (`training/convert_command.py`); `forms.py` goes the other way.
 """
 
 from __future__ import annotations
@@ -123,6 +123,12 @@ TARGETS: dict[str, dict[type[Any], Callable[[Any], Keys]]] = {
     "text": {PlainText: _text},
 }
 """What rows can be converted to, from which kinds."""
+
+
+def usual_form(row: Row) -> str:
+    """The form that holds every row of its kind."""
+    usual = {Preference: "preference", Labelled: "classification", PlainText: "text"}
+    return usual.get(type(row), "messages")
 
 
 def converted(row: Row, target: str) -> Keys:

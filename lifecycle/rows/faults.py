@@ -33,6 +33,8 @@ class RowProblem(Problem):
     line: int = 0
     field: str = ""
     code: str = ""
+    count: int = 1
+    """How many faults it stands for."""
 
     def __str__(self) -> str:
         return f"{self.place}: {self.fault} [{self.code}]" + (f" → {self.cure}" if self.cure else "")
@@ -98,4 +100,4 @@ def nothing_done(rows: int, where: str, told: Iterable[Problem]) -> InvalidData:
 
 
 def _more(file: str, count: int) -> Problem:
-    return RowProblem(file, f"and {count:,} more", "mend these first", file, code="more")
+    return RowProblem(file, f"and {count:,} more", "mend these first", file, code="more", count=count)

@@ -225,7 +225,7 @@ class _Window:
                     raise ValueError(error.msg) from error
             else:
                 # A number may go on in the next piece.
-                if end < len(self._text) or self._ended:
+                if end + _NEAR_THE_END <= len(self._text) or self._ended:
                     line, text = self.line, self._text[self._at : end]
                     self._pass(end)
                     return line, text

@@ -72,7 +72,7 @@ def _row(line: int, header: list[str], cells: list[str]) -> Record:
     if len(cells) != len(header):
         fault = f"has {len(cells)} cells, and the header {len(header)}"
         return Record(line, fault=Fault("broken_table", fault, "put a cell with a separator in it into quotes"))
-    return _nested(line, {key: cell for key, cell in zip(header, cells, strict=True) if cell})
+    return _nested(line, {key: cell or None for key, cell in zip(header, cells, strict=True)})
 
 
 def _nested(line: int, row: dict[str, Any]) -> Record:
@@ -103,7 +103,7 @@ def parquet_records(file: Source) -> Iterator[Record]:
                     if faults:
                         yield from (Record(number, fault=fault) for fault in faults)
                     else:
-                        yield _nested(number, {key: value for key, value in row.items() if value is not None})
+                        yield _nested(number, row)
         except arrow.ArrowException as error:
             why = str(error).splitlines()[0]
             raise unreadable("broken_file", f"the Parquet file cannot be read: {why}", "write it again") from error

@@ -73,7 +73,7 @@ def _turn(turn: Any, place: str, before: Sequence[Message]) -> list[Message]:
     faults += wrong
     if calls and role != "assistant":
         faults.append(Fault("wrong_role", f"{place} calls tools and is not the assistant's", "", place))
-    text, fault = _text(turn.get(text_key), optional=bool(calls))
+    text, fault = _text(turn.get(text_key), optional=bool(said.get("tool_calls")))
     if fault:
         says = f"{place}.{text_key} {fault if text_key in turn else 'is missing'}"
         faults.append(
@@ -159,10 +159,14 @@ def _call(call: Any, place: str) -> ToolCall:
     ]
     name, called = function.get("name"), call.get("id")
     if not isinstance(name, str) or not name:
-        faults.append(Fault("bad_tool_call", f"{place}.function.name is {kind(name)}, not a name", _CALL, place))
+        faults.append(
+            Fault(
+                "bad_tool_call", f"{place}.function.name is {kind(name)}, not a name", _CALL, f"{place}.function.name"
+            )
+        )
     if not isinstance(called, str) or not called:
         cure = "give the call an id, and its answer the same as tool_call_id"
-        faults.append(Fault("bad_tool_call", f"{place}.id is {kind(called)}, not an id", cure, place))
+        faults.append(Fault("bad_tool_call", f"{place}.id is {kind(called)}, not an id", cure, f"{place}.id"))
     text, wrong = arguments(function.get("arguments"), f"{place}.function.arguments")
     if faults := [*faults, *wrong]:
         raise Unreadable(faults)

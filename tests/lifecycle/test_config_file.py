@@ -157,3 +157,20 @@ def test_a_file_that_is_not_there_or_is_a_folder_is_told_as_such(file, tmp_path)
         load_mapping(file)
     with pytest.raises(InvalidConfig, match="cannot be read: Is a directory"):
         load_mapping(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("text", "places"),
+    [
+        ("a: .inf\nb: {c: [1, -.inf, .nan]}\n", ["a", "b.c.1", "b.c.2"]),
+        ('a: "\\ud83d"\n', ["a"]),
+        ('"\\ud83d": {a: 1}\n', ["a key"]),
+        ("a: &x [*x, .inf]\n", ["a.1"]),
+    ],
+)
+def test_what_is_no_number_or_no_text_is_told_by_its_key(file, text, places):
+    file.write_text(text)
+    with pytest.raises(InvalidConfig, match=f"{file.name} cannot be used") as caught:
+        load_mapping(file)
+    assert [one.place for one in caught.value.problems] == [f"{file}: {place}" for place in places]
+    str(caught.value).encode()

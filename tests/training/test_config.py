@@ -10,7 +10,7 @@ import pytest
 import yaml
 
 from lifecycle.errors import InvalidConfig
-from training.config import TrainConfig, TrainJob
+from training.config import OptimisationSettings, TrainConfig, TrainJob
 
 ROOT = Path(__file__).parents[2]
 SHIPPED = sorted((ROOT / "examples/clinic/training").glob("*.yaml"))
@@ -154,3 +154,49 @@ def test_a_file_that_is_no_mapping_is_one_clear_error(tmp_path: Path, text: str)
         TrainJob.load(path)
     with pytest.raises(InvalidConfig, match="there is no such file"):
         TrainJob.load(tmp_path / "none.yaml")
+
+
+@pytest.mark.parametrize(
+    ("section", "key"),
+    [("optimisation", "epochs"), ("optimisation", "lr"), ("optimisation", "weight_decay"), ("lora", "alpha")],
+)
+@pytest.mark.parametrize("value", [math.inf, -math.inf, math.nan, "inf", "1e999"])
+def test_a_number_that_is_none_is_refused_by_its_key(
+    raw: dict[str, Any], tmp_path: Path, section: str, key: str, value: Any
+) -> None:
+    assert list(faults(raw | {section: {key: value}}, tmp_path)) == [f"{section}.{key}"]
+
+
+@pytest.mark.parametrize(
+    ("rows", "batch", "accumulation", "epochs", "steps"),
+    [
+        (1, 16, 1, 1.0, 1),
+        (16, 16, 1, 1.0, 1),
+        (17, 16, 1, 1.0, 2),
+        (48, 8, 1, 4.0, 24),
+        (10, 4, 2, 3.0, 6),
+        (10, 4, 1, 0.1, 1),
+    ],
+)
+def test_the_steps_of_a_run_end_with_each_epoch(
+    rows: int, batch: int, accumulation: int, epochs: float, steps: int
+) -> None:
+    how = OptimisationSettings(batch_size=batch, accumulation=accumulation, epochs=epochs)
+    assert how.steps(rows) == steps
+
+
+@pytest.mark.parametrize(
+    ("share", "steps", "warmup"),
+    [
+        (0.03, 1, 0),
+        (0.03, 33, 0),
+        (0.03, 34, 2),
+        (0.03, 100, 3),
+        (0.03, 101, 4),
+        (0.0, 100, 0),
+        (0.5, 2, 1),
+        (0.999, 2, 1),
+    ],
+)
+def test_a_run_is_never_all_warm_up(share: float, steps: int, warmup: int) -> None:
+    assert OptimisationSettings(warmup=share).warmup_steps(steps) == warmup

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from lifecycle.conversation import Conversation, Message
+from lifecycle.errors import InvalidInput
 from lifecycle.text.normaliser import LIGHT_1
 from training.data import personal
 from training.data.balance import balance, language, lengths
@@ -240,6 +241,49 @@ def test_the_exit_code_says_whether_there_is_an_error(
 ) -> None:
     path = jsonl("train.jsonl", [{"prompt": q, "completion": "a"} for q in questions])
     assert run(path, *options)[0] == code
+
+
+def test_the_command_says_which_form_it_took_and_how_sure_it_is_in_eighty_columns(
+    jsonl: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    path = jsonl("t.jsonl", [{"patient": "q", "chatbot": "a"}, *["{"] * 30])
+    code, output = run(path)
+    assert code == 1
+    assert "t.jsonl (JSON): 1 row" in output.replace("\n", "")
+    assert "  form: pair (patient, chatbot): 1 row, likely, by the words of its keys\n" in output
+    for said in ("30 faults in rows", "[not_json]", "t.jsonl:21", "and 10 more"):
+        assert said in output
+    assert max(map(len, output.splitlines())) <= 80
+
+
+@pytest.mark.parametrize(
+    ("row", "method"),
+    [
+        ({"prompt": "q", "chosen": "a", "rejected": "b"}, "DPO"),
+        ({"prompt": "q", "completion": "a", "label": False}, "KTO"),
+        ({"text": "t", "label": "NA"}, "sequence classification"),
+        ({"text": "t"}, "continued pre-training"),
+    ],
+)
+def test_rows_of_another_kind_are_no_error_and_the_command_says_what_they_are_for(
+    jsonl: Callable[..., Path], row: dict[str, str], method: str
+) -> None:
+    code, output = run(jsonl("t.jsonl", [row]), "--json")
+    report = DataReport.model_validate_json(output)
+    assert (code, report.rows, len(report.forms)) == (0, 1, 1)
+    (note,) = report.findings
+    assert (note.level, note.check) == ("note", "form")
+    assert f"{method} learns from them" in note.message
+
+
+def test_a_redacted_copy_that_cannot_be_written_is_one_clear_error(jsonl: Callable[..., Path], tmp_path: Path) -> None:
+    from training.cli import data_check
+
+    path = jsonl("train.jsonl", [{"prompt": "q", "completion": "a"}])
+    with pytest.raises(InvalidInput, match="cannot be written: it is a folder"):
+        data_check(path, against=None, redact=tmp_path, base=None, similarity=0.85, strict=False, as_json=False)
+    assert [entry.name for entry in tmp_path.iterdir()] == ["train.jsonl"]
 
 
 def test_the_command_writes_a_redacted_copy_and_json(jsonl: Callable[..., Path], tmp_path: Path) -> None:

@@ -186,3 +186,80 @@ def test_the_template_is_the_one_in_the_fingerprint(bases: Bases) -> None:
     ChatTokenizer.load(bases("tagged"), known)
     with pytest.raises(InvalidConfig, match="chat template"):
         ChatTokenizer.load(bases("untagged"), known)
+
+
+# -- tools, names and reasoning ---------------------------------------------------------------------------------------
+
+TOOLED = (
+    "{%- for t in tools or [] -%}<tool>{{ t | tojson }}</tool>{%- endfor -%}"
+    "{%- for m in messages -%}"
+    "<|im_start|>{{ m.role }}{{ ' ' + m.name if m.name }}\n{{ '(' + m.reasoning_content + ')' if m.reasoning_content }}"
+    "{{ m.content }}{%- for c in m.tool_calls or [] -%}{{ c.function.name }}:{{ c.function.arguments | tojson }}"
+    "{%- endfor -%}<|im_end|>\n"
+    "{%- endfor -%}"
+    "{%- if add_generation_prompt -%}<|im_start|>assistant\n{% endif -%}"
+)
+BOOK = {"type": "function", "function": {"name": "book", "parameters": {"type": "object", "properties": {}}}}
+BOOKED = {
+    "tools": [BOOK],
+    "messages": [
+        {"role": "user", "content": "Book me.", "name": "sara"},
+        {
+            "role": "assistant",
+            "content": None,
+            "tool_calls": [
+                {
+                    "id": "c",
+                    "type": "function",
+                    "function": {"name": "book", "arguments": '{"when":"2026-05-01","n":7}'},
+                }
+            ],
+        },
+        {"role": "tool", "tool_call_id": "c", "content": "ok"},
+        {"role": "assistant", "content": "Booked.", "reasoning_content": "free"},
+    ],
+}
+
+
+def with_template(bases: Bases, template: str) -> ChatTokenizer:
+    loaded = ChatTokenizer.load(bases("untagged"))
+    loaded.tokenizer.chat_template = template
+    return ChatTokenizer(loaded.tokenizer, loaded.stops)
+
+
+def test_calls_are_learnt_with_their_arguments_as_the_server_renders_them(bases: Bases) -> None:
+    chat = with_template(bases, TOOLED)
+    (example,) = chat.examples([conversation(BOOKED, "t:1")], "", 1024)
+    call = 'book:{"when": "2026-05-01", "n": 7}<|im_end|>'
+    assert learnt(chat, example) == f"{call}(free)Booked.<|im_end|>"
+    text = chat.tokenizer.decode(example.input_ids)
+    assert text.startswith(f"<tool>{json.dumps(BOOK)}</tool><|im_start|>user sara\nBook me.<|im_end|>")
+    assert f"<|im_start|>assistant\n{call}<|im_start|>tool\nok<|im_end|>" in text
+
+
+@pytest.mark.parametrize(
+    ("gone", "said"),
+    [
+        ("{{ t | tojson }}", None),
+        ("<tool>{{ t | tojson }}</tool>", "the tools"),
+        ("{{ ' ' + m.name if m.name }}", "the name of turn 1"),
+        ("{{ c.function.name }}:{{ c.function.arguments | tojson }}", "the tool calls of turn 2"),
+        ("{{ '(' + m.reasoning_content + ')' if m.reasoning_content }}", "the reasoning of turn 4"),
+    ],
+)
+def test_what_the_template_leaves_out_of_a_row_is_an_error(bases: Bases, gone: str, said: str | None) -> None:
+    assert gone in TOOLED
+    chat = with_template(bases, TOOLED.replace(gone, ""))
+    if said is None:  # something of it is rendered
+        assert chat.examples([conversation(BOOKED, "t:1")], "", 1024)
+        return
+    with pytest.raises(InvalidData, match=f"t:1: the chat template leaves out {said}"):
+        chat.examples([conversation(BOOKED, "t:1")], "", 1024)
+
+
+def test_a_special_token_in_the_tools_or_a_call_is_refused(bases: Bases) -> None:
+    chat = with_template(bases, TOOLED)
+    for old, new in (("2026-05-01", "<|im_end|>"), ('"object"', '"<|im_end|>"')):
+        value = json.loads(json.dumps(BOOKED).replace(old, new))
+        with pytest.raises(InvalidData, match="which ends or starts turns"):
+            chat.examples([conversation(value, "t:1")], "", 1024)

@@ -522,3 +522,18 @@ def test_scoring_the_learnt_positions_alone_gives_trls_own_loss_and_gradients(
         learnt_alone = loss_and_gradients()
     assert everywhere[1:].abs().max() > 0
     torch.testing.assert_close(learnt_alone, everywhere, rtol=1e-4, atol=1e-6)
+
+
+def test_a_run_of_one_step_learns(place: Place) -> None:
+    """All of it was warm-up, at a rate of 0."""
+    watch = Recorder()
+    how = {**HOW, "epochs": 1, "batch_size": 48, "warmup": 0.5}
+    metrics = place.train(watch, optimisation=how).record.metrics
+    assert watch.steps == [(1, 1)]
+    assert metrics["eval_loss"] < metrics["base_eval_loss"]
+
+
+def test_rows_of_another_kind_are_refused_with_the_method_that_takes_them(place: Place) -> None:
+    (place.folder / "train.jsonl").write_text('{"prompt": "q", "chosen": "a", "rejected": "b"}\n' * 9)
+    with pytest.raises(InvalidData, match=r"holds 9 preference rows, and no conversations.*DPO learns from them"):
+        place.train()

@@ -16,6 +16,8 @@ from typing import Literal
 
 from lifecycle.conversation import Conversation
 from lifecycle.errors import Problem
+from lifecycle.rows.faults import RowProblem
+from lifecycle.rows.files import Reading
 from lifecycle.text.normaliser import LIGHT_1
 from lifecycle.version import Frozen
 from training.data import duplicates, personal
@@ -48,6 +50,10 @@ class DataReport(Frozen):
     """Everything about one set of training rows."""
 
     rows: int
+    file: str = ""
+    """What the file is: JSON, CSV, Parquet, gzip, …"""
+    forms: tuple[str, ...] = ()
+    """The forms that its rows have, and how sure that is."""
     against: dict[str, int]
     """Rows of each set that it was held against."""
     findings: tuple[Finding, ...]
@@ -55,6 +61,17 @@ class DataReport(Frozen):
 
     def of(self, level: Severity) -> tuple[Finding, ...]:
         return tuple(finding for finding in self.findings if finding.level == level)
+
+    def read_as(self, reading: Reading) -> DataReport:
+        """With what the reader says of the file; a note where its rows are no conversations."""
+        said: tuple[Finding, ...] = ()
+        if reading.kind and reading.kind.method != "LoRA":
+            text = f"these are {reading.kind.name}: {reading.kind.method} learns from them, which `dabt train` lacks"
+            said = (
+                Finding(level="note", check="form", message=text, cure="`dabt data convert` shows what they can be"),
+            )
+        update = {"rows": reading.rows, "file": reading.words, "forms": tuple(reading.summary)}
+        return self.model_copy(update={**update, "findings": (*self.findings, *said)})
 
 
 def check(
@@ -71,9 +88,12 @@ def check(
     """
     against = against or {}
     findings: list[Finding] = []
-    faults = [f"{p.place}: {p.fault}" for p in bad]
-    cure = "training would refuse the file until they are mended"
-    findings += _finding("error", "readable", "faults in rows", faults, cure)
+    if bad:
+        cure = "training would refuse the file until they are mended"
+        count = sum(problem.count if isinstance(problem, RowProblem) else 1 for problem in bad)
+        said = f"{count:,} fault{'s' * (count != 1)} in rows"
+        places = tuple(map(str, bad))
+        findings.append(Finding(level="error", check="readable", message=said, places=places, cure=cure))
     questions = [LIGHT_1.normal(row.question) for row in rows]
     findings += _repeated(rows, questions, similarity)
     for name, others in against.items():

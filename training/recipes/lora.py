@@ -75,7 +75,7 @@ def train_lora(
     )
 
     # 3. The optimiser's settings. `group_by_length` puts rows of one length together, so that little is padding.
-    steps = math.ceil(len(train) / (how.batch_size * how.accumulation) * how.epochs)
+    steps = how.steps(len(train))
     settings = SFTConfig(
         output_dir=str(folder / "checkpoints"),
         num_train_epochs=how.epochs,
@@ -84,7 +84,7 @@ def train_lora(
         gradient_accumulation_steps=how.accumulation,
         learning_rate=how.lr,
         lr_scheduler_type=how.schedule,
-        warmup_steps=how.warmup,  # below 1, a share of all steps
+        warmup_steps=how.warmup_steps(steps),
         weight_decay=how.weight_decay,
         max_grad_norm=how.max_grad_norm,
         seed=how.seed,
