@@ -50,7 +50,7 @@ def test_it_answers_and_its_processes_hold_nothing_of_the_service_and_end_with_i
         for model in ("random-llama", "first"):
             reply = client.post("/v1/chat/completions", json=chat(model, max_tokens=8))
             assert reply.status_code == 200, reply.text
-        told = client.get("/v1/dabt/deployment").json()["arguments"]["engine"]
+        told = client.get("/v1/dabt/deployment").json()["deployment"]["arguments"]["engine"]
         assert told["seed"] == 7
         assert "kv_cache_memory_bytes" not in told
         service = psutil.Process(spawned.process.pid)
