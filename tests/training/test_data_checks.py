@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import random
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pytest
 
-from lifecycle.conversation import Conversation, Message
+from lifecycle.conversation import Conversation, Message, ToolCall
 from lifecycle.errors import InvalidInput
 from lifecycle.text.normaliser import LIGHT_1
 from training.data import personal
@@ -163,6 +164,42 @@ def test_a_cleaned_copy_has_no_finding_left() -> None:
     assert count == 2
     assert found(check(copies), "personal data") == ()
     assert copies[1] == dirty[1]
+
+
+def test_tool_calls_names_and_reasoning_are_looked_at_and_cleaned_and_stay_json() -> None:
+    arguments = '{"to":"a@b.org","phones":[4111111111111111,"+966 50 123 4567",null],"when":"2026-05-01","n":7}'
+    call, plain = ToolCall("c", "send", arguments), ToolCall("d", "send", '{"n":7.50}')
+    turns = (
+        Message("user", "q", name="a@b.org"),
+        Message("assistant", "", reasoning="it is a@b.org", tool_calls=(call, plain)),
+        Message("tool", "ok", tool_call_id="c"),
+        Message("tool", "ok", tool_call_id="d"),
+        Message("assistant", "a"),
+    )
+    dirty = [Conversation("t:1", "", turns)]
+    assert found(check(dirty), "personal data") == ("t:1",)
+    (copy,), _ = cleaned(dirty)
+    first, second = copy.messages[1].tool_calls
+    assert json.loads(first.arguments)["to"] == "[EMAIL]"
+    assert json.loads(first.arguments)["phones"] == ["[CARD]", "[PHONE]", None]
+    assert json.loads(first.arguments)["n"] == 7
+    assert second == plain, "as it was written"
+    assert (copy.messages[0].name, copy.messages[1].reasoning) == ("[EMAIL]", "it is [EMAIL]")
+    assert found(check([copy]), "personal data") == ()
+
+
+def test_rows_that_differ_in_their_calls_alone_are_no_duplicates() -> None:
+    def asked(number: int) -> Conversation:
+        call = ToolCall("c", "book", f'{{"day": {number}}}')
+        turns = (
+            Message("user", "q"),
+            Message("assistant", "", tool_calls=(call,)),
+            Message("tool", "ok", tool_call_id="c"),
+        )
+        return Conversation(f"t:{number}", "", (*turns, Message("assistant", "a")))
+
+    assert found(check([asked(1), asked(2)]), "duplicates") == ()
+    assert found(check([asked(1), asked(1)]), "duplicates") == ("t:1 = t:1",)
 
 
 # -- balance, size, system text ---------------------------------------------------------------------------------------

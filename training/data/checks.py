@@ -9,12 +9,13 @@
 
 from __future__ import annotations
 
+import json
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
-from typing import Literal
+from typing import Any, Literal
 
-from lifecycle.conversation import Conversation
+from lifecycle.conversation import Conversation, Message
 from lifecycle.errors import Problem
 from lifecycle.rows.faults import RowProblem
 from lifecycle.rows.files import Reading
@@ -123,7 +124,7 @@ def _finding(level: Severity, check: str, message: str, places: Iterable[str], c
 def _repeated(rows: Sequence[Conversation], questions: Sequence[str], similarity: float) -> list[Finding]:
     repeated, contradicting = [], []
     # The same words after other earlier answers are another question.
-    contexts = [LIGHT_1.normal("\n".join(m.content for m in row.messages[:-1])) for row in rows]
+    contexts = [LIGHT_1.normal("\n".join(text for m in row.messages[:-1] for text in m.texts)) for row in rows]
     for group in duplicates.same(contexts):
         answers: dict[str, list[str]] = defaultdict(list)
         for position in group:
@@ -173,7 +174,9 @@ def _leaked(
 def _personal(rows: Sequence[Conversation]) -> list[Finding]:
     places: dict[tuple[bool, str], list[str]] = defaultdict(list)
     for row in rows:
-        kinds = {(hit.sure, hit.kind) for message in row.messages for hit in personal.find(message.content)}
+        kinds = {
+            (hit.sure, hit.kind) for message in row.messages for text in message.texts for hit in personal.find(text)
+        }
         for key in kinds:
             places[key].append(row.place)
     findings: list[Finding] = []
@@ -227,11 +230,50 @@ def _size(rows: int) -> list[Finding]:
 
 
 def cleaned(rows: Sequence[Conversation]) -> tuple[list[Conversation], int]:
-    """Copies of the rows with typed placeholders for personal data, and how many values were replaced."""
+    """Copies of the rows with typed placeholders for personal data, and how many values were replaced.
+
+    In the arguments of a tool call each value is looked at by itself, so that they stay JSON.
+    """
     copies, total = [], 0
     for row in rows:
-        texts, count = personal.redact(message.content for message in row.messages)
-        messages = tuple(replace(m, content=text) for m, text in zip(row.messages, texts, strict=True))
-        copies.append(replace(row, messages=messages))
+        said = [text for message in row.messages for text in _said(message)]
+        clean, count = personal.redact(said)
+        texts = iter(clean)
+        copies.append(replace(row, messages=tuple(_with(message, texts) for message in row.messages)))
         total += count
     return copies, total
+
+
+def _said(message: Message) -> Iterator[str]:
+    """What `_with` puts back, in its order."""
+    yield from (message.content, message.reasoning, message.name)
+    for call in message.tool_calls:
+        yield from _leaves(json.loads(call.arguments))
+
+
+def _with(message: Message, texts: Iterator[str]) -> Message:
+    content, reasoning, name = next(texts), next(texts), next(texts)
+    calls = []
+    for call in message.tool_calls:
+        before = json.loads(call.arguments)
+        after = _put(before, texts)
+        # Untouched arguments stay as they were written.
+        calls.append(call if after == before else replace(call, arguments=json.dumps(after, ensure_ascii=False)))
+    return replace(message, content=content, reasoning=reasoning, name=name, tool_calls=tuple(calls))
+
+
+def _leaves(value: Any) -> Iterator[str]:
+    if isinstance(value, dict | list):
+        for part in value.values() if isinstance(value, dict) else value:
+            yield from _leaves(part)
+    else:
+        yield value if isinstance(value, str) else json.dumps(value)
+
+
+def _put(value: Any, texts: Iterator[str]) -> Any:
+    if isinstance(value, dict):
+        return {key: _put(part, texts) for key, part in value.items()}
+    if isinstance(value, list):
+        return [_put(part, texts) for part in value]
+    text = next(texts)
+    return text if isinstance(value, str) or text != json.dumps(value) else value
