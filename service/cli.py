@@ -9,6 +9,9 @@ from typing import Annotated
 
 import typer
 
+_APART = frozenset({"base", "home", "chat_template"})
+"""Options that are no setting of `ServeConfig` as they are written."""
+
 
 def serve(  # noqa: PLR0913, PLR0917  (one parameter is one option of the command)
     base: Annotated[str, typer.Option(help="The base model: a folder, or a hub id such as org/name.")],
@@ -87,8 +90,7 @@ def serve(  # noqa: PLR0913, PLR0917  (one parameter is one option of the comman
 
     Example: `dabt serve --base examples/clinic/base_model --port 8000 -- --seed 7`
     """
-    left_out = ("base", "home", "chat_template")
-    options = {key: value for key, value in locals().items() if key not in left_out and value not in (None, "")}
+    options = {key: value for key, value in locals().items() if key not in _APART and value not in (None, "")}
     from lifecycle.home import Home
     from lifecycle.models.base import name_of, resolve_base
     from lifecycle.models.templates import with_template

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import structlog
+from pydantic_core import from_json
 
 from lifecycle.traffic import AnswerGuard
 
@@ -39,24 +40,36 @@ def choices_of(body: Mapping[str, Any]) -> list[Choice]:
     return choices
 
 
-def choices_of_chunks(chunks: Iterable[str]) -> list[Choice]:
-    """Of a streamed answer, by index, from the JSON text of its chunks."""
-    texts: dict[int, list[str]] = {}
-    finishes: dict[int, str] = {}
-    tools: set[int] = set()
-    for chunk in chunks:
-        for choice in json.loads(chunk).get("choices") or ():
+class StreamedChoices:
+    """The choices of a streamed answer, read chunk by chunk as they come, so that its end has nothing to read again."""
+
+    def __init__(self) -> None:
+        self._texts: dict[int, list[str]] = {}
+        self._finishes: dict[int, str] = {}
+        self._tools: set[int] = set()
+
+    def read(self, chunk: str) -> None:
+        """`chunk` is the JSON text of one."""
+        for choice in from_json(chunk).get("choices") or ():
             index, delta = choice.get("index", 0), choice.get("delta") or {}
             text = delta.get("content") if "delta" in choice else choice.get("text")
-            texts.setdefault(index, []).append(text or "")
+            self._texts.setdefault(index, []).append(text or "")
             if choice.get("finish_reason"):
-                finishes[index] = choice["finish_reason"]
+                self._finishes[index] = choice["finish_reason"]
             if delta.get("tool_calls"):
-                tools.add(index)
-    return [Choice("".join(texts[index]), finishes.get(index, ""), index in tools) for index in sorted(texts)]
+                self._tools.add(index)
+
+    def choices(self) -> list[Choice]:
+        """As far as they have come, by index."""
+        return [
+            Choice("".join(self._texts[index]), self._finishes.get(index, ""), index in self._tools)
+            for index in sorted(self._texts)
+        ]
 
 
-def found(choices: Sequence[Choice], guards: Iterable[AnswerGuard], fits: Fits | None) -> frozenset[AnswerGuard] | None:
+def broken_guards(
+    choices: Sequence[Choice], guards: Iterable[AnswerGuard], fits: Fits | None
+) -> frozenset[AnswerGuard] | None:
     """Those of `guards` that hold for at least one choice; None for an answer without any."""
     if not choices:
         return None

@@ -19,7 +19,7 @@ from lifecycle.version import Digest, Version
 from service.catalogue import Snapshot
 from service.concurrency import Background
 from service.engine.interface import Kind
-from service.openai.answer_guards import Choice, choices_of, choices_of_chunks, found
+from service.openai.answer_guards import Choice, StreamedChoices, broken_guards, choices_of
 from service.request_context import DISCONNECTED, UNEXPECTED, RequestFigures
 from service.resolution import Base, Resolved
 from service.traffic.arrivals import Arrival
@@ -138,14 +138,14 @@ class _Observed(Observation):
         self._guards = bounds.guards if trial is not None and bounds is not None else {}
         self._arrived = time.perf_counter()
         self._arrival = self._line_up(trial)
-        self._chunks: list[str] = []
+        self._streamed = StreamedChoices() if self._guards or copied is not None else None
         self._body: dict[str, Any] | None = None
 
     def chunk(self, text: str) -> None:
         if self._arrival.first is None:
             self._arrival.first = time.perf_counter() - self._arrived
-        if self._guards or self._copied is not None:
-            self._chunks.append(text)
+        if self._streamed is not None:
+            self._streamed.read(text)
 
     def body(self, answer: dict[str, Any]) -> None:
         self._body = answer
@@ -159,8 +159,8 @@ class _Observed(Observation):
         choices: list[Choice] = []
         outcome = None
         try:
-            if not measured.code and (self._guards or self._copied is not None):
-                choices = choices_of_chunks(self._chunks) if self._body is None else choices_of(self._body)
+            if not measured.code and self._streamed is not None:
+                choices = self._streamed.choices() if self._body is None else choices_of(self._body)
             if self._trial is not None:
                 outcome = self._outcome(measured, total, choices, self._trial)
         finally:  # whatever its answer was, nobody waits for it any longer
@@ -183,7 +183,9 @@ class _Observed(Observation):
             return Outcome(failed=None if again else True, own=True)
         if measured.code:
             return Outcome(failed=True) if measured.code in _FAULTS else None
-        judged = None if self._cut_by_its_caller(measured, choices) else found(choices, self._guards, trial.fits)
+        judged = (
+            None if self._cut_by_its_caller(measured, choices) else broken_guards(choices, self._guards, trial.fits)
+        )
         return Outcome(failed=False, ttft=first, total=total, found=judged)
 
     def _line_up(self, trial: Trial | None) -> Arrival:
@@ -216,9 +218,9 @@ class _Observed(Observation):
         return cut and limit is not None and tally is not None and tally.completion_tokens >= limit
 
     def _copy(self, candidate: Version, measured: RequestFigures, choices: list[Choice]) -> Copy:
-        one, shadow = self._request, self._request.alias.policy.shadow
-        served = Side(ref=one.version.ref, digest=one.version.digest, code=measured.code)
+        request, shadow = self._request, self._request.alias.policy.shadow
+        served = Side(ref=request.version.ref, digest=request.version.digest, code=measured.code)
         if measured.tally is not None:
             keep = shadow is not None and shadow.record_bodies
-            served = answered(one.version.ref, one.version.digest, choices, measured.tally, keep=keep)
-        return Copy(one.alias, candidate, one.kind, one.body, one.id, served, choices)
+            served = answered(request.version.ref, request.version.digest, choices, measured.tally, keep=keep)
+        return Copy(request.alias, candidate, request.kind, request.body, request.id, served, choices)

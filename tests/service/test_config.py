@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import inspect
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from lifecycle.errors import InvalidConfig
+from service.cli import serve
 from service.config import ServeConfig, config_from
 
 
@@ -66,3 +69,21 @@ def test_no_number_of_a_service_is_without_bounds(value: float) -> None:
     for name in numbers:
         with pytest.raises(InvalidConfig, match="--" + name.replace("_", "-")):
             config_from({"base": "/m", name: value})
+
+
+def test_every_option_of_serve_is_a_setting(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """What the command hands on is what `ServeConfig` knows, with every option given and with none."""
+    seen: list[set[str]] = []
+
+    def config_from(options: dict[str, Any]) -> None:
+        seen.append(set(options))
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("service.config.config_from", config_from)
+    parameters = inspect.signature(serve).parameters
+    given = dict.fromkeys(parameters, "x")
+    for options in ({"base": "x"}, given):
+        with pytest.raises(KeyboardInterrupt):
+            serve(**dict.fromkeys(parameters) | options | {"home": tmp_path})
+    assert all(keys <= set(ServeConfig.model_fields) for keys in seen)
+    assert set(parameters) - seen[1] == {"home", "chat_template"}
