@@ -54,6 +54,8 @@ _ALL = "it runs everything here for minutes; `.ci/run` and whoever releases run 
 _HUB = "it downloads a base from the hub"
 _HOURS = "it trains or measures for minutes to hours on the real engine, and overwrites what is shipped"
 CANNOT_RUN = {
+    "dabt serve --base Qwen/Qwen3-8B --reasoning-parser qwen3 --tool-call-parser hermes "
+    "-- --seed 7 --kv-cache-dtype fp8": _HUB,
     "make demo": _ALL,
     "make test": _ALL,
     "make setup": "it is what made the environment of this test; `tests/deploy/test_setup.py` runs it",
