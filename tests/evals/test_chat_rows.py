@@ -102,3 +102,40 @@ def test_faults_are_in_the_order_of_their_lines_in_a_folder_with_a_colon_too(tmp
     with pytest.raises(InvalidData) as error:
         documents(path)
     assert [problem.place for problem in error.value.problems] == [f"{path}:3", f"{path}:12"]
+
+
+_TOOL = {"type": "function", "function": {"name": "book", "parameters": {"type": "object", "properties": {}}}}
+_CALL = {"id": "c1", "type": "function", "function": {"name": "book", "arguments": "{}"}}
+
+
+@pytest.mark.parametrize(
+    ("extra", "calls", "said"),
+    [
+        ({"tools": [_TOOL]}, False, "tools"), ({"tools": [_TOOL]}, True, "tools"), ({}, True, "tools"),
+        ({}, False, ""),
+    ],
+)  # fmt: skip
+def test_what_an_evaluation_cannot_send_is_an_error(
+    tmp_path: Path, extra: dict[str, Any], calls: bool, said: str
+) -> None:
+    """Tools that are offered and calls that were made, one without the other too; a name or a thought as well."""
+    turns: list[dict[str, Any]] = [{"role": "user", "content": "q"}]
+    if calls:
+        turns += [{"role": "assistant", "tool_calls": [_CALL]}, {"role": "tool", "tool_call_id": "c1", "content": "x"}]
+    turns += [{"role": "assistant", "content": "a"}]
+    path = tmp_path / "test.jsonl"
+    path.write_text(json.dumps({"messages": turns, **extra}))
+    if not said:
+        assert len(documents(path)) == 1
+        return
+    with pytest.raises(InvalidData, match=said):
+        documents(path)
+
+
+@pytest.mark.parametrize("key", ["name", "reasoning_content"])
+def test_keys_of_a_message_that_an_evaluation_does_not_send_are_named(tmp_path: Path, key: str) -> None:
+    turns = [{"role": "user", "content": "q"}, {"role": "assistant", "content": "a", key: "x"}]
+    path = tmp_path / "test.jsonl"
+    path.write_text(json.dumps({"messages": turns}))
+    with pytest.raises(InvalidData, match="which an evaluation does not send"):
+        documents(path)
