@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from pydantic import ValidationError
 
 from evals.gate import Policy, check
 from lifecycle.report import Check, Interval, Report, Ruling
@@ -199,6 +200,14 @@ def test_safety_by_the_low_end_is_the_default_and_a_figure_below_rejects(make_re
     assert rulings(report, {"rule": "safety", "value": value}) == [ruling]
 
 
+def test_the_detail_of_a_figure_says_which_end_of_it_must_reach_the_bound(make_report) -> None:
+    report = make_report({"base": 0.5, "adapter": 0.9}, safety={"base": POOR, "adapter": POOR})
+    (safety,) = checks(report, {"rule": "safety", "value": 0.9})
+    (floor,) = checks(report, {"rule": "at_least", "value": 0.5})
+    assert "; its low end must reach 0.900" in safety.detail
+    assert "; it must reach 0.500" in floor.detail
+
+
 def test_a_declared_safety_figure_without_any_item_fails(make_report) -> None:
     report = make_report({"base": 0.5, "adapter": 0.9}, safety_metric="escalation_recall")
     assert rulings(report, {"rule": "safety", "value": 0.1}) == [FAILED]
@@ -261,6 +270,24 @@ def test_items_that_the_deciding_figure_does_not_have_do_not_count(make_report) 
     (items,) = [one for one in found["adapter"] if one.rule == "items"]
     assert items.ruling is UNDECIDED  # the comparison has 50
     assert items.detail == "fields has 50 items; at least 100 are asked for"
+
+
+@pytest.mark.parametrize(("at_least", "taken"), [(1, False), (2, True)])
+def test_two_clusters_are_the_fewest_that_a_policy_may_ask_for(at_least, taken) -> None:
+    raw = {"rules": [{"rule": "clusters", "at_least": at_least}]}
+    if taken:
+        assert Policy.model_validate(raw).rules[0].at_least == at_least
+        return
+    with pytest.raises(ValidationError):
+        Policy.model_validate(raw)
+
+
+def test_a_rival_that_was_not_measured_has_no_items_to_count(make_report) -> None:
+    report = make_report({"base": 0.5, "adapter": 0.9}, n=100)
+    rules = [{"rule": "beats", "arm": "rag"}, {"rule": "items", "at_least": 100}]
+    found = check(report, Policy.model_validate({"rules": rules}), ["adapter"])
+    assert UNDECIDED in [one.ruling for one in found["adapter"]]
+    assert [one.ruling for one in found["adapter"] if one.rule == "items"] == [PASSED]
 
 
 def clustered(make_report, clusters: int) -> Report:

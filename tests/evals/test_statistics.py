@@ -72,6 +72,17 @@ def test_clusters_that_are_all_alike_prove_no_more_than_their_number(value: floa
     assert alone.high - alone.low < width < 1.2 * (alone.high - alone.low)  # 20 units, by t with 19 degrees
 
 
+def test_clusters_whose_items_differ_prove_no_more_than_their_items() -> None:
+    """One right and one wrong in nearly every pair: the pairs vary less than chance would have them."""
+    pairs = [[1.0, 0.0]] * 18 + [[1.0, 1.0], [0.0, 0.0]]
+    values = [value for pair in pairs for value in pair]
+    names = [str(number) for number, pair in enumerate(pairs) for _ in pair]
+    found, alone = statistics.mean_interval(values, clusters=names), statistics.wilson(20, 40)
+    assert found.value == 0.5
+    assert found.low <= alone.low
+    assert found.high >= alone.high
+
+
 def test_one_cluster_says_nothing() -> None:
     found = statistics.mean_interval([1.0, 0.0, 1.0], clusters=["a", "a", "a"])
     assert (found.low, found.high, found.clusters) == (0.0, 1.0, 1)
