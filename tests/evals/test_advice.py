@@ -57,6 +57,19 @@ def test_an_adapter_that_loses_to_rag_is_not_worth_it(make_report) -> None:
     )
 
 
+def test_of_arms_with_one_figure_the_simplest_is_the_best(make_report) -> None:
+    for arms in (("base", "few-shot", "adapter"), ("base", "adapter", "few-shot")):
+        case = findings(make_report({arm: 0.1 if arm == "base" else 0.9 for arm in arms}))
+        assert case.best.arm == "few-shot"
+
+
+def test_no_miss_of_several_arms_is_a_bound_by_the_fewest_items(make_report) -> None:
+    few, many = (Interval(value=1.0, low=0.9, high=1.0, n=n) for n in (40, 100))
+    safety = {"base": few, "few-shot": few, "adapter": many}
+    words = advise(findings(make_report({"base": 0.1, "few-shot": 0.8, "adapter": 0.9}, safety=safety)))
+    assert any("No miss on escalation_recall in 40 items (few-shot, adapter)" in line for line in words)
+
+
 def test_the_simplest_near_arm_that_passes_ships_when_a_simpler_one_is_rejected(make_report) -> None:
     case = findings(make_report({"base": 0.1, "few-shot": 0.9, "rag": 0.9, "adapter": 0.91}), rejected=("few-shot",))
     assert shipped(case) == "rag"

@@ -11,7 +11,7 @@ import pytest
 
 from lifecycle.errors import InvalidData
 from lifecycle.rows.faults import RowProblem
-from lifecycle.rows.files import read_rows, scan, write_rows
+from lifecycle.rows.files import Reading, read_rows, scan, write_rows
 from lifecycle.text.strict_json import TOO_DEEP
 
 
@@ -218,3 +218,29 @@ def test_arabic_is_written_as_it_is_read(jsonl: Callable[..., Path], tmp_path: P
     (rows,) = read_rows(jsonl("in.jsonl", [{"prompt": "سؤال", "completion": "جواب"}]))
     write_rows(tmp_path / "out.jsonl", rows)
     assert '"سؤال"' in (tmp_path / "out.jsonl").read_text(encoding="utf-8")
+
+
+def test_a_reading_says_how_sure_it_is_of_each_form(tmp_path):
+    path = tmp_path / "rows.jsonl"
+    path.write_text('{"instruction": "q", "output": "a"}\n' * 2)
+    reading = Reading(path)
+    assert len(list(reading)) == 2
+    assert reading.summary == ["alpaca (instruction, output): 2 rows, certain"]
+    path.write_text('{"text": "t", "label": "a"}\n')
+    reading = Reading(path)
+    list(reading)
+    assert reading.summary == [f"{form}: 1 row, likely, by the words of its keys" for form in reading.forms] != []
+
+
+@pytest.mark.parametrize("meta", [None, {"kept": 1}, {"score": 1}, "text"])
+def test_a_key_that_is_put_into_meta_joins_what_is_there_and_takes_no_ones_place(tmp_path, meta):
+    row = {"prompt": "q", "completion": "a", "score": 7, "dropped": 8, "empty": None}
+    path = tmp_path / "rows.jsonl"
+    path.write_text(json.dumps(row if meta is None else {**row, "meta": meta}))
+    reading = Reading(path, put={"score": "meta", "dropped": "", "empty": "meta"})
+    rows = list(reading)
+    if meta in (None, {"kept": 1}):
+        assert [read.meta for read in rows] == [{**(meta or {}), "score": 7}]
+        return
+    assert rows == []
+    assert reading.told.count == 1

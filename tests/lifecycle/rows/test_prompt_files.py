@@ -60,3 +60,15 @@ def test_examples_that_are_none_are_refused(tmp_path, text):
     (tmp_path / "shots.jsonl").write_text(text)
     with pytest.raises(InvalidConfig, match="has no rows"):
         read_prompt(None, tmp_path / "shots.jsonl")
+
+
+TOOL = {"type": "function", "function": {"name": "book", "parameters": {"type": "object", "properties": {}}}}
+
+
+@pytest.mark.parametrize(
+    ("extra", "of_the_answer"), [({"tools": [TOOL]}, {}), ({}, {"name": "n"}), ({}, {"reasoning_content": "r"})]
+)
+def test_an_example_that_a_shot_cannot_hold_is_refused(jsonl, extra, of_the_answer):
+    turns = [{"role": "user", "content": "q"}, {"role": "assistant", "content": "a", **of_the_answer}]
+    with pytest.raises(InvalidConfig, match="has tools, a name or reasoning and is no example"):
+        read_prompt(None, jsonl("shots.jsonl", [{"messages": turns, **extra}]))
