@@ -120,8 +120,8 @@ def computed(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
     """What stands in for PEFT: `golden` is what it computes, `asked` how it was asked."""
     said: dict[str, Any] = {"golden": (RECORDED,)}
 
-    def compute(base, adapter, examples, *, device):
-        said["asked"] = (base, adapter, examples, device)
+    def compute(base, adapter, examples, *, on):
+        said["asked"] = (base, adapter, examples, on)
         if isinstance(said["golden"], Exception):
             raise said["golden"]
         return said["golden"]
