@@ -22,6 +22,8 @@ _PATIENCE = 5.0
 _LAST_PATIENCE = 1.0
 """Seconds for those who are being answered when the service takes over."""
 _LARGEST_HEAD = 64 * 2**10
+_BACKLOG = 128
+"""Connections that wait to be accepted: during the hand-over too."""
 
 
 class FirstAnswers:
@@ -58,18 +60,30 @@ class FirstAnswers:
             runner.run(self._serve())
 
     async def _serve(self) -> None:
+        """Accepts one by one, so that at the end nobody is between being accepted and being answered: asyncio's own
+        server drops whoever is.
+        """
         self._ended = asyncio.Event()
-        # Of a copy, which is closed at the end: the socket itself stays open for who comes next.
-        server = await asyncio.start_server(_answer, sock=self.listener.dup(), limit=_LARGEST_HEAD)
+        answering: set[asyncio.Task[None]] = set()
+
+        def accept() -> None:
+            with suppress(OSError):  # whoever came has left again
+                connection, _ = self.listener.accept()
+                task = asyncio.create_task(_answer(connection))
+                answering.add(task)
+                task.add_done_callback(answering.discard)
+
+        loop = asyncio.get_running_loop()
+        loop.add_reader(self.listener, accept)
         self._begun.set()
         await self._ended.wait()
-        server.close()
-        under_way = asyncio.all_tasks() - {asyncio.current_task()}
-        if under_way:
-            await asyncio.wait(under_way, timeout=_LAST_PATIENCE)
+        loop.remove_reader(self.listener)
+        if answering:
+            await asyncio.wait(answering, timeout=_LAST_PATIENCE)
 
 
-async def _answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+async def _answer(connection: socket.socket) -> None:
+    reader, writer = await asyncio.open_connection(sock=connection, limit=_LARGEST_HEAD)
     with suppress(OSError, TimeoutError, asyncio.IncompleteReadError, asyncio.LimitOverrunError, ValueError):
         async with asyncio.timeout(_PATIENCE):
             head = await reader.readuntil(b"\r\n\r\n")
@@ -102,6 +116,8 @@ def _listen(host: str, port: int) -> socket.socket:
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
         listener.bind((host, port))
+        listener.listen(_BACKLOG)
+        listener.setblocking(False)
     except OSError as error:
         listener.close()
         place = Problem("port", f"{host}:{port} cannot be had ({error.strerror})", "choose another --port")

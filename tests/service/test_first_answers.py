@@ -7,6 +7,7 @@ import socket
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import httpx
@@ -65,6 +66,31 @@ def test_who_connects_at_the_hand_over_is_answered_by_who_comes_next(first: Firs
         taken, _ = listener.accept()
         with taken:
             assert taken.recv(100) == b"GET /health HTTP/1.1\r\n\r\n"
+
+
+def test_whoever_is_accepted_in_the_last_moment_is_answered_and_not_reset() -> None:
+    """Many at the very hand-over: each has the first answer whole, or waits for who comes next."""
+    for _ in range(40):
+        first = FirstAnswers("127.0.0.1", 0)
+        address = first.listener.getsockname()
+        lines = []
+        for _ in range(30):
+            lines.append(socket.create_connection(address))
+            lines[-1].sendall(b"GET /ready HTTP/1.1\r\n\r\n")
+            lines[-1].shutdown(socket.SHUT_WR)
+        listener = first.hand_over()
+        listener.setblocking(False)
+        waiting = set()
+        with suppress(BlockingIOError):
+            while True:
+                taken, client = listener.accept()
+                waiting.add(client)
+                taken.close()
+        for line in lines:
+            if line.getsockname() not in waiting:
+                assert line.recv(4096).startswith(b"HTTP/1.1 503")
+            line.close()
+        listener.close()
 
 
 def test_an_address_that_is_taken_or_no_address_is_told_at_once(first: FirstAnswers) -> None:

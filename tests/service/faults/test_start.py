@@ -21,21 +21,13 @@ def ask(client: httpx.Client, key: dict[str, str] | None = None) -> httpx.Respon
     return client.post("/v1/chat/completions", json=chat("triage"), headers=key)
 
 
-def answers(client: httpx.Client, key: dict[str, str]) -> bool:
-    """A connection from before the service listened itself may have ended: then it is asked again."""
-    try:
-        return ask(client, key).status_code == 200
-    except httpx.TransportError:
-        return False
-
-
 def seen_once(house: Any, begin: Begin, **given: Any) -> dict[str, str]:
     """A house that a service has read and left; the header of its one key."""
     house.prod("triage", prompt={"system": "one"})
     key = dict(house.key("app", role="admin"))
     service = begin(**given)
     with service.ready() as client:
-        while not house.home.last_known.is_file() or not answers(client, key):
+        while not house.home.last_known.is_file() or ask(client, key).status_code != 200:
             pass
     service.terminate()
     assert service.end() == 0
