@@ -12,19 +12,17 @@ import os
 import subprocess
 import sys
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
 
 from benchmarks import load
-from benchmarks.figures import Bar, Figure, ratio
+from benchmarks.beside import CONCURRENT, TOKENS, beside
+from benchmarks.figures import Figure
 from benchmarks.homes import stocked
-from benchmarks.plan import Plan, asks, by_turns
+from benchmarks.plan import Plan, asks
 from benchmarks.servers import BASE, Recipe, Server, ours
 
 NAME = "before"
-_ADAPTERS, _TOKENS, _WAIT = 4, 64, 600
-_CONCURRENT = {1: 16, 16: 96, 64: 256}
-"""Requests in flight at a time → requests of a round."""
+_ADAPTERS, _WAIT = 4, 600
 _STOCK_A_HOME = """
 import sys
 from pathlib import Path
@@ -43,22 +41,12 @@ def measure(plan: Plan) -> list[Figure]:
     figures = []
     with Server(now, plan.logs) as after, Server(earlier, plan.logs) as before:
         for server in (after, before):
-            load.run(server.url, asks(models, plan.count(128), _TOKENS), 64)
-        for concurrent, count in _CONCURRENT.items():
+            load.run(server.url, asks(models, plan.count(128), TOKENS), 64)
+        for concurrent, count in CONCURRENT.items():
             for kind, asked in (("base", [BASE]), ("mixed", models)):
-                work = asks(asked, plan.count(count), _TOKENS)
-                new, old = by_turns(
-                    plan.rounds,
-                    partial(load.run, after.url, work, concurrent),
-                    partial(load.run, before.url, work, concurrent),
-                )
+                work = asks(asked, plan.count(count), TOKENS)
                 scenario = plan.label(f"{NAME}, {kind}, {concurrent} concurrent")
-                waits = [run.first_token(0.5) for run in new], [run.first_token(0.5) for run in old]
-                figures += [
-                    ratio(scenario, "throughput / before", load.speeds(new), load.speeds(old), Bar(at_least=0.97)),
-                    ratio(scenario, "TTFT p50 / before", *waits, Bar(at_most=1.05)),
-                    Figure(scenario, "requests failed", load.failures(new), bar=Bar(at_most=0)),
-                ]
+                figures += beside(plan, scenario, (after, before), "before", work, concurrent)
     return figures
 
 

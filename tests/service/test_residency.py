@@ -295,10 +295,9 @@ async def test_a_load_that_the_engines_death_cut_in_two_is_not_taken_for_done(be
     assert [one.id for one in bench.residency.residents()] == [2]
 
 
-async def test_the_slot_of_the_golden_prompts_is_there_for_those_who_waited_for_the_load(bench: Bench) -> None:
-    """A rival that waits for the only slot does not come between the load and the requests that caused it."""
-    gate = AdmissionGate(slots=1, turn_seconds=0.5, max_waiting=10, clock=lambda: 0.0)
-    verifying, go_on, order = asyncio.Event(), asyncio.Event(), []
+def verified_in_a_turn(bench: Bench, gate: AdmissionGate) -> tuple[asyncio.Event, asyncio.Event]:
+    """Loads are verified in a slot from now on: when the first is set they have it, by the second they go on."""
+    verifying, go_on = asyncio.Event(), asyncio.Event()
 
     @asynccontextmanager
     async def verified(adapter: AdapterHandle, wanted: str) -> AsyncIterator[None]:
@@ -306,6 +305,16 @@ async def test_the_slot_of_the_golden_prompts_is_there_for_those_who_waited_for_
             verifying.set()
             await go_on.wait()
             yield
+
+    bench.residency._verified = verified
+    return verifying, go_on
+
+
+async def test_the_slot_of_the_golden_prompts_is_there_for_those_who_waited_for_the_load(bench: Bench) -> None:
+    """A rival that waits for the only slot does not come between the load and the requests that caused it."""
+    gate = AdmissionGate(slots=1, turn_seconds=0.5, max_waiting=10, clock=lambda: 0.0)
+    verifying, go_on = verified_in_a_turn(bench, gate)
+    order = []
 
     async def request(name: str) -> None:
         async with bench.residency.lease(digest("a")) as handle, gate.turn(handle.name):
@@ -315,7 +324,6 @@ async def test_the_slot_of_the_golden_prompts_is_there_for_those_who_waited_for_
         async with gate.turn("rival"):
             order.append("rival")
 
-    bench.residency._verified = verified
     waiting = [asyncio.create_task(request(f"a{at}")) for at in range(20)]
     left = asyncio.create_task(request("left"))
     await verifying.wait()
@@ -331,16 +339,7 @@ async def test_the_slot_of_the_golden_prompts_is_there_for_those_who_waited_for_
 
 async def test_a_load_that_all_callers_have_left_gives_its_slot_back(bench: Bench, until: Any) -> None:
     gate = AdmissionGate(slots=1, turn_seconds=0.5, max_waiting=10)
-    verifying, go_on = asyncio.Event(), asyncio.Event()
-
-    @asynccontextmanager
-    async def verified(adapter: AdapterHandle, wanted: str) -> AsyncIterator[None]:
-        async with gate.turn(adapter.name):
-            verifying.set()
-            await go_on.wait()
-            yield
-
-    bench.residency._verified = verified
+    verifying, go_on = verified_in_a_turn(bench, gate)
     asking = asyncio.create_task(bench.touch("a"))
     await verifying.wait()
     asking.cancel()

@@ -1,0 +1,30 @@
+"""The same requests to two servers, by turns: what one gives for what the other does."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import partial
+
+from benchmarks import load
+from benchmarks.figures import Bar, Figure, ratio
+from benchmarks.load import Ask
+from benchmarks.plan import Plan, by_turns
+from benchmarks.servers import Server
+
+CONCURRENT = {1: 16, 16: 96, 64: 256}
+"""Requests in flight at a time → requests of a round."""
+TOKENS = 64
+
+
+def beside(
+    plan: Plan, scenario: str, servers: tuple[Server, Server], other: str, work: Sequence[Ask], concurrent: int
+) -> list[Figure]:
+    """Throughput and first tokens of the first server over the second's, which the table calls `other`."""
+    mine, theirs = by_turns(plan.rounds, *(partial(load.run, server.url, work, concurrent) for server in servers))
+    waits = [run.first_token(0.5) for run in mine], [run.first_token(0.5) for run in theirs]
+    return [
+        ratio(scenario, f"throughput / {other}", load.speeds(mine), load.speeds(theirs), Bar(at_least=0.97)),
+        ratio(scenario, f"TTFT p50 / {other}", *waits, Bar(at_most=1.05)),
+        Figure(scenario, "requests failed", load.failures(mine), bar=Bar(at_most=0)),
+        Figure(scenario, f"the same, {other}", load.failures(theirs)),
+    ]
