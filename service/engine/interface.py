@@ -47,6 +47,11 @@ class Call:
     """Who asked: callers take turns where their requests have to be prepared one after the other."""
 
 
+def count_prompts(prompt: Any) -> int:
+    """Of a completion's `prompt`: a text, a list of texts, or tokens, of which a list may be one prompt or several."""
+    return len(prompt) if isinstance(prompt, list) and prompt and not isinstance(prompt[0], int) else 1
+
+
 class Tally(Frozen):
     """What one request cost. Times in seconds; None where it cannot be known (several choices, no token)."""
 

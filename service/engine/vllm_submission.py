@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any, NoReturn
 
 from lifecycle.errors import InvalidInput, Problem
-from service.engine.interface import Call
+from service.engine.interface import Call, count_prompts
 
 
 @dataclass(slots=True)
@@ -49,7 +49,7 @@ def public_name(lora_request: Any = None) -> str:
 def check_size(body: Mapping[str, Any], most: int) -> None:
     """Raises `InvalidInput` when the request alone is more than the engine's queue takes: it would never have room."""
     n = body.get("n")
-    answers = _prompts(body) * (n if isinstance(n, int) else 1)
+    answers = count_prompts(body.get("prompt")) * (n if isinstance(n, int) else 1)
     if answers > most:
         fault = f"asks for {answers} answers at once; the engine takes {most}"
         raise InvalidInput("The request is not valid:", [Problem("n", fault, "send several requests")])
@@ -59,12 +59,7 @@ def request_names(call: Call) -> list[str]:
     """What vLLM's handlers call its requests for one call."""
     if call.kind == "chat":
         return [f"chatcmpl-{call.request_id}"]
-    return [f"cmpl-{call.request_id}-{at}" for at in range(_prompts(call.body))]
-
-
-def _prompts(body: Mapping[str, Any]) -> int:
-    prompts = body.get("prompt")
-    return len(prompts) if isinstance(prompts, list) and prompts and not isinstance(prompts[0], int) else 1
+    return [f"cmpl-{call.request_id}-{at}" for at in range(count_prompts(call.body.get("prompt")))]
 
 
 def traced(call: Call) -> Any:

@@ -11,6 +11,7 @@ from typing import Any
 
 from lifecycle.access.keys import MOST_CHOICES, ApiKey, KeyLimits
 from lifecycle.errors import InvalidInput, Problem
+from service.engine.interface import count_prompts
 
 _SEVERAL = "send several requests"
 
@@ -18,7 +19,7 @@ _SEVERAL = "send several requests"
 def check_amounts(body: Mapping[str, Any], key: ApiKey | None, most: int) -> None:
     """`most` answers are taken in one request. Raises `InvalidInput` with all that is too much."""
     limits = KeyLimits() if key is None else key.limits
-    choices, prompts = _choices(body), _prompts(body.get("prompt"))
+    choices, prompts = _choices(body), count_prompts(body.get("prompt"))
     problems = []
     if choices > (allowed := limits.choices_per_request or MOST_CHOICES):
         problems.append(Problem("n", f"{choices} answers are asked for, and {_whose(key)} takes {allowed}", _SEVERAL))
@@ -44,11 +45,6 @@ def check_texts(texts: int, key: ApiKey | None) -> None:
 def _choices(body: Mapping[str, Any]) -> int:
     asked = [body.get(name) for name in ("n", "best_of")]
     return max((value for value in asked if isinstance(value, int)), default=1)
-
-
-def _prompts(prompt: Any) -> int:
-    """One prompt of tokens is a list too."""
-    return len(prompt) if isinstance(prompt, list) and prompt and not isinstance(prompt[0], int) else 1
 
 
 def _whose(key: ApiKey | None) -> str:
