@@ -7,12 +7,15 @@ from functools import partial
 
 from benchmarks import load
 from benchmarks.figures import Bar, Figure, ratio
-from benchmarks.load import Ask
+from benchmarks.load import Ask, Run
 from benchmarks.plan import Plan, by_turns
 from benchmarks.servers import Server
 
-CONCURRENT = {1: 16, 16: 96, 64: 256}
+CONCURRENT = {1: 32, 16: 96, 64: 256}
 """Requests in flight at a time → requests of a round."""
+_TURNS = {1: 16}
+"""Requests in flight at a time → turns of a round, otherwise one. A single stream is as slow as the machine is at that
+moment, so the servers change places often, and each turn is short."""
 TOKENS = 64
 
 
@@ -20,7 +23,13 @@ def beside(
     plan: Plan, scenario: str, servers: tuple[Server, Server], other: str, work: Sequence[Ask], concurrent: int
 ) -> list[Figure]:
     """Throughput and first tokens of the first server over the second's, which the table calls `other`."""
-    mine, theirs = by_turns(plan.rounds, *(partial(load.run, server.url, work, concurrent) for server in servers))
+    turns = min(_TURNS.get(concurrent, 1), len(work))
+    mine: list[Run] = []
+    theirs: list[Run] = []
+    for turn in range(turns):
+        part = work[turn::turns]
+        runs = by_turns(plan.rounds, *(partial(load.run, server.url, part, concurrent) for server in servers))
+        mine, theirs = mine + runs[0], theirs + runs[1]
     waits = [run.first_token(0.5) for run in mine], [run.first_token(0.5) for run in theirs]
     return [
         ratio(scenario, f"throughput / {other}", load.speeds(mine), load.speeds(theirs), Bar(at_least=0.97)),
