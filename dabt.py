@@ -21,7 +21,8 @@ import retrieval.cli
 import service.cli
 import service.traffic.shadow_cli
 import training.cli
-import training.convert_command
+import training.data.commands.check
+import training.data.commands.convert
 from lifecycle.errors import DabtError
 
 app = typer.Typer(
@@ -34,8 +35,8 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 data = typer.Typer(help="Look at training data before it is trained on.", no_args_is_help=True)
-data.command("check")(training.cli.data_check)
-data.command("convert")(training.convert_command.convert)
+data.command("check")(training.data.commands.check.check)
+data.command("convert")(training.data.commands.convert.convert)
 
 traffic = typer.Typer(help="How an alias's requests are shared out, and its canary's bounds.", no_args_is_help=True)
 traffic.command("show")(lifecycle.commands.traffic.show)

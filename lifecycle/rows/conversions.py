@@ -1,6 +1,6 @@
 """Rows of one form into the keys of another. What the other form cannot hold is a fault, never left out.
 
-`dabt data convert` uses this (`training/convert_command.py`); `forms.py` goes the other way.
+`dabt data convert` uses this (`training/data/commands/convert.py`); `forms.py` goes the other way.
 """
 
 from __future__ import annotations

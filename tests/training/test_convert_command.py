@@ -12,7 +12,7 @@ import typer
 from typer.testing import CliRunner
 
 from lifecycle.errors import DabtError, InvalidData, InvalidInput
-from training.convert_command import convert
+from training.data.commands.convert import convert
 
 Q, A = {"role": "user", "content": "q"}, {"role": "assistant", "content": "a"}
 CALL = {"id": "c", "type": "function", "function": {"name": "f", "arguments": "{}"}}

@@ -257,7 +257,7 @@ def run(*args: object) -> tuple[int, str]:
     import typer
     from typer.testing import CliRunner
 
-    from training.cli import data_check
+    from training.data.commands.check import check as data_check
 
     app = typer.Typer()
     app.command()(data_check)
@@ -315,7 +315,7 @@ def test_rows_of_another_kind_are_no_error_and_the_command_says_what_they_are_fo
 
 
 def test_a_redacted_copy_that_cannot_be_written_is_one_clear_error(jsonl: Callable[..., Path], tmp_path: Path) -> None:
-    from training.cli import data_check
+    from training.data.commands.check import check as data_check
 
     path = jsonl("train.jsonl", [{"prompt": "q", "completion": "a"}])
     with pytest.raises(InvalidInput, match="cannot be written: it is a folder"):

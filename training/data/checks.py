@@ -4,7 +4,7 @@
     warning   look at it: duplicates, contradictions, imbalance, likely personal data, few rows
     note      a fact worth knowing
 
-`cli.py` prints the result; `personal.py`, `duplicates.py` and `balance.py` do the looking.
+`commands/check.py` prints the result; `personal.py`, `duplicates.py` and `balance.py` do the looking.
 """
 
 from __future__ import annotations

@@ -1,0 +1,1 @@
+"""The commands of `dabt data`, a file each: options in, words out."""
