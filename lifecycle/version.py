@@ -19,6 +19,8 @@ from lifecycle.errors import InvalidInput
 from lifecycle.states import State
 
 Digest = Annotated[str, StringConstraints(pattern=r"^sha256:[0-9a-f]{64}$")]
+ArtifactKind = Literal["adapter", "weights", "classifier"]
+"""What training leaves: a LoRA over a base, a whole model folder, an encoder with a head and labels."""
 Name = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9_-]{0,62}$")]
 
 _NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,62}")

@@ -1,5 +1,5 @@
-"""Data and a configuration become a LoRA adapter, checked and published as a draft version.
+"""Data and a configuration become an adapter or a model, checked and published as a draft version.
 
-Start with `config.py` (what a run is told), then `recipes/lora.py` (the run, top to bottom), then `run.py`
-(checks → recipe → preflight → registry). torch, PEFT and TRL are imported only inside functions.
+Start with `config.py` (what a run is told), then `method.py` (the seam) and `recipes/lora.py` (one method), then
+`run.py` (checks → method → golden prompts → registry). torch, PEFT and TRL are imported only inside functions.
 """

@@ -5,19 +5,20 @@ Read `refused.py` next for what it will not accept and why, then `run.py`.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
-from pydantic import Field, ValidationError, field_validator
+from pydantic import Field, SerializeAsAny, ValidationError
 
 from lifecycle.config_file import faults, load_mapping
 from lifecycle.errors import InvalidConfig, Problem
-from lifecycle.models.preflight import SERVED_MODULES, SERVED_RANKS
 from lifecycle.rows.prompt_files import read_prompt
 from lifecycle.version import Frozen, Name, Prompt
+from training.method import Method
+from training.methods import DEFAULT, read_method
+from training.optimisation import OptimisationSettings
 from training.refused import refuse
 
 
@@ -28,79 +29,6 @@ class DataSettings(Frozen, allow_inf_nan=False):
     validation: Path | None = None
     """Rows that choose the best checkpoint. Without it, `holdout` of `train` is held out, by prompt."""
     holdout: float = Field(default=0.1, gt=0.0, lt=0.5)
-
-
-class LoraSettings(Frozen, allow_inf_nan=False):
-    """The adapter's shape (LoRA: Hu et al. 2021, arXiv 2106.09685)."""
-
-    r: int = 16
-    alpha: float = Field(default=32.0, gt=0.0)
-    dropout: float = Field(default=0.0, ge=0.0, lt=1.0)
-    rslora: bool = True
-    """Scale by alpha / sqrt(r) rather than alpha / r (arXiv 2312.03732), so that a higher rank is not scaled away."""
-    target_modules: Literal["all-linear"] | tuple[str, ...] = "all-linear"
-    dtype: Literal["float32", "bfloat16"] = "float32"
-    """Of the saved weights. The server casts them to the base's own type."""
-
-    @field_validator("r")
-    @classmethod
-    def _served_rank(cls, r: int) -> int:
-        if r not in SERVED_RANKS:
-            raise ValueError(
-                f"a server's adapter slots have one of the ranks {', '.join(map(str, SERVED_RANKS))}; "
-                f"{r} would take the place of the next of them and give less"
-            )
-        return r
-
-    @field_validator("target_modules")
-    @classmethod
-    def _served_targets(cls, targets: str | tuple[str, ...]) -> str | tuple[str, ...]:
-        if isinstance(targets, tuple):
-            if not targets:
-                raise ValueError("no module is named; write all-linear, or names such as [q_proj, v_proj]")
-            if unserved := sorted(set(targets) - set(SERVED_MODULES)):
-                raise ValueError(
-                    f"the server adapts the linear projections only, not {', '.join(unserved)}; "
-                    f"choose among {', '.join(SERVED_MODULES)}, or write all-linear"
-                )
-        return targets
-
-    @property
-    def scale(self) -> float:
-        """What B·A is multiplied by."""
-        return self.alpha / (math.sqrt(self.r) if self.rslora else self.r)
-
-
-class OptimisationSettings(Frozen, allow_inf_nan=False):
-    """How the weights are moved. AdamW; the defaults suit LoRA, not full fine-tuning."""
-
-    lr: float = Field(default=2e-4, gt=0.0, le=0.1)
-    epochs: float = Field(default=3.0, gt=0.0)
-    batch_size: int = Field(default=16, ge=1)
-    accumulation: int = Field(default=1, ge=1)
-    """Batches whose gradients are added up before each step."""
-    schedule: Literal["cosine", "linear", "constant_with_warmup"] = "cosine"
-    warmup: float = Field(default=0.03, ge=0.0, lt=1.0)
-    """Share of all steps during which the rate rises from 0. A share of less than one step is none."""
-    weight_decay: float = Field(default=0.0, ge=0.0)
-    max_grad_norm: float = Field(default=1.0, gt=0.0)
-    max_length: int = Field(default=1024, ge=8)
-    """Tokens in a row after the chat template. A longer row is an error: cutting it would lose the answer's end."""
-    gradient_checkpointing: bool = False
-    """Trade about a fifth of the speed for memory: compute activations again instead of keeping them."""
-    early_stopping: int | None = Field(default=None, ge=1)
-    """Stop after so many epochs without a better validation loss."""
-    seed: int = Field(default=17, ge=0, lt=2**32)
-
-    def steps(self, rows: int) -> int:
-        """Of the optimiser, over so many rows: each epoch ends in a step, whatever is left for it."""
-        batches = math.ceil(rows / self.batch_size)
-        return math.ceil(math.ceil(batches / self.accumulation) * self.epochs)
-
-    def warmup_steps(self, steps: int) -> int:
-        """Of so many. The rate of the first is 0, so a run must have a step behind them, or it would learn nothing."""
-        share = self.warmup * steps
-        return min(math.ceil(share), steps - 1) if share >= 1 else 0
 
 
 class PromptSettings(Frozen):
@@ -118,7 +46,8 @@ class TrainConfig(Frozen):
     base: str
     """A folder (relative to the configuration) or a hub id of any causal language model."""
     data: DataSettings
-    lora: LoraSettings = LoraSettings()
+    method: SerializeAsAny[Method]
+    """How the weights are learnt: `lora`, or a mapping with its `type` and settings (`methods.py`)."""
     optimisation: OptimisationSettings = OptimisationSettings()
     prompt: PromptSettings = PromptSettings()
     golden_prompts: int = Field(default=4, ge=1, le=64)
@@ -148,8 +77,10 @@ class TrainJob:
         """The same from a mapping already read. Raises `InvalidConfig`."""
         cleaned, problems = refuse(raw)
         problems += _missing_files(cleaned, folder)
+        method, wrong = read_method(cleaned.get("method", DEFAULT))
+        problems += wrong
         try:
-            config = TrainConfig.model_validate(cleaned)
+            config = TrainConfig.model_validate({**cleaned, "method": method or read_method(DEFAULT)[0]})
         except ValidationError as error:
             problems += faults(error, TrainConfig, cleaned)
         if problems:

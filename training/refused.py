@@ -36,22 +36,25 @@ _HARMLESS_INITS = (True, None, "gaussian", "default")
 
 
 def refuse(raw: Mapping[str, Any]) -> tuple[dict[str, Any], list[Problem]]:
-    """`raw` without the refused keys of `lora`, and one problem for each that asked for something.
+    """`raw` without the refused keys of `method`, and one problem for each that asked for something.
 
     Done before validation so that refusals and plain mistakes are reported together.
     """
     cleaned = dict(raw)
-    lora = cleaned.get("lora")
-    if not isinstance(lora, Mapping):
-        return cleaned, []
     problems = []
-    kept = dict(lora)
+    if "lora" in cleaned:
+        del cleaned["lora"]
+        problems.append(Problem("lora", "is no key here", "write it as method: {type: lora, r: 16, …}"))
+    method = cleaned.get("method")
+    if not isinstance(method, Mapping):
+        return cleaned, problems
+    kept = dict(method)
     for key, reason in _REASONS.items():
         value = kept.pop(key, None)
         if not (value in _NOTHING or value in ([], {}, ())):
-            problems.append(Problem(f"lora.{key}", reason, "leave it out"))
+            problems.append(Problem(f"method.{key}", reason, "leave it out"))
     init = kept.pop("init_lora_weights", True)
     if init not in _HARMLESS_INITS:
-        problems.append(Problem("lora.init_lora_weights", f"{init!r}: {_INIT_REASON}", "leave it out"))
-    cleaned["lora"] = kept
+        problems.append(Problem("method.init_lora_weights", f"{init!r}: {_INIT_REASON}", "leave it out"))
+    cleaned["method"] = kept
     return cleaned, problems

@@ -21,37 +21,38 @@ from pydantic import ValidationError
 
 from lifecycle import conversation
 from lifecycle.adapter import GoldenPrompt
-from lifecycle.conversation import Conversation
-from lifecycle.errors import DabtError
+from lifecycle.errors import DabtError, InvalidData, Problem
 from lifecycle.home import Home
 from lifecycle.models import generation, templates
-from lifecycle.models.base import BaseFingerprint, fingerprint, resolve_base, sha256_of
+from lifecycle.models.base import fingerprint, resolve_base, sha256_of
 from lifecycle.publishing import Provenance, Shelf, publish
 from lifecycle.rows import conversations, forms, turns
-from lifecycle.rows.files import read_rows
+from lifecycle.rows.files import read_kinds
+from lifecycle.rows.kinds import Row
 from lifecycle.store.artifacts import digest_of_folder
 from lifecycle.text.normaliser import LIGHT_1
-from lifecycle.version import Digest, Frozen, Version, digest_of
-from training import golden, tokens
+from lifecycle.version import ArtifactKind, Digest, Frozen, Version, digest_of
+from training import golden, method, tokens
 from training.config import TrainJob
 from training.data.split import hold_out
 from training.fit import require_fit
+from training.method import Method, Task
 from training.progress import Silent, Watcher
-from training.recipes import lora
 from training.settings import run_settings
 
 _RECORD = "run.json"
 
-_DECISIVE = (forms, conversations, turns, conversation, templates, generation, tokens, lora, golden)
-"""The code that a run's result follows from: from the row to the rendered text, its tokens and the weights."""
+_DECISIVE = (forms, conversations, turns, conversation, templates, generation, tokens, method, golden)
+"""The code that every run's result follows from, besides its method's: from the row to the text and its tokens."""
 
 
 class RunRecord(Frozen):
     """What a whole run left. Written last."""
 
     run: str
-    adapter: Digest
-    """Of the folder `adapter/` beside it."""
+    kind: ArtifactKind
+    artifact: Digest
+    """Of the folder beside it that is called as its kind is."""
     base: Digest
     base_name: str
     data_digest: Digest
@@ -68,7 +69,9 @@ class RunRecord(Frozen):
 
 @dataclass(frozen=True)
 class TrainResult:
-    """The draft, the run's folder (adapter/, loss.png, log.jsonl, run.json), and whether it was trained just now."""
+    """The draft, the run's folder (adapter/ or what else its method leaves, loss.png, log.jsonl, run.json), and whether
+    it was trained just now.
+    """
 
     version: Version
     folder: Path
@@ -88,7 +91,7 @@ def train(job: TrainJob, home: Home, shelf: Shelf, *, force: bool = False, watch
     watch.stage("reading the rows")
     training, validation = _rows(job)
     base = resolve_base(job.base)
-    require_fit(config, base, shelf.max_rank)
+    require_fit(config, base, job.prompt, shelf.max_rank)
     known = fingerprint(base)
     folder = home.runs / run_name(job, known.digest)
 
@@ -98,13 +101,14 @@ def train(job: TrainJob, home: Home, shelf: Shelf, *, force: bool = False, watch
         if record is None:
             shutil.rmtree(folder, ignore_errors=True)
             folder.mkdir(parents=True)
+            task = Task(config.name, base, known, job.prompt, config.optimisation, folder, watch)
             with run_settings():
-                record = _make(job, base, known, (training, validation), folder, watch)
+                record = _make(job, task, training, validation)
             shutil.rmtree(folder / "checkpoints", ignore_errors=True)
             _write(folder / _RECORD, record)
         watch.stage("publishing")
         version = publish(
-            folder / "adapter",
+            folder / record.kind,
             name=config.name,
             base=base,
             prompt=job.prompt,
@@ -114,44 +118,56 @@ def train(job: TrainJob, home: Home, shelf: Shelf, *, force: bool = False, watch
     return TrainResult(version, folder, record, reused)
 
 
-def _make(
-    job: TrainJob,
-    base: Path,
-    known: BaseFingerprint,
-    rows: tuple[Sequence[Conversation], Sequence[Conversation]],
-    folder: Path,
-    watch: Watcher,
-) -> RunRecord:
-    """Tokenise, train, and ask the saved adapter for its golden prompts."""
-    watch.stage("tokenising")
-    config, system = job.config, job.prompt.system
-    chat = tokens.ChatTokenizer.load(base, known)
-    training, validation = (chat.examples(part, system, config.optimisation.max_length) for part in rows)
-    trained = lora.train_lora(config, base, known, chat.stops, (training, validation), folder, watch)
-    watch.stage("golden prompts")
+def _make(job: TrainJob, task: Task, training: Sequence[Row], validation: Sequence[Row]) -> RunRecord:
+    """Make examples, train, and ask the saved artifact for its golden prompts."""
+    config, how = job.config, job.config.method
+    task.watch.stage("tokenising")
+    examples = _examples(how, task, training, validation)
+    trained = how.train(task, *examples)
+    task.watch.stage("golden prompts")
+    proofs = how.proofs(examples[1])[: config.golden_prompts]
     return RunRecord(
-        run=folder.name,
-        adapter=digest_of_folder(trained.adapter),
-        base=known.digest,
-        base_name=known.name,
+        run=task.folder.name,
+        kind=how.artifact,
+        artifact=digest_of_folder(trained.folder),
+        base=task.known.digest,
+        base_name=task.known.name,
         data_digest=_data_digest(job),
         code_revision=code_revision(),
         # A folder's path says nothing elsewhere; the fingerprint and its name do.
-        config=config.model_copy(update={"base": known.name}).model_dump(mode="json"),
-        system=system,
+        config=config.model_copy(update={"base": task.known.name}).model_dump(mode="json"),
+        system=task.prompt.system,
         metrics=trained.metrics,
-        notes=_notes(*rows, trained.metrics),
-        golden=golden.record(base, trained.adapter, validation[: config.golden_prompts]),
+        notes=_notes(training, validation, trained.metrics),
+        golden=golden.record(task.base, trained.folder, proofs),
         finished_at=datetime.now(UTC),
     )
 
 
-def _rows(job: TrainJob) -> tuple[Sequence[Conversation], Sequence[Conversation]]:
+def _examples(how: Method, task: Task, *parts: Sequence[Row]) -> tuple[Sequence[Any], ...]:
+    """Of each part. Raises `InvalidData` with the bad rows of all of them."""
+    made: list[Sequence[Any]] = []
+    refused: list[InvalidData] = []
+    for rows in parts:
+        try:
+            made.append(how.examples(task, rows))
+        except InvalidData as error:
+            refused.append(error)
+    if len(refused) > 1:
+        problems: list[Problem] = [problem for error in refused for problem in error.problems]
+        raise InvalidData("; ".join(str(error).splitlines()[0] for error in refused), problems)
+    if refused:
+        raise refused[0]
+    return tuple(made)
+
+
+def _rows(job: TrainJob) -> tuple[Sequence[Row], Sequence[Row]]:
     """(training, validation), read together so that the bad rows of both files are reported together."""
+    kinds = job.config.method.rows
     if job.validation_path is None:
-        (rows,) = read_rows(job.train_path)
+        (rows,) = read_kinds(kinds, job.train_path)
         return hold_out(rows, job.config.data.holdout, job.config.optimisation.seed)
-    training, validation = read_rows(job.train_path, job.validation_path)
+    training, validation = read_kinds(kinds, job.train_path, job.validation_path)
     return training, validation
 
 
@@ -161,7 +177,8 @@ def run_name(job: TrainJob, base: Digest) -> str:
     Where files lie and what they are called is left out, so a moved checkout finds its runs again.
     """
     config = job.config.model_dump(mode="json", exclude={"base", "data", "prompt"})
-    code = hashlib.sha256(b"".join(Path(str(module.__file__)).read_bytes() for module in _DECISIVE))
+    modules = sorted({*_DECISIVE, *job.config.method.code()}, key=lambda module: module.__name__)
+    code = hashlib.sha256(b"".join(Path(str(module.__file__)).read_bytes() for module in modules))
     parts = {"config": config, "system": job.prompt.system, "base": base, "data": _data_digest(job)}
     return f"{job.config.name}-{digest_of({**parts, 'recipe': code.hexdigest()})[7:19]}"
 
@@ -174,17 +191,15 @@ def _data_digest(job: TrainJob) -> Digest:
 
 
 def _whole(folder: Path) -> RunRecord | None:
-    """The record of a run that ended, if its adapter still has the recorded bytes."""
+    """The record of a run that ended, if what it left still has the recorded bytes."""
     with suppress(OSError, ValidationError, DabtError):
         record = RunRecord.model_validate_json((folder / _RECORD).read_text(encoding="utf-8"))
-        if digest_of_folder(folder / "adapter") == record.adapter:
+        if digest_of_folder(folder / record.kind) == record.artifact:
             return record
     return None
 
 
-def _notes(
-    training: Sequence[Conversation], validation: Sequence[Conversation], metrics: dict[str, float]
-) -> tuple[str, ...]:
+def _notes(training: Sequence[Row], validation: Sequence[Row], metrics: dict[str, float]) -> tuple[str, ...]:
     notes = []
     asked = {LIGHT_1.normal(row.question) for row in training}
     if leaked := sum(LIGHT_1.normal(row.question) in asked for row in validation):

@@ -80,21 +80,13 @@ def preflight(
     Raises `AdapterRefused` with every problem found. Raises `InvalidInput` or `Corrupt` when it is the base that
     cannot be read.
     """
-    shapes = linear_shapes(base)
     config, problems = read_config(folder)
     problems += _origin(folder, base)
     problems += _pickles(folder)
     tensors, unreadable = _tensors(folder / WEIGHTS_FILE)
     problems += unreadable
-    pairs, strangers = _pair_up(tensors)
-    problems += strangers
-    if config is not None and config.r > max_rank:
-        cure = f"train with r ≤ {max_rank}, or start the server with a higher max rank"
-        problems.append(Problem("adapter_config.json: r", f"is {config.r}; the server takes {max_rank}", cure))
-    problems += _places(pairs, shapes, served_modules)
-    problems += _shapes(pairs, shapes, config)
-    if config is not None and tensors:
-        problems += _targets(config, pairs, shapes)
+    problems += refusals(config, tensors, base, max_rank=max_rank, served_modules=served_modules)
+    pairs, _ = _pair_up(tensors)
     problems += _values(folder / WEIGHTS_FILE, pairs)
     if problems or config is None:
         raise AdapterRefused(f"{folder} cannot be served over {base.name}:", problems)
@@ -108,6 +100,31 @@ def preflight(
         bytes=(folder / WEIGHTS_FILE).stat().st_size,
         base_name=config.base_name,
     )
+
+
+def refusals(
+    config: PeftConfig | None,
+    tensors: dict[str, TensorInfo],
+    base: Path,
+    *,
+    max_rank: int,
+    served_modules: Sequence[str] = SERVED_MODULES,
+) -> list[Problem]:
+    """What the base's folder or the server's limits have against an adapter of these tensors.
+
+    It needs their names and shapes alone, so training asks it of an adapter that is not made yet. `config` is None
+    where it could not be read.
+    """
+    shapes = linear_shapes(base)
+    pairs, problems = _pair_up(tensors)
+    if config is not None and config.r > max_rank:
+        cure = f"train with r ≤ {max_rank}, or start the server with a higher max rank"
+        problems.append(Problem("adapter_config.json: r", f"is {config.r}; the server takes {max_rank}", cure))
+    problems += _places(pairs, shapes, served_modules)
+    problems += _shapes(pairs, shapes, config)
+    if config is not None and tensors:
+        problems += _targets(config, pairs, shapes)
+    return problems
 
 
 def _origin(folder: Path, base: Path) -> list[Problem]:

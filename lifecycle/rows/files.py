@@ -9,13 +9,14 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 from lifecycle.conversation import Conversation
 from lifecycle.errors import Problem
 from lifecycle.rows import forms
 from lifecycle.rows.faults import Fault, Told, Unreadable, nothing_done
 from lifecycle.rows.json_records import Record, json_records
-from lifecycle.rows.kinds import KINDS, Kind, Row
+from lifecycle.rows.kinds import KINDS, Kind, Kinds, Row
 from lifecycle.rows.sources import NotText, Source, source
 from lifecycle.rows.table_records import SEPARATORS, csv_records, parquet_records
 from lifecycle.rows.writing import write_rows
@@ -100,16 +101,24 @@ class Reading:
             raise Unreadable([Fault("two_forms", says, "put them into files of their own")])
 
 
+_CONVERSATIONS: Kinds = (Conversation,)
+
+
 def read_rows(*paths: Path) -> tuple[tuple[Conversation, ...], ...]:
-    """For each path its conversations, in order.
+    """For each path its conversations, in order. Raises as `read_kinds` does."""
+    return read_kinds(_CONVERSATIONS, *paths)
+
+
+def read_kinds(kinds: Kinds, *paths: Path) -> tuple[tuple[Any, ...], ...]:
+    """For each path its rows, all of which must be of one of these kinds, in order.
 
     Raises `InvalidData` with the places of the bad rows of all `paths`, and for a file that has none or other rows.
     """
-    rows: list[tuple[Conversation, ...]] = []
+    rows: list[tuple[Any, ...]] = []
     problems: list[Problem] = []
     bad = 0
     for path in paths:
-        good, reading = _conversations(path)
+        good, reading = _read(kinds, path)
         rows.append(tuple(good))
         problems += reading.told
         bad += reading.told.lines
@@ -120,22 +129,21 @@ def read_rows(*paths: Path) -> tuple[tuple[Conversation, ...], ...]:
 
 def scan(path: Path) -> tuple[list[Conversation], list[Problem]]:
     """The readable conversations, and the faults of the other rows: the first of them, and how many there are."""
-    rows, reading = _conversations(path)
+    rows, reading = _read(_CONVERSATIONS, path)
     return rows, list(reading.told)
 
 
-def _conversations(path: Path) -> tuple[list[Conversation], Reading]:
+def _read(kinds: Kinds, path: Path) -> tuple[list[Any], Reading]:
     reading = Reading(path)
-    rows = [row for row in reading if isinstance(row, Conversation)]
-    if reading.kind not in (None, KINDS[Conversation]):
-        assert reading.kind is not None
-        reading.told.add(not_learnt(reading))
+    rows = [row for row in reading if isinstance(row, kinds)]
+    if reading.kind is not None and reading.kind not in {KINDS[kind] for kind in kinds}:
+        reading.told.add(_not_wanted(reading, kinds))
     return rows, reading
 
 
-def not_learnt(reading: Reading) -> Fault:
-    """Why no conversation was read of a file of another kind."""
+def _not_wanted(reading: Reading, kinds: Kinds) -> Fault:
+    """Why nothing was taken from a file of another kind."""
     assert reading.kind is not None
-    says = f"holds {reading.rows:,} {reading.kind.name}, and no conversations"
-    cure = f"{reading.kind.method} learns from them; LoRA, evaluations and examples take conversations"
-    return Fault("wrong_kind", says, cure)
+    wanted = " or ".join(KINDS[kind].name for kind in kinds)
+    says = f"holds {reading.rows:,} {reading.kind.name}, and no {wanted}"
+    return Fault("wrong_kind", says, f"{reading.kind.method} learns from them; here are needed {wanted}")

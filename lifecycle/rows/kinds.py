@@ -22,6 +22,11 @@ class Preference:
     tools: tuple[dict[str, Any], ...] = ()
     parallel_tool_calls: bool | None = None
 
+    @property
+    def question(self) -> str:
+        """All user turns; what a duplicate or a leak is judged by."""
+        return "\n".join(turn.content for turn in self.messages if turn.role == "user")
+
 
 @dataclass(frozen=True, slots=True)
 class Judged:
@@ -38,6 +43,10 @@ class Judged:
     def id(self) -> str:
         return self.conversation.id
 
+    @property
+    def question(self) -> str:
+        return self.conversation.question
+
 
 @dataclass(frozen=True, slots=True)
 class Labelled:
@@ -49,6 +58,11 @@ class Labelled:
     label: str | int
     meta: dict[str, Any] = field(default_factory=dict)
 
+    @property
+    def question(self) -> str:
+        """The text, whose label is the answer."""
+        return self.text
+
 
 @dataclass(frozen=True, slots=True)
 class PlainText:
@@ -59,8 +73,14 @@ class PlainText:
     text: str
     meta: dict[str, Any] = field(default_factory=dict)
 
+    @property
+    def question(self) -> str:
+        """The text: two rows that hold the same one are the same."""
+        return self.text
+
 
 Row = Conversation | Preference | Judged | Labelled | PlainText
+Kinds = tuple[type[Row], ...]
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,7 +10,7 @@ import pytest
 import yaml
 
 from lifecycle.errors import InvalidConfig
-from training.config import OptimisationSettings, TrainConfig, TrainJob
+from training.config import OptimisationSettings, TrainJob
 
 ROOT = Path(__file__).parents[2]
 SHIPPED = sorted((ROOT / "examples/clinic/training").glob("*.yaml"))
@@ -36,7 +36,7 @@ def test_there_are_shipped_configurations() -> None:
 
 @pytest.mark.parametrize("path", SHIPPED, ids=lambda path: path.stem)
 def test_every_shipped_configuration_loads(path: Path) -> None:
-    config = TrainConfig.model_validate(yaml.safe_load(path.read_text(encoding="utf-8")))
+    config = TrainJob.load(path).config
     assert config.name == path.stem
     job = TrainJob.load(path)
     assert job.prompt.system
@@ -46,15 +46,15 @@ def test_every_shipped_configuration_loads(path: Path) -> None:
 def test_defaults_suit_lora(raw: dict[str, Any], tmp_path: Path) -> None:
     config = TrainJob.from_mapping(raw, tmp_path).config
     assert config.optimisation.lr == 2e-4
-    assert config.lora.target_modules == "all-linear"
-    assert config.lora.scale == pytest.approx(32 / math.sqrt(16))
-    assert config.lora.model_copy(update={"rslora": False}).scale == pytest.approx(2.0)
+    assert config.method.target_modules == "all-linear"
+    assert config.method.scale == pytest.approx(32 / math.sqrt(16))
+    assert config.method.model_copy(update={"rslora": False}).scale == pytest.approx(2.0)
 
 
 def test_all_faults_are_reported_together_with_their_key_paths(raw: dict[str, Any], tmp_path: Path) -> None:
     raw |= {
         "name": "Bad Name",
-        "lora": {"r": 12, "use_dora": True, "alhpa": 3, "target_modules": ["q_proj", "lm_head"]},
+        "method": {"r": 12, "use_dora": True, "alhpa": 3, "target_modules": ["q_proj", "lm_head"]},
         "optimisation": {"lr": -1, "epochs": "many", "shedule": "cosine"},
         "prompt": {"system": "none.txt"},
         "colour": "red",
@@ -63,10 +63,10 @@ def test_all_faults_are_reported_together_with_their_key_paths(raw: dict[str, An
     said = faults(raw, tmp_path)
     assert set(said) == {
         "name",
-        "lora.r",
-        "lora.use_dora",
-        "lora.alhpa",
-        "lora.target_modules",
+        "method.r",
+        "method.use_dora",
+        "method.alhpa",
+        "method.target_modules",
         "optimisation.lr",
         "optimisation.epochs",
         "optimisation.shedule",
@@ -74,9 +74,9 @@ def test_all_faults_are_reported_together_with_their_key_paths(raw: dict[str, An
         "data.train",
         "colour",
     }
-    assert "did you mean alpha?" in said["lora.alhpa"]
+    assert "did you mean alpha?" in said["method.alhpa"]
     assert "did you mean schedule?" in said["optimisation.shedule"]
-    assert "lm_head" in said["lora.target_modules"]
+    assert "lm_head" in said["method.target_modules"]
 
 
 @pytest.mark.parametrize(
@@ -108,9 +108,9 @@ def test_all_faults_are_reported_together_with_their_key_paths(raw: dict[str, An
 def test_what_a_server_would_refuse_or_serve_wrongly_is_refused_with_the_reason(
     raw: dict[str, Any], tmp_path: Path, key: str, value: Any, reason: str
 ) -> None:
-    said = faults(raw | {"lora": {key: value}}, tmp_path)
-    assert list(said) == [f"lora.{key}"]
-    assert reason in said[f"lora.{key}"]
+    said = faults(raw | {"method": {key: value}}, tmp_path)
+    assert list(said) == [f"method.{key}"]
+    assert reason in said[f"method.{key}"]
 
 
 def test_spelling_out_that_nothing_of_it_is_wanted_is_fine(raw: dict[str, Any], tmp_path: Path) -> None:
@@ -122,7 +122,7 @@ def test_spelling_out_that_nothing_of_it_is_wanted_is_fine(raw: dict[str, Any], 
         "init_lora_weights": True,
     }
     assert (
-        TrainJob.from_mapping(raw | {"lora": nothing}, tmp_path).config == TrainJob.from_mapping(raw, tmp_path).config
+        TrainJob.from_mapping(raw | {"method": nothing}, tmp_path).config == TrainJob.from_mapping(raw, tmp_path).config
     )
 
 
@@ -158,7 +158,7 @@ def test_a_file_that_is_no_mapping_is_one_clear_error(tmp_path: Path, text: str)
 
 @pytest.mark.parametrize(
     ("section", "key"),
-    [("optimisation", "epochs"), ("optimisation", "lr"), ("optimisation", "weight_decay"), ("lora", "alpha")],
+    [("optimisation", "epochs"), ("optimisation", "lr"), ("optimisation", "weight_decay"), ("method", "alpha")],
 )
 @pytest.mark.parametrize("value", [math.inf, -math.inf, math.nan, "inf", "1e999"])
 def test_a_number_that_is_none_is_refused_by_its_key(

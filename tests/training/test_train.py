@@ -24,9 +24,9 @@ from lifecycle.registry import Registry
 from lifecycle.rows.forms import conversation
 from lifecycle.states import State
 from lifecycle.store.artifacts import ArtifactStore, digest_of_folder
+from training import supervised
 from training.config import TrainJob
 from training.progress import Curve, Silent
-from training.recipes import lora
 from training.run import RunRecord, TrainResult, run_name, train
 from training.settings import run_settings
 from training.tokens import IGNORED, ChatTokenizer
@@ -65,7 +65,7 @@ def make_place(folder: Path, base: Path, colours: Rows) -> Place:
         "name": "colours",
         "base": str(base),
         "data": {"train": "train.jsonl", "validation": "validation.jsonl"},
-        "lora": {"r": 8, "alpha": 16},
+        "method": {"type": "lora", "r": 8, "alpha": 16},
         "optimisation": HOW,
         "prompt": {"system": "system.txt"},
         "golden_prompts": 2,
@@ -238,7 +238,7 @@ def test_a_run_leaves_the_process_as_it_was(place: Place) -> None:
 
 
 def test_the_same_run_is_reused_and_not_trained_again(done: Done, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(lora, "train_lora", forbidden)
+    monkeypatch.setattr(supervised, "train", forbidden)
     again = done.place.train()
     assert again.reused
     assert again.version == done.result.version
@@ -250,7 +250,7 @@ def forbidden(*args: object, **kwargs: object) -> None:
 
 
 def test_moving_or_renaming_the_files_is_still_the_same_run(done: Done, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(lora, "train_lora", forbidden)
+    monkeypatch.setattr(supervised, "train", forbidden)
     folder = done.place.folder / "elsewhere"
     folder.mkdir(exist_ok=True)
     for name in ("train", "validation"):
@@ -264,7 +264,7 @@ def test_moving_or_renaming_the_files_is_still_the_same_run(done: Done, monkeypa
     [
         {"optimisation": {**HOW, "seed": 4}},
         {"optimisation": {**HOW, "lr": 1e-3}},
-        {"lora": {"r": 16, "alpha": 16}},
+        {"method": {"type": "lora", "r": 16, "alpha": 16}},
         {"prompt": {}},
         {"data": {"train": "validation.jsonl", "validation": "train.jsonl"}},
         {"data": {"train": "train.jsonl"}},
@@ -293,7 +293,7 @@ def test_training_again_by_force_gives_the_same_version(place: Place) -> None:
     first = place.train(optimisation=SHORT)
     second = place.train(optimisation=SHORT, force=True)
     assert not second.reused
-    assert second.record.adapter == first.record.adapter
+    assert second.record.artifact == first.record.artifact
     assert second.version == first.version
 
 
@@ -325,13 +325,13 @@ def test_an_interrupted_run_publishes_nothing_and_the_next_one_does(place: Place
 
 def test_two_that_ask_for_one_run_at_once_make_it_once(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
     calls = []
-    original = lora.train_lora
+    original = supervised.train
 
-    def counted(*args: Any) -> Any:
+    def counted(*args: Any, **more: Any) -> Any:
         calls.append(args)
-        return original(*args)
+        return original(*args, **more)
 
-    monkeypatch.setattr(lora, "train_lora", counted)
+    monkeypatch.setattr(supervised, "train", counted)
     with ThreadPoolExecutor(2) as pool:
         results = list(pool.map(lambda _: place.train(optimisation=SHORT), range(2)))
     assert len(calls) == 1
@@ -357,7 +357,7 @@ def test_a_diverging_training_loss_is_noticed_at_its_first_report() -> None:
     import torch  # noqa: F401 - transformers' callbacks need it
     from transformers import TrainerState, TrainingArguments
 
-    watch = lora._following(Silent(), Curve(), Path("/dev/null"))
+    watch = supervised._following(Silent(), Curve(), Path("/dev/null"))
     state = TrainerState(global_step=7, epoch=0.5)
     arguments = TrainingArguments(output_dir="/dev/null", learning_rate=0.05, use_cpu=True)
     watch.on_log(arguments, state, None, {"loss": 1.0})
@@ -368,14 +368,14 @@ def test_a_diverging_training_loss_is_noticed_at_its_first_report() -> None:
 
 def test_padding_that_equals_the_end_of_the_turn_does_not_hide_it(place: Place, bases: Callable[..., Path]) -> None:
     seen = []
-    original = lora.require_ends_learnt
+    original = supervised.require_ends_learnt
 
     def looked_at(trainer: Any, stops: frozenset[int], rows: int) -> None:
         original(trainer, stops, rows)
         seen.append(trainer.data_collator([trainer.train_dataset[i] for i in range(rows)])["labels"].tolist())
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(lora, "require_ends_learnt", looked_at)
+        patch.setattr(supervised, "require_ends_learnt", looked_at)
         place.train(base=str(bases("pad-is-eos")), optimisation=SHORT)
     (labels,) = seen
     assert all([label for label in row if label != IGNORED][-1] == 2 for row in labels)
@@ -404,7 +404,7 @@ def test_a_first_batch_that_would_not_teach_the_end_is_an_error(labels: list[int
             return {"labels": torch.tensor([row["labels"] for row in rows])}
 
     with pytest.raises(InvalidConfig, match=expected):
-        lora.require_ends_learnt(Trainer(), frozenset({2}), 4)
+        supervised.require_ends_learnt(Trainer(), frozenset({2}), 4)
 
 
 def test_a_base_whose_template_has_no_tags_trains_as_well(place: Place, bases: Callable[..., Path]) -> None:
@@ -425,10 +425,10 @@ def test_bad_rows_of_both_files_are_reported_before_the_base_is_looked_for(place
 def test_what_does_not_fit_the_base_or_the_servers_is_refused_before_training(
     place: Place, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(lora, "train_lora", forbidden)
+    monkeypatch.setattr(supervised, "train", forbidden)
     with pytest.raises(InvalidConfig) as caught:
-        place.train(lora={"r": 128}, optimisation={**HOW, "max_length": 512})
-    assert [p.place for p in caught.value.problems] == ["lora.r", "optimisation.max_length"]
+        place.train(method={"r": 128}, optimisation={**HOW, "max_length": 512})
+    assert [p.place for p in caught.value.problems] == ["method.r", "optimisation.max_length"]
 
 
 def test_an_adapter_that_learnt_nothing_is_not_published(place: Place) -> None:
@@ -454,7 +454,7 @@ def test_without_a_validation_file_some_prompts_are_held_out(place: Place) -> No
 def test_adapters_can_be_saved_in_bfloat16(place: Place) -> None:
     from safetensors.torch import load_file
 
-    result = place.train(optimisation=SHORT, lora={"r": 8, "dtype": "bfloat16"})
+    result = place.train(optimisation=SHORT, method={"r": 8, "dtype": "bfloat16"})
     weights = load_file(result.folder / "adapter" / "adapter_model.safetensors")
     assert {str(tensor.dtype) for tensor in weights.values()} == {"torch.bfloat16"}
 

@@ -1,0 +1,102 @@
+"""The seam of training: what a method is, what a run gives it, and what it leaves.
+
+A method is one file: its settings, which rows it learns from, and how it trains. `methods.py` finds it by its name.
+Read `recipes/lora.py` next, the one that most people use.
+"""
+
+from __future__ import annotations
+
+import sys
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from types import ModuleType
+from typing import Any, ClassVar
+
+from lifecycle.conversation import Conversation
+from lifecycle.errors import Problem
+from lifecycle.models.base import BaseFingerprint
+from lifecycle.rows.kinds import Kinds
+from lifecycle.version import ArtifactKind, Frozen, Prompt
+from training.optimisation import OptimisationSettings
+from training.progress import Watcher
+from training.tokens import ChatTokenizer, Example
+
+
+@dataclass(frozen=True)
+class Task:
+    """What a run gives its method, besides the rows."""
+
+    name: str
+    """Of the version's family, for titles."""
+    base: Path
+    """The model folder, whose fingerprint is `known`."""
+    known: BaseFingerprint
+    prompt: Prompt
+    """What the rows are trained behind, because the version is served behind it."""
+    optimisation: OptimisationSettings
+    folder: Path
+    """Of the run. It exists; the method leaves its artifact and its logs there."""
+    watch: Watcher
+
+    @cached_property
+    def chat(self) -> ChatTokenizer:
+        """The base's tokenizer and chat template. Raises `InvalidConfig` for a base without one."""
+        return ChatTokenizer.load(self.base, self.known)
+
+
+@dataclass(frozen=True)
+class Trained:
+    """What a method leaves: the artifact's folder, with the best checkpoint's weights, and figures of the training.
+
+    The figures have at least `train_rows`, `validation_rows`, `steps`, `train_loss`, `eval_loss` (the best one) and
+    `base_eval_loss` (before the first step).
+    """
+
+    folder: Path
+    metrics: dict[str, float]
+
+
+class Method(Frozen, ABC, allow_inf_nan=False):
+    """How weights are learnt. The fields are its settings: the keys under `method:` in a run's configuration.
+
+    A package brings its own by an entry point of the group `dabt.methods`, named as `type` is.
+    """
+
+    type: str
+
+    rows: ClassVar[Kinds] = (Conversation,)
+    """The kinds of row that it learns from."""
+    artifact: ClassVar[ArtifactKind] = "adapter"
+    """What it leaves."""
+    shares: ClassVar[tuple[ModuleType, ...]] = ()
+    """Modules besides its own whose code decides its result: a change of them makes another run."""
+
+    def problems(self, base: Path, prompt: Prompt, how: OptimisationSettings, max_rank: int) -> list[Problem]:
+        """What the model folder `base`, or servers that take adapters up to `max_rank`, cannot follow.
+
+        Asked before anything is read or loaded, so that nothing is trained that will be refused afterwards.
+        """
+        return []
+
+    @abstractmethod
+    def examples(self, task: Task, rows: Sequence[Any]) -> Sequence[Any]:
+        """The rows as they are trained, in order. Raises `InvalidData` with every row that cannot be."""
+
+    @abstractmethod
+    def train(self, task: Task, training: Sequence[Any], validation: Sequence[Any]) -> Trained:
+        """Learn from the examples `training`; `validation` chooses the best checkpoint.
+
+        Raises `InvalidConfig` when a loss is not finite.
+        """
+
+    @classmethod
+    def code(cls) -> set[ModuleType]:
+        """The modules whose code decides what this method leaves."""
+        return {sys.modules[part.__module__] for part in cls.__mro__ if issubclass(part, Method)} | set(cls.shares)
+
+    def proofs(self, examples: Sequence[Any]) -> Sequence[Example]:
+        """Token rows whose answers show whether a server computes what was trained here (`golden.py`)."""
+        return examples

@@ -1,0 +1,168 @@
+"""Supervised training on TRL's SFTTrainer, from top to bottom, for every method that learns answers token by token.
+
+The rows come tokenised and labelled from `tokens.py`, so TRL prepares nothing and cuts nothing. Read `run.py` for
+what happens before (checks) and after (golden prompts, preflight, registry).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from lifecycle.errors import InvalidConfig, Problem
+from training.device import device
+from training.method import Task
+from training.progress import Curve, Point, Watcher, draw, keep
+from training.tokens import IGNORED, Example
+
+LOGGED = 100
+"""Points of the training loss over a run."""
+
+
+def train(
+    task: Task, model: Any, training: Sequence[Example], validation: Sequence[Example], *, peft_config: Any = None
+) -> tuple[Any, dict[str, float]]:
+    """The model with the weights of its best epoch by validation loss, and the figures of `method.Trained`.
+
+    With `peft_config`, PEFT's adapter is put over `model` and is all that is trained. Leaves `log.jsonl` and `loss.png`
+    in the run's folder. Raises `InvalidConfig` when the end of a turn is not among the labels that the trainer sees,
+    or when a loss is not finite.
+    """
+    from transformers import AutoTokenizer, EarlyStoppingCallback, PrinterCallback
+    from trl import SFTTrainer
+
+    how, folder = task.optimisation, task.folder
+    curve = Curve()
+    trainer = SFTTrainer(
+        model=model,
+        args=_arguments(task, len(training)),
+        train_dataset=_dataset(training),
+        eval_dataset=_dataset(validation),
+        processing_class=AutoTokenizer.from_pretrained(task.base),
+        peft_config=peft_config,
+        callbacks=[_following(task.watch, curve, folder / "log.jsonl")],
+    )
+    trainer.remove_callback(PrinterCallback)
+    if how.early_stopping:
+        trainer.add_callback(EarlyStoppingCallback(early_stopping_patience=how.early_stopping))
+
+    # The first batch, as the trainer itself sees it: is the end of every answer learnt, and no question?
+    require_ends_learnt(trainer, task.chat.stops, how.batch_size)
+
+    task.watch.stage("training")
+    trainer.train()
+    draw(curve, task.name, folder / "loss.png")
+    metrics = {
+        "train_rows": len(training),
+        "validation_rows": len(validation),
+        "learnt_tokens": sum(label != IGNORED for example in training for label in example.labels),
+        "steps": trainer.state.global_step,
+        "epochs": round(trainer.state.epoch or 0.0, 3),
+        "train_loss": curve.train[-1].loss,
+        "eval_loss": min(point.loss for point in curve.validation[1:]),
+        "base_eval_loss": curve.validation[0].loss,
+    }
+    return trainer.model, {name: float(value) for name, value in metrics.items()}
+
+
+def _arguments(task: Task, rows: int) -> Any:
+    """The trainer's settings. `group_by_length` puts rows of one length together, so that little is padding."""
+    from trl import SFTConfig
+
+    how = task.optimisation
+    cuda = device() == "cuda"
+    steps = how.steps(rows)
+    return SFTConfig(
+        output_dir=str(task.folder / "checkpoints"),
+        num_train_epochs=how.epochs,
+        per_device_train_batch_size=how.batch_size,
+        per_device_eval_batch_size=2 * how.batch_size,
+        gradient_accumulation_steps=how.accumulation,
+        learning_rate=how.lr,
+        lr_scheduler_type=how.schedule,
+        warmup_steps=how.warmup_steps(steps),
+        weight_decay=how.weight_decay,
+        max_grad_norm=how.max_grad_norm,
+        seed=how.seed,
+        train_sampling_strategy="group_by_length",
+        max_length=None,  # already held against `max_length`, row by row
+        eval_strategy="epoch",
+        eval_on_start=True,  # the base's own loss: what training has to beat
+        save_strategy="epoch",
+        save_total_limit=1,
+        save_only_model=True,
+        load_best_model_at_end=True,
+        metric_for_best_model="eval_loss",
+        greater_is_better=False,
+        logging_steps=max(1, steps // LOGGED),
+        logging_nan_inf_filter=False,  # by default a NaN is hidden behind the last good value
+        bf16=cuda,
+        use_cpu=not cuda,
+        gradient_checkpointing=how.gradient_checkpointing,
+        dataloader_pin_memory=cuda,
+        disable_tqdm=True,
+        report_to="none",
+    )
+
+
+def require_ends_learnt(trainer: Any, stops: frozenset[int], rows: int) -> None:
+    """Look at the labels of one collated batch. Raises `InvalidConfig` when an answer's end is not among them.
+
+    Between our labels and the loss stand TRL's preparation and its collator; padding that equals the end-of-turn
+    token, once masked there, is the usual way to a model that never stops.
+    """
+    data = trainer.train_dataset
+    labels = trainer.data_collator([data[i] for i in range(min(rows, len(data)))])["labels"].tolist()
+    for number, row in enumerate(labels):
+        learnt = [label for label in row if label != IGNORED]
+        if not learnt or learnt[-1] not in stops:
+            ends = "nothing" if not learnt else repr(trainer.processing_class.decode(learnt[-1:]))
+            cure = "the tokenizer's pad_token must not be masked where it is also the end-of-turn token"
+            problem = Problem(f"first batch, row {number + 1}", f"the last learnt token is {ends}", cure)
+            raise InvalidConfig("the end of the assistant's turn would not be learnt", [problem])
+        if len(learnt) == len(row):
+            problem = Problem(f"first batch, row {number + 1}", "the question is learnt too, not the answer alone")
+            raise InvalidConfig("the loss would not be on the assistant's tokens alone", [problem])
+
+
+def _dataset(examples: Sequence[Example]) -> Any:
+    from datasets import Dataset
+
+    return Dataset.from_dict(
+        {
+            "input_ids": [example.input_ids for example in examples],
+            "labels": [example.labels for example in examples],
+            "length": [len(example.input_ids) for example in examples],
+        }
+    )
+
+
+def _following(watch: Watcher, curve: Curve, log: Path) -> Any:
+    """A callback that tells `watch`, keeps the curve, and stops at a loss that is not a number."""
+    from transformers import TrainerCallback
+
+    add = keep(curve, log)
+
+    class Following(TrainerCallback):  # type: ignore[misc]
+        def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+            watch.step(state.global_step, state.max_steps)
+
+        def on_log(self, args: Any, state: Any, control: Any, logs: dict[str, float], **kwargs: Any) -> None:
+            for key, kind in (("loss", "train"), ("eval_loss", "validation")):
+                if key in logs:
+                    point = Point(state.global_step, round(state.epoch or 0.0, 4), float(logs[key]))
+                    if not math.isfinite(point.loss):
+                        raise _diverged(kind, point, args.learning_rate)
+                    add(kind, point)
+                    watch.loss(kind, point)
+
+    return Following()
+
+
+def _diverged(kind: str, point: Point, rate: float) -> InvalidConfig:
+    problem = Problem("optimisation.lr", f"{rate} is too high here", "lower it")
+    if point.step == 0:  # before any training
+        problem = Problem("base", "its own weights give no finite loss on these rows", "check or replace its weights")
+    return InvalidConfig(f"the {kind} loss is {point.loss} at step {point.step}", [problem])
