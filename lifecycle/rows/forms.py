@@ -19,8 +19,9 @@ error, and so is a row that has all keys of two forms. `conversations.py` and `a
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 from lifecycle.conversation import Conversation
@@ -123,7 +124,7 @@ _UNKNOWN = "put it under meta (dabt data convert --meta), or leave it out (--ign
 
 
 def _recognised(row: dict[str, Any], given: set[str]) -> Form:
-    fits = _fitting(given) or _fitting(set(row))
+    fits = _fitting(frozenset(given)) or _fitting(frozenset(row))
     if len(fits) == 1:
         return fits[0]
     if fits:
@@ -142,9 +143,9 @@ def _recognised(row: dict[str, Any], given: set[str]) -> Form:
     raise Unreadable(Fault("missing_key", f"{key} is missing", f"the form {meant} has it", key) for key in missing)
 
 
-def _fitting(keys: Iterable[str]) -> list[Form]:
+@lru_cache(maxsize=1024)  # the rows of a file have few sets of keys
+def _fitting(there: frozenset[str]) -> list[Form]:
     """The forms all of whose keys are there, without those whose keys are a part of another's."""
-    there = set(keys)
     fits = [form for form in _FORMS if there >= set(form.keys)]
     return [form for form in fits if not any(set(form.keys) < set(other.keys) for other in fits)]
 

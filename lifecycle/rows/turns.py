@@ -37,9 +37,8 @@ def messages(value: Any, key: str) -> tuple[Message, ...]:
     faults: list[Fault] = []
     read: list[Message] = []
     for number, turn in enumerate(value):
-        place = f"{key}[{number}]"
         try:
-            read += _turn(turn, place, read)
+            read += _turn(turn, f"{key}[{number}]", read)
         except Unreadable as wrong:
             faults += wrong.faults
     if faults:
@@ -50,6 +49,9 @@ def messages(value: Any, key: str) -> tuple[Message, ...]:
 def _turn(turn: Any, place: str, before: Sequence[Message]) -> list[Message]:
     if not isinstance(turn, dict):
         raise unreadable("wrong_type", f"{place} is {kind(turn)}, not an object", "", place)
+    text, said = turn.get("content"), turn.get("role")
+    if len(turn) == 2 and isinstance(text, str) and isinstance(said, str) and said in _ROLES:
+        return [Message(_ROLES[said], text)]  # as nearly every turn is: nothing of what follows has a say
     if (pair := pair_of(turn)) and len(turn) == 2:
         return [
             text_message(turn, key, role, f"{place}.") for key, role in zip(pair, ("user", "assistant"), strict=True)
@@ -276,8 +278,9 @@ def _turn_faults(turns: Sequence[Message]) -> list[Fault]:
                 )
             waiting.pop(turn.tool_call_id, None)
             continue
-        faults += _unanswered(waiting)
-        waiting = {}
+        if waiting:
+            faults += _unanswered(waiting)
+            waiting = {}
         if turn.role not in expected:
             says = f"turn {number} is from the {turn.role}; user and assistant take turns, user first"
             return [*faults, Fault("order", says)]

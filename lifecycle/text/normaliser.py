@@ -57,6 +57,75 @@ def normaliser(name: str) -> Normaliser:
 
 
 def _light_words(text: str) -> list[str]:
+    """What `light_words` gives, from memory where it can be: most words of most texts have been met before.
+
+    A sign is written by what stands beside it, a word of letters never. So words are looked up, and the stretches
+    around signs, from a word of letters to the next, are written anew.
+    """
+    parts = text.split(" ")
+    plain = [*map(_KNOWN.get, parts)]
+    if None in plain:
+        plain = [_met(part) if words is None else words for part, words in zip(parts, plain, strict=True)]
+    written: list[str | None] = []
+    at = 0
+    while None in plain[at:]:
+        first = end = plain.index(None, at)
+        begin = next((place for place in range(first - 1, at - 1, -1) if _is_wall(plain[place])), at)
+        while end < len(plain):
+            end = next((place for place in range(end + 1, len(plain)) if _is_wall(plain[place])), len(plain))
+            ahead = plain.index(None, end + 1) if None in plain[end + 1 :] else len(plain)
+            if ahead == len(plain) or any(map(_is_wall, plain[end + 1 : ahead])):
+                break  # the next stretch has a wall of its own, or there is none
+            end = ahead
+        written += [*plain[at:begin], _stretch(" ".join(parts[begin : end + 1]))]
+        at = end + 1
+    return " ".join([*written, *plain[at:]]).split()  # type: ignore[list-item]
+
+
+def _is_wall(words: str | None) -> bool:
+    """Whether these are letters, past which no sign looks."""
+    return words is not None and words[:1].isalpha()
+
+
+_MOST = 1 << 16
+"""Words, and stretches, that are kept in mind."""
+_LONGEST = 64
+_ENDS = ".,;:!?؟،؛"
+_LETTERS = re.compile(
+    r"[^\W\d_](?:[^\W\d_]|[\u0610-\u061a\u064b-\u065f\u0670\u200b-\u200f]|['’-](?=[^\W\d_]))*" rf"[{_ENDS}]*"
+)
+_KNOWN: dict[str, str] = {}
+_STRETCHES: dict[str, str] = {}
+
+
+def _met(part: str) -> str | None:
+    """The words of a part, letters or a whole number, that are the same between any other such; None for others."""
+    bare = part.rstrip(_ENDS)
+    if bare.isascii() and bare.isdigit():
+        return bare
+    if len(part) > _LONGEST or not _LETTERS.fullmatch(part):
+        return None
+    written = light_words(part)
+    # An x may be a sign of multiplication.
+    if not written or not all(word.isalpha() and word != "x" for word in written):
+        return None
+    return _keep(_KNOWN, part, " ".join(written))
+
+
+def _stretch(text: str) -> str:
+    known = _STRETCHES.get(text)
+    return _keep(_STRETCHES, text, " ".join(light_words(text))) if known is None else known
+
+
+def _keep(known: dict[str, str], text: str, words: str) -> str:
+    if len(text) <= _LONGEST:
+        if len(known) >= _MOST:
+            known.clear()
+        known[text] = words
+    return words
+
+
+def light_words(text: str) -> list[str]:
     """The light normalisation that is usual for Arabic (Larkey, Ballesteros & Connell, SIGIR 2002, section 3)."""
     text = whole_numbers(ascii_digits(visible(text)))
     text = named_signs(unicodedata.normalize("NFKC", text))

@@ -33,9 +33,7 @@ def parse(text: str) -> Any:
         said = str(error)
         why = next((ours for theirs, ours in _IN_OUR_WORDS.items() if theirs in said), f"is not JSON: {said}")
         raise ValueError(why) from error
-    return json.loads(
-        text, parse_constant=_no_constant, parse_float=_finite, parse_int=_whole, object_pairs_hook=_unique
-    )
+    return _DECODER.decode(text)
 
 
 def _no_constant(name: str) -> float:
@@ -60,3 +58,8 @@ def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
         twice = next(key for key, count in Counter(key for key, _ in pairs).items() if count > 1)
         raise ValueError(f"says {twice[:80]!a} twice in one object")
     return value
+
+
+_DECODER = json.JSONDecoder(
+    parse_constant=_no_constant, parse_float=_finite, parse_int=_whole, object_pairs_hook=_unique
+)

@@ -7,12 +7,12 @@ import sys
 import unicodedata
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given, seed, settings
 from hypothesis import strategies as st
 
 from lifecycle.errors import InvalidConfig
 from lifecycle.text.letters import ARABIC_MARKS, ascii_digits, visible
-from lifecycle.text.normaliser import DEFAULT, LIGHT_1, NORMALISERS, normaliser
+from lifecycle.text.normaliser import DEFAULT, LIGHT_1, NORMALISERS, light_words, normaliser
 
 SAME = [
     # letters
@@ -341,3 +341,105 @@ def test_light_1_never_changes_what_it_makes_of_any_character() -> None:
     assert hashlib.sha256(text.encode()).hexdigest() == (
         "aa3b4a5427a406999029bba758c51bf3699420143fa4a404390fb90b82b311ce"
     )
+
+
+PIECES = [
+    *(
+        "A+",
+        "A-",
+        "C++",
+        "C#",
+        "x",
+        "X,",
+        "5",
+        "10",
+        "7?",
+        "0",
+        "007",
+        "12.",
+        "3,",
+        "–12",
+        "- 3",
+        "-5",
+        "5-",
+        "+5",
+        "1/2",
+    ),
+    *(
+        "don't",
+        "x-ray",
+        "high-risk",
+        "a.m.",
+        "e.g.",
+        "the",
+        "fever",
+        "is",
+        "mg",
+        "10mg",
+        "Straße",
+        "ǅ",
+        "İ",
+        "ﬁ",
+        "a_b",
+    ),
+    *(
+        "<br />",
+        "<",
+        ">",
+        "≥",
+        "!=",
+        "->",
+        "=",
+        "*",
+        "~",
+        "+",
+        "−",
+        "–",
+        "_",
+        "€",
+        "5€",
+        "$",
+        "%",
+        "²",
+        "½",
+        "٣",
+        "٫",
+        "٪",
+    ),
+    *(
+        "مَوْعِد",
+        "العيـــادة",
+        "؟",
+        "ﷺ",
+        "\ufc5e",
+        "ﷲ",
+        "\u200c",
+        "می\u200cروم",
+        "\u200e",
+        "ab’c",
+        "",
+        "\n",
+        "b\nc",
+        "...",
+    ),
+    *("12:30", "1,000", "1\u00a0000"),
+]
+
+
+@seed(1)
+@settings(max_examples=3000, deadline=None, database=None)
+@given(st.lists(st.tuples(st.sampled_from(PIECES), st.sampled_from([" ", " ", " ", "", "  ", "\n"])), max_size=10))
+def test_words_that_are_looked_up_are_those_that_the_rule_writes(pieces: list[tuple[str, str]]) -> None:
+    text = "".join(piece + gap for piece, gap in pieces)
+    assert LIGHT_1.words(text) == light_words(text)
+    assert LIGHT_1.words(text) == light_words(text)  # now that all of it has been met
+
+
+def test_words_kept_in_mind_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    from lifecycle.text import normaliser as module
+
+    monkeypatch.setattr(module, "_MOST", 3)
+    for number in range(50):
+        LIGHT_1.words(f"word{chr(97 + number % 26)}ab C# number{chr(97 + number % 20)}")
+        assert len(module._KNOWN) <= 3
+        assert len(module._STRETCHES) <= 3
