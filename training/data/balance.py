@@ -1,20 +1,26 @@
-"""How rows are spread: languages, the values of small fields in JSON answers, and lengths."""
+"""How rows are spread: languages, labels, the values of small fields in JSON answers and `meta`, and lengths."""
 
 from __future__ import annotations
 
+import bisect
+import itertools
 import json
-import statistics
 import unicodedata
-from collections import Counter, defaultdict
-from collections.abc import Sequence
-from functools import cache
+from collections import Counter
+from collections.abc import Iterable
+from typing import Any
 
-from lifecycle.conversation import Conversation
+from lifecycle.rows.kinds import Row
 from lifecycle.text import strict_json
+from lifecycle.text.letters import Table
 from lifecycle.version import Frozen
+from training.data.content import Content, content
 
 _CLASSES = 20
 """More distinct values than this and a field is free text or an identifier, not a label."""
+
+_FIELDS = 200
+"""Fields that are counted: rows that each name their own keys would fill the memory."""
 
 
 class Lengths(Frozen):
@@ -33,40 +39,117 @@ class Balance(Frozen):
 
     languages: dict[str, int]
     fields: dict[str, dict[str, int]]
-    """Key path in the JSON answer → value → rows, most frequent first."""
+    """Key path in the JSON answer, `label`, `answer` or `meta.…` → value → rows, most frequent first."""
+    slices: dict[str, int]
+    """`arabic, urgency high` → rows: a language and a value, each with rows enough, that seldom come together."""
     json_answers: int
     """Rows whose answer is a JSON object."""
     lengths: tuple[Lengths, ...]
 
 
-def balance(rows: Sequence[Conversation]) -> Balance:
-    """Raises ValueError for no rows: there is no balance of nothing."""
-    if not rows:
-        raise ValueError("no rows to describe")
-    answers = [_object(row.answer) for row in rows]
-    return Balance(
-        languages=_counted(Counter(language(row.question) for row in rows)),
-        fields=_fields([a for a in answers if a is not None]),
-        json_answers=sum(a is not None for a in answers),
-        lengths=(
-            lengths("characters in a question", [len(row.question) for row in rows]),
-            lengths("characters in an answer", [len(row.answer) for row in rows]),
-        ),
-    )
+class Spread:
+    """Rows as they come, and then their balance. The memory is that of the values counted, not of the rows."""
+
+    def __init__(self) -> None:
+        self._languages: Counter[str] = Counter()
+        self._fields: dict[str, dict[str, Counter[str]]] = {}
+        """Field → value → rows by language. A field with more values than a label has is dropped."""
+        self._objects = 0
+        self._sizes = (Counter[int](), Counter[int]())
+
+    def see(self, row: Content) -> None:
+        told = language(row.question)
+        self._languages[told] += 1
+        self._sizes[0][len(row.question)] += 1
+        self._sizes[1][len(row.answer)] += 1
+        values: dict[str, Any] = dict(row.labels)
+        if not values and row.answer:
+            answer = _object(row.answer) if row.answer.lstrip().startswith("{") else None
+            self._objects += answer is not None
+            values = {"answer": row.answer} if answer is None else answer
+        for key, value in values.items():
+            self._count(key, value, told)
+        for key, value in row.meta.items():
+            self._count(f"meta.{key}", value, told)
+
+    def _count(self, key: str, value: Any, told: str) -> None:
+        if not (value is None or isinstance(value, str | bool | int | float)):
+            return
+        text = value if isinstance(value, str) else json.dumps(value)
+        counts = self._fields.setdefault(key, {}) if len(self._fields) < _FIELDS else self._fields.get(key, {})
+        if len(counts) <= _CLASSES:
+            counts.setdefault(text, Counter())[told] += 1
+
+    def balance(self) -> Balance:
+        """Raises ValueError for no rows: there is no balance of nothing."""
+        if not self._languages:
+            raise ValueError("no rows to describe")
+        fields = {
+            key: _counted(Counter({value: by.total() for value, by in values.items()}))
+            for key, values in self._fields.items()
+            # A label's values come again and again; a name or a sentence mostly comes once.
+            if len(values) <= _CLASSES and sum(by.total() for by in values.values()) >= 2 * len(values)
+        }
+        questions, answers = self._sizes
+        return Balance(
+            languages=_counted(self._languages),
+            fields=fields,
+            slices=self._slices(fields),
+            json_answers=self._objects,
+            lengths=(
+                spread_lengths("characters in a question", questions),
+                spread_lengths("characters in an answer", answers),
+            ),
+        )
+
+    def _slices(self, fields: dict[str, dict[str, int]]) -> dict[str, int]:
+        least = thin(self._languages.total())
+        common = [told for told, count in self._languages.items() if count >= least]
+        slices = {
+            f"{told}, {key} {value}": self._fields[key][value][told]
+            for key, values in fields.items()
+            for value, count in values.items()
+            if count >= 2 * least
+            for told in common
+            if 0 < self._fields[key][value][told] < least  # what never comes together may have to
+        }
+        return slices if len(common) > 1 else {}
 
 
-def lengths(unit: str, values: Sequence[int]) -> Lengths:
-    """p95 is the smallest value that at least 95 % of the rows do not exceed."""
-    ordered = sorted(values)
-    p95 = ordered[-(-95 * len(ordered) // 100) - 1]
+def thin(rows: int) -> float:
+    """Below so many of `rows` a class is hardly learnt: ten, or a twentieth of few rows."""
+    return min(10, rows / 20)
+
+
+def balance(rows: Iterable[Row]) -> Balance:
+    """Raises ValueError for no rows."""
+    spread = Spread()
+    for row in rows:
+        spread.see(content(row))
+    return spread.balance()
+
+
+def spread_lengths(unit: str, sizes: Counter[int]) -> Lengths:
+    """Of sizes that are counted. p95 is the smallest that at least 95 % of the rows do not exceed."""
+    rows = sizes.total()
+    ordered = sorted(sizes.items())
+    ends = list(itertools.accumulate(count for _, count in ordered))
+
+    def at(place: int) -> int:
+        return ordered[bisect.bisect_right(ends, place)][0]
+
     return Lengths(
         unit=unit,
-        shortest=ordered[0],
-        median=statistics.median(ordered),
-        p95=p95,
-        longest=ordered[-1],
-        total=sum(ordered),
+        shortest=ordered[0][0],
+        median=(at((rows - 1) // 2) + at(rows // 2)) / 2,
+        p95=at(-(-95 * rows // 100) - 1),
+        longest=ordered[-1][0],
+        total=sum(size * count for size, count in ordered),
     )
+
+
+def lengths(unit: str, values: Iterable[int]) -> Lengths:
+    return spread_lengths(unit, Counter(values))
 
 
 def language(text: str) -> str:
@@ -74,16 +157,29 @@ def language(text: str) -> str:
 
     A script is not a language, but it is what tells Arabic from English without a model.
     """
-    scripts = Counter(_script(char) for char in text if char.isalpha())
-    if not scripts:
+    if text.isascii():
+        return "latin" if any(map(str.isalpha, text)) else "none"
+    marks = text.translate(_SCRIPTS)
+    if not marks:
         return "none"
-    script, count = scripts.most_common(1)[0]
-    return script if count >= 0.7 * scripts.total() else "mixed"
+    mark = max(set(marks), key=lambda each: (marks.count(each), each))
+    return _NAMES[mark] if marks.count(mark) >= 0.7 * len(marks) else "mixed"
 
 
-@cache
-def _script(char: str) -> str:
-    return unicodedata.name(char, "unknown").split()[0].split("-")[0].lower()
+_NAMES: dict[str, str] = {}
+"""A script's mark → its name. A mark is the first letter that was met of it."""
+
+
+def _mark(char: str) -> str:
+    if not char.isalpha():
+        return ""
+    name = unicodedata.name(char, "unknown").split()[0].split("-")[0].lower()
+    mark = next((mark for mark, known in _NAMES.items() if known == name), char)
+    _NAMES[mark] = name
+    return mark
+
+
+_SCRIPTS = Table(_mark)
 
 
 def _object(answer: str) -> dict[str, object] | None:
@@ -92,20 +188,6 @@ def _object(answer: str) -> dict[str, object] | None:
     except ValueError:
         return None
     return value if isinstance(value, dict) else None
-
-
-def _fields(answers: Sequence[dict[str, object]]) -> dict[str, dict[str, int]]:
-    seen: dict[str, Counter[str]] = defaultdict(Counter)
-    for answer in answers:
-        for key, value in answer.items():
-            if value is None or isinstance(value, str | bool | int | float):
-                seen[key][value if isinstance(value, str) else json.dumps(value)] += 1
-    return {
-        key: _counted(counts)
-        for key, counts in seen.items()
-        # A label's values come again and again; a name or a sentence mostly comes once.
-        if len(counts) <= _CLASSES and counts.total() >= 2 * len(counts)
-    }
 
 
 def _counted(counts: Counter[str]) -> dict[str, int]:

@@ -1,232 +1,137 @@
-"""Is this data good enough to learn from, and is the test data unseen? Findings, graded; pure functions.
+"""Is this data good enough to learn from, and is the test data unseen? Rows pass by once; the findings are graded.
 
     error     the training or the evaluation would be wrong: leaked rows, unreadable rows, certain personal data
-    warning   look at it: duplicates, contradictions, imbalance, likely personal data, few rows
+    warning   look at it: duplicates, contradictions, imbalance, likely personal data, toxic words, few rows
     note      a fact worth knowing
 
-`commands/check.py` prints the result; `personal.py`, `duplicates.py` and `balance.py` do the looking.
+`commands/check.py` prints the result, `page.py` draws it. `repeats.py`, `leaks.py`, `balance.py`, `toxicity.py`,
+`advice.py` and `personal` do the looking, each at one `Content` after the other.
 """
 
 from __future__ import annotations
 
 import json
-from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
-from typing import Any, Literal
+from typing import Any
 
 from lifecycle.conversation import Conversation, Message
 from lifecycle.errors import Problem
 from lifecycle.rows.faults import RowProblem
-from lifecycle.rows.files import Reading
+from lifecycle.rows.kinds import Row
 from lifecycle.text.normaliser import LIGHT_1
-from lifecycle.version import Frozen
-from training.data import duplicates, personal
-from training.data.balance import Balance, balance
+from training.data import advice, personal
+from training.data.balance import Spread
+from training.data.content import Content, content
+from training.data.findings import DataReport, Finding, Places, Severity, finding
+from training.data.leaks import Leaks
+from training.data.repeats import Repeats
+from training.data.toxicity import Rules, Toxicity
 
-PROMISING = 1000
-"""Examples from which a fine-tune is promising; fewer often do no better than the same examples in the prompt."""
+__all__ = ["Checks", "DataReport", "Finding", "Severity", "check", "cleaned"]
 
-_RARE = 10
-"""Rows below which a class is hardly learnt."""
-
-_DOMINANT = 0.9
-"""Share of the rows from which one class drowns the others."""
-
-Severity = Literal["error", "warning", "note"]
-
-
-class Finding(Frozen):
-    """One thing found: which check, how grave, in words, and every place that shows it."""
-
-    level: Severity
-    check: str
-    message: str
-    places: tuple[str, ...] = ()
-    """`file:line`; a pair or group is written `file:line = file:line`."""
-    cure: str = ""
+PROMISING = advice.PROMISING
+SIMILARITY = 0.85
+"""Jaccard of character 5-shingles from which two questions are near duplicates."""
 
 
-class DataReport(Frozen):
-    """Everything about one set of training rows."""
+class Checks:
+    """All checks of rows that come one at a time. The memory does not grow with them, but as `repeats.py` says."""
 
-    rows: int
-    file: str = ""
-    """What the file is: JSON, CSV, Parquet, gzip, …"""
-    forms: tuple[str, ...] = ()
-    """The forms that its rows have, and how sure that is."""
-    against: dict[str, int]
-    """Rows of each set that it was held against."""
-    findings: tuple[Finding, ...]
-    balance: Balance | None
+    def __init__(
+        self,
+        against: Mapping[str, Iterable[Row]] | None = None,
+        *,
+        similarity: float | None = SIMILARITY,
+        look_for_personal: bool = True,
+        rules: Rules | None = None,
+    ) -> None:
+        """`against` has the sets that must be unseen. Without `similarity` nothing nearly equal is looked for."""
+        self._leaks = Leaks(against or {})
+        self._repeats = Repeats(similarity, self._leaks.asked)
+        self._spread = Spread()
+        self._toxicity = Toxicity(rules or Rules.load())
+        self._facts = advice.Facts()
+        self._personal = _Personal() if look_for_personal else None
 
-    def of(self, level: Severity) -> tuple[Finding, ...]:
-        return tuple(finding for finding in self.findings if finding.level == level)
+    def see(self, row: Row) -> None:
+        seen = content(row)
+        question = LIGHT_1.normal(seen.question)
+        normal = tuple(question if text is seen.question else LIGHT_1.normal(text) for text in seen.texts)
+        self._repeats.see(seen, question)
+        self._leaks.see(seen, question, normal)
+        self._spread.see(seen)
+        self._toxicity.see(seen, normal)
+        self._facts.see(seen)
+        if self._personal is not None:
+            self._personal.see(seen)
 
-    def read_as(self, reading: Reading) -> DataReport:
-        """With what the reader says of the file; a note where its rows are no conversations."""
-        said: tuple[Finding, ...] = ()
-        if reading.kind and reading.kind.method != "LoRA":
-            text = f"these are {reading.kind.name}: {reading.kind.method} learns from them, which `dabt train` lacks"
-            said = (
-                Finding(level="note", check="form", message=text, cure="`dabt data convert` shows what they can be"),
-            )
-        update = {"rows": reading.rows, "file": reading.words, "forms": tuple(reading.summary)}
-        return self.model_copy(update={**update, "findings": (*self.findings, *said)})
+    def report(self, bad: Sequence[Problem] = ()) -> DataReport:
+        """What was found. `bad` are the unreadable rows that reading found."""
+        rows = self._facts.rows
+        said: list[Finding] = [*_unreadable(bad), *self._repeats.findings(), *self._leaks.findings()]
+        if self._personal is not None:
+            said += self._personal.findings()
+        said += self._toxicity.findings()
+        balance = self._spread.balance() if rows else None
+        if balance:
+            said += [*advice.spread(balance, rows), *self._facts.findings(), *advice.size(rows, self._repeats.good)]
+        return DataReport(
+            rows=rows,
+            against={name: len(asked) for name, asked in self._leaks.asked.items()},
+            findings=graded(said),
+            balance=balance,
+        )
+
+
+def graded(findings: Iterable[Finding]) -> tuple[Finding, ...]:
+    """The gravest first."""
+    return tuple(sorted(findings, key=lambda found: ("error", "warning", "note").index(found.level)))
 
 
 def check(
-    rows: Sequence[Conversation],
-    against: Mapping[str, Sequence[Conversation]] | None = None,
+    rows: Iterable[Row],
+    against: Mapping[str, Iterable[Row]] | None = None,
     *,
     bad: Sequence[Problem] = (),
-    similarity: float = 0.85,
+    similarity: float = SIMILARITY,
 ) -> DataReport:
-    """All checks of `rows`, and their leakage into each named set of `against`.
-
-    `bad` are the unreadable rows that reading found; `similarity` is the Jaccard of character 5-shingles from which
-    two questions are near duplicates.
-    """
-    against = against or {}
-    findings: list[Finding] = []
-    if bad:
-        cure = "training would refuse the file until they are mended"
-        count = sum(problem.count if isinstance(problem, RowProblem) else 1 for problem in bad)
-        said = f"{count:,} fault{'s' * (count != 1)} in rows"
-        places = tuple(map(str, bad))
-        findings.append(Finding(level="error", check="readable", message=said, places=places, cure=cure))
-    questions = [LIGHT_1.normal(row.question) for row in rows]
-    findings += _repeated(rows, questions, similarity)
-    for name, others in against.items():
-        findings += _leaked(rows, questions, name, others, similarity)
-    findings += _personal(rows)
-    found = balance(rows) if rows else None
-    if found:
-        findings += _spread(found, len(rows))
-        findings += _systems(rows)
-        findings += _size(len(rows))
-    return DataReport(
-        rows=len(rows),
-        against={name: len(others) for name, others in against.items()},
-        findings=tuple(sorted(findings, key=lambda f: ("error", "warning", "note").index(f.level))),
-        balance=found,
-    )
-
-
-def _finding(level: Severity, check: str, message: str, places: Iterable[str], cure: str) -> Iterable[Finding]:
-    """One finding, or none when there are no places. `message` says what there are several of: `rows that …`."""
-    shown = tuple(places)
-    noun, _, rest = message.partition(" ")
-    text = f"1 {noun.removesuffix('s')} {rest}" if len(shown) == 1 else f"{len(shown)} {message}"
-    return [Finding(level=level, check=check, message=text, places=shown, cure=cure)][: len(shown)]
-
-
-def _repeated(rows: Sequence[Conversation], questions: Sequence[str], similarity: float) -> list[Finding]:
-    repeated, contradicting = [], []
-    # The same words after other earlier answers are another question.
-    contexts = [LIGHT_1.normal("\n".join(text for m in row.messages[:-1] for text in m.texts)) for row in rows]
-    for group in duplicates.same(contexts):
-        answers: dict[str, list[str]] = defaultdict(list)
-        for position in group:
-            answers[LIGHT_1.normal(rows[position].answer)].append(rows[position].place)
-        repeated += [" = ".join(places) for places in answers.values() if len(places) > 1]
-        if len(answers) > 1:
-            contradicting.append(" ≠ ".join(places[0] for places in answers.values()))
-    close = [
-        f"{rows[pair.left].place} ≈ {rows[pair.right].place} ({pair.similarity:.2f})"
-        for pair in duplicates.near(questions, similarity)
-    ]
-    return [
-        *_finding(
-            "warning", "duplicates", "groups of equal rows", repeated, "keep one of each: the rest weighs double"
-        ),
-        *_finding(
-            "warning", "contradictions", "questions with several answers", contradicting, "decide which is right"
-        ),
-        *_finding(
-            "warning", "near duplicates", "pairs of nearly equal questions", close, "make sure that they are meant"
-        ),
-    ]
-
-
-def _leaked(
-    rows: Sequence[Conversation],
-    questions: Sequence[str],
-    name: str,
-    others: Sequence[Conversation],
-    similarity: float,
-) -> list[Finding]:
-    asked = [LIGHT_1.normal(other.question) for other in others]
-    first = dict(zip(reversed(questions), (row.place for row in reversed(rows)), strict=True))
-    exact = [f"{other.place} = {first[text]}" for other, text in zip(others, asked, strict=True) if text in first]
-    close = [
-        f"{others[pair.right].place} ≈ {rows[pair.left].place} ({pair.similarity:.2f})"
-        for pair in duplicates.near(questions, similarity, asked)
-        if asked[pair.right] not in first
-    ]
-    cure = "remove them from one side: a figure measured on rows that were trained on says nothing"
-    return [
-        *_finding("error", "leakage", f"rows of {name} asked in the training rows too", exact, cure),
-        *_finding("warning", "near leakage", f"rows of {name} nearly asked in the training rows", close, cure),
-    ]
-
-
-def _personal(rows: Sequence[Conversation]) -> list[Finding]:
-    places: dict[tuple[bool, str], list[str]] = defaultdict(list)
+    """All checks of `rows`, and their leakage into each named set of `against`."""
+    checks = Checks(against, similarity=similarity)
     for row in rows:
-        kinds = {
-            (hit.sure, hit.kind) for message in row.messages for text in message.texts for hit in personal.find(text)
-        }
-        for key in kinds:
-            places[key].append(row.place)
-    findings: list[Finding] = []
-    for (sure, kind), found in sorted(places.items(), key=lambda item: (not item[0][0], item[0][1])):
-        label = kind.lower().replace("_", " ")
-        message = f"rows with {'an' if label[0] in 'aeio' else 'a'} {label}" + ("" if sure else ", by its look")
-        cure = "write a cleaned copy with --redact"
-        findings += _finding("error" if sure else "warning", "personal data", message, found, cure)
-    return findings
+        checks.see(row)
+    return checks.report(bad)
 
 
-def _spread(found: Balance, rows: int) -> list[Finding]:
-    said: list[tuple[str, str]] = []
-    for name, counts in (("language", found.languages), *found.fields.items()):
-        if len(counts) == 1:
-            continue
-        biggest = max(counts, key=lambda key: counts[key])
-        share = counts[biggest] / sum(counts.values())
-        rare = [f"{value} ({count})" for value, count in counts.items() if count < min(_RARE, rows / 20)]
-        if share > _DOMINANT:
-            said.append((f"{name}: {share:.0%} of the rows are {biggest}", "a model may learn to say only that"))
-        if rare:
-            said.append((f"{name}: few rows for {', '.join(rare)}", f"aim at {_RARE} or more of each"))
-    if 0 < found.json_answers < rows:
-        text = f"{found.json_answers} of {rows} answers are JSON objects and the others are not"
-        said.append((text, "use one form of answer"))
-    return [Finding(level="warning", check="balance", message=text, cure=cure) for text, cure in said]
+def _unreadable(bad: Sequence[Problem]) -> Iterator[Finding]:
+    if bad:
+        count = sum(problem.count if isinstance(problem, RowProblem) else 1 for problem in bad)
+        yield Finding(
+            level="error",
+            check="readable",
+            message=f"{count:,} fault{'s' * (count != 1)} in rows",
+            places=tuple(map(str, bad)),
+            count=count,
+            cure="training would refuse the file until they are mended",
+        )
 
 
-def _systems(rows: Sequence[Conversation]) -> list[Finding]:
-    systems = Counter(row.system for row in rows)
-    system, count = systems.most_common(1)[0]
-    if system and count == len(rows) > 1:
-        return [
-            Finding(
-                level="note",
-                check="system text",
-                message="every row has the same system text",
-                cure="name it in prompt.system, so that the service puts it before every request",
-            )
-        ]
-    return []
+class _Personal:
+    """Rows as they come, and then which of them hold personal data, by its kind."""
 
+    def __init__(self) -> None:
+        self._places: dict[tuple[bool, str], Places] = {}
 
-def _size(rows: int) -> list[Finding]:
-    if rows >= PROMISING:
-        return []
-    message = f"{rows} examples; a fine-tune is promising from about {PROMISING:,}"
-    cure = "gather more, or compare with the same examples as few-shot prompt first"
-    return [Finding(level="warning", check="size", message=message, cure=cure)]
+    def see(self, row: Content) -> None:
+        for key in {(hit.sure, hit.kind) for text in row.texts for hit in personal.find(text)}:
+            self._places.setdefault(key, Places()).add(row.place)
+
+    def findings(self) -> Iterator[Finding]:
+        for (sure, kind), places in sorted(self._places.items(), key=lambda item: (not item[0][0], item[0][1])):
+            label = kind.lower().replace("_", " ")
+            message = f"rows with {'an' if label[0] in 'aeio' else 'a'} {label}" + ("" if sure else ", by its look")
+            cure = "write a cleaned copy with --redact"
+            yield from finding("error" if sure else "warning", "personal data", message, places, cure)
 
 
 def cleaned(rows: Sequence[Conversation]) -> tuple[list[Conversation], int]:

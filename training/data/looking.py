@@ -1,0 +1,177 @@
+"""Files into one report: read once, looked at by the checks, counted by the base's tokenizer, set beside the machine.
+
+`commands/check.py` and `commands/report.py` show what this gives.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from lifecycle.conversation import Conversation
+from lifecycle.errors import InvalidConfig, InvalidData, InvalidInput, Problem
+from lifecycle.home import Home
+from lifecycle.rows.files import Reading
+from lifecycle.rows.kinds import Labelled, PlainText, Preference, Row
+from training.data import advice
+from training.data.balance import spread_lengths
+from training.data.checks import SIMILARITY, Checks, graded
+from training.data.estimate import Expected, Plan, Shape, expected, measured_speed
+from training.data.findings import DataReport, Finding, Places, finding
+from training.data.toxicity import Rules
+
+
+@dataclass(frozen=True)
+class Task:
+    """What to look at, and how."""
+
+    files: tuple[Path, ...]
+    against: tuple[Path, ...] = ()
+    """Rows that must be unseen: validation, test, the data of an evaluation (its YAML may be named)."""
+    base: str | None = None
+    system: str = ""
+    plan: Plan = field(default_factory=Plan)
+    max_length: int = sys.maxsize
+    similarity: float | None = SIMILARITY
+    words: Path | None = None
+    """Another list of toxic words."""
+
+    @classmethod
+    def of_run(cls, config: Path, **more: Any) -> Task:
+        """What a run of the configuration would read. Raises `InvalidConfig`."""
+        from training.config import TrainJob
+
+        job = TrainJob.load(config)
+        moved = job.config.optimisation
+        plan = Plan(moved.epochs, moved.batch_size, moved.accumulation, job.config.lora.r)
+        validation = () if job.validation_path is None else (job.validation_path,)
+        more["against"] = (*validation, *more.get("against", ()))
+        base = more.pop("base", None) or job.base
+        return cls(
+            (job.train_path,), base=base, system=job.prompt.system, plan=plan, max_length=moved.max_length, **more
+        )
+
+
+def task_of(files: tuple[Path, ...], **options: Any) -> Task:
+    """Of files of rows, or of one configuration of a run."""
+    if len(files) == 1 and files[0].suffix in (".yaml", ".yml"):
+        return Task.of_run(files[0], **options)
+    return Task(files, **options)
+
+
+def look(task: Task, *, home: Home | None = None, also: Callable[[Row], None] | None = None) -> DataReport:
+    """The report. `also` sees every row too. Raises `InvalidConfig` for a base or a list that cannot be used."""
+    bad: list[Problem] = []
+    others = {}
+    for path in task.against:
+        for file in data_of(path):
+            reading = Reading(file)
+            others[file.name if file.name not in others else str(file)] = list(reading)
+            bad += reading.told
+    checks = Checks(others, similarity=task.similarity, rules=Rules.load(task.words))
+    tokens = Tokens(task) if task.base is not None else None
+    readings = [Reading(path) for path in task.files]
+    for reading in readings:
+        for row in reading:
+            checks.see(row)
+            if tokens is not None:
+                tokens.see(row)
+            if also is not None:
+                also(row)
+    report = checks.report([problem for reading in readings for problem in reading.told] + bad)
+    findings = [*report.findings, *_kinds(readings)]
+    update: dict[str, Any] = {
+        "file": ", ".join(dict.fromkeys(reading.words for reading in readings)),
+        "forms": tuple(form for reading in readings for form in reading.summary),
+    }
+    if tokens is not None and tokens.sizes:
+        findings += tokens.findings()
+        update |= {"tokens": tokens.lengths, "expected": tokens.expected()}
+    if home is not None and report.rows and not any(home.evaluations.glob("*/report.json")):
+        findings.append(advice.untried())
+    return report.model_copy(update={**update, "findings": graded(findings)})
+
+
+def data_of(path: Path) -> list[Path]:
+    """The rows of an evaluation's configuration (its `data`, or that of its task's file); any other file is rows."""
+    if path.suffix not in (".yaml", ".yml"):
+        return [path]
+    from lifecycle.config_file import load_mapping
+
+    raw = load_mapping(path)
+    folder, named = path.resolve().parent, raw.get("data")
+    if isinstance(named, str):
+        return [folder / named]
+    cure = "name the file of its rows itself"
+    raise InvalidConfig(f"{path} cannot be looked into", [Problem(f"{path}: data", "names no file of rows", cure)])
+
+
+def _kinds(readings: Sequence[Reading]) -> Iterator[Finding]:
+    for reading in readings:
+        if reading.kind and reading.kind.method != "LoRA":
+            text = f"these are {reading.kind.name}: {reading.kind.method} learns from them, which `dabt train` lacks"
+            cure = "`dabt data convert` shows what they can be"
+            yield Finding(level="note", check="form", message=text, cure=cure)
+
+
+class Tokens:
+    """Rows as they come, each rendered and counted as training does it."""
+
+    def __init__(self, task: Task) -> None:
+        from lifecycle.models.base import resolve_base
+        from training.tokens import ChatTokenizer
+
+        assert task.base is not None
+        self._task = task
+        self._folder = resolve_base(task.base)
+        self._chat = ChatTokenizer.load(self._folder)
+        self.sizes: Counter[int] = Counter()
+        self._too_long, self._refused = Places(), Places()
+
+    def see(self, row: Row) -> None:
+        try:
+            for size in self._sizes(row):
+                self.sizes[size] += 1
+                if size > self._task.max_length:
+                    self._too_long.add(f"{row.place} ({size:,})")
+        except InvalidData as error:
+            for problem in error.problems:
+                self._refused.add(str(problem))
+
+    def _sizes(self, row: Row) -> list[int]:
+        if isinstance(row, Conversation):
+            (example,) = self._chat.examples([row], self._task.system, sys.maxsize)
+            return [len(example.input_ids)]
+        if isinstance(row, Labelled | PlainText):
+            return [len(self._chat.tokenizer(row.text)["input_ids"])]
+        if isinstance(row, Preference):
+            turns = ((*row.messages, *row.chosen), (*row.messages, *row.rejected))
+            talks = [Conversation(row.place, row.id, said, row.meta, row.tools) for said in turns]
+            return [len(example.input_ids) for example in self._chat.examples(talks, self._task.system, sys.maxsize)]
+        return self._sizes(row.conversation)
+
+    @property
+    def lengths(self) -> Any:
+        return spread_lengths("tokens in a row", self.sizes)
+
+    def findings(self) -> Iterator[Finding]:
+        cure = "shorten them, or raise optimisation.max_length: a run would refuse them"
+        message = f"rows longer than {self._task.max_length:,} tokens"
+        yield from finding("error", "tokens", message, self._too_long, cure)
+        yield from finding(
+            "error", "tokens", "rows that the base refuses", self._refused, "mend them, or change the base"
+        )
+
+    def expected(self) -> Expected | None:
+        """None where the base's files do not say its shape."""
+        try:
+            shape = Shape.of(self._folder)
+        except (InvalidInput, KeyError, OSError, ValueError):
+            return None
+        longest = min(max(self.sizes), self._task.max_length)
+        speed, machine = measured_speed()
+        return expected(shape, self._task.plan, self.sizes.total(), self.lengths.total, longest, (speed, machine))

@@ -1,0 +1,68 @@
+"""Records of whole numbers, given back in the order of their first: in memory while they are few, on disk in parts.
+
+What finds equal rows in a file of any size: the memory holds one part at a time.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterator
+from typing import IO, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+Records = NDArray[Any]
+_PARTS = 64
+_MOST = 1 << 19
+"""Records that are kept in memory before they go to disk."""
+
+
+class Spool:
+    """Records of the type `fields`, whose first field is the key, as u8."""
+
+    def __init__(self, fields: list[tuple[str, str]], most: int = _MOST) -> None:
+        self._type = np.dtype(fields)
+        self._key = fields[0][0]
+        self._most = most
+        self._waiting: list[Records] = []
+        self._count = 0
+        self._files: list[IO[bytes]] = []
+
+    def add(self, *columns: Any) -> None:
+        """Arrays, or lists of numbers, of one length: a column each."""
+        records = np.empty(len(columns[0]), self._type)
+        for name, column in zip(self._type.names or (), columns, strict=True):
+            records[name] = column
+        self._waiting.append(records)
+        self._count += len(records)
+        if self._count > self._most:
+            self._spill()
+
+    def parts(self) -> Iterator[Records]:
+        """All records, sorted by key; equal keys stand in one part, in the order in which they were added."""
+        if not self._files:
+            if self._waiting:
+                yield self._sorted(np.concatenate(self._waiting))
+            return
+        self._spill()
+        for file in self._files:
+            file.seek(0)
+            yield self._sorted(np.frombuffer(file.read(), self._type))
+            file.close()
+
+    def _spill(self) -> None:
+        if not self._files:
+            self._files = [tempfile.TemporaryFile() for _ in range(_PARTS)]  # noqa: SIM115 - closed when read, or with us
+        if self._waiting:
+            records = np.concatenate(self._waiting)
+            # The upper bits: the lower ones decide nothing else either, but a mixed key has all of them alike.
+            part = (records[self._key] >> np.uint64(58)).astype(np.int64)
+            order = np.argsort(part, kind="stable")
+            bounds = np.searchsorted(part[order], np.arange(_PARTS + 1))
+            for number, file in enumerate(self._files):
+                file.write(records[order[bounds[number] : bounds[number + 1]]].tobytes())
+        self._waiting, self._count = [], 0
+
+    def _sorted(self, records: Records) -> Records:
+        return records[np.argsort(records[self._key], kind="stable")]
