@@ -51,8 +51,8 @@ class ServeConfig(Frozen):
     kv_cache_gib: float | None = Field(default=None, gt=0)
     """Unless given, vLLM profiles it on a GPU, and on a CPU it follows the base and the memory (`engine/memory.py`)."""
     gpu_memory: float | None = Field(default=None, gt=0, le=1)
-    """The share of each GPU's memory that the engine takes; vLLM's own default (0.92) unless given. It must be free
-    when the engine starts."""
+    """The share of each GPU's memory that the engine takes; vLLM's own default (0.92) unless given. Where less is free,
+    the engine is not started (`engine/vllm_gpu_memory.py`)."""
     dtype: Dtype = "auto"
     """`auto` is the checkpoint's own on a GPU; on a CPU float32, or bfloat16 where the CPU computes in it."""
     max_seqs: int | None = Field(default=None, ge=1)

@@ -72,11 +72,15 @@ def with_template(base: Path, template: Path, folders: Path) -> Path:
     """A base of its own: the files of `base`, linked, with another chat template. It lies below `folders`.
 
     A template decides answers as weights do, so it is part of a base: versions made over this folder are served over
-    it, and no others. Raises `NotFound` when there is no such template.
+    it, and no others. Raises `NotFound` when there is no such template, and `InvalidInput` when it is no text.
     """
     if not template.is_file():
         raise NotFound(f"there is no chat template {template}; --chat-template takes a file in Jinja's language")
-    text = template.read_text(encoding="utf-8")
+    try:
+        text = template.read_text(encoding="utf-8")
+    except UnicodeDecodeError as error:
+        problem = Problem("--chat-template", f"{template} is not UTF-8", "save it as UTF-8")
+        raise InvalidInput("The chat template cannot be read:", [problem]) from error
     folder = folders / digest_of([str(base), text]).removeprefix("sha256:")[:16] / base.name
     folder.mkdir(parents=True, exist_ok=True)
     for file in base.iterdir():

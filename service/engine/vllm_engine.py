@@ -22,7 +22,7 @@ from lifecycle.errors import AdapterUnloadable, Corrupt, DabtError, EngineDead, 
 from lifecycle.models.preflight import preflight
 from service.concurrency import Bulkhead
 from service.config import QUEUE_FACTOR, ServeConfig
-from service.engine import vllm_facts, vllm_forkserver, vllm_metrics, vllm_requests, vllm_submission
+from service.engine import vllm_facts, vllm_forkserver, vllm_gpu_memory, vllm_metrics, vllm_requests, vllm_submission
 from service.engine.interface import AdapterHandle, Call, EngineAnswer, EngineDetail, EngineFacts, Tally
 from service.engine.vllm_errors import border, last_line, raise_reported
 from service.engine.vllm_flags import set_environment, target_modules
@@ -269,6 +269,7 @@ class VllmEngine:
         config = engine_args.create_engine_config(usage_context=context)
         scheduler = config.scheduler_config
         scheduler.max_num_queued_reqs = self._config.max_queue or QUEUE_FACTOR * scheduler.max_num_seqs
+        vllm_gpu_memory.check_free(config)
         self._llm = AsyncLLM.from_vllm_config(config, usage_context=context)
         vllm_metrics.bound(self._llm)
         vllm_submission.follow(self._llm, self._structured.check)

@@ -16,8 +16,11 @@ from service.observability import logs
 
 _LOOKED_UP = {"method": "ngram", "num_speculative_tokens": 4, "prompt_lookup_max": 4}
 _SHARED_PLACE = Path("/dev/shm")  # noqa: S108  (where vLLM's own queues are)
-_SHARED = GIB
+SHARED = GIB
 """Shared memory that the workers of one engine speak through. Docker gives a container 64 MiB."""
+GRAMMARS = ("--structured-outputs-config.backend", "xgrammar")
+"""The compiler by which grammars are tried out first (`grammar_worker.py`). vLLM's own choice takes another for what
+this one refuses, and then keeps to whichever a request happened to ask for first."""
 WORKER_EXTENSION = "service.engine.vllm_worker.WorkerExtension"
 
 
@@ -54,9 +57,7 @@ def flags(config: ServeConfig, *, on_cpu: bool, executor: str = "") -> list[str]
         *("--generation-config", "vllm"),
         # Of a base that also reads images only the language model is loaded, and it has no place for an image.
         "--language-model-only",
-        # The one whose grammars are tried out first (`grammar_worker.py`). vLLM's own choice takes another compiler for
-        # what this one refuses, and then keeps to whichever a request happened to ask for first.
-        *("--structured-outputs-config.backend", "xgrammar"),
+        *GRAMMARS,
         "--no-use-tqdm-on-load",  # a bar is no line of a log
         # Timings of each request in its answer: the tally reads and removes them.
         "--enable-per-request-metrics",
@@ -108,7 +109,7 @@ def check_shared_memory(place: Path = _SHARED_PLACE) -> None:
     """Raises `InvalidConfig` when the workers of a model that several GPUs share would not find room there."""
     told = os.statvfs(place)
     free = told.f_bavail * told.f_frsize
-    if free < _SHARED:
+    if free < SHARED:
         fault = f"{place} has {free // 2**20} MiB free, and several workers speak through it"
         cure = "give the container more: docker run --shm-size 4g"
         raise InvalidConfig("The service cannot run like this:", [Problem("--tensor-parallel", fault, cure)])

@@ -7,13 +7,14 @@ once with what was given, so that abbreviations, JSON keys and a file of options
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import dataclasses
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from lifecycle.errors import InvalidConfig, Problem
 from service.config import ServeConfig
 from service.engine import vllm_forkserver, vllm_spawn
-from service.engine.vllm_flags import flags
+from service.engine.vllm_flags import GRAMMARS, flags
 
 _SUMMARY = "The options for vLLM cannot be taken:"
 
@@ -154,6 +155,24 @@ REFUSED = {
     **dict.fromkeys(["runner", "convert", "pooler_config"], "this service generates text; --embedding-model embeds"),
 }
 """The reasons, for what somebody may want. What stands in no list is refused too."""
+PARTS: Mapping[str, Mapping[str, str]] = {
+    "structured_outputs_config": {
+        "backend": "grammars are tried out with xgrammar before they reach the engine, and another compiler would "
+        "judge otherwise: leave it out",
+        "disable_additional_properties": "it is for another compiler than xgrammar: leave it out, and write "
+        '"additionalProperties": false into the schemas',
+        "reasoning_parser": f"write {OURS['reasoning_parser']} before the --, so that the service knows it too",
+        "reasoning_parser_plugin": _CODE,
+    },
+    "reasoning_config": {
+        "reasoning_parser": f"write {OURS['reasoning_parser']} before the --, so that the service knows it too",
+    },
+    "compilation_config": {"backend": _CODE, "inductor_passes": _CODE},
+}
+"""Of options that are objects, the parts that may not be changed, and why."""
+_KNOWN_BACKENDS = ("", "eager", "inductor")
+_WHOLE = "the service gives a part of it, beside which vLLM leaves an object out"
+_PART_BY_PART = "write its parts, such as --structured-outputs-config.disable_any_whitespace true"
 _SERVER = "it is an option of vLLM's own HTTP server, which does not run here"
 _UNKNOWN = "it is not known to leave the promises of this service whole"
 _DATA_PARALLEL = ("data_parallel", "elastic", "enable_elastic")
@@ -191,7 +210,7 @@ def parsed(own: Sequence[str], extra: Sequence[str]) -> Any:
     if not extra:
         return before
     after = _parse([*own, *extra])
-    problems = list(_refused(before, after))
+    problems = [*_refused(before, after), *_lost(own, extra, after)]
     if problems:
         raise InvalidConfig(_SUMMARY, problems)
     return after
@@ -218,8 +237,6 @@ def reason(name: str, engine: frozenset[str]) -> str:
 
 def engine_options() -> frozenset[str]:
     """The names of vLLM's options that make its engine; the others are its server's."""
-    import dataclasses
-
     from vllm.engine.arg_utils import AsyncEngineArgs
 
     return frozenset(field.name for field in dataclasses.fields(AsyncEngineArgs))
@@ -228,8 +245,36 @@ def engine_options() -> frozenset[str]:
 def _refused(before: Any, after: Any) -> Iterator[Problem]:
     engine, given = engine_options(), vars(before)
     for name, value in sorted(vars(after).items()):
-        if value != given.get(name) and (why := reason(name, engine)):
-            yield Problem("--" + name.replace("_", "-"), why)
+        if value == given.get(name):
+            continue
+        if why := reason(name, engine):
+            yield Problem(_written(name), why)
+        for part, why in PARTS.get(name, {}).items():
+            now = getattr(value, part, None)
+            if now and now != getattr(given.get(name), part, None) and not _known_backend(name, part, now):
+                yield Problem(f"{_written(name)}.{part}", why)
+
+
+def _known_backend(name: str, part: str, value: Any) -> bool:
+    return (name, part) == ("compilation_config", "backend") and value in _KNOWN_BACKENDS
+
+
+def _lost(own: Sequence[str], extra: Sequence[str], after: Any) -> Iterator[Problem]:
+    """An object for structured output, which vLLM would leave out in silence beside the part that the service gives."""
+    name = "structured_outputs_config"
+    try:
+        theirs = getattr(_parse([*(flag for flag in own if flag not in GRAMMARS), *extra]), name)
+    except InvalidConfig:  # parts that need the service's own beside them, where vLLM has put them
+        return
+    ours = getattr(after, name)
+    if theirs.backend not in ("auto", ours.backend):
+        yield Problem(f"{_written(name)}.backend", PARTS[name]["backend"])
+    elif dataclasses.replace(theirs, backend=ours.backend) != ours:
+        yield Problem(_written(name), _WHOLE, _PART_BY_PART)
+
+
+def _written(name: str) -> str:
+    return "--" + name.replace("_", "-")
 
 
 def _parse(arguments: Sequence[str]) -> Any:
@@ -240,7 +285,8 @@ def _parse(arguments: Sequence[str]) -> Any:
         """One that raises where argparse would end the process."""
 
         def error(self, message: str) -> Any:
-            raise InvalidConfig(_SUMMARY, [Problem("dabt serve … --", message)])
+            cure = _PART_BY_PART if f"argument {_written('structured_outputs_config')}:" in message else ""
+            raise InvalidConfig(_SUMMARY, [Problem("dabt serve … --", message, cure)])
 
         def exit(self, status: int = 0, message: str | None = None) -> Any:
             raise InvalidConfig(_SUMMARY, [Problem("--help", REFUSED["help"])])

@@ -53,6 +53,15 @@ _PASSED = TABLES["chat"].decided - _OWN_SHAPE
 DECIDED = _PASSED | _OWN_SHAPE | HARMLESS
 _ROLES = ("system", "developer", "user", "assistant")
 _LOGPROBS = "message.output_text.logprobs"
+_INCLUDED = (
+    _LOGPROBS,
+    "reasoning.encrypted_content",
+    "message.input_image.image_url",
+    *("file_search_call.results", "web_search_call.results", "web_search_call.action.sources"),
+    *("computer_call_output.output.image_url", "code_interpreter_call.outputs"),
+)
+"""All that OpenAI's API knows. Agents ask for some by habit; what these belong to never is in an answer here, and so
+they add nothing to it: reasoning is told as text, and tools that run on a server are refused."""
 _PLACES = {
     "messages": "input",
     "max_completion_tokens": "max_output_tokens",
@@ -278,9 +287,9 @@ def _tools(body: Mapping[str, Any], problems: list[Problem]) -> dict[str, Any]:
 
 def _logprobs(body: Mapping[str, Any], problems: list[Problem]) -> dict[str, Any]:
     include, top = body.get("include") or [], body.get("top_logprobs")
-    unknown = [one for one in include if one != _LOGPROBS] if isinstance(include, list) else [include]
+    unknown = [part for part in include if part not in _INCLUDED] if isinstance(include, list) else [include]
     if unknown:
         problems.append(Problem("include", f"{shown(unknown[0])} is not to be had here", f"only {_LOGPROBS}"))
-    if not include and not top:
+    elif _LOGPROBS not in include and not top:
         return {}
     return {"logprobs": True, "top_logprobs": top or 0}

@@ -20,6 +20,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from service.app import create_app
 from service.config import ServeConfig
 from service.engine.fake_engine import FakeEngine
+from service.engine.grammar_trial import GrammarTrials
 from service.engine.interface import Tally
 from service.observability.telemetry import Telemetry
 from service.openai import http_errors
@@ -105,7 +106,7 @@ def page(tmp_path_factory: pytest.TempPathFactory) -> str:
     telemetry.canary_rolled_back("triage:prod")
     telemetry.shadowed("answered")
     telemetry.look()
-    text = telemetry.page().decode()
+    text = (telemetry.page() + GrammarTrials(5.0).page()).decode()
     house.registry.close()
     return text
 

@@ -9,8 +9,10 @@ from typing import Any
 import pytest
 
 from lifecycle.errors import InvalidConfig
+from lifecycle.models.base import chat_template_of
 from service.cli import serve
 from service.config import ServeConfig, config_from
+from tests.service.conftest import fake_base
 
 
 @pytest.mark.parametrize("host", ["0.0.0.0", "192.0.2.1", "::", "example.org"])
@@ -87,3 +89,29 @@ def test_every_option_of_serve_is_a_setting(monkeypatch: pytest.MonkeyPatch, tmp
             serve(**dict.fromkeys(parameters) | options | {"home": tmp_path})
     assert all(keys <= set(ServeConfig.model_fields) for keys in seen)
     assert set(parameters) - seen[1] == {"home", "chat_template"}
+
+
+def test_another_chat_template_is_served_as_a_base_of_its_own_under_the_bases_name(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    base = fake_base(tmp_path / "tiny")
+    (tmp_path / "mine.jinja").write_text("{{ messages }}")
+    seen: list[ServeConfig] = []
+
+    def engine(config: ServeConfig) -> None:
+        seen.append(config)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("service.engine.vllm_engine.VllmEngine", engine)
+    for given in ({}, {"chat_template": tmp_path / "mine.jinja"}):
+        with pytest.raises(KeyboardInterrupt):
+            serve(
+                **dict.fromkeys(inspect.signature(serve).parameters)
+                | {"base": str(base), "home": tmp_path, "port": 0}
+                | given
+            )
+    plain, other = seen
+    assert (plain.base, plain.served_name) == (base, "tiny")
+    assert other.served_name == "tiny"
+    assert other.base != base
+    assert chat_template_of(other.base) == "{{ messages }}"

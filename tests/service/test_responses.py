@@ -6,14 +6,14 @@ import json
 from collections import Counter
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from typing import Any
+from typing import Any, get_args
 
 import httpx
 import openai
 import pytest
 from hypothesis import given, seed, settings
 from hypothesis import strategies as st
-from openai.types.responses import Response, ResponseStreamEvent
+from openai.types.responses import Response, ResponseIncludable, ResponseStreamEvent
 from pydantic import TypeAdapter, ValidationError
 
 from lifecycle.errors import InvalidInput
@@ -250,7 +250,8 @@ def test_fields_are_given_the_chat_apis_names() -> None:
         ({"truncation": "auto"}, "truncation"),
         ({"max_tool_calls": 1}, "max_tool_calls"),
         ({"n": 2}, "n"),
-        ({"include": ["reasoning.encrypted_content"]}, "include"),
+        ({"include": ["reasoning.secrets"]}, "include"),
+        ({"include": ["message.output_text.logprobs", 5]}, "include"),
         ({"include": "x"}, "include"),
         ({"tools": [{"type": "web_search"}]}, "tools.0.type"),
         ({"tools": [5]}, "tools.0.type"),
@@ -283,6 +284,15 @@ def test_what_cannot_be_honoured_is_refused_at_its_place(fields: dict[str, Any],
     with pytest.raises(InvalidInput) as caught:
         to_chat({"model": "m", "input": "x", **fields})
     assert [problem.place for problem in caught.value.problems] == [place]
+
+
+def test_all_that_openais_clients_ask_to_include_is_taken_and_log_probabilities_alone_are_added() -> None:
+    logprobs = "message.output_text.logprobs"
+    known = set(get_args(ResponseIncludable))
+    assert logprobs in known
+    assert "logprobs" not in to_chat({"input": "x", "include": sorted(known - {logprobs})})
+    assert to_chat({"input": "x", "include": sorted(known)})["logprobs"] is True
+    assert "include" not in to_chat({"input": "x", "include": ["reasoning.encrypted_content"]})
 
 
 def test_all_faults_are_told_together() -> None:
@@ -340,12 +350,23 @@ async def test_faults_of_the_chat_request_are_told_at_the_place_where_the_caller
             assert (reply.status_code, error["param"], error["code"]) == (400, param, code)
 
 
+async def test_an_agent_that_asks_for_encrypted_reasoning_is_answered_without_it(house: Any, start: Any) -> None:
+    """OpenAI's Agents SDK does so whenever it keeps no responses."""
+    async with start(house) as running, sdk(running) as client:
+        answer = await client.responses.create(
+            model="tiny", input="x", store=False, include=["reasoning.encrypted_content"]
+        )
+        assert answer.output_text
+        assert [item.type for item in answer.output] == ["message"]
+
+
 async def test_a_response_cannot_be_fetched_later_and_that_is_said(house: Any, start: Any) -> None:
     async with start(house) as running, sdk(running) as client:
         for work in (client.responses.retrieve, client.responses.cancel, client.responses.delete):
             with pytest.raises(openai.NotFoundError, match="keeps no responses") as caught:
                 await work("resp_1")
             assert (caught.value.param, caught.value.code) == ("response_id", "not_found")
+        # As at OpenAI: an id in the path is 404, and this field of the body 400, which is what its clients look for.
         with pytest.raises(openai.BadRequestError, match="send the earlier items in input") as earlier:
             await client.responses.create(model="tiny", input="x", previous_response_id="resp_1")
         told = earlier.value

@@ -15,6 +15,7 @@ from lifecycle.errors import (
     DabtError,
     EngineDead,
     EngineFault,
+    InvalidConfig,
     InvalidInput,
     NotFound,
     Overloaded,
@@ -26,7 +27,7 @@ from lifecycle.models.templates import frozen_template
 from service.config import ServeConfig
 from service.engine.interface import Call
 from service.engine.vllm_errors import border, last_line, raise_reported
-from service.engine.vllm_flags import flags, target_modules
+from service.engine.vllm_flags import SHARED, flags, target_modules
 from service.engine.vllm_submission import Submission, begin, check_size, follow, public_name
 from tests.service.random_llama import make_base
 
@@ -331,3 +332,26 @@ async def test_a_request_is_marked_as_taken_when_the_engine_has_it_and_checked_b
     assert await llm.add_request("r", "p", "good") == "outputs"
     assert submission.accepted
     assert public_name() == "triage"
+
+
+@pytest.mark.parametrize("free", [SHARED - 1, 0])
+def test_several_workers_are_refused_where_they_find_too_little_shared_memory(
+    base: Path, free: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("os.statvfs", lambda place: SimpleNamespace(f_bavail=free, f_frsize=1))
+    with pytest.raises(InvalidConfig, match=r"--tensor-parallel: /dev/shm has \d+ MiB free.*docker run --shm-size 4g"):
+        flags(ServeConfig(base=base, tensor_parallel=2), on_cpu=False)
+    flags(ServeConfig(base=base), on_cpu=False)  # one worker speaks through none
+
+
+def test_a_gibibyte_of_shared_memory_is_enough(base: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[Path] = []
+
+    def free(place: Path) -> Any:
+        asked.append(place)
+        return SimpleNamespace(f_bavail=SHARED // 4096, f_frsize=4096)
+
+    monkeypatch.setattr("os.statvfs", free)
+    given = dict(pairwise(flags(ServeConfig(base=base, tensor_parallel=2), on_cpu=False)))
+    assert given["--tensor-parallel-size"] == "2"
+    assert asked == [Path("/dev/shm")]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,17 @@ from service.engine.vllm_facts import asked
 from service.engine.vllm_flags import flags
 
 pytestmark = [pytest.mark.engine, pytest.mark.timeout(300)]  # imports vLLM
+
+
+XGRAMMAR = {
+    "backend": "xgrammar",
+    "disable_any_whitespace": False,
+    "disable_additional_properties": False,
+    "reasoning_parser": "",
+    "reasoning_parser_plugin": "",
+    "enable_in_reasoning": False,
+}
+COMPACT = {**XGRAMMAR, "disable_any_whitespace": True}
 
 
 @pytest.fixture(scope="module")
@@ -41,6 +53,8 @@ def refusal(own: list[str], *given: str) -> str:
         (["--max_logprobs", "40"], "max_logprobs", 40),
         (["--no-enable-prefix-caching"], "enable_prefix_caching", False),
         (["--kv-cache-dtype", "fp8"], "kv_cache_dtype", "fp8"),
+        (["--structured-outputs-config.disable_any_whitespace", "true"], "structured_outputs_config", COMPACT),
+        (["--structured-outputs-config.backend", "xgrammar"], "structured_outputs_config", XGRAMMAR),
         (
             ["--default-chat-template-kwargs", '{"enable_thinking": false}'],
             "default_chat_template_kwargs",
@@ -49,7 +63,20 @@ def refusal(own: list[str], *given: str) -> str:
     ],
 )
 def test_an_option_of_vllm_reaches_it(own: list[str], given: list[str], name: str, value: Any) -> None:
-    assert getattr(vllm_options.parsed(own, given), name) == value
+    told = getattr(vllm_options.parsed(own, given), name)
+    assert (dataclasses.asdict(told) if dataclasses.is_dataclass(told) else told) == value
+
+
+def test_compiled_by_a_backend_of_torch_is_taken(own: list[str]) -> None:
+    args = vllm_options.parsed(own, ["--compilation-config", '{"backend": "eager"}'])
+    assert args.compilation_config.backend == "eager"
+
+
+def test_every_part_of_the_settings_of_structured_output_is_decided_about() -> None:
+    assert vllm_options.PARTS["structured_outputs_config"].keys() | {
+        "disable_any_whitespace",
+        "enable_in_reasoning",
+    } == (XGRAMMAR.keys())
 
 
 @pytest.mark.parametrize(
@@ -79,6 +106,24 @@ def test_an_option_of_vllm_reaches_it(own: list[str], given: list[str], name: st
         (["--seed", "many"], "invalid int value: 'many'"),
         (["--speculative-config", "{"], "--speculative-config"),
         (["--help"], "`vllm serve --help` lists its options"),
+        (["--structured-outputs-config.backend", "guidance"], "--structured-outputs-config.backend: grammars are"),
+        (["--structured-outputs-config", '{"backend": "guidance"}'], "--structured-outputs-config.backend: grammars"),
+        (["--structured-outputs-config={\"backend\": \"outlines\"}"], "--structured-outputs-config.backend: grammars"),
+        (
+            ["--structured-outputs-config", '{"backend": "xgrammar", "disable_any_whitespace": true}'],
+            "--structured-outputs-config: the service gives a part of it, beside which vLLM leaves an object out →",
+        ),
+        (["--structured-outputs-config", '{"disable_any_whitespace": true}'], "→ write its parts, such as"),
+        (
+            ["--structured-outputs-config.reasoning_parser", "qwen3"],
+            "--structured-outputs-config.reasoning_parser: write --reasoning-parser before the --",
+        ),
+        (
+            ["--structured-outputs-config.reasoning_parser_plugin", "/tmp/x.py"],
+            "--structured-outputs-config.reasoning_parser_plugin: it runs code",
+        ),
+        (["--reasoning-config", '{"reasoning_parser": "qwen3"}'], "--reasoning-config.reasoning_parser: write"),
+        (["--compilation-config", '{"backend": "my.Backend"}'], "--compilation-config.backend: it runs code"),
     ],
     ids=lambda value: value[0] if isinstance(value, list) else "",
 )  # fmt: skip

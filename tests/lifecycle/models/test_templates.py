@@ -9,8 +9,9 @@ from pathlib import Path
 import pytest
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
-from lifecycle.errors import InvalidInput
-from lifecycle.models.templates import FROZEN_AT, frozen_template, served_template
+from lifecycle.errors import InvalidInput, NotFound
+from lifecycle.models.base import chat_template_of, fingerprint
+from lifecycle.models.templates import FROZEN_AT, frozen_template, served_template, with_template
 from lifecycle.version import digest_of
 
 DATED = (
@@ -105,3 +106,60 @@ def test_the_frozen_template_does_not_change_between_releases() -> None:
     assert digest_of(frozen_template("{{ strftime_now('%d %b %Y') }}")) == (
         "sha256:e527cf3c728d0bcfd6967a1210edef15080bb3fec3ea8f0de00e347ea68e54bb"
     )
+
+
+MINE = "{% for m in messages %}[{{ m.content }}]{% endfor %}"
+
+
+@pytest.fixture
+def mine(tmp_path: Path) -> Path:
+    (tmp_path / "mine.jinja").write_text(MINE, encoding="utf-8")
+    return tmp_path / "mine.jinja"
+
+
+def test_a_base_with_another_template_is_another_base_of_the_same_weights(
+    base: Path, mine: Path, tmp_path: Path
+) -> None:
+    before = (base / "chat_template.jinja").read_text()
+    folder = with_template(base, mine, tmp_path / "bases")
+    assert chat_template_of(folder) == MINE
+    assert folder.is_relative_to(tmp_path / "bases")
+    assert folder.name == base.name
+    assert {file.name for file in folder.iterdir()} == {file.name for file in base.iterdir() if file.is_file()}
+    assert (folder / "model.safetensors").resolve() == (base / "model.safetensors").resolve()
+    assert fingerprint(folder).digest != fingerprint(base).digest
+    assert (base / "chat_template.jinja").read_text() == before, "the base that others serve stays as it is"
+
+
+def test_the_same_template_gives_the_same_base_and_another_another(base: Path, mine: Path, tmp_path: Path) -> None:
+    first = with_template(base, mine, tmp_path / "bases")
+    known = fingerprint(first).digest
+    assert with_template(base, mine, tmp_path / "bases") == first
+    assert fingerprint(first).digest == known
+    mine.write_text(MINE + "!", encoding="utf-8")
+    assert with_template(base, mine, tmp_path / "bases") != first
+    assert chat_template_of(first) == MINE
+
+
+def test_a_template_stands_over_one_in_the_tokenizers_settings(base: Path, mine: Path, tmp_path: Path) -> None:
+    (base / "chat_template.jinja").unlink()
+    (base / "tokenizer_config.json").write_text(json.dumps({"chat_template": DATED}))
+    folder = with_template(base, mine, tmp_path / "bases")
+    assert chat_template_of(folder) == MINE
+    assert served_template(folder) is None
+
+
+def test_a_link_whose_file_has_gone_is_made_anew(base: Path, mine: Path, tmp_path: Path) -> None:
+    folder = with_template(base, mine, tmp_path / "bases")
+    (folder / "model.safetensors").unlink()
+    (folder / "model.safetensors").symlink_to(tmp_path / "gone")
+    assert (with_template(base, mine, tmp_path / "bases") / "model.safetensors").is_file()
+
+
+def test_a_template_that_is_missing_or_no_text_is_refused_with_its_place(base: Path, tmp_path: Path) -> None:
+    with pytest.raises(NotFound, match=r"no chat template .*none\.jinja; --chat-template takes"):
+        with_template(base, tmp_path / "none.jinja", tmp_path / "bases")
+    (tmp_path / "arabic.jinja").write_bytes("مرحبا".encode("cp1256"))
+    with pytest.raises(InvalidInput, match=r"--chat-template: .*arabic\.jinja is not UTF-8 → save it as UTF-8"):
+        with_template(base, tmp_path / "arabic.jinja", tmp_path / "bases")
+    assert not (tmp_path / "bases").exists(), "nothing is half done"
