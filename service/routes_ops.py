@@ -39,6 +39,7 @@ async def ready(request: Request) -> Response:
         "base": {"name": parts.base.name, "digest": parts.base.digest},
         "engine": facts.brief() if facts else None,
         "structured_output": parts.engine.structured_output(),
+        "canaries_stuck": parts.traffic.guard.stuck(),
         "registry": {
             "revision": parts.catalogue.snapshot.revision,
             "problem": parts.catalogue.problem,

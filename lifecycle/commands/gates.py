@@ -6,9 +6,11 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from lifecycle.commands.terminal import HomeOption, JsonOption, open_registry, print_table, to_json
+from lifecycle.commands.terminal import HomeOption, JsonOption, open_registry, print_table, say_left_out, to_json
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from lifecycle.gates import Gate
 
 
@@ -22,17 +24,19 @@ def show(
     Example: `dabt gate show triage`
     """
     with open_registry(home) as registry:
-        gates = [gate for gate in registry.gates() if name in (None, gate.name)]
+        listed = registry.listings.gates(name)
+    say_left_out(listed.left_out)
+    gates = listed.rows
     if as_json:
         typer.echo(to_json([gate.model_dump(mode="json") for gate in gates]))
     elif gates:
         _show(gates)
-    else:
+    elif not listed.left_out:
         of_name = f"{name} has no gate" if name else "no name has a gate"
         typer.echo(f"{of_name} yet, so prod takes nothing; set one with `dabt gate set`")
 
 
-def _show(gates: list[Gate]) -> None:
+def _show(gates: Sequence[Gate]) -> None:
     from rich.table import Table
     from rich.text import Text
 

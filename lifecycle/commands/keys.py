@@ -13,6 +13,7 @@ from lifecycle.commands.terminal import (
     ReasonOption,
     open_registry,
     print_table,
+    say_left_out,
     this_user,
     to_json,
 )
@@ -84,12 +85,14 @@ def list_(
     """
     now = datetime.now().astimezone()
     with open_registry(home) as registry:
-        keys = [key for key in registry.keys.all() if all_ or key.problem(now) is None]
+        keys, left_out = registry.keys.every()
+    keys = [key for key in keys if all_ or key.problem(now) is None]
+    say_left_out(left_out)
     if as_json:
         typer.echo(to_json([key.model_dump(mode="json") for key in keys]))
     elif keys:
         _show_keys(keys, now)
-    else:
+    elif not left_out:
         typer.echo("no keys; make one with `dabt keys create`")
 
 
@@ -120,7 +123,7 @@ def usage(
     with open_registry(home) as registry:
         wanted = registry.keys.find(key).id if key else None
         uses = registry.usage.between(book.day_of(since, "--since"), book.day_of(until, "--until"), wanted)
-        names = {one.id: one.name for one in registry.keys.all()}
+        names = {key.id: key.name for key in registry.keys.all()}
     if as_csv:
         typer.echo(book.as_csv(uses, names), nl=False)
     elif as_json:
@@ -143,7 +146,7 @@ def _grant(options: dict[str, object], days: int | None) -> KeyGrant:
     try:
         return KeyGrant.model_validate({**options, "expires_at": expires})
     except ValidationError as error:
-        problems = [Problem(".".join(map(str, one["loc"])), one["msg"]) for one in error.errors()]
+        problems = [Problem(".".join(map(str, fault["loc"])), fault["msg"]) for fault in error.errors()]
         raise InvalidInput("The key was not made:", problems) from error
 
 

@@ -10,10 +10,13 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from rich.console import Console
     from rich.table import Table
 
     from lifecycle.registry import Registry
+    from lifecycle.registry.readable import LeftOut
 
 HomeOption = Annotated[Path | None, typer.Option(envvar="DABT_HOME", help="Where things are kept; .dabt by default.")]
 ReasonOption = Annotated[str, typer.Option(help="Why; it is kept in the audit trail.")]
@@ -31,6 +34,12 @@ def open_registry(home: Path | None) -> Registry:
     from lifecycle.registry import Registry
 
     return Registry.open(Home.at(home).registry_url)
+
+
+def say_left_out(left_out: Iterable[LeftOut]) -> None:
+    """On standard error, so that what is listed can still be read by a program."""
+    for row in left_out:
+        typer.echo(f"left out: {row.kind} {row.ref}: {row.why}", err=True)
 
 
 def this_user() -> str:

@@ -14,6 +14,7 @@ from lifecycle.commands.terminal import (
     ReasonOption,
     open_registry,
     print_table,
+    say_left_out,
     this_user,
     to_json,
 )
@@ -29,17 +30,21 @@ def show(
     as_json: JsonOption = False,
     home: HomeOption = None,
 ) -> None:
-    """Show every alias with its shares, the bounds of its canary, and who gets copies.
+    """Show every alias with its shares, the bounds of its canary, why that is not rolled back, and who gets copies.
 
     Example: `dabt traffic show triage`
     """
     with open_registry(home) as registry:
-        aliases = registry.aliases(name)
+        listed = registry.listings.aliases(name)
+    say_left_out(listed.left_out)
     if as_json:
-        typer.echo(to_json([alias.model_dump(mode="json") for alias in aliases]))
-    elif aliases:
-        _show(aliases)
-    else:
+        typer.echo(to_json([{**row.alias.model_dump(mode="json"), "stuck": row.stuck} for row in listed.rows]))
+    elif listed.rows:
+        _show([row.alias for row in listed.rows])
+        for row in listed.rows:
+            if row.stuck is not None:
+                typer.echo(f"the canary of {row.alias.ref} broke a bound and is not rolled back: {row.stuck}")
+    elif not listed.left_out:
         typer.echo(f"no aliases{f' of {name}' if name else ''} yet; make one with `dabt promote`")
 
 
@@ -83,11 +88,11 @@ def policy(
         wanted = validated(TrafficPolicy, load_mapping(file), file)
     with open_registry(home) as registry:
         if wanted is None:
-            found = registry.alias(name, called)
+            now = registry.alias(name, called)
         else:
-            found = registry.amend_policy(name, called, lambda _: wanted, actor=this_user(), reason=reason)
-    plain = found.policy.model_dump(mode="json", exclude_none=True)
-    typer.echo(f"# {found.ref}\n{yaml.safe_dump(plain, sort_keys=False, allow_unicode=True)}".rstrip())
+            now = registry.amend_policy(name, called, lambda _: wanted, actor=this_user(), reason=reason)
+    plain = now.policy.model_dump(mode="json", exclude_none=True)
+    typer.echo(f"# {now.ref}\n{yaml.safe_dump(plain, sort_keys=False, allow_unicode=True)}".rstrip())
 
 
 def shadow_start(
@@ -108,14 +113,14 @@ def shadow_start(
     with open_registry(home) as registry:
         version = registry.version(ref)
         shadow = Shadow(version=version.number, share=part, record_bodies=record_bodies)
-        found = registry.amend_policy(
+        amended = registry.amend_policy(
             version.name,
             alias,
             lambda policy: policy.model_copy(update={"shadow": shadow}),
             actor=this_user(),
             reason=reason,
         )
-    typer.echo(f"{100 * part:.4g}% of the requests to {found.ref} are copied to {version.ref}")
+    typer.echo(f"{100 * part:.4g}% of the requests to {amended.ref} are copied to {version.ref}")
 
 
 def shadow_stop(
@@ -129,10 +134,10 @@ def shadow_stop(
     """
     name, called = _alias_of(alias)
     with open_registry(home) as registry:
-        found = registry.amend_policy(
+        amended = registry.amend_policy(
             name, called, lambda policy: policy.model_copy(update={"shadow": None}), actor=this_user(), reason=reason
         )
-    typer.echo(f"requests to {found.ref} are not copied")
+    typer.echo(f"requests to {amended.ref} are not copied")
 
 
 def _alias_of(text: str) -> tuple[str, str]:

@@ -15,14 +15,14 @@ from lifecycle.commands.terminal import (
     ReasonOption,
     open_registry,
     print_table,
+    say_left_out,
     this_user,
     to_json,
 )
 
 if TYPE_CHECKING:
-    from lifecycle.registry import Registry
     from lifecycle.registry.audit import AuditEntry
-    from lifecycle.version import Version
+    from lifecycle.registry.listings import VersionRow
 
 ShareOption = Annotated[
     str | None, typer.Option(help="Only this part of the traffic, such as 10%, beside what stands there now.")
@@ -48,12 +48,14 @@ def versions(
             else:
                 _show_trail(entries)
             return
-        rows = [_row(registry, version) for version in registry.versions(name)]
+        listed = registry.listings.versions(name)
+    say_left_out(listed.left_out)
+    rows = [_row(row) for row in listed.rows]
     if as_json:
         typer.echo(to_json(rows))
     elif rows:
         _show_versions(rows)
-    else:
+    elif not listed.left_out:
         typer.echo(f"no versions{f' of {name}' if name else ''} yet; make one with `dabt train` or `dabt import`")
 
 
@@ -93,9 +95,9 @@ def rollback(
     typer.echo(f"{moved.ref} → {moved}")
 
 
-def _row(registry: Registry, version: Version) -> dict[str, object]:
-    verdicts = registry.verdicts(version.ref)
-    verdict = next((one for one in verdicts if not one.provisional), None)
+def _row(row: VersionRow) -> dict[str, object]:
+    version = row.version
+    verdict = next((verdict for verdict in row.verdicts if not verdict.provisional), None)
     return {
         "name": version.name,
         "number": version.number,
@@ -104,7 +106,7 @@ def _row(registry: Registry, version: Version) -> dict[str, object]:
         "digest": version.digest,
         "aliases": [
             alias.alias if len(alias.targets) == 1 else f"{alias.alias} {100 * target.weight:.4g}%"
-            for alias in registry.aliases(version.name)
+            for alias in row.aliases
             for target in alias.targets
             if target.number == version.number
         ],
@@ -112,8 +114,8 @@ def _row(registry: Registry, version: Version) -> dict[str, object]:
         "created_at": version.created_at.isoformat(timespec="seconds"),
         "created_by": version.created_by,
         # A look is shown as one only where there is no verdict: it decides nothing.
-        "verdict": verdict.ruling.value if verdict else ("look" if verdicts else None),
-        "doubt": registry.doubt(version.ref),
+        "verdict": verdict.ruling.value if verdict else ("look" if row.verdicts else None),
+        "doubt": row.doubt,
     }
 
 

@@ -10,6 +10,9 @@ from sqlalchemy import Connection, func, insert, or_, select
 from lifecycle.registry import tables
 from lifecycle.version import Frozen
 
+STUCK = "alias.stuck"
+"""Changes nothing: what a guard has to say of a canary that it cannot roll back."""
+
 
 class AuditEntry(Frozen):
     """One change. Ids grow with every change of the registry, and the newest is its revision."""
@@ -19,7 +22,7 @@ class AuditEntry(Frozen):
     actor: str
     action: str
     """`adapter.add`, `index.add`, `version.create`, `version.state`, `report.record`, `verdict.record`, `gate.set`,
-    `alias.move`, `alias.force`, `alias.rollback`, `alias.policy`, `key.create` or `key.revoke`."""
+    `alias.move`, `alias.force`, `alias.rollback`, `alias.policy`, `alias.stuck`, `key.create` or `key.revoke`."""
     subject: str
     """`triage:3` for a version, `triage:prod` for an alias, `triage` for its gate; a digest, an index's name, a task, a
     key's id otherwise."""
@@ -54,3 +57,10 @@ def newest_of(tx: Connection, action: str, subject: str) -> AuditEntry | None:
     here = (tables.audit.c.action == action) & (tables.audit.c.subject == subject)
     row = tx.execute(select(tables.audit).where(here).order_by(tables.audit.c.id.desc()).limit(1)).first()
     return AuditEntry(**row._mapping) if row is not None else None
+
+
+def stuck(tx: Connection, alias: str) -> str | None:
+    """Why a canary behind the alias, such as `triage:prod`, is not rolled back; None since the alias was changed."""
+    query = select(tables.audit).where(tables.audit.c.subject == alias).order_by(tables.audit.c.id.desc()).limit(1)
+    newest = tx.execute(query).first()
+    return str(newest.detail.get("problem", "")) if newest is not None and newest.action == STUCK else None

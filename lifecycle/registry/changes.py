@@ -26,7 +26,7 @@ OF_VERSIONS = frozenset({"version.create", "version.state"})
 OF_ALIASES = frozenset({"alias.move", "alias.force", "alias.rollback", "alias.policy"})
 OF_KEYS = frozenset({"key.create", "key.revoke"})
 OF_ADAPTERS = frozenset({"adapter.golden"})
-OF_NOTHING_KEPT = frozenset({"adapter.add", "index.add", "report.record", "verdict.record", "gate.set"})
+OF_NOTHING_KEPT = frozenset({"adapter.add", "index.add", "report.record", "verdict.record", "gate.set", "alias.stuck"})
 """What these change is not kept, or never changes once it is there. An action that is none of all these is one of
 another release: then everything is read again."""
 
@@ -96,16 +96,16 @@ class ChangeReader:
             mark, entries = _entries(tx, since)
             of_versions = _subjects(entries, OF_VERSIONS) if entries is not None else None
             of_aliases = _subjects(entries, OF_ALIASES) if entries is not None else None
-            aliases, aliases_left_out = _aliases(tx, of_aliases)
-            versions, versions_left_out = _versions(tx, of_versions)
-            now = Traffic(tuple(versions), tuple(aliases), tuple(_subjects(entries or (), OF_ADAPTERS)))
+            of_now, aliases_left_out = aliases(tx, of_aliases)
+            there, versions_left_out = versions(tx, of_versions)
+            now = Traffic(tuple(there), tuple(of_now), tuple(_subjects(entries or (), OF_ADAPTERS)))
             return Changes(mark, entries is None, now, (*aliases_left_out, *versions_left_out))
 
     def manifests(self, digests: Sequence[Digest]) -> tuple[list[AdapterManifest], list[LeftOut]]:
         """Of those that are registered."""
         with self._database.read() as tx:
-            found, unfetched = readable.rows(tx, select(tables.adapters), tables.adapters.c.digest, digests)
-            return readable.nouns("adapter", found, unfetched, records.to_manifest, lambda row: str(row.digest))
+            fetched, unfetched = readable.rows(tx, select(tables.adapters), tables.adapters.c.digest, digests)
+            return readable.nouns("adapter", fetched, unfetched, records.to_manifest, lambda row: str(row.digest))
 
 
 def _newest(tx: Connection) -> Mark:
@@ -136,30 +136,34 @@ def _keys(tx: Connection, ids: list[str] | None) -> tuple[Keys, tuple[LeftOut, .
     """Of those ids, or of all."""
     keys, left_out = keyring.read(tx, ids)
     table = tables.api_keys
-    digests, _ = readable.rows(tx, select(table.c.id, table.c.digest), table.c.id, [one.ref for one in left_out])
+    digests, _ = readable.rows(tx, select(table.c.id, table.c.digest), table.c.id, [key.ref for key in left_out])
     return Keys(tuple(keys), tuple((row.digest, row.id) for row in digests)), tuple(left_out)
 
 
-def _versions(tx: Connection, refs: list[str] | None) -> tuple[list[Version], list[LeftOut]]:
+def versions(tx: Connection, refs: list[str] | None) -> tuple[list[Version], list[LeftOut]]:
+    """Of those refs, or all; and what cannot be read."""
     table = tables.versions
     places = select(table.c.id, table.c.name, table.c.number)
     named: dict[int, str] = {}
     for row in _picked(tx, places, (table.c.name, table.c.number), refs):
         named[row.id] = f"{row.name}:{row.number}"
-    found, unfetched = readable.rows(tx, select(table), table.c.id, list(named))
+    fetched, unfetched = readable.rows(tx, select(table), table.c.id, list(named))
     return readable.nouns(
-        "version", found, [named[id_] for id_ in unfetched], records.to_version, lambda row: named[row.id]
+        "version", fetched, [named[id_] for id_ in unfetched], records.to_version, lambda row: named[row.id]
     )
 
 
-def _aliases(tx: Connection, refs: list[str] | None) -> tuple[list[Alias], list[LeftOut]]:
-    """An alias whose policy cannot be read shares its requests out all the same, and does nothing else."""
+def aliases(tx: Connection, refs: list[str] | None) -> tuple[list[Alias], list[LeftOut]]:
+    """Of those refs, or all; and what cannot be read.
+
+    An alias whose policy cannot be read shares its requests out all the same, and does nothing else.
+    """
     policies, left_out = _policies(tx, refs)
     table = tables.aliases
     named: dict[int, str] = {}
     for row in _picked(tx, select(table), (table.c.name, table.c.alias), refs):
         named[row.move] = f"{row.name}:{row.alias}"
-    found, unfetched = readable.rows(tx, select(tables.moves), tables.moves.c.id, list(named))
+    fetched, unfetched = readable.rows(tx, select(tables.moves), tables.moves.c.id, list(named))
 
     def to_alias(row: Row[Any]) -> Alias:
         ref = named[row.id]
@@ -172,19 +176,19 @@ def _aliases(tx: Connection, refs: list[str] | None) -> tuple[list[Alias], list[
             left_out.append(LeftOut(kind="policy", ref=ref, why=readable.why(error)))
             return alias
 
-    aliases, unread = readable.nouns(
-        "alias", found, [named[id_] for id_ in unfetched], to_alias, lambda row: named[row.id]
+    known, unread = readable.nouns(
+        "alias", fetched, [named[id_] for id_ in unfetched], to_alias, lambda row: named[row.id]
     )
-    return aliases, left_out + unread
+    return known, left_out + unread
 
 
 def _policies(tx: Connection, refs: list[str] | None) -> tuple[dict[str, Any], list[LeftOut]]:
     table = tables.policies
     newest = select(table.c.id, table.c.name, table.c.alias).where(table.c.id.in_(alias_stack.newest_policies()))
     named = {row.id: f"{row.name}:{row.alias}" for row in _picked(tx, newest, (table.c.name, table.c.alias), refs)}
-    found, unfetched = readable.rows(tx, select(table.c.id, table.c.body), table.c.id, list(named))
+    fetched, unfetched = readable.rows(tx, select(table.c.id, table.c.body), table.c.id, list(named))
     left_out = [LeftOut(kind="policy", ref=named[id_], why=readable.UNFETCHED) for id_ in unfetched]
-    return {named[row.id]: row.body for row in found}, left_out
+    return {named[row.id]: row.body for row in fetched}, left_out
 
 
 def _picked(tx: Connection, query: Any, columns: tuple[Any, Any], refs: list[str] | None) -> list[Row[Any]]:

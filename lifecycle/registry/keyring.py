@@ -69,15 +69,18 @@ class Keyring:
             audit.append(tx, actor, "key.revoke", key.id, {"name": key.name}, reason)
         return key.model_copy(update={"revoked_at": now})
 
-    def all(self) -> list[ApiKey]:
-        """Oldest first, those that cannot be used any more too, and without what `left_out` names."""
+    def every(self) -> tuple[list[ApiKey], list[LeftOut]]:
+        """Oldest first, those that cannot be used any more too; and what this release cannot read."""
         with self._database.read() as tx:
-            return read(tx)[0]
+            return read(tx)
+
+    def all(self) -> list[ApiKey]:
+        """Of `every`, those that can be read."""
+        return self.every()[0]
 
     def left_out(self) -> list[LeftOut]:
-        """Keys that another release made, and this one cannot read."""
-        with self._database.read() as tx:
-            return read(tx)[1]
+        """Of `every`, those that another release made, and this one cannot read."""
+        return self.every()[1]
 
     def find(self, name_or_id: str) -> ApiKey:
         """Raises `NotFound`. Of several keys that had the name, the usable one, or else the newest."""
@@ -90,8 +93,8 @@ def read(tx: Connection, ids: Sequence[str] | None = None) -> tuple[list[ApiKey]
     table = tables.api_keys
     order = (table.c.created_at, table.c.id)
     wanted = list(tx.execute(select(table.c.id).order_by(*order)).scalars()) if ids is None else ids
-    found, unfetched = readable.rows(tx, select(table).order_by(*order), table.c.id, wanted)
-    return readable.nouns("key", found, unfetched, to_key, lambda row: str(row.id))
+    fetched, unfetched = readable.rows(tx, select(table).order_by(*order), table.c.id, wanted)
+    return readable.nouns("key", fetched, unfetched, to_key, lambda row: str(row.id))
 
 
 def _find(tx: Connection, name_or_id: str, now: datetime) -> ApiKey:

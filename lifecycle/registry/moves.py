@@ -83,6 +83,14 @@ def roll_back_canary(tx: Connection, judged: Alias, decision: Decision, figures:
     return None if was_forced is None else _back(tx, judged, was_forced, decision, {"figures": figures})
 
 
+def note_stuck(tx: Connection, judged: Alias, problem: str, decision: Decision) -> None:
+    """See `Registry.note_stuck`."""
+    now = alias_stack.find(tx, judged.name, judged.alias)
+    unmoved = now is not None and (now.move, now.policy.canary) == (judged.move, judged.policy.canary)
+    if unmoved and audit.stuck(tx, judged.ref) != problem:
+        audit.append(tx, decision.actor, audit.STUCK, judged.ref, {"problem": problem}, decision.reason)
+
+
 def amend_policy(
     tx: Connection, name: str, alias: str, amend: Callable[[TrafficPolicy], TrafficPolicy], decision: Decision
 ) -> Alias:

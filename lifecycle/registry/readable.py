@@ -1,7 +1,8 @@
 """What this release can read of the tables, row by row: what another release wrote costs its own row and no other.
 
 `valid` makes a noun of a row; `rows` fetches many and leaves out those that cannot even be fetched. `changes.py` reads
-for services like this; the registry's other readers raise instead, because a decision must not rest on a part.
+like this for services, and `listings.py` for lists; the registry's other readers raise instead, because a decision must
+not rest on a part.
 """
 
 from __future__ import annotations
@@ -17,7 +18,9 @@ from lifecycle.version import Frozen
 
 Noun = TypeVar("Noun", bound=Frozen)
 T = TypeVar("T")
-Kind = Literal["version", "alias", "policy", "key", "adapter"]
+Kept = Literal["version", "alias", "policy", "key", "adapter"]
+"""Of what a service keeps a copy of."""
+Kind = Literal[Kept, "gate", "verdict"]
 
 UNFETCHED = "a column of it is broken"
 
@@ -30,7 +33,8 @@ class LeftOut(Frozen):
 
     kind: Kind
     ref: str
-    """`triage:3` of a version, `triage:prod` of an alias and of its policy, a key's id, an adapter's digest."""
+    """`triage:3` of a version, `triage:prod` of an alias and of its policy, `triage` of a gate, a key's id, the digest
+    of an adapter or of a verdict."""
     why: str
     """Names fields and never what they hold."""
 
@@ -72,14 +76,14 @@ def rows(
 
 def nouns(
     kind: Kind,
-    found: Iterable[Row[Any]],
+    fetched: Iterable[Row[Any]],
     unfetched: Iterable[str],
     to_noun: Callable[[Row[Any]], T],
     ref_of: Callable[[Row[Any]], str],
 ) -> tuple[list[T], list[LeftOut]]:
     nouns: list[T] = []
     left_out = [LeftOut(kind=kind, ref=ref, why=UNFETCHED) for ref in unfetched]
-    for row in found:
+    for row in fetched:
         try:
             nouns.append(to_noun(row))
         except Exception as error:  # whatever a row holds, it costs that row
@@ -95,6 +99,6 @@ def why(error: Exception) -> str:
 def _faults(error: ValidationError) -> str:
     """Where it does not fit and why, without the values: a prompt may be among them, or a customer's name."""
     faults = error.errors(include_input=False, include_url=False, include_context=False)
-    told = [f"{'.'.join(map(str, one['loc']))}: {one['type']}" for one in faults[:_FAULTS_TOLD]]
+    told = [f"{'.'.join(map(str, fault['loc']))}: {fault['type']}" for fault in faults[:_FAULTS_TOLD]]
     more = len(faults) - len(told)
     return ", ".join(told) + (f" and {more} more" if more else "")

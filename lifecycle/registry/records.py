@@ -90,18 +90,25 @@ def to_report(row: Row[Any]) -> Report:
 def verdicts(tx: Connection, version: Row[Any]) -> list[Verdict]:
     """Newest first."""
     query = select(tables.verdicts).where(tables.verdicts.c.version_id == version.id)
-    found = tx.execute(query.order_by(tables.verdicts.c.id.desc()))
-    return [valid(Verdict, verdict.body, verdict.digest) for verdict in found]
+    return [to_verdict(row) for row in tx.execute(query.order_by(tables.verdicts.c.id.desc()))]
+
+
+def to_verdict(row: Row[Any]) -> Verdict:
+    return valid(Verdict, row.body, row.digest)
 
 
 def gate(tx: Connection, name: str) -> Gate | None:
     """None while nobody has set one."""
     row = first(tx, tables.gates, tables.gates.c.name == name)
-    return None if row is None else valid(Gate, row.body, f"of {name}")
+    return None if row is None else to_gate(row)
 
 
 def gates(tx: Connection) -> list[Gate]:
     """Of every name that has one, by name."""
     newest = select(func.max(tables.gates.c.id)).group_by(tables.gates.c.name)
     rows = tx.execute(select(tables.gates).where(tables.gates.c.id.in_(newest)).order_by(tables.gates.c.name))
-    return [valid(Gate, row.body, f"of {row.name}") for row in rows]
+    return [to_gate(row) for row in rows]
+
+
+def to_gate(row: Row[Any]) -> Gate:
+    return valid(Gate, row.body, f"of {row.name}")

@@ -4,7 +4,7 @@ Each public method is one transaction (`database.py`) and leaves an entry in the
 elsewhere and pure: a version's life in `states.py` and `standing.py`, what may stand behind an alias in `aliases.py`.
 Aliases move in `moves.py`, states in `judging.py`, tries are counted in `try_book.py`, and rows become nouns in
 `records.py`. API keys, their use and what services tell each other of canaries are the rooms beside: `keyring.py`,
-`usage_book.py`, `outcome_book.py`; `changes.py` is for who keeps a copy.
+`usage_book.py`, `outcome_book.py`; `changes.py` is for who keeps a copy, `listings.py` for lists.
 """
 
 from __future__ import annotations
@@ -25,6 +25,7 @@ from lifecycle.registry.audit import AuditEntry
 from lifecycle.registry.changes import ChangeReader
 from lifecycle.registry.database import Database
 from lifecycle.registry.keyring import Keyring
+from lifecycle.registry.listings import Listings
 from lifecycle.registry.moves import Decision
 from lifecycle.registry.outcome_book import OutcomeBook
 from lifecycle.registry.records import IndexRecord
@@ -50,6 +51,7 @@ class Registry:
         self.usage = UsageBook(database)
         self.outcomes = OutcomeBook(database)
         self.changes = ChangeReader(database)
+        self.listings = Listings(database)
 
     @classmethod
     def open(cls, url: str) -> Self:
@@ -368,6 +370,11 @@ class Registry:
         """
         with self._database.write() as tx:
             return moves.roll_back_canary(tx, judged, Decision(actor, reason), figures)
+
+    def note_stuck(self, judged: Alias, *, actor: str, problem: str, reason: str) -> None:
+        """Keep why the canary behind `judged` is not rolled back, once; nothing when the alias has been moved since."""
+        with self._database.write() as tx:
+            moves.note_stuck(tx, judged, problem, Decision(actor, reason))
 
     def amend_policy(
         self, name: str, alias: str, amend: Callable[[TrafficPolicy], TrafficPolicy], *, actor: str, reason: str

@@ -16,7 +16,7 @@ from typing import get_args
 from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
-from lifecycle.registry.readable import Kind
+from lifecycle.registry.readable import Kept
 from lifecycle.states import State
 from service.catalogue import Snapshot
 
@@ -52,7 +52,7 @@ class AliasSeries(Collector):
             "dabt_registry_unreadable", "Rows of the registry that this release cannot read", labels=["kind"]
         )
         counts = Counter(row.kind for row in snapshot.left_out.values())
-        for kind in get_args(Kind):
+        for kind in get_args(Kept):
             left_out.add_metric([kind], counts[kind])
         yield left_out
 

@@ -12,6 +12,7 @@ import json
 from collections.abc import Coroutine
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
+from contextvars import copy_context
 from dataclasses import replace
 from typing import Any, TypeVar
 
@@ -43,6 +44,8 @@ _SMALL = Bounds(bytes=64 * 2**10, containers=512, values=4096)
 """What is parsed on the event loop: it takes less than a millisecond, and a thread would take longer."""
 _beside = ThreadPoolExecutor(max_workers=1, thread_name_prefix="bodies")
 """One: large bodies take turns, so that many of them at once hold up nobody but each other."""
+_writing = ThreadPoolExecutor(max_workers=1, thread_name_prefix="bodies-log")
+"""For `--log-bodies`. Another one, because whoever reads the log may be slow."""
 
 
 async def begin() -> None:
@@ -75,8 +78,13 @@ async def _object(request: Request, bounds: Bounds) -> dict[str, Any]:
     if not isinstance(value, dict):
         raise InvalidInput("The body must be a JSON object")
     if request.app.state.config.log_bodies:
-        log.info("request body", body=json.dumps(value, ensure_ascii=False))
+        await asyncio.get_running_loop().run_in_executor(_writing, copy_context().run, _log_body, value)
     return value
+
+
+def _log_body(value: dict[str, Any]) -> None:
+    """In a thread: a large body takes as long to write as to parse, and a slow reader of the log even longer."""
+    log.info("request body", body=json.dumps(value, ensure_ascii=False))
 
 
 def parse_json(body: bytes) -> Any:

@@ -2,7 +2,8 @@
 
 Every service judges the requests of all (`canary_exchange.py`), and several may find the same fault: the registry moves
 the alias for the first (`Registry.roll_back_canary`), and only that one raises the alert. A guard that cannot act says
-why (in the log, in `dabt_canaries_stuck`, under `/admin/traffic`) and tries again for as long as the canary stands.
+why (in the log, in the registry's trail when that can be written, in `dabt_canaries_stuck`, under `/ready` and
+`/admin/traffic`) and tries again for as long as the canary stands.
 
 Read `canary.py` for how requests are judged, `policies.py` for where they come from.
 """
@@ -40,6 +41,7 @@ class Moves(Protocol):
     """The part of `lifecycle.registry.Registry` that is used here."""
 
     def roll_back_canary(self, judged: Alias, *, actor: str, reason: str, figures: dict[str, Any]) -> Alias | None: ...
+    def note_stuck(self, judged: Alias, *, actor: str, problem: str, reason: str) -> None: ...
 
 
 class CanaryObserver(Protocol):
@@ -190,15 +192,25 @@ class CanaryGuard:
             log.warning("canary not rolled back yet", alias=alias, error=problem, reason=reason)
         except DabtError as error:
             problem = str(error)
-            if problem != self._problems.get(trial):
-                log.error("canary cannot be rolled back", alias=alias, error=problem, reason=reason)
+            await self._stuck(trial, problem, reason, error=problem)
         except Exception as error:
             problem = f"{type(error).__name__}: {error}"
-            if problem != self._problems.get(trial):
-                log.error("canary cannot be rolled back", alias=alias, reason=reason, exc_info=error)
+            await self._stuck(trial, problem, reason, exc_info=error)
         else:
             return ""
         return problem
+
+    async def _stuck(self, trial: Trial, problem: str, reason: str, **told: Any) -> None:
+        """Say it once, in the log and in the registry, where `dabt traffic show` finds it."""
+        if problem == self._problems.get(trial):
+            return
+        log.error("canary cannot be rolled back", alias=trial.alias.ref, reason=reason, **told)
+        with suppress(Exception):  # whatever keeps it from being written, the move is tried again
+            async with asyncio.timeout(_PATIENCE):
+                await self._run(self._note, trial.alias, problem, reason)
+
+    def _note(self, alias: Alias, problem: str, reason: str) -> None:
+        self._moves.note_stuck(alias, actor=ACTOR, problem=problem, reason=reason)
 
     def _move(self, alias: Alias, figure: Figure) -> None:
         """In a thread, from the move to the alert, so that a service that stops meanwhile does not lose the alert."""

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import re
+import threading
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import httpx
@@ -19,6 +21,8 @@ from service.access.authentication import OPEN, ROLES, check_address
 from service.catalogue import EMPTY
 from service.config import ServeConfig
 from service.engine.fake_engine import FakeEngine
+from service.openai import http_input
+from service.request_context import current
 from service.server import serve
 from tests.service.logged import logged
 
@@ -398,6 +402,30 @@ async def test_bodies_are_logged_when_asked_and_keys_in_them_are_not(house: Any,
     (line,) = [line for line in log.lines() if line["event"] == "request body"]
     assert "مرحبا" in line["body"]
     assert secret not in log.text()
+
+
+async def test_a_body_is_written_to_the_log_beside_the_event_loop_before_it_is_answered(
+    house: Any, start: Any, until: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Somebody who reads the log slowly, or a large body, holds up the request itself and nobody else."""
+    begun, go = threading.Event(), threading.Event()
+
+    def slow(event: str, **fields: Any) -> None:
+        assert threading.current_thread() is not threading.main_thread()
+        begun.set()
+        assert go.wait(30)
+        seen.append((event, current() is not None))
+
+    seen: list[tuple[str, bool]] = []
+    monkeypatch.setattr(http_input, "log", SimpleNamespace(info=slow))
+    async with start(house, log_bodies=True) as running:
+        asked = asyncio.create_task(running.chat("tiny", "مرحبا"))
+        await until(begun.is_set)
+        assert (await running.client.get("/health")).status_code == 200
+        assert not asked.done()
+        go.set()
+        assert (await asked).status_code == 200
+    assert seen == [("request body", True)], "the line names its request"
 
 
 def test_the_last_rule_of_the_table_is_for_every_other_path() -> None:

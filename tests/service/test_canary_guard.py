@@ -36,6 +36,12 @@ class Registry:
     def __init__(self, *answers: Alias | Exception | None) -> None:
         self.answers = list(answers)
         self.asked: list[dict[str, Any]] = []
+        self.noted: list[tuple[str, str, str]] = []
+        """Who noted of which alias why its canary is stuck."""
+
+    def note_stuck(self, judged: Alias, *, actor: str, problem: str, reason: str) -> None:
+        assert reason.startswith("triage:2: ")
+        self.noted.append((actor, judged.ref, problem))
 
     def roll_back_canary(self, judged: Alias, **move: Any) -> Alias | None:
         self.asked.append({"judged": judged, **move})
@@ -132,16 +138,16 @@ async def test_it_is_not_tried_again_once_somebody_has_moved_the_alias(until: An
 
 
 @pytest.mark.parametrize(
-    ("error", "level", "event", "said"),
+    ("error", "level", "event", "said", "noted"),
     [
-        (Unavailable("locked"), "warning", "canary not rolled back yet", "locked"),
-        (Conflict("two writers"), "warning", "canary not rolled back yet", "two writers"),
-        (NotAllowed("triage:1 is retired since"), "error", "canary cannot be rolled back", "triage:1 is retired since"),
-        (ValueError("what?"), "error", "canary cannot be rolled back", "ValueError: what?"),
+        (Unavailable("locked"), "warning", "canary not rolled back yet", "locked", False),
+        (Conflict("two writers"), "warning", "canary not rolled back yet", "two writers", False),
+        (NotAllowed("triage:1 is retired"), "error", "canary cannot be rolled back", "triage:1 is retired", True),
+        (ValueError("what?"), "error", "canary cannot be rolled back", "ValueError: what?", True),
     ],
 )
 async def test_a_guard_that_cannot_act_says_why_and_acts_once_it_can(
-    until: Any, error: Exception, level: str, event: str, said: str
+    until: Any, error: Exception, level: str, event: str, said: str, noted: bool
 ) -> None:
     scene, go = Scene(), threading.Event()
     first = threading.Event()
@@ -167,6 +173,19 @@ async def test_a_guard_that_cannot_act_says_why_and_acts_once_it_can(
     assert [line["event"] for line in logs[1:]] == [ALERT]
     assert scene.counted == ["triage:prod"]
     assert (scene.guard.stuck(), scene.guard.problem(split())) == (0, None)
+    assert scene.registry.noted == ([(ACTOR, "triage:prod", said)] if noted else []), "a registry that is away passes"
+
+
+async def test_a_note_that_cannot_be_written_keeps_nobody_from_trying_again(until: Any) -> None:
+    scene = Scene(NotAllowed("triage:1 is retired"), split())
+
+    def away(judged: Alias, **note: Any) -> None:
+        raise OSError("disk full")
+
+    scene.registry.note_stuck = away  # type: ignore[method-assign]
+    scene.break_bounds(split())
+    await until(lambda: scene.idle)
+    assert scene.counted == ["triage:prod"]
 
 
 async def test_a_lasting_problem_is_an_error_in_the_log_once_and_is_tried_for_as_long_as_it_lasts(until: Any) -> None:
@@ -177,6 +196,7 @@ async def test_a_lasting_problem_is_an_error_in_the_log_once_and_is_tried_for_as
         await until(lambda: scene.idle)
     problems = [line["error"] for line in logs if line["event"] == "canary cannot be rolled back"]
     assert problems == ["triage:1 is retired since", "triage:1 is rejected since"]
+    assert [problem for _, _, problem in scene.registry.noted] == problems
     assert len(scene.registry.asked) == 7
     assert scene.counted == ["triage:prod"]
 

@@ -522,7 +522,9 @@ async def test_a_canary_that_cannot_be_rolled_back_is_shown_with_the_reason_and_
 
         async def shown() -> tuple[Any, float]:
             page = (await running.client.get("/admin/traffic/triage")).json()
-            return page["aliases"][0]["stuck"], (await metrics(running))["dabt_canaries_stuck"]
+            count = (await metrics(running))["dabt_canaries_stuck"]
+            assert (await running.client.get("/ready")).json()["canaries_stuck"] == count
+            return page["aliases"][0]["stuck"], count
 
         assert await shown() == (None, 0.0)
         with pytest.MonkeyPatch.context() as patch:

@@ -6,10 +6,11 @@ import json
 
 import pytest
 import typer
+from sqlalchemy import update
 from typer.testing import CliRunner
 
 from lifecycle.commands import gates
-from lifecycle.registry import Registry
+from lifecycle.registry import Registry, tables
 
 
 @pytest.fixture
@@ -45,3 +46,17 @@ def test_each_name_is_shown_with_its_newest_gates_policy_and_suites(house):
     assert "few-shot" in lines[2]
     assert json.loads(shown("triage", "--json")) == [gate.model_dump(mode="json")]
     assert len(shown("digest").splitlines()) == 2
+
+
+def test_a_gate_of_another_release_is_named_and_the_others_are_shown(house):
+    newer = house.gated("triage")
+    kept = house.gated("digest")
+    with house.registry._database.write() as tx:
+        body = {**newer.model_dump(mode="json"), "jury": 3}
+        tx.execute(update(tables.gates).where(tables.gates.c.name == "triage").values(body=body))
+    app = typer.Typer()
+    app.command("show")(gates.show)
+    said = CliRunner().invoke(app, ["--json"], catch_exceptions=False)
+    assert json.loads(said.stdout) == [kept.model_dump(mode="json")]
+    assert said.stderr.startswith("left out: gate triage: the registry's Gate of triage cannot be read by this release")
+    assert "yet" not in CliRunner().invoke(app, ["triage"], catch_exceptions=False).stdout

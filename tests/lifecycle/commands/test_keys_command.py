@@ -7,13 +7,14 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 import typer
+from sqlalchemy import update
 from typer.testing import CliRunner
 
 from lifecycle.access.keys import SECRET, digest_of_secret
 from lifecycle.access.usage import Usage
 from lifecycle.commands import keys as keys_command
 from lifecycle.errors import InvalidInput, NotFound
-from lifecycle.registry import Registry
+from lifecycle.registry import Registry, tables
 
 
 @pytest.fixture
@@ -89,3 +90,16 @@ def test_help_of_each_command_shows_an_example(dabt, command):
     said = dabt(command, "--help").output
     assert "Example" in said
     assert f"dabt keys {command}" in said
+
+
+def test_a_key_that_cannot_be_read_is_named_and_the_others_are_listed(dabt, registry):
+    for name in ("app", "newer"):
+        dabt("create", name)
+    with registry._database.write() as tx:
+        tx.execute(update(tables.api_keys).where(tables.api_keys.c.name == "newer").values(role="auditor"))
+    said = dabt("list", "--json")
+    assert [row["name"] for row in json.loads(said.stdout)] == ["app"]
+    (left_out,) = registry.keys.left_out()
+    assert said.stderr.startswith(f"left out: key {left_out.ref}: ")
+    dabt("revoke", "app", "--reason", "x")
+    assert "no keys" not in dabt("list").stdout, "there is one, which cannot be read"

@@ -43,6 +43,24 @@ def dabt(home):
     return run
 
 
+def test_a_canary_that_cannot_be_rolled_back_is_shown_with_the_reason_until_the_alias_is_changed(dabt, two):
+    registry = two.registry
+    registry.promote("triage:2", actor="amal", reason="x", share=0.1)
+    judged = registry.alias("triage", "prod")
+    assert json.loads(dabt("show", "--json"))[0]["stuck"] is None
+    for problem in ("triage:1 is retired", "triage:1 is retired", "triage:1 is gone"):
+        registry.note_stuck(judged, actor="canary-guard", problem=problem, reason="triage:2: 9 of 9 failed")
+    noted = [entry for entry in registry.audit("triage") if entry.action == "alias.stuck"]
+    assert [entry.detail["problem"] for entry in noted] == ["triage:1 is gone", "triage:1 is retired"]
+    assert {(entry.actor, entry.reason) for entry in noted} == {("canary-guard", "triage:2: 9 of 9 failed")}
+    assert "the canary of triage:prod broke a bound and is not rolled back: triage:1 is gone" in dabt("show")
+    assert json.loads(dabt("show", "--json"))[0]["stuck"] == "triage:1 is gone"
+    registry.rollback("triage", actor="amal", reason="by hand")
+    assert "not rolled back" not in dabt("show")
+    registry.note_stuck(judged, actor="canary-guard", problem="late", reason="r")
+    assert "late" not in dabt("show"), "what was judged is behind the alias no more"
+
+
 @pytest.fixture
 def two(house):
     house.promoted("a")

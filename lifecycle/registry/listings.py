@@ -1,0 +1,116 @@
+"""What lists of the registry show: all that this release can read, with what it cannot, by name: `registry.listings`.
+
+A list decides nothing, so one row that another release wrote must not hide the rest. What decides reads by
+`registry.py`, which raises.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Generic, TypeVar
+
+from sqlalchemy import Connection, func, select
+
+from lifecycle.aliases import Alias
+from lifecycle.gates import Gate
+from lifecycle.registry import audit, changes, readable, records, tables
+from lifecycle.registry.database import Database
+from lifecycle.registry.readable import LeftOut
+from lifecycle.report import Verdict
+from lifecycle.states import State
+from lifecycle.version import Version
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class Listed(Generic[T]):
+    rows: tuple[T, ...]
+    left_out: tuple[LeftOut, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class VersionRow:
+    """A version with what a list shows beside it."""
+
+    version: Version
+    aliases: tuple[Alias, ...]
+    """Those that point at it."""
+    verdicts: tuple[Verdict, ...]
+    """Newest first."""
+    doubt: str | None
+    """Why it is doubted, in words."""
+
+
+@dataclass(frozen=True, slots=True)
+class AliasRow:
+    alias: Alias
+    stuck: str | None
+    """Why its canary, which broke a bound, is not rolled back."""
+
+
+class Listings:
+    """Each method is one transaction, and so one moment of the registry."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def versions(self, name: str | None = None) -> Listed[VersionRow]:
+        """By name and number."""
+        with self._database.read() as tx:
+            versions, left_out = changes.versions(tx, _refs(tx, tables.versions.c.name, tables.versions.c.number, name))
+            aliases, unread = _aliases(tx, name)
+            left_out += unread
+            rows = []
+            for version in sorted(versions, key=lambda version: (version.name, version.number)):
+                verdicts, unread = _verdicts(tx, version)
+                left_out += unread
+                behind = tuple(a for a in aliases if a.name == version.name and version.number in a.numbers)
+                doubt = audit.newest_of(tx, "version.state", version.ref) if version.state is State.DOUBTED else None
+                rows.append(VersionRow(version, behind, tuple(verdicts), doubt.reason if doubt else None))
+            return Listed(tuple(rows), tuple(left_out))
+
+    def aliases(self, name: str | None = None) -> Listed[AliasRow]:
+        """By name and alias."""
+        with self._database.read() as tx:
+            aliases, left_out = _aliases(tx, name)
+            rows = tuple(AliasRow(alias, audit.stuck(tx, alias.ref)) for alias in aliases)
+            return Listed(rows, tuple(left_out))
+
+    def gates(self, name: str | None = None) -> Listed[Gate]:
+        """Of every name that has one, or of `name`; by name."""
+        table = tables.gates
+        with self._database.read() as tx:
+            newest = select(func.max(table.c.id).label("id"), table.c.name).group_by(table.c.name)
+            if name is not None:
+                newest = newest.where(table.c.name == name)
+            named = {row.id: row.name for row in tx.execute(newest.order_by(table.c.name))}
+            fetched, unfetched = readable.rows(tx, select(table), table.c.id, list(named))
+            gates, left_out = readable.nouns(
+                "gate", fetched, [named[id_] for id_ in unfetched], records.to_gate, lambda row: str(row.name)
+            )
+            return Listed(tuple(sorted(gates, key=lambda gate: gate.name)), tuple(left_out))
+
+
+def _refs(tx: Connection, of_name: Any, tail: Any, name: str | None) -> list[str] | None:
+    """Of all that have this name; None for everything there is."""
+    if name is None:
+        return None
+    return [f"{name}:{row[0]}" for row in tx.execute(select(tail).where(of_name == name))]
+
+
+def _aliases(tx: Connection, name: str | None) -> tuple[list[Alias], list[LeftOut]]:
+    aliases, left_out = changes.aliases(tx, _refs(tx, tables.aliases.c.name, tables.aliases.c.alias, name))
+    return sorted(aliases, key=lambda alias: (alias.name, alias.alias)), left_out
+
+
+def _verdicts(tx: Connection, version: Version) -> tuple[list[Verdict], list[LeftOut]]:
+    versions, table = tables.versions, tables.verdicts
+    ids = select(table.c.id, table.c.digest).join(versions, versions.c.id == table.c.version_id)
+    here = (versions.c.name == version.name) & (versions.c.number == version.number)
+    named = {row.id: f"{row.digest} of {version.ref}" for row in tx.execute(ids.where(here))}
+    fetched, unfetched = readable.rows(tx, select(table), table.c.id, list(named))
+    fetched.sort(key=lambda row: -int(row.id))
+    return readable.nouns(
+        "verdict", fetched, [named[id_] for id_ in unfetched], records.to_verdict, lambda row: named[row.id]
+    )
