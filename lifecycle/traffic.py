@@ -7,12 +7,12 @@ the bounds, `service/traffic/shadow.py` makes the copies.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, ValidationInfo, field_validator, model_validator
 
-from lifecycle.errors import InvalidInput
+from lifecycle.answer_schema import AnswerSchema, require_schema
+from lifecycle.errors import InvalidConfig, InvalidInput
 from lifecycle.version import Frozen
 
 Share = Annotated[float, Field(gt=0.0, le=1.0)]
@@ -52,7 +52,8 @@ class CanaryBounds(Frozen):
     guards: dict[AnswerGuard, Bound] = Field(default_factory=dict)
     """Largest share of answers that are what the guard names."""
     answer_schema: dict[str, Any] | None = None
-    """JSON Schema (2020-12) for the guard `off_schema`; its references stay inside it."""
+    """JSON Schema (2020-12) for the guard `off_schema`; its references stay inside it. A file may name the file of one,
+    or a pydantic model (`lifecycle/answer_schema.py`), which is read then and there."""
     min_requests: int = Field(default=20, ge=1)
     """Nothing is decided on fewer of the canary's."""
     window: int = Field(default=100, ge=20, le=10_000)
@@ -79,11 +80,21 @@ class CanaryBounds(Frozen):
         kept = {key: value for key, value in values.items() if key != "false_alarm_every"}
         return {**kept, "false_removals": min(1_000 / every, 0.5)}
 
+    @field_validator("answer_schema", mode="before")
+    @classmethod
+    def _of_its_file(cls, schema: Any, info: ValidationInfo) -> Any:
+        if not isinstance(schema, str) or not info.context:
+            return schema  # nobody names files of this machine but a file on it
+        try:
+            return AnswerSchema.load(schema, info.context["folder"]).body
+        except InvalidConfig as error:
+            raise ValueError("; ".join(problem.fault for problem in error.problems)) from error
+
     @field_validator("answer_schema")
     @classmethod
     def _is_a_schema(cls, schema: dict[str, Any] | None) -> dict[str, Any] | None:
         if schema is not None:
-            _check_schema(schema)
+            require_schema(schema)
         return schema
 
     @model_validator(mode="after")
@@ -109,33 +120,3 @@ def parse_share(text: str) -> float:
     if not 0 < share <= 1:
         raise InvalidInput(f"'{text}' is no share; write a percentage such as 10%, or a part of 1 such as 0.1")
     return share
-
-
-def _check_schema(schema: dict[str, Any]) -> None:
-    """Raise `ValueError` unless it is a JSON Schema that can be used without fetching anything."""
-    from jsonschema import Draft202012Validator
-    from jsonschema.exceptions import SchemaError
-    from referencing import Registry, Resource
-    from referencing.exceptions import NoSuchResource, Unresolvable
-    from referencing.jsonschema import DRAFT202012
-
-    try:
-        Draft202012Validator.check_schema(schema)
-    except SchemaError as error:
-        raise ValueError(f"it is no JSON Schema: {error.json_path}: {error.message}") from error
-    registry: Registry[Any] = Registry().with_resource("", Resource.from_contents(schema, DRAFT202012))
-    for ref in _references(schema):
-        try:
-            registry.resolver().lookup(ref)
-        except (Unresolvable, NoSuchResource) as error:
-            raise ValueError(f"the reference {ref} leads to nothing inside the schema") from error
-
-
-def _references(value: Any) -> Iterator[str]:
-    if isinstance(value, dict):
-        if isinstance(ref := value.get("$ref"), str):
-            yield ref
-        value = list(value.values())
-    if isinstance(value, list):
-        for one in value:
-            yield from _references(one)

@@ -5,7 +5,6 @@ An answer is read here from the engine's body, or from the chunks of a stream, i
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -13,6 +12,8 @@ from typing import Any
 import structlog
 from pydantic_core import from_json
 
+from lifecycle.answer_schema import validator
+from lifecycle.text import strict_json
 from lifecycle.traffic import AnswerGuard
 
 log = structlog.get_logger(__name__)
@@ -80,15 +81,11 @@ def schema_check(schema: Mapping[str, Any] | None) -> Fits | None:
     """Raises nothing: a schema that cannot be applied to a value (`lifecycle/traffic.py` lets none in) fits all."""
     if schema is None:
         return None
-    from jsonschema import Draft202012Validator
-    from referencing import Registry
-
-    # A registry of its own: the library's default one fetches references over the network.
-    validator = Draft202012Validator(schema, registry=Registry())
+    judge = validator(schema)
 
     def fits(value: Any) -> bool:
         try:
-            return bool(validator.is_valid(value))
+            return bool(judge.is_valid(value))
         except Exception as error:  # a value must not be able to end what judges it
             log.warning("an answer schema cannot be applied", error=f"{type(error).__name__}: {error}")
             return True
@@ -99,8 +96,8 @@ def schema_check(schema: Mapping[str, Any] | None) -> Fits | None:
 def parsed(text: str) -> tuple[bool, Any]:
     """Whether it is JSON, and what it says."""
     try:
-        return True, json.loads(text)
-    except (ValueError, RecursionError):
+        return True, strict_json.parse(text)
+    except ValueError:
         return False, None
 
 

@@ -1,8 +1,8 @@
 """Where a request constrains its answer, by whatever field, and what is wrong there: one check for every way in.
 
 `response_format`, `structured_outputs` and the parameters of tools are all of them; `/v1/responses` has become a chat
-request by now (`response_request.py`). `schema.py` has the limits. What passes is compiled on trial before the engine
-is given it (`service/engine/grammar_trial.py`).
+request by now (`response_request.py`). `lifecycle/schema_limits.py` has the limits. What passes is compiled on trial
+before the engine is given it (`service/engine/grammar_trial.py`).
 """
 
 from __future__ import annotations
@@ -11,14 +11,14 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from lifecycle.errors import InvalidInput, Problem
-from lifecycle.text import strict_json
-from service.openai.schema import (
+from lifecycle.schema_limits import (
     choice_problems,
     expression_problems,
     grammar_problems,
     schema_problems,
     tag_problems,
 )
+from lifecycle.text import strict_json
 
 _FORMATS = ("text", "json_object", "json_schema", "structural_tag")
 _FORMS = ("json", "regex", "choice", "grammar", "json_object", "structural_tag")

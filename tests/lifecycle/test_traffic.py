@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 from pydantic import ValidationError
 from sqlalchemy import text
 
-from lifecycle.errors import InvalidInput, NotAllowed, NotFound, Unreadable
+from lifecycle.config_file import validated
+from lifecycle.errors import InvalidConfig, InvalidInput, NotAllowed, NotFound, Unreadable
 from lifecycle.registry import Registry, Target, tables
 from lifecycle.registry.database import Database
 from lifecycle.states import State
@@ -299,6 +302,18 @@ def test_a_schema_and_its_guard_come_together():
     for half in ({"guards": {"off_schema": 0.05}}, {"answer_schema": SCHEMA, "max_error_rate": 0.1}):
         with pytest.raises(ValidationError, match="need each other"):
             CanaryBounds.model_validate(half)
+
+
+def test_a_policys_file_names_the_schemas_file_and_what_comes_from_elsewhere_names_none(tmp_path):
+    (tmp_path / "answer.json").write_text(json.dumps(SCHEMA))
+    written = {"guards": {"off_schema": 0.05}, "answer_schema": "answer.json"}
+    bounds = validated(CanaryBounds, written, tmp_path / "policy.yaml")
+    assert bounds.answer_schema == SCHEMA
+    with pytest.raises(ValidationError, match="valid dictionary"):
+        CanaryBounds.model_validate(written)
+    with pytest.raises(InvalidConfig, match="cannot be used") as refused:
+        validated(CanaryBounds, written | {"answer_schema": "other.json"}, tmp_path / "policy.yaml")
+    assert "answer_schema: cannot be read" in str(refused.value)
 
 
 @pytest.mark.parametrize(

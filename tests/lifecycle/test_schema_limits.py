@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from lifecycle.errors import Problem
-from service.openai.schema import (
+from lifecycle.schema_limits import (
     choice_problems,
     expression_problems,
     grammar_problems,

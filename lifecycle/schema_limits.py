@@ -2,7 +2,8 @@
 
 A grammar is compiled by counting and joining: some sizes cost by their square, and a number in a pattern stands for as
 many states. Each limit is far above what people write. What the engine's compiler would leave out of a schema in
-silence is refused too, because the answer would not keep to it. `structured.py` says where a request has these.
+silence is refused too, because the answer would not keep to it. `service/openai/structured.py` says where a request has
+these, `answer_schema.py` what a task's answers keep to.
 """
 
 from __future__ import annotations
@@ -53,7 +54,7 @@ def schema_problems(schema: Any, place: str, *, obeyed: bool = True) -> list[Pro
         return [problem]
     problems: list[Problem] = []
     properties = values = characters = 0
-    for path, part in _schemas(schema, place):
+    for path, part in parts(schema, place):
         properties += len(_mapping(part.get("properties")))
         options = part.get("enum")
         if isinstance(options, list):
@@ -153,7 +154,7 @@ def _too_large(value: Any, place: str) -> Problem | None:
     return Problem(place, f"has {size} bytes; at most {_BYTES} are taken") if size > _BYTES else None
 
 
-def _schemas(schema: dict[str, Any] | bool, place: str) -> Iterator[tuple[str, dict[str, Any]]]:
+def parts(schema: dict[str, Any] | bool, place: str) -> Iterator[tuple[str, dict[str, Any]]]:
     """Every schema within `schema`, itself first, with its place. Values of enum, const and default are no schemas."""
     waiting: list[tuple[str, Any]] = [(place, schema)]
     while waiting:
