@@ -23,6 +23,7 @@ import service.traffic.shadow_cli
 import training.cli
 import training.data.commands.check
 import training.data.commands.convert
+import training.data.commands.distill
 from lifecycle.errors import DabtError
 
 app = typer.Typer(
@@ -37,6 +38,7 @@ app = typer.Typer(
 data = typer.Typer(help="Look at training data before it is trained on.", no_args_is_help=True)
 data.command("check")(training.data.commands.check.check)
 data.command("convert")(training.data.commands.convert.convert)
+data.command("distill")(training.data.commands.distill.distill)
 
 traffic = typer.Typer(help="How an alias's requests are shared out, and its canary's bounds.", no_args_is_help=True)
 traffic.command("show")(lifecycle.commands.traffic.show)

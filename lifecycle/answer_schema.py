@@ -79,7 +79,7 @@ class AnswerSchema:
     @property
     def response_format(self) -> dict[str, Any]:
         """What a request asks for answers of this kind by. OpenAI holds to it strictly what its rules allow."""
-        inner = {"name": self.name, "schema": self.body, "strict": self._is_strict}
+        inner = {"name": self.name, "schema": self.body, "strict": self.is_strict}
         return {"type": "json_schema", "json_schema": inner}
 
     def faults(self, answer: str) -> list[str]:
@@ -105,8 +105,9 @@ class AnswerSchema:
         return json.dumps(self._ordered(value, self.body), ensure_ascii=False)
 
     def fields(self) -> dict[str, Any]:
-        """The schemas of an object's fields by name; empty for what is no object."""
-        return dict(_mapping(self._resolved(self.body).get("properties")))
+        """The schemas of an object's fields by name, references followed; empty for what is no object."""
+        known = _mapping(self._resolved(self.body).get("properties"))
+        return {name: self._resolved(schema) for name, schema in known.items()}
 
     def _faults_of_model(self, value: Any) -> list[str]:
         if self.model is None:
@@ -123,7 +124,7 @@ class AnswerSchema:
         return validator(self.body)
 
     @property
-    def _is_strict(self) -> bool:
+    def is_strict(self) -> bool:
         """Whether every object names all of its keys as required and allows no other."""
         objects = [part for _, part in parts(self.body, "") if "properties" in part or part.get("type") == "object"]
         return all(

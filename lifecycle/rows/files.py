@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from lifecycle.conversation import Conversation
 from lifecycle.errors import Problem
@@ -17,6 +17,7 @@ from lifecycle.rows import forms
 from lifecycle.rows.faults import Fault, Told, Unreadable, nothing_done
 from lifecycle.rows.json_records import Record, json_records
 from lifecycle.rows.kinds import KINDS, Kind, Kinds, Row
+from lifecycle.rows.questions import question
 from lifecycle.rows.sources import NotText, Source, source
 from lifecycle.rows.table_records import SEPARATORS, csv_records, parquet_records
 from lifecycle.rows.writing import write_rows
@@ -27,8 +28,11 @@ __all__ = ["Reading", "read_rows", "scan", "write_rows"]
 class Reading:
     """One file. Iterating gives its good rows in order; afterwards the other attributes say what it was."""
 
-    def __init__(self, path: Path, *, put: dict[str, str] | None = None) -> None:
-        """`put` says for a key that no form has what becomes of it: "meta", or "" for nothing."""
+    def __init__(self, path: Path, *, put: dict[str, str] | None = None, questions: bool = False) -> None:
+        """`put` says for a key that no form has what becomes of it: "meta", "text" for the row's text, "" for nothing.
+
+        With `questions`, a row may end in its question.
+        """
         self.path = path
         self.told = Told(str(path))
         self.rows = 0
@@ -38,6 +42,7 @@ class Reading:
         self.words = ""
         """What the file is: JSON lines, CSV, …"""
         self._put = put or {}
+        self._questions = questions
 
     def __iter__(self) -> Iterator[Row]:
         try:
@@ -46,7 +51,7 @@ class Reading:
                     self.told.add(record.fault, record.line)
                     continue
                 try:
-                    form, row = forms.read(self._placed(record.value), f"{self.path}:{record.line}")
+                    form, row = self._read(self._placed(record.value), f"{self.path}:{record.line}")
                     self._one_kind(row)
                 except Unreadable as unreadable:
                     for fault in unreadable.faults:
@@ -71,6 +76,12 @@ class Reading:
             f"{form}: {count:,} row{'s' * (count != 1)}, {sure[form.sure]}" for form, count in self.forms.most_common()
         ]
 
+    def _read(self, value: object, place: str) -> tuple[forms.Form, Row]:
+        asked = question(value, place) if self._questions else None
+        if asked:
+            return forms.QUESTION, cast("Row", asked)  # only for who asked for questions, and no user of rows must
+        return forms.read(value, place)
+
     def _records(self, file: Source) -> Iterator[Record]:
         named = SEPARATORS.get(file.suffix)
         what = "Parquet" if not file.encoding else file.suffix.removeprefix(".").upper() if named else "JSON"
@@ -84,6 +95,9 @@ class Reading:
         if not self._put or not isinstance(value, dict):
             return value
         row = {key: part for key, part in value.items() if key not in self._put}
+        for key, where in self._put.items():
+            if where == "text" and key in value:
+                row["text"] = value[key]
         moved = {key: value[key] for key, where in self._put.items() if where == "meta" and value.get(key) is not None}
         if moved:
             meta = row.get("meta") or {}

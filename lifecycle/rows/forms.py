@@ -82,6 +82,8 @@ _FORMS = (
 )
 _TURNS = Form("turns", (), frozenset(), conversations.turns, sure=False)
 _JUDGED = "judged"
+QUESTION = Form("question", (), frozenset(), conversations.chat)
+"""Of rows that `questions.py` reads, before they come here."""
 
 _SIGNS = {
     *("messages", "conversations", "conversation", "prompt", "completion", "instruction", "user", "assistant"),

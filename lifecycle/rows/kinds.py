@@ -79,6 +79,21 @@ class PlainText:
         return self.text
 
 
+@dataclass(frozen=True, slots=True)
+class Question:
+    """A conversation that nobody has answered. Read only where it is asked for (`Reading(path, questions=True)`)."""
+
+    place: str
+    id: str
+    messages: tuple[Message, ...]
+    meta: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def question(self) -> str:
+        """All user turns."""
+        return "\n".join(message.content for message in self.messages if message.role == "user")
+
+
 Row = Conversation | Preference | Judged | Labelled | PlainText
 Kinds = tuple[type[Row], ...]
 
@@ -91,10 +106,11 @@ class Kind:
     method: str
 
 
-KINDS: dict[type[Row], Kind] = {
+KINDS: dict[type[Row | Question], Kind] = {
     Conversation: Kind("conversations", "LoRA"),
     Preference: Kind("preference rows", "DPO"),
     Judged: Kind("judged answers", "KTO"),
     Labelled: Kind("texts with labels", "sequence classification"),
     PlainText: Kind("plain texts", "continued pre-training"),
+    Question: Kind("questions without answers", "no method"),
 }
