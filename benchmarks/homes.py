@@ -82,7 +82,7 @@ def _fill(home: Home, base: Path, names: Sequence[str], golden: bool) -> dict[st
                 created_at=datetime.now(UTC),
                 **facts.model_dump(exclude={"base_name"}),
             )
-            registry.add_adapter(manifest, actor=_ACTOR)
+            registry.add_artifact(manifest, actor=_ACTOR)
             spec = VersionSpec(base=manifest.base, adapter=manifest.digest)
             version = registry.create_version(name, spec, actor=_ACTOR)
             registry.promote(version.ref, actor=_ACTOR, reason="to be measured", force=True)

@@ -12,9 +12,8 @@ from dataclasses import dataclass
 from evals.gate import Policy, ruling_of
 from evals.statistics import items_from_interval, rule_of_three
 from lifecycle.report import ArmResult, Check, Comparison, Interval, Report, Ruling
+from lifecycle.version import VersionSpec
 
-SIMPLICITY = ("base", "few-shot", "rag", "adapter", "hybrid")
-"""Kinds of arms by what there is to keep up, least first."""
 SMALL_TRAINING = 1_000
 """Training rows below which more data is the first thing to try."""
 MANY_CUT = 0.03
@@ -23,10 +22,10 @@ MANY_CUT = 0.03
 
 @dataclass(frozen=True)
 class Findings:
-    """A report (its `advice` is not looked at), the arms' kinds, and the policy's checks of all but the baseline."""
+    """A report (its `advice` is not looked at), the arms' recipes, and the policy's checks of all but the baseline."""
 
     report: Report
-    kinds: Mapping[str, str]
+    specs: Mapping[str, VersionSpec]
     checks: Mapping[str, tuple[Check, ...]]
     policy: Policy
 
@@ -58,7 +57,7 @@ class Findings:
         return max(self.report.arms, key=lambda arm: (self.figure(arm.arm).value, -self.rank(arm.arm)))
 
     def rank(self, arm: str) -> int:
-        return SIMPLICITY.index(self.kinds[arm])
+        return self.specs[arm].upkeep
 
     def near(self, arm: str) -> bool:
         """Not significantly worse than the best: the interval of the difference reaches 0."""
@@ -146,16 +145,19 @@ def _tries(findings: Findings) -> list[str]:
 
 def _worth_of_training(findings: Findings) -> list[str]:
     """The best trained arm against the best arm without training."""
-    trained, untrained = (_best_of(findings, kinds) for kinds in (("adapter", "hybrid"), ("base", "few-shot", "rag")))
+    trained = _best_of(findings, lambda spec: spec.trained)
+    untrained = _best_of(findings, lambda spec: not spec.trained)
     if trained is None or untrained is None:
         return []
     gap = findings.against(trained.arm, untrained.arm)
     if gap.low > 0:
         return [f"Training pays here: {trained.arm} is {_delta(gap)} against {untrained.arm}, the best without it."]
     if gap.high < 0:
-        return [f"The adapter is not worth it: {trained.arm} is {_delta(gap)} against {untrained.arm}."]
+        return [
+            f"Training does not pay here: {trained.arm} is {_delta(gap)} against {untrained.arm}, the best without it."
+        ]
     return [
-        f"The adapter is not shown to be worth it: {trained.arm} is {_delta(gap)} against {untrained.arm}, "
+        f"Training is not shown to pay here: {trained.arm} is {_delta(gap)} against {untrained.arm}, "
         "which needs no training; try a better prompt or passages first."
     ]
 
@@ -163,17 +165,14 @@ def _worth_of_training(findings: Findings) -> list[str]:
 def _hybrid(findings: Findings) -> list[str]:
     """A hybrid can lose to its own parts (Ovadia et al. 2023, arXiv 2312.05934, Table 2)."""
     remarks = []
-    for hybrid in _of_kind(findings, "hybrid"):
-        lost = [
-            gap
-            for kind in ("rag", "adapter")
-            for part in _of_kind(findings, kind)
-            if (gap := findings.against(hybrid.arm, part.arm)).high < 0
-        ]
-        if lost:
-            parts = " and ".join(f"{gap.against} ({_delta(gap)})" for gap in lost)
+    passages = _of(findings, lambda spec: spec.knowledge is not None and not spec.trained)
+    trained = _of(findings, lambda spec: spec.knowledge is None and spec.trained)
+    for hybrid in _of(findings, lambda spec: spec.knowledge is not None and spec.trained):
+        parts = [*passages, *(arm for arm in trained if _made_alike(findings, arm, hybrid))]
+        if lost := [gap for part in parts if (gap := findings.against(hybrid.arm, part.arm)).high < 0]:
+            told = " and ".join(f"{gap.against} ({_delta(gap)})" for gap in lost)
             remarks.append(
-                f"{hybrid.arm} loses to {parts}: an adapter trained without passages in its prompts can stop reading "
+                f"{hybrid.arm} loses to {told}: what was trained without passages in its prompts can stop reading "
                 "them. Train it on prompts with passages, or ship one part."
             )
     return remarks
@@ -260,7 +259,7 @@ def _training_rows(findings: Findings) -> list[str]:
     if rows is None or rows >= SMALL_TRAINING:
         return []
     return [
-        f"The adapter saw {rows:,} training examples; under about {SMALL_TRAINING:,}, more or better examples are the "
+        f"Training saw {rows:,} training examples; under about {SMALL_TRAINING:,}, more or better examples are the "
         "first thing to try before another rank or method."
     ]
 
@@ -271,13 +270,21 @@ def _rounded_up(n: int) -> int:
     return -(-n // unit) * unit
 
 
-def _of_kind(findings: Findings, kind: str) -> list[ArmResult]:
-    return [arm for arm in findings.report.arms if findings.kinds[arm.arm] == kind]
+def _of(findings: Findings, wanted: Callable[[VersionSpec], bool]) -> list[ArmResult]:
+    """Simplest first; as the report has them among those that are equally simple."""
+    arms = [arm for arm in findings.report.arms if wanted(findings.specs[arm.arm])]
+    return sorted(arms, key=lambda arm: findings.rank(arm.arm))
 
 
-def _best_of(findings: Findings, kinds: tuple[str, ...]) -> ArmResult | None:
-    arms = [arm for kind in kinds for arm in _of_kind(findings, kind)]
-    return max(arms, key=lambda arm: findings.figure(arm.arm).value, default=None)
+def _made_alike(findings: Findings, one: ArmResult, other: ArmResult) -> bool:
+    """Trained into the same kind of artifact."""
+    kinds = {made[0] for arm in (one, other) if (made := findings.specs[arm.arm].artifact)}
+    return len(kinds) == 1
+
+
+def _best_of(findings: Findings, wanted: Callable[[VersionSpec], bool]) -> ArmResult | None:
+    """Of equals the simplest."""
+    return max(_of(findings, wanted), key=lambda arm: findings.figure(arm.arm).value, default=None)
 
 
 def _interval(figure: Interval) -> str:

@@ -10,11 +10,12 @@ from typing import TYPE_CHECKING
 from evals.config import EvalConfig, Recipe, read_prompt
 from lifecycle.aliases import PROD
 from lifecycle.errors import InvalidConfig, NotFound, Problem
+from lifecycle.manifests import Manifest
 from lifecycle.models.answers import bare_spec
 from lifecycle.models.base import fingerprint, resolve_base
 from lifecycle.models.generation import decoding_in_force
 from lifecycle.states import State
-from lifecycle.version import Decoding, Frozen, Knowledge, Lineage, Ref, Version, VersionSpec
+from lifecycle.version import ArmKind, Decoding, Frozen, Knowledge, Lineage, Ref, Version, VersionSpec
 
 if TYPE_CHECKING:
     from lifecycle.registry import Registry
@@ -30,8 +31,7 @@ class Arm(Frozen):
     version: Version
 
     @property
-    def kind(self) -> str:
-        """base, few-shot, rag, adapter or hybrid: how much there is to keep up, in rising order."""
+    def kind(self) -> ArmKind:
         return self.version.spec.kind
 
 
@@ -100,15 +100,18 @@ def base_name(config: EvalConfig, arms: tuple[Arm, ...], registry: Registry) -> 
     """What people call the base model: its folder's or repository's name."""
     if config.base:
         return fingerprint(resolve_base(config.base)).name
-    adapters = [arm.version.spec.adapter for arm in arms if arm.version.spec.adapter]
-    return registry.adapter(adapters[0]).base_name if adapters else arms[0].version.spec.base[:19]
+    manifests = _manifests(arms, registry)
+    return manifests[0].base_name if manifests else arms[0].version.spec.base[:19]
 
 
 def training_rows(arms: tuple[Arm, ...], registry: Registry) -> int | None:
-    """Rows that the adapters were trained on (the most, when they differ), as their manifests say; None if unknown."""
-    manifests = [registry.adapter(arm.version.spec.adapter) for arm in arms if arm.version.spec.adapter]
-    rows = [int(one.metrics["train_rows"]) for one in manifests if "train_rows" in one.metrics]
+    """Rows that the arms were trained on (the most, when they differ), as their manifests say; None if unknown."""
+    rows = [int(one.metrics["train_rows"]) for one in _manifests(arms, registry) if "train_rows" in one.metrics]
     return max(rows, default=None)
+
+
+def _manifests(arms: tuple[Arm, ...], registry: Registry) -> list[Manifest]:
+    return [registry.artifact(made[1]) for arm in arms if (made := arm.version.spec.artifact)]
 
 
 def _known(label: str, recipe: Recipe, registry: Registry, problems: list[Problem]) -> Version | None:

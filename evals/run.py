@@ -105,7 +105,7 @@ def evaluate(
         examples=_examples(config, task, measured),
         created_at=datetime.now(UTC),
     )
-    findings = Findings(plain, {arm.label: arm.kind for arm in arms}, check(plain, policy, candidates), policy)
+    findings = Findings(plain, {arm.label: arm.version.spec for arm in arms}, check(plain, policy, candidates), policy)
     report = plain.model_copy(update={"advice": advise(findings)})
     ship = recommend(findings)
     verdicts = judge(report, policy, candidates, at=datetime.now(UTC))

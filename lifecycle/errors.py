@@ -4,7 +4,8 @@
     ├── InvalidInput            what the caller gave is wrong; `problems` lists every fault with its place
     │   ├── InvalidConfig           a configuration file or option
     │   ├── InvalidData             training or evaluation rows (file:line)
-    │   ├── AdapterRefused          preflight: this base cannot serve this adapter
+    │   ├── ArtifactRefused         preflight: what was trained cannot be served as it was trained
+    │   │   └── AdapterRefused          this base cannot serve this adapter
     │   ├── TooLarge                a body over the limit
     │   ├── TooSlow                 a body that did not arrive in time
     │   ├── PromptTooLong           a prompt over the model's limit
@@ -79,7 +80,11 @@ class InvalidData(InvalidInput):
     code = "invalid_data"
 
 
-class AdapterRefused(InvalidInput):
+class ArtifactRefused(InvalidInput):
+    code = "artifact_refused"
+
+
+class AdapterRefused(ArtifactRefused):
     code = "adapter_refused"
 
 

@@ -1,10 +1,12 @@
-"""An adapter folder into the registry: preflight → artifact store → manifest → draft version with its provenance.
+"""A trained folder into the registry: preflight → artifact store → manifest → draft version with its provenance.
 
-`dabt train` publishes what it trained and `dabt import` what was trained elsewhere; only the provenance differs.
+`dabt train` publishes what it trained and `dabt import` what was trained elsewhere; only the provenance differs. What
+is done with each kind of artifact is in `artifact_kinds.py`.
 """
 
 from __future__ import annotations
 
+import os
 import shutil
 import tempfile
 from collections.abc import Sequence
@@ -15,19 +17,13 @@ from typing import Any, Literal
 
 from pydantic import Field
 
-from lifecycle.adapter import ORIGIN_FILE, AdapterManifest, GoldenPrompt
-from lifecycle.errors import AdapterRefused, Problem
+from lifecycle.artifact_kinds import ARTIFACT_KINDS
+from lifecycle.errors import ArtifactRefused, Problem
 from lifecycle.home import Home
-from lifecycle.models.answers import bare_spec
-from lifecycle.models.base import fingerprint
-from lifecycle.models.peft_config import CONFIG_FILE
-from lifecycle.models.preflight import WEIGHTS_FILE, preflight
+from lifecycle.manifests import GoldenPrompt, GoldenText, GoldenWeights
 from lifecycle.registry import Registry
 from lifecycle.store.artifacts import ArtifactStore
-from lifecycle.version import Digest, Frozen, Lineage, Prompt, Version
-
-SERVED_FILES = (CONFIG_FILE, WEIGHTS_FILE, ORIGIN_FILE)
-"""What a server reads. Optimizer states, logs and tokenizer copies of the run stay where they are."""
+from lifecycle.version import ArtifactKind, Digest, Frozen, Lineage, Prompt, Version
 
 
 @dataclass(frozen=True)
@@ -46,7 +42,7 @@ class Shelf:
 
 
 class Provenance(Frozen):
-    """What is known of how an adapter was made; all of it goes into its manifest or its version's lineage."""
+    """What is known of how an artifact was made; all of it goes into its manifest or its version's lineage."""
 
     source: Literal["training", "import"]
     run: str = ""
@@ -54,28 +50,36 @@ class Provenance(Frozen):
     code_revision: str = ""
     config: dict[str, Any] = Field(default_factory=dict)
     metrics: dict[str, float] = Field(default_factory=dict)
-    golden: tuple[GoldenPrompt, ...] = ()
+    golden: tuple[GoldenPrompt, ...] | tuple[GoldenWeights, ...] | tuple[GoldenText, ...] = ()
     note: str = ""
 
 
-def publish(folder: Path, *, name: str, base: Path, prompt: Prompt, provenance: Provenance, shelf: Shelf) -> Version:
-    """A draft `name:N` of the adapter in `folder` over the model folder `base`, behind `prompt`.
+def publish(
+    folder: Path,
+    *,
+    name: str,
+    base: Path,
+    prompt: Prompt,
+    provenance: Provenance,
+    shelf: Shelf,
+    kind: ArtifactKind = "adapter",
+) -> Version:
+    """A draft `name:N` of the artifact in `folder`, trained from the model folder `base`, behind `prompt`.
 
     It is decoded as the base's makers say. The same bytes, base and prompt under the same name are the same version,
     however often they are published.
-    Raises `AdapterRefused` with everything that the base cannot serve, and with golden prompts that prove nothing; then
+    Raises `ArtifactRefused` with everything that cannot be served, and with golden answers that prove nothing; then
     nothing is stored.
     """
     _require_proof(folder, provenance.golden)
-    facts = preflight(folder, base, max_rank=shelf.max_rank)
-    known, bare = fingerprint(base), bare_spec(base)
-    digest = _store(folder, shelf.store)
-    shelf.registry.add_adapter(
-        AdapterManifest(
+    of_kind = ARTIFACT_KINDS[kind]
+    facts = of_kind.facts(folder, base, shelf.max_rank)
+    bare = of_kind.bare(folder, base)
+    digest = _store(folder, of_kind.files(folder), shelf.store)
+    shelf.registry.add_artifact(
+        of_kind.manifest(
             digest=digest,
-            base=known.digest,
-            base_name=known.name,
-            **facts.model_dump(exclude={"base_name"}),
+            **facts,
             **provenance.model_dump(include={"data_digest", "code_revision", "config", "metrics"}),
             golden=provenance.golden,
             created_at=datetime.now(UTC),
@@ -83,20 +87,34 @@ def publish(folder: Path, *, name: str, base: Path, prompt: Prompt, provenance: 
         actor=shelf.actor,
     )
     lineage = Lineage(**provenance.model_dump(include=set(Lineage.model_fields)))
-    spec = bare.model_copy(update={"adapter": digest, "prompt": prompt})
+    spec = bare.model_copy(update={kind: digest, "prompt": prompt})
     return shelf.registry.create_version(name, spec, actor=shelf.actor, lineage=lineage)
 
 
-def _require_proof(folder: Path, golden: Sequence[GoldenPrompt]) -> None:
+def _require_proof(folder: Path, golden: Sequence[GoldenPrompt | GoldenWeights | GoldenText]) -> None:
     faults = [(place, prompt.fault) for place, prompt in enumerate(golden) if prompt.fault]
     if faults:
         problems = [Problem(f"golden[{place}]", fault, "record it again") for place, fault in faults]
-        raise AdapterRefused(f"{folder} cannot be published: a server could not be held against it", problems)
+        raise ArtifactRefused(f"{folder} cannot be published: a server could not be held against it", problems)
 
 
-def _store(folder: Path, store: ArtifactStore) -> Digest:
-    with tempfile.TemporaryDirectory(prefix="dabt-publish-") as scratch:
-        for name in SERVED_FILES:
-            if (folder / name).is_file():
-                shutil.copyfile(folder / name, Path(scratch) / name)
+def _store(folder: Path, files: Sequence[Path], store: ArtifactStore) -> Digest:
+    """Those files of the folder, and no others. Whole weights are gigabytes, so they are linked where that is possible
+    and copied by the store alone."""
+    with _scratch(folder) as scratch:
+        for file in files:
+            target = Path(scratch) / file.relative_to(folder)
+            target.parent.mkdir(exist_ok=True)
+            try:
+                os.link(file.resolve(), target)
+            except OSError:
+                shutil.copyfile(file, target)
         return store.put(Path(scratch))
+
+
+def _scratch(folder: Path) -> tempfile.TemporaryDirectory[str]:
+    """Beside the folder, so that its files can be linked; elsewhere when nothing can be written there."""
+    try:
+        return tempfile.TemporaryDirectory(prefix=".dabt-publish-", dir=folder.resolve().parent)
+    except OSError:
+        return tempfile.TemporaryDirectory(prefix="dabt-publish-")

@@ -11,17 +11,24 @@ import re
 from collections.abc import Mapping
 from datetime import datetime
 from functools import cached_property
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Literal, Self, get_args
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints, model_validator
 
 from lifecycle.errors import InvalidInput
 from lifecycle.states import State
 
 Digest = Annotated[str, StringConstraints(pattern=r"^sha256:[0-9a-f]{64}$")]
-ArtifactKind = Literal["adapter", "weights", "classifier"]
-"""What training leaves: a LoRA over a base, a whole model folder, an encoder with a head and labels."""
 Name = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9_-]{0,62}$")]
+
+ArtifactKind = Literal["adapter", "weights", "classifier"]
+"""What training leaves: a LoRA over a base, a whole model folder, an encoder with a head and labels.
+
+`artifact_kinds.py` has the table of what is done with each."""
+
+ArmKind = Literal["base", "few-shot", "rag", "adapter", "classifier", "weights", "hybrid"]
+"""By what there is to keep up, least first: a prompt before retrieval, retrieval before training, training before both.
+An adapter runs on a base that is there anyway; a classifier is a small model of its own, whole weights a large one."""
 
 _NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,62}")
 _NUMBER = re.compile(r"[1-9][0-9]{0,8}")
@@ -129,8 +136,10 @@ class VersionSpec(Frozen):
     """The recipe itself. Two equal recipes have one digest, wherever they are made.
 
     `base` is the base model's fingerprint (weights, tokenizer and chat template, see `models/base.py`), `answers` what
-    else in its folder decides an answer, `adapter` the digest of the adapter's bytes. base, few-shot, RAG, adapter and
-    hybrid differ only in which parts are set.
+    else in its folder decides an answer. What was trained is at most one of three digests of the artifact store:
+    `adapter` over that base; `weights`, a whole model folder, whose own fingerprint `base` is then; `classifier`, an
+    encoder with its head, where `base` is the encoder that it was trained from. base, few-shot, RAG, adapter and hybrid
+    differ only in which parts are set.
 
     The digest leaves out what is at its default, so that a part added by a later release does not change the digests
     of the recipes that came before it. A default, once released, must therefore never change.
@@ -143,19 +152,42 @@ class VersionSpec(Frozen):
     decoding: Decoding = Decoding()
     answers: AnswerSettings | None = None
     """None for a version from before this was recorded: the settings of whatever base serves it apply."""
+    weights: Digest | None = None
+    classifier: Digest | None = None
+
+    @model_validator(mode="after")
+    def _trained_once(self) -> Self:
+        if len(made := [kind for kind in get_args(ArtifactKind) if getattr(self, kind)]) > 1:
+            raise ValueError(f"a version is made of one artifact, and this one names {' and '.join(made)}")
+        return self
 
     @cached_property
     def digest(self) -> str:
         return digest_of(self.model_dump(mode="json", exclude_defaults=True))
 
     @property
-    def kind(self) -> Literal["base", "few-shot", "rag", "adapter", "hybrid"]:
+    def artifact(self) -> tuple[ArtifactKind, Digest] | None:
+        """What was trained; None for a recipe over the base as it is."""
+        made = ((kind, getattr(self, kind)) for kind in get_args(ArtifactKind))
+        return next(((kind, digest) for kind, digest in made if digest), None)
+
+    @property
+    def trained(self) -> bool:
+        return self.artifact is not None
+
+    @property
+    def kind(self) -> ArmKind:
         """The arm that this recipe is in a comparison."""
-        if self.adapter:
-            return "hybrid" if self.knowledge else "adapter"
+        if self.artifact:
+            return "hybrid" if self.knowledge else self.artifact[0]
         if self.knowledge:
             return "rag"
         return "few-shot" if self.prompt.shots else "base"
+
+    @property
+    def upkeep(self) -> int:
+        """How much there is to keep up, as a place in `ArmKind`."""
+        return get_args(ArmKind).index(self.kind)
 
 
 class Lineage(Frozen):

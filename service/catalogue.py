@@ -17,9 +17,9 @@ from typing import Any, Protocol, TypeVar
 import structlog
 
 from lifecycle.access.keys import ApiKey
-from lifecycle.adapter import AdapterManifest
 from lifecycle.aliases import Alias
 from lifecycle.errors import DabtError, Unreadable
+from lifecycle.manifests import Manifest
 from lifecycle.registry.changes import Changes, Keys, Mark, Traffic
 from lifecycle.registry.readable import Kind, LeftOut
 from lifecycle.version import Digest, Frozen, Version
@@ -41,7 +41,7 @@ class ChangeSource(Protocol):
     def newest(self) -> Mark: ...
     def keys(self, since: Mark | None) -> Changes[Keys]: ...
     def traffic(self, since: Mark | None) -> Changes[Traffic]: ...
-    def manifests(self, digests: Sequence[Digest]) -> tuple[list[AdapterManifest], list[LeftOut]]: ...
+    def manifests(self, digests: Sequence[Digest]) -> tuple[list[Manifest], list[LeftOut]]: ...
 
 
 class Source(Protocol):
@@ -49,7 +49,7 @@ class Source(Protocol):
 
     @property
     def changes(self) -> ChangeSource: ...
-    def adapter(self, digest: Digest) -> AdapterManifest: ...
+    def artifact(self, digest: Digest) -> Manifest: ...
 
 
 class Snapshot(Frozen):
@@ -65,7 +65,7 @@ class Snapshot(Frozen):
     unreadable_keys: Mapping[Digest, str] = {}
     """Ids by the digest of the secret."""
     left_out: Mapping[tuple[Kind, str], LeftOut] = {}
-    """What this release cannot read, by kind and `triage:3`, `triage:prod`, a key's id or an adapter's digest."""
+    """What this release cannot read, by kind and `triage:3`, `triage:prod`, a key's id or an artifact's digest."""
 
     @cached_property
     def size(self) -> int:
@@ -139,17 +139,17 @@ class Catalogue:
                 self._take_traffic(self._source.changes.traffic(known.mark if known is not None else None))
             self._read_at = time.monotonic()
 
-    def manifest(self, digest: Digest) -> AdapterManifest:
-        """What is known of an adapter, asking the registry where it was not read.
+    def manifest(self, digest: Digest) -> Manifest:
+        """What is known of an artifact, asking the registry where it was not read.
 
         Raises `NotFound` for one never registered, `Unreadable` for one that another release registered.
         """
-        return self.known_manifest(digest) or self._source.adapter(digest)
+        return self.known_manifest(digest) or self._source.artifact(digest)
 
-    def known_manifest(self, digest: Digest) -> AdapterManifest | None:
+    def known_manifest(self, digest: Digest) -> Manifest | None:
         """From memory alone."""
-        if ("adapter", digest) in self.snapshot.left_out:
-            raise Unreadable(f"the adapter {digest}: {UPGRADE}")
+        if ("artifact", digest) in self.snapshot.left_out:
+            raise Unreadable(f"the artifact {digest}: {UPGRADE}")
         return self._known.manifests.get(digest) if self._known is not None else None
 
     @property
@@ -166,10 +166,10 @@ class Catalogue:
 
     def _take_traffic(self, told: Changes[Traffic]) -> None:
         known = self._known or NOTHING_KNOWN
-        wanted = {version.spec.adapter for version in told.now.versions if version.spec.adapter is not None}
+        wanted = {made[1] for version in told.now.versions if (made := version.spec.artifact) is not None}
         if not told.whole:
-            wanted = (wanted - known.manifests.keys()) | {*told.now.adapters}
-        # Ahead of need, so that an adapter can still be loaded and verified while the registry is away.
+            wanted = (wanted - known.manifests.keys()) | {*told.now.artifacts}
+        # Ahead of need, so that an artifact can still be loaded and verified while the registry is away.
         manifests, unread = self._source.changes.manifests(sorted(wanted))
         with self._publishing:
             known = self._known or NOTHING_KNOWN
@@ -274,12 +274,12 @@ def with_traffic(known: Known, told: Changes[Traffic]) -> Known:
     )
 
 
-def with_manifests(known: Known, manifests: Sequence[AdapterManifest], unread: Sequence[LeftOut]) -> Known:
+def with_manifests(known: Known, manifests: Sequence[Manifest], unread: Sequence[LeftOut]) -> Known:
     if not manifests and not unread:
         return known
     left_out = {**known.left_out, **{(row.kind, row.ref): row for row in unread}}
     for manifest in manifests:
-        left_out.pop(("adapter", manifest.digest), None)
+        left_out.pop(("artifact", manifest.digest), None)
     changed = {manifest.digest: manifest for manifest in manifests}
     return replace(known, manifests={**known.manifests, **changed}, left_out=left_out)
 

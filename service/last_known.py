@@ -19,8 +19,8 @@ from pathlib import Path
 import structlog
 
 from lifecycle.access.keys import ApiKey
-from lifecycle.adapter import AdapterManifest
 from lifecycle.aliases import Alias
+from lifecycle.manifests import MANIFESTS, Manifest
 from lifecycle.registry.changes import Mark
 from lifecycle.registry.readable import Kind, LeftOut
 from lifecycle.registry.tables import SCHEMA_VERSION
@@ -52,7 +52,7 @@ class Known:
     keys: Mapping[Digest, ApiKey]
     unreadable_keys: Mapping[Digest, str]
     left_out: Mapping[tuple[Kind, str], LeftOut]
-    manifests: Mapping[Digest, AdapterManifest]
+    manifests: Mapping[Digest, Manifest]
 
 
 NOTHING_KNOWN = Known(Mark(revision=-1), Mark(revision=-1), {}, {}, {}, {}, {}, {})
@@ -197,9 +197,14 @@ def _differences(before: Known, after: Known) -> Iterator[tuple[str, Nouns, Noun
     if before.unreadable_keys is not after.unreadable_keys:
         yield "unreadable_key", before.unreadable_keys, after.unreadable_keys
     if before.manifests is not after.manifests:
-        yield "adapter", before.manifests, after.manifests
+        for kind in MANIFESTS:
+            yield kind, _of_kind(kind, before.manifests), _of_kind(kind, after.manifests)
     if before.left_out is not after.left_out:
         yield "left_out", _named(before.left_out), _named(after.left_out)
+
+
+def _of_kind(kind: str, manifests: Mapping[Digest, Manifest]) -> Nouns:
+    return {digest: manifest for digest, manifest in manifests.items() if manifest.kind == kind}
 
 
 def _named(left_out: Mapping[tuple[Kind, str], LeftOut]) -> Nouns:
@@ -219,7 +224,7 @@ def _known(stamp: _Stamp, rows: Iterable[tuple[str, str, str]]) -> Known:
     keys: dict[Digest, ApiKey] = {}
     unreadable_keys: dict[Digest, str] = {}
     left_out: dict[tuple[Kind, str], LeftOut] = {}
-    manifests: dict[Digest, AdapterManifest] = {}
+    manifests: dict[Digest, Manifest] = {}
     for kind, name, body in rows:
         if kind == "version":
             version = Version.model_validate_json(body)
@@ -231,8 +236,8 @@ def _known(stamp: _Stamp, rows: Iterable[tuple[str, str, str]]) -> Known:
             keys[name] = ApiKey.model_validate_json(body)
         elif kind == "unreadable_key":
             unreadable_keys[name] = json.loads(body)
-        elif kind == "adapter":
-            manifests[name] = AdapterManifest.model_validate_json(body)
+        elif kind in MANIFESTS:
+            manifests[name] = MANIFESTS[kind].model_validate_json(body)
         elif kind == "left_out":
             row = LeftOut.model_validate_json(body)
             left_out[row.kind, row.ref] = row

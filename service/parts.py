@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from lifecycle.errors import DabtError
+from lifecycle.manifests import AdapterManifest
 from lifecycle.models.answers import bare_spec
 from lifecycle.registry import Registry
 from lifecycle.store.artifacts import ArtifactStore
@@ -136,6 +137,7 @@ def assemble(
         manifest = catalogue.known_manifest(digest)
         if manifest is None:
             manifest = await reading.run(catalogue.manifest, digest)
+        assert isinstance(manifest, AdapterManifest), "a version names as its adapter nothing else"
         # Golden prompts need a slot as requests do. Those who waited for the load join the turn before it ends.
         async with gate.turn(adapter.name):
             await golden.verify(engine, adapter, manifest, config.golden_tolerance)

@@ -117,8 +117,8 @@ def resolve(model: object, caller: Caller, snapshot: Snapshot, base: Base) -> Re
     version, alias = _find(model, caller, snapshot, base)
     if reason := base.refusal(version):
         raise NotAllowed(reason)
-    if version.spec.adapter is not None and ("adapter", version.spec.adapter) in snapshot.left_out:
-        raise Unreadable(f"the adapter of {version.ref}, {version.spec.adapter}: {UPGRADE}")
+    if (made := version.spec.artifact) is not None and ("artifact", made[1]) in snapshot.left_out:
+        raise Unreadable(f"the {made[0]} of {version.ref}, {made[1]}: {UPGRADE}")
     return Resolved(model, version.ref, version.digest, version, alias, snapshot.revision, caller.session)
 
 

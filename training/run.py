@@ -84,7 +84,7 @@ def train(job: TrainJob, home: Home, shelf: Shelf, *, force: bool = False, watch
 
     `force` trains again. May be called any number of times in one process, and by several processes at once: two
     that ask for the same run make it once. Raises `InvalidData` with every bad row of all files, `InvalidConfig`,
-    `NotFound` for the base, and `AdapterRefused`; in each case nothing is published.
+    `NotFound` for the base, and `ArtifactRefused`; in each case nothing is published.
     """
     watch = watch or Silent()
     config = job.config
@@ -114,6 +114,7 @@ def train(job: TrainJob, home: Home, shelf: Shelf, *, force: bool = False, watch
             prompt=job.prompt,
             provenance=_provenance(record),
             shelf=shelf,
+            kind=record.kind,
         )
     return TrainResult(version, folder, record, reused)
 

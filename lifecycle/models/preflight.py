@@ -81,8 +81,8 @@ def preflight(
     cannot be read.
     """
     config, problems = read_config(folder)
-    problems += _origin(folder, base)
-    problems += _pickles(folder)
+    problems += origin_problems(folder, base)
+    problems += pickle_problems(folder)
     tensors, unreadable = _tensors(folder / WEIGHTS_FILE)
     problems += unreadable
     problems += refusals(config, tensors, base, max_rank=max_rank, served_modules=served_modules)
@@ -127,7 +127,7 @@ def refusals(
     return problems
 
 
-def _origin(folder: Path, base: Path) -> list[Problem]:
+def origin_problems(folder: Path, base: Path) -> list[Problem]:
     """Wrong base, where the folder records the fingerprint that it was trained on (`adapter.Origin`)."""
     if not (folder / ORIGIN_FILE).is_file():
         return []
@@ -148,7 +148,7 @@ def _origin(folder: Path, base: Path) -> list[Problem]:
     return [Problem(ORIGIN_FILE, fault, "serve it over the base that it was trained on")]
 
 
-def _pickles(folder: Path) -> list[Problem]:
+def pickle_problems(folder: Path) -> list[Problem]:
     found = sorted(path.name for path in folder.glob("*") if path.suffix in _PICKLES)
     weights = [name for name in found if not _TRAINING_STATE.fullmatch(name)]
     fault = "is pickled: loading it can run any code"
@@ -178,13 +178,13 @@ def _pair_up(tensors: dict[str, TensorInfo]) -> tuple[dict[str, Pair], list[Prob
         )
         strangers.setdefault((fault, cure), []).append(name)
     pairs = {module: Pair(found.get("A"), found.get("B")) for module, found in sides.items()}
-    problems = [Problem(_several(names), fault, cure) for (fault, cure), names in strangers.items()]
+    problems = [Problem(several(names), fault, cure) for (fault, cure), names in strangers.items()]
     for missing, modules in (
         ("lora_A", [module for module, pair in pairs.items() if pair.a is None]),
         ("lora_B", [module for module, pair in pairs.items() if pair.b is None]),
     ):
         if modules:
-            problems.append(Problem(_several(modules), f"has no {missing}: a pair is not whole", "save it again"))
+            problems.append(Problem(several(modules), f"has no {missing}: a pair is not whole", "save it again"))
     return pairs, problems
 
 
@@ -200,7 +200,7 @@ def _places(pairs: dict[str, Pair], shapes: dict[str, tuple[int, int]], served: 
         layers = {int(layer) for module in shapes for layer in re.findall(r"\.(\d+)\.", module)}
         had = f"its layers are 0 to {max(layers)}" if layers else "it has no numbered layers"
         fault = f"is no linear layer of the base ({had})"
-        problems.append(Problem(_several(absent), fault, "serve it over the base that it was trained on"))
+        problems.append(Problem(several(absent), fault, "serve it over the base that it was trained on"))
     return problems
 
 
@@ -223,7 +223,7 @@ def _shapes(pairs: dict[str, Pair], shapes: dict[str, tuple[int, int]], config: 
                 side = "in" if inner == 0 else "out"
                 fault = f"has shape {shape} where the base has {side}_features {wanted}"
                 misfits.setdefault(fault, []).append(info.name)
-    return [Problem(_several(names), fault) for fault, names in misfits.items()]
+    return [Problem(several(names), fault) for fault, names in misfits.items()]
 
 
 def _targets(config: PeftConfig, pairs: dict[str, Pair], shapes: dict[str, tuple[int, int]]) -> list[Problem]:
@@ -242,10 +242,10 @@ def _targets(config: PeftConfig, pairs: dict[str, Pair], shapes: dict[str, tuple
         problems.append(Problem(", ".join(unknown), fault, "save the adapter again"))
     if lacking := sorted(expected - pairs.keys()):
         fault = "is targeted by the config, and the file has no tensors for it"
-        problems.append(Problem(_several(lacking), fault, "save the adapter again"))
+        problems.append(Problem(several(lacking), fault, "save the adapter again"))
     if extra := [module for module in pairs if module in shapes and module not in expected]:
         fault = "has tensors, and is not among the config's target_modules"
-        problems.append(Problem(_several(extra), fault, "save the adapter again"))
+        problems.append(Problem(several(extra), fault, "save the adapter again"))
     return problems
 
 
@@ -267,7 +267,7 @@ def _values(file: Path, pairs: dict[str, Pair]) -> list[Problem]:
         # What is missing or cannot be read is a fault of its own, and nobody knows its effect.
         dead = dead and len(alive) == 2 and not all(alive)
     problems = (
-        [Problem(_several(broken), "holds NaN or infinite values", "train again, at a lower rate")] if broken else []
+        [Problem(several(broken), "holds NaN or infinite values", "train again, at a lower rate")] if broken else []
     )
     if dead:
         fault = "every delta is zero (lora_B was never trained): it would answer as the base does"
@@ -280,7 +280,7 @@ def _ends_with(module: str, name: str) -> bool:
     return module == name or module.endswith(f".{name}")
 
 
-def _several(names: Iterable[str]) -> str:
+def several(names: Iterable[str]) -> str:
     """The first name, and how many more there are: one line for a fault that every layer repeats."""
     first, *others = names
     return f"{first} and {len(others)} more" if others else first

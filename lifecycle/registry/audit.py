@@ -21,8 +21,9 @@ class AuditEntry(Frozen):
     at: datetime
     actor: str
     action: str
-    """`adapter.add`, `index.add`, `version.create`, `version.state`, `report.record`, `verdict.record`, `gate.set`,
-    `alias.move`, `alias.force`, `alias.rollback`, `alias.policy`, `alias.stuck`, `key.create` or `key.revoke`."""
+    """`adapter.add` and `adapter.golden`, or those of another kind of artifact; `index.add`, `version.create`,
+    `version.state`, `report.record`, `verdict.record`, `gate.set`, `alias.move`, `alias.force`, `alias.rollback`,
+    `alias.policy`, `alias.stuck`, `key.create` or `key.revoke`."""
     subject: str
     """`triage:3` for a version, `triage:prod` for an alias, `triage` for its gate; a digest, an index's name, a task, a
     key's id otherwise."""

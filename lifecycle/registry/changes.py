@@ -15,8 +15,8 @@ from typing import Any, Generic, TypeVar
 from sqlalchemy import Connection, Row, select, tuple_
 
 from lifecycle.access.keys import ApiKey
-from lifecycle.adapter import AdapterManifest
 from lifecycle.aliases import Alias
+from lifecycle.manifests import MANIFESTS, Manifest
 from lifecycle.registry import alias_stack, keyring, readable, records, tables
 from lifecycle.registry.database import Database
 from lifecycle.registry.readable import LeftOut
@@ -25,8 +25,10 @@ from lifecycle.version import Digest, Frozen, Version
 OF_VERSIONS = frozenset({"version.create", "version.state"})
 OF_ALIASES = frozenset({"alias.move", "alias.force", "alias.rollback", "alias.policy"})
 OF_KEYS = frozenset({"key.create", "key.revoke"})
-OF_ADAPTERS = frozenset({"adapter.golden"})
-OF_NOTHING_KEPT = frozenset({"adapter.add", "index.add", "report.record", "verdict.record", "gate.set", "alias.stuck"})
+OF_ARTIFACTS = frozenset(f"{kind}.golden" for kind in MANIFESTS)
+OF_NOTHING_KEPT = frozenset(
+    {*(f"{kind}.add" for kind in MANIFESTS), "index.add", "report.record", "verdict.record", "gate.set", "alias.stuck"}
+)
 """What these change is not kept, or never changes once it is there. An action that is none of all these is one of
 another release: then everything is read again."""
 
@@ -70,7 +72,7 @@ class Traffic:
 
     versions: tuple[Version, ...]
     aliases: tuple[Alias, ...]
-    adapters: tuple[Digest, ...]
+    artifacts: tuple[Digest, ...]
     """Whose manifest was changed."""
 
 
@@ -98,14 +100,14 @@ class ChangeReader:
             of_aliases = _subjects(entries, OF_ALIASES) if entries is not None else None
             of_now, aliases_left_out = aliases(tx, of_aliases)
             there, versions_left_out = versions(tx, of_versions)
-            now = Traffic(tuple(there), tuple(of_now), tuple(_subjects(entries or (), OF_ADAPTERS)))
+            now = Traffic(tuple(there), tuple(of_now), tuple(_subjects(entries or (), OF_ARTIFACTS)))
             return Changes(mark, entries is None, now, (*aliases_left_out, *versions_left_out))
 
-    def manifests(self, digests: Sequence[Digest]) -> tuple[list[AdapterManifest], list[LeftOut]]:
+    def manifests(self, digests: Sequence[Digest]) -> tuple[list[Manifest], list[LeftOut]]:
         """Of those that are registered."""
         with self._database.read() as tx:
-            fetched, unfetched = readable.rows(tx, select(tables.adapters), tables.adapters.c.digest, digests)
-            return readable.nouns("adapter", fetched, unfetched, records.to_manifest, lambda row: str(row.digest))
+            fetched, unfetched = readable.rows(tx, select(tables.artifacts), tables.artifacts.c.digest, digests)
+            return readable.nouns("artifact", fetched, unfetched, records.to_manifest, lambda row: str(row.digest))
 
 
 def _newest(tx: Connection) -> Mark:
@@ -124,7 +126,7 @@ def _entries(tx: Connection, since: Mark | None) -> tuple[Mark, Sequence[Row[Any
     known, *entries = [*tx.execute(query)] or [None]
     if known is None or (known.id, known.at) != (since.revision, since.at):
         return mark, None
-    every_known = OF_VERSIONS | OF_ALIASES | OF_KEYS | OF_ADAPTERS | OF_NOTHING_KEPT
+    every_known = OF_VERSIONS | OF_ALIASES | OF_KEYS | OF_ARTIFACTS | OF_NOTHING_KEPT
     return mark, entries if all(entry.action in every_known for entry in entries) else None
 
 

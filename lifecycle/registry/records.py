@@ -7,10 +7,10 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, Row, Table, func, select
 
-from lifecycle.adapter import AdapterManifest
 from lifecycle.aliases import PROD
-from lifecycle.errors import Corrupt, InvalidInput, NotFound
+from lifecycle.errors import Corrupt, InvalidInput, NotFound, Unreadable
 from lifecycle.gates import Gate
+from lifecycle.manifests import MANIFESTS, Manifest
 from lifecycle.registry import alias_stack, tables
 from lifecycle.registry.readable import valid
 from lifecycle.report import Report, Verdict
@@ -60,14 +60,21 @@ def to_version(row: Row[Any]) -> Version:
     return version
 
 
-def adapter(tx: Connection, digest: Digest) -> AdapterManifest:
-    if (row := first(tx, tables.adapters, tables.adapters.c.digest == digest)) is None:
-        raise NotFound(f"no adapter {digest} is registered; train it, or `dabt import` its folder")
+def artifact_row(tx: Connection, digest: Digest) -> Row[Any] | None:
+    return first(tx, tables.artifacts, tables.artifacts.c.digest == digest)
+
+
+def artifact(tx: Connection, digest: Digest, told: str = "artifact") -> Manifest:
+    """`told` is what it was asked for as. Raises `NotFound`, and `Unreadable` for a kind of another release."""
+    if (row := artifact_row(tx, digest)) is None:
+        raise NotFound(f"no {told} {digest} is registered; train it, or `dabt import` its folder")
     return to_manifest(row)
 
 
-def to_manifest(row: Row[Any]) -> AdapterManifest:
-    return valid(AdapterManifest, row.manifest, row.digest)
+def to_manifest(row: Row[Any]) -> Manifest:
+    if row.kind not in MANIFESTS:
+        raise Unreadable(f"{row.digest} is an artifact of the kind {row.kind}; upgrade to the release that wrote it")
+    return valid(MANIFESTS[row.kind], row.manifest, row.digest)
 
 
 def index(tx: Connection, name_or_digest: str) -> IndexRecord:

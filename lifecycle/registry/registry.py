@@ -1,10 +1,11 @@
-"""The one registry: adapters, indexes, versions, evaluations, verdicts, aliases, and the trail of every change.
+"""The one registry: artifacts, indexes, versions, evaluations, verdicts, aliases, and the trail of every change.
 
 Each public method is one transaction (`database.py`) and leaves an entry in the trail (`audit.py`). The rules are
 elsewhere and pure: a version's life in `states.py` and `standing.py`, what may stand behind an alias in `aliases.py`.
-Aliases move in `moves.py`, states in `judging.py`, tries are counted in `try_book.py`, and rows become nouns in
-`records.py`. API keys, their use and what services tell each other of canaries are the rooms beside: `keyring.py`,
-`usage_book.py`, `outcome_book.py`; `changes.py` is for who keeps a copy, `listings.py` for lists.
+Artifacts are kept by `artifact_book.py`, aliases move in `moves.py`, states in `judging.py`, tries are counted in
+`try_book.py`, and rows become nouns in `records.py`. API keys, their use and what services tell each other of canaries
+are the rooms beside: `keyring.py`, `usage_book.py`, `outcome_book.py`; `changes.py` is for who keeps a copy,
+`listings.py` for lists.
 """
 
 from __future__ import annotations
@@ -14,13 +15,13 @@ from datetime import UTC, datetime
 from types import TracebackType
 from typing import Any, Self
 
-from sqlalchemy import func, insert, select, update
+from sqlalchemy import func, insert, select
 
-from lifecycle.adapter import AdapterManifest
 from lifecycle.aliases import PROD, Alias, Target
 from lifecycle.errors import InvalidInput, NotAllowed, NotFound, Problem
 from lifecycle.gates import Gate
-from lifecycle.registry import alias_stack, audit, judging, moves, records, tables, try_book
+from lifecycle.manifests import AdapterManifest, Manifest
+from lifecycle.registry import alias_stack, artifact_book, audit, judging, moves, records, tables, try_book
 from lifecycle.registry.audit import AuditEntry
 from lifecycle.registry.changes import ChangeReader
 from lifecycle.registry.database import Database
@@ -86,31 +87,29 @@ class Registry:
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
         self.close()
 
-    # -- adapters and indexes -------------------------------------------------------------------------------------
+    # -- artifacts and indexes ------------------------------------------------------------------------------------
 
-    def add_adapter(self, manifest: AdapterManifest, *, actor: str = "dabt") -> None:
-        """Make the adapter known. The first manifest of a digest stays: equal bytes are one adapter.
+    def add_artifact(self, manifest: Manifest, *, actor: str = "dabt") -> None:
+        """Make the artifact known. The first manifest of a digest stays: equal bytes are one artifact.
 
-        One that was recorded without golden prompts gets those of a later one over the same base.
+        One that was recorded without golden prompts gets those of a later one over the same base. Raises `InvalidInput`
+        for bytes that are known as another kind.
         """
-        body = manifest.model_dump(mode="json")
         with self._database.write() as tx:
-            known = records.first(tx, tables.adapters, tables.adapters.c.digest == manifest.digest)
-            if known is not None:
-                if body["golden"] and not known.manifest.get("golden") and known.manifest["base"] == manifest.base:
-                    proved = {**known.manifest, "golden": body["golden"]}
-                    where = tables.adapters.c.digest == manifest.digest
-                    tx.execute(update(tables.adapters).where(where).values(manifest=proved))
-                    audit.append(tx, actor, "adapter.golden", manifest.digest, {"prompts": len(manifest.golden)})
-                return
-            row = {"digest": manifest.digest, "manifest": body, "created_at": manifest.created_at}
-            tx.execute(insert(tables.adapters).values(row))
-            audit.append(tx, actor, "adapter.add", manifest.digest, {"base": manifest.base, "rank": manifest.rank})
+            artifact_book.add(tx, manifest, actor)
+
+    def artifact(self, digest: Digest) -> Manifest:
+        """Of any kind. Raises `NotFound`."""
+        with self._database.read() as tx:
+            return records.artifact(tx, digest)
 
     def adapter(self, digest: Digest) -> AdapterManifest:
-        """Raises `NotFound`."""
+        """Raises `NotFound`, also for an artifact of another kind."""
         with self._database.read() as tx:
-            return records.adapter(tx, digest)
+            manifest = records.artifact(tx, digest, "adapter")
+        if not isinstance(manifest, AdapterManifest):
+            raise NotFound(f"{digest} is no adapter, but {manifest.kind}")
+        return manifest
 
     def add_index(self, name: str, digest: Digest, facts: dict[str, Any], *, actor: str = "dabt") -> None:
         """Make the index known, and the newest of its name."""
@@ -132,17 +131,13 @@ class Registry:
     def create_version(self, name: str, spec: VersionSpec, *, actor: str, lineage: Lineage = UNKNOWN) -> Version:
         """Number the recipe under the name, as a draft. The same recipe under the same name is the same version.
 
-        Raises `NotFound` when its adapter or index is unknown, and `InvalidInput` when the name cannot be one or
-        the adapter was trained on another base.
+        Raises `NotFound` when its artifact or index is unknown, and `InvalidInput` when the name cannot be one, or the
+        artifact is of another kind or of another base.
         """
         if (ref := Ref.parse(name)).name != name:
             raise InvalidInput(f"'{name}' names a version or alias; a new version needs a bare name such as {ref.name}")
         with self._database.write() as tx:
-            if spec.adapter and (manifest := records.adapter(tx, spec.adapter)).base != spec.base:
-                raise InvalidInput(
-                    f"adapter {spec.adapter} was trained on base {manifest.base} ({manifest.base_name}), "
-                    f"not on {spec.base}"
-                )
+            artifact_book.require_fit(tx, spec)
             if spec.knowledge:
                 records.index(tx, spec.knowledge.index)
             same_name = tables.versions.c.name == name

@@ -28,10 +28,10 @@ from sqlalchemy import (
     UniqueConstraint,
 )
 
-SCHEMA_VERSION = 5
-"""2 added `api_keys` and `key_usage`, 3 `alias_policies`, 4 `canary_outcomes`, 5 `gates` and `tries`. It grows with
-each migration, because releases from before migrations look at it alone."""
-REVISION = "0005"
+SCHEMA_VERSION = 6
+"""2 added `api_keys` and `key_usage`, 3 `alias_policies`, 4 `canary_outcomes`, 5 `gates` and `tries`, 6 `artifacts` in
+the place of `adapters`. It grows with each migration, because releases from before migrations look at it alone."""
+REVISION = "0006"
 """Alembic's name of the newest migration under `migrations/versions/`."""
 
 
@@ -62,10 +62,11 @@ alembic_version = Table(
     PrimaryKeyConstraint("version_num", name="alembic_version_pkc"),
 )
 
-adapters = Table(
-    "adapters",
+artifacts = Table(
+    "artifacts",
     metadata,
     Column("digest", String(71), primary_key=True),
+    Column("kind", String(16), nullable=False),
     Column("manifest", JSON, nullable=False),
     Column("created_at", Utc, nullable=False),
 )

@@ -15,6 +15,7 @@ from starlette.responses import Response
 from lifecycle.errors import (
     AdapterRefused,
     AdapterUnloadable,
+    ArtifactRefused,
     Conflict,
     Corrupt,
     DabtError,
@@ -45,6 +46,7 @@ STATUS: dict[type[DabtError], tuple[int, str]] = {
     InvalidInput: (400, "invalid_request_error"),
     InvalidConfig: (400, "invalid_request_error"),
     InvalidData: (400, "invalid_request_error"),
+    ArtifactRefused: (400, "invalid_request_error"),
     AdapterRefused: (400, "invalid_request_error"),
     TooLarge: (413, "invalid_request_error"),
     TooSlow: (408, "invalid_request_error"),

@@ -232,6 +232,8 @@ def _version_card(name: str, version: Version, alias: str | None, running: Runni
         "state": version.state.value,
         "alias": alias,
         "adapter": version.spec.adapter,
+        "weights": version.spec.weights,
+        "classifier": version.spec.classifier,
         "index": version.spec.knowledge.index if version.spec.knowledge else None,
     }
     card = _card(name, int(version.created_at.timestamp()), running.base.name, facts)

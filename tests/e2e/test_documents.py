@@ -202,7 +202,7 @@ def demo_home(home: Home) -> None:
             folder.mkdir(parents=True)
             (folder / "adapter_model.safetensors").write_text(task)
             digest = store.put(folder)
-            registry.add_adapter(
+            registry.add_artifact(
                 AdapterManifest(
                     digest=digest, base=bare.base, base_name=fingerprint(BASE).name, rank=8, alpha=16, scale=2,
                     target_modules=("q_proj",), parameters=1, bytes=1, metrics={"train_rows": 1000.0},

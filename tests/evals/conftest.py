@@ -23,10 +23,22 @@ from lifecycle.home import Home
 from lifecycle.models.base import fingerprint
 from lifecycle.registry import Registry
 from lifecycle.report import ArmResult, Comparison, Interval, Report
-from lifecycle.version import Lineage, Version, VersionSpec, digest_of
+from lifecycle.version import Knowledge, Lineage, Prompt, Shot, Version, VersionSpec, digest_of
 
 DEPLOYMENT = Deployment(engine="fake 1", dtype="none", base=digest_of("base"), revision="1")
 Speaks = Callable[[str], str]
+_A = digest_of("artifact")
+_PARTS: dict[str, dict[str, Any]] = {
+    "base": {},
+    "few-shot": {"prompt": Prompt(shots=(Shot(user="u", assistant="a"),))},
+    "rag": {"knowledge": Knowledge(index=digest_of("index"))},
+    "adapter": {"adapter": _A},
+    "weights": {"weights": _A},
+    "classifier": {"classifier": _A},
+    "hybrid": {"adapter": _A, "knowledge": Knowledge(index=digest_of("index"))},
+}
+RECIPES = {kind: VersionSpec(base=digest_of("base"), **parts) for kind, parts in _PARTS.items()}
+"""A recipe of each kind."""
 N_ITEMS = 40
 TASK_FILE = """
 task: toy
@@ -154,7 +166,7 @@ def base_model(tmp_path: Path) -> Path:
 def trained(registry: Registry, base_model: Path) -> str:
     """A version with an adapter, as training publishes it."""
     base, digest = fingerprint(base_model).digest, digest_of("adapter bytes")
-    registry.add_adapter(
+    registry.add_artifact(
         AdapterManifest(
             digest=digest,
             base=base,

@@ -7,6 +7,7 @@ import pytest
 from evals.advice import Findings, advise, recommend
 from evals.gate import Policy, check
 from lifecycle.report import Check, Interval, Report, Ruling, Tries
+from tests.evals.conftest import RECIPES
 
 POLICY = Policy.model_validate({"rules": [{"rule": "beats"}]})
 OK, BAD, OPEN = (
@@ -25,7 +26,8 @@ def findings(
 ) -> Findings:
     arms = [arm.arm for arm in report.arms]
     checks = {arm: BAD if arm in rejected else OPEN if arm in undecided else OK for arm in arms if arm != "base"}
-    return Findings(report, kinds or {arm: arm for arm in arms}, checks, POLICY)
+    specs = {arm: RECIPES[(kinds or {}).get(arm, arm)] for arm in arms}
+    return Findings(report, specs, checks, POLICY)
 
 
 def shipped(case: Findings) -> str | None:
@@ -46,14 +48,14 @@ def test_prompting_ships_when_the_adapters_lead_may_be_chance(make_report) -> No
     words = advise(case)
     assert shipped(case) == "few-shot"
     assert "adapter has the highest figure (0.900), but its lead of +0.010 [-0.020, +0.040] may be chance" in words[0]
-    assert any("not shown to be worth it" in one for one in words)
+    assert any("not shown to pay here" in one for one in words)
 
 
 def test_an_adapter_that_loses_to_rag_is_not_worth_it(make_report) -> None:
     case = findings(make_report({"base": 0.1, "rag": 0.9, "adapter": 0.5}))
     assert shipped(case) == "rag"
     assert any(
-        "The adapter is not worth it: adapter is -0.400 [-0.430, -0.370] against rag" in one for one in advise(case)
+        "Training does not pay here: adapter is -0.400 [-0.430, -0.370] against rag" in one for one in advise(case)
     )
 
 
@@ -99,6 +101,24 @@ def test_kinds_and_not_labels_say_what_is_simple(make_report) -> None:
     report = make_report({"base": 0.1, "v2": 0.9, "short prompt": 0.9})
     case = findings(report, kinds={"base": "base", "v2": "adapter", "short prompt": "few-shot"})
     assert shipped(case) == "short prompt"
+
+
+def test_of_trained_arms_an_adapter_is_the_simplest_and_whole_weights_the_hardest_to_keep_up(make_report) -> None:
+    arms = ("base", "hybrid", "weights", "classifier", "adapter", "rag", "few-shot")
+    case = findings(make_report({arm: 0.1 if arm == "base" else 0.9 for arm in arms}))
+    assert [arm.arm for arm in case.judged] == ["few-shot", "rag", "adapter", "classifier", "weights", "hybrid"]
+
+
+@pytest.mark.parametrize("kind", ["weights", "classifier"])
+def test_whole_weights_and_classifiers_are_training_too(make_report, kind) -> None:
+    words = advise(findings(make_report({"base": 0.1, "rag": 0.5, kind: 0.9})))
+    assert any(f"Training pays here: {kind} is +0.400" in one for one in words)
+
+
+@pytest.mark.parametrize(("kind", "named"), [("adapter", True), ("weights", False), ("classifier", False)])
+def test_a_hybrids_part_is_what_was_trained_in_the_same_way(make_report, kind, named) -> None:
+    words = advise(findings(make_report({"base": 0.1, kind: 0.9, "hybrid": 0.5})))
+    assert any(one.startswith(f"hybrid loses to {kind}") for one in words) is named
 
 
 @pytest.mark.parametrize(("hybrid", "loses"), [(0.5, ["rag", "adapter"]), (0.7, ["rag"]), (0.9, [])])
@@ -190,9 +210,9 @@ def test_an_arm_whose_interval_just_reaches_the_best_is_near_it(make_report, hig
     ("low", "high", "said"),
     [
         (0.001, 0.1, "Training pays here"),
-        (0.0, 0.1, "is not shown to be worth it"),
-        (-0.1, 0.0, "is not shown to be worth it"),
-        (-0.1, -0.001, "The adapter is not worth it"),
+        (0.0, 0.1, "is not shown to pay here"),
+        (-0.1, 0.0, "is not shown to pay here"),
+        (-0.1, -0.001, "Training does not pay here"),
     ],
 )
 def test_whether_training_pays_is_told_by_an_interval_that_leaves_out_0(make_report, low, high, said) -> None:
@@ -207,7 +227,10 @@ def test_the_smallest_difference_that_could_be_seen_is_told_of_the_arm_that_matt
     report = make_report({"base": 0.1, "few-shot": 0.5, "adapter": 0.9})
     policy = Policy.model_validate({"rules": [{"rule": "beats"}, {"rule": "not_worse", "arms": ["few-shot"]}]})
     case = Findings(
-        report, {arm: arm for arm in ("base", "few-shot", "adapter")}, check(report, policy, ["adapter"]), policy
+        report,
+        {arm: RECIPES[arm] for arm in ("base", "few-shot", "adapter")},
+        check(report, policy, ["adapter"]),
+        policy,
     )
     (said,) = [one for one in advise(case) if one.startswith("What this run could see of adapter")]
     beats, loses = (one.sees for one in case.checks["adapter"] if one.sees is not None)
@@ -247,7 +270,7 @@ def test_items_are_too_few_when_the_interval_is_wider_than_what_is_worth_finding
 def test_what_is_worth_finding_is_the_policys(make_report) -> None:
     report = make_report({"base": 0.1, "few-shot": 0.60, "rag": 0.62}, half=0.12, n=60)
     case = findings(report)
-    coarse = Findings(case.report, case.kinds, case.checks, POLICY.model_copy(update={"worth": 0.1}))
+    coarse = Findings(case.report, case.specs, case.checks, POLICY.model_copy(update={"worth": 0.1}))
     assert any("to find a difference of 10 points with 80 % power takes about 180." in one for one in advise(coarse))
 
 

@@ -100,7 +100,7 @@ def published(registry: Registry, store: ArtifactStore, base_model: Path, tmp_pa
         adapter_logprobs=tuple(fake_logprobs(internal_name(digest), prompt, completion)),
         base_logprobs=tuple(fake_logprobs("", prompt, completion)),
     )
-    registry.add_adapter(
+    registry.add_artifact(
         AdapterManifest(
             digest=digest,
             base=fingerprint(base_model).digest,

@@ -65,10 +65,38 @@ def test_a_part_that_a_later_release_adds_leaves_old_digests_alone():
         ({"knowledge": Knowledge(index=digest_of("i"))}, "rag"),
         ({"adapter": digest_of("a")}, "adapter"),
         ({"adapter": digest_of("a"), "knowledge": Knowledge(index=digest_of("i"))}, "hybrid"),
+        ({"weights": digest_of("a")}, "weights"),
+        ({"weights": digest_of("a"), "knowledge": Knowledge(index=digest_of("i"))}, "hybrid"),
+        ({"classifier": digest_of("a")}, "classifier"),
     ],
 )
 def test_a_recipe_is_the_arm_that_its_parts_make_it(parts, kind):
     assert VersionSpec(base=BASE, **parts).kind == kind
+
+
+@pytest.mark.parametrize("kind", ["adapter", "weights", "classifier"])
+def test_what_was_trained_is_told_with_its_kind_and_changes_the_digest(kind):
+    spec = VersionSpec(base=BASE, **{kind: digest_of("a")})
+    assert (spec.artifact, spec.trained) == ((kind, digest_of("a")), True)
+    bare = VersionSpec(base=BASE)
+    assert (bare.artifact, bare.trained) == (None, False)
+    others = [VersionSpec(base=BASE, **{other: digest_of("a")}) for other in ("adapter", "weights", "classifier")]
+    assert len({spec.digest for spec in (bare, *others)}) == 4
+
+
+@pytest.mark.parametrize("two", [("adapter", "weights"), ("weights", "classifier"), ("adapter", "classifier")])
+def test_a_version_is_made_of_one_artifact(two):
+    with pytest.raises(ValidationError, match=f"names {two[0]} and {two[1]}"):
+        VersionSpec(base=BASE, **dict.fromkeys(two, digest_of("a")))
+
+
+def test_upkeep_follows_from_the_recipe():
+    index, shots = Knowledge(index=digest_of("i")), Prompt(shots=(Shot(user="u", assistant="a"),))
+    a = digest_of("a")
+    parts = ({}, {"prompt": shots}, {"knowledge": index}, {"adapter": a}, {"classifier": a}, {"weights": a})
+    rising = [VersionSpec(base=BASE, **one) for one in (*parts, {"adapter": a, "knowledge": index})]
+    assert [spec.upkeep for spec in rising] == sorted({spec.upkeep for spec in rising})
+    assert VersionSpec(base=BASE, adapter=a, prompt=shots).upkeep == VersionSpec(base=BASE, adapter=a).upkeep
 
 
 @pytest.mark.parametrize("template", ["{question}", "{passages}", "", "passages question"])

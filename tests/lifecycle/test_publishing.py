@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from lifecycle.adapter import GoldenPrompt
-from lifecycle.errors import AdapterRefused, InvalidInput
+from lifecycle.errors import AdapterRefused, ArtifactRefused, InvalidInput
 from lifecycle.models.answers import answer_settings
 from lifecycle.models.base import fingerprint
 from lifecycle.publishing import Provenance, Shelf, publish
@@ -98,7 +98,7 @@ GOLDEN = GoldenPrompt(prompt_ids=(1,), completion_ids=(2, 3), adapter_logprobs=(
     ],
 )
 def test_golden_prompts_that_prove_nothing_are_refused_and_nothing_is_stored(shelf, peft, base, change, fault):
-    with pytest.raises(AdapterRefused) as caught:
+    with pytest.raises(ArtifactRefused) as caught:
         put(shelf, peft, base, Provenance(source="import", golden=(GOLDEN, GOLDEN.model_copy(update=change))))
     assert [(problem.place, problem.fault) for problem in caught.value.problems] == [("golden[1]", fault)]
     assert shelf.registry.audit() == []

@@ -86,6 +86,8 @@ def changed(path: str, value: Any) -> VersionSpec:
         part = part[parent]
     assert part[key] != value
     part[key] = value
+    if key in ("weights", "classifier"):  # in the adapter's place: a version is made of one artifact
+        dump["adapter"] = None
     return VersionSpec.model_validate(dump)
 
 
@@ -93,6 +95,8 @@ CHANGES: list[tuple[str, Any]] = [
     ("base", digest("0")),
     ("adapter", digest("0")),
     ("adapter", None),
+    ("weights", digest("0")),
+    ("classifier", digest("0")),
     ("prompt.system", "صنف"),
     ("prompt.system", "صنّف "),
     ("prompt.shots", (SECOND.model_dump(), FIRST.model_dump())),
@@ -162,6 +166,8 @@ def test_defaults_once_released_never_change() -> None:
             "frequency_penalty": 0.0,
         },
         "answers": None,
+        "weights": None,
+        "classifier": None,
     }
     assert Knowledge(index=digest("a")).model_dump() == {
         "index": digest("a"),

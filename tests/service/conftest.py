@@ -73,7 +73,7 @@ class House:
         digest = self.store.put(folder)
         if golden is None:
             golden = (fake_golden(digest),)
-        self.registry.add_adapter(
+        self.registry.add_artifact(
             AdapterManifest(
                 digest=digest,
                 base=self.base_digest,

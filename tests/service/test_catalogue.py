@@ -132,7 +132,7 @@ def test_manifests_are_fetched_ahead_of_need(house: Any, monkeypatch: pytest.Mon
     digest = house.adapter("one")
     house.version("triage", adapter="one")
     catalogue = read(house)
-    monkeypatch.setattr(house.registry, "adapter", None)
+    monkeypatch.setattr(house.registry, "artifact", None)
     assert catalogue.manifest(digest).digest == digest
 
 
@@ -253,9 +253,9 @@ def test_a_manifest_that_cannot_be_read_costs_its_adapter_alone(house: Any) -> N
     kept, newer = house.adapter("kept"), house.adapter("newer")
     for name in ("kept", "newer"):
         house.prod(name, adapter=name)
-    spoil(house, tables.adapters, tables.adapters.c.digest == newer, manifest={"dora": True})
+    spoil(house, tables.artifacts, tables.artifacts.c.digest == newer, manifest={"dora": True})
     catalogue = read(house)
-    assert left_out(catalogue) == {("adapter", newer)}
+    assert left_out(catalogue) == {("artifact", newer)}
     assert catalogue.manifest(kept).digest == kept
     with pytest.raises(Unreadable, match="upgrade the service"):
         catalogue.manifest(newer)
@@ -337,7 +337,7 @@ def test_what_is_left_out_is_logged_once_by_field_and_never_by_content_and_count
         for sample in metric.samples
         if sample.name == "dabt_registry_unreadable"
     }
-    assert series == {"version": 1, "alias": 0, "policy": 0, "key": 0, "adapter": 0}
+    assert series == {"version": 1, "alias": 0, "policy": 0, "key": 0, "artifact": 0}
 
 
 def test_golden_prompts_that_were_recorded_later_are_followed(house: Any) -> None:
@@ -346,6 +346,6 @@ def test_golden_prompts_that_were_recorded_later_are_followed(house: Any) -> Non
     catalogue = read(house)
     assert catalogue.manifest(digest).golden == ()
     manifest = catalogue.manifest(digest).model_copy(update={"golden": (fake_golden(digest),)})
-    house.registry.add_adapter(manifest)
+    house.registry.add_artifact(manifest)
     catalogue.refresh()
     assert catalogue.known_manifest(digest) == manifest

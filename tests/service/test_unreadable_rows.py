@@ -85,7 +85,7 @@ async def test_an_adapter_of_another_release_is_refused_with_the_cure(house: Any
         house.adapter(name)
         house.prod(name, adapter=name)
     digest = house.adapters["newer"]
-    spoil(house, tables.adapters, tables.adapters.c.digest == digest, manifest={"dora": True})
+    spoil(house, tables.artifacts, tables.artifacts.c.digest == digest, manifest={"dora": True})
     async with start(house) as running:
         assert (await running.chat("kept")).status_code == 200
         await refused(await running.chat("newer"), f"the adapter of newer:1, {digest}")

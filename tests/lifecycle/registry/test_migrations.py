@@ -72,6 +72,7 @@ def test_versions_are_there_with_their_digests_and_what_was_approved_is_doubted_
     assert versions[3].digest == "sha256:a509ef704a7dc63e6b705a28ad4b5a1a17b3a8f75d4fe3b23d893862d9a29f22"
     assert (versions[3].created_by, versions[3].lineage.note) == ("سلمى", "تدريب أول")
     assert old.adapter(versions[3].spec.adapter).base_name == "clinic-base"
+    assert old.artifact(versions[3].spec.adapter) == old.adapter(versions[3].spec.adapter)
     assert old.index("handbook").facts == {"documents": 12, "passages": 73}
     for number in (3, 5):
         assert "run `dabt eval`" in old.doubt(f"triage:{number}")
@@ -158,6 +159,8 @@ def test_a_migration_that_fails_leaves_the_registry_as_it_was(old_url, monkeypat
     engine = sqlalchemy.create_engine(sqlalchemy.make_url(old_url).set(drivername=database._parse(old_url).drivername))
     with engine.connect() as connection:
         assert not sqlalchemy.inspect(connection).has_table("gates")
+        assert not sqlalchemy.inspect(connection).has_table("artifacts")
+        assert connection.execute(text("SELECT count(*) FROM adapters")).scalar() > 0
         assert connection.execute(text("SELECT value FROM dabt_meta")).scalar() == "4"
     engine.dispose()
     with Registry.open(old_url) as opened:
@@ -182,11 +185,11 @@ print(registry.revision(), registry.version("triage:3").state)
 def test_a_registry_of_a_newer_release_is_refused_in_one_sentence_and_left_alone(registry, registry_url, mark):
     with registry._database.write() as tx:
         if mark == "schema":
-            tx.execute(update(tables.meta).values(value="6"))
+            tx.execute(update(tables.meta).values(value="7"))
         else:
-            tx.execute(update(tables.alembic_version).values(version_num="0006"))
+            tx.execute(update(tables.alembic_version).values(version_num="0007"))
     before = registry.revision()
-    with pytest.raises(InvalidConfig, match="this release reads 5; use the release that wrote it") as caught:
+    with pytest.raises(InvalidConfig, match="this release reads 6; use the release that wrote it") as caught:
         Registry.open(registry_url)
     assert "\n" not in str(caught.value)
     assert registry.revision() == before

@@ -12,9 +12,17 @@ from pathlib import Path
 
 import pytest
 
-from lifecycle.adapter import AdapterManifest, GoldenPrompt
-from lifecycle.errors import InvalidInput, NotAllowed, NotFound
-from lifecycle.registry import Registry
+from lifecycle.errors import InvalidInput, NotAllowed, NotFound, Unreadable
+from lifecycle.manifests import (
+    AdapterManifest,
+    ClassifierManifest,
+    GoldenPrompt,
+    GoldenText,
+    GoldenWeights,
+    Manifest,
+    WeightsManifest,
+)
+from lifecycle.registry import Registry, tables
 from lifecycle.states import State
 from lifecycle.version import Knowledge, Lineage, VersionSpec, digest_of
 
@@ -40,7 +48,7 @@ def manifest(base: str = digest_of("base")) -> AdapterManifest:
 
 
 def test_everything_recorded_is_there_after_reopening_arabic_and_all(registry, registry_url, house):
-    registry.add_adapter(manifest())
+    registry.add_artifact(manifest())
     registry.add_index("handbook", digest_of("index"), {"passages": 12, "note": ARABIC})
     spec = VersionSpec(
         base=digest_of("base"), adapter=digest_of("adapter"), knowledge=Knowledge(index=digest_of("index"))
@@ -95,15 +103,79 @@ def test_a_version_is_made_only_of_parts_that_are_registered(registry):
 
 
 def test_an_adapter_is_refused_over_a_base_that_it_was_not_trained_on(registry):
-    registry.add_adapter(manifest(base=digest_of("another base")))
+    registry.add_artifact(manifest(base=digest_of("another base")))
     spec = VersionSpec(base=digest_of("base"), adapter=digest_of("adapter"))
     with pytest.raises(InvalidInput, match="was trained on base"):
         registry.create_version("triage", spec, actor="amal")
 
 
+def of_kind(kind: str) -> Manifest:
+    known = manifest().model_dump(include={"digest", "base", "base_name", "parameters", "bytes", "created_at"})
+    if kind == "weights":
+        golden = GoldenWeights(prompt_ids=(1,), completion_ids=(2,), tuned_logprobs=(-0.1,), original_logprobs=(-3.0,))
+        return WeightsManifest(**known, origin=digest_of("o"), architecture="GPT2LMHeadModel", golden=(golden,))
+    if kind == "classifier":
+        golden = GoldenText(text="ممتاز", logits=(2.0, -1.0))
+        return ClassifierManifest(
+            **known, labels=("good", "bad"), architecture="BertForSequenceClassification", golden=(golden,)
+        )
+    return manifest()
+
+
+@pytest.mark.parametrize("kind", ["adapter", "weights", "classifier"])
+def test_every_kind_of_artifact_is_kept_with_its_kind_and_told_by_the_trail(registry, registry_url, kind):
+    made = of_kind(kind)
+    registry.add_artifact(made, actor="amal")
+    version = registry.create_version("triage", VersionSpec(base=made.base, **{kind: made.digest}), actor="amal")
+    with Registry.open(registry_url) as again:
+        assert again.artifact(made.digest) == made
+        assert again.version(version.ref).spec.artifact == (kind, made.digest)
+        assert again.changes.manifests([made.digest]) == ([made], [])
+    created, added = registry.audit()
+    assert (added.action, added.subject, added.detail["base"]) == (f"{kind}.add", made.digest, made.base)
+    assert created.detail["kind"] == kind
+    if kind != "adapter":
+        with pytest.raises(NotFound, match=f"is no adapter, but {kind}"):
+            registry.adapter(made.digest)
+
+
+@pytest.mark.parametrize("kind", ["adapter", "weights", "classifier"])
+def test_golden_answers_that_come_later_are_kept_and_told_of_every_kind(registry, kind):
+    made = of_kind(kind)
+    registry.add_artifact(made.model_copy(update={"golden": ()}))
+    mark = registry.changes.newest()
+    registry.add_artifact(made)
+    assert registry.artifact(made.digest) == made
+    assert registry.audit()[0].action == f"{kind}.golden"
+    told = registry.changes.traffic(mark)
+    assert (told.whole, told.now.artifacts) == (False, (made.digest,))
+
+
+def test_an_artifact_of_one_kind_is_not_taken_for_another(registry):
+    registry.add_artifact(of_kind("weights"))
+    with pytest.raises(InvalidInput, match="known as weights, and not as adapter"):
+        registry.add_artifact(manifest())
+    spec = VersionSpec(base=digest_of("base"), adapter=digest_of("adapter"))
+    with pytest.raises(InvalidInput, match="is of the kind weights, and the recipe names it as its adapter"):
+        registry.create_version("triage", spec, actor="amal")
+
+
+def test_an_artifact_of_a_kind_that_a_newer_release_has_costs_itself_alone(registry):
+    registry.add_artifact(manifest())
+    newer = of_kind("weights").model_copy(update={"digest": digest_of("newer")})
+    registry.add_artifact(newer)
+    with registry._database.write() as tx:
+        where = tables.artifacts.c.digest == newer.digest
+        tx.execute(tables.artifacts.update().where(where).values(kind="world-model"))
+    with pytest.raises(Unreadable, match="of the kind world-model; upgrade"):
+        registry.artifact(newer.digest)
+    readable, (left_out,) = registry.changes.manifests([newer.digest, manifest().digest])
+    assert (readable, left_out.kind, left_out.ref) == ([manifest()], "artifact", newer.digest)
+
+
 def test_the_first_manifest_of_an_adapter_stays(registry):
-    registry.add_adapter(manifest())
-    registry.add_adapter(manifest().model_copy(update={"metrics": {"eval_loss": 9.0}}))
+    registry.add_artifact(manifest())
+    registry.add_artifact(manifest().model_copy(update={"metrics": {"eval_loss": 9.0}}))
     assert registry.adapter(digest_of("adapter")).metrics == {"eval_loss": 0.25}
 
 
@@ -254,7 +326,7 @@ for turn in range(15):
 @pytest.mark.e2e
 def test_processes_that_open_a_new_registry_at_once_all_find_it_whole(registry_url, at_once):
     script = """
-from lifecycle.registry import Registry
+from lifecycle.registry import Registry, tables
 from lifecycle.version import Prompt, VersionSpec, digest_of
 go()
 registry = Registry.open(sys.argv[1])
@@ -273,7 +345,7 @@ def test_a_writer_that_is_killed_leaves_nothing_and_holds_up_nobody(registry, re
 import sys
 from sqlalchemy import update
 from lifecycle.registry import tables
-from lifecycle.registry import Registry
+from lifecycle.registry import Registry, tables
 with Registry.open(sys.argv[1])._database.write() as tx:
     tx.execute(update(tables.versions).values(state="retired"))
     print("written", flush=True)
