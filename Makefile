@@ -2,7 +2,7 @@
 SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help setup demo serve test test-unit test-engine test-e2e mutants lint typecheck fmt lock clean
+.PHONY: help setup demo reviews serve test test-unit test-engine test-e2e mutants lint typecheck fmt lock clean
 
 PYTEST := HF_HUB_OFFLINE=1 VLLM_NO_USAGE_STATS=1 .venv/bin/python -m pytest
 BASE ?= examples/clinic/base_model
@@ -16,6 +16,9 @@ setup: ## make .venv from the lock file of this machine (CPU or CUDA); quick whe
 
 demo: setup ## the whole loop on the embedded clinic: train, evaluate, gate, promote, ask
 	@.venv/bin/dabt demo $(ARGS)
+
+reviews: setup ## the same on a real small model and real review sentences, fetched once; BASE=… takes any .gguf
+	@.venv/bin/dabt demo reviews $(if $(filter-out examples/clinic/base_model,$(BASE)),--base $(BASE)) $(ARGS)
 
 serve: setup ## set up and keep the service up; BASE=org/name serves another base model
 	@.venv/bin/dabt serve --base $(BASE) $(ARGS)

@@ -6,13 +6,11 @@ and an exit code. It imports no torch and no vLLM, so that `dabt --help` answers
 
 from __future__ import annotations
 
-import sys
-
 import typer
 
 import evals.cli
 import evals.gate_command
-import examples.clinic.cli
+import examples.cli
 import lifecycle.commands.gates
 import lifecycle.commands.keys
 import lifecycle.commands.traffic
@@ -24,7 +22,7 @@ import training.cli
 import training.data.commands.check
 import training.data.commands.convert
 import training.data.commands.distill
-from lifecycle.errors import DabtError
+from lifecycle.commands.terminal import run
 
 app = typer.Typer(
     name="dabt",
@@ -72,19 +70,12 @@ app.command("promote")(lifecycle.commands.versions.promote)
 app.command("rollback")(lifecycle.commands.versions.rollback)
 app.command("versions")(lifecycle.commands.versions.versions)
 app.command("serve")(service.cli.serve)
-app.command("demo")(examples.clinic.cli.demo)
+app.command("demo")(examples.cli.demo)
 
 
 def main() -> None:
     """Run the command. Exit codes: 0 done, 1 an error that the message explains, 2 wrong usage, 130 interrupted."""
-    try:
-        app()
-    except DabtError as error:
-        typer.echo(f"error: {error}", err=True)
-        sys.exit(1)
-    except KeyboardInterrupt:
-        typer.echo("interrupted; nothing is half done: run the same command to go on", err=True)
-        sys.exit(130)
+    run(app)
 
 
 if __name__ == "__main__":

@@ -14,6 +14,7 @@ from evals import statistics, tango
 from evals.clusters import sign_flip, spread, totals
 from evals.config import EvalConfig
 from evals.evidence import mcnemar
+from evals.labels import label_of, macro_f1
 from evals.lmeval_task import EvalTask
 from evals.measure import ItemResult, MeasuredArm
 from lifecycle.errors import InvalidInput
@@ -30,7 +31,8 @@ def arm_result(measured: MeasuredArm, task: EvalTask, config: EvalConfig) -> Arm
         arm=measured.arm.label,
         ref=measured.arm.version.ref,
         version_digest=measured.arm.version.digest,
-        metrics={name: figure for name in task.metrics if (figure := _figure(name, measured, task, config))},
+        metrics={name: figure for name in task.metrics if (figure := _figure(name, measured, task, config))}
+        | _over_all(measured, task),
         latency_p50=float(p50),
         latency_p95=float(p95),
         prompt_tokens=float(np.mean([one.prompt_tokens for one in outcomes])),
@@ -106,6 +108,17 @@ def _figure(name: str, measured: MeasuredArm, task: EvalTask, config: EvalConfig
     if name in (config.metric, config.safety) and not all(0.0 <= value <= 1.0 for value in values):
         raise InvalidInput(f"'{name}' goes from {min(values):g} to {max(values):g}; what decides must lie in [0, 1]")
     return statistics.mean_interval(values, clusters=_clusters(task, places))
+
+
+def _over_all(measured: MeasuredArm, task: EvalTask) -> dict[str, Interval]:
+    """Figures that only all items together have."""
+    if (rule := task.label_rule()) is None:
+        return {}
+    labels, normaliser = rule
+    # A failed request has no answer, and is no label.
+    given = [None if one.error else label_of(one.answer, labels, normaliser) for one in measured.outcomes]
+    right = [label_of(item.target, labels, normaliser) or "" for item in task.items]
+    return {"macro_f1": macro_f1(given, right, labels, _clusters(task, range(len(task.items))))}
 
 
 def _clusters(task: EvalTask, places: Sequence[int]) -> list[Hashable] | None:

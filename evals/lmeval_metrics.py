@@ -12,6 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from evals import metrics
+from evals.labels import label_of
 from lifecycle.errors import InvalidData, Problem
 from lifecycle.text.normaliser import DEFAULT, Normaliser
 from lifecycle.text.normaliser import normaliser as named
@@ -78,6 +79,29 @@ def escalation_recall(references: Sequence[str], predictions: Sequence[str], lab
     return {} if score is None else {"escalation_recall": score}
 
 
+def label(
+    references: Sequence[str], predictions: Sequence[str], labels: Sequence[str], normaliser: str = DEFAULT.name
+) -> Figures:
+    """`accuracy`: the whole answer is the right label; `labelled`: it is any of `labels`, right or wrong.
+
+    A report adds `macro_f1`, which only all items together have (`labels.macro_f1`).
+    """
+    rule = named(normaliser)
+    (want, got) = (label_of(text, labels, rule) for text in (references[0], predictions[0]))
+    if want is None:
+        problem = Problem("target", f"{references[0]!r} is none of {', '.join(labels)}", "one of the task's labels")
+        raise InvalidData("a target is no label", [problem])
+    return {"accuracy": float(got == want), "labelled": float(got is not None)}
+
+
+def labels_of(metric_list: Sequence[Mapping[str, Any]]) -> tuple[tuple[str, ...], Normaliser] | None:
+    """The labels of a task that scores by `label`, and by what rule an answer is one; None for other tasks."""
+    for one in metric_list:
+        if one.get("metric") == label.__name__:
+            return tuple(one["labels"]), named(one.get("normaliser", DEFAULT.name))
+    return None
+
+
 def rules(metric_list: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     """By what the metrics of a task score that its file does not write out; empty when none of them is ours.
 
@@ -96,8 +120,8 @@ def _target(target: Mapping[str, Any], field: str) -> str:
     return text
 
 
-_METRICS = (valid_json, json_fields, json_text, spoken_f1, citation, escalation_recall)
-_OF_TEXTS = (json_text, spoken_f1)
+_METRICS = (valid_json, json_fields, json_text, spoken_f1, citation, escalation_recall, label)
+_OF_TEXTS = (json_text, spoken_f1, label)
 
 
 @functools.cache

@@ -22,8 +22,9 @@ from typing import TYPE_CHECKING, Any
 
 from evals import chat_rows
 from evals.config import EvalConfig
-from evals.lmeval_metrics import register, rules
+from evals.lmeval_metrics import labels_of, register, rules
 from lifecycle.errors import DabtError, InvalidConfig, InvalidData, NotFound, Problem, Unavailable
+from lifecycle.text.normaliser import Normaliser
 from lifecycle.version import Digest, Frozen, digest_of
 
 if TYPE_CHECKING:
@@ -58,6 +59,11 @@ class EvalTask:
     """Of the items alone, all of them, whatever their order: the same items are the same under any task."""
     whole: int
     """How many items there are; `items` are fewer when they are a sample."""
+
+    def label_rule(self) -> tuple[tuple[str, ...], Normaliser] | None:
+        """The labels that answers are to be, and by what rule they are; None unless all tasks have the same."""
+        rules = {labels_of(task.config.metric_list or []) for task in self.tasks.values()}
+        return rules.pop() if len(rules) == 1 else None
 
     def requests(self) -> list[tuple[str, list[Any]]]:
         """lm-eval's requests of each item, in the items' order, with the method of the model that takes them."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
@@ -57,11 +58,47 @@ class Silent:
     def loss(self, kind: str, point: Point) -> None: ...
 
 
+class Pace:
+    """How fast steps go by, and how long the rest takes at that: since the first one seen, whatever came before it."""
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._first: tuple[int, float] | None = None
+        self._each: float | None = None
+        self._left = 0
+
+    def step(self, done: int, total: int) -> None:
+        """`done` of `total` are behind us. Fewer than before, or as many: another run begins."""
+        now = self._clock()
+        if self._first is None or done <= self._first[0]:
+            self._first, self._each = (done, now), None
+        else:
+            self._each = (now - self._first[1]) / (done - self._first[0])
+        self._left = max(total - done, 0)
+
+    @property
+    def rate(self) -> str:
+        """`2.4 steps/s`, `3.1 s/step`; empty before the second step."""
+        if not self._each:
+            return ""
+        return f"{self._each:.1f} s/step" if self._each > 1 else f"{1 / self._each:.1f} steps/s"
+
+    @property
+    def left(self) -> str:
+        """`7:05 left`; empty before the second step."""
+        if not self._each:
+            return ""
+        minutes, seconds = divmod(round(self._each * self._left), 60)
+        hours, minutes = divmod(minutes, 60)
+        return f"{hours}:{minutes:02}:{seconds:02} left" if hours else f"{minutes}:{seconds:02} left"
+
+
 class Bar:
     """A `Watcher` with one line on the terminal; use it as a context."""
 
     def __init__(self, name: str, console: Console | None = None) -> None:
         self._name = name
+        self._pace = Pace()
         columns = (
             TextColumn("{task.description}"),
             BarColumn(),
@@ -89,19 +126,23 @@ class Bar:
         self._progress.update(self._task, description=f"{self._name}: {text}")
 
     def step(self, done: int, total: int) -> None:
-        self._progress.update(self._task, completed=done, total=total)
+        self._pace.step(done, total)
+        self._progress.update(self._task, completed=done, total=total, said=self._said())
 
     def loss(self, kind: str, point: Point) -> None:
         self._losses[kind] = point.loss
-        said = "  ".join(f"{name} {loss:.3f}" for name, loss in self._losses.items())
-        self._progress.update(self._task, said=said)
+        self._progress.update(self._task, said=self._said())
+
+    def _said(self) -> str:
+        losses = (f"{name} {loss:.3f}" for name, loss in self._losses.items())
+        return "  ".join(filter(None, (self._pace.rate, *losses)))
 
 
 class Told:
     """A `Watcher` for where there is no terminal: lines, the newest of them at least every ten seconds."""
 
-    def __init__(self, name: str, lines: Lines) -> None:
-        self._name, self._lines = name, lines
+    def __init__(self, name: str, lines: Lines, pace: Pace | None = None) -> None:
+        self._name, self._lines, self._pace = name, lines, pace or Pace()
         self._stage, self._far = "", ""
         self._losses: dict[str, float] = {}
 
@@ -114,7 +155,7 @@ class Told:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         if error is None and self._far:
-            self.stage(f"done{self._far}")
+            self.stage(f"done, {self._far}")
         self._lines.__exit__(kind, error, trace)
 
     def stage(self, text: str) -> None:
@@ -122,9 +163,11 @@ class Told:
         self._lines.step(f"{self._name}: {text}")
 
     def step(self, done: int, total: int) -> None:
-        said = "".join(f", {name} {loss:.3f}" for name, loss in self._losses.items())
-        self._far = f", step {done} of {total}{said}"
-        self._lines.far(f"{self._name}: {self._stage}{self._far}")
+        self._pace.step(done, total)
+        losses = (f"{name} {loss:.3f}" for name, loss in self._losses.items())
+        self._far = ", ".join((f"step {done} of {total}", *losses))
+        parts = (f"{self._name}: {self._stage}", self._far, self._pace.rate, self._pace.left)
+        self._lines.far(", ".join(filter(None, parts)))
 
     def loss(self, kind: str, point: Point) -> None:
         self._losses[kind] = point.loss

@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import getpass
 import json
+import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
+
+from lifecycle.errors import DabtError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -27,6 +31,18 @@ JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON instead of 
 
 _UNBOUNDED = 10_000
 """Wider than any row."""
+
+
+def run(command: Callable[[], None]) -> None:
+    """A command line from its words to its exit code: our errors are one message, and no other error is hidden."""
+    try:
+        command()
+    except DabtError as error:
+        typer.echo(f"error: {error}", err=True)
+        sys.exit(1)
+    except KeyboardInterrupt:
+        typer.echo("interrupted; nothing is half done: run the same command to go on", err=True)
+        sys.exit(130)
 
 
 def open_registry(home: Path | None) -> Registry:

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import pytest
 from rich.console import Console
 
-from examples.clinic.service_process import ServiceProcess
+from examples.service_process import ServiceProcess
 from lifecycle.home import Home
 from tests.e2e.command import BASE, Command
 

@@ -52,11 +52,13 @@ OTHER_BLOCKS = (
 
 _ALL = "it runs everything here for minutes; `.ci/run` and whoever releases run it"
 _HUB = "it downloads a base from the hub"
+_PACKAGES = "it fetches from a package registry; `tests/examples` runs it against loopback"
 _HOURS = "it trains or measures for minutes to hours on the real engine, and overwrites what is shipped"
 CANNOT_RUN = {
     "dabt serve --base Qwen/Qwen3-8B --reasoning-parser qwen3 --tool-call-parser hermes "
     "-- --seed 7 --kv-cache-dtype fp8": _HUB,
     "make demo": _ALL,
+    "make reviews": _ALL,
     "make test": _ALL,
     "make setup": "it is what made the environment of this test; `tests/deploy/test_setup.py` runs it",
     "make test-unit": _ALL,
@@ -72,6 +74,11 @@ CANNOT_RUN = {
     "--model_args model=base_model,base_url=http://127.0.0.1:8000/v1/completions,"
     "tokenizer=examples/clinic/base_model,tokenized_requests=True": (
         "its task is on the hub and log-likelihoods need the real engine; `service/test_engine_lm_eval.py` runs it"
+    ),
+    "python -m examples.reviews.data": _PACKAGES,
+    "python -m examples.reviews.base": _PACKAGES,
+    "python -m examples.reviews.base --base ~/models/some-model.gguf": (
+        "the file is the reader's; `tests/examples/test_reviews_base.py` unpacks one"
     ),
     "python -m benchmarks.serving": _HOURS,
     "python -m benchmarks.serving --only mixed --rounds 2 --quick": _HOURS,

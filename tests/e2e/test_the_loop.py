@@ -11,7 +11,7 @@ import pytest
 import yaml
 from openai import NotFoundError, OpenAI, PermissionDeniedError
 
-from examples.clinic.service_process import ServiceProcess
+from examples.service_process import ServiceProcess
 from tests.e2e.command import BASE, CLINIC, Command
 
 pytestmark = [pytest.mark.e2e, pytest.mark.engine]

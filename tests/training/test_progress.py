@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import io
 import json
+import re
 from pathlib import Path
 
 import pytest
 from rich.console import Console
 
 from lifecycle.commands.lines import Lines
-from training.progress import Bar, Curve, Point, Told, draw, keep, watcher
+from training.progress import Bar, Curve, Pace, Point, Told, draw, keep, watcher
 
 
 def shown(steps: int, error: type[Exception] | None = None) -> str:
@@ -63,20 +64,56 @@ def test_without_a_terminal_every_stage_and_how_far_it_is_are_lines() -> None:
     said: list[str] = []
     now = [0.0]
     lines = Lines(said.append, every=8.0, clock=lambda: now[0])
-    with Told("triage", lines) as told:
+    with Told("triage", lines, Pace(lambda: now[0])) as told:
         told.stage("training")
         told.loss("validation", Point(0, 0.0, 2.5))
-        told.step(5, 90)
+        now[0] = 4.0  # the base's own loss took that long
+        told.step(1, 90)
+        lines.look()
         now[0] = 8.0
+        told.step(5, 90)
         lines.look()
         told.stage("publishing")
     assert said == [
         "triage: loading PyTorch",
         "triage: training",
-        "triage: training, step 5 of 90, validation 2.500 (8 s)",
+        "triage: training, step 5 of 90, validation 2.500, 1.0 steps/s, 1:25 left (8 s)",
         "triage: publishing",
         "triage: done, step 5 of 90, validation 2.500",
     ]
+
+
+def paced(*steps: tuple[float, int], total: int) -> Pace:
+    """After (seconds, steps done), in order."""
+    now = [0.0]
+    pace = Pace(lambda: now[0])
+    for now[0], done in steps:
+        pace.step(done, total)
+    return pace
+
+
+@pytest.mark.parametrize(
+    ("steps", "rate", "left"),
+    [
+        (((5.0, 1),), "", ""),  # what came before the first step says nothing of the next
+        (((5.0, 1), (7.5, 2)), "2.5 s/step", "4:05 left"),
+        (((5.0, 1), (6.0, 2)), "1.0 steps/s", "1:38 left"),
+        (((5.0, 1), (6.0, 5)), "4.0 steps/s", "0:24 left"),
+        (((5.0, 1), (105.0, 2)), "100.0 s/step", "2:43:20 left"),
+        (((0.0, 90), (1.0, 91)), "1.0 steps/s", "0:09 left"),  # taken up again in the middle
+        (((0.0, 99), (1.0, 100)), "1.0 steps/s", "0:00 left"),
+        (((0.0, 1), (50.0, 100), (60.0, 1)), "", ""),  # a second run
+    ],
+)
+def test_rate_and_time_left_follow_from_the_steps_since_the_first_one_seen(
+    steps: tuple[tuple[float, int], ...], rate: str, left: str
+) -> None:
+    pace = paced(*steps, total=100)
+    assert (pace.rate, pace.left) == (rate, left)
+
+
+def test_the_bar_shows_the_rate_beside_the_loss() -> None:
+    assert re.search(r"3/3 .*\d steps/s +validation 0\.333", shown(3))
 
 
 def test_a_run_that_failed_or_trained_nothing_is_not_called_done() -> None:

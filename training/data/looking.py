@@ -47,7 +47,7 @@ class Task:
 
         job = TrainJob.load(config)
         moved = job.config.optimisation
-        plan = Plan(moved.epochs, moved.batch_size, moved.accumulation, job.config.lora.r)
+        plan = Plan(moved.epochs, moved.batch_size, moved.accumulation, getattr(job.config.method, "r", 0))
         validation = () if job.validation_path is None else (job.validation_path,)
         more["against"] = (*validation, *more.get("against", ()))
         base = more.pop("base", None) or job.base

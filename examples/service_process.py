@@ -1,4 +1,4 @@
-"""`dabt serve` as a child process of the demo: started, waited for, and always stopped."""
+"""`dabt serve` as a child process of an example: started, waited for, and always stopped."""
 
 from __future__ import annotations
 

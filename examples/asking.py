@@ -1,4 +1,4 @@
-"""What the demo asks at the end: every model at once, then each alone, and both must answer the same."""
+"""What an example asks at the end: every model at once, then each alone, and both must answer the same."""
 
 from __future__ import annotations
 
@@ -14,10 +14,6 @@ if TYPE_CHECKING:
     from openai.types.chat import ChatCompletion
     from rich.console import Console
 
-HERE = Path(__file__).parent
-MODELS = ("triage", "handbook", "digest")
-EACH = 4
-
 
 @dataclass(frozen=True)
 class Asked:
@@ -30,34 +26,32 @@ class Asked:
     alone: str
 
 
-def ask_all(endpoint: str, base_name: str, promoted: Sequence[str]) -> list[Asked]:
-    """Test questions to the base and to every promoted name, all in flight together, then one by one."""
-    return asyncio.run(_ask_all(endpoint, base_name, promoted))
+def ask_all(endpoint: str, asked: Sequence[tuple[str, str]], max_tokens: int) -> list[Asked]:
+    """Each (model, question), all in flight together, then one by one."""
+    return asyncio.run(_ask_all(endpoint, asked, max_tokens))
 
 
-async def _ask_all(endpoint: str, base_name: str, promoted: Sequence[str]) -> list[Asked]:
+async def _ask_all(endpoint: str, asked: Sequence[tuple[str, str]], max_tokens: int) -> list[Asked]:
     from openai import AsyncOpenAI
 
     async with AsyncOpenAI(base_url=endpoint, api_key="none", max_retries=0) as client:
-        pairs = [(model, question) for model in promoted for question in _questions(model)]
-        pairs += [(base_name, question) for model in MODELS for question in _questions(model)[:2]]
-        together = await asyncio.gather(*(_ask(client, *pair) for pair in pairs))
-        alone = [await _ask(client, *pair) for pair in pairs]
+        together = await asyncio.gather(*(_ask(client, *pair, max_tokens) for pair in asked))
+        alone = [await _ask(client, *pair, max_tokens) for pair in asked]
     return [
         Asked(model, question, _version(first), _text(first), _text(second))
-        for (model, question), first, second in zip(pairs, together, alone, strict=True)
+        for (model, question), first, second in zip(asked, together, alone, strict=True)
     ]
 
 
-async def _ask(client: AsyncOpenAI, model: str, question: str) -> ChatCompletion:
+async def _ask(client: AsyncOpenAI, model: str, question: str, max_tokens: int) -> ChatCompletion:
     return await client.chat.completions.create(
-        model=model, messages=[{"role": "user", "content": question}], temperature=0, max_tokens=128
+        model=model, messages=[{"role": "user", "content": question}], temperature=0, max_tokens=max_tokens
     )
 
 
-def _questions(task: str) -> list[str]:
-    """The first items of the test split, so that nothing here was chosen for looking good."""
-    lines = (HERE / "data" / task / "test.jsonl").read_text(encoding="utf-8").splitlines()[:EACH]
+def questions(test: Path, count: int) -> list[str]:
+    """The first of the test split, so that nothing here was chosen for looking good."""
+    lines = test.read_text(encoding="utf-8").splitlines()[:count]
     return [turn["content"] for line in lines for turn in json.loads(line)["messages"] if turn["role"] == "user"]
 
 
