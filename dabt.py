@@ -22,6 +22,7 @@ import training.cli
 import training.data.commands.check
 import training.data.commands.convert
 import training.data.commands.distill
+import training.data.commands.redact
 from lifecycle.commands.terminal import run
 
 app = typer.Typer(
@@ -37,6 +38,7 @@ data = typer.Typer(help="Look at training data before it is trained on.", no_arg
 data.command("check")(training.data.commands.check.check)
 data.command("convert")(training.data.commands.convert.convert)
 data.command("distill")(training.data.commands.distill.distill)
+data.command("redact")(training.data.commands.redact.redact)
 
 traffic = typer.Typer(help="How an alias's requests are shared out, and its canary's bounds.", no_args_is_help=True)
 traffic.command("show")(lifecycle.commands.traffic.show)

@@ -95,8 +95,17 @@ ROOMS = (
     ),
     Room(
         "training",
-        tuple(f"training/data/{name}.py" for name in ("balance", "checks", "duplicates", "personal", "split")),
+        tuple(f"training/data/{name}.py" for name in ("balance", "checks", "duplicates", "split")),
         ("tests/training/test_*.py",),
+    ),
+    Room(
+        "personal data",
+        tuple(
+            f"training/data/personal/{name}.py"
+            for name in ("addresses", "cues", "json_pieces", "national_ids", "numbers", "phones",
+                         "redaction", "spelling")
+        ),
+        ("tests/training/test_personal.py", "tests/training/test_redaction.py"),
     ),
 )  # fmt: skip
 

@@ -45,26 +45,40 @@ class Reading:
         self._questions = questions
 
     def __iter__(self) -> Iterator[Row]:
+        for line, value in self._values():
+            try:
+                form, row = self._read(self._placed(value), f"{self.path}:{line}")
+                self._one_kind(row)
+            except Unreadable as unreadable:
+                for fault in unreadable.faults:
+                    self.told.add(fault, line)
+                continue
+            self.rows += 1
+            self.forms[form] += 1
+            yield row
+        self._empty()
+
+    def values(self) -> Iterator[Any]:
+        """The rows as they are written, of whatever form: JSON values. A row that is no JSON is in `told`."""
+        for _, value in self._values():
+            self.rows += 1
+            yield value
+        self._empty()
+
+    def _values(self) -> Iterator[tuple[int, Any]]:
         try:
             for record in self._records(source(self.path)):
                 if record.fault:
                     self.told.add(record.fault, record.line)
-                    continue
-                try:
-                    form, row = self._read(self._placed(record.value), f"{self.path}:{record.line}")
-                    self._one_kind(row)
-                except Unreadable as unreadable:
-                    for fault in unreadable.faults:
-                        self.told.add(fault, record.line)
-                    continue
-                self.rows += 1
-                self.forms[form] += 1
-                yield row
+                else:
+                    yield record.line, record.value
         except NotText as wrong:
             self.told.add(wrong.faults[0], wrong.line)
         except Unreadable as wrong:
             for fault in wrong.faults:
                 self.told.add(fault)
+
+    def _empty(self) -> None:
         if not self.rows and not self.told.count:
             self.told.add(Fault("no_rows", "has no rows"))
 

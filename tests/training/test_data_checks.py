@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import random
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -14,7 +13,7 @@ from lifecycle.errors import InvalidInput
 from lifecycle.text.normaliser import LIGHT_1
 from training.data import personal
 from training.data.balance import balance, language, lengths
-from training.data.checks import DataReport, check, cleaned
+from training.data.checks import DataReport, check
 
 
 def row(question: str, answer: str = "a", place: str = "train:1", system: str = "") -> Conversation:
@@ -125,7 +124,7 @@ def test_personal_data_is_found_and_redacted(text: str, kind: str, value: str | 
     (hit,) = personal.find(text)
     assert (hit.kind, text[hit.start : hit.end], hit.sure) == (kind, value, sure)
     (clean,), count = personal.redact([text])
-    assert clean == text.replace(value, f"[{kind}]")
+    assert clean == text.replace(value, f"[{kind}_1]")
     assert count == 1
     assert personal.find(clean) == ()
 
@@ -138,7 +137,6 @@ def test_personal_data_is_found_and_redacted(text: str, kind: str, value: str | 
         "on 21/11/2026",
         "card 4111 1111 1111 1112",  # fails the check digit
         "GB82WEST12345698765433",  # fails modulo 97
-        "someone@example.com and info@clinic.test",  # reserved for examples
         "take 500 mg twice, 10-14 days",
         "تناول ٥٠٠ ملغ مرتين في اليوم لمدة ٧ أيام",
         "127.0.0.1",
@@ -153,39 +151,29 @@ def test_what_is_not_personal_is_left_alone(text: str) -> None:
 def test_one_value_keeps_one_placeholder_through_a_row_and_another_gets_its_own() -> None:
     texts = ["call 0501234567 or 0559876543", "I shall call ٠٥٠ ١٢٣ ٤٥٦٧"]
     clean, count = personal.redact(texts)
-    assert clean == ("call [PHONE] or [PHONE_2]", "I shall call [PHONE]")
+    assert clean == ("call [PHONE_1] or [PHONE_2]", "I shall call [PHONE_1]")
     assert count == 3
 
 
-def test_a_cleaned_copy_has_no_finding_left() -> None:
-    dirty = [row("I am a@b.org", "we wrote to a@b.org", "t:1"), row("nothing", "here", "t:2")]
-    assert found(check(dirty), "personal data") == ("t:1",)
-    copies, count = cleaned(dirty)
-    assert count == 2
-    assert found(check(copies), "personal data") == ()
-    assert copies[1] == dirty[1]
-
-
-def test_tool_calls_names_and_reasoning_are_looked_at_and_cleaned_and_stay_json() -> None:
-    arguments = '{"to":"a@b.org","phones":[4111111111111111,"+966 50 123 4567",null],"when":"2026-05-01","n":7}'
-    call, plain = ToolCall("c", "send", arguments), ToolCall("d", "send", '{"n":7.50}')
-    turns = (
-        Message("user", "q", name="a@b.org"),
-        Message("assistant", "", reasoning="it is a@b.org", tool_calls=(call, plain)),
-        Message("tool", "ok", tool_call_id="c"),
-        Message("tool", "ok", tool_call_id="d"),
-        Message("assistant", "a"),
-    )
-    dirty = [Conversation("t:1", "", turns)]
-    assert found(check(dirty), "personal data") == ("t:1",)
-    (copy,), _ = cleaned(dirty)
-    first, second = copy.messages[1].tool_calls
-    assert json.loads(first.arguments)["to"] == "[EMAIL]"
-    assert json.loads(first.arguments)["phones"] == ["[CARD]", "[PHONE]", None]
-    assert json.loads(first.arguments)["n"] == 7
-    assert second == plain, "as it was written"
-    assert (copy.messages[0].name, copy.messages[1].reasoning) == ("[EMAIL]", "it is [EMAIL]")
-    assert found(check([copy]), "personal data") == ()
+def test_ids_meta_tools_names_reasoning_and_calls_are_looked_at() -> None:
+    call = ToolCall("c", "send", '{"to":"a@b.org"}')
+    plain = (Message("user", "q"), Message("assistant", "a"))
+    tools = ({"type": "function", "function": {"name": "send", "description": "mail a@b.org"}},)
+    rows = [
+        Conversation("t:1", "a@b.org", plain),
+        Conversation("t:2", "", plain, {"from": {"mail": ["a@b.org"]}}),
+        Conversation("t:3", "", (Message("user", "q", name="a@b.org"), plain[1])),
+        Conversation("t:4", "", (plain[0], Message("assistant", "a", reasoning="a@b.org"))),
+        Conversation(
+            "t:5", "", (plain[0], Message("assistant", "", tool_calls=(call,)), Message("tool", "ok"), plain[1])
+        ),
+        Conversation("t:6", "", plain, {}, tools),
+        Conversation("t:7", "", plain, {"phone": 966501234567}),
+        Conversation("t:8", "", plain),
+    ]
+    assert [finding.places for finding in check(rows).findings if finding.check == "personal data"] == [
+        tuple(f"t:{number}" for number in range(1, 7)), ("t:7",)
+    ]  # fmt: skip
 
 
 def test_rows_that_differ_in_their_calls_alone_are_no_duplicates() -> None:
@@ -332,5 +320,5 @@ def test_the_command_writes_a_redacted_copy_and_json(jsonl: Callable[..., Path],
     assert {finding.check for finding in report.of("error")} == {"readable", "leakage", "personal data"}
     assert report.against == {"test.jsonl": 1}
     text = (tmp_path / "clean.jsonl").read_text(encoding="utf-8")
-    assert "أنا [EMAIL]" in text
+    assert "أنا [EMAIL_1]" in text
     assert text.count("\n") == 1

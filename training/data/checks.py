@@ -5,30 +5,27 @@
     note      a fact worth knowing
 
 `commands/check.py` prints the result, `page.py` draws it. `repeats.py`, `leaks.py`, `balance.py`, `toxicity.py`,
-`advice.py` and `personal` do the looking, each at one `Content` after the other.
+`advice.py` and `personal/` do the looking, each at one `Content` after the other.
 """
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import replace
-from typing import Any
 
-from lifecycle.conversation import Conversation, Message
 from lifecycle.errors import Problem
 from lifecycle.rows.faults import RowProblem
 from lifecycle.rows.kinds import Row
 from lifecycle.text.normaliser import LIGHT_1
-from training.data import advice, personal
+from training.data import advice
 from training.data.balance import Spread
-from training.data.content import Content, content
+from training.data.content import content
 from training.data.findings import DataReport, Finding, Places, Severity, finding
 from training.data.leaks import Leaks
+from training.data.personal import kinds_in
 from training.data.repeats import Repeats
 from training.data.toxicity import Rules, Toxicity
 
-__all__ = ["Checks", "DataReport", "Finding", "Severity", "check", "cleaned"]
+__all__ = ["Checks", "DataReport", "Finding", "Severity", "check"]
 
 PROMISING = advice.PROMISING
 SIMILARITY = 0.85
@@ -64,7 +61,7 @@ class Checks:
         self._toxicity.see(seen, normal)
         self._facts.see(seen)
         if self._personal is not None:
-            self._personal.see(seen)
+            self._personal.see(row)
 
     def report(self, bad: Sequence[Problem] = ()) -> DataReport:
         """What was found. `bad` are the unreadable rows that reading found."""
@@ -122,63 +119,13 @@ class _Personal:
     def __init__(self) -> None:
         self._places: dict[tuple[bool, str], Places] = {}
 
-    def see(self, row: Content) -> None:
-        for key in {(hit.sure, hit.kind) for text in row.texts for hit in personal.find(text)}:
+    def see(self, row: Row) -> None:
+        for key in kinds_in(row):
             self._places.setdefault(key, Places()).add(row.place)
 
     def findings(self) -> Iterator[Finding]:
         for (sure, kind), places in sorted(self._places.items(), key=lambda item: (not item[0][0], item[0][1])):
             label = kind.lower().replace("_", " ")
             message = f"rows with {'an' if label[0] in 'aeio' else 'a'} {label}" + ("" if sure else ", by its look")
-            cure = "write a cleaned copy with --redact"
+            cure = "write a cleaned copy with dabt data redact"
             yield from finding("error" if sure else "warning", "personal data", message, places, cure)
-
-
-def cleaned(rows: Sequence[Conversation]) -> tuple[list[Conversation], int]:
-    """Copies of the rows with typed placeholders for personal data, and how many values were replaced.
-
-    In the arguments of a tool call each value is looked at by itself, so that they stay JSON.
-    """
-    copies, total = [], 0
-    for row in rows:
-        said = [text for message in row.messages for text in _said(message)]
-        clean, count = personal.redact(said)
-        texts = iter(clean)
-        copies.append(replace(row, messages=tuple(_with(message, texts) for message in row.messages)))
-        total += count
-    return copies, total
-
-
-def _said(message: Message) -> Iterator[str]:
-    """What `_with` puts back, in its order."""
-    yield from (message.content, message.reasoning, message.name)
-    for call in message.tool_calls:
-        yield from _leaves(json.loads(call.arguments))
-
-
-def _with(message: Message, texts: Iterator[str]) -> Message:
-    content, reasoning, name = next(texts), next(texts), next(texts)
-    calls = []
-    for call in message.tool_calls:
-        before = json.loads(call.arguments)
-        after = _put(before, texts)
-        # Untouched arguments stay as they were written.
-        calls.append(call if after == before else replace(call, arguments=json.dumps(after, ensure_ascii=False)))
-    return replace(message, content=content, reasoning=reasoning, name=name, tool_calls=tuple(calls))
-
-
-def _leaves(value: Any) -> Iterator[str]:
-    if isinstance(value, dict | list):
-        for part in value.values() if isinstance(value, dict) else value:
-            yield from _leaves(part)
-    else:
-        yield value if isinstance(value, str) else json.dumps(value)
-
-
-def _put(value: Any, texts: Iterator[str]) -> Any:
-    if isinstance(value, dict):
-        return {key: _put(part, texts) for key, part in value.items()}
-    if isinstance(value, list):
-        return [_put(part, texts) for part in value]
-    text = next(texts)
-    return text if isinstance(value, str) or text != json.dumps(value) else value

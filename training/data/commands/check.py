@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from itertools import chain
 from pathlib import Path
 from typing import Annotated
 
@@ -29,9 +30,7 @@ Words = Annotated[Path | None, typer.Option(help="A YAML file of toxic words in 
 def check(
     train: Train,
     against: Against = None,
-    redact: Annotated[
-        Path | None, typer.Option(help="Write a copy with personal data replaced by [EMAIL], [PHONE], …")
-    ] = None,
+    redact: Annotated[Path | None, typer.Option(help="Write a copy of the rows as `dabt data redact` does.")] = None,
     base: Base = None,
     similarity: Similarity = 0.85,
     words: Words = None,
@@ -46,26 +45,24 @@ def check(
     """
     from rich.console import Console
 
-    from lifecycle.conversation import Conversation
     from lifecycle.home import Home
-    from lifecycle.rows.writing import write_rows
-    from training.data import checks, looking
+    from lifecycle.rows.files import Reading
+    from training.data import looking
+    from training.data.commands.redact import refuse_inputs, summary, write_redacted
     from training.data.commands.shown import show
 
     options = {"against": tuple(against or ()), "base": base, "similarity": similarity, "words": words}
     task = looking.task_of((train,), **options)
-    rows: list[Conversation] = []
-
-    def keep(row: object) -> None:
-        if redact is not None and isinstance(row, Conversation):
-            rows.append(row)
-
-    with working(f"looking at {train}"):
-        report = looking.look(task, home=Home.at(), also=keep)
     if redact is not None:
-        cleaned, replaced = checks.cleaned(rows)
-        write_rows(redact, cleaned)
-        print(f"{replaced} values replaced; {len(cleaned)} rows written to {redact}", file=sys.stderr)
+        refuse_inputs(redact, [train, *task.files, *task.against])
+    with working(f"looking at {train}"):
+        report = looking.look(task, home=Home.at())
+    if redact is not None:
+        # Rows that cannot be read are told in the report.
+        values = chain.from_iterable(Reading(path).values() for path in task.files)
+        written, replaced = write_redacted(redact, values, names=None)
+        for line in summary(written, replaced, redact, names=None):
+            print(line, file=sys.stderr)
     if as_json:
         print(report.model_dump_json(indent=2))
     else:

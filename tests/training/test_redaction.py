@@ -1,0 +1,360 @@
+"""A redacted copy: one placeholder a value, in every text of a row, and JSON that stays JSON."""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import random
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from lifecycle.errors import InvalidConfig, InvalidInput
+from lifecycle.rows.files import Reading
+from training.data.commands.check import check
+from training.data.commands.redact import redact as redact_file
+from training.data.personal import Redactor, find, redact
+from training.data.personal import names as names_module
+from training.data.personal.spelling import spelling, unescaped
+
+NUMBER = "+966 50 123 4567"
+SPELLINGS = [
+    "+966 50 123 4567", "+966-50-123-4567", "+966501234567", "00966501234567", "(+966) 50 123 4567", "0501234567",
+    "050-123-4567", "(050) 123-4567", "٠٥٠١٢٣٤٥٦٧", "+٩٦٦ ٥٠ ١٢٣ ٤٥٦٧", "۰۵۰۱۲۳۴۵۶۷", "０５０１２３４５６７",
+    "＋966501234567",
+    "+966\u00a050\u00a0123\u00a04567", "+966\u202f50\u202f123\u202f4567", "+966\u201150\u2011123\u20114567",
+    "+966\u201350\u2013123\u20134567", "+966\u200b50\u200c123\u200d4567", 
+    "\u200e+966\u200e501234567", "\u202a0501234567\u202c",
+    "050\u0640123\u06404567", "050\ufeff1234567",
+]  # fmt: skip
+
+
+def clean(*texts: str) -> list[str]:
+    return list(redact(texts)[0])
+
+
+@pytest.mark.parametrize("written", SPELLINGS)
+def test_every_spelling_of_a_number_has_its_placeholder(written: str) -> None:
+    before, after = clean(NUMBER, f"اتصل {written} الآن")
+    assert before == "[PHONE_1]"
+    assert after.replace("\u200e", "").replace("\u202a", "").replace("\u202c", "") == "اتصل [PHONE_1] الآن"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "اتصل٠٥٠١٢٣٤٥٦٧بعد",
+        "https://wa.me/966501234567",
+        "tel:+966501234567",
+        "wa.me/+966501234567?text=hi",
+        "(0501234567)",
+    ],
+)
+def test_a_number_is_found_where_it_touches_something(text: str) -> None:
+    assert [hit.kind for hit in find(text)] == ["PHONE"]
+    assert "[PHONE_1]" in clean(text)[0]
+
+
+def test_places_are_those_of_the_text_as_it_is_written() -> None:
+    text = "\u200fرقم\u200f هاتفي: \u2066+966\u200b 50\u2011123 4567\u2069 شكراً"
+    (hit,) = find(text)
+    assert text[hit.start : hit.end] == "+966\u200b 50\u2011123 4567"
+
+
+def test_two_countries_share_no_placeholder_and_a_local_number_is_the_first_countrys() -> None:
+    assert clean("+966501234567", "+971501234567", "0501234567") == ["[PHONE_1]", "[PHONE_2]", "[PHONE_1]"]
+    assert clean("0501234567", "+971501234567", "+966501234567") == ["[PHONE_1]", "[PHONE_1]", "[PHONE_2]"]
+
+
+def test_numbers_go_on_through_all_rows_of_a_file() -> None:
+    redactor = Redactor()
+    rows = [redactor.row({"text": text}) for text in ("a@b.org", "c@d.org", "A@B.ORG", "no more")]
+    assert [row["text"] for row in rows] == ["[EMAIL_1]", "[EMAIL_2]", "[EMAIL_1]", "no more"]
+    assert redactor.replaced == {"EMAIL": 3}
+
+
+def test_what_the_question_calls_a_phone_is_one_in_the_answer() -> None:
+    assert clean("my phone is 55512345", "I noted 55512345, and 55512346") == [
+        "my phone is [PHONE_1]", "I noted [PHONE_1], and 55512346"
+    ]  # fmt: skip
+
+
+def test_a_redacted_text_is_left_as_it_is() -> None:
+    once = clean("a@b.org, +966501234567, GB82 WEST 1234 5698 7654 32")
+    assert clean(*once) == once
+
+
+# -- JSON -------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("answer", "expected"),
+    [
+        ('{"phone": 966501234567, "n": 7.50}', '{"phone": "[PHONE_1]", "n": 7.50}'),
+        ('{"phone":"\\u0660\\u0665\\u0660\\u0661\\u0662\\u0663\\u0664\\u0665\\u0666\\u0667"}', '{"phone":"[PHONE_1]"}'),
+        ('{"mail": "a\\u0040b.org", "\\u00e9": "\\u00e9"}', '{"mail": "[EMAIL_1]", "\\u00e9": "\\u00e9"}'),
+        ('["a@b.org\\nc", "half \\ud83d"]', '["[EMAIL_1]\\nc", "half \\ud83d"]'),
+        ('{"a@b.org": 1}', '{"[EMAIL_1]": 1}'),
+        ('{"in": "{\\"phone\\": 966501234567}"}', '{"in": "{\\"phone\\": \\"[PHONE_1]\\"}"}'),
+        ('```json\n{"phone": 966501234567}\n```\ncall', '```json\n{"phone": "[PHONE_1]"}\n```\ncall'),
+        ('{"card": 4111111111111111}', '{"card": "[CARD_1]"}'),
+        ('{"total": 966501234567.25}', '{"total": 966501234567.25}'),
+    ],
+)
+def test_json_in_a_text_stays_json_and_the_rest_stays_letter_by_letter(answer: str, expected: str) -> None:
+    assert clean(answer) == [expected]
+
+
+def test_random_json_answers_stay_json() -> None:
+    generator = random.Random(3)
+    parts = [
+        "a@b.org",
+        NUMBER,
+        "٠٥٠١٢٣٤٥٦٧",
+        966501234567,
+        'say "hi"',
+        "\\",
+        "😀",
+        None,
+        True,
+        1.5,
+        "\n",
+        "GB82WEST12345698765432",
+    ]
+    replaced = 0
+    for _ in range(300):
+        value: Any = {f"k{at}": generator.choice(parts) for at in range(4)}
+        value["in"] = json.dumps(generator.choices(parts, k=3), ensure_ascii=generator.random() < 0.5)
+        (text,), count = redact([json.dumps(value, ensure_ascii=generator.random() < 0.5)])
+        again = json.loads(text)
+        json.loads(again["in"])
+        assert "b.org" not in text
+        replaced += count
+    assert replaced > 300
+
+
+def test_escapes_are_read_with_their_places() -> None:
+    said = unescaped("a\\u0040\\n\\ud83d\\ude00z")
+    assert said.text == "a@\n😀z"
+    assert [said.span(at, at + 1) for at in range(5)] == [(0, 1), (1, 7), (7, 9), (9, 21), (21, 22)]
+    assert spelling("ا\u200bب").span(0, 2) == (0, 3)
+
+
+# -- rows -------------------------------------------------------------------------------------------------------------
+
+SEND = {"name": "send", "arguments": '{"to":"a@b.org"}'}
+ROWS: list[dict[str, Any]] = [
+    {
+        "id": "a@b.org",
+        "meta": {"phone": 966501234567, "a@b.org": [{"deep": "a@b.org"}], "float": 966501234567.0},
+        "tools": [{"type": "function", "function": {"name": "send", "description": "mail a@b.org"}}],
+        "messages": [
+            {"role": "system", "content": "a@b.org"},
+            {"role": "user", "content": "a@b.org", "name": "a@b.org"},
+            {
+                "role": "assistant", "content": None, "reasoning": "a@b.org",
+                "tool_calls": [{"id": "c", "type": "function", "function": SEND}],
+            },
+            {"role": "tool", "tool_call_id": "c", "content": "a@b.org"},
+            {"role": "assistant", "content": "a@b.org"},
+        ],
+    },
+    {"prompt": "a@b.org", "chosen": "a@b.org!", "rejected": "a@b.org?"},
+    {"text": "a@b.org", "label": "7"},
+    {"text": "a@b.org"},
+    {"instruction": "a@b.org", "input": "a@b.org", "output": "a@b.org", "history": [["a@b.org", "a@b.org"]]},
+    {"no": "form", "at": "all a@b.org"},
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("row", ROWS)
+def test_every_text_of_a_row_of_any_form_is_clean_and_the_form_stays(row: dict[str, Any]) -> None:
+    copy = Redactor().row(row)
+    text = json.dumps(copy)
+    assert "b.org" not in text
+    assert "966501234567" not in text
+    assert list(copy) == list(row)
+    if "messages" in row:
+        call = copy["messages"][2]["tool_calls"][0]["function"]["arguments"]
+        assert call == '{"to":"[EMAIL_1]"}'
+
+
+def test_two_keys_that_become_one_placeholder_lose_nothing() -> None:
+    assert len(Redactor().row({"0501234567": 1, "050 123 4567": 2})) == 2
+
+
+def test_labels_counts_and_small_numbers_stay() -> None:
+    row = {
+        "text": "t",
+        "label": 3,
+        "meta": {"n": 12345678, "when": 20261121, "share": 0.25, "ok": True, "id": 1054827361},
+    }
+    assert Redactor().row(row) == row
+
+
+# -- the command ------------------------------------------------------------------------------------------------------
+
+DIRTY = [{"prompt": f"my mail is a{number}@b.org", "completion": "ok"} for number in range(3)]
+
+
+@pytest.mark.parametrize(
+    "name", ["clean.jsonl", "clean.json", "clean.csv", "clean.tsv", "clean.parquet", "clean.jsonl.gz"]
+)
+def test_the_copy_is_what_its_name_says(jsonl: Callable[..., Path], tmp_path: Path, name: str) -> None:
+    redact_file(jsonl("t.jsonl", DIRTY), tmp_path / name)
+    rows = list(Reading(tmp_path / name))
+    assert [row.question for row in rows] == [f"my mail is [EMAIL_{number}]" for number in (1, 2, 3)]  # type: ignore[union-attr]
+
+
+def test_rows_that_are_lists_of_turns_stay_lists(jsonl: Callable[..., Path], tmp_path: Path) -> None:
+    turns = [{"user": "a@b.org", "assistant": "ok"}]
+    redact_file(jsonl("t.jsonl", [json.dumps(turns)]), tmp_path / "clean.jsonl")
+    assert (tmp_path / "clean.jsonl").read_text() == '[{"user": "[EMAIL_1]", "assistant": "ok"}]\n'
+
+
+def link(path: Path) -> Path:
+    path.with_name("link.jsonl").symlink_to(path)
+    return path.with_name("link.jsonl")
+
+
+def twin(path: Path) -> Path:
+    path.with_name("twin.jsonl").hardlink_to(path)
+    return path.with_name("twin.jsonl")
+
+
+@pytest.mark.parametrize("same", [lambda path: path, link, twin, lambda path: path.parent / "." / path.name])
+def test_a_file_that_is_read_is_not_written_to(jsonl: Callable[..., Path], same: Callable[[Path], Path]) -> None:
+    path = jsonl("t.jsonl", DIRTY)
+    before = path.read_bytes()
+    with pytest.raises(InvalidConfig, match="is a file that is read"):
+        redact_file(path, same(path))
+    assert path.read_bytes() == before
+
+
+def test_check_writes_to_none_of_its_files(jsonl: Callable[..., Path]) -> None:
+    path, test = jsonl("t.jsonl", DIRTY), jsonl("test.jsonl", DIRTY)
+    for out in (path, test):
+        with pytest.raises(InvalidConfig, match="is a file that is read"):
+            check(path, against=[test], redact=out)
+
+
+BAD_PLACES = {"folder": ".", "no folder": "none/clean.jsonl", "below a file": "t.jsonl/clean.jsonl", "no name": "clean"}
+
+
+@pytest.mark.parametrize("out", BAD_PLACES.values(), ids=BAD_PLACES.keys())
+def test_a_place_that_cannot_be_written_is_one_error_and_leaves_nothing(
+    jsonl: Callable[..., Path], tmp_path: Path, out: str
+) -> None:
+    path = jsonl("t.jsonl", DIRTY)
+    with pytest.raises(InvalidInput, match=r"was written|cannot be written"):
+        redact_file(path, tmp_path / out)
+    assert [entry.name for entry in tmp_path.iterdir()] == ["t.jsonl"]
+
+
+def test_a_full_disk_leaves_what_was_there(
+    jsonl: Callable[..., Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path, out = jsonl("t.jsonl", DIRTY), tmp_path / "clean.jsonl"
+    out.write_text("before")
+    handles = []
+
+    class Full:
+        def __init__(self, handle: int, *_: object) -> None:
+            handles.append(handle)
+
+        def __enter__(self) -> Full:
+            return self
+
+        def __exit__(self, *_: object) -> None:
+            os.close(handles.pop())
+
+        def write(self, _: bytes) -> None:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr("lifecycle.rows.writing.os.fdopen", Full)
+    with pytest.raises(InvalidInput, match="No space left"):
+        redact_file(path, out)
+    assert out.read_text() == "before"
+    assert sorted(entry.name for entry in tmp_path.iterdir()) == ["clean.jsonl", "t.jsonl"]
+
+
+@pytest.mark.parametrize(
+    "bad", ['{"prompt": "half \\ud83d", "completion": "a"}', '{"mess\\ud83d": 1}', "{", "[" * 100_000]
+)
+def test_a_row_that_cannot_be_read_is_named_and_nothing_is_written(
+    jsonl: Callable[..., Path], tmp_path: Path, bad: str
+) -> None:
+    path = jsonl("t.jsonl", [*DIRTY, bad])
+    with pytest.raises(InvalidInput, match=r"t\.jsonl:4"):
+        redact_file(path, tmp_path / "clean.jsonl")
+    assert not (tmp_path / "clean.jsonl").exists()
+
+
+# -- names ------------------------------------------------------------------------------------------------------------
+
+
+def test_names_are_told_to_be_missing_and_refused_where_they_are_asked_for(
+    jsonl: Callable[..., Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(names_module, "available", lambda: False)
+    path = jsonl("t.jsonl", DIRTY)
+    redact_file(path, tmp_path / "clean.jsonl")
+    assert "3 values replaced (EMAIL 3); 3 rows written" in (said := capsys.readouterr().out)
+    assert "dabt[names]" in said
+    redact_file(path, tmp_path / "clean.jsonl", names=False)
+    assert "dabt[names]" not in capsys.readouterr().out
+    with pytest.raises(InvalidConfig, match="is not installed"):
+        redact_file(path, tmp_path / "clean.jsonl", names=True)
+
+
+@pytest.mark.skipif(not names_module.available(), reason="the extra names is not installed")
+def test_names_are_replaced_where_the_extra_is_installed() -> None:
+    redactor = Redactor(names_module.names_detector(True))
+    assert redactor.row("My name is John Smith and I live in Cairo.") == "My name is [PERSON_1] and I live in Cairo."
+
+
+# -- time -------------------------------------------------------------------------------------------------------------
+
+
+UNITS = [
+    "a", "1", "a@", "a.", "eyJ", "1.1.", "1:", "://a:", "12 ", "2026-11-21 ", "4111 1111 ", "SA03 8000 ", "(1)",
+    "password: ",
+    "```\n", "[", '"\\', "+1 ", "sk-", "A1234567 ", "-----BEGIN PRIVATE KEY-----",
+]  # fmt: skip
+
+
+def steps(text: str) -> int:
+    """Calls of Python functions that looking at a text takes; nothing here measures time."""
+    import sys
+
+    calls = 0
+
+    def count(_frame: object, event: str, _arg: object) -> None:
+        nonlocal calls
+        calls += event == "call"
+
+    sys.setprofile(count)
+    try:
+        find(text)
+    finally:
+        sys.setprofile(None)
+    return calls
+
+
+@pytest.mark.parametrize("unit", UNITS)
+def test_work_grows_with_the_text_and_not_with_its_square(unit: str) -> None:
+    short, long = (unit * (size // len(unit)) for size in (1_500, 12_000))
+    find(long)
+    assert steps(long) <= 9 * steps(short) + 500
+
+
+def test_a_long_run_of_base64_has_nothing_and_is_read_at_once() -> None:
+    """Squares would take hours for four million characters, and end in the time limit of the suite."""
+    import base64
+
+    text = base64.b64encode(random.Random(7).randbytes(3_000_000)).decode()
+    assert find(text) == ()
+    assert find(text.replace("+", "-").replace("/", "_")) == ()
