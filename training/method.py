@@ -49,10 +49,11 @@ class Task:
 
 @dataclass(frozen=True)
 class Trained:
-    """What a method leaves: the artifact's folder, with the best checkpoint's weights, and figures of the training.
+    """What a method leaves: the artifact's folder, and figures of the training.
 
-    The figures have at least `train_rows`, `validation_rows`, `steps`, `train_loss`, `eval_loss` (the best one) and
-    `base_eval_loss` (before the first step).
+    The folder lies in the task's, is called as its kind is, and has the best checkpoint's weights. The figures have at
+    least `train_rows`, `validation_rows`, `steps`, `train_loss`, `eval_loss` (the best one) and `base_eval_loss`
+    (before the first step).
     """
 
     folder: Path
@@ -87,9 +88,10 @@ class Method(Frozen, ABC, allow_inf_nan=False):
 
     @abstractmethod
     def train(self, task: Task, training: Sequence[Any], validation: Sequence[Any]) -> Trained:
-        """Learn from the examples `training`; `validation` chooses the best checkpoint.
+        """Learn from the examples `training`, and leave the best checkpoint by `validation` as the artifact.
 
-        Raises `InvalidConfig` when a loss is not finite.
+        A folder with checkpoints is one of a run that was stopped, which goes on from them. Raises `InvalidConfig` when
+        a loss is not finite.
         """
 
     @classmethod

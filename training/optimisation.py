@@ -29,12 +29,26 @@ class OptimisationSettings(Frozen, allow_inf_nan=False):
     """Trade about a fifth of the speed for memory: compute activations again instead of keeping them."""
     early_stopping: int | None = Field(default=None, ge=1)
     """Stop after so many epochs without a better validation loss."""
+    max_steps: int | None = Field(default=None, ge=1)
+    """Of the optimiser: the run ends there, though epochs are left."""
+    max_minutes: float | None = Field(default=None, gt=0.0)
+    """The run ends after the step in which so many have passed. Where that is differs from one machine to the next."""
+    precision: Literal["float32", "bfloat16"] = "float32"
+    """On a CPU. bfloat16 multiplies in half the bits and keeps the weights in float32: faster where the CPU has such
+    instructions, for a loss that differs in its fourth digit. A GPU always takes bfloat16.
+    """
+    save_minutes: float = Field(default=10.0, ge=0.0)
+    """A run that is stopped goes on from a checkpoint that is at most so old. It decides nothing of the result."""
     seed: int = Field(default=17, ge=0, lt=2**32)
 
+    def steps_of_an_epoch(self, rows: int) -> int:
+        """Of the optimiser: an epoch ends in a step, whatever is left for it."""
+        return math.ceil(math.ceil(rows / self.batch_size) / self.accumulation)
+
     def steps(self, rows: int) -> int:
-        """Of the optimiser, over so many rows: each epoch ends in a step, whatever is left for it."""
-        batches = math.ceil(rows / self.batch_size)
-        return math.ceil(math.ceil(batches / self.accumulation) * self.epochs)
+        """Of the optimiser, in the whole run over so many rows."""
+        steps = math.ceil(self.steps_of_an_epoch(rows) * self.epochs)
+        return min(steps, self.max_steps or steps)
 
     def warmup_steps(self, steps: int) -> int:
         """Of so many. The rate of the first is 0, so a run must have a step behind them, or it would learn nothing."""

@@ -1,7 +1,8 @@
 """One training run from a configuration to a draft version: checks → recipe → golden prompts → publish.
 
 A run's name is the digest of everything that decides its result, so asking twice trains once. Its folder holds
-`run.json` only when it is whole; a run that was cut short has none, publishes nothing, and is done again.
+`run.json` only when it is whole; a run that was cut short has none, publishes nothing, and goes on from where it was:
+from its last checkpoint, or from the artifact where that is saved.
 """
 
 from __future__ import annotations
@@ -41,9 +42,17 @@ from training.progress import Silent, Watcher
 from training.settings import run_settings
 
 _RECORD = "run.json"
+_TRAINED = "trained.json"
 
 _DECISIVE = (forms, conversations, turns, conversation, templates, generation, tokens, method, golden)
 """The code that every run's result follows from, besides its method's: from the row to the text and its tokens."""
+
+
+class SavedArtifact(Frozen):
+    """What training left, written as soon as it lies on the disk: what comes after may fail and be done again."""
+
+    digest: Digest
+    metrics: dict[str, float]
 
 
 class RunRecord(Frozen):
@@ -99,13 +108,14 @@ def train(job: TrainJob, home: Home, shelf: Shelf, *, force: bool = False, watch
         record = None if force else _whole(folder)
         reused = record is not None
         if record is None:
-            shutil.rmtree(folder, ignore_errors=True)
-            folder.mkdir(parents=True)
+            if force:
+                shutil.rmtree(folder, ignore_errors=True)
+            folder.mkdir(parents=True, exist_ok=True)
             task = Task(config.name, base, known, job.prompt, config.optimisation, folder, watch)
             with run_settings():
                 record = _make(job, task, training, validation)
-            shutil.rmtree(folder / "checkpoints", ignore_errors=True)
             _write(folder / _RECORD, record)
+            (folder / _TRAINED).unlink(missing_ok=True)
         watch.stage("publishing")
         version = publish(
             folder / record.kind,
@@ -124,13 +134,20 @@ def _make(job: TrainJob, task: Task, training: Sequence[Row], validation: Sequen
     config, how = job.config, job.config.method
     task.watch.stage("tokenising")
     examples = _examples(how, task, training, validation)
-    trained = how.train(task, *examples)
+    folder = task.folder / how.artifact
+    saved = _saved(folder)
+    if saved is None:
+        shutil.rmtree(folder, ignore_errors=True)
+        trained = how.train(task, *examples)
+        saved = SavedArtifact(digest=digest_of_folder(folder), metrics=trained.metrics)
+        _write(task.folder / _TRAINED, saved)
+        shutil.rmtree(task.folder / "checkpoints", ignore_errors=True)
     task.watch.stage("golden prompts")
     proofs = how.proofs(examples[1])[: config.golden_prompts]
     return RunRecord(
         run=task.folder.name,
         kind=how.artifact,
-        artifact=digest_of_folder(trained.folder),
+        artifact=saved.digest,
         base=task.known.digest,
         base_name=task.known.name,
         data_digest=_data_digest(job),
@@ -138,9 +155,9 @@ def _make(job: TrainJob, task: Task, training: Sequence[Row], validation: Sequen
         # A folder's path says nothing elsewhere; the fingerprint and its name do.
         config=config.model_copy(update={"base": task.known.name}).model_dump(mode="json"),
         system=task.prompt.system,
-        metrics=trained.metrics,
-        notes=_notes(training, validation, trained.metrics),
-        golden=golden.record(task.base, trained.folder, proofs),
+        metrics=saved.metrics,
+        notes=_notes(training, validation, saved.metrics),
+        golden=golden.record(task.base, folder, proofs),
         finished_at=datetime.now(UTC),
     )
 
@@ -177,7 +194,8 @@ def run_name(job: TrainJob, base: Digest) -> str:
 
     Where files lie and what they are called is left out, so a moved checkout finds its runs again.
     """
-    config = job.config.model_dump(mode="json", exclude={"base", "data", "prompt"})
+    left_out: Any = {"base": True, "data": True, "prompt": True, "optimisation": {"save_minutes"}}
+    config = job.config.model_dump(mode="json", exclude=left_out)
     modules = sorted({*_DECISIVE, *job.config.method.code()}, key=lambda module: module.__name__)
     code = hashlib.sha256(b"".join(Path(str(module.__file__)).read_bytes() for module in modules))
     parts = {"config": config, "system": job.prompt.system, "base": base, "data": _data_digest(job)}
@@ -197,6 +215,15 @@ def _whole(folder: Path) -> RunRecord | None:
         record = RunRecord.model_validate_json((folder / _RECORD).read_text(encoding="utf-8"))
         if digest_of_folder(folder / record.kind) == record.artifact:
             return record
+    return None
+
+
+def _saved(artifact: Path) -> SavedArtifact | None:
+    """What a run that was cut short afterwards had trained, if it still has the recorded bytes."""
+    with suppress(OSError, ValidationError, DabtError):
+        saved = SavedArtifact.model_validate_json((artifact.parent / _TRAINED).read_text(encoding="utf-8"))
+        if digest_of_folder(artifact) == saved.digest:
+            return saved
     return None
 
 
@@ -232,7 +259,7 @@ def code_revision() -> str:
     return commit.stdout.strip() + ("+changes" if changes.stdout.strip() else "")
 
 
-def _write(path: Path, record: RunRecord) -> None:
+def _write(path: Path, record: Frozen) -> None:
     """All of it or nothing: a reader never sees half a record."""
     part = path.with_suffix(".part")
     part.write_text(record.model_dump_json(indent=2), encoding="utf-8")

@@ -7,11 +7,13 @@ what happens before (checks) and after (golden prompts, preflight, registry).
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+import time
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from lifecycle.errors import InvalidConfig, Problem
+from training import checkpoints
 from training.device import device
 from training.method import Task
 from training.progress import Curve, Point, Watcher, draw, keep
@@ -34,15 +36,26 @@ def train(
     from trl import SFTTrainer
 
     how, folder = task.optimisation, task.folder
+    stopped_at = checkpoints.newest(folder / "checkpoints")
     curve = Curve()
-    trainer = SFTTrainer(
+
+    class Trainer(SFTTrainer):  # type: ignore[misc]
+        def _get_train_sampler(self, train_dataset: Any = None) -> Any:
+            lengths = [len(example.input_ids) for example in training]
+            return checkpoints.order(lengths, how.batch_size * how.accumulation, how.seed)
+
+    trainer = Trainer(
         model=model,
-        args=_arguments(task, len(training)),
+        args=_arguments(task, len(training), resumed=stopped_at is not None),
         train_dataset=_dataset(training),
         eval_dataset=_dataset(validation),
         processing_class=AutoTokenizer.from_pretrained(task.base),
         peft_config=peft_config,
-        callbacks=[_following(task.watch, curve, folder / "log.jsonl")],
+        callbacks=[
+            _following(task.watch, curve, folder / "log.jsonl"),
+            checkpoints.saving(60 * how.save_minutes, how.steps_of_an_epoch(len(training))),
+            *([_ending(60 * how.max_minutes)] if how.max_minutes else []),
+        ],
     )
     trainer.remove_callback(PrinterCallback)
     if how.early_stopping:
@@ -51,8 +64,8 @@ def train(
     # The first batch, as the trainer itself sees it: is the end of every answer learnt, and no question?
     require_ends_learnt(trainer, task.chat.stops, how.batch_size)
 
-    task.watch.stage("training")
-    trainer.train()
+    task.watch.stage("training" if stopped_at is None else f"training, on from {stopped_at.name}")
+    trainer.train(resume_from_checkpoint=None if stopped_at is None else str(stopped_at))
     draw(curve, task.name, folder / "loss.png")
     metrics = {
         "train_rows": len(training),
@@ -67,8 +80,7 @@ def train(
     return trainer.model, {name: float(value) for name, value in metrics.items()}
 
 
-def _arguments(task: Task, rows: int) -> Any:
-    """The trainer's settings. `group_by_length` puts rows of one length together, so that little is padding."""
+def _arguments(task: Task, rows: int, *, resumed: bool) -> Any:
     from trl import SFTConfig
 
     how = task.optimisation
@@ -77,6 +89,7 @@ def _arguments(task: Task, rows: int) -> Any:
     return SFTConfig(
         output_dir=str(task.folder / "checkpoints"),
         num_train_epochs=how.epochs,
+        max_steps=how.max_steps or -1,
         per_device_train_batch_size=how.batch_size,
         per_device_eval_batch_size=2 * how.batch_size,
         gradient_accumulation_steps=how.accumulation,
@@ -86,19 +99,18 @@ def _arguments(task: Task, rows: int) -> Any:
         weight_decay=how.weight_decay,
         max_grad_norm=how.max_grad_norm,
         seed=how.seed,
-        train_sampling_strategy="group_by_length",
         max_length=None,  # already held against `max_length`, row by row
         eval_strategy="epoch",
-        eval_on_start=True,  # the base's own loss: what training has to beat
+        eval_on_start=not resumed,  # the base's own loss: what training has to beat
         save_strategy="epoch",
-        save_total_limit=1,
-        save_only_model=True,
+        save_total_limit=checkpoints.KEPT,
+        restore_callback_states_from_checkpoint=True,  # early stopping's count
         load_best_model_at_end=True,
         metric_for_best_model="eval_loss",
         greater_is_better=False,
         logging_steps=max(1, steps // LOGGED),
         logging_nan_inf_filter=False,  # by default a NaN is hidden behind the last good value
-        bf16=cuda,
+        bf16=cuda or how.precision == "bfloat16",
         use_cpu=not cuda,
         gradient_checkpointing=how.gradient_checkpointing,
         dataloader_pin_memory=cuda,
@@ -146,19 +158,41 @@ def _following(watch: Watcher, curve: Curve, log: Path) -> Any:
     add = keep(curve, log)
 
     class Following(TrainerCallback):  # type: ignore[misc]
+        def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+            log.unlink(missing_ok=True)  # what came after the checkpoint comes again
+            for logs in state.log_history:
+                self._keep(logs["step"], logs["epoch"], logs, args.learning_rate)
+
         def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
             watch.step(state.global_step, state.max_steps)
 
         def on_log(self, args: Any, state: Any, control: Any, logs: dict[str, float], **kwargs: Any) -> None:
+            self._keep(state.global_step, state.epoch or 0.0, logs, args.learning_rate)
+
+        def _keep(self, step: int, epoch: float, logs: Mapping[str, float], rate: float) -> None:
             for key, kind in (("loss", "train"), ("eval_loss", "validation")):
                 if key in logs:
-                    point = Point(state.global_step, round(state.epoch or 0.0, 4), float(logs[key]))
+                    point = Point(step, round(epoch, 4), float(logs[key]))
                     if not math.isfinite(point.loss):
-                        raise _diverged(kind, point, args.learning_rate)
+                        raise _diverged(kind, point, rate)
                     add(kind, point)
                     watch.loss(kind, point)
 
     return Following()
+
+
+def _ending(seconds: float) -> Any:
+    """A callback that ends the run after the step in which so many seconds have passed."""
+    from transformers import TrainerCallback
+
+    class Ending(TrainerCallback):  # type: ignore[misc]
+        began = time.monotonic()
+
+        def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+            if time.monotonic() - self.began >= seconds:
+                control.should_training_stop = True
+
+    return Ending()
 
 
 def _diverged(kind: str, point: Point, rate: float) -> InvalidConfig:

@@ -61,6 +61,11 @@ def make_place(folder: Path, base: Path, colours: Rows) -> Place:
         lines = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
         (folder / f"{name}.jsonl").write_text(lines, encoding="utf-8")
     (folder / "system.txt").write_text("أجب بلون واحد", encoding="utf-8")
+    return place_at(folder, base)
+
+
+def place_at(folder: Path, base: Path) -> Place:
+    """One that was made."""
     raw = {
         "name": "colours",
         "base": str(base),

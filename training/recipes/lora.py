@@ -12,7 +12,7 @@ from typing import ClassVar, Literal
 from lifecycle.conversation import Conversation
 from lifecycle.errors import Problem
 from lifecycle.version import Prompt
-from training import adapter_folder, lora_shape, supervised
+from training import adapter_folder, checkpoints, lora_shape, supervised
 from training.device import device
 from training.lora_shape import LoraShape
 from training.method import Method, Task, Trained
@@ -25,7 +25,7 @@ class Lora(LoraShape, Method):
 
     type: Literal["lora"] = "lora"
 
-    shares: ClassVar = (lora_shape, supervised, adapter_folder)
+    shares: ClassVar = (lora_shape, supervised, checkpoints, adapter_folder)
 
     def problems(self, base: Path, prompt: Prompt, how: OptimisationSettings, max_rank: int) -> list[Problem]:
         return self.misfits(base, max_rank)

@@ -1,0 +1,172 @@
+"""A run that is stopped at any moment goes on, and ends in the weights of a run that was not."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.training.test_train import HOW, Place, Recorder, make_place
+from training import checkpoints, golden, supervised
+from training.progress import Silent
+
+pytestmark = pytest.mark.e2e  # imports torch and trains
+
+# An answer is learnt with dropout, in windows of two batches, and the last window of an epoch is a short one.
+HOW_LONG = {**HOW, "epochs": 2, "accumulation": 4, "save_minutes": 0}
+METHOD = {"type": "lora", "r": 8, "alpha": 16, "dropout": 0.1}
+
+_KILLED = """
+import os, signal, sys
+from pathlib import Path
+from tests.training.test_train import place_at
+from tests.training.test_checkpoints import HOW_LONG, METHOD
+from training.progress import Silent
+
+folder, base, when = Path(sys.argv[1]), Path(sys.argv[2]), sys.argv[3]
+at = int(when.removeprefix("save "))
+
+class Killing(Silent):
+    def step(self, done, total):
+        if when.startswith("save"):
+            return
+        if done == at:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+if when.startswith("save"):
+    from transformers import Trainer
+    original = Trainer._save_rng_state
+    def dies(self, output_dir):
+        if self.state.global_step == at:
+            os.kill(os.getpid(), signal.SIGKILL)
+        original(self, output_dir)
+    Trainer._save_rng_state = dies
+
+place_at(folder, base).train(Killing(), optimisation=HOW_LONG, method=METHOD)
+"""
+
+
+@pytest.fixture
+def place(tmp_path: Path, bases: Callable[..., Path], colours: Callable[..., Any]) -> Place:
+    return make_place(tmp_path / "home", bases(), colours)
+
+
+def killed(place: Place, base: Path, when: str) -> None:
+    """The run in a process of its own, which is killed there."""
+    done = subprocess.run(
+        [sys.executable, "-c", _KILLED, str(place.folder), str(base), when],
+        cwd=Path(__file__).parents[2],
+        env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])},
+        check=False,
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+    assert done.returncode == -signal.SIGKILL, done.stderr
+
+
+def test_a_run_that_is_killed_ends_in_the_same_weights(
+    tmp_path: Path, bases: Callable[..., Path], colours: Callable[..., Any]
+) -> None:
+    base = bases()
+    whole = make_place(tmp_path / "whole", base, colours).train(optimisation=HOW_LONG, method=METHOD)
+    place = make_place(tmp_path / "killed", base, colours)
+
+    killed(place, base, "1")  # inside the first epoch
+    killed(place, base, "save 3")  # in the middle of a save, in the second
+    (run,) = place.home.runs.glob("[!.]*")
+    assert (run / "checkpoints" / "checkpoint-3").is_dir()
+    watch = Recorder()
+    result = place.train(watch, optimisation=HOW_LONG, method=METHOD)
+
+    assert "training, on from checkpoint-2" in watch.stages
+    assert watch.steps[0] == (3, 4)
+    assert result.record.artifact == whole.record.artifact
+    assert result.record.golden == whole.record.golden
+    assert [result.record.metrics[key] for key in ("eval_loss", "base_eval_loss", "steps")] == [
+        whole.record.metrics[key] for key in ("eval_loss", "base_eval_loss", "steps")
+    ]
+    assert not (run / "checkpoints").exists()
+
+
+def test_a_checkpoint_without_its_mark_is_none(tmp_path: Path) -> None:
+    for step, whole in ((2, True), (10, True), (11, False)):
+        folder = tmp_path / f"checkpoint-{step}"
+        folder.mkdir()
+        if whole:
+            (folder / "complete").touch()
+    assert checkpoints.newest(tmp_path) == tmp_path / "checkpoint-10"
+    assert not (tmp_path / "checkpoint-11").exists()
+    assert checkpoints.newest(tmp_path / "nowhere") is None
+
+
+def test_the_order_of_rows_follows_from_seed_and_epoch_alone() -> None:
+    lengths = [3, 9, 4, 8, 5, 7, 6, 2] * 4
+    first, again, other = (checkpoints.order(lengths, 4, seed) for seed in (5, 5, 6))
+    orders = []
+    for epoch in (0, 1):
+        first.set_epoch(epoch)
+        orders.append(list(first))
+    again.set_epoch(1)
+    assert sorted(orders[0]) == sorted(orders[1]) == list(range(32))
+    assert orders[0] != orders[1] == list(again) != list(other)
+
+
+def test_golden_prompts_that_fail_cost_no_training(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    how = {**HOW, "epochs": 1}
+
+    def no_room(*_: Any) -> None:
+        raise MemoryError("no room")
+
+    with monkeypatch.context() as broken:
+        broken.setattr(golden, "record", no_room)
+        with pytest.raises(MemoryError):
+            place.train(optimisation=how)
+    monkeypatch.setattr(supervised, "train", no_room)  # is not asked again
+    assert place.train(optimisation=how).version.ref == "colours:1"
+
+
+def test_how_often_a_run_is_saved_makes_no_other_run(place: Place) -> None:
+    from lifecycle.models.base import fingerprint, resolve_base
+    from training.run import run_name
+
+    base = fingerprint(resolve_base(place.job().base)).digest
+    often, seldom = ({**HOW, "save_minutes": minutes} for minutes in (0, 60))
+    assert run_name(place.job(optimisation=often), base) == run_name(place.job(optimisation=seldom), base)
+    assert run_name(place.job(optimisation={**HOW, "max_steps": 3}), base) != run_name(place.job(), base)
+
+
+def test_a_run_ends_after_so_many_steps_or_minutes(place: Place) -> None:
+    steps = place.train(optimisation={**HOW, "max_steps": 2}).record.metrics
+    assert (steps["steps"], steps["epochs"]) == (2, pytest.approx(1 / 3, abs=1e-3))
+    minutes = place.train(optimisation={**HOW, "max_minutes": 1e-9}).record.metrics
+    assert minutes["steps"] == 1
+
+
+def test_bfloat16_products_give_nearly_the_same_loss(place: Place) -> None:
+    losses = {
+        kind: place.train(optimisation={**HOW, "epochs": 1, "precision": kind}).record.metrics["eval_loss"]
+        for kind in ("float32", "bfloat16")
+    }
+    assert losses["bfloat16"] == pytest.approx(losses["float32"], rel=0.02)
+    assert losses["bfloat16"] != losses["float32"]
+
+
+def test_an_interrupted_run_is_a_pause(place: Place) -> None:
+    class Pausing(Silent):
+        def step(self, done: int, total: int) -> None:
+            if done == 8:
+                raise KeyboardInterrupt
+
+    how = {**HOW, "epochs": 2}
+    with pytest.raises(KeyboardInterrupt):
+        place.train(Pausing(), optimisation=how)
+    watch = Recorder()
+    place.train(watch, optimisation=how)
+    assert "training, on from checkpoint-6" in watch.stages  # the last epoch's end
