@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -170,3 +171,22 @@ def test_a_whole_file_is_read_as_it_is_and_two_runs_may_write_it(tmp_path: Path)
 def test_a_versions_file_is_named_by_its_digest(tmp_path: Path) -> None:
     store = AnswerStore.of_version(tmp_path, CONDITIONS.version)
     assert store.path == tmp_path / f"{CONDITIONS.version[7:]}.jsonl"
+
+
+def test_a_store_leaves_no_file_open_however_many_answers_are_kept_and_one_that_cannot_be(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An evaluation keeps thousands, and a process may have a thousand files open."""
+    store = AnswerStore(tmp_path / "answers.jsonl")
+    opened = set(os.listdir("/proc/self/fd"))
+    for number in range(20):
+        store.add(answer(CONDITIONS.key("chat", str(number), {})))
+    assert len(AnswerStore(store.path)._answers) == 20
+
+    def full(descriptor: int, data: bytes) -> int:
+        raise OSError("disk full")
+
+    monkeypatch.setattr(os, "write", full)
+    with pytest.raises(OSError, match="disk full"):
+        store.add(answer(CONDITIONS.key("chat", "another", {})))
+    assert set(os.listdir("/proc/self/fd")) == opened

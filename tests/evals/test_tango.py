@@ -103,6 +103,21 @@ def test_the_statistic_is_where_the_likelihood_is_highest() -> None:
     assert float(tango.statistic(wins, losses, n, bound)) == pytest.approx(expected, abs=1e-4)
 
 
+@pytest.mark.parametrize(
+    ("wins", "losses", "n", "bound", "by_hand"),
+    [
+        # All eight are won or lost at even odds: five wins or more of them have a statistic over that of 2 and 1.
+        (2, 1, 8, 0.0, sum(math.comb(8, won) for won in range(5, 9)) / 2**8),
+        # All eight are won (two in five) or lost (three in five): five wins or more again.
+        (5, 3, 8, -0.2, sum(math.comb(8, won) * 0.4**won * 0.6 ** (8 - won) for won in range(5, 9))),
+    ],
+)
+def test_the_largest_chance_may_lie_where_every_item_is_won_or_lost(
+    wins: int, losses: int, n: int, bound: float, by_hand: float
+) -> None:
+    assert tango.exact_p(wins, losses, n, bound) == pytest.approx(by_hand, rel=1e-9)
+
+
 @pytest.mark.parametrize(("wins", "losses", "bound"), [(3, 1, -0.1), (6, 0, 0.2), (0, 0, -0.1), (1, 4, -0.3)])
 def test_the_exact_p_is_the_largest_that_counting_all_tables_gives(wins: int, losses: int, bound: float) -> None:
     n = 9

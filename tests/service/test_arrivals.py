@@ -6,7 +6,6 @@ import random
 
 import pytest
 
-from service.traffic import arrivals as module
 from service.traffic.arrivals import Arrival, Arrivals
 from service.traffic.canary import LONGEST, Outcome
 
@@ -80,12 +79,28 @@ def test_one_that_never_ends_holds_the_others_up_for_the_longest_time_and_no_lon
     assert len(line.told) == 2, "it was told of once"
 
 
-def test_of_very_many_that_wait_the_earliest_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "_MOST", 3)
+def test_of_more_than_ten_thousand_that_wait_the_earliest_is_not_waited_for() -> None:
     line = Line()
     arrive(line, number=2)
-    for at in range(3):
-        assert line.told == []
-        arrive(line, at=float(at))
+    for _ in range(10_000 - 1):
+        arrive(line)
+    assert line.told == []
+    arrive(line)
     assert line.told == [(2, Outcome(failed=False, found=frozenset()))], "how long it takes is not known"
-    assert len(line) == 3
+    assert len(line) == 10_000
+
+
+def test_one_that_is_ended_twice_while_it_waits_is_told_as_it_ended_first() -> None:
+    line = Line()
+    first, second = arrive(line), arrive(line)
+    line.ended(second, Outcome(failed=False, total=1.0), 1.0)
+    line.ended(second, Outcome(failed=True, total=2.0), 2.0)
+    line.ended(first, None, 3.0)
+    assert line.told == [(1, Outcome(failed=False, total=1.0))]
+
+
+def test_who_names_no_session_is_of_none() -> None:
+    line, arrival = Line(), Arrival(1, 0.0, streams=False)
+    line.begun(arrival)
+    line.ended(arrival, Outcome(failed=False), 1.0)
+    assert line.told == [(1, Outcome(failed=False, session=""))]
