@@ -176,5 +176,5 @@ def _went(world: World, version: Behaviour, at: int, dice: random.Random) -> tup
     if (left := leaves * world.patience) < total:
         return Outcome(failed=False, ttft=min(ttft, left), total=left), left
     empty = empties < 1 - (1 - alike) * (1 - version.empty)
-    found: frozenset[AnswerGuard] = frozenset({"empty"} if empty else ())
-    return Outcome(failed=False, ttft=ttft, total=total, found=found), total
+    caught: frozenset[AnswerGuard] = frozenset({"empty"} if empty else ())
+    return Outcome(failed=False, ttft=ttft, total=total, caught=caught), total

@@ -36,9 +36,9 @@ class Findings:
         return self.report.result(arm).metrics[self.report.metric]
 
     def against(self, arm: str, other: str) -> Comparison:
-        found = self.report.difference(arm, other)
-        assert found is not None, "every pair of arms is compared"
-        return found
+        difference = self.report.difference(arm, other)
+        assert difference is not None, "every pair of arms is compared"
+        return difference
 
     @property
     def baseline(self) -> str:
@@ -120,7 +120,11 @@ def _nothing_to_ship(findings: Findings) -> str:
 def _seen(findings: Findings) -> list[str]:
     """How fine the gate's eye was for the arm that matters most: a lead below this was left to luck."""
     arm = recommend(findings) or findings.best
-    limits = [f"{one.rule} from {one.sees:+.3f} on" for one in findings.checks.get(arm.arm, ()) if one.sees is not None]
+    limits = [
+        f"{check.rule} from {check.sees:+.3f} on"
+        for check in findings.checks.get(arm.arm, ())
+        if check.sees is not None
+    ]
     if not limits:
         return []
     return [f"What this run could see of {arm.arm}, by its true difference and with 80 % power: {', '.join(limits)}."]

@@ -42,19 +42,20 @@ class Claim:
     def check(self, level: Level, *, rejects_from: float, worth_seeing: bool) -> Check:
         """Passed when it is shown; failed when the difference is shown to be below `rejects_from`, or, where a lead is
         `worth_seeing`, was not seen though it could have been; else undecided."""
-        one = self.comparison
-        if one is None:
+        comparison = self.comparison
+        if comparison is None:
             detail = f"'{self.rival}' was not measured: add that arm, or take it out of the policy"
             return Check(rule=self.rule, ruling=Ruling.UNDECIDED, detail=detail)
-        sees = smallest_seen(one, self.bound, level.p)
+        sees = smallest_seen(comparison, self.bound, level.p)
         power = f"80 % power from {sees:+.3f} on" if math.isfinite(sees) else "no difference has 80 % power"
         detail = (
-            f"{one.delta:+.3f} [{one.low:+.3f}, {one.high:+.3f}] on {one.metric} over {counted(one.n, one.clusters)}; "
+            f"{comparison.delta:+.3f} [{comparison.low:+.3f}, {comparison.high:+.3f}] on {comparison.metric} "
+            f"over {counted(comparison.n, comparison.clusters)}; "
             f"p {self.p:.2g} for {self.bound:+.3f} or less, and {level.p:.2g} is allowed ({level.words}); {power}"
         )
         if self.p <= level.p:
             ruling = Ruling.PASSED
-        elif p_below(one, rejects_from) <= level.p or (worth_seeing and sees <= self.bound + level.worth):
+        elif p_below(comparison, rejects_from) <= level.p or (worth_seeing and sees <= self.bound + level.worth):
             ruling = Ruling.FAILED
         else:
             ruling = Ruling.UNDECIDED

@@ -69,7 +69,7 @@ def spread(sums: Floats, sizes: Floats) -> Spread:
     return Spread(mean, se, count, effective, means.min(axis=-1), means.max(axis=-1))
 
 
-def t_tail(found: Spread, bound: float, floor: float = -1.0) -> Floats:
+def t_tail(clustered: Spread, bound: float, floor: float = -1.0) -> Floats:
     """One-sided p of a mean of at most `bound`, for items that are never below `floor`.
 
     Student's t with the effective number of clusters less one. Where every cluster lies above `bound`, the mean can
@@ -79,13 +79,15 @@ def t_tail(found: Spread, bound: float, floor: float = -1.0) -> Floats:
     """
     from scipy.stats import t
 
-    if found.effective <= 1.0 + 1e-9:
-        return np.ones_like(found.mean)
+    if clustered.effective <= 1.0 + 1e-9:
+        return np.ones_like(clustered.mean)
     with np.errstate(divide="ignore", invalid="ignore"):
-        ratio = (found.mean - bound) / found.se
-        tail = np.where(found.se > 0, t.sf(ratio, found.effective - 1), np.where(found.mean > bound, 0.0, 1.0))
-        unseen = np.where(found.least > bound, (found.least - bound) / (found.least - floor), 1.0)
-    return np.asarray(np.maximum(tail, (1.0 - unseen) ** found.clusters), dtype=np.float64)
+        ratio = (clustered.mean - bound) / clustered.se
+        tail = np.where(
+            clustered.se > 0, t.sf(ratio, clustered.effective - 1), np.where(clustered.mean > bound, 0.0, 1.0)
+        )
+        unseen = np.where(clustered.least > bound, (clustered.least - bound) / (clustered.least - floor), 1.0)
+    return np.asarray(np.maximum(tail, (1.0 - unseen) ** clustered.clusters), dtype=np.float64)
 
 
 def sign_flip(sums: Floats) -> float:

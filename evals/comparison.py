@@ -25,7 +25,9 @@ def arm_result(measured: MeasuredArm, task: EvalTask, config: EvalConfig) -> Arm
     """The arm's figures. Raises `InvalidInput` when the deciding or the safety metric leaves [0, 1]."""
     outcomes = measured.outcomes
     # A refusal is quick: it must not make an arm look fast. Where all failed there is nothing else to show.
-    answered = [one.latency for one in outcomes if not one.error] or [one.latency for one in outcomes]
+    answered = [outcome.latency for outcome in outcomes if not outcome.error] or [
+        outcome.latency for outcome in outcomes
+    ]
     p50, p95 = np.percentile(answered, [50, 95])
     return ArmResult(
         arm=measured.arm.label,
@@ -35,10 +37,10 @@ def arm_result(measured: MeasuredArm, task: EvalTask, config: EvalConfig) -> Arm
         | _over_all(measured, task),
         latency_p50=float(p50),
         latency_p95=float(p95),
-        prompt_tokens=float(np.mean([one.prompt_tokens for one in outcomes])),
-        completion_tokens=float(np.mean([one.completion_tokens for one in outcomes])),
-        errors=sum(bool(one.error) for one in outcomes),
-        cut=sum(one.cut for one in outcomes),
+        prompt_tokens=float(np.mean([outcome.prompt_tokens for outcome in outcomes])),
+        completion_tokens=float(np.mean([outcome.completion_tokens for outcome in outcomes])),
+        errors=sum(bool(outcome.error) for outcome in outcomes),
+        cut=sum(outcome.cut for outcome in outcomes),
     )
 
 
@@ -54,9 +56,9 @@ def _pair(arm: MeasuredArm, against: MeasuredArm, task: EvalTask, config: EvalCo
     places = [
         place
         for place in range(len(task.items))
-        if all(config.metric in one.outcomes[place].scores for one in (arm, against))
+        if all(config.metric in side.outcomes[place].scores for side in (arm, against))
     ]
-    first, second = ([one.outcomes[place].scores[config.metric] for place in places] for one in (arm, against))
+    first, second = ([side.outcomes[place].scores[config.metric] for place in places] for side in (arm, against))
     names = {"arm": arm.arm.label, "against": against.arm.label, "metric": config.metric}
     return paired(first, second, _clusters(task, places), **names)
 
@@ -81,27 +83,27 @@ def paired(
             **names, delta=(wins - losses) / len(first), low=low, high=high, p_value=p_value, test="mcnemar-exact",
             n=len(first), wins=wins, losses=losses,
         )  # fmt: skip
-    found = spread(sums, sizes)
-    low, high = statistics.t_bounds(found)
+    clustered = spread(sums, sizes)
+    low, high = statistics.t_bounds(clustered)
     return Comparison(
         **names,
-        delta=float(found.mean),
+        delta=float(clustered.mean),
         low=low,
         high=high,
         p_value=sign_flip(sums),
         test="sign-flip",
         n=len(first),
-        se=float(found.se),
-        clusters=None if clusters is None else found.clusters,
-        effective_clusters=None if clusters is None else found.effective,
-        least=float(found.least),
-        most=float(found.most),
+        se=float(clustered.se),
+        clusters=None if clusters is None else clustered.clusters,
+        effective_clusters=None if clusters is None else clustered.effective,
+        least=float(clustered.least),
+        most=float(clustered.most),
     )
 
 
 def _figure(name: str, measured: MeasuredArm, task: EvalTask, config: EvalConfig) -> Interval | None:
     """The metric's mean over the items that bear on it; None when none does."""
-    places = [place for place, one in enumerate(measured.outcomes) if name in one.scores]
+    places = [place for place, outcome in enumerate(measured.outcomes) if name in outcome.scores]
     if not places:
         return None
     values = [measured.outcomes[place].scores[name] for place in places]
@@ -128,7 +130,7 @@ def _clusters(task: EvalTask, places: Sequence[int]) -> list[Hashable] | None:
 
 def agreement(outcomes: Sequence[ItemResult], metric: str) -> float:
     """How far apart the arms' scores on one item are: 0 when all are alike. For choosing examples worth reading."""
-    scores = [one.scores.get(metric, 0.0) for one in outcomes]
+    scores = [outcome.scores.get(metric, 0.0) for outcome in outcomes]
     if not scores:
         raise InvalidInput("no outcomes to look at")
     return max(scores) - min(scores)

@@ -206,7 +206,7 @@ class Session:
                 f"log-likelihood tasks need {self.endpoint.root}/tokenize to find where the answer begins, "
                 f"and it does not answer: {reply.error or 'no tokens in its reply'}"
             )
-        return [int(one) for one in ids]
+        return [int(token) for token in ids]
 
     def _at(self, path: str) -> str:
         return f"{self.endpoint.url.rstrip('/')}/{path}"

@@ -57,7 +57,7 @@ class EndpointLM(LM):  # type: ignore[misc]  # lm-eval has no types
             return {"messages": [*messages_before(request.doc), asked], **_decoding(settings)}
 
         answers = self._all("chat/completions", requests, body, _chat)
-        return [_cut(one.text, request.args[1]) for one, request in zip(answers, requests, strict=True)]
+        return [_cut(answer.text, request.args[1]) for answer, request in zip(answers, requests, strict=True)]
 
     def loglikelihood(self, requests: Sequence[Instance], disable_tqdm: bool = True) -> list[tuple[float, bool]]:
         def body(request: Instance) -> dict[str, Any]:
@@ -66,7 +66,7 @@ class EndpointLM(LM):  # type: ignore[misc]  # lm-eval has no types
 
         answers = self._all("completions", requests, body, partial(_echo, self._spans))
         # A failed choice gets no probability; its item is scored zero whatever lm-eval then picks (see scoring.py).
-        return [(-math.inf if one.logprob is None else one.logprob, bool(one.greedy)) for one in answers]
+        return [(-math.inf if answer.logprob is None else answer.logprob, bool(answer.greedy)) for answer in answers]
 
     def loglikelihood_rolling(self, requests: Sequence[Instance], disable_tqdm: bool = True) -> list[float]:
         raise NotAllowed("perplexity tasks give no score per item to compare arms by; choose a task that has one")
@@ -88,12 +88,12 @@ class EndpointLM(LM):  # type: ignore[misc]  # lm-eval has no types
         self.advance(len(plan) - len(missing))
         fresh = self._ask(path, list(missing.values()), read) if missing else {}
         answers = [fresh.get(key) or self._store.get(key) for key, _, _ in plan]
-        found = [answer for answer in answers if answer is not None]
+        answered = [answer for answer in answers if answer is not None]
         for place in {(request.task_name, request.doc_id) for request in requests}:
             self.answers[place] = []
-        for request, answer in zip(requests, found, strict=True):
+        for request, answer in zip(requests, answered, strict=True):
             self.answers[(request.task_name, request.doc_id)].append(answer)
-        return found
+        return answered
 
     def _ask(
         self,
@@ -103,7 +103,7 @@ class EndpointLM(LM):  # type: ignore[misc]  # lm-eval has no types
     ) -> dict[str, Answer]:
         self._warm_up(path, work)
 
-        async def one(key: str, item: str, body: dict[str, Any]) -> Answer:
+        async def ask(key: str, item: str, body: dict[str, Any]) -> Answer:
             reply = await self._session.post(path, {"model": self._version.ref, **self._sent(body)})
             self._session.must_be_the_same(reply)
             if reply.served and reply.served != self._version.digest:
@@ -118,7 +118,7 @@ class EndpointLM(LM):  # type: ignore[misc]  # lm-eval has no types
             self.advance(1)
 
         answers = self._session.gather(
-            [partial(one, *piece) for piece in work], concurrency=self._conditions.concurrency, done=done
+            [partial(ask, *piece) for piece in work], concurrency=self._conditions.concurrency, done=done
         )
         self.asked += len(answers)
         if not any(answer.final for answer in answers):
@@ -158,7 +158,7 @@ class EndpointLM(LM):  # type: ignore[misc]  # lm-eval has no types
     def _find_spans(self, bodies: list[dict[str, Any]]) -> None:
         """Token ids of context + continuation, and how many are the context's, as lm-eval's own models split them."""
 
-        async def one(context: str, continuation: str) -> tuple[tuple[str, str], tuple[list[int], int]]:
+        async def tokenized(context: str, continuation: str) -> tuple[tuple[str, str], tuple[list[int], int]]:
             text = context.rstrip()  # trailing spaces belong to the first word of the answer
             whole = await self._session.tokenize(self._version.ref, context + continuation)
             before = len(await self._session.tokenize(self._version.ref, text)) if text else 0
@@ -166,10 +166,12 @@ class EndpointLM(LM):  # type: ignore[misc]  # lm-eval has no types
             return (context, continuation), (whole, max(1, before))
 
         pairs = {(body["context"], body["continuation"]) for body in bodies} - self._spans.keys()
-        found = self._session.gather(
-            [partial(one, *pair) for pair in sorted(pairs)], concurrency=self._conditions.concurrency, done=_ignore
+        spans = self._session.gather(
+            [partial(tokenized, *pair) for pair in sorted(pairs)],
+            concurrency=self._conditions.concurrency,
+            done=_ignore,
         )
-        self._spans.update(found)
+        self._spans.update(spans)
 
     def _answer(self, key: str, item: str, reply: Reply, content: dict[str, Any]) -> Answer:
         usage = reply.body.get("usage") or {}
@@ -183,7 +185,7 @@ class EndpointLM(LM):  # type: ignore[misc]  # lm-eval has no types
             concurrency=self._conditions.concurrency,
             prompt_tokens=usage.get("prompt_tokens") or 0,
             completion_tokens=usage.get("completion_tokens") or 0,
-            passages=tuple(str(one["id"]) for one in passages),
+            passages=tuple(str(passage["id"]) for passage in passages),
             retries=reply.retries,
             served=reply.served,
             deployment=reply.deployment,

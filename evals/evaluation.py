@@ -33,7 +33,7 @@ class Evaluation:
 
     def verdict(self, arm: ArmResult) -> Verdict | None:
         """The verdict on the arm's version; None for the baseline."""
-        return next((one for one in self.verdicts if one.version_digest == arm.version_digest), None)
+        return next((verdict for verdict in self.verdicts if verdict.version_digest == arm.version_digest), None)
 
     @property
     def history(self) -> str:
@@ -54,7 +54,7 @@ class Evaluation:
     def sees(self, arm: ArmResult) -> float | None:
         """The smallest true difference that its first comparison would have seen (80 % power); None for none."""
         verdict = self.verdict(arm)
-        return next((one.sees for one in verdict.checks if one.sees is not None), None) if verdict else None
+        return next((check.sees for check in verdict.checks if check.sees is not None), None) if verdict else None
 
     @property
     def metrics(self) -> list[str]:

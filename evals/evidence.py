@@ -20,27 +20,31 @@ from lifecycle.report import Comparison
 POWER = 0.8
 
 
-def p_above(one: Comparison, bound: float = 0.0) -> float:
+def p_above(comparison: Comparison, bound: float = 0.0) -> float:
     """One-sided p of a true difference of at most `bound`; small when the arm is shown to be better than that.
 
     Yes/no metrics of independent items: the exact McNemar test against 0, the exact score test against other bounds.
     All others: Student's t over clusters; against 0 the exact sign-flip test has to agree, because Student's is too
     sure of few clusters and of rare events. 1 for a comparison of a report from before that kept neither count.
     """
-    if one.wins is not None and one.losses is not None:
-        return mcnemar(one.wins, one.losses) if bound == 0 else tango.exact_p(one.wins, one.losses, one.n, bound)
-    found = _spread(one)
-    if found is None:
+    if comparison.wins is not None and comparison.losses is not None:
+        return (
+            mcnemar(comparison.wins, comparison.losses)
+            if bound == 0
+            else tango.exact_p(comparison.wins, comparison.losses, comparison.n, bound)
+        )
+    clustered = _spread(comparison)
+    if clustered is None:
         return 1.0
-    by_t = float(t_tail(found, bound))
+    by_t = float(t_tail(clustered, bound))
     if bound != 0:
         return by_t
-    return max(by_t, one.p_value / 2 if one.delta > 0 else 1 - one.p_value / 2)
+    return max(by_t, comparison.p_value / 2 if comparison.delta > 0 else 1 - comparison.p_value / 2)
 
 
-def p_below(one: Comparison, bound: float = 0.0) -> float:
+def p_below(comparison: Comparison, bound: float = 0.0) -> float:
     """One-sided p of a true difference of at least `bound`; small when the arm is shown to be worse than that."""
-    return p_above(one.turned, -bound)
+    return p_above(comparison.turned, -bound)
 
 
 @lru_cache(maxsize=65_536)
@@ -51,26 +55,26 @@ def mcnemar(wins: int, losses: int) -> float:
     return float(binom.sf(wins - 1, wins + losses, 0.5)) if wins else 1.0
 
 
-def smallest_seen(one: Comparison, bound: float, level: float) -> float:
+def smallest_seen(comparison: Comparison, bound: float, level: float) -> float:
     """The smallest true difference that passes against `bound` at `level` in 4 of 5 runs like this; `inf` for none.
 
     Exact for McNemar's test, for which the share of discordant items is taken as it was; else by the normal or
     Student's approximation.
     """
-    if one.wins is not None and one.losses is not None:
-        discordant = (one.wins + one.losses) / one.n
+    if comparison.wins is not None and comparison.losses is not None:
+        discordant = (comparison.wins + comparison.losses) / comparison.n
         if bound == 0:
-            return _mcnemar_sees(one.n, discordant, level)
-        return _score_sees(one.n, discordant, bound, level)
-    found = _spread(one)
-    if found is None or found.effective <= 1 + 1e-9:
+            return _mcnemar_sees(comparison.n, discordant, level)
+        return _score_sees(comparison.n, discordant, bound, level)
+    clustered = _spread(comparison)
+    if clustered is None or clustered.effective <= 1 + 1e-9:
         return math.inf
     from scipy.stats import t
 
-    freedom = found.effective - 1
-    by_t = bound + float(found.se) * float(t.isf(level, freedom) + t.isf(1 - POWER, freedom))
-    unseen = 1 - level ** (1 / found.clusters)  # nothing that was never drawn can be told from `bound` below this
-    sees = max(by_t, bound + unseen) if found.se == 0 else by_t
+    freedom = clustered.effective - 1
+    by_t = bound + float(clustered.se) * float(t.isf(level, freedom) + t.isf(1 - POWER, freedom))
+    unseen = 1 - level ** (1 / clustered.clusters)  # nothing that was never drawn can be told from `bound` below this
+    sees = max(by_t, bound + unseen) if clustered.se == 0 else by_t
     return sees if sees <= 1 else math.inf
 
 
@@ -140,15 +144,15 @@ def holm_levels(p_values: Sequence[float] | NDArray[np.float64], alpha: float) -
     return np.asarray(steps[np.minimum(rank, np.minimum(passes, count - 1))], dtype=np.float64)
 
 
-def _spread(one: Comparison) -> Spread | None:
-    if one.se is None or one.least is None or one.most is None:
+def _spread(comparison: Comparison) -> Spread | None:
+    if comparison.se is None or comparison.least is None or comparison.most is None:
         return None
-    count = one.clusters or one.n
+    count = comparison.clusters or comparison.n
     return Spread(
-        mean=np.asarray(one.delta),
-        se=np.asarray(one.se),
+        mean=np.asarray(comparison.delta),
+        se=np.asarray(comparison.se),
         clusters=count,
-        effective=one.effective_clusters if one.effective_clusters is not None else float(count),
-        least=np.asarray(one.least),
-        most=np.asarray(one.most),
+        effective=comparison.effective_clusters if comparison.effective_clusters is not None else float(count),
+        least=np.asarray(comparison.least),
+        most=np.asarray(comparison.most),
     )

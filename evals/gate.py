@@ -62,23 +62,23 @@ def judge(report: Report, policy: Policy, candidates: Sequence[str], *, at: date
 
     `candidates` are all arms that the run judges: they share one bound. Raises `NotFound` for one that is no arm.
     """
-    found = check(report, policy, candidates)
-    return tuple(_verdict(report, policy, report.result(arm), found[arm], at) for arm in candidates)
+    checks = check(report, policy, candidates)
+    return tuple(_verdict(report, policy, report.result(arm), checks[arm], at) for arm in candidates)
 
 
 def check(report: Report, policy: Policy, candidates: Sequence[str]) -> dict[str, tuple[Check, ...]]:
     """Each rule held against each candidate, in the policy's order; a rule that names several arms gives several."""
     budget = _within_budget(report.tries, policy)
     return {
-        case.arm.arm: (*(one for rule in policy.all_rules for one in rule.held(case)), *budget)
+        case.arm.arm: (*(check for rule in policy.all_rules for check in rule.checks(case)), *budget)
         for case in _cases(report, policy, [report.result(arm) for arm in candidates])
     }
 
 
 def ruling_of(checks: Sequence[Check]) -> Ruling:
     """A failed check rejects; without one, an undecided check leaves it open."""
-    rulings = {one.ruling for one in checks}
-    return next((one for one in (Ruling.FAILED, Ruling.UNDECIDED) if one in rulings), Ruling.PASSED)
+    rulings = {check.ruling for check in checks}
+    return next((ruling for ruling in (Ruling.FAILED, Ruling.UNDECIDED) if ruling in rulings), Ruling.PASSED)
 
 
 def _cases(report: Report, policy: Policy, arms: Sequence[ArmResult]) -> list[Case]:
@@ -98,7 +98,7 @@ def _cases(report: Report, policy: Policy, arms: Sequence[ArmResult]) -> list[Ca
             report=report,
             arm=arm,
             claims=claims[arm.arm],
-            rivals=tuple(one for one in report.arms if one.arm in compared and one.arm != arm.arm),
+            rivals=tuple(rival for rival in report.arms if rival.arm in compared and rival.arm != arm.arm),
             level=Level(allowed.get(arm.arm, 0.0), words, policy.worth),
         )
         for arm in arms

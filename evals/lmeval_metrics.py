@@ -107,9 +107,9 @@ def rules(metric_list: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
 
     Raises `InvalidConfig` for a normaliser that there is not.
     """
-    ours = [one for one in metric_list if one.get("metric") in {metric.__name__ for metric in _METRICS}]
-    texts = [one for one in ours if one["metric"] in {metric.__name__ for metric in _OF_TEXTS}]
-    normalisers = {named(one.get("normaliser", DEFAULT.name)).name for one in texts}
+    ours = [metric for metric in metric_list if metric.get("metric") in {metric.__name__ for metric in _METRICS}]
+    texts = [metric for metric in ours if metric["metric"] in {metric.__name__ for metric in _OF_TEXTS}]
+    normalisers = {named(metric.get("normaliser", DEFAULT.name)).name for metric in texts}
     return {"rules": metrics.RULES, "normalisers": sorted(normalisers)} if ours else {}
 
 

@@ -83,11 +83,11 @@ class EvalTask:
         from lm_eval.evaluator import evaluate
 
         with _quiet():
-            found = evaluate(
+            evaluated = evaluate(
                 model, {"tasks": dict(self.tasks)}, samples=dict(self.chosen), bootstrap_iters=0, log_samples=True
             )
         scores: dict[str, Scores] = {}
-        for name, samples in found["samples"].items():
+        for name, samples in evaluated["samples"].items():
             place = {doc_id: running for running, doc_id in enumerate(self.chosen[name])}
             for sample in samples:
                 key = _key(name, sample["doc_id"], sample["doc"])
@@ -205,7 +205,10 @@ def _check(config: EvalConfig, tasks: Mapping[str, Any]) -> tuple[str, ...]:
             try:
                 figures = task.process_results(doc, empty)
             except InvalidData as error:
-                places = [Problem(f"{name}:{doc['id']} {one.place}", one.fault, one.cure) for one in error.problems]
+                places = [
+                    Problem(f"{name}:{doc['id']} {problem.place}", problem.fault, problem.cure)
+                    for problem in error.problems
+                ]
                 problems += places
                 continue
             for kind in task._filters:
@@ -226,7 +229,7 @@ def _check(config: EvalConfig, tasks: Mapping[str, Any]) -> tuple[str, ...]:
 
 def _figures(values: Mapping[str, Any], metrics: Sequence[str], suffix: str) -> Scores:
     """The figures that are one number per item; lm-eval's corpus metrics give tuples, which nothing can pair."""
-    return {f"{one}{suffix}": float(values[one]) for one in metrics if isinstance(values[one], Real)}
+    return {f"{metric}{suffix}": float(values[metric]) for metric in metrics if isinstance(values[metric], Real)}
 
 
 def _suffix(task: Any, kind: str) -> str:
@@ -254,9 +257,9 @@ def _data_digest(tasks: Mapping[str, Any]) -> Digest:
 def _stable(value: Any) -> Any:
     """`value` as JSON that is the same on every machine: functions by their source, the rest by its text."""
     if isinstance(value, Mapping):
-        return {str(key): _stable(one) for key, one in value.items()}
+        return {str(key): _stable(part) for key, part in value.items()}
     if isinstance(value, (list, tuple)):
-        return [_stable(one) for one in value]
+        return [_stable(part) for part in value]
     if isinstance(value, (str, int, float, bool)) or value is None:
         return value
     if callable(value):

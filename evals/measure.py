@@ -89,15 +89,15 @@ def measure(
     floor = _noise_floor(first, model(baseline, take=1, advance=partial(progress.advance, label)), again)
     # Every answer is known now: lm-eval reads them from the store through the same models, and scores them.
     progress.note("scoring the answers")
-    for one in models.values():
-        one.advance = _uncounted
+    for model in models.values():
+        model.advance = _uncounted
     measured = tuple(_outcomes(arm, task, models[arm.label]) for arm in arms)
     return measured, floor
 
 
 def why_provisional(measured: Sequence[MeasuredArm]) -> tuple[str, ...]:
     """Why these answers can be looked at and decide nothing, in words; empty when they can."""
-    outcomes = [outcome for one in measured for outcome in one.outcomes]
+    outcomes = [outcome for arm in measured for outcome in arm.outcomes]
     reasons = []
     if passing := Counter(error for outcome in outcomes for error in outcome.passing):
         count, (first, _) = passing.total(), passing.most_common(1)[0]
@@ -129,7 +129,7 @@ def _second_pass(config: EvalConfig, requests: Sequence[tuple[str, list[Any]]]) 
 
 def _answer(model: EndpointLM, items: Sequence[tuple[str, list[Any]]]) -> None:
     for kind in dict.fromkeys(kind for kind, _ in items):
-        getattr(model, kind)([request for one, group in items if one == kind for request in group])
+        getattr(model, kind)([request for called, group in items if called == kind for request in group])
 
 
 def _noise_floor(
@@ -143,16 +143,16 @@ def _noise_floor(
         return 0.0
     _answer(model, again)
     pairs = [(first[place], answers) for place, answers in model.answers.items()]
-    answered = [(one, other) for one, other in pairs if not any(answer.error for answer in (*one, *other))]
-    return sum(_said(one) != _said(other) for one, other in answered) / max(len(answered), 1)
+    answered = [(first, second) for first, second in pairs if not any(answer.error for answer in (*first, *second))]
+    return sum(_said(first) != _said(second) for first, second in answered) / max(len(answered), 1)
 
 
 def _said(answers: Sequence[Answer]) -> tuple[str, ...] | int:
-    numbers = [one.logprob for one in answers]
+    numbers = [answer.logprob for answer in answers]
     if all(number is not None for number in numbers):
         values = [number for number in numbers if number is not None]
         return values.index(max(values)) if len(values) > 1 else int(bool(answers[0].greedy))
-    return tuple(one.text for one in answers)
+    return tuple(answer.text for answer in answers)
 
 
 def _outcomes(arm: Arm, task: EvalTask, model: EndpointLM) -> MeasuredArm:
@@ -164,15 +164,15 @@ def _outcomes(arm: Arm, task: EvalTask, model: EndpointLM) -> MeasuredArm:
             ItemResult(
                 answer=_shown(answers),
                 scores=scores[item.key],
-                latency=sum(one.latency for one in answers),
-                prompt_tokens=sum(one.prompt_tokens for one in answers),
-                completion_tokens=sum(one.completion_tokens for one in answers),
-                passages=tuple(dict.fromkeys(one for answer in answers for one in answer.passages)),
-                error=next((one.error for one in answers if one.error), ""),
-                passing=tuple(one.error for one in answers if not one.final),
-                served=all(one.served for one in answers if not one.error),
-                deployed=all(one.deployment for one in answers if not one.error),
-                cut=any(one.finish_reason == "length" for one in answers),
+                latency=sum(answer.latency for answer in answers),
+                prompt_tokens=sum(answer.prompt_tokens for answer in answers),
+                completion_tokens=sum(answer.completion_tokens for answer in answers),
+                passages=tuple(dict.fromkeys(passage for answer in answers for passage in answer.passages)),
+                error=next((answer.error for answer in answers if answer.error), ""),
+                passing=tuple(answer.error for answer in answers if not answer.final),
+                served=all(answer.served for answer in answers if not answer.error),
+                deployed=all(answer.deployment for answer in answers if not answer.error),
+                cut=any(answer.finish_reason == "length" for answer in answers),
             )
         )
     return MeasuredArm(arm=arm, outcomes=tuple(outcomes))
@@ -180,8 +180,8 @@ def _outcomes(arm: Arm, task: EvalTask, model: EndpointLM) -> MeasuredArm:
 
 def _shown(answers: Sequence[Answer]) -> str:
     """The answer as a reader sees it; for log-likelihoods, the choices' numbers."""
-    if any(one.logprob is not None for one in answers):
-        return "  ".join("–" if one.logprob is None else f"{one.logprob:.2f}" for one in answers)
+    if any(answer.logprob is not None for answer in answers):
+        return "  ".join("–" if answer.logprob is None else f"{answer.logprob:.2f}" for answer in answers)
     return answers[0].text
 
 

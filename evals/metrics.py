@@ -170,7 +170,7 @@ def _comparable(target: str) -> str:
 
 def _ids(value: Any) -> frozenset[str]:
     values = value if isinstance(value, list) else [value]
-    return frozenset(text for text in (visible(spoken(one)).strip("[] ").casefold() for one in values) if text)
+    return frozenset(text for text in (visible(spoken(value)).strip("[] ").casefold() for value in values) if text)
 
 
 def _chrf() -> Any:

@@ -36,7 +36,7 @@ class Beats(Frozen):
             return ()
         return (Claim(f"beats {self.arm}", rival, self.by, report.difference(arm.arm, rival)),)
 
-    def held(self, case: Case) -> list[Check]:
+    def checks(self, case: Case) -> list[Check]:
         claims = self.claims(case.report, case.arm)
         if not claims:
             return [_incumbent(f"beats {PROD}", case)]
@@ -61,7 +61,7 @@ class NotWorse(Frozen):
     def claims(self, report: Report, arm: ArmResult) -> tuple[Claim, ...]:
         return tuple(claim for name in self.arms if (claim := self._claim(name, report, arm)))
 
-    def held(self, case: Case) -> list[Check]:
+    def checks(self, case: Case) -> list[Check]:
         checks = []
         for name in self.arms:
             if claim := self._claim(name, case.report, case.arm):
@@ -86,7 +86,7 @@ class AtLeast(Frozen):
     value: Share
     judge_by: JudgeBy = "value"
 
-    def held(self, case: Case) -> list[Check]:
+    def checks(self, case: Case) -> list[Check]:
         metric = self.metric or case.report.metric
         return [_reaches(metric, metric, self.value, self.judge_by, case.arm)]
 
@@ -98,7 +98,7 @@ class Safety(Frozen):
     value: Share
     judge_by: JudgeBy = "low"
 
-    def held(self, case: Case) -> list[Check]:
+    def checks(self, case: Case) -> list[Check]:
         metric = case.report.safety_metric
         if metric is None:
             return [Check(rule="safety", ruling=Ruling.PASSED, detail="the task declares no safety figure")]
@@ -116,11 +116,11 @@ class Latency(Frozen):
     def names(self) -> tuple[str, ...]:
         return (self.arm,)
 
-    def held(self, case: Case) -> list[Check]:
+    def checks(self, case: Case) -> list[Check]:
         label = rival_of(case.report, self.arm)
         if label is None:
             return [_incumbent("latency", case)]
-        rival = next((one for one in case.report.arms if one.arm == label), None)
+        rival = next((arm for arm in case.report.arms if arm.arm == label), None)
         if rival is None:
             detail = f"'{self.arm}' was not measured: add that arm, or take it out of the policy"
             return [Check(rule="latency", ruling=Ruling.UNDECIDED, detail=detail)]
@@ -136,9 +136,9 @@ class Items(Frozen):
     rule: Literal["items"]
     at_least: int = Field(ge=1)
 
-    def held(self, case: Case) -> list[Check]:
+    def checks(self, case: Case) -> list[Check]:
         metric = case.report.metric
-        counts = [case.arm.metrics[metric].n, *(one.comparison.n for one in case.claims if one.comparison)]
+        counts = [case.arm.metrics[metric].n, *(claim.comparison.n for claim in case.claims if claim.comparison)]
         detail = f"{metric} has {min(counts)} items; at least {self.at_least} are asked for"
         return [Check(rule="items", ruling=_enough(min(counts) >= self.at_least), detail=detail)]
 
@@ -149,11 +149,11 @@ class Clusters(Frozen):
     rule: Literal["clusters"]
     at_least: int = Field(default=20, ge=2)
 
-    def held(self, case: Case) -> list[Check]:
+    def checks(self, case: Case) -> list[Check]:
         report = case.report
         figures = [case.arm.metrics.get(name) for name in (report.metric, report.safety_metric) if name]
         counted_in = (*figures, *(claim.comparison for claim in case.claims))
-        counts = [one.clusters for one in counted_in if one and one.clusters]
+        counts = [counted.clusters for counted in counted_in if counted and counted.clusters]
         if not counts:
             return []  # every item stands for itself
         detail = f"{min(counts)} clusters of items that belong together; at least {self.at_least} are asked for"
@@ -169,7 +169,7 @@ class Errors(Frozen):
     rule: Literal["errors"]
     at_most: Share = 0.0
 
-    def held(self, case: Case) -> list[Check]:
+    def checks(self, case: Case) -> list[Check]:
         metric = case.report.metric
         own, detail = self._failed(case.arm, metric)
         checks = [Check(rule="errors", ruling=_ruling(own <= self.at_most), detail=detail)]

@@ -91,7 +91,7 @@ def evaluate(
         base=base_name(config, arms, registry),
         metric=config.metric,
         safety_metric=config.safety,
-        arms=tuple(arm_result(one, task, config) for one in measured),
+        arms=tuple(arm_result(arm, task, config) for arm in measured),
         comparisons=comparisons(measured, task, config),
         noise_floor=noise_floor,
         n_items=len(task.items),
@@ -143,18 +143,18 @@ def _examples(config: EvalConfig, task: EvalTask, measured: Sequence[MeasuredArm
     """Items worth reading: half of them where the arms differ most, half by chance, so that neither hides the other."""
     places = list(range(len(task.items)))
     random.Random(config.seed).shuffle(places)
-    telling = sorted(places, key=lambda at: -agreement([one.outcomes[at] for one in measured], config.metric))
+    telling = sorted(places, key=lambda at: -agreement([arm.outcomes[at] for arm in measured], config.metric))
     chosen = dict.fromkeys(telling[: (config.examples + 1) // 2])
     chosen |= dict.fromkeys([at for at in places if at not in chosen][: config.examples - len(chosen)])
     return tuple(_example(task.items[at], at, measured, config.metric) for at in sorted(chosen))
 
 
 def _example(item: Item, at: int, measured: Sequence[MeasuredArm], metric: str) -> Example:
-    outcomes = {one.arm.label: one.outcomes[at] for one in measured}
+    outcomes = {arm.arm.label: arm.outcomes[at] for arm in measured}
     return Example(
         item=item.name,
         question=item.question,
         target=item.target,
-        answers={arm: one.error or one.answer for arm, one in outcomes.items()},
-        scores={arm: one.scores.get(metric, 0.0) for arm, one in outcomes.items()},
+        answers={arm: outcome.error or outcome.answer for arm, outcome in outcomes.items()},
+        scores={arm: outcome.scores.get(metric, 0.0) for arm, outcome in outcomes.items()},
     )

@@ -42,32 +42,32 @@ def mean_interval(values: Sequence[float], *, clusters: Sequence[Hashable] | Non
     n, count = len(values), len(sums) if clusters is not None else None
     if clusters is None and is_binary(values):
         return wilson(int(sums.sum()), n)
-    found = spread(sums, sizes)
-    mean, se = float(found.mean), float(found.se)
+    clustered = spread(sums, sizes)
+    mean, se = float(clustered.mean), float(clustered.se)
     if not all(0.0 <= value <= 1.0 for value in values):
-        low, high = t_bounds(found, -math.inf, math.inf)
+        low, high = t_bounds(clustered, -math.inf, math.inf)
         return Interval(value=mean, low=low, high=high, n=n, clusters=count)
-    if found.clusters < 2:
+    if clustered.clusters < 2:
         return Interval(value=mean, low=0.0, high=1.0, n=n, clusters=count)
     # Where nothing varies, each cluster is one item: more than that it cannot prove.
-    like = mean * (1 - mean) / se**2 if se > 0 else float(found.clusters)
+    like = mean * (1 - mean) / se**2 if se > 0 else float(clustered.clusters)
     if is_binary(values):
         like = min(like, float(n))
-    low, high = score_bounds(min(max(mean, 0.0), 1.0), like, _quantile(found))
+    low, high = score_bounds(min(max(mean, 0.0), 1.0), like, _quantile(clustered))
     return Interval(value=mean, low=low, high=high, n=n, clusters=count)
 
 
-def t_bounds(found: Spread, floor: float = -1.0, ceiling: float = 1.0) -> tuple[float, float]:
+def t_bounds(clustered: Spread, floor: float = -1.0, ceiling: float = 1.0) -> tuple[float, float]:
     """Student's 95 % bounds of a mean of items within [floor, ceiling]; wider where nothing varies (`t_tail`)."""
-    if found.clusters < 2:
+    if clustered.clusters < 2:
         return floor, ceiling
-    half = _quantile(found) * float(found.se)
-    low, high = float(found.mean) - half, float(found.mean) + half
-    unseen = TAIL ** (1 / found.clusters)  # the share that must have been seen, for all else to have been missed
-    if low < found.least + 1e-9 and math.isfinite(floor):
-        low = min(low, floor + (float(found.least) - floor) * unseen)
-    if high > found.most - 1e-9 and math.isfinite(ceiling):
-        high = max(high, ceiling - (ceiling - float(found.most)) * unseen)
+    half = _quantile(clustered) * float(clustered.se)
+    low, high = float(clustered.mean) - half, float(clustered.mean) + half
+    unseen = TAIL ** (1 / clustered.clusters)  # the share that must have been seen, for all else to have been missed
+    if low < clustered.least + 1e-9 and math.isfinite(floor):
+        low = min(low, floor + (float(clustered.least) - floor) * unseen)
+    if high > clustered.most - 1e-9 and math.isfinite(ceiling):
+        high = max(high, ceiling - (ceiling - float(clustered.most)) * unseen)
     return max(low, floor), min(high, ceiling)
 
 
@@ -93,7 +93,7 @@ def items_from_interval(width: float, n: int, difference: float) -> int:
     return math.ceil(((Z_TWO_SIDED + _Z_POWER) * half / difference) ** 2)
 
 
-def _quantile(found: Spread) -> float:
+def _quantile(clustered: Spread) -> float:
     from scipy.stats import t
 
-    return float(t.isf(TAIL, max(found.effective - 1, 1e-6)))
+    return float(t.isf(TAIL, max(clustered.effective - 1, 1e-6)))

@@ -53,18 +53,18 @@ def _rivals(config: EvalConfig, registry: Registry) -> dict[str, Digest]:
     """What is written out and not trained, and whatever the policy compares with. Other arms that name a version are
     candidates, and may be any."""
     compared = {config.baseline, *load_policy(config.policy).names}
-    found: dict[str, Digest] = {}
+    rivals: dict[str, Digest] = {}
     problems: list[Problem] = []
     for label, recipe in config.arms.items():
         if (recipe.version or recipe.adapter) and label not in compared:
             continue
         try:
-            found[label] = _digest(recipe, registry)
+            rivals[label] = _digest(recipe, registry)
         except NotFound as error:
             problems.append(Problem(f"arms.{label}.knowledge.index", str(error), "make it with `dabt index`"))
     if problems:
         raise InvalidConfig("the rivals of the evaluation cannot be told", problems)
-    return found
+    return rivals
 
 
 def _digest(recipe: Recipe, registry: Registry) -> Digest:

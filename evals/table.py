@@ -53,14 +53,16 @@ def _rows(evaluation: Evaluation) -> dict[str, list[str]]:
     first = [report.metric, *([report.safety_metric] if report.safety_metric else [])]
     for name in first:
         figures = [arm.metrics.get(name) for arm in arms]
-        rows[name] = [f"{one.value:.3f}\n{one.low:.2f}…{one.high:.2f}" if one else "–" for one in figures]
+        rows[name] = [
+            f"{figure.value:.3f}\n{figure.low:.2f}…{figure.high:.2f}" if figure else "–" for figure in figures
+        ]
         if name == report.metric:
             rows[f"against {evaluation.baseline.arm}"] = [
                 f"{gap.delta:+.3f}\n{gap.low:+.2f}…{gap.high:+.2f}" if gap else "" for gap in gaps
             ]
     sees = [evaluation.sees(arm) for arm in arms]
-    if any(one is not None for one in sees):
-        rows["80 % power from"] = ["" if one is None else f"{one:+.3f}" for one in sees]
+    if any(least is not None for least in sees):
+        rows["80 % power from"] = ["" if least is None else f"{least:+.3f}" for least in sees]
     for name in evaluation.metrics:
         if name not in first:
             rows[name] = [f"{arm.metrics[name].value:.3f}" if name in arm.metrics else "–" for arm in arms]

@@ -80,7 +80,7 @@ def beside(alias: Alias, number: int, share: float) -> tuple[Target, ...]:
     if share == 1:
         return (Target(number=number),)
     kept = math.fsum(target.weight for target in others)
-    rest = [Target(number=one.number, weight=one.weight / kept * (1 - share)) for one in others]
+    rest = [Target(number=target.number, weight=target.weight / kept * (1 - share)) for target in others]
     return shares([*rest, Target(number=number, weight=share)])
 
 

@@ -39,7 +39,7 @@ def load_mapping(path: Path) -> dict[str, Any]:
     if not isinstance(raw, dict):
         raise _unreadable(path, "is not a mapping of keys to values")
     if problems := list(_no_values(raw, "", set())):
-        placed = [Problem(f"{path}: {one.place}", one.fault, one.cure) for one in problems]
+        placed = [Problem(f"{path}: {problem.place}", problem.fault, problem.cure) for problem in problems]
         raise InvalidConfig(f"{path} cannot be used", placed)
     return raw
 
@@ -77,7 +77,10 @@ def validated(model: type[_Model], raw: Mapping[str, Any], path: Path) -> _Model
         return model.model_validate(raw, context={"folder": path.resolve().parent})
     except ValidationError as error:
         problems = faults(error, model, raw)
-        placed = [Problem(f"{path}: {one.place}" if one.place else str(path), one.fault, one.cure) for one in problems]
+        placed = [
+            Problem(f"{path}: {problem.place}" if problem.place else str(path), problem.fault, problem.cure)
+            for problem in problems
+        ]
         raise InvalidConfig(f"{path} cannot be used", placed) from error
 
 
@@ -119,11 +122,11 @@ def _fields(model: type[BaseModel], loc: tuple[int | str, ...]) -> list[str]:
     """The keys that are known beside the last of `loc`, which is none of them."""
     here = [model]
     for key in loc:
-        if below := [one.model_fields[key] for one in here if key in one.model_fields]:
+        if below := [model.model_fields[key] for model in here if key in model.model_fields]:
             here = [inner for field in below for inner in _models(field.annotation)]
-        elif members := [one for one in here if _is_called(one, key)]:
+        elif members := [model for model in here if _is_called(model, key)]:
             here = members
-    return list(dict.fromkeys(name for one in here for name in one.model_fields))
+    return list(dict.fromkeys(name for model in here for name in model.model_fields))
 
 
 def _is_called(model: type[BaseModel], name: int | str) -> bool:

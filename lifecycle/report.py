@@ -157,7 +157,7 @@ class Report(Frozen):
             raise ValueError(f"two arms share a label: {', '.join(labels)}")
         if lacking := [arm.arm for arm in self.arms if self.metric not in arm.metrics]:
             raise ValueError(f"the deciding metric {self.metric} is missing from {', '.join(lacking)}")
-        compared = {label for one in self.comparisons for label in (one.arm, one.against)}
+        compared = {label for pair in self.comparisons for label in (pair.arm, pair.against)}
         if unknown := sorted(compared - set(labels)):
             raise ValueError(f"a comparison names {', '.join(unknown)}, which is no arm")
         if self.prod is not None and self.prod not in labels:
@@ -169,15 +169,15 @@ class Report(Frozen):
         for result in self.arms:
             if result.arm == arm:
                 return result
-        raise NotFound(f"the report has no arm '{arm}'; its arms are {', '.join(one.arm for one in self.arms)}")
+        raise NotFound(f"the report has no arm '{arm}'; its arms are {', '.join(result.arm for result in self.arms)}")
 
     def difference(self, arm: str, against: str) -> Comparison | None:
         """`arm` against `against` on the deciding metric, turned round when it was compared the other way; or None."""
-        for one in self.comparisons:
-            if one.metric == self.metric and (one.arm, one.against) == (arm, against):
-                return one
-            if one.metric == self.metric and (one.arm, one.against) == (against, arm):
-                return one.turned
+        for comparison in self.comparisons:
+            if comparison.metric == self.metric and (comparison.arm, comparison.against) == (arm, against):
+                return comparison
+            if comparison.metric == self.metric and (comparison.arm, comparison.against) == (against, arm):
+                return comparison.turned
         return None
 
     @property

@@ -211,7 +211,7 @@ def _left_out(part: Mapping[str, Any], path: str) -> list[Problem]:
     """What xgrammar 0.2 compiles as if it were not there; the list is vLLM's."""
     kinds = part.get("type")
     types = {kind for kind in (kinds if isinstance(kinds, list) else [kinds]) if isinstance(kind, str)}
-    found = [
+    faults = [
         (key, f"{key} cannot be enforced")
         for kind, keys in _LEFT_OUT.items()
         if kind in types
@@ -219,20 +219,20 @@ def _left_out(part: Mapping[str, Any], path: str) -> list[Problem]:
         if key in part
     ]
     if "string" in types and part.get("format") is not None and part["format"] not in _FORMATS:
-        found.append(("format", f"the format {str(part['format'])[:40]!a} cannot be enforced"))
+        faults.append(("format", f"the format {str(part['format'])[:40]!a} cannot be enforced"))
     if "string" in types and _pattern_with_length(part):
-        found.append(("pattern" if "pattern" in part else "format", "cannot be enforced together with a length"))
+        faults.append(("pattern" if "pattern" in part else "format", "cannot be enforced together with a length"))
     if "object" in types and "propertyNames" in part:
         rivals = ("patternProperties", "properties", "unevaluatedProperties")
         if any(part.get(key, True) is not True for key in rivals) or _pattern_with_length(part["propertyNames"]):
-            found.append(("propertyNames", "cannot be enforced beside the other keywords here"))
+            faults.append(("propertyNames", "cannot be enforced beside the other keywords here"))
     patterns = _mapping(part.get("patternProperties"))
     if "object" in types and patterns and ("properties" in part or len(patterns) > 1):
-        found.append(("patternProperties", "cannot be enforced beside properties, nor more than one of them"))
+        faults.append(("patternProperties", "cannot be enforced beside properties, nor more than one of them"))
     if isinstance(part.get("allOf"), list) and len(part["allOf"]) > 1:
-        found.append(("allOf", "allOf of several schemas cannot be enforced"))
+        faults.append(("allOf", "allOf of several schemas cannot be enforced"))
     cures = {"allOf": "merge them into one schema"}
-    unique = dict(found)  # a type that is integer and number says it once
+    unique = dict(faults)  # a type that is integer and number says it once
     return [Problem(f"{path}.{key}", fault, cures.get(key, _LEAVE)) for key, fault in unique.items()]
 
 

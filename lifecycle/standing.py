@@ -29,8 +29,8 @@ def deciding(gate: Gate, suite: Suite, version_digest: str, verdicts: Sequence[V
 
 def satisfied(gate: Gate, version_digest: str, verdicts: Sequence[Verdict]) -> bool:
     """Whether the deciding verdict passed in every suite."""
-    found = [deciding(gate, suite, version_digest, verdicts) for suite in gate.suites]
-    return all(verdict is not None and verdict.passed for verdict in found)
+    decisive = [deciding(gate, suite, version_digest, verdicts) for suite in gate.suites]
+    return all(verdict is not None and verdict.passed for verdict in decisive)
 
 
 def objections(gate: Gate | None, version: Version, verdicts: Sequence[Verdict]) -> list[str]:
@@ -39,10 +39,10 @@ def objections(gate: Gate | None, version: Version, verdicts: Sequence[Verdict])
         command = SET_GATE.format(name=version.name)
         return [f"{version.name} has no gate, so no verdict can open its prod; an admin sets one with `{command}`"]
     lacking = [_lacks(gate, suite, version, verdicts) for suite in gate.suites]
-    found = [words for words in lacking if words is not None]
-    if not found and version.state is not State.APPROVED:
+    reasons = [words for words in lacking if words is not None]
+    if not reasons and version.state is not State.APPROVED:
         return [f"{version.ref} is {version.state}, not approved; run `dabt eval` again"]
-    return found
+    return reasons
 
 
 def state_after(state: State, gate: Gate | None, verdict: Verdict, verdicts: Sequence[Verdict]) -> State:
@@ -72,7 +72,7 @@ def _not_asked_for(gate: Gate | None, verdict: Verdict, suite: Suite | None) -> 
         return None
     if suite is None:
         return f"the gate of {name} asks for another suite"
-    nearest = min((suite.differences(one) for one in gate.suites), key=len)
+    nearest = min((suite.differences(asked) for asked in gate.suites), key=len)
     return f"the gate of {name} asks for another suite than this; they differ in {', '.join(nearest)}"
 
 
@@ -84,7 +84,7 @@ def _not_enough(gate: Gate | None, verdict: Verdict, verdicts: Sequence[Verdict]
     lacking = [
         suite.task
         for suite in gate.suites
-        if (one := deciding(gate, suite, verdict.version_digest, verdicts)) is None or not one.passed
+        if (decisive := deciding(gate, suite, verdict.version_digest, verdicts)) is None or not decisive.passed
     ]
     return f"the gate of {gate.name} also asks for {', '.join(lacking)}" if lacking else None
 
@@ -95,7 +95,11 @@ def _name(verdict: Verdict) -> str:
 
 def _in_suite(gate: Gate, suite: Suite, version_digest: str, verdicts: Sequence[Verdict]) -> list[Verdict]:
     wanted = (gate.policy, suite.digest, version_digest)
-    return [one for one in verdicts if (one.policy_digest, one.suite_digest, one.version_digest) == wanted]
+    return [
+        verdict
+        for verdict in verdicts
+        if (verdict.policy_digest, verdict.suite_digest, verdict.version_digest) == wanted
+    ]
 
 
 def _lacks(gate: Gate, suite: Suite, version: Version, verdicts: Sequence[Verdict]) -> str | None:
@@ -106,12 +110,12 @@ def _lacks(gate: Gate, suite: Suite, version: Version, verdicts: Sequence[Verdic
             return None
         return f"the newest verdict on {version.ref} {where} did not pass ({verdict.why})"
     of_suite = _in_suite(gate, suite, version.digest, verdicts)
-    if undecided := [one for one in of_suite if not one.provisional]:
+    if undecided := [verdict for verdict in of_suite if not verdict.provisional]:
         return f"the newest verdict on {version.ref} {where} is undecided ({undecided[0].why}); run `dabt eval` again"
     if of_suite:
         looks = "; ".join(of_suite[0].provisional)
         return f"{version.ref} has no verdict {where}, only looks ({looks}); run `dabt eval` on the whole of it"
-    if any(one.version_digest != version.digest for one in verdicts):
+    if any(verdict.version_digest != version.digest for verdict in verdicts):
         return f"{version.ref} has a verdict for another recipe, and none of its own {where}; run `dabt eval` again"
     others = f" (its {len(verdicts)} others do not count here)" if verdicts else ""
     return f"{version.ref} has no verdict {where}{others}; run `dabt eval` first"

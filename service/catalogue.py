@@ -261,9 +261,9 @@ def with_traffic(known: Known, told: Changes[Traffic]) -> Known:
     for row in told.left_out:
         name, _, tail = row.ref.rpartition(":")
         if row.kind == "version" and name in versions:
-            versions[name] = {number: one for number, one in versions[name].items() if str(number) != tail}
+            versions[name] = {number: version for number, version in versions[name].items() if str(number) != tail}
         if row.kind == "alias" and name in aliases:
-            aliases[name] = {alias: one for alias, one in aliases[name].items() if alias != tail}
+            aliases[name] = {alias: target for alias, target in aliases[name].items() if alias != tail}
     left_out = _left_out(known, told, frozenset({"version", *_ALIAS_KINDS}), fresh)
     return replace(
         known,

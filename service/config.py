@@ -191,7 +191,7 @@ def config_from(options: Mapping[str, Any]) -> ServeConfig:
         return ServeConfig.model_validate(options)
     except ValidationError as error:
         problems = [
-            Problem("--" + ".".join(map(str, one["loc"])).replace("_", "-"), one["msg"]) for one in error.errors()
+            Problem("--" + ".".join(map(str, fault["loc"])).replace("_", "-"), fault["msg"]) for fault in error.errors()
         ]
         raise InvalidConfig("The service cannot run like this:", problems) from error
 

@@ -187,11 +187,15 @@ def _differences(before: Known, after: Known) -> Iterator[tuple[str, Nouns, Noun
     for name in before.versions.keys() | after.versions.keys():
         was, now = before.versions.get(name, {}), after.versions.get(name, {})
         if was is not now:
-            yield "version", {one.ref: one for one in was.values()}, {one.ref: one for one in now.values()}
+            yield (
+                "version",
+                {version.ref: version for version in was.values()},
+                {version.ref: version for version in now.values()},
+            )
     for name in before.aliases.keys() | after.aliases.keys():
         old, new = before.aliases.get(name, {}), after.aliases.get(name, {})
         if old is not new:
-            yield "alias", {one.ref: one for one in old.values()}, {one.ref: one for one in new.values()}
+            yield "alias", {alias.ref: alias for alias in old.values()}, {alias.ref: alias for alias in new.values()}
     if before.keys is not after.keys:
         yield "key", before.keys, after.keys
     if before.unreadable_keys is not after.unreadable_keys:

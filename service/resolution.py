@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 import random
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from itertools import islice
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -89,11 +89,11 @@ class Resolved:
     asked: str
     ref: str
     digest: Digest
-    version: Version | None = field(default=None)
+    revision: int
+    """Of the registry, as it was when this was decided."""
+    version: Version | None = None
     alias: Alias | None = None
     """What was asked for, when that was an alias."""
-    revision: int = -1
-    """Of the registry, as it was when this was decided."""
     session: str = ""
     """The caller's: behind an alias all of its requests go to one version, while the shares stand."""
 
@@ -113,13 +113,13 @@ def resolve(model: object, caller: Caller, snapshot: Snapshot, base: Base) -> Re
         raise InvalidInput("The request names no model:", [Problem("model", fault, cure)])
     if model == base.name:
         permit(base.name, caller)
-        return Resolved(model, base.name, base.digest, revision=snapshot.revision)
+        return Resolved(model, base.name, base.digest, snapshot.revision)
     version, alias = _find(model, caller, snapshot, base)
     if reason := base.refusal(version):
         raise NotAllowed(reason)
     if (made := version.spec.artifact) is not None and ("artifact", made[1]) in snapshot.left_out:
         raise Unreadable(f"the {made[0]} of {version.ref}, {made[1]}: {UPGRADE}")
-    return Resolved(model, version.ref, version.digest, version, alias, snapshot.revision, caller.session)
+    return Resolved(model, version.ref, version.digest, snapshot.revision, version, alias, caller.session)
 
 
 def permit(ref: str, caller: Caller) -> None:

@@ -41,5 +41,5 @@ def write(evaluation: Evaluation, items: Sequence[Item], measured: Sequence[Meas
 
 
 def _row(item: Item, at: int, measured: Sequence[MeasuredArm]) -> dict[str, object]:
-    arms = {one.arm.label: one.outcomes[at].model_dump(mode="json") for one in measured}
+    arms = {arm.arm.label: arm.outcomes[at].model_dump(mode="json") for arm in measured}
     return {**item.model_dump(mode="json"), "arms": arms}

@@ -19,7 +19,7 @@ def render_html(evaluation: Evaluation) -> str:
     """The page. Texts of models and patients are escaped, and each takes its own direction (`dir="auto"`)."""
     report = evaluation.report
     figures = [Line.of_figure(arm.arm, arm.metrics[report.metric]) for arm in report.arms]
-    differences = [Line.of_difference(one) for one in report.comparisons]
+    differences = [Line.of_difference(comparison) for comparison in report.comparisons]
     return _template().render(
         e=evaluation,
         report=report,
@@ -48,9 +48,16 @@ class Line:
         return cls(arm, figure.value, figure.low, figure.high, f"{figure.value:.3f}")
 
     @classmethod
-    def of_difference(cls, one: Comparison) -> Line:
-        tone = "up" if one.low > 0 else "down" if one.high < 0 else ""
-        return cls(f"{one.arm} − {one.against}", one.delta, one.low, one.high, f"{one.delta:+.3f}", tone)
+    def of_difference(cls, comparison: Comparison) -> Line:
+        tone = "up" if comparison.low > 0 else "down" if comparison.high < 0 else ""
+        return cls(
+            f"{comparison.arm} − {comparison.against}",
+            comparison.delta,
+            comparison.low,
+            comparison.high,
+            f"{comparison.delta:+.3f}",
+            tone,
+        )
 
 
 @dataclass(frozen=True)
@@ -95,7 +102,9 @@ def readable(text: str) -> list[tuple[str, str]]:
     value = parse_object(text)
     if not value:
         return [("", text)]
-    return [(key, one if isinstance(one, str) else json.dumps(one, ensure_ascii=False)) for key, one in value.items()]
+    return [
+        (key, told if isinstance(told, str) else json.dumps(told, ensure_ascii=False)) for key, told in value.items()
+    ]
 
 
 def _best(example: Example) -> float:

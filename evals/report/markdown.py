@@ -64,15 +64,15 @@ def _comparisons(evaluation: Evaluation) -> str:
     head = ["arm", "against", "difference", "95 % interval", "p", "test", "n"]
     rows = [
         [
-            one.arm,
-            one.against,
-            f"{one.delta:+.3f}",
-            f"[{one.low:+.3f}, {one.high:+.3f}]",
-            f"{one.p_value:.2g}",
-            one.test,
-            str(one.n),
+            comparison.arm,
+            comparison.against,
+            f"{comparison.delta:+.3f}",
+            f"[{comparison.low:+.3f}, {comparison.high:+.3f}]",
+            f"{comparison.p_value:.2g}",
+            comparison.test,
+            str(comparison.n),
         ]
-        for one in evaluation.report.comparisons
+        for comparison in evaluation.report.comparisons
     ]
     return _table(head, rows)
 

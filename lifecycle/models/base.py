@@ -155,8 +155,8 @@ def linear_shapes(path: Path) -> dict[str, tuple[int, int]]:
 
 def quantization_of(path: Path) -> dict[str, Any]:
     """What config.json says of how the weights are packed; nothing when they are not."""
-    found = read_object(path / "config.json").get("quantization_config") if (path / "config.json").is_file() else None
-    return found if isinstance(found, dict) else {}
+    packing = read_object(path / "config.json").get("quantization_config") if (path / "config.json").is_file() else None
+    return packing if isinstance(packing, dict) else {}
 
 
 def weight_files(path: Path) -> list[Path]:

@@ -47,14 +47,14 @@ def decoding_of(base: Path) -> Decoding:
         return Decoding.model_validate(said)
     except ValidationError as error:
         theirs = {ours: key for key, ours in _SAMPLING.items()}
-        problems = [Problem(f"{source}: {theirs[str(one['loc'][0])]}", one["msg"]) for one in error.errors()]
+        problems = [Problem(f"{source}: {theirs[str(fault['loc'][0])]}", fault["msg"]) for fault in error.errors()]
         raise InvalidInput(f"{base / source} has sampling defaults that no request could use", problems) from error
 
 
 def stop_ids(base: Path) -> tuple[int, ...]:
     """Ids at which vLLM ends an answer besides the tokenizer's own end of sequence, ascending."""
     named = _fields(base)[1].get("eos_token_id")
-    return tuple(sorted(one for one in (named if isinstance(named, list) else [named]) if isinstance(one, int)))
+    return tuple(sorted(token for token in (named if isinstance(named, list) else [named]) if isinstance(token, int)))
 
 
 def decoding_in_force(spec: VersionSpec, own: Decoding) -> Decoding:
@@ -79,5 +79,5 @@ def _fields(base: Path) -> tuple[str, dict[str, Any]]:
         return _FILE, read_object(base / _FILE)
     config = read_object(base / "config.json")
     inner: Any = next((config[key] for key in ("decoder", "generator", "text_config") if config.get(key)), {})
-    said = {key: next((one[key] for one in (config, inner) if one.get(key) is not None), None) for key in _OLDER}
+    said = {key: next((part[key] for part in (config, inner) if part.get(key) is not None), None) for key in _OLDER}
     return "config.json", said

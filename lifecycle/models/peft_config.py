@@ -73,7 +73,7 @@ class PeftConfig(Frozen):
         if not by_layer or module in self.target_modules:
             return True
         patterns = [rf"(?:^|.*?\.){pattern}" for pattern in self.layers_pattern] or [r".*?\.[^.]*"]
-        layer = next((found for pattern in patterns if (found := re.match(rf"{pattern}\.(\d+)\.", module))), None)
+        layer = next((match for pattern in patterns if (match := re.match(rf"{pattern}\.(\d+)\.", module))), None)
         return layer is not None and int(layer.group(1)) in self.layers_to_transform
 
 

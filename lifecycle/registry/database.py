@@ -54,8 +54,8 @@ class Database:
         with self._opening, self._border():
             # Most openings find the tables there, and must not wait for whoever writes just now.
             with self._transaction(writes=False) as tx:
-                found = _schema(tx)
-            if found != _CURRENT:
+                schema = _schema(tx)
+            if schema != _CURRENT:
                 with self._transaction(writes=True) as tx:
                     self._bring_up(tx)
             self._opened = True
@@ -92,10 +92,10 @@ class Database:
 
         Raises `InvalidConfig` for a registry that a newer release wrote.
         """
-        found = _schema(tx)  # again, within the lock: another process may have been first
-        if found == _CURRENT:
+        schema = _schema(tx)  # again, within the lock: another process may have been first
+        if schema == _CURRENT:
             return
-        number, revision = found
+        number, revision = schema
         if number >= tables.SCHEMA_VERSION:
             stamp = f"{number}, revision {revision}" if number == tables.SCHEMA_VERSION else str(number)
             raise InvalidConfig(
@@ -213,10 +213,10 @@ def _sqlite_engine(url: URL, *, new: bool) -> Engine:
 def _identity(file: Path) -> tuple[int, int] | None:
     """Which file it is, whatever it is called; None for none."""
     try:
-        found = file.stat()
+        about = file.stat()
     except FileNotFoundError:
         return None
-    return found.st_dev, found.st_ino
+    return about.st_dev, about.st_ino
 
 
 def _use_wal(connection: sqlite3.Connection) -> None:

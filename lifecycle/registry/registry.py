@@ -204,13 +204,13 @@ class Registry:
         with self._database.write() as tx:
             if records.first(tx, tables.reports, tables.reports.c.digest == report.digest):
                 return report.digest
-            found, problems = [], []
+            rows, problems = [], []
             for arm in report.arms:
                 try:
                     row = records.version_row(tx, arm.ref)
                     if row.digest != arm.version_digest:
                         problems.append(Problem(arm.arm, f"{arm.ref} is {row.digest}, not {arm.version_digest}"))
-                    found.append(row)
+                    rows.append(row)
                 except (NotFound, InvalidInput) as error:
                     problems.append(Problem(arm.arm, str(error), "create the version before it is evaluated"))
             if problems:
@@ -223,7 +223,7 @@ class Registry:
                 "items": report.n_items,
             }
             audit.append(tx, actor, "report.record", report.task, detail)
-            for row in found:
+            for row in rows:
                 if row.state == State.DRAFT and not report.provisional:
                     judging.move_state(tx, row, State.EVALUATED, actor, {"evaluation": report.digest})
             return report.digest

@@ -69,8 +69,8 @@ def _tokens_of(tx: Connection, day: date, keys: Collection[str] | None) -> dict[
     query = select(table.c.key, total).where(table.c.day == day).group_by(table.c.key)
     if keys is None:
         return {key: int(tokens) for key, tokens in tx.execute(query)}
-    found: dict[str, int] = {}
+    spent: dict[str, int] = {}
     rest = iter(sorted(keys))
     while some := list(islice(rest, _AT_ONCE)):
-        found |= {key: int(tokens) for key, tokens in tx.execute(query.where(table.c.key.in_(some)))}
-    return found
+        spent |= {key: int(tokens) for key, tokens in tx.execute(query.where(table.c.key.in_(some)))}
+    return spent

@@ -67,13 +67,13 @@ class ArtifactCache:
         return freed
 
     def _copies(self) -> list[_Copy]:
-        found = []
+        copies = []
         for folder in (self._root / "sha256").glob("*"):
             with suppress(FileNotFoundError, NotADirectoryError):  # a list, or another process was faster
                 size = sum(file.stat().st_size for file in folder.rglob("*") if file.is_file())
                 if folder.is_dir():
-                    found.append(_Copy(folder.stat().st_mtime, size, folder))
-        return found
+                    copies.append(_Copy(folder.stat().st_mtime, size, folder))
+        return copies
 
     def _delete(self, copy: _Copy) -> bool:
         """Out of sight in one step, so that nobody finds half of it. False when it was used again, or is gone."""

@@ -163,19 +163,19 @@ class ArtifactStore:
         if not folder.is_dir():
             raise NotFound(f"the store {self.url} holds nothing under {digest}")
         try:
-            found = listing_of(folder)
+            listing = listing_of(folder)
         except InvalidInput as error:
             raise Corrupt(f"{folder}: {error}; put the folder again") from error
-        if digest_of(found) == digest:
+        if digest_of(listing) == digest:
             return
         self._verified.pop(digest, None)
         wanted: dict[str, str] = {}
         with suppress(OSError, ValueError, TypeError):
             wanted = dict(json.loads(folder.with_suffix(".json").read_text(encoding="utf-8")))
         if digest_of(sorted(wanted.items())) == digest:
-            changed = sorted({path for path, _ in set(wanted.items()) ^ set(found)})
+            changed = sorted({path for path, _ in set(wanted.items()) ^ set(listing)})
             raise Corrupt(f"{folder} is not what was stored; changed, missing or added: {', '.join(changed)}")
-        raise Corrupt(f"{folder} is not what was stored: its bytes have the digest {digest_of(found)}")
+        raise Corrupt(f"{folder} is not what was stored: its bytes have the digest {digest_of(listing)}")
 
     def _install(self, digest: Digest, listing: Listing, copy: Callable[[str, Path], object]) -> None:
         """Fill a folder under tmp/ by `copy(relative, target)`, verify it, and rename it into place."""
@@ -349,10 +349,10 @@ def _hex(digest: Digest) -> str:
 def _stamp(folder: Path) -> Stamp:
     """What changes when a file does, without reading it; empty when the folder is gone, or going."""
     try:
-        found = [(path, path.stat()) for path in sorted(folder.rglob("*")) if path.is_file()]
+        files = [(path, path.stat()) for path in sorted(folder.rglob("*")) if path.is_file()]
     except FileNotFoundError:
         return ()
-    return tuple((str(path), about.st_size, about.st_mtime_ns, about.st_ino) for path, about in found)
+    return tuple((str(path), about.st_size, about.st_mtime_ns, about.st_ino) for path, about in files)
 
 
 def _unsafe(relative: str) -> bool:

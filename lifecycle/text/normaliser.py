@@ -41,11 +41,11 @@ class Normaliser:
         """`text` without its English articles. It is not normal: an article is known by its case and its place."""
         return self._bare(text)
 
-    def same(self, one: str, other: str) -> bool:
+    def same(self, text: str, other: str) -> bool:
         """Whether a reader would take both for the same answer; articles may be there or not."""
-        if self.normal(one) == self.normal(other):
+        if self.normal(text) == self.normal(other):
             return True
-        return self.normal(self.without_articles(one)) == self.normal(self.without_articles(other))
+        return self.normal(self.without_articles(text)) == self.normal(self.without_articles(other))
 
 
 def normaliser(name: str) -> Normaliser:
@@ -164,6 +164,6 @@ def _article(word: re.Match[str]) -> str:
 
 
 LIGHT_1 = Normaliser("light-1", _light_words, _without_articles)
-NORMALISERS = MappingProxyType({one.name: one for one in (LIGHT_1,)})
+NORMALISERS = MappingProxyType({normaliser.name: normaliser for normaliser in (LIGHT_1,)})
 DEFAULT = LIGHT_1
 """Of tasks that name none. Another default gives such tasks another digest."""

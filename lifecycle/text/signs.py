@@ -88,13 +88,13 @@ def _set_apart(sign: re.Match[str]) -> str:
     return text  # a mark, or a character that this Python does not know
 
 
-def _number(found: re.Match[str]) -> str:
-    parts = found["digits"].split("/")
+def _number(match: re.Match[str]) -> str:
+    parts = match["digits"].split("/")
     digits = ("/" if len(parts) == 2 else " ").join(map(_decimal, parts))  # more than one slash is a date
-    sign = (found["sign"] or found["inner"] or "").replace("-", "−").replace("‒", "–")
+    sign = (match["sign"] or match["inner"] or "").replace("-", "−").replace("‒", "–")
     if digits.partition(" ")[0] == "0" and sign != "+":
         sign = ""
-    return f" {found['unit']} {sign}{digits}" if found["unit"] else sign + digits
+    return f" {match['unit']} {sign}{digits}" if match["unit"] else sign + digits
 
 
 def _decimal(digits: str) -> str:

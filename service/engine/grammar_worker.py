@@ -180,8 +180,8 @@ def _compiled_tag(compiler: Any, spec: str) -> Any:
     if "structures" not in tag:
         return compiler.compile_structural_tag(spec)
     items = [
-        xgrammar.StructuralTagItem(begin=one["begin"], schema=json.dumps(one["schema"]), end=one["end"])
-        for one in tag["structures"]
+        xgrammar.StructuralTagItem(begin=part["begin"], schema=json.dumps(part["schema"]), end=part["end"])
+        for part in tag["structures"]
     ]
     return compiler.compile_structural_tag(items, tag["triggers"])
 

@@ -302,7 +302,7 @@ class VllmEngine:
             max_model_len=config.max_model_len,
             lora_kernel=", ".join(sorted(kernels)),
             max_queue=self._llm.vllm_config.scheduler_config.max_num_queued_reqs,
-            detail=vllm_facts.found(self._asked, self._llm.vllm_config, kernels, devices),
+            detail=vllm_facts.as_running(self._asked, self._llm.vllm_config, kernels, devices),
         )
 
     async def _submit(self, submission: Submission, call: Call, body: dict[str, Any]) -> Any:

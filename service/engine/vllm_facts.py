@@ -84,7 +84,7 @@ def asked(args: Any, variables: Mapping[str, str], operators: Mapping[str, Any])
     return EngineDetail(libraries=libraries(), arguments=arguments)
 
 
-def found(
+def as_running(
     asked: EngineDetail, config: Any, lora_kernels: Iterable[str], devices: Sequence[dict[str, Any]]
 ) -> EngineDetail:
     """With what it resolved (`config` is its `VllmConfig`) and what its workers compute with and on."""

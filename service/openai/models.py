@@ -140,7 +140,7 @@ class ModelList:
         return known[1]
 
 
-def found(model: str, snapshot: Snapshot, running: Running, caller: Caller) -> dict[str, Any]:
+def card_of(model: str, snapshot: Snapshot, running: Running, caller: Caller) -> dict[str, Any]:
     """The card of one model. Raises `ModelNotFound` when the list has none of that name for this caller."""
     card = _one(model, snapshot, running, caller)
     if card is None:
@@ -188,7 +188,7 @@ def _listed(ref: str, parts: tuple[Alias | Version, ...], running: Running) -> _
     """Of an alias with the versions behind it, or of a version."""
     subject, *versions = parts
     if isinstance(subject, Alias):
-        card = _alias_card(subject, [one for one in versions if isinstance(one, Version)], running)
+        card = _alias_card(subject, [version for version in versions if isinstance(version, Version)], running)
         return None if card is None else _Listed(ref, False, to_json(card))
     if not _is_shown(subject, running.base, evaluation=True):
         return None

@@ -78,7 +78,7 @@ async def list_models(request: Request) -> Response:
 async def retrieve_model(request: Request, model: str) -> Response:
     parts = parts_of(request)
     caller = caller_of({}, context_of(request))
-    return _json(models.found(model, parts.catalogue.snapshot, await _running(parts), caller))
+    return _json(models.card_of(model, parts.catalogue.snapshot, await _running(parts), caller))
 
 
 @router.post("/tokenize")

@@ -69,7 +69,7 @@ class Arrivals:
 
 def _unended(arrival: Arrival, seconds: float) -> Outcome:
     """Of a request that is not waited for any longer. It did not fail so far, and neither did any guard see it."""
-    outcome = Outcome(failed=False, found=frozenset())
+    outcome = Outcome(failed=False, caught=frozenset())
     if seconds < LONGEST:
         return outcome  # how long it will have taken is not known
     # The first token of an answer in one piece may have come long ago.

@@ -45,8 +45,8 @@ class Outcome:
     """Seconds from arrival to the first token; a caller who left without one waited at least so long."""
     total: float | None = None
     """Seconds from arrival to the end."""
-    found: frozenset[AnswerGuard] | None = None
-    """What the guards found the answer to be; None where there is none to judge."""
+    caught: frozenset[AnswerGuard] | None = None
+    """The guards that the answer did not keep to; None where there is none to judge."""
     own: bool = False
     """The fault was in a part of the version, which no request can cause."""
     session: str = ""
@@ -145,7 +145,7 @@ class Rate:
     def _is_bad(self, outcome: Outcome) -> bool | None:
         if self.name == "error_rate":
             return outcome.failed
-        return None if outcome.found is None else self.name in outcome.found
+        return None if outcome.caught is None else self.name in outcome.caught
 
     def _is_a_lot(self, bad: bool, session: str) -> bool:
         """A session counts once in `window` requests, and once more if it fails: one caller who sends the same fault

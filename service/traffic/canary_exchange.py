@@ -127,7 +127,7 @@ def written(number: int, outcome: Outcome) -> dict[str, Any]:
         "failed": outcome.failed,
         "ttft": outcome.ttft,
         "total": outcome.total,
-        "found": None if outcome.found is None else sorted(outcome.found),
+        "found": None if outcome.caught is None else sorted(outcome.caught),
         "own": outcome.own or None,
         "session": outcome.session or None,
     }
@@ -140,7 +140,7 @@ def read(row: Any) -> tuple[int, Outcome] | None:
     """
     if not isinstance(row, dict):
         return None
-    number, failed, found, session = row.get("version"), row.get("failed"), row.get("found"), row.get("session", "")
+    number, failed, caught, session = row.get("version"), row.get("failed"), row.get("found"), row.get("session", "")
     ttft, total = row.get("ttft"), row.get("total")
     if not isinstance(number, int) or isinstance(number, bool):
         return None
@@ -148,12 +148,12 @@ def read(row: Any) -> tuple[int, Outcome] | None:
         (failed is None or isinstance(failed, bool))
         and (ttft is None or _is_time(ttft))
         and (total is None or _is_time(total))
-        and (found is None or (isinstance(found, list) and all(isinstance(guard, str) for guard in found)))
+        and (caught is None or (isinstance(caught, list) and all(isinstance(guard, str) for guard in caught)))
         and isinstance(session, str)
     )
     if not readable:
         return None
-    guards = None if found is None else frozenset(found)
+    guards = None if caught is None else frozenset(caught)
     return number, Outcome(failed, ttft, total, guards, own=row.get("own") is True, session=session)
 
 

@@ -87,9 +87,9 @@ def _log_ways(whole: int, part: int) -> float:
     return math.lgamma(whole + 1) - math.lgamma(part + 1) - math.lgamma(whole - part + 1)
 
 
-def _plus(one: float, other: float) -> float:
+def _plus(left: float, right: float) -> float:
     """The logarithm of the sum of what these are the logarithms of."""
-    high, low = (one, other) if one > other else (other, one)
+    high, low = max(left, right), min(left, right)
     return high if low == -math.inf else high + math.log1p(math.exp(low - high))
 
 

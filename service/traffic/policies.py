@@ -186,7 +186,7 @@ class _Observed(Observation):
         judged = (
             None if self._cut_by_its_caller(measured, choices) else broken_guards(choices, self._guards, trial.fits)
         )
-        return Outcome(failed=False, ttft=first, total=total, found=judged)
+        return Outcome(failed=False, ttft=first, total=total, caught=judged)
 
     def _line_up(self, trial: Trial | None) -> Arrival:
         request, session = self._request, ""

@@ -73,7 +73,7 @@ def test_one_that_never_ends_holds_the_others_up_for_the_longest_time_and_no_lon
     arrive(line, at=10.0 + LONGEST - 0.001)
     assert line.told == []
     arrive(line, at=10.0 + LONGEST)
-    unended = Outcome(failed=False, ttft=ttft, total=LONGEST, found=frozenset())
+    unended = Outcome(failed=False, ttft=ttft, total=LONGEST, caught=frozenset())
     assert line.told == [(2, unended), (1, Outcome(failed=False, total=1.0))]
     line.ended(stuck, Outcome(failed=True), 10.0 + LONGEST + 1)
     assert len(line.told) == 2, "it was told of once"
@@ -86,7 +86,7 @@ def test_of_more_than_ten_thousand_that_wait_the_earliest_is_not_waited_for() ->
         arrive(line)
     assert line.told == []
     arrive(line)
-    assert line.told == [(2, Outcome(failed=False, found=frozenset()))], "how long it takes is not known"
+    assert line.told == [(2, Outcome(failed=False, caught=frozenset()))], "how long it takes is not known"
     assert len(line) == 10_000
 
 

@@ -74,7 +74,7 @@ def test_what_every_target_fails_alike_is_no_evidence(rate: float, what: str) ->
     for _ in range(5_000):
         bad = dice.random() < rate
         empty: frozenset[AnswerGuard] = frozenset({"empty"} if bad else ())
-        outcome = Outcome(failed=bad) if what == "error_rate" else Outcome(failed=False, found=empty)
+        outcome = Outcome(failed=bad) if what == "error_rate" else Outcome(failed=False, caught=empty)
         assert watching.see(dice.choice((INCUMBENT, CANARY)), outcome) is None
 
 
@@ -183,8 +183,8 @@ def test_what_says_nothing_about_the_version_is_not_counted() -> None:
 def test_a_guard_that_is_found_too_often_breaks_its_bound(guard: str) -> None:
     schema = {"answer_schema": {"type": "object"}} if guard == "off_schema" else {}
     watching = judge(CanaryBounds.model_validate({"guards": {"cut_off": 0.9, guard: 0.05}, **schema}))
-    broken = Outcome(failed=False, found=frozenset({guard}))  # type: ignore[arg-type]
-    well = Outcome(failed=False, found=frozenset())
+    broken = Outcome(failed=False, caught=frozenset({guard}))  # type: ignore[arg-type]
+    well = Outcome(failed=False, caught=frozenset())
     for at in range(400):
         watching.see(INCUMBENT, well)
         if (figure := watching.see(CANARY, broken if at % 2 else well)) is not None:

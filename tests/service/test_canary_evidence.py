@@ -135,9 +135,9 @@ def test_the_figures_are_of_the_last_window_and_the_evidence_is_of_all() -> None
 @pytest.mark.parametrize("guard", ["empty", "cut_off"])
 def test_a_guards_share_is_judged_as_errors_are(guard: str) -> None:
     watching = judge(CanaryBounds.model_validate({"guards": {guard: 0.1}, "min_requests": 1}))
-    watching.see(CANARY, Outcome(failed=False, found=frozenset({guard})))  # type: ignore[arg-type]
-    watching.see(CANARY, Outcome(failed=False, found=frozenset()))
-    watching.see(CANARY, Outcome(failed=True, found=None))
+    watching.see(CANARY, Outcome(failed=False, caught=frozenset({guard})))  # type: ignore[arg-type]
+    watching.see(CANARY, Outcome(failed=False, caught=frozenset()))
+    watching.see(CANARY, Outcome(failed=True, caught=None))
     figure = the_figure(watching, guard)
     assert (figure.bad, figure.n) == (1, 2)
     expected = min(over_bound(0.1, [True, False]), over_incumbent(0.1, [(CANARY, True), (CANARY, False)]))

@@ -23,8 +23,8 @@ pytestmark = pytest.mark.timeout(120)
 
 OUTCOMES = (
     Outcome(failed=True),
-    Outcome(failed=False, ttft=0.25, total=1.5, found=frozenset({"empty", "not_json"})),
-    Outcome(failed=False, ttft=0.1, total=0.2, found=frozenset()),
+    Outcome(failed=False, ttft=0.25, total=1.5, caught=frozenset({"empty", "not_json"})),
+    Outcome(failed=False, ttft=0.1, total=0.2, caught=frozenset()),
     Outcome(failed=None, ttft=3.0, total=3.0),
 )
 
@@ -146,7 +146,7 @@ async def test_each_tells_of_all_requests_when_it_is_asked(house: Any, start: An
 # -- what another release writes --------------------------------------------------------------------------------------
 
 WRITTEN = {"version": 2, "failed": False, "ttft": 0.5, "total": 1.0, "found": ["empty"]}
-READ = (2, Outcome(failed=False, ttft=0.5, total=1.0, found=frozenset({"empty"})))
+READ = (2, Outcome(failed=False, ttft=0.5, total=1.0, caught=frozenset({"empty"})))
 
 
 def test_a_row_is_read_as_it_was_written() -> None:
@@ -165,7 +165,7 @@ def test_keys_that_this_release_does_not_know_are_passed_over(more: dict[str, An
 
 @pytest.mark.parametrize("guard", ["rude", ""])
 def test_a_guard_that_this_release_does_not_know_is_none_of_its_own(guard: str) -> None:
-    assert read({**WRITTEN, "found": ["empty", guard]}) == (2, replace(READ[1], found=frozenset({"empty", guard})))
+    assert read({**WRITTEN, "found": ["empty", guard]}) == (2, replace(READ[1], caught=frozenset({"empty", guard})))
 
 
 UNREADABLE: list[Any] = [

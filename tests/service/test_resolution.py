@@ -5,13 +5,15 @@ from __future__ import annotations
 import random
 from collections import Counter
 from datetime import UTC, datetime
+from typing import Literal
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from lifecycle.aliases import Alias, Target
-from lifecycle.errors import InvalidInput, NotAllowed, NotFound
+from lifecycle.errors import InvalidInput, NotAllowed, NotFound, Unreadable
+from lifecycle.registry.readable import LeftOut
 from lifecycle.states import State
 from lifecycle.version import AnswerSettings, Version, VersionSpec
 from service.catalogue import Snapshot
@@ -193,3 +195,14 @@ def test_a_model_that_is_none_is_told_from_one_that_is_missing(model: object, fa
     with pytest.raises(InvalidInput) as caught:
         resolve(model, NOBODY, LIVE, BASE)
     assert caught.value.problems[0].fault == fault
+
+
+def test_a_version_whose_adapter_another_release_registered_is_refused_with_the_cure() -> None:
+    newer = version(3, State.APPROVED)
+    place: tuple[Literal["artifact"], str] = ("artifact", str(newer.spec.adapter))
+    left_out = {place: LeftOut(kind="artifact", ref=place[1], why="rank: extra_forbidden")}
+    known = snapshot(newer, version(4, State.APPROVED)).model_copy(update={"left_out": left_out})
+    with pytest.raises(Unreadable, match=f"the adapter of triage:3, {place[1]}: .*upgrade") as told:
+        resolve("triage:3", NOBODY, known, BASE)
+    assert "extra_forbidden" not in str(told.value), "what the row holds is the log's alone"
+    assert resolve("triage:4", NOBODY, known, BASE).ref == "triage:4"
