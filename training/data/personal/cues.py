@@ -93,7 +93,8 @@ def cue_of(text: str, start: int, end: int, key: str = "") -> Cue:
         return "number"
     if _LETTER.search(before):
         last = _last_cue(before)
-        if last and not _SENTENCE.search(before, last.end()):
+        # A stop right behind the word belongs to it: "Tel."
+        if last and not _SENTENCE.search(before, last.end() + 1):
             return _named(last)
     if cue := _of_key(key):
         return cue

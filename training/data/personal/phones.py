@@ -28,7 +28,7 @@ _ARAB_CODES = tuple(str(phonenumbers.country_code_for_region(region)) for region
 
 _CLUSTER = re.compile(r"(?:\+ ?)?\(?\d+(?:[ ().\-/]{1,3}\d+)*\)?")
 _GROUP = re.compile(r"\d+")
-_BEFORE = re.compile(r"[0-9A-Za-z_@#$€£]\Z|\d[.,:]\Z")
+_BEFORE = re.compile(r"[0-9A-Za-z_@#$€£]\Z|\d[.,:]\Z|[A-Za-z]-\Z")
 """What stands right before a number that is none of a phone: "A12", "1,000", "10:30"."""
 _BEHIND = re.compile(r"[0-9A-Za-z_@%°]|[.,:]\d")
 _UNIT = re.compile(
