@@ -73,7 +73,7 @@ class ServiceProcess:
                     if answer.status_code == httpx.codes.OK:
                         self.console.print(f"  ready at {self.url}/v1", highlight=False)
                         return
-                    waits = str(answer.json().get("waiting_for", "the engine"))
+                    waits = _words(answer.json().get("waiting_for") or "the engine")
                 except (httpx.HTTPError, ValueError):
                     waits = "the process to listen"
                 if waits != said:
@@ -90,3 +90,8 @@ class ServiceProcess:
 
     def _tail(self) -> str:
         return "\n".join(self.log.read_text(errors="replace").splitlines()[-12:])
+
+
+def _words(waiting_for: object) -> str:
+    """One reason or several, as /ready has them."""
+    return "; ".join(map(str, waiting_for)) if isinstance(waiting_for, list) else str(waiting_for)
