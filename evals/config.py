@@ -6,13 +6,14 @@ Paths are relative to the file. `arms.py` turns the recipes into versions; `gate
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import partial
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Annotated, Any
 
 from pydantic import AfterValidator, Field, ValidationInfo, model_validator
 
 from evals.gate import Policy
+from lifecycle.answer_schema import AnswerSchema
 from lifecycle.config_file import load_mapping, validated
 from lifecycle.errors import InvalidConfig, InvalidInput, Problem
 from lifecycle.rows import prompt_files
@@ -43,6 +44,17 @@ def _model(base: str, info: ValidationInfo) -> str:
     """A folder beside the file, else what was written: a hub id."""
     local = _anchored(Path(base), info)
     return str(local) if local.is_dir() else base
+
+
+def _schema(source: str, info: ValidationInfo) -> str:
+    """A file beside the evaluation's, else what was written: a model."""
+    local = _anchored(Path(source), info)
+    found = str(local) if local.is_file() else source
+    try:
+        AnswerSchema.load(found)
+    except InvalidConfig as error:
+        raise ValueError("; ".join(problem.fault for problem in error.problems)) from error
+    return found
 
 
 def _ref(text: str) -> str:
@@ -109,6 +121,11 @@ class EvalConfig(Frozen):
     """Folder of lm-eval task files. Without it, lm-eval's own tasks are searched."""
     data: File | None = None
     """Items to use in place of the task file's own."""
+    answer_schema: Annotated[str, AfterValidator(_schema)] | None = None
+    """What an answer must be: the file of a JSON schema, or a pydantic model as `package.module:Model`. Items get the
+    figure `fits_schema`, and every target of our own rows must fit."""
+    structured: bool = False
+    """Ask for answers that are held to `answer_schema`, as a product does that sends `response_format`."""
     task_shots: int = Field(default=0, ge=0)
     """Few-shot examples that lm-eval itself puts into the question: for public tasks. Ours belong to the version."""
     base: Annotated[str, AfterValidator(_model)] | None = None
@@ -137,6 +154,23 @@ class EvalConfig(Frozen):
     seed: int = Field(default=17, ge=0, lt=2**32)
     provisional: tuple[str, ...] = ()
     """Why every run is only a look, whatever it finds: a dry run, other items than the file's own."""
+
+    @cached_property
+    def schema_of_answers(self) -> AnswerSchema | None:
+        return AnswerSchema.load(self.answer_schema) if self.answer_schema else None
+
+    @property
+    def response_format(self) -> dict[str, Any] | None:
+        """What every request asks for, if anything."""
+        return self.schema_of_answers.response_format if self.structured and self.schema_of_answers else None
+
+    @model_validator(mode="after")
+    def _structured_by_a_schema(self) -> EvalConfig:
+        if self.structured and not self.schema_of_answers:
+            raise ValueError("structured needs an answer_schema to ask for")
+        if self.structured and self.schema_of_answers and (wrong := self.schema_of_answers.unservable):
+            raise ValueError(f"structured: no service holds answers to this schema: {'; '.join(map(str, wrong))}")
+        return self
 
     @model_validator(mode="after")
     def _baseline_is_an_arm(self) -> EvalConfig:

@@ -38,10 +38,17 @@ class EndpointLM(LM):  # type: ignore[misc]  # lm-eval has no types
     """
 
     def __init__(
-        self, session: Session, version: Version, conditions: Conditions, store: AnswerStore, advance: Advance
+        self,
+        session: Session,
+        version: Version,
+        conditions: Conditions,
+        store: AnswerStore,
+        advance: Advance,
+        response_format: dict[str, Any] | None = None,
     ) -> None:
         super().__init__()
         self._session, self._version, self._conditions, self._store = session, version, conditions, store
+        self._held = {} if response_format is None else {"response_format": response_format}
         self.advance = advance
         self._warm: set[str] = set()
         self._spans: dict[tuple[str, str], tuple[list[int], int]] = {}
@@ -54,7 +61,7 @@ class EndpointLM(LM):  # type: ignore[misc]  # lm-eval has no types
         def body(request: Instance) -> dict[str, Any]:
             question, settings = request.args
             asked = {"role": "user", "content": question}
-            return {"messages": [*messages_before(request.doc), asked], **_decoding(settings)}
+            return {"messages": [*messages_before(request.doc), asked], **_decoding(settings), **self._held}
 
         answers = self._all("chat/completions", requests, body, _chat)
         return [_cut(answer.text, request.args[1]) for answer, request in zip(answers, requests, strict=True)]
@@ -151,7 +158,8 @@ class EndpointLM(LM):  # type: ignore[misc]  # lm-eval has no types
                     "Use a task that generates, or an endpoint that returns the prompt's log-probabilities"
                 )
         else:
-            body = {"messages": [{"role": "user", "content": "Hello"}], "max_tokens": 1}
+            # A schema that the endpoint refuses is told now, once.
+            body = {"messages": [{"role": "user", "content": "Hello"}], "max_tokens": 1, **self._held}
             self._session.warm_up(self._version.ref, body, path)
         self._warm.add(path)
 

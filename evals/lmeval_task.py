@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING, Any
 from evals import chat_rows
 from evals.config import EvalConfig
 from evals.lmeval_metrics import labels_of, register, rules
+from lifecycle.answer_schema import AnswerSchema
 from lifecycle.errors import DabtError, InvalidConfig, InvalidData, NotFound, Problem, Unavailable
 from lifecycle.text.normaliser import Normaliser
 from lifecycle.version import Digest, Frozen, digest_of
@@ -31,6 +32,8 @@ if TYPE_CHECKING:
     from evals.endpoint_lm import EndpointLM
 
 Scores = dict[str, float]
+FITS = "fits_schema"
+"""The figure of an item whose answer is JSON that the evaluation's `answer_schema` allows."""
 
 
 class Item(Frozen):
@@ -59,6 +62,8 @@ class EvalTask:
     """Of the items alone, all of them, whatever their order: the same items are the same under any task."""
     whole: int
     """How many items there are; `items` are fewer when they are a sample."""
+    schema: AnswerSchema | None = None
+    """What answers must be."""
 
     def label_rule(self) -> tuple[tuple[str, ...], Normaliser] | None:
         """The labels that answers are to be, and by what rule they are; None unless all tasks have the same."""
@@ -92,7 +97,10 @@ class EvalTask:
             for sample in samples:
                 key = _key(name, sample["doc_id"], sample["doc"])
                 failed = any(answer.error for answer in model.answers[name, place[sample["doc_id"]]])
-                figures = _figures(sample, sample["metrics"], _suffix(self.tasks[name], sample["filter"]))
+                suffix = _suffix(self.tasks[name], sample["filter"])
+                figures = _figures(sample, sample["metrics"], suffix)
+                if self.schema and _generates(self.tasks[name]):
+                    figures[FITS + suffix] = float(not self.schema.faults(str(sample["filtered_resps"][0])))
                 scores.setdefault(key, {}).update(dict.fromkeys(figures, 0.0) if failed else figures)
         return scores
 
@@ -129,7 +137,15 @@ def load(config: EvalConfig, cache: Path) -> EvalTask:
     metrics = _check(config, tasks)
     whole = sum(len(task.eval_docs) for task in tasks.values())
     return EvalTask(
-        config.task, _digest(config, tasks), tuple(items), metrics, tasks, chosen, _data_digest(tasks), whole
+        config.task,
+        _digest(config, tasks),
+        tuple(items),
+        metrics,
+        tasks,
+        chosen,
+        _data_digest(tasks),
+        whole,
+        config.schema_of_answers,
     )
 
 
@@ -213,6 +229,9 @@ def _check(config: EvalConfig, tasks: Mapping[str, Any]) -> tuple[str, ...]:
                 continue
             for kind in task._filters:
                 names |= dict.fromkeys(_figures(figures, list(figures), _suffix(task, kind.name)))
+        if config.schema_of_answers and _generates(task):
+            names |= dict.fromkeys(FITS + _suffix(task, kind.name) for kind in task._filters)
+            problems += _off_schema(name, task, config.schema_of_answers) if ours else []
         lower |= {metric for metric, better in task.higher_is_better().items() if better is False}
     if problems:
         raise InvalidData("the targets cannot be scored by this task", problems)
@@ -225,6 +244,20 @@ def _check(config: EvalConfig, tasks: Mapping[str, Any]) -> tuple[str, ...]:
     if problems:
         raise InvalidConfig(f"the evaluation of '{config.task}' cannot be decided", problems)
     return tuple(names)
+
+
+def _off_schema(name: str, task: Any, schema: AnswerSchema) -> list[Problem]:
+    """The targets that no answer may be like."""
+    cure = "mend the target, or the schema"
+    return [
+        Problem(f"{name}:{doc['id']} target", f"does not fit {schema.name}: {fault}", cure)
+        for doc in task.eval_docs
+        for fault in schema.faults(str(task.doc_to_target(doc)))
+    ]
+
+
+def _generates(task: Any) -> bool:
+    return bool(task.config.output_type == "generate_until")
 
 
 def _figures(values: Mapping[str, Any], metrics: Sequence[str], suffix: str) -> Scores:
@@ -247,6 +280,8 @@ def _digest(config: EvalConfig, tasks: Mapping[str, Any]) -> Digest:
             settings.pop(place, None)
         scoring = rules(settings.get("metric_list") or [])
         parts[name] = [_stable(settings), [_stable(doc) for doc in task.eval_docs], config.task_shots, scoring]
+    if schema := config.schema_of_answers:  # the digests of other tasks are what they were
+        return digest_of({**parts, "": [schema.digest, config.structured]})
     return digest_of(parts)
 
 

@@ -79,7 +79,7 @@ def measure(
             take=take,
         )
         store = AnswerStore.of_version(cache / "answers", arm.version.digest)
-        return EndpointLM(session, arm.version, conditions, store, advance)
+        return EndpointLM(session, arm.version, conditions, store, advance, config.response_format)
 
     models = {arm.label: model(arm, advance=partial(progress.advance, arm.label)) for arm in arms}
     for arm, chunk in _turns(config, requests, list(models)):

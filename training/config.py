@@ -12,6 +12,7 @@ from typing import Any
 
 from pydantic import Field, SerializeAsAny, ValidationError
 
+from lifecycle.answer_schema import AnswerSchema
 from lifecycle.config_file import faults, load_mapping
 from lifecycle.errors import InvalidConfig, Problem
 from lifecycle.rows.prompt_files import read_prompt
@@ -29,6 +30,8 @@ class DataSettings(Frozen, allow_inf_nan=False):
     validation: Path | None = None
     """Rows that choose the best checkpoint. Without it, `holdout` of `train` is held out, by prompt."""
     holdout: float = Field(default=0.1, gt=0.0, lt=0.5)
+    answer_schema: str | None = None
+    """What every answer must be: the file of a JSON schema, or a pydantic model as `package.module:Model`."""
 
 
 class PromptSettings(Frozen):
@@ -76,7 +79,7 @@ class TrainJob:
     def from_mapping(cls, raw: Mapping[str, Any], folder: Path, *, source: str = "the configuration") -> TrainJob:
         """The same from a mapping already read. Raises `InvalidConfig`."""
         cleaned, problems = refuse(raw)
-        problems += _missing_files(cleaned, folder)
+        problems += [*_missing_files(cleaned, folder), *_wrong_schema(cleaned, folder)]
         method, wrong = read_method(cleaned.get("method", DEFAULT))
         problems += wrong
         try:
@@ -99,6 +102,12 @@ class TrainJob:
         return self._at(self.config.data.validation)
 
     @property
+    def answer_schema(self) -> AnswerSchema | None:
+        """Raises `InvalidConfig` where it is no more what it was when the configuration was read."""
+        named = self.config.data.answer_schema
+        return None if named is None else AnswerSchema.load(named, self.folder)
+
+    @property
     def base(self) -> str:
         """An absolute path when it is a folder or is written like one, otherwise the hub id as it is written."""
         local = self.folder / Path(self.config.base).expanduser()
@@ -109,6 +118,17 @@ class TrainJob:
     def prompt(self) -> Prompt:
         """The published version's prompt: what the rows are trained behind."""
         return read_prompt(self._at(self.config.prompt.system))
+
+
+def _wrong_schema(raw: Mapping[str, Any], folder: Path) -> list[Problem]:
+    data = raw.get("data")
+    named = data.get("answer_schema") if isinstance(data, Mapping) else None
+    if isinstance(named, str):
+        try:
+            AnswerSchema.load(named, folder)
+        except InvalidConfig as error:
+            return [Problem("data.answer_schema", f"{one.place} {one.fault}", one.cure) for one in error.problems]
+    return []
 
 
 def _missing_files(raw: Mapping[str, Any], folder: Path) -> list[Problem]:

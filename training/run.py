@@ -35,6 +35,7 @@ from lifecycle.text.normaliser import LIGHT_1
 from lifecycle.version import ArtifactKind, Digest, Frozen, Version, digest_of
 from training import golden, method, tokens
 from training.config import TrainJob
+from training.data.answers import order_note, require_answers
 from training.data.split import hold_out
 from training.fit import require_fit
 from training.method import Method, Task
@@ -156,7 +157,7 @@ def _make(job: TrainJob, task: Task, training: Sequence[Row], validation: Sequen
         config=config.model_copy(update={"base": task.known.name}).model_dump(mode="json"),
         system=task.prompt.system,
         metrics=saved.metrics,
-        notes=_notes(training, validation, saved.metrics),
+        notes=(*_notes(training, validation, saved.metrics), *order_note(job.answer_schema, training)),
         golden=golden.record(task.base, folder, proofs),
         finished_at=datetime.now(UTC),
     )
@@ -184,8 +185,10 @@ def _rows(job: TrainJob) -> tuple[Sequence[Row], Sequence[Row]]:
     kinds = job.config.method.rows
     if job.validation_path is None:
         (rows,) = read_kinds(kinds, job.train_path)
+        require_answers(job.answer_schema, rows)
         return hold_out(rows, job.config.data.holdout, job.config.optimisation.seed)
     training, validation = read_kinds(kinds, job.train_path, job.validation_path)
+    require_answers(job.answer_schema, training, validation)
     return training, validation
 
 

@@ -66,6 +66,10 @@ CANNOT_RUN = {
         "it trains for minutes where there is no run to reuse; `test_the_loop.py` trains"
     ),
     "dabt train my-task.yaml --base Qwen/Qwen2.5-0.5B-Instruct": _HUB,
+    "dabt data distill tickets.jsonl labelled.jsonl --schema triage.json --instructions task.txt "
+    "--model gpt-4.1-mini --price-input 0.4 --price-output 1.6 --max-cost 5": (
+        "it asks a paid endpoint; `tests/training/distill` runs it against one on loopback"
+    ),
     "dabt serve --base Qwen/Qwen2.5-0.5B-Instruct": _HUB,
     "dabt eval my-eval.yaml --base Qwen/Qwen2.5-0.5B-Instruct": _HUB,
     "dabt import saves/lora/sft --name triage --base meta-llama/Llama-3.1-8B-Instruct "

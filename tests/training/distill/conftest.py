@@ -14,7 +14,7 @@ from lifecycle.version import Prompt
 from tests.training.distill.fake_teacher import FakeTeacher, teaching
 from training.data.distill.distillation import Distilled, distil
 from training.data.distill.inputs import Inputs
-from training.data.distill.plan import Plan
+from training.data.distill.plan import Distillation
 from training.data.distill.teacher import Clock, TeacherSettings
 
 SCHEMA = {
@@ -34,10 +34,10 @@ def teacher(monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeTeacher]:
 
 
 @pytest.fixture
-def plan(teacher: FakeTeacher, tmp_path: Path) -> Callable[..., Plan]:
+def plan(teacher: FakeTeacher, tmp_path: Path) -> Callable[..., Distillation]:
     """A plan over rows (texts or dicts); settings of the teacher and other parts of the plan by name."""
 
-    def make(*rows: str | dict[str, Any], **parts: Any) -> Plan:
+    def make(*rows: str | dict[str, Any], **parts: Any) -> Distillation:
         source = tmp_path / "inputs.jsonl"
         written = [row if isinstance(row, dict) else {"text": row} for row in rows]
         if rows:
@@ -50,7 +50,7 @@ def plan(teacher: FakeTeacher, tmp_path: Path) -> Callable[..., Plan]:
             "schema": AnswerSchema.of(SCHEMA, "triage"),
             "prompt": Prompt(system="Sort the message."),
         }
-        return Plan(**given | {"teacher": TeacherSettings.model_validate(settings | own)} | parts)
+        return Distillation(**given | {"teacher": TeacherSettings.model_validate(settings | own)} | parts)
 
     return make
 
@@ -62,7 +62,7 @@ def waits() -> list[float]:
 
 
 @pytest.fixture
-def run(waits: list[float]) -> Callable[[Plan], Distilled]:
+def run(waits: list[float]) -> Callable[[Distillation], Distilled]:
     async def sleep(seconds: float) -> None:
         waits.append(seconds)
 

@@ -28,10 +28,10 @@ from tests.training.distill.fake_teacher import FakeTeacher, Reply, failing, ref
 from training.data.distill.distillation import Distilled
 from training.data.distill.inputs import Inputs
 from training.data.distill.labels import Sampling
-from training.data.distill.plan import Plan, most
+from training.data.distill.plan import Distillation, most
 from training.data.distill.spending import Caps, Prices, Tokens
 
-Make, Run = Callable[..., Plan], Callable[[Plan], Distilled]
+Make, Run = Callable[..., Distillation], Callable[[Distillation], Distilled]
 GOOD = json.dumps({"intent": "billing", "note": "ok"})
 
 

@@ -14,10 +14,10 @@ from lifecycle.answer_schema import AnswerSchema
 from tests.training.distill.conftest import SCHEMA, read
 from tests.training.distill.fake_teacher import FakeTeacher, Reply, failing, refusing
 from training.data.distill.distillation import Course, Distilled
-from training.data.distill.plan import Plan
+from training.data.distill.plan import Distillation
 from training.data.distill.spending import Tokens
 
-Make, Run = Callable[..., Plan], Callable[[Plan], Distilled]
+Make, Run = Callable[..., Distillation], Callable[[Distillation], Distilled]
 GOOD = json.dumps({"intent": "billing", "note": "ok"})
 HTML = Reply(raw=b"<html>busy</html>", headers={"content-type": "text/html"})
 LOOSE = {"name": "triage", "schema": SCHEMA, "strict": False}

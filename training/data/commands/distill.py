@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from training.data.distill.distillation import Course, Distilled
-    from training.data.distill.plan import Plan
+    from training.data.distill.plan import Distillation
 
 _WARM = 0.7
 """Temperature of several samples: at 0 they would all be the same."""
@@ -72,7 +72,7 @@ def distill(  # noqa: PLR0913  (one parameter is one option of the command)
     from training.data.distill.distillation import distil
     from training.data.distill.inputs import Inputs
     from training.data.distill.labels import Sampling
-    from training.data.distill.plan import Plan
+    from training.data.distill.plan import Distillation
     from training.data.distill.spending import Caps, Prices
     from training.data.distill.teacher import TeacherSettings
 
@@ -86,7 +86,7 @@ def distill(  # noqa: PLR0913  (one parameter is one option of the command)
         settings = TeacherSettings.model_validate(teacher)
     except ValidationError as error:
         raise InvalidConfig("nothing was asked", faults(error, TeacherSettings, teacher)) from error
-    plan = Plan(
+    plan = Distillation(
         inputs=Inputs(inputs, put),
         out=out,
         schema=AnswerSchema.load(schema),
@@ -110,7 +110,7 @@ def distill(  # noqa: PLR0913  (one parameter is one option of the command)
         raise found.stopped
 
 
-def _foretell(plan: Plan) -> None:
+def _foretell(plan: Distillation) -> None:
     from training.data.distill.plan import most
 
     inputs, different, tokens = most(plan)
@@ -120,7 +120,7 @@ def _foretell(plan: Plan) -> None:
     typer.echo("repairs and further tries come on top; tokens sent are counted as bytes, which are more")
 
 
-def _tell(plan: Plan, found: Distilled) -> None:
+def _tell(plan: Distillation, found: Distilled) -> None:
     cost = f", cost {found.cost:.4f}" if found.cost is not None else ""
     typer.echo(f"{found.labelled:,} of {found.inputs:,} inputs labelled → {plan.out}")
     if found.rejected:

@@ -19,7 +19,7 @@ from training.data.distill.inputs import Asked
 from training.data.distill.journal import Journal
 from training.data.distill.labels import Label, Rejection, judged, wanted
 from training.data.distill.outcome_rows import labelled, set_aside
-from training.data.distill.plan import Plan
+from training.data.distill.plan import Distillation
 from training.data.distill.spending import Budget, CapReached, Prices, Tokens
 from training.data.distill.teacher import Clock, Teacher, Unanswered
 
@@ -67,7 +67,7 @@ class Distilled:
 Watch = Callable[[Course], None]
 
 
-def distil(plan: Plan, watch: Watch, clock: Clock | None = None) -> Distilled:
+def distil(plan: Distillation, watch: Watch, clock: Clock | None = None) -> Distilled:
     """Asks what is still unknown, and writes rows and rejections: each time all that is known, in the inputs' order.
 
     Raises `InvalidConfig`, `InvalidData` with every bad row, and what `Journal` raises, before anything is asked.
@@ -82,7 +82,7 @@ def distil(plan: Plan, watch: Watch, clock: Clock | None = None) -> Distilled:
 
 
 class _Run:
-    def __init__(self, plan: Plan, journal: Journal, budget: Budget, total: int, watch: Watch) -> None:
+    def __init__(self, plan: Distillation, journal: Journal, budget: Budget, total: int, watch: Watch) -> None:
         self._plan, self._journal, self._budget, self._watch = plan, journal, budget, watch
         self._total, self._done, self._asked = total, 0, 0
         self._began = time.monotonic()

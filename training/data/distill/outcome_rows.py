@@ -9,13 +9,13 @@ from lifecycle.rows.conversions import as_messages
 from training.data.distill.inputs import Asked
 from training.data.distill.journal import TeacherAnswer, Turn
 from training.data.distill.labels import Label, Rejection
-from training.data.distill.plan import Plan
+from training.data.distill.plan import Distillation
 
 Answers = dict[Turn, TeacherAnswer]
 Keys = dict[str, Any]
 
 
-def labelled(plan: Plan, asked: Asked, label: Label, answers: Answers) -> Keys:
+def labelled(plan: Distillation, asked: Asked, label: Label, answers: Answers) -> Keys:
     """A chat row with the answer as JSON, its keys in the schema's order; or a text with one field as its label."""
     more: Keys = {"answered_by": label.answer.model, "at": label.answer.at.isoformat(timespec="seconds")}
     if plan.sampling.samples > 1:
@@ -28,7 +28,7 @@ def labelled(plan: Plan, asked: Asked, label: Label, answers: Answers) -> Keys:
     return as_messages(Conversation(asked.place, asked.id, (*asked.messages, answer), meta))
 
 
-def set_aside(plan: Plan, asked: Asked, rejection: Rejection, answers: Answers) -> Keys:
+def set_aside(plan: Distillation, asked: Asked, rejection: Rejection, answers: Answers) -> Keys:
     """A row that can be asked again as it is: of another teacher, or of a person."""
     why = {
         "code": rejection.code,
@@ -39,7 +39,7 @@ def set_aside(plan: Plan, asked: Asked, rejection: Rejection, answers: Answers) 
     return as_messages(Conversation(asked.place, asked.id, asked.messages, meta))
 
 
-def _provenance(plan: Plan, asked: Asked, answers: Answers) -> Keys:
+def _provenance(plan: Distillation, asked: Asked, answers: Answers) -> Keys:
     """Who said it, told what, and what that took."""
     told = answers.values()
     found: Keys = {

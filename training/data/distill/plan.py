@@ -20,7 +20,7 @@ from training.data.distill.teacher import Dialect, TeacherSettings
 
 
 @dataclass(frozen=True)
-class Plan:
+class Distillation:
     """All that a distillation is told."""
 
     inputs: Inputs
@@ -101,7 +101,7 @@ class Plan:
         return self.out.with_name(f"{Path(name).stem}.{what}.jsonl")
 
 
-def most(plan: Plan) -> tuple[int, int, Tokens]:
+def most(plan: Distillation) -> tuple[int, int, Tokens]:
     """How many inputs there are, how many of them differ, and the most that asking each once can take.
 
     Raises what `distil` raises before it asks.
