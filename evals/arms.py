@@ -150,7 +150,8 @@ def _bare(config: EvalConfig, named: list[Version], problems: list[Problem]) -> 
     elif named:
         spec = named[0].spec
         decoding = spec.decoding if spec.answers else Decoding()
-        bare = VersionSpec(base=spec.base, answers=spec.answers, decoding=decoding)
+        # Whatever a service over whole weights answers, they have answered it.
+        bare = VersionSpec(base=spec.base, answers=spec.answers, decoding=decoding, weights=spec.weights)
     else:
         problems.append(Problem("base", "no arm names a version to take it from", "a model folder or a hub id"))
         return None
@@ -189,6 +190,7 @@ def _spec(
     return VersionSpec(
         base=bare.base,
         adapter=given.adapter,
+        weights=given.weights,
         prompt=read_prompt(recipe.prompt) if recipe.prompt else given.prompt,
         knowledge=knowledge,
         decoding=_decoding(recipe, bare, given),

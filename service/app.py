@@ -14,6 +14,7 @@ from starlette.requests import ClientDisconnect
 from starlette.responses import JSONResponse, Response
 
 from lifecycle.errors import DabtError, InvalidInput
+from lifecycle.manifests import WeightsManifest
 from lifecycle.registry import Registry
 from lifecycle.store.artifacts import ArtifactStore
 from service import routes_admin, routes_gates, routes_ops
@@ -38,13 +39,18 @@ log = structlog.get_logger(__name__)
 
 
 def create_app(
-    config: ServeConfig, engine: Engine, registry: Registry, store: ArtifactStore, last_known: LastKnown | None = None
+    config: ServeConfig,
+    engine: Engine,
+    registry: Registry,
+    store: ArtifactStore,
+    last_known: LastKnown | None = None,
+    weights: WeightsManifest | None = None,
 ) -> FastAPI:
     """The service as an ASGI application; its lifespan starts and stops the engine. `registry` stays the caller's.
 
     Raises `InvalidInput` when `config.base` is not a whole model folder.
     """
-    parts = assemble(config, engine, registry, store, last_known)
+    parts = assemble(config, engine, registry, store, last_known, weights)
     app = FastAPI(title="Dabt", openapi_url=None, docs_url=None, redoc_url=None, lifespan=_lifespan)
     app.state.config = config
     app.state.body_limit = int(config.max_body_mib * 2**20)

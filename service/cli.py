@@ -14,7 +14,9 @@ _APART = frozenset({"base", "home", "chat_template"})
 
 
 def serve(  # noqa: PLR0913, PLR0917  (one parameter is one option of the command)
-    base: Annotated[str, typer.Option(help="The base model: a folder, or a hub id such as org/name.")],
+    base: Annotated[
+        str, typer.Option(help="A folder, a hub id such as org/name, or a version with whole weights: triage:3.")
+    ],
     base_name: Annotated[
         str, typer.Option(help="What callers write to reach the base; default: its hub id or folder's name.")
     ] = "",
@@ -99,13 +101,17 @@ def serve(  # noqa: PLR0913, PLR0917  (one parameter is one option of the comman
     from lifecycle.models.templates import with_template
     from service.config import config_from
     from service.first_answers import FirstAnswers
+    from service.whole_weights import stored_weights
 
     place = Home.at(home)
     config = config_from({**options, "base": base, "shadow_folder": place.shadow})
     first = FirstAnswers(config.host, config.port)  # before what takes long: a base may have to be downloaded
-    folder = resolve_base(base)
+    stored = stored_weights(base, place)
+    folder = stored.folder if stored is not None else resolve_base(base)
+    if stored is not None:
+        config = config.model_copy(update={"base_name": base_name or stored.name})
     if chat_template is not None:
-        config = config.model_copy(update={"base_name": base_name or name_of(folder)})
+        config = config.model_copy(update={"base_name": config.base_name or name_of(folder)})
         folder = with_template(folder, chat_template, place.cache / "bases")
     config = config.model_copy(update={"base": folder})
     from service.engine import vllm_forkserver
@@ -118,7 +124,7 @@ def serve(  # noqa: PLR0913, PLR0917  (one parameter is one option of the comman
     engine.prepare()
     from service.server import serve as run  # after that: it takes a second to import
 
-    run(config, place, engine, first)
+    run(config, place, engine, first, stored.manifest if stored is not None else None)
     if engine.is_being_built:
         # Asked to stop during the engine's start: all else is in order, and that thread need not be waited for.
         sys.stdout.flush()

@@ -6,10 +6,11 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING
 
 from lifecycle.errors import DabtError
-from lifecycle.manifests import AdapterManifest
+from lifecycle.manifests import AdapterManifest, WeightsManifest
 from lifecycle.models.answers import bare_spec
 from lifecycle.registry import Registry
 from lifecycle.store.artifacts import ArtifactStore
@@ -105,9 +106,17 @@ class Parts:
 
 
 def assemble(
-    config: ServeConfig, engine: Engine, registry: Registry, store: ArtifactStore, last_known: LastKnown | None = None
+    config: ServeConfig,
+    engine: Engine,
+    registry: Registry,
+    store: ArtifactStore,
+    last_known: LastKnown | None = None,
+    weights: WeightsManifest | None = None,
 ) -> Parts:
     """Put a service together. Raises `InvalidInput` when `config.base` is not a whole model folder.
+
+    `weights` is what is known of `config.base`, where that is whole weights of the store: the engine must compute what
+    was recorded of them, or the service does not start.
 
     Without `last_known` nothing is kept for a start without the registry.
     """
@@ -145,11 +154,13 @@ def assemble(
 
     limits = Limits(capacity=config.max_cpu_loras, wait=config.load_wait_seconds, fetch=config.fetch_seconds)
     residency = Residency(engine, store, verified, limits, telemetry)
-    store.cache.in_use = residency.digests
+    store.cache.in_use = residency.digests if weights is None else lambda: {weights.digest, *residency.digests()}
     warmer = Warmer(residency, base, lambda: catalogue.snapshot, Plan(config.preload, config.pin))
     patience = Patience(config.restart_attempts, config.engine_silent_seconds)
     supervisor = Supervisor(engine, residency, catalogue, telemetry, patience)
     supervisor.warm_up = warmer.start
+    if weights is not None:
+        supervisor.prove = partial(golden.verify_weights, engine, weights, config.golden_tolerance)
     telemetry.gauge("resident_adapters", "Adapters in the engine's memory", lambda: len(residency.residents()))
     telemetry.gauge("adapter_leases", "Requests that hold an adapter", residency.leases)
     telemetry.gauge("registry_age_seconds", "Since the registry was last read", lambda: catalogue.age)

@@ -68,6 +68,11 @@ class Base:
     def refusal(self, version: Version) -> str:
         """Why the version cannot be served over this base; empty when it can."""
         spec = version.spec
+        if spec.base != self.digest and spec.weights:
+            return (
+                f"{version.ref} is whole weights, a model of its own, and {self.name} runs here; serve it with "
+                f"`dabt serve --base {version.ref}`"
+            )
         if spec.base != self.digest:
             return (
                 f"{version.ref} was made for another base model than {self.name}, which runs here; serve it with its "

@@ -17,6 +17,7 @@ from fastapi import FastAPI
 
 from lifecycle.errors import EngineDead, Unavailable
 from lifecycle.home import Home
+from lifecycle.manifests import WeightsManifest
 from lifecycle.registry import Registry
 from lifecycle.store.artifacts import ArtifactStore
 from service.access.authentication import check_address
@@ -37,8 +38,15 @@ _OWN_DESCRIPTORS = 512
 log = structlog.get_logger(__name__)
 
 
-def serve(config: ServeConfig, home: Home, engine: Engine, first: FirstAnswers | None = None) -> None:
-    """Serve until SIGTERM or SIGINT, then finish what was admitted and return. `first` has been answering until now.
+def serve(
+    config: ServeConfig,
+    home: Home,
+    engine: Engine,
+    first: FirstAnswers | None = None,
+    weights: WeightsManifest | None = None,
+) -> None:
+    """Serve until SIGTERM or SIGINT, then finish what was admitted and return. `first` has been answering until now,
+    and `weights` is what is known of the base, where that is whole weights of the store.
 
     Raises `InvalidConfig` when the address cannot be had, or may not be had without API keys, and `EngineDead` when the
     engine cannot be kept running.
@@ -50,7 +58,7 @@ def serve(config: ServeConfig, home: Home, engine: Engine, first: FirstAnswers |
     with closing(first), Registry.later(home.registry_url, new=not home.last_known.is_file()) as registry:
         _reach(registry, config)
         store = ArtifactStore(home.artifacts_url, home.cache, _bytes(config.cache_gib))
-        app = create_app(config, engine, registry, store, LastKnown(home.last_known, registry.name))
+        app = create_app(config, engine, registry, store, LastKnown(home.last_known, registry.name), weights)
         app.state.before_listening = first.hand_over
         connection: Any = partial(Connection, bounds=Bounds(config.client_seconds, _most_connections()))
         server = _Server(

@@ -1,17 +1,18 @@
-"""Golden prompts: what the saved adapter says of a few validation answers, so that a server can prove it serves it.
+"""Golden prompts: what the saved artifact says of a few validation answers, so that a server can prove it serves it.
 
-Computed in float32 on the adapter as it was saved and loaded again, hence with everything that saving may lose.
+Computed in float32 on the artifact as it was saved and loaded again, hence with everything that saving may lose.
 """
 
 from __future__ import annotations
 
 import gc
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from lifecycle.adapter import GoldenPrompt
-from lifecycle.errors import AdapterRefused, InvalidConfig
+from lifecycle.errors import AdapterRefused, ArtifactRefused, InvalidConfig
+from lifecycle.manifests import GoldenPrompt, GoldenTokens, GoldenWeights
+from lifecycle.version import ArtifactKind
 from training.device import device
 from training.tokens import Example
 
@@ -22,21 +23,23 @@ EFFECT = 1e-3
 """Natural-log units. A served bfloat16 model is off by more, so a smaller effect could not be told from none."""
 
 
-def record(base: Path, adapter: Path, examples: Sequence[Example]) -> tuple[GoldenPrompt, ...]:
-    """The golden prompts of an adapter that was trained here. Raises `InvalidConfig` when it changes none of them."""
-    golden = compute(base, adapter, examples)
+def record(
+    base: Path, folder: Path, examples: Sequence[Example], kind: ArtifactKind = "adapter"
+) -> tuple[GoldenPrompt, ...] | tuple[GoldenWeights, ...]:
+    """The golden prompts of an artifact that was trained here. Raises `InvalidConfig` when it changes none of them."""
+    golden = _OF_KIND[kind](base, folder, examples)
     if not has_effect(golden):
         raise InvalidConfig(
-            f"the adapter learnt nothing: no golden log-probability moved by {EFFECT}; "
+            f"the {kind} learnt nothing: no golden log-probability moved by {EFFECT}; "
             "raise optimisation.lr or optimisation.epochs"
         )
     return golden
 
 
-def has_effect(golden: Sequence[GoldenPrompt]) -> bool:
-    """Whether the adapter changes any of them: one that does not would be served without effect."""
-    pairs = (pair for one in golden for pair in zip(one.adapter_logprobs, one.base_logprobs, strict=True))
-    return max(abs(adapter - base) for adapter, base in pairs) >= EFFECT
+def has_effect(golden: Sequence[GoldenTokens]) -> bool:
+    """Whether what was trained changes any of them: what does not would be served without effect."""
+    pairs = (pair for one in golden for pair in zip(*one.logprobs, strict=True))
+    return max(abs(trained - before) for trained, before in pairs) >= EFFECT
 
 
 def compute(
@@ -55,8 +58,7 @@ def compute(
     model = PeftModel.from_pretrained(model, str(adapter)).eval()
     golden = []
     for example in examples:
-        start, end = example.answer_start, min(example.answer_end, example.answer_start + _LONGEST)
-        ids = example.input_ids[:end]
+        ids, start = _golden_part(example)
         with_adapter = _answer_logprobs(model, ids, start)
         with model.disable_adapter():
             without = _answer_logprobs(model, ids, start)
@@ -71,6 +73,50 @@ def compute(
     if faults := {one.fault for one in golden} - {""}:
         raise AdapterRefused(f"{adapter} cannot be served over {base}: on a golden prompt, {', '.join(sorted(faults))}")
     return tuple(golden)
+
+
+def compute_weights(
+    base: Path, folder: Path, examples: Sequence[Example], *, on: str | None = None
+) -> tuple[GoldenWeights, ...]:
+    """The log-probability of each answer's tokens, by the model in `folder` and by the one that it was trained from.
+
+    One after the other, so that one at most is in memory. Raises `ArtifactRefused` for figures that are not finite.
+    """
+    parts = [_golden_part(example) for example in examples]
+    tuned, original = (_by_model(model, parts, on or device()) for model in (folder, base))
+    golden = tuple(
+        GoldenWeights(
+            prompt_ids=tuple(ids[:start]),
+            completion_ids=tuple(ids[start:]),
+            tuned_logprobs=after,
+            original_logprobs=before,
+        )
+        for (ids, start), after, before in zip(parts, tuned, original, strict=True)
+    )
+    if faults := {one.fault for one in golden} - {""}:
+        raise ArtifactRefused(f"{folder} cannot be served: on a golden prompt, {', '.join(sorted(faults))}")
+    return golden
+
+
+def _by_model(folder: Path, parts: Sequence[tuple[list[int], int]], on: str) -> list[tuple[float, ...]]:
+    import torch
+    from transformers import AutoModelForCausalLM
+
+    gc.collect()  # whatever model was in memory before, which refers to itself
+    model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32).to(on).eval()
+    return [_answer_logprobs(model, ids, start) for ids, start in parts]
+
+
+def _golden_part(example: Example) -> tuple[list[int], int]:
+    """Tokens up to the end of what is recorded, and where the answer starts among them."""
+    start, end = example.answer_start, min(example.answer_end, example.answer_start + _LONGEST)
+    return list(example.input_ids[:end]), start
+
+
+_OF_KIND: Mapping[ArtifactKind, Callable[[Path, Path, Sequence[Example]], tuple[Any, ...]]] = {
+    "adapter": compute,
+    "weights": compute_weights,
+}
 
 
 def _answer_logprobs(model: Any, ids: Sequence[int], start: int) -> tuple[float, ...]:

@@ -88,7 +88,7 @@ class LoraShape(Frozen, allow_inf_nan=False):
             return [Problem(_PLACE, f"PEFT can make no adapter over this base: {lines[0]}", "name modules that it has")]
         if config is None:
             fault = "the base keeps its layers transposed (Conv1D, as GPT-2 does), which no server adapts"
-            return [Problem("base", fault, "train whole weights instead")]
+            return [Problem("base", fault, "write method: merged_lora, or method: full")]
         if absent := self._absent(tensors):
             fault = f"the base has no {', '.join(absent)}"
             return [Problem(_PLACE, fault, f"{', '.join(SERVED_MODULES)}, or all-linear")]
@@ -96,6 +96,15 @@ class LoraShape(Frozen, allow_inf_nan=False):
             Problem(_PLACE, f"{refused.place} {refused.fault}", refused.cure)
             for refused in refusals(config, tensors, base, max_rank=max_rank)
         ]
+
+    def unmakable(self, base: Path) -> list[Problem]:
+        """Why PEFT can make no such adapter over the model folder `base`, whatever servers take; empty when it can."""
+        try:
+            self._unmade(base)
+        except (ValueError, KeyError, ImportError, OSError) as error:
+            lines = str(error).splitlines() or [type(error).__name__]
+            return [Problem(_PLACE, f"PEFT can make no adapter over this base: {lines[0]}", "name modules that it has")]
+        return []
 
     def _unmade(self, base: Path) -> tuple[PeftConfig | None, dict[str, TensorInfo]]:
         """The adapter's configuration and tensors; None for a base whose layers are transposed."""

@@ -18,7 +18,12 @@ from training.method import Method
 
 GROUP = "dabt.methods"
 DEFAULT = "lora"
-_OURS = {"lora": "training.recipes.lora:Lora"}
+_OURS = {
+    "lora": "training.recipes.lora:Lora",
+    "full": "training.recipes.full:Full",
+    "last_layers": "training.recipes.last_layers:LastLayers",
+    "merged_lora": "training.recipes.merged_lora:MergedLora",
+}
 """Name → where it is. They are imported when they are asked for."""
 
 

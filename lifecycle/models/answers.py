@@ -10,6 +10,7 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
+from lifecycle.adapter import ORIGIN_FILE
 from lifecycle.models.base import (
     FETCHED_FILES,
     TOKENIZER_FILES,
@@ -29,7 +30,14 @@ _READ_BY_KEYS = ("config.json", "generation_config.json", "tokenizer_config.json
 _PROSE = (
     *("license*", "notice*", "readme*", "use_policy*", "requirements*.txt"),
     *("*.safetensors.index.json", "*.bin.index.json"),  # the files that they name are what counts
-    *("trainer_state.json", "all_results.json", "train_results.json", "eval_results.json", "abilities.json"),
+    *(
+        ORIGIN_FILE,
+        "trainer_state.json",
+        "all_results.json",
+        "train_results.json",
+        "eval_results.json",
+        "abilities.json",
+    ),
 )
 """Names, in lower case, of files that say something about the model and are read by no engine."""
 _ORIGIN = (

@@ -12,8 +12,8 @@ import math
 from collections.abc import Sequence
 from statistics import fmean
 
-from lifecycle.adapter import AdapterManifest, GoldenPrompt
 from lifecycle.errors import AdapterUnloadable
+from lifecycle.manifests import AdapterManifest, GoldenTokens, WeightsManifest
 from service.engine.interface import AdapterHandle, Engine
 
 _CLEARLY = 2
@@ -64,7 +64,33 @@ async def verify(engine: Engine, adapter: AdapterHandle, manifest: AdapterManife
         )
 
 
-async def _scores(engine: Engine, adapter: AdapterHandle | None, goldens: Sequence[GoldenPrompt]) -> list[float]:
+async def verify_weights(engine: Engine, manifest: WeightsManifest, tolerance: float) -> None:
+    """The same of whole weights, which the engine serves as its base.
+
+    Nothing here computes what they were before, so there is no second look: beyond `tolerance` nats per token they must
+    be clearly nearer to their recorded figures than to those of the weights that they were trained from.
+    Raises `AdapterUnloadable` otherwise.
+    """
+    if not manifest.golden:
+        return
+    served = await _scores(engine, None, manifest.golden)
+    off, before = (
+        _distance(served, [value for golden in manifest.golden for value in golden.logprobs[side]]) for side in (0, 1)
+    )
+    if before <= off:
+        raise AdapterUnloadable(
+            f"the weights {manifest.digest} answer as {manifest.base_name} does, which they were trained from: "
+            f"{before:.4f} nats per token from its recorded figures, {off:.4f} from their own"
+        )
+    if off > tolerance + _EXACT and _CLEARLY * off > before:
+        raise AdapterUnloadable(
+            f"the weights {manifest.digest} compute something else here than where they were trained: {off:.4f} nats "
+            f"per token from their recorded figures, {tolerance:.4g} allowed. The number format may differ: try "
+            "another --dtype"
+        )
+
+
+async def _scores(engine: Engine, adapter: AdapterHandle | None, goldens: Sequence[GoldenTokens]) -> list[float]:
     # At once, so that they share the engine's steps; and all to their end, so that none still runs at an unload.
     answers = await asyncio.gather(
         *(engine.score(adapter, golden.prompt_ids, golden.completion_ids) for golden in goldens),

@@ -60,6 +60,8 @@ class Supervisor:
         """Awaited after every start of the engine, before it is called ready."""
         self.started: Callable[[EngineFacts], object] = lambda facts: None
         """Told at every start of the engine what it is."""
+        self.prove: Callable[[], Awaitable[None]] = _nothing
+        """Awaited at every start of the engine; what it raises ends that start."""
         self._suspected = asyncio.Event()
         self._engine_state = "the engine is starting"
         self._waits = True
@@ -96,6 +98,7 @@ class Supervisor:
             facts = await self._engine.start()
         finally:
             saying.cancel()
+        await self.prove()
         self.started(facts)
         return facts
 

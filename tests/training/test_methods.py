@@ -74,7 +74,7 @@ def test_a_foreign_method_counts_with_its_code_in_the_run(foreign: Path) -> None
 @pytest.mark.parametrize(
     ("method", "place", "said"),
     [
-        ("lara", "method.type", "'lara' is no method → the methods are lora"),
+        ("lara", "method.type", "'lara' is no method → the methods are lora, full, last_layers, merged_lora"),
         ({"type": "lara", "r": 8}, "method.type", "'lara' is no method"),
         (["lora"], "method", "neither a method's name nor a mapping"),
         ({"type": 3}, "method", "neither a method's name nor a mapping"),
