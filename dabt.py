@@ -24,6 +24,8 @@ import training.data.commands.convert
 import training.data.commands.distill
 import training.data.commands.redact
 from lifecycle.commands.terminal import run
+import training.data.commands.report
+import training.data.commands.split
 
 app = typer.Typer(
     name="dabt",
@@ -39,6 +41,8 @@ data.command("check")(training.data.commands.check.check)
 data.command("convert")(training.data.commands.convert.convert)
 data.command("distill")(training.data.commands.distill.distill)
 data.command("redact")(training.data.commands.redact.redact)
+data.command("report")(training.data.commands.report.report)
+data.command("split")(training.data.commands.split.split)
 
 traffic = typer.Typer(help="How an alias's requests are shared out, and its canary's bounds.", no_args_is_help=True)
 traffic.command("show")(lifecycle.commands.traffic.show)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from evals.evaluation import RULINGS, Evaluation
 from evals.metrics import parse_object
+from lifecycle.pages import house_style
 from lifecycle.report import Comparison, Example, Interval
 
 if TYPE_CHECKING:
@@ -22,6 +23,7 @@ def render_html(evaluation: Evaluation) -> str:
     differences = [Line.of_difference(comparison) for comparison in report.comparisons]
     return _template().render(
         e=evaluation,
+        style=house_style(),
         report=report,
         figures=Plot(figures, 0.0, 1.0),
         differences=Plot(differences, -1.0, 1.0).fitted(),

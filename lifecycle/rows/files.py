@@ -45,33 +45,37 @@ class Reading:
         self._questions = questions
 
     def __iter__(self) -> Iterator[Row]:
-        for line, value in self._values():
+        return (row for row, _ in self.records())
+
+    def records(self) -> Iterator[tuple[Row, Record]]:
+        """Each good row with the record that it was read from."""
+        for record in self._values():
             try:
-                form, row = self._read(self._placed(value), f"{self.path}:{line}")
+                form, row = self._read(self._placed(record.value), f"{self.path}:{record.line}")
                 self._one_kind(row)
             except Unreadable as unreadable:
                 for fault in unreadable.faults:
-                    self.told.add(fault, line)
+                    self.told.add(fault, record.line)
                 continue
             self.rows += 1
             self.forms[form] += 1
-            yield row
+            yield row, record
         self._empty()
 
     def values(self) -> Iterator[Any]:
         """The rows as they are written, of whatever form: JSON values. A row that is no JSON is in `told`."""
-        for _, value in self._values():
+        for record in self._values():
             self.rows += 1
-            yield value
+            yield record.value
         self._empty()
 
-    def _values(self) -> Iterator[tuple[int, Any]]:
+    def _values(self) -> Iterator[Record]:
         try:
             for record in self._records(source(self.path)):
                 if record.fault:
                     self.told.add(record.fault, record.line)
                 else:
-                    yield record.line, record.value
+                    yield record
         except NotText as wrong:
             self.told.add(wrong.faults[0], wrong.line)
         except Unreadable as wrong:

@@ -32,6 +32,8 @@ class Record:
     """Where it starts. In Parquet, its number."""
     value: Any = None
     fault: Fault | None = None
+    text: str = ""
+    """As it stands in a JSON file or a table of texts; empty for what was no text."""
 
 
 def json_records(file: Source) -> Iterator[Record]:
@@ -87,7 +89,7 @@ def _a_line(file: Source) -> Iterator[Record]:
 
 def _parsed(line: int, text: str) -> Record:
     try:
-        return Record(line, strict_json.parse(text.strip()))
+        return Record(line, strict_json.parse(text.strip()), text=text)
     except ValueError as error:
         return Record(line, fault=_no_json(str(error)))
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import csv
 import math
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 from lifecycle.errors import InvalidInput
@@ -28,7 +29,9 @@ def csv_records(file: Source) -> Iterator[Record]:
     """The rows in order, each with the line where it starts. Raises `Unreadable` where reading cannot go on."""
     csv.field_size_limit(LONGEST)
     separator = SEPARATORS[file.suffix]
-    reader = csv.reader(_texts(file), delimiter=separator, strict=True)
+    passed: list[str] = []
+    """The lines of the row in hand."""
+    reader = csv.reader(_texts(file, passed), delimiter=separator, strict=True)
     line = 1
     try:
         header = next(reader, None)
@@ -38,20 +41,22 @@ def csv_records(file: Source) -> Iterator[Record]:
             raise Unreadable(faults)
         while True:
             line = reader.line_num + 1
+            passed.clear()
             cells = next(reader, None)
             if cells is None:
                 return
             if cells:
-                yield _row(line, header, cells)
+                yield replace(_row(line, header, cells), text="".join(passed))
     except csv.Error as error:
         fault = Fault("broken_table", f"the table breaks here: {error}", 'write a quote inside a quoted cell as ""')
         yield Record(line, fault=fault)
 
 
-def _texts(file: Source) -> Iterator[str]:
+def _texts(file: Source, passed: list[str]) -> Iterator[str]:
     for _, text in file.lines():
         if isinstance(text, Fault):
             raise Unreadable([text])
+        passed.append(text)
         yield text
 
 

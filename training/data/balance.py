@@ -8,6 +8,7 @@ import json
 import unicodedata
 from collections import Counter
 from collections.abc import Iterable
+from functools import lru_cache
 from typing import Any
 
 from lifecycle.rows.kinds import Row
@@ -182,6 +183,7 @@ def _mark(char: str) -> str:
 _SCRIPTS = Table(_mark)
 
 
+@lru_cache(maxsize=4096)  # the answers of a classification are few
 def _object(answer: str) -> dict[str, object] | None:
     try:
         value = strict_json.parse(answer)

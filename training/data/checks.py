@@ -22,7 +22,7 @@ from training.data.content import content
 from training.data.findings import DataReport, Finding, Places, Severity, finding
 from training.data.leaks import Leaks
 from training.data.personal import kinds_in
-from training.data.repeats import Repeats
+from training.data.repeats import Repeats, normal_form
 from training.data.toxicity import Rules, Toxicity
 
 __all__ = ["Checks", "DataReport", "Finding", "Severity", "check"]
@@ -54,7 +54,7 @@ class Checks:
     def see(self, row: Row) -> None:
         seen = content(row)
         question = LIGHT_1.normal(seen.question)
-        normal = tuple(question if text is seen.question else LIGHT_1.normal(text) for text in seen.texts)
+        normal = tuple(question if text is seen.question else normal_form(text) for text in seen.texts)
         self._repeats.see(seen, question)
         self._leaks.see(seen, question, normal)
         self._spread.see(seen)

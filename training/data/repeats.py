@@ -9,6 +9,7 @@ from array import array
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from unicodedata import category
 
 import numpy as np
@@ -66,6 +67,12 @@ def _decides(word: str) -> bool:
     return not word.isalpha() and (category(word[0])[0] in "NSP" or category(word[-1])[0] in "SP")
 
 
+@lru_cache(maxsize=4096)
+def normal_form(text: str) -> str:
+    """Of answers, which come again and again, and system texts."""
+    return LIGHT_1.normal(text)
+
+
 class Repeats:
     """What was said before. `similarity` is the Jaccard of character 5-shingles; None looks for equal rows alone."""
 
@@ -80,8 +87,8 @@ class Repeats:
 
     def see(self, row: Content, question: str) -> None:
         """`question` is the row's, normalised."""
-        context = question if row.context is row.question else LIGHT_1.normal(row.context)
-        self._batch.append((_hash(context), self._places.add(row.place), _hash(LIGHT_1.normal(row.answer))))
+        context = question if row.context is row.question else normal_form(row.context)
+        self._batch.append((_hash(context), self._places.add(row.place), _hash(normal_form(row.answer))))
         if len(self._batch) >= _BATCH:
             self._flush()
         if self._near is not None:

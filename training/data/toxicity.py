@@ -42,12 +42,14 @@ class Toxicity:
     """Texts as they come, and then which rules fired where."""
 
     def __init__(self, rules: Rules) -> None:
-        self._by_word: dict[str, list[tuple[str, str]]] = defaultdict(list)
-        """The first word of each phrase, normalised → (rule, phrase)."""
+        self._by_word: dict[str, list[tuple[str, str, str]]] = defaultdict(list)
+        """The first word of each phrase, as it may stand in a text → (rule, phrase, phrase as it may stand)."""
         for name, rule in rules.rules.items():
+            heads = ("", *_heads()) if rule.language == "ar" else ("",)
             for phrase in rule.words:
                 if words := LIGHT_1.words(phrase):
-                    self._by_word[words[0]].append((name, " ".join(words)))
+                    for head in heads:
+                        self._by_word[head + words[0]].append((name, " ".join(words), head + " ".join(words)))
         self._fired: dict[tuple[str, str], Places] = {}
 
     def see(self, row: Content, normal: tuple[str, ...]) -> None:
@@ -57,12 +59,9 @@ class Toxicity:
             self._fired.setdefault(hit, Places()).add(row.place)
 
     def _hits(self, text: str) -> Iterator[tuple[str, str]]:
-        words = set(text.split())
-        if not text.isascii():
-            words |= {stem for word in words for stem in _without_heads(word)}
-        for first in self._by_word.keys() & words:
-            for name, phrase in self._by_word[first]:
-                if " " not in phrase or any(f" {head}{phrase} " in f" {text} " for head in ("", *_heads())):
+        for first in self._by_word.keys() & set(text.split()):
+            for name, phrase, written in self._by_word[first]:
+                if " " not in written or f" {written} " in f" {text} ":
                     yield name, phrase
 
     def findings(self) -> Iterator[Finding]:
@@ -74,9 +73,3 @@ class Toxicity:
 @cache
 def _heads() -> tuple[str, ...]:
     return tuple(sorted({LIGHT_1.normal(head) for head in _ARABIC_HEADS}, key=len, reverse=True))
-
-
-def _without_heads(word: str) -> Iterator[str]:
-    for head in _heads():
-        if word.startswith(head) and len(word) >= len(head) + 3:
-            yield word[len(head) :]

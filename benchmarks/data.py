@@ -1,0 +1,126 @@
+"""Rows a second on one core, and the largest memory, of the data checks over files of three sizes.
+
+    python -m benchmarks.data [--rows 10000,100000,1000000]
+
+Each figure is of a process of its own, which is held to one core. `flat` is everything but near duplicates and
+personal data; `near` and `personal` are each of those two beside the reading of the rows; `split` is a whole split.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import random
+import resource
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+ENGLISH = """
+doctor clinic pain head knee since monday when open please book visit my son daughter fever strong sleep night medicine
+take after food daily twice results blood test ready insurance cover cost parking near entrance child tooth eye skin
+rash cough throat ear stomach back shoulder week month morning evening call letter report form
+""".split()  # noqa: SIM905 - a list of words reads better than eighty strings
+ARABIC = """
+أريد حجز موعد عند الطبيب يوم الأحد القادم ابني يعاني من حرارة شديدة منذ ثلاثة أيام ولا ينام الليل دواء بعد الأكل مرتين
+نتيجة تحليل الدم جاهزة التأمين يغطي تكلفة موقف السيارات قرب المدخل طفل سن عين جلد طفح سعال حلق أذن معدة
+""".split()  # noqa: SIM905
+WAYS = ("flat", "near", "personal", "split")
+
+
+def make(path: Path, rows: int) -> None:
+    """Short rows, two of three in English: a question of about ten words, a JSON answer, a field of `meta`."""
+    drawn = random.Random(7)
+    with path.open("w", encoding="utf-8") as file:
+        for number in range(rows):
+            words = drawn.choices(ARABIC if number % 3 == 0 else ENGLISH, k=drawn.randint(7, 13))
+            words.insert(drawn.randrange(len(words)), str(drawn.randrange(1000)))
+            answer = json.dumps({"urgency": drawn.choice(["routine", "soon", "now"])})
+            said = [{"role": "user", "content": " ".join(words) + "?"}, {"role": "assistant", "content": answer}]
+            row = {"messages": said, "meta": {"intent": drawn.choice(["visit", "result", "cost"])}}
+            file.write(json.dumps(row, ensure_ascii=False) + "\n")
+
+
+def looked_at(path: Path, tests: Path, *, similarity: float | None, personal: bool) -> None:
+    from lifecycle.rows.files import Reading
+    from training.data.checks import Checks
+
+    checks = Checks({"test": list(Reading(tests))}, similarity=similarity, look_for_personal=personal)
+    for row in Reading(path):
+        checks.see(row)
+    checks.report()
+
+
+def nearly_equal(path: Path) -> None:
+    from lifecycle.rows.files import Reading
+    from lifecycle.text.normaliser import LIGHT_1
+    from training.data.content import content
+    from training.data.repeats import Repeats
+
+    repeats = Repeats(0.85)
+    for row in Reading(path):
+        seen = content(row)
+        repeats.see(seen, LIGHT_1.normal(seen.question))
+    list(repeats.findings())
+
+
+def told_personal(path: Path) -> None:
+    from lifecycle.rows.files import Reading
+    from training.data import personal
+    from training.data.content import content
+
+    for row in Reading(path):
+        for text in content(row).texts:
+            personal.find(text)
+
+
+def split_up(path: Path, folder: Path) -> None:
+    from training.data.split_files import Side, split
+
+    split(path, [Side("train", folder / "train.jsonl", None), Side("test", folder / "test.jsonl", 0.1)])
+
+
+def measure(way: str, path: Path, tests: Path) -> tuple[float, float]:
+    """(seconds of the core, MiB at most), in this process."""
+    with tempfile.TemporaryDirectory() as folder:
+        run: Callable[[], None] = {
+            "flat": lambda: looked_at(path, tests, similarity=None, personal=False),
+            "near": lambda: nearly_equal(path),
+            "personal": lambda: told_personal(path),
+            "split": lambda: split_up(path, Path(folder)),
+        }[way]
+        start = time.process_time()
+        run()
+        return time.process_time() - start, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--rows", default="10000,100000,1000000")
+    parser.add_argument("--ways", default=",".join(WAYS))
+    parser.add_argument("--one", nargs=3, help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    if options.one:
+        os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
+        way, path, tests = options.one
+        print(*measure(way, Path(path), Path(tests)))
+        return
+    print(f"{'':10}{'rows':>12}{'rows/s':>12}{'MiB at most':>14}")
+    with tempfile.TemporaryDirectory() as folder:
+        tests = Path(folder) / "test.jsonl"
+        make(tests, 1000)
+        for count in map(int, options.rows.split(",")):
+            path = Path(folder) / f"{count}.jsonl"
+            make(path, count)
+            for way in options.ways.split(","):
+                command = [sys.executable, "-m", "benchmarks.data", "--one", way, str(path), str(tests)]
+                seconds, memory = map(float, subprocess.check_output(command, text=True).split())
+                print(f"{way:10}{count:>12,}{count / seconds:>12,.0f}{memory:>14,.0f}", flush=True)
+
+
+if __name__ == "__main__":
+    main()

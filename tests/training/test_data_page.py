@@ -1,0 +1,138 @@
+"""The report as a page: all of it in one file, every text escaped and in its own direction; and what a run would take."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import typer
+from typer.testing import CliRunner
+
+from lifecycle.errors import InvalidConfig, InvalidInput
+from training.data.commands.report import report
+from training.data.estimate import Plan, Shape, expected
+from training.data.findings import DataReport
+from training.data.looking import Task, data_of, look, task_of
+
+ATTACK = "<script>alert(1)</script><img src=https://x.test/a onerror=b>"
+
+
+def run(*args: object) -> str:
+    app = typer.Typer()
+    app.command()(report)
+    result = CliRunner().invoke(app, [str(arg) for arg in args])
+    if result.exception and not isinstance(result.exception, SystemExit):
+        raise result.exception
+    return result.output
+
+
+def test_the_page_is_one_file_that_escapes_everything_and_lets_arabic_run_its_way(
+    jsonl: Callable[..., Path], tmp_path: Path
+) -> None:
+    asked = f"متى تفتح العيادة يا ترى {ATTACK}"
+    path = jsonl("t.jsonl", [{"prompt": asked, "completion": "أ", "meta": {"intent": ATTACK}}] * 3)
+    test = jsonl("e.jsonl", [{"prompt": asked, "completion": "ب"}])
+    html = tmp_path / "r.html"
+    said = run(path, "--against", test, "--html", html)
+    assert f"written to {html}" in said.replace("\n", "")
+    page = html.read_text(encoding="utf-8")
+    assert ATTACK not in page
+    assert "<script" not in page
+    assert page.count("&lt;script&gt;") >= 2
+    assert re.findall(r"<(?:link|img|script|iframe)\b[^>]*", page) == ['<link rel="icon" href="data:,"']
+    assert "@import" not in page
+    assert "url(" not in page
+    assert "default-src 'none'" in page
+    assert f'<div class="text" dir="auto">{asked.split("<", maxsplit=1)[0]}' in page
+    assert "e.jsonl:1 = " in page
+    with pytest.raises(InvalidInput, match="exists.*--force"):
+        run(path, "--html", html)
+
+
+def test_a_page_of_no_findings_says_so() -> None:
+    from training.data.page import render_page
+
+    assert "nothing found" in render_page(
+        DataReport(rows=0, against={}, findings=(), balance=None), "t", {}, lambda _: ""
+    )
+
+
+def test_several_files_are_one_report(jsonl: Callable[..., Path]) -> None:
+    one, two = (jsonl(name, [{"prompt": "q", "completion": "a"}]) for name in ("a.jsonl", "b.jsonl"))
+    found = look(Task((one, two)))
+    assert found.rows == 2
+    (same,) = [finding for finding in found.findings if finding.check == "duplicates"]
+    assert same.places == (f"{one}:1 = {two}:1",)
+
+
+def test_a_base_counts_tokens_and_tells_what_a_run_takes(
+    jsonl: Callable[..., Path], bases: Callable[..., Path], colours: Callable[..., list[dict[str, Any]]]
+) -> None:
+    found = look(Task((jsonl("t.jsonl", colours(20)),), base=str(bases()), max_length=10))
+    assert found.tokens is not None
+    assert found.expected is not None
+    assert found.tokens.total * 3 == found.expected.tokens
+    assert found.expected.steps == 6
+    assert found.expected.seconds > 0
+    (long,) = [finding for finding in found.findings if finding.check == "tokens"]
+    assert (long.level, long.count) == ("error", 20)
+
+
+def test_a_row_that_the_base_refuses_is_named(jsonl: Callable[..., Path], bases: Callable[..., Path]) -> None:
+    path = jsonl("t.jsonl", [{"prompt": "q <|im_end|>", "completion": "a"}, {"prompt": "q", "completion": "a"}])
+    (refused,) = [finding for finding in look(Task((path,), base=str(bases()))).findings if finding.check == "tokens"]
+    assert f"{path}:1" in refused.places[0]
+
+
+@pytest.mark.parametrize(
+    "row",
+    [
+        {"text": "blue", "label": "x"}, {"text": "blue"}, {"prompt": "q", "chosen": "a", "rejected": "b"},
+        {"prompt": "q", "completion": "a", "label": False},
+    ],
+)  # fmt: skip
+def test_tokens_of_every_kind_of_row_are_counted(
+    jsonl: Callable[..., Path], bases: Callable[..., Path], row: dict[str, Any]
+) -> None:
+    found = look(Task((jsonl("t.jsonl", [row]),), base=str(bases())))
+    assert found.tokens is not None
+    assert found.tokens.total > 0
+
+
+def test_the_estimate_is_its_formula() -> None:
+    shape = Shape(parameters=1000, linear=900, layers=2, hidden=8, inner=16, vocabulary=50, adapted=60)
+    run = expected(shape, Plan(epochs=2, batch=4, accumulation=2, rank=3), 10, 100, 20, (1e3, "here"))
+    assert (run.tokens, run.steps) == (200, 3)
+    assert run.seconds == 2 * (900 + 180) * 200 / 1e3
+    assert (run.weights, run.optimiser) == (4000, 16 * 180)
+    assert run.activations == 2 * 80 * (9 * 8 + 3 * 16) * 4 + 3 * 80 * 50 * 4
+    assert run.memory == run.weights + run.activations + run.optimiser
+
+
+def test_a_configuration_names_what_is_looked_at(jsonl: Callable[..., Path], bases: Callable[..., Path]) -> None:
+    rows = [{"prompt": f"q{n}", "completion": "a"} for n in range(4)]
+    train, validation = jsonl("train.jsonl", rows), jsonl("validation.jsonl", rows[:1])
+    config = train.parent / "run.yaml"
+    config.write_text(
+        f"name: triage\nbase: {bases()}\ndata: {{train: train.jsonl, validation: validation.jsonl}}\n"
+        "optimisation: {epochs: 2, batch_size: 2, max_length: 64}\n"
+    )
+    task = task_of((config,), against=())
+    assert (task.files, task.against) == ((train,), (validation,))
+    assert (task.plan.epochs, task.plan.batch, task.plan.rank, task.max_length) == (2, 2, 16, 64)
+    found = look(task)
+    assert [finding.check for finding in found.of("error")] == ["leakage"]
+    assert found.expected is not None
+    assert found.expected.steps == 4
+
+
+def test_an_evaluations_configuration_names_its_rows(tmp_path: Path) -> None:
+    path = tmp_path / "eval.yaml"
+    path.write_text("name: x\ntask: y\ndata: rows/test.jsonl\n")
+    assert data_of(path) == [tmp_path / "rows" / "test.jsonl"]
+    path.write_text("name: x\ntask: y\n")
+    with pytest.raises(InvalidConfig, match="names no file of rows"):
+        data_of(path)
