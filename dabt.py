@@ -23,9 +23,9 @@ import training.data.commands.check
 import training.data.commands.convert
 import training.data.commands.distill
 import training.data.commands.redact
-from lifecycle.commands.terminal import run
 import training.data.commands.report
 import training.data.commands.split
+from lifecycle.commands.terminal import run
 
 app = typer.Typer(
     name="dabt",

@@ -1,4 +1,4 @@
-"""The report as a page: all of it in one file, every text escaped and in its own direction; and what a run would take."""
+"""The report as a page: all of it in one file, every text escaped and in its own direction; and what a run takes."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def test_the_page_is_one_file_that_escapes_everything_and_lets_arabic_run_its_wa
     assert "default-src 'none'" in page
     assert f'<div class="text" dir="auto">{asked.split("<", maxsplit=1)[0]}' in page
     assert "e.jsonl:1 = " in page
-    with pytest.raises(InvalidInput, match="exists.*--force"):
+    with pytest.raises(InvalidInput, match=r"exists.*--force"):
         run(path, "--html", html)
 
 
