@@ -25,6 +25,7 @@ import training.data.commands.distill
 import training.data.commands.redact
 import training.data.commands.report
 import training.data.commands.split
+import training.export_command
 from lifecycle.commands.terminal import run
 
 app = typer.Typer(
@@ -70,6 +71,7 @@ app.add_typer(traffic, name="traffic")
 app.add_typer(shadow, name="shadow")
 app.command("train")(training.cli.train)
 app.command("import")(training.cli.import_adapter)
+app.command("export")(training.export_command.export)
 app.command("index")(retrieval.cli.index)
 app.command("eval")(evals.cli.eval_)
 app.command("promote")(lifecycle.commands.versions.promote)
