@@ -43,11 +43,14 @@ def resolve_arms(config: EvalConfig, registry: Registry, *, actor: str) -> tuple
     """
     problems: list[Problem] = []
     known = {label: _known(label, recipe, registry, problems) for label, recipe in config.arms.items()}
-    bare = _bare(config, [version for version in known.values() if version], problems)
+    # A classifier is served beside any base: what it was trained from is compared with nothing.
+    over_base = {label: version for label, version in known.items() if version and not version.spec.classifier}
+    need_base = over_base or any(not config.arms[label].version for label in known)
+    bare = _bare(config, list(over_base.values()), problems) if need_base else None
     if bare is not None:
-        served = [version for label, version in known.items() if version and config.arms[label].version]
+        served = [version for label, version in over_base.items() if config.arms[label].version]
         problems += _strangers(bare, served)
-    if bare is None or problems:
+    if problems or (bare is None and need_base):
         raise InvalidConfig("the arms cannot be made into versions", problems)
     arms: list[Arm] = []
     for label, recipe in config.arms.items():
@@ -55,6 +58,7 @@ def resolve_arms(config: EvalConfig, registry: Registry, *, actor: str) -> tuple
         if recipe.version and origin:
             version = origin
         else:
+            assert bare is not None, "a recipe has a base"
             spec = _spec(label, recipe, bare, origin, registry, problems)
             if spec is None:
                 continue
@@ -85,7 +89,8 @@ def with_prod(arms: tuple[Arm, ...], config: EvalConfig, registry: Registry) -> 
     if label := next((arm.label for arm in arms if arm.version.digest == version.digest), None):
         return arms, label
     problems = []
-    if version.spec.base != arms[0].version.spec.base:
+    bases = {arm.version.spec.base for arm in arms if not arm.version.spec.classifier}
+    if bases and not version.spec.classifier and version.spec.base not in bases:
         fault = f"{alias.ref} serves {version.ref}, which is over another base: the policy cannot compare with it"
         problems.append(Problem("policy", fault, f"take {PROD} out of the policy's rules for the change of the base"))
     if any(arm.label == PROD for arm in arms):
@@ -100,8 +105,9 @@ def base_name(config: EvalConfig, arms: tuple[Arm, ...], registry: Registry) -> 
     """What people call the base model: its folder's or repository's name."""
     if config.base:
         return fingerprint(resolve_base(config.base)).name
-    manifests = _manifests(arms, registry)
-    return manifests[0].base_name if manifests else arms[0].version.spec.base[:19]
+    over_base = tuple(arm for arm in arms if not arm.version.spec.classifier) or arms
+    manifests = _manifests(over_base, registry)
+    return manifests[0].base_name if manifests else over_base[0].version.spec.base[:19]
 
 
 def training_rows(arms: tuple[Arm, ...], registry: Registry) -> int | None:

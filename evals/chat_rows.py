@@ -2,7 +2,8 @@
 
 A task file says `custom_dataset: !function evals.chat_rows.dataset` and names the file in `dataset_kwargs.data`,
 relative to itself, so the task runs from any folder. The last answer of a row is its target, and all that stands
-before it is sent: its system text and earlier turns in `messages_before`, its last question in `question`.
+before it is sent: its system text and earlier turns in `messages_before`, its last question in `question`. Of a text
+with a label, the label is the target.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from lifecycle.conversation import Conversation
 from lifecycle.errors import Problem
 from lifecycle.rows.faults import bad_rows
 from lifecycle.rows.files import scan
+from lifecycle.rows.kinds import Labelled
 
 Document = dict[str, str]
 
@@ -34,16 +36,16 @@ def dataset(data: str, config_source: str = "", data_override: str = "", **_: An
 
 def documents(path: Path) -> list[Document]:
     """The rows of `path` as flat documents. Raises `InvalidData` with file and line of each one that is no item."""
-    rows, problems = scan(path)
+    rows, problems = scan(path, (Conversation, Labelled))
     ids: dict[str, str] = {}
     for row in rows:
         line = row.place.rpartition(":")[2]
         name = row.id or _unnamed(f"{path.stem}-{line}", ids)
         if name in ids:
             problems.append(Problem(row.place, f"the id {name} is that of line {ids[name]}", "one id, one item"))
-        if not row.messages[-1].trained:
+        if isinstance(row, Conversation) and not row.messages[-1].trained:
             problems.append(Problem(row.place, "the last answer has weight 0, so it is no target", "leave weight out"))
-        if fault := _beyond_texts(row):
+        if isinstance(row, Conversation) and (fault := _beyond_texts(row)):
             problems.append(Problem(row.place, fault, "an evaluation sends texts alone; take the row out"))
         ids.setdefault(name, line)
     if problems:
@@ -57,12 +59,17 @@ def messages_before(document: Mapping[str, Any]) -> list[dict[str, Any]]:
     return before
 
 
-def _document(row: Conversation, name: str) -> Document:
-    *before, question, _ = row.sent()
+def _document(row: Conversation | Labelled, name: str) -> Document:
+    before: list[dict[str, Any]] = []
+    if isinstance(row, Labelled):
+        question, target = row.text, str(row.label)
+    else:
+        *before, last, _ = row.sent()
+        question, target = last["content"], row.answer
     return {
         "id": name,
-        "question": question["content"],
-        "target": row.answer,
+        "question": question,
+        "target": target,
         "meta": json.dumps(row.meta, ensure_ascii=False, sort_keys=True),
         "messages_before": json.dumps(before, ensure_ascii=False),
     }

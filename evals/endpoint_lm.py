@@ -33,8 +33,8 @@ class EndpointLM(LM):  # type: ignore[misc]  # lm-eval has no types
     """Answers lm-eval's requests for `version`, from `store` where the very same request was finished before.
 
     `generate_until` sends the question after what its row says before it: prompt, shots and knowledge are the
-    version's, and the service applies them. `loglikelihood` needs an endpoint that honours `echo`, and a version
-    without prompt.
+    version's, and the service applies them. A classifier is sent the question alone, and answers with its label.
+    `loglikelihood` needs an endpoint that honours `echo`, and a version without prompt.
     """
 
     def __init__(
@@ -58,6 +58,9 @@ class EndpointLM(LM):  # type: ignore[misc]  # lm-eval has no types
         """Requests that went to the endpoint, as against answers that were known."""
 
     def generate_until(self, requests: Sequence[Instance], disable_tqdm: bool = True) -> list[str]:
+        if self._classifies:
+            return [one.text for one in self._all("classify", requests, _input, _label)]
+
         def body(request: Instance) -> dict[str, Any]:
             question, settings = request.args
             asked = {"role": "user", "content": question}
@@ -67,6 +70,11 @@ class EndpointLM(LM):  # type: ignore[misc]  # lm-eval has no types
         return [_cut(answer.text, request.args[1]) for answer, request in zip(answers, requests, strict=True)]
 
     def loglikelihood(self, requests: Sequence[Instance], disable_tqdm: bool = True) -> list[tuple[float, bool]]:
+        if self._classifies:
+            raise NotAllowed(
+                f"{self._version.ref} is a classifier, which gives no text's likelihood; choose a task that generates"
+            )
+
         def body(request: Instance) -> dict[str, Any]:
             context, continuation = request.args
             return {"context": context, "continuation": continuation}
@@ -77,6 +85,10 @@ class EndpointLM(LM):  # type: ignore[misc]  # lm-eval has no types
 
     def loglikelihood_rolling(self, requests: Sequence[Instance], disable_tqdm: bool = True) -> list[float]:
         raise NotAllowed("perplexity tasks give no score per item to compare arms by; choose a task that has one")
+
+    @property
+    def _classifies(self) -> bool:
+        return self._version.spec.classifier is not None
 
     def _all(
         self,
@@ -139,6 +151,8 @@ class EndpointLM(LM):  # type: ignore[misc]  # lm-eval has no types
         return {answer.key: answer for answer in answers}
 
     def _sent(self, body: dict[str, Any]) -> dict[str, Any]:
+        if "input" in body:
+            return body
         if "context" not in body:
             return {**body, "seed": self._conditions.seed}
         whole, _ = self._spans[body["context"], body["continuation"]]
@@ -159,8 +173,8 @@ class EndpointLM(LM):  # type: ignore[misc]  # lm-eval has no types
                 )
         else:
             # A schema that the endpoint refuses is told now, once.
-            body = {"messages": [{"role": "user", "content": "Hello"}], "max_tokens": 1, **self._held}
-            self._session.warm_up(self._version.ref, body, path)
+            asked = {"messages": [{"role": "user", "content": "Hello"}], "max_tokens": 1, **self._held}
+            self._session.warm_up(self._version.ref, {"input": "Hello"} if path == "classify" else asked, path)
         self._warm.add(path)
 
     def _find_spans(self, bodies: list[dict[str, Any]]) -> None:
@@ -233,6 +247,22 @@ def _chat(reply: Reply, body: dict[str, Any]) -> dict[str, Any]:
     choice = (reply.body.get("choices") or [{}])[0]
     text = (choice.get("message") or {}).get("content") or ""
     return {"text": text, "finish_reason": choice.get("finish_reason") or ""}
+
+
+def _input(request: Instance) -> dict[str, Any]:
+    """The question. A system text of the items says what to write, which a classifier does not need.
+
+    Raises `NotAllowed` where there are turns before the question: a classifier reads one text.
+    """
+    if any(message["role"] != "system" for message in messages_before(request.doc)):
+        name = request.doc.get("id") or request.doc_id
+        raise NotAllowed(f"the item {name} has turns before its question, and a classifier reads one text")
+    return {"input": request.args[0]}
+
+
+def _label(reply: Reply, body: dict[str, Any]) -> dict[str, Any]:
+    labels = reply.body.get("data") or [{}]
+    return {"text": str(labels[0].get("label") or "")}
 
 
 def _logprobs(reply: Reply) -> list[float | None]:

@@ -23,7 +23,7 @@
     ├── EngineFault             the engine took a request and failed on it: a fault of ours, nothing to try again
     ├── Unreadable              another release wrote it, and this one does not know its form
     └── Unavailable             the engine, registry or store cannot answer now; `retry_after` seconds when known
-        ├── AdapterUnloadable       this adapter failed to load or to pass its golden prompts
+        ├── AdapterUnloadable       this adapter or classifier failed to load or to pass its golden prompts or texts
         ├── EngineDead              the engine stopped
         └── Overloaded              too many requests are waiting
 

@@ -79,6 +79,10 @@ class GoldenText(Frozen):
         return "" if all(map(math.isfinite, self.logits)) else "a logit is not a finite number"
 
 
+Golden = tuple[GoldenPrompt, ...] | tuple[GoldenWeights, ...] | tuple[GoldenText, ...]
+"""The golden answers of one artifact."""
+
+
 class Manifest(Frozen):
     """What is known of any artifact. `digest` is that of the folder's bytes in the artifact store."""
 

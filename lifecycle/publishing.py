@@ -20,7 +20,7 @@ from pydantic import Field
 from lifecycle.artifact_kinds import ARTIFACT_KINDS
 from lifecycle.errors import ArtifactRefused, Problem
 from lifecycle.home import Home
-from lifecycle.manifests import GoldenPrompt, GoldenText, GoldenWeights
+from lifecycle.manifests import Golden, GoldenText, GoldenTokens
 from lifecycle.registry import Registry
 from lifecycle.store.artifacts import ArtifactStore
 from lifecycle.version import ArtifactKind, Digest, Frozen, Lineage, Prompt, Version
@@ -50,7 +50,7 @@ class Provenance(Frozen):
     code_revision: str = ""
     config: dict[str, Any] = Field(default_factory=dict)
     metrics: dict[str, float] = Field(default_factory=dict)
-    golden: tuple[GoldenPrompt, ...] | tuple[GoldenWeights, ...] | tuple[GoldenText, ...] = ()
+    golden: Golden = ()
     note: str = ""
 
 
@@ -91,7 +91,7 @@ def publish(
     return shelf.registry.create_version(name, spec, actor=shelf.actor, lineage=lineage)
 
 
-def _require_proof(folder: Path, golden: Sequence[GoldenPrompt | GoldenWeights | GoldenText]) -> None:
+def _require_proof(folder: Path, golden: Sequence[GoldenTokens | GoldenText]) -> None:
     faults = [(place, prompt.fault) for place, prompt in enumerate(golden) if prompt.fault]
     if faults:
         problems = [Problem(f"golden[{place}]", fault, "record it again") for place, fault in faults]

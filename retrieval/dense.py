@@ -6,8 +6,7 @@ torch is imported when the first text is embedded, not before: a lexical index n
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +14,7 @@ from lifecycle.errors import InvalidConfig, Problem
 from lifecycle.models.base import sha256_of
 from lifecycle.version import digest_of
 from retrieval.config import PACKAGED_MODEL
+from retrieval.threads import one_thread
 
 if TYPE_CHECKING:
     import numpy as np
@@ -65,7 +65,7 @@ class Encoder:
         """Unit vectors, shape (texts, dimensions)."""
         import numpy as np
 
-        with self._lock, _one_thread():
+        with self._lock, one_thread():
             rows = self._loaded().encode_document(
                 list(texts), normalize_embeddings=True, show_progress_bar=len(texts) > 500
             )
@@ -78,7 +78,7 @@ class Encoder:
         """
         import numpy as np
 
-        with self._lock, _one_thread():
+        with self._lock, one_thread():
             row = self._loaded().encode_query([text], normalize_embeddings=True, show_progress_bar=False)[0]
         return np.ascontiguousarray(row, dtype=np.float32)
 
@@ -115,22 +115,6 @@ class Encoder:
                 if bars:
                     logging.enable_progress_bar()
         return self._model
-
-
-@contextmanager
-def _one_thread() -> Iterator[None]:
-    """torch with one thread: beside a busy engine, threads that wait for each other took 15 times as long.
-
-    It also makes the sums, and so the bytes of an index, the same on machines with other numbers of cores.
-    """
-    import torch
-
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
 
 
 class DenseRanking:

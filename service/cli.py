@@ -69,6 +69,7 @@ def serve(  # noqa: PLR0913, PLR0917  (one parameter is one option of the comman
     ] = "",
     compile_seconds: Annotated[float | None, typer.Option(help="Time for a schema or grammar to be compiled.")] = None,
     embedding_model: Annotated[str, typer.Option(help="For /v1/embeddings: a hub id, a folder, or none.")] = "",
+    classifier_gib: Annotated[float | None, typer.Option(help="Memory for the weights of classifiers.")] = None,
     golden_tolerance: Annotated[float | None, typer.Option(help="Nats per token an adapter may be off.")] = None,
     keep_alive_seconds: Annotated[
         float | None, typer.Option(help="Silence after which a stream says a comment, for proxies.")

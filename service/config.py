@@ -98,6 +98,9 @@ class ServeConfig(Frozen):
     embedding_model: str = PACKAGED_MODEL
     """What `/v1/embeddings` answers with: the packaged model, a hub id or a folder; `none` for no embeddings."""
 
+    classifier_gib: float = Field(default=2.0, gt=0)
+    """Memory for the weights of classifiers, which run on the processor; past it the least recently used leave."""
+
     golden_tolerance: float = Field(default=0.1, gt=0)
     """Largest mean difference in nats per token between an adapter's recorded and served golden log-probabilities.
     Twice what the base itself is off in the number format that is served is allowed where that is more."""

@@ -32,6 +32,7 @@ NO_ANSWER = frozenset(
             "preload",
             "pin",
             "cache_gib",
+            "classifier_gib",
             "fetch_seconds",
             "load_wait_seconds",
             "client_seconds",

@@ -10,7 +10,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from lifecycle.errors import DabtError
-from lifecycle.manifests import AdapterManifest, WeightsManifest
+from lifecycle.manifests import AdapterManifest, ClassifierManifest, WeightsManifest
 from lifecycle.models.answers import bare_spec
 from lifecycle.registry import Registry
 from lifecycle.store.artifacts import ArtifactStore
@@ -23,6 +23,7 @@ from service.adapters.admission_gate import AdmissionGate
 from service.adapters.residency import Limits, Residency
 from service.adapters.warming import Plan, Warmer
 from service.catalogue import Catalogue
+from service.classification.residents import ClassifierLimits, Classifiers
 from service.concurrency import Background, Bulkhead
 from service.config import ServeConfig
 from service.deployment import OwnDeployment
@@ -63,6 +64,7 @@ class Parts:
     warmer: Warmer
     gate: AdmissionGate
     library: Library
+    classifiers: Classifiers
     embedder: Embedder | None
     supervisor: Supervisor
     telemetry: Telemetry
@@ -154,7 +156,9 @@ def assemble(
 
     limits = Limits(capacity=config.max_cpu_loras, wait=config.load_wait_seconds, fetch=config.fetch_seconds)
     residency = Residency(engine, store, verified, limits, telemetry)
-    store.cache.in_use = residency.digests if weights is None else lambda: {weights.digest, *residency.digests()}
+    classifiers = _classifiers(config, store, catalogue, reading, telemetry)
+    own = () if weights is None else (weights.digest,)
+    store.cache.in_use = lambda: [*own, *residency.digests(), *classifiers.digests()]
     warmer = Warmer(residency, base, lambda: catalogue.snapshot, Plan(config.preload, config.pin))
     patience = Patience(config.restart_attempts, config.engine_silent_seconds)
     supervisor = Supervisor(engine, residency, catalogue, telemetry, patience)
@@ -186,6 +190,7 @@ def assemble(
         residency=residency,
         warmer=warmer,
         gate=gate,
+        classifiers=classifiers,
         library=Library(store, config.fetch_seconds),
         embedder=None if config.embedding_model == "none" else Embedder(config.embedding_model),
         supervisor=supervisor,
@@ -196,6 +201,21 @@ def assemble(
         traffic=Traffic(base, guard, shadows, background, residency.failed_load),
         at_registry=at_registry,
     )
+
+
+def _classifiers(
+    config: ServeConfig, store: ArtifactStore, catalogue: Catalogue, reading: Bulkhead, telemetry: Telemetry
+) -> Classifiers:
+    async def manifest(digest: Digest) -> ClassifierManifest:
+        known = catalogue.known_manifest(digest) or await reading.run(catalogue.manifest, digest)
+        assert isinstance(known, ClassifierManifest), "a version names as its classifier nothing else"
+        return known
+
+    limits = ClassifierLimits(int(config.classifier_gib * 2**30), config.fetch_seconds)
+    classifiers = Classifiers(store, manifest, limits, telemetry.classifiers)
+    telemetry.gauge("resident_classifiers", "Classifiers in memory", classifiers.count)
+    telemetry.gauge("classifier_bytes", "Weights of the classifiers in memory", classifiers.bytes)
+    return classifiers
 
 
 def _of_one_key(queue: int) -> int:

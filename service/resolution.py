@@ -66,8 +66,10 @@ class Base:
     """Its makers'. Requests to the base itself get what of it is set, and so do old versions (`openai/decoding.py`)."""
 
     def refusal(self, version: Version) -> str:
-        """Why the version cannot be served over this base; empty when it can."""
+        """Why the version cannot be served over this base; empty when it can, as a classifier can beside any."""
         spec = version.spec
+        if spec.classifier is not None:
+            return ""
         if spec.base != self.digest and spec.weights:
             return (
                 f"{version.ref} is whole weights, a model of its own, and {self.name} runs here; serve it with "

@@ -1,7 +1,8 @@
 """The way of one request: resolve → retrieve → recipe → lease → slot → engine → answer.
 
 Routes call `Service.answer` and nothing else. Each step is a module of its own: `resolution`, `knowledge`,
-`openai/prompting`, `adapters/residency`, `adapters/admission_gate`, `engine`. Read `served_request.py` for what a
+`openai/prompting`, `adapters/residency`, `adapters/admission_gate`, `engine`, and for classifiers
+`classification/residents` in place of all but the first. Read `served_request.py` for what a
 request takes on the way and how it gives it back.
 """
 
@@ -18,11 +19,12 @@ import structlog
 
 from lifecycle.errors import DabtError, InvalidInput, Problem, Unavailable
 from lifecycle.version import Version
+from service.classification.request import check_answerer, count_texts
 from service.engine.interface import Call, EngineAnswer, Kind, Tally
 from service.observability.spans import span
 from service.observability.telemetry import UNKNOWN
 from service.openai import allowed_fields, http_errors
-from service.openai.amounts import check_amounts
+from service.openai.amounts import check_amounts, check_texts
 from service.openai.decoding import with_decoding
 from service.openai.fields import check_fields
 from service.openai.messages import check_messages
@@ -70,7 +72,7 @@ class Service:
         """Answer one request. Raises the project's errors; those of a stream that has begun are put into it."""
         resolved = self._resolved(kind, body, context)
         request = ServedRequest(self.parts, kind, body, resolved, context, self.shadowed)
-        if body.get("stream"):
+        if body.get("stream") and kind != "classification":
             events = self._streamed(request)
             # The first event is awaited before any status is sent, so that most errors still have one.
             return Reply(first=await anext(events), events=events)
@@ -81,7 +83,7 @@ class Service:
         async with AsyncExitStack() as at_engine:
             prepared = await self._prepared(kind, body, version, at_engine)
             call = Call(kind, prepared.body, version.ref, prepared.adapter, uuid.uuid4().hex)
-            return await self.parts.engine.generate(call)
+            return await self._answered(call, version)
 
     def _resolved(self, kind: Kind, body: dict[str, Any], context: RequestContext) -> Resolved:
         """Let the request in and find who answers it. A refusal is counted under no version."""
@@ -92,6 +94,7 @@ class Service:
                 raise Unavailable(f"the service is not ready: {'; '.join(waiting)}", retry_after=5.0)
             with span("resolve"):
                 resolved = resolve(body.get("model"), caller_of(body, context), parts.catalogue.snapshot, parts.base)
+            check_answerer(kind, resolved.ref, resolved.version)
         except DabtError as error:
             parts.telemetry.request(UNKNOWN, context.endpoint or kind).failed(error.code)
             raise
@@ -105,9 +108,14 @@ class Service:
     async def _whole(self, request: ServedRequest) -> dict[str, Any]:
         async with request:
             call = await self._call(request)
-            answer = await self.parts.engine.generate(call)
+            answer = await self._answered(call, request.resolved.version)
             request.answered(answer)
             return {**answer.body, "dabt": request.note()}
+
+    async def _answered(self, call: Call, version: Version | None) -> EngineAnswer:
+        if version is not None and version.spec.classifier is not None:
+            return await self.parts.classifiers.answer(version.spec.classifier, call)
+        return await self.parts.engine.generate(call)
 
     async def _streamed(self, request: ServedRequest) -> AsyncGenerator[str, None]:
         begun = False
@@ -140,7 +148,10 @@ class Service:
     async def _call(self, request: ServedRequest) -> Call:
         if request.body.get("stream") not in (None, False, True):
             raise InvalidInput("The request is not valid:", [Problem("stream", "must be true or false")])
-        check_amounts(request.body, request.context.key, self.parts.most_answers)
+        if request.kind == "classification":
+            check_texts(count_texts(request.body), request.context.key)
+        else:
+            check_amounts(request.body, request.context.key, self.parts.most_answers)
         prepared = await self._prepared(request.kind, request.body, request.resolved.version, request.at_engine)
         return request.call(prepared)
 
@@ -149,6 +160,10 @@ class Service:
     ) -> Prepared:
         """All that comes before the engine. `at_engine` gives back what is taken for it."""
         passages: Sequence[Passage] = ()
+        if version is not None:
+            check_answerer(kind, version.ref, version)  # a shadow's copy has not been resolved
+        if kind == "classification":
+            return Prepared(allowed_fields.for_version(version, kind, body), passages, None, 0.0)
         check_fields(kind, body)
         check_constraints(body)
         body = allowed_fields.for_version(version, kind, body)

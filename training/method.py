@@ -17,12 +17,14 @@ from typing import Any, ClassVar
 
 from lifecycle.conversation import Conversation
 from lifecycle.errors import Problem
+from lifecycle.manifests import Golden
 from lifecycle.models.base import BaseFingerprint
 from lifecycle.rows.kinds import Kinds
 from lifecycle.version import ArtifactKind, Frozen, Prompt
+from training import golden
 from training.optimisation import OptimisationSettings
 from training.progress import Watcher
-from training.tokens import ChatTokenizer, Example
+from training.tokens import ChatTokenizer
 
 
 @dataclass(frozen=True)
@@ -99,6 +101,13 @@ class Method(Frozen, ABC, allow_inf_nan=False):
         """The modules whose code decides what this method leaves."""
         return {sys.modules[part.__module__] for part in cls.__mro__ if issubclass(part, Method)} | set(cls.shares)
 
-    def proofs(self, examples: Sequence[Any]) -> Sequence[Example]:
-        """Token rows whose answers show whether a server computes what was trained here (`golden.py`)."""
+    def proofs(self, examples: Sequence[Any]) -> Sequence[Any]:
+        """The examples by which `golden` shows what was trained: token rows with answers, unless it takes others."""
         return examples
+
+    def golden(self, task: Task, folder: Path, proofs: Sequence[Any]) -> Golden:
+        """What the artifact in `folder` says of the proofs, so that a server can show that it serves it.
+
+        Computed on what was saved and read again. Raises `InvalidConfig` where nothing was learnt.
+        """
+        return golden.record(task.base, folder, proofs, self.artifact)

@@ -23,6 +23,7 @@ _OURS = {
     "full": "training.recipes.full:Full",
     "last_layers": "training.recipes.last_layers:LastLayers",
     "merged_lora": "training.recipes.merged_lora:MergedLora",
+    "classification": "training.recipes.classification:Classification",
 }
 """Name → where it is. They are imported when they are asked for."""
 

@@ -23,7 +23,7 @@ from pydantic import ValidationError
 from lifecycle import conversation
 from lifecycle.errors import DabtError, InvalidData, Problem
 from lifecycle.home import Home
-from lifecycle.manifests import GoldenPrompt, GoldenText, GoldenWeights
+from lifecycle.manifests import Golden
 from lifecycle.models import generation, templates
 from lifecycle.models.base import fingerprint, resolve_base, sha256_of
 from lifecycle.publishing import Provenance, Shelf, publish
@@ -73,7 +73,7 @@ class RunRecord(Frozen):
     metrics: dict[str, float]
     notes: tuple[str, ...] = ()
     """What a person should know before trusting the result."""
-    golden: tuple[GoldenPrompt, ...] | tuple[GoldenWeights, ...] | tuple[GoldenText, ...]
+    golden: Golden
     finished_at: datetime
 
 
@@ -158,7 +158,7 @@ def _make(job: TrainJob, task: Task, training: Sequence[Row], validation: Sequen
         system=task.prompt.system,
         metrics=saved.metrics,
         notes=(*_notes(training, validation, saved.metrics), *order_note(job.answer_schema, training)),
-        golden=golden.record(task.base, folder, proofs, how.artifact),
+        golden=how.golden(task, folder, proofs),
         finished_at=datetime.now(UTC),
     )
 

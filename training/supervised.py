@@ -52,9 +52,9 @@ def train(
         processing_class=AutoTokenizer.from_pretrained(task.base),
         peft_config=peft_config,
         callbacks=[
-            _following(task.watch, curve, folder / "log.jsonl"),
+            following(task.watch, curve, folder / "log.jsonl"),
             checkpoints.saving(60 * how.save_minutes, how.steps_of_an_epoch(len(training))),
-            *([_ending(60 * how.max_minutes)] if how.max_minutes else []),
+            *([ending(60 * how.max_minutes)] if how.max_minutes else []),
         ],
     )
     trainer.remove_callback(PrinterCallback)
@@ -151,7 +151,7 @@ def _dataset(examples: Sequence[Example]) -> Any:
     )
 
 
-def _following(watch: Watcher, curve: Curve, log: Path) -> Any:
+def following(watch: Watcher, curve: Curve, log: Path) -> Any:
     """A callback that tells `watch`, keeps the curve, and stops at a loss that is not a number."""
     from transformers import TrainerCallback
 
@@ -181,7 +181,7 @@ def _following(watch: Watcher, curve: Curve, log: Path) -> Any:
     return Following()
 
 
-def _ending(seconds: float) -> Any:
+def ending(seconds: float) -> Any:
     """A callback that ends the run after the step in which so many seconds have passed."""
     from transformers import TrainerCallback
 

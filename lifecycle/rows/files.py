@@ -159,9 +159,9 @@ def read_kinds(kinds: Kinds, *paths: Path) -> tuple[tuple[Any, ...], ...]:
     return tuple(rows)
 
 
-def scan(path: Path) -> tuple[list[Conversation], list[Problem]]:
-    """The readable conversations, and the faults of the other rows: the first of them, and how many there are."""
-    rows, reading = _read(_CONVERSATIONS, path)
+def scan(path: Path, kinds: Kinds = _CONVERSATIONS) -> tuple[list[Any], list[Problem]]:
+    """The readable rows of these kinds, and the faults of the others: the first of them, and how many there are."""
+    rows, reading = _read(kinds, path)
     return rows, list(reading.told)
 
 

@@ -15,7 +15,8 @@ from pydantic import Field
 
 from lifecycle.version import Frozen
 
-Kind = Literal["chat", "completion"]
+Kind = Literal["chat", "completion", "classification"]
+"""What a request asks for. No engine is asked for a classification: `service/classification` answers it."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,6 +12,7 @@ import importlib.metadata
 import platform
 from collections.abc import Callable
 from contextlib import AbstractContextManager
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from prometheus_client import (
@@ -38,8 +39,30 @@ UNKNOWN = "unknown"
 # A line for every counter that says when it began, which nothing reads in this format.
 disable_created_metrics()  # type: ignore[no-untyped-call]
 
+_OF_THE_API = ("/v1/", "/classify")
+"""How the routes begin whose requests are counted by key. vLLM has `/classify` without the version path."""
 _LATENCY = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0)
 _PER_TOKEN = (0.001, 0.0025, 0.005, 0.01, 0.02, 0.04, 0.08, 0.15, 0.3, 0.6, 1.2)
+
+
+@dataclass(frozen=True, slots=True)
+class ClassifierLoads:
+    """Told by `classification/residents.py`."""
+
+    loads: Counter
+    failures: Counter
+    evictions: Counter
+    seconds: Histogram
+
+    def loaded(self, seconds: float) -> None:
+        self.loads.inc()
+        self.seconds.observe(seconds)
+
+    def load_failed(self) -> None:
+        self.failures.inc()
+
+    def evicted(self) -> None:
+        self.evictions.inc()
 
 
 class Telemetry:
@@ -82,6 +105,12 @@ class Telemetry:
         self._load_failures = counter("adapter_load_failures", "Loads that failed, golden prompts included")
         self._evictions = counter("adapter_evictions", "Adapters unloaded to make room")
         self._load_seconds = histogram("adapter_load_seconds", "Fetching, loading and verifying", _LATENCY)
+        self.classifiers = ClassifierLoads(
+            loads=counter("classifier_loads", "Classifiers loaded into memory"),
+            failures=counter("classifier_load_failures", "Loads that failed, golden texts included"),
+            evictions=counter("classifier_evictions", "Classifiers that left memory to make room"),
+            seconds=histogram("classifier_load_seconds", "Fetching, loading and verifying a classifier", _LATENCY),
+        )
         self._restarts = counter("engine_restarts", "Times that a dead engine was started again")
         self._rollbacks = counter("canary_rollbacks", "Canaries that broke a bound and were rolled back here", "alias")
         self._shadows = counter("shadow_requests", "Copies of requests for a shadow, by what became of them", "outcome")
@@ -119,7 +148,7 @@ class Telemetry:
     def answered(self, context: RequestContext, route: str, status: int) -> None:
         """Count a request's end: by route, and by key where the route is one of the OpenAI API's."""
         self._responses.labels(route, str(status)).inc()
-        if not route.startswith("/v1/"):
+        if not route.startswith(_OF_THE_API):
             return
         key = self._key(context.key_id)
         self._key_requests.labels(key).inc()

@@ -161,6 +161,18 @@ def _elsewhere(endpoint: str, names: Iterable[str]) -> dict[str, Rule]:
     return {name: Rule((None,), f"it is a field of {endpoint}, and would be lost here") for name in names}
 
 
+_CLASSIFICATION = frozenset(
+    ["model", "user", "session_id", "input", "use_activation", "truncate_prompt_tokens", "cache_salt"]
+)
+_CLASSIFICATION_REFUSED = {
+    "priority": _REFUSED["priority"],
+    "add_special_tokens": Rule((None, True), "a classifier reads every text between its own special tokens"),
+    "truncation_side": Rule((None, "right"), "a text is cut at its end"),
+    "padding": Rule((None, "do_not_pad"), "texts are padded to one another alone"),
+    "mm_processor_kwargs": Rule((None, {}), _TEXT_ALONE),
+    "stream": Rule((None, False), "labels come all at once"),
+}
+
 TABLES: Mapping[Kind, Table] = {
     "chat": Table(
         _CHAT,
@@ -177,6 +189,16 @@ TABLES: Mapping[Kind, Table] = {
         OURS,
         _elsewhere("/v1/chat/completions", (_CHAT | _CHAT_PROMPT.keys()) - _COMPLETION - _COMPLETION_PROMPT.keys())
         | _elsewhere("/v1/responses", ["input", "instructions", "max_output_tokens", "previous_response_id"]),
+    ),
+    "classification": Table(
+        _CLASSIFICATION,
+        {},
+        _CLASSIFICATION_REFUSED,
+        OURS,
+        _elsewhere(
+            "/v1/chat/completions", (_CHAT | _CHAT_PROMPT.keys()) - _CLASSIFICATION - _CLASSIFICATION_REFUSED.keys()
+        )
+        | _elsewhere("/v1/completions", ["prompt", "suffix", "best_of", "prompt_embeds"]),
     ),
 }
 _NAMED = frozenset(["model"])

@@ -32,8 +32,8 @@ class Choice:
 
 
 def choices_of(body: Mapping[str, Any]) -> list[Choice]:
-    """Of a whole answer, by index."""
-    choices = []
+    """Of a whole answer, by index. Of a classification: the label of each text."""
+    choices = [Choice(item.get("label") or "", "stop", False) for item in body.get("data") or ()]
     for choice in body.get("choices") or ():
         message = choice.get("message") or {}
         text = message.get("content") if "message" in choice else choice.get("text")

@@ -236,8 +236,10 @@ def _version_card(name: str, version: Version, alias: str | None, running: Runni
         "classifier": version.spec.classifier,
         "index": version.spec.knowledge.index if version.spec.knowledge else None,
     }
-    card = _card(name, int(version.created_at.timestamp()), running.base.name, facts)
-    return {**card, "max_model_len": running.max_model_len}
+    created = int(version.created_at.timestamp())
+    if version.spec.classifier is not None:  # it runs beside the base, and the base's limit is not its own
+        return _card(name, created, None, facts)
+    return {**_card(name, created, running.base.name, facts), "max_model_len": running.max_model_len}
 
 
 def _facts(kind: str, digest: Digest) -> dict[str, Any]:

@@ -40,6 +40,12 @@ async def completions(request: Request) -> Response:
     return await _answer(request, "completion")
 
 
+@router.post("/classify")
+@router.post("/v1/classify")
+async def classify(request: Request) -> Response:
+    return await _answer(request, "classification")
+
+
 @router.post("/v1/responses")
 async def create_response(request: Request) -> Response:
     body = await json_object(request, request.app.state.body_limit)
@@ -103,7 +109,8 @@ async def _answer(request: Request, kind: Kind) -> Response:
     body = await json_object(request, request.app.state.body_limit)
     answer = _service(request).answer(kind, body, context_of(request))
     failed = http_errors.whole_stream
-    return await (_streamed(request, answer, failed) if body.get("stream") else _whole(request, answer))
+    streams = body.get("stream") and kind != "classification"
+    return await (_streamed(request, answer, failed) if streams else _whole(request, answer))
 
 
 async def _whole(request: Request, answer: Coroutine[Any, Any, Reply]) -> Response:

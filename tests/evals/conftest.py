@@ -101,7 +101,8 @@ class FakeModels:
         body = json.loads(request.content)
         self.headers.append(request.headers)
         version = self.registry.version(body["model"])
-        question = body["messages"][-1]["content"]
+        classifies = request.url.path.endswith("/classify")
+        question = body["input"] if classifies else body["messages"][-1]["content"]
         if question != "Hello":
             self.bodies.append(body)
             self.asked[body["model"], question] += 1
@@ -109,6 +110,11 @@ class FakeModels:
                 return instead
             self.answered[body["model"], question] += 1
         text = self.speaks[version.spec.kind](question) if question != "Hello" else "Hi"
+        if classifies:
+            tokens = len(question.split())
+            said = {"data": [{"index": 0, "label": text, "probs": [1.0], "num_classes": 1}]}
+            usage = {"usage": {"prompt_tokens": tokens, "total_tokens": tokens, "completion_tokens": 0}}
+            return httpx.Response(200, headers=self._who(version), json=said | usage)
         finish = self.finishes(body["model"], question)
         return httpx.Response(
             200,

@@ -150,6 +150,7 @@ def test_every_field_of_vllms_request_models_has_one_decision() -> None:
     """A later vLLM with a new field fails here, and its field reaches no engine until it has been decided about."""
     from vllm.entrypoints.openai.chat_completion.protocol import ChatCompletionRequest
     from vllm.entrypoints.openai.completion.protocol import CompletionRequest
+    from vllm.entrypoints.pooling.classify.protocol import ClassificationCompletionRequest
     from vllm.entrypoints.serve.tokenize.protocol import (
         DetokenizeRequest,
         TokenizeChatRequest,
@@ -159,6 +160,7 @@ def test_every_field_of_vllms_request_models_has_one_decision() -> None:
     for model, table in (
         (ChatCompletionRequest, TABLES["chat"]),
         (CompletionRequest, TABLES["completion"]),
+        (ClassificationCompletionRequest, TABLES["classification"]),
         (TokenizeChatRequest, allowed_fields.TOKENIZE_MESSAGES),
         (TokenizeCompletionRequest, allowed_fields.TOKENIZE_TEXT),
         (DetokenizeRequest, allowed_fields.DETOKENIZE),
@@ -172,8 +174,13 @@ def test_every_field_of_vllms_request_models_has_one_decision() -> None:
 def test_a_field_that_asks_for_nothing_has_vllms_own_default_as_its_value() -> None:
     from vllm.entrypoints.openai.chat_completion.protocol import ChatCompletionRequest
     from vllm.entrypoints.openai.completion.protocol import CompletionRequest
+    from vllm.entrypoints.pooling.classify.protocol import ClassificationCompletionRequest
 
-    for model, table in ((ChatCompletionRequest, TABLES["chat"]), (CompletionRequest, TABLES["completion"])):
+    for model, table in (
+        (ChatCompletionRequest, TABLES["chat"]),
+        (CompletionRequest, TABLES["completion"]),
+        (ClassificationCompletionRequest, TABLES["classification"]),
+    ):
         for name, rule in {**table.prompt, **table.refused}.items():
             if name in model.model_fields:  # type: ignore[attr-defined]
                 default = model.model_fields[name].get_default(call_default_factory=True)  # type: ignore[attr-defined]
@@ -229,3 +236,20 @@ def test_what_would_be_lost_although_it_changes_the_answer_is_refused_with_the_r
 @pytest.mark.parametrize("kind", ["chat", "completion"])
 def test_hints_that_change_no_answer_are_left_out(kind: Any) -> None:
     assert for_version(None, kind, dict.fromkeys(allowed_fields.HARMLESS, "x")) == {}
+
+
+def test_an_answer_of_v1_classify_is_what_vllms_own_is() -> None:
+    from vllm.entrypoints.pooling.classify.protocol import ClassificationData, ClassificationResponse
+
+    from service.classification.request import ClassificationRequest, answer_of
+    from service.engine.interface import Call
+
+    class Answering:
+        labels, exclusive = ("bad", "good"), True
+
+    call = Call("classification", {"input": "x"}, "mood", None, "id")
+    body = answer_of(call, ClassificationRequest.of(call.body), Answering(), [[0.0, 1.0]], 3, 0.1).body
+    theirs = ClassificationResponse.model_validate(body)
+    assert (theirs.model, theirs.data[0].label, theirs.usage.prompt_tokens) == ("mood", "good", 3)
+    assert body.keys() == ClassificationResponse.model_fields.keys()
+    assert body["data"][0].keys() == ClassificationData.model_fields.keys()

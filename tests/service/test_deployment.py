@@ -106,6 +106,7 @@ HARMLESS: dict[str, Any] = {
     "preload": ("triage",),
     "pin": ("triage",),
     "cache_gib": 1.0,
+    "classifier_gib": 1.0,
     "load_wait_seconds": 1.0,
     "fetch_seconds": 1.0,
     "client_seconds": 1.0,

@@ -362,7 +362,7 @@ def test_a_diverging_training_loss_is_noticed_at_its_first_report() -> None:
     import torch  # noqa: F401 - transformers' callbacks need it
     from transformers import TrainerState, TrainingArguments
 
-    watch = supervised._following(Silent(), Curve(), Path("/dev/null"))
+    watch = supervised.following(Silent(), Curve(), Path("/dev/null"))
     state = TrainerState(global_step=7, epoch=0.5)
     arguments = TrainingArguments(output_dir="/dev/null", learning_rate=0.05, use_cpu=True)
     watch.on_log(arguments, state, None, {"loss": 1.0})
