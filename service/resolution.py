@@ -183,8 +183,6 @@ def _callable_by_number(version: Version, caller: Caller) -> Version:
 
 def _pick(alias: Alias, session: str) -> int:
     """A target by weight. A session always draws the same point, so it moves only when its share moves."""
-    if len(alias.targets) == 1:
-        return alias.targets[0].number
     point = _point(f"{alias.ref}|{session}") if session else random.random()
     return _at(alias.targets, point)
 

@@ -71,8 +71,9 @@ class Access:
         self._from_elsewhere = not is_loopback(config.host)
         self._catalogue = catalogue
 
-    def admit(self, path: str, headers: Headers, client: str | None, context: RequestContext) -> ApiKey | None:
+    def admit(self, path: str, headers: Headers, client: str, context: RequestContext) -> ApiKey | None:
         """The caller's key, or None where none is needed. `context` is told whose key came, before it is refused.
+        `client` is the caller's address, empty when it is not known.
 
         Raises `Unauthorized` without a key that is good now, `Forbidden` when its role is not enough, `NotAllowed`
         for an admin route without keys and from another machine, `Unavailable` before the registry has been read.
@@ -81,7 +82,7 @@ class Access:
             return None
         snapshot = self._catalogue.snapshot
         if not self.keys_asked():
-            if _below(path, "/admin") and (client is None or not is_loopback(client)):
+            if _below(path, "/admin") and not is_loopback(client):
                 raise NotAllowed(
                     "without API keys, admin routes answer only callers on the machine that the service runs on; make "
                     "a key there with `dabt keys create --role admin`"
@@ -155,7 +156,7 @@ class AccessGuard:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        client = scope["client"][0] if scope.get("client") else None
+        client = scope["client"][0] if scope.get("client") else ""
         context = context_of(HTTPConnection(scope))
         async with AsyncExitStack() as request:
             try:

@@ -81,11 +81,11 @@ def test_one_that_never_ends_holds_the_others_up_for_the_longest_time_and_no_lon
 
 def test_of_more_than_ten_thousand_that_wait_the_earliest_is_not_waited_for() -> None:
     line = Line()
-    arrive(line, number=2)
+    arrive(line, number=2, at=200.0)
     for _ in range(10_000 - 1):
-        arrive(line)
+        arrive(line, at=200.0)
     assert line.told == []
-    arrive(line)
+    arrive(line, at=210.0)
     assert line.told == [(2, Outcome(failed=False, caught=frozenset()))], "how long it takes is not known"
     assert len(line) == 10_000
 

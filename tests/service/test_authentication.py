@@ -12,7 +12,7 @@ from starlette.datastructures import Headers
 from starlette.requests import HTTPConnection
 
 from lifecycle.access.keys import ApiKey, Role, digest_of_secret
-from lifecycle.errors import Forbidden, InvalidConfig, NotAllowed, Unauthorized, Unavailable
+from lifecycle.errors import Forbidden, InvalidConfig, NotAllowed, Unauthorized, Unavailable, Unreadable
 from service.access.authentication import (
     Access,
     AccessGuard,
@@ -191,7 +191,7 @@ def test_before_the_registry_was_read_nobody_comes_in_but_those_who_ask_for_heal
         one.admit("/v1/models", SENT, "127.0.0.1", RequestContext())
     assert caught.value.retry_after == 2.0
     for path in ("/health", "/ready"):
-        assert one.admit(path, NOTHING, None, RequestContext()) is None
+        assert one.admit(path, NOTHING, "", RequestContext()) is None
 
 
 @pytest.mark.parametrize(
@@ -218,6 +218,48 @@ def test_a_key_is_good_until_its_moment() -> None:
     assert authenticate("Bearer s", snapshot(until), NOW - timedelta(microseconds=1), RequestContext()) == until
     with pytest.raises(Unauthorized, match="expired"):
         authenticate("Bearer s", snapshot(until), NOW, RequestContext())
+
+
+def test_a_key_that_another_release_made_is_told_from_one_that_nobody_made() -> None:
+    unreadable = snapshot(key(secret="other")).model_copy(update={"unreadable_keys": {digest_of_secret("s"): "key-9"}})
+    context = RequestContext()
+    with pytest.raises(Unreadable, match=r"the API key key-9: .*upgrade"):
+        authenticate("Bearer s", unreadable, NOW, context)
+    assert context.key_id == "key-9", "the line of the refusal says whose key it was"
+    assert authenticate("Bearer other", unreadable, NOW, context) == key(secret="other")
+    assert context.key_id == "key-1"
+    stranger = RequestContext()
+    with pytest.raises(Unauthorized, match="not known here"):
+        authenticate("Bearer x", unreadable, NOW, stranger)
+    assert stranger.key_id == RequestContext().key_id
+
+
+def test_a_key_that_can_be_read_counts_though_an_older_row_of_it_cannot() -> None:
+    both = snapshot(key()).model_copy(update={"unreadable_keys": {digest_of_secret("s"): "key-1"}})
+    assert authenticate("Bearer s", both, NOW, RequestContext()) == key()
+
+
+def test_a_key_that_cannot_be_read_closes_the_service_as_any_other_does(tmp_path: Any) -> None:
+    known = snapshot().model_copy(update={"unreadable_keys": {digest_of_secret("x"): "key-9"}})
+    assert access(tmp_path, known).keys_asked() is True
+    assert access(tmp_path, known, keys="off").keys_asked() is False
+    assert access(tmp_path, snapshot()).keys_asked() is False
+
+
+def test_a_refused_key_is_named_in_the_line_of_the_refusal() -> None:
+    context = RequestContext()
+    with pytest.raises(Unauthorized, match="revoked"):
+        authenticate("Bearer s", snapshot(key(revoked_at=NOW)), NOW, context)
+    assert context.key_id == "key-1"
+
+
+async def test_a_refusal_leaves_its_code_with_the_request_and_lets_nothing_through(tmp_path: Any) -> None:
+    guarded, app, accounts = guard(tmp_path, snapshot(key()))
+    context = RequestContext()
+    refused = {"path": "/metrics", "method": "POST", "headers": [(b"authorization", b"Bearer s")]}
+    assert await status_of(guarded, {**refused, "dabt.context": context}) == 403
+    assert (context.code, context.key, context.key_id) == ("permission_denied", None, "key-1")
+    assert (app.seen, accounts.let_in) == ([], [])
 
 
 # -- roles ------------------------------------------------------------------------------------------------------------
@@ -253,12 +295,12 @@ def test_only_evaluators_and_above_may_say_that_they_evaluate(tmp_path: Any, rol
     one = access(tmp_path, snapshot(key(role)))
     headers = Headers({"authorization": "Bearer s", "x-dabt-purpose": "evaluation"})
     other = Headers({"authorization": "Bearer s", "x-dabt-purpose": "fun"})
-    assert one.admit("/v1/models", other, None, RequestContext()) == key(role)
+    assert one.admit("/v1/models", other, "", RequestContext()) == key(role)
     if role is Role.CALLER:
         with pytest.raises(Forbidden, match="x-dabt-purpose: evaluation needs an evaluator's"):
-            one.admit("/v1/models", headers, None, RequestContext())
+            one.admit("/v1/models", headers, "", RequestContext())
     else:
-        assert one.admit("/v1/models", headers, None, RequestContext()) == key(role)
+        assert one.admit("/v1/models", headers, "", RequestContext()) == key(role)
 
 
 class _Forcing:
@@ -319,4 +361,4 @@ def test_admin_routes_on_loopback_need_no_key_where_none_was_made(tmp_path: Any)
     one = access(tmp_path, snapshot())
     assert one.admit("/admin/keys", NOTHING, "127.0.0.1", RequestContext()) is None
     with pytest.raises(NotAllowed, match="dabt keys create"):
-        one.admit("/admin/keys", NOTHING, None, RequestContext())
+        one.admit("/admin/keys", NOTHING, "", RequestContext())

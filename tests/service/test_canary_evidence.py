@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import sys
 from collections.abc import Sequence
 from itertools import pairwise
 
@@ -151,6 +152,36 @@ def test_a_fault_of_the_versions_own_parts_needs_no_comparison() -> None:
     assert the_figure(watching, "error_rate").evidence == pytest.approx(over_bound(0.1, [True] * 3) / 100)
 
 
+def test_a_session_counts_once_in_a_window_and_once_more_if_it_fails() -> None:
+    """Its good answers still tell of the canary against its bound: they can only clear it."""
+    watching = judge(CanaryBounds(max_error_rate=0.05, window=20, min_requests=1))
+    of_own: list[bool] = []
+    of_both: list[tuple[int, bool]] = []
+    for request in range(1, 46):
+        bad = request % 2 == 0
+        watching.see(CANARY, Outcome(failed=bad, session="s"))
+        counts = request in (1, 2, 20, 21, 40, 41)  # the set of sessions is empty again at each 20th
+        of_own += [bad] if counts or not bad else []
+        of_both += [(CANARY, bad)] if counts else []
+        expected = min(over_bound(0.05, of_own), over_incumbent(0.05, of_both))
+        assert the_figure(watching, "error_rate").evidence == pytest.approx(expected / 100), request
+
+
+def test_an_incumbents_session_counts_once_in_a_window_too() -> None:
+    watching = judge(CanaryBounds(max_error_rate=0.05, window=20, min_requests=1))
+    watching.see(CANARY, BAD)
+    for _ in range(10):
+        watching.see(INCUMBENT, Outcome(failed=False, session="s"))
+    expected = min(over_bound(0.05, [True]), over_incumbent(0.05, [(CANARY, True), (INCUMBENT, False)]))
+    figure = the_figure(watching, "error_rate")
+    assert figure.evidence == pytest.approx(expected / 100)
+    assert figure.baseline == 0.0
+
+
+def test_an_outcome_says_nothing_that_it_was_not_told() -> None:
+    assert Outcome(failed=None) == Outcome(None, ttft=None, total=None, caught=None, own=False, session="")
+
+
 # -- times ------------------------------------------------------------------------------------------------------------
 
 
@@ -206,6 +237,18 @@ def test_beyond_the_longest_time_all_are_equal(bound: float) -> None:
     figure = the_figure(watching, "total")
     assert figure.evidence == pytest.approx(times_evidence(20, [(10, 0)]) / 100)
     assert figure.value == 1.0
+
+
+def test_a_request_takes_five_minutes_at_the_longest() -> None:
+    assert LONGEST == 300.0
+
+
+def test_an_incumbent_that_takes_no_time_gives_no_ratio_and_one_that_takes_next_to_none_a_number() -> None:
+    for theirs, value in ((0.0, 0.0), (5e-324, sys.float_info.max)):
+        watching = judge(CanaryBounds(max_total_ratio=1.5))
+        watching.see(CANARY, Outcome(failed=False, total=3.0))
+        watching.see(INCUMBENT, Outcome(failed=False, total=theirs))
+        assert the_figure(watching, "total").value == value
 
 
 def test_without_the_incumbents_times_there_is_no_ratio() -> None:
@@ -296,3 +339,26 @@ def test_evidence_beyond_the_range_of_numbers_is_kept_and_told_as_the_largest() 
         evidence.multiply([-3.0] * len(ODDS))
     assert abs(evidence.log) < 10, "what came back was not lost beyond the range"
     assert finite(Evidence().log) == 0.0
+
+
+def test_evidence_reaches_what_it_is_and_nothing_above() -> None:
+    """The mean over the odds counts, not the largest and not the smallest of them."""
+    alike, mixed = Evidence(), Evidence()
+    alike.multiply([3.0] * len(ODDS))
+    mixed.multiply([float(at) for at in range(len(ODDS))])
+    for evidence in (alike, mixed):
+        assert evidence.reaches(evidence.log)
+        assert not evidence.reaches(math.nextafter(evidence.log, math.inf))
+    assert not Evidence().reaches(-1e300)
+
+
+def test_half_of_the_belief_is_that_trouble_begins_within_a_hundred_requests() -> None:
+    evidence = Evidence()
+    beliefs = []
+    for _ in range(200):
+        evidence.multiply([0.0] * len(ODDS))
+        beliefs.append(math.exp(evidence.log))
+    assert (beliefs[99], beliefs[199]) == (pytest.approx(1 / 2), pytest.approx(2 / 3))
+    before = evidence.log
+    evidence.multiply([0.0] * len(ODDS), begins=0)
+    assert evidence.log == before

@@ -151,3 +151,30 @@ async def test_the_librarys_windows_count_whatever_was_taken_key_by_key(clock: C
     await places.charge("one", 10**12)
     assert (await places.tokens("one", 5))[2:] == pytest.approx((10**12, 108.0))
     assert (await places.tokens("two", 5))[2] == 0
+
+
+async def test_the_librarys_windows_count_requests_one_by_one_until_they_are_a_minute_old(clock: Clock) -> None:
+    places = limiter_module._InRedis(MemoryStorage())
+    assert await places.request("one", 2) == (True, 1, pytest.approx(60.0))
+    clock.run(20)
+    assert await places.request("one", 2) == (True, 0, pytest.approx(40.0))
+    assert await places.request("one", 2) == (False, 0, pytest.approx(40.0))
+    assert await places.request("two", 2) == (True, 1, pytest.approx(60.0))
+    clock.run(40.5)
+    assert await places.request("one", 2) == (True, 0, pytest.approx(19.5))
+
+
+async def test_a_request_waits_a_second_for_redis_and_no_longer(monkeypatch: pytest.MonkeyPatch) -> None:
+    from redis.asyncio import BlockingConnectionPool
+
+    asked: list[BlockingConnectionPool] = []
+
+    async def away(pool: BlockingConnectionPool, *_: object, **__: object) -> None:
+        asked.append(pool)
+        raise OSError("it is away")
+
+    monkeypatch.setattr(BlockingConnectionPool, "get_connection", away)
+    await Limiter("redis://127.0.0.1:1/0").admit(key(requests_per_minute=1))
+    (pool,) = asked
+    waits = (pool.timeout, *(pool.connection_kwargs[f"socket_{what}timeout"] for what in ("", "connect_")))
+    assert waits == (1.0, 1.0, 1.0)

@@ -15,7 +15,7 @@ from lifecycle.aliases import Alias, Target
 from lifecycle.errors import InvalidInput, NotAllowed, NotFound, Unreadable
 from lifecycle.registry.readable import LeftOut
 from lifecycle.states import State
-from lifecycle.version import AnswerSettings, Version, VersionSpec
+from lifecycle.version import AnswerSettings, Decoding, Version, VersionSpec
 from service.catalogue import Snapshot
 from service.request_context import RequestContext
 from service.resolution import Base, Caller, caller_of, resolve
@@ -206,3 +206,50 @@ def test_a_version_whose_adapter_another_release_registered_is_refused_with_the_
         resolve("triage:3", NOBODY, known, BASE)
     assert "extra_forbidden" not in str(told.value), "what the row holds is the log's alone"
     assert resolve("triage:4", NOBODY, known, BASE).ref == "triage:4"
+
+
+def left_out(kind: Literal["version", "alias"], ref: str, known: Snapshot = LIVE) -> Snapshot:
+    return known.model_copy(update={"left_out": {(kind, ref): LeftOut(kind=kind, ref=ref, why="x: extra_forbidden")}})
+
+
+@pytest.mark.parametrize(
+    ("kind", "ref"), [("version", "triage:9"), ("version", "new:1"), ("alias", "triage:blue"), ("alias", "new:prod")]
+)
+def test_what_another_release_wrote_is_told_from_what_is_not_there(kind: Literal["version", "alias"], ref: str) -> None:
+    with pytest.raises(NotFound):
+        resolve(ref, NOBODY, LIVE, BASE)
+    with pytest.raises(Unreadable, match=f"^{ref}: .*upgrade"):
+        resolve(ref, NOBODY, left_out(kind, ref), BASE)
+    with pytest.raises(NotFound):
+        resolve(ref, NOBODY, left_out("version" if kind == "alias" else "alias", ref), BASE)
+    assert resolve("triage:3", NOBODY, left_out(kind, ref), BASE).ref == "triage:3"
+
+
+def test_an_alias_of_a_version_that_cannot_be_read_is_refused_with_both_names() -> None:
+    with pytest.raises(Unreadable, match=r"^triage:7, behind triage:prod: .*upgrade"):
+        resolve("triage", NOBODY, snapshot(version(3, State.APPROVED), prod=[(7, 1.0)]), BASE)
+
+
+def test_what_is_resolved_tells_what_was_asked_and_what_it_was_decided_from() -> None:
+    caller = Caller(session="s-1")
+    behind = resolve("triage", caller, LIVE, BASE)
+    assert (behind.asked, behind.ref, behind.revision, behind.session) == ("triage", "triage:3", 1, "s-1")
+    assert behind.version is not None
+    assert behind.alias is not None
+    assert (behind.version.number, behind.alias.alias) == (3, "prod")
+    assert behind.digest == behind.version.digest
+    by_number = resolve("triage:3", caller, LIVE, BASE)
+    assert (by_number.asked, by_number.alias, by_number.session) == ("triage:3", None, "s-1")
+    base = resolve("tiny", caller, LIVE, BASE)
+    assert (base.asked, base.ref, base.revision, base.alias, base.session) == ("tiny", "tiny", 1, None, "")
+
+
+def test_a_version_without_answer_settings_or_over_a_base_without_is_served() -> None:
+    here = AnswerSettings(tokenizer_config=DIGEST, stops=(2,), dtype="bfloat16")
+    known = snapshot(version(3, State.APPROVED, answers=here))
+    assert resolve("triage:3", NOBODY, known, BASE).ref == "triage:3"
+
+
+def test_a_caller_who_says_nothing_is_no_evaluation_of_no_session_and_without_a_key() -> None:
+    assert (NOBODY.purpose, NOBODY.session, NOBODY.key) == ("", "", None)
+    assert (BASE.answers, BASE.decoding) == (None, Decoding())
