@@ -101,8 +101,6 @@ def sign_flip(sums: Floats) -> float:
     unit = 1.0 if np.array_equal(sizes, np.round(sizes)) else float(sizes.sum()) / _GRID
     steps = np.round(sums / unit).astype(np.int64) if unit else np.zeros(len(sums), dtype=np.int64)
     observed, most = abs(int(steps.sum())), int(np.abs(steps).sum())
-    if observed == 0:
-        return 1.0
     chances = np.zeros(most + 1)
     chances[0] = 1.0
     for step in np.abs(steps[steps != 0]):

@@ -61,7 +61,7 @@ class Arrivals:
             if not first.ended:
                 if now - first.at < LONGEST and len(self._waiting) <= _MOST:
                     return
-                first.ended, first.outcome = True, _unended(first, now - first.at)
+                first.outcome = _unended(first, now - first.at)
             self._waiting.popleft()
             if first.outcome is not None:
                 self._hand_on(first.number, replace(first.outcome, session=first.session))

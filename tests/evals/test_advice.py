@@ -287,3 +287,15 @@ def test_the_price_is_told_from_half_as_much_again_on(make_report, slow, told) -
     slower = report.arms[1].model_copy(update={"latency_p95": slow})
     report = report.model_copy(update={"arms": (report.arms[0], slower, report.arms[2])})
     assert any("is the quickest" in one for one in advise(findings(report))) is told
+
+
+def test_what_could_be_seen_is_told_of_what_ships_and_of_the_best_where_nothing_does(make_report) -> None:
+    for few_shot, rules, of in (
+        (0.89, [{"rule": "beats"}], "few-shot"),
+        (0.89, [{"rule": "beats"}, {"rule": "at_least", "value": 0.99}], "adapter"),
+    ):
+        report = make_report({"base": 0.1, "few-shot": few_shot, "adapter": 0.90})
+        policy = Policy.model_validate({"rules": rules})
+        specs = {arm: RECIPES[arm] for arm in ("base", "few-shot", "adapter")}
+        case = Findings(report, specs, check(report, policy, ["few-shot", "adapter"]), policy)
+        assert any(line.startswith(f"What this run could see of {of}, ") for line in advise(case))

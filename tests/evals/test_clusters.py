@@ -138,3 +138,14 @@ def test_few_clusters_cannot_prove_much() -> None:
 def test_the_floor_is_silent_where_a_cluster_lies_on_the_bound() -> None:
     found = spread(np.array([1.0] * 30 + [0.0]), np.ones(31))
     assert float(t_tail(found, 0.0)) < 1e-12
+
+
+def test_one_cluster_has_no_spread() -> None:
+    one = spread(np.array([3.0]), np.array([2.0]))
+    assert (float(one.mean), float(one.se), one.clusters, one.effective) == (1.5, 0.0, 1, 1.0)
+
+
+@pytest.mark.parametrize(("apart", "p"), [(0.4, 0.75), (0.8, 0.5)])
+def test_graded_totals_are_told_apart_by_a_4096th_of_their_sum(apart: float, p: float) -> None:
+    """a + b - c is as far from 0 as a - b + c, or farther: by twice what parts b from c."""
+    assert sign_flip(np.array([0.5, 0.25 + apart / 4096, -0.25])) == pytest.approx(p)

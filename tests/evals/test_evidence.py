@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from evals.clusters import spread, t_tail, totals
 from evals.comparison import paired
 from evals.evidence import holm_levels, mcnemar, mcnemar_power, p_above, p_below, smallest_seen, spent
 from evals.tango import exact_p
@@ -212,3 +213,38 @@ def test_a_comparison_that_kept_a_part_of_its_spread_proves_nothing(lost: str) -
     assert p_above(whole) < 0.2
     part = whole.model_copy(update={lost: None})
     assert (p_above(part), smallest_seen(part, 0.0, 0.05)) == (1.0, math.inf)
+
+
+@pytest.mark.parametrize(
+    ("wins", "losses", "n", "bound"), [(40, 40, 400, 0.05), (0, 1, 400, -0.02), (1, 1, 900, 0.02), (30, 10, 500, -0.1)]
+)
+def test_what_the_score_test_sees_by_its_definition(wins: int, losses: int, n: int, bound: float) -> None:
+    """The normal quantiles of level and power, each with the spread under the bound and under the truth."""
+    from scipy.stats import norm
+
+    sees, discordant, level = smallest_seen(shares(wins, losses, n), bound, 0.005), (wins + losses) / n, 0.005
+    under_bound = max(discordant, abs(bound)) - bound**2
+    under_truth = max(discordant, abs(sees)) - sees**2
+    expected = bound + (norm.isf(level) * under_bound**0.5 + norm.isf(0.2) * under_truth**0.5) / n**0.5
+    assert sees == pytest.approx(expected, abs=1e-9)
+
+
+def test_what_mcnemars_test_sees_is_told_to_a_millionth() -> None:
+    step = 2.0**-20
+    for wins, losses, n in ((44, 44, 400), (30, 10, 626), (5, 3, 150)):
+        sees, discordant = smallest_seen(shares(wins, losses, n), 0.0, 0.005), (wins + losses) / n
+        assert (sees / step).is_integer()
+        assert mcnemar_power(n, sees, max(discordant, sees), 0.005) >= 0.8
+        assert mcnemar_power(n, sees - step, max(discordant, sees - step), 0.005) < 0.8
+
+
+def test_unequal_clusters_count_as_fewer_than_they_are() -> None:
+    labels = [1] * 6 + [2] * 3 + [3, 4, 5]
+    differences = [0.4, 0.5, 0.3, 0.4, 0.6, 0.2, 0.1, 0.3, -0.2, 0.5, 0.2, -0.4]
+    uneven = graded(differences, labels)
+    clustered = spread(*totals(differences, labels))
+    assert uneven.effective_clusters == pytest.approx(144 / 48)
+    assert p_above(uneven, -0.1) == pytest.approx(float(t_tail(clustered, -0.1)))
+    as_many = uneven.model_copy(update={"effective_clusters": None})
+    assert p_above(as_many, -0.1) < p_above(uneven, -0.1)
+    assert p_above(as_many, -0.1) == p_above(as_many.model_copy(update={"effective_clusters": 5.0}), -0.1)

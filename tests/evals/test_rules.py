@@ -360,7 +360,11 @@ def test_nobody_wins_by_the_failures_of_a_rival(make_report, rule) -> None:
     policy = Policy.model_validate({"rules": [rule, {"rule": "errors", "at_most": 0.01}]})
     found = check(report, policy, ["adapter"])["adapter"]
     assert [(one.rule, one.ruling) for one in found if not one.passed] == [("errors of base", UNDECIDED)]
-    assert "60 of 200 items failed" in next(one.detail for one in found if one.rule == "errors of base")
+    (detail,) = [one.detail for one in found if one.rule == "errors of base"]
+    assert detail == (
+        "60 of 200 items failed; at most 1.0% may; such a figure says nothing: see to the endpoint, and run the "
+        "evaluation again"
+    )
 
 
 def test_failures_of_an_arm_that_no_rule_compares_with_touch_nobody_else(make_report) -> None:
@@ -431,3 +435,26 @@ def test_the_clusters_of_the_deciding_figure_alone_count(make_report) -> None:
 def test_a_floor_says_what_is_judged(make_report, rule, says) -> None:
     (one,) = checks(make_report({"base": 0.5, "adapter": 0.9}), rule)
     assert one.detail == "fields 0.900 [0.870, 0.930] over 200 items" + says
+
+
+@pytest.mark.parametrize(("losses", "ruling"), [(7, FAILED), (6, UNDECIDED)])
+def test_a_loss_with_a_p_of_exactly_the_level_rejects(make_report, losses, ruling) -> None:
+    report = counted(make_report, 0, losses)
+    assert rulings(report, {"rule": "not_worse", "arms": ["base"]}, alpha=LEVEL) == [ruling]
+
+
+@pytest.mark.parametrize(("share", "ruling"), [(0.0, FAILED), (0.005, PASSED), (1.0, PASSED)])
+def test_no_request_or_every_request_may_fail_and_a_share_beyond_is_none(make_report, share, ruling) -> None:
+    report = with_errors(make_report({"base": 0.5, "adapter": 0.9}, n=200), adapter=1)
+    assert rulings(report, {"rule": "errors", "at_most": share}) == [ruling]
+    for beyond in (-0.001, 1.001, 2.0):
+        with pytest.raises(ValidationError, match="at_most"):
+            rulings(report, {"rule": "errors", "at_most": beyond})
+
+
+def test_an_arm_that_others_are_compared_with_fails_by_its_own_errors_once(make_report) -> None:
+    report = with_errors(make_report({"base": 0.5, "few-shot": 0.8, "adapter": 0.9}), **{"few-shot": 60})
+    policy = Policy.model_validate({"rules": [{"rule": "beats"}, {"rule": "not_worse", "arms": ["few-shot"]}]})
+    found = check(report, policy, ["few-shot", "adapter"])
+    assert [one.rule for one in found["few-shot"] if one.rule.startswith("errors")] == ["errors"]
+    assert [one.rule for one in found["adapter"] if one.rule.startswith("errors")] == ["errors", "errors of few-shot"]

@@ -223,3 +223,9 @@ def test_two_clusters_say_something() -> None:
     low, high = statistics.t_bounds(spread)
     assert -1.0 < low < high < 1.0
     assert statistics.t_bounds(statistics.spread(*statistics.totals([0.01], None))) == (-1.0, 1.0)
+
+
+def test_a_score_just_beyond_1_makes_the_figure_one_beyond_shares_too() -> None:
+    share, beyond = (statistics.mean_interval([0.2, 0.9, most, 0.4]) for most in (1.0, 1.001))
+    assert share.high <= 1.0
+    assert beyond.high > 1.0

@@ -194,3 +194,9 @@ def test_a_bound_next_to_all_differences_is_a_bound_like_others() -> None:
     """There the share of losses can round to all of the items, and nothing is left to be won."""
     for bound in (math.nextafter(-1.0, 0.0), math.nextafter(1.0, 0.0)):
         assert 0.0 <= tango.exact_p(0, 0, 5, bound) <= 1.0
+
+
+@pytest.mark.parametrize("n", [1, 3, 7, 15])
+def test_where_as_much_is_lost_as_nothing_every_table_without_a_loss_counts(n: int) -> None:
+    """The fewest wins are found by halving n + 2 numbers, also where these are one more than a power of two."""
+    assert tango.exact_p(0, 0, n, -0.1) == pytest.approx(0.9**n, rel=1e-6)

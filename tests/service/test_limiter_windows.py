@@ -178,3 +178,33 @@ async def test_a_request_waits_a_second_for_redis_and_no_longer(monkeypatch: pyt
     (pool,) = asked
     waits = (pool.timeout, *(pool.connection_kwargs[f"socket_{what}timeout"] for what in ("", "connect_")))
     assert waits == (1.0, 1.0, 1.0)
+
+
+class _Asked:
+    """Redis, as far as it is told what was used."""
+
+    def __init__(self) -> None:
+        self.charged: list[int] = []
+
+    async def charge(self, key: object, tokens: int) -> None:
+        self.charged.append(tokens)
+
+
+async def test_only_what_was_used_of_a_limit_is_told_to_redis() -> None:
+    limiter, asked = Limiter("memory://"), _Asked()
+    limiter._shared = asked  # type: ignore[assignment]
+    for tokens in (0, 1, 2):
+        await limiter.charge(key(tokens_per_minute=10), tokens)
+        await limiter.charge(key(requests_per_minute=10), tokens)
+    assert asked.charged == [1, 2]
+
+
+async def test_a_shared_redis_has_the_windows_under_names_of_their_own(clock: Clock) -> None:
+    storage = MemoryStorage()
+    places = limiter_module._InRedis(storage)
+    await places.charge("one", 5)
+    await places.request("one", 2)
+    names = [*storage.storage, *storage.events]
+    assert all(name.startswith("dabt/") for name in names)
+    assert any(name.startswith("dabt/tokens/one") for name in names)
+    assert any(name.startswith("dabt/requests/one") for name in names)
