@@ -152,3 +152,9 @@ def test_a_verdict_that_says_no_more_opens_nothing():
     bare = Verdict.model_validate(one.model_dump(exclude={"suite_digest", "deployment"}))
     assert (bare.suite_digest, bare.deployment, bare.provisional) == (None, None, ())
     assert bare.digest == Verdict.model_validate({**bare.model_dump(), "provisional": ()}).digest != one.digest
+
+
+def test_one_item_gives_a_figure_and_no_item_gives_none():
+    assert Interval(value=1.0, low=0.2, high=1.0, n=1).clusters is None
+    with pytest.raises(ValidationError, match="n"):
+        Interval(value=1.0, low=0.0, high=1.0, n=0)

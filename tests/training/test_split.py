@@ -46,3 +46,10 @@ def test_a_prompt_stands_at_its_hash_and_one_exactly_at_the_share_is_trained(jso
     exact = next(q for q in asked if point(q, 1) % 2**11 == 0)
     kept, held = hold_out(rows, point(exact, 1) / 2**64, seed=1)
     assert exact in {row.question for row in kept}
+
+
+@pytest.mark.parametrize("share", [0.0, 1.0])
+def test_neither_side_may_be_empty(jsonl: Callable[..., Path], share: float) -> None:
+    (rows,) = read_rows(jsonl("t.jsonl", [{"prompt": f"q {n}", "completion": "a"} for n in range(5)]))
+    with pytest.raises(InvalidData, match="5 rows are too few"):
+        hold_out(rows, share, seed=1)

@@ -263,3 +263,23 @@ def test_training_evaluation_and_examples_refuse_a_file_of_another_kind_with_the
         assert problem.place == str(path)
         assert "30 " in problem.fault
         assert problem.cure.startswith(f"{method} learns from them")
+
+
+@pytest.mark.parametrize(
+    "key",
+    [
+        "messages", "conversations", "conversation", "prompt", "completion", "instruction", "user", "assistant",
+        "patient", "chatbot", "chosen", "rejected", "preferred_output", "non_preferred_output",
+    ],
+)  # fmt: skip
+def test_a_text_beside_a_key_of_another_form_is_no_plain_text(key: str) -> None:
+    """The rest of that form is missing: the row is refused and not trained on as a text."""
+    with pytest.raises(Unreadable):
+        read({"text": "t", key: "x"}, "f:1")
+
+
+@pytest.mark.parametrize("row", [[], ["a"], [{"role": "user", "content": "q"}, 3]])
+def test_a_list_that_is_not_turns_alone_is_no_row(row: list[Any]) -> None:
+    with pytest.raises(Unreadable) as caught:
+        read(row, "f:1")
+    assert [fault.code for fault in caught.value.faults] == ["not_an_object"]
