@@ -46,6 +46,7 @@ class Provenance(Frozen):
 
     source: Literal["training", "import"]
     run: str = ""
+    started_from: str = ""
     data_digest: str = ""
     code_revision: str = ""
     config: dict[str, Any] = Field(default_factory=dict)

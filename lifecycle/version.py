@@ -195,6 +195,8 @@ class Lineage(Frozen):
 
     source: Literal["training", "evaluation", "import", "manual"] = "manual"
     run: str = ""
+    started_from: str = ""
+    """The digest of the adapter that training went on from."""
     data_digest: str = ""
     code_revision: str = ""
     note: str = ""

@@ -48,7 +48,8 @@ def serve(  # noqa: PLR0913, PLR0917  (one parameter is one option of the comman
     max_seqs: Annotated[int | None, typer.Option(help="Sequences that the engine works on at once.")] = None,
     speculative: Annotated[str, typer.Option(help="Speculative decoding: ngram, or vLLM's JSON object.")] = "",
     chat_template: Annotated[
-        Path | None, typer.Option(help="A file in the place of the base's template; it makes another base of it.")
+        str | None,
+        typer.Option(help="A file, or chatml, zephyr or alpaca, for the base's template; it makes another base of it."),
     ] = None,
     dtype: Annotated[str | None, typer.Option(help="auto, float32, bfloat16 or float16.")] = None,
     max_queue: Annotated[int | None, typer.Option(help="Requests in the engine before callers get 503.")] = None,

@@ -22,7 +22,7 @@ def save(model: Any, folder: Path, known: BaseFingerprint, dtype: str) -> None:
     parameters = {name: p for name, p in model.named_parameters() if p.requires_grad}
     for parameter in parameters.values():
         parameter.data = parameter.data.to(getattr(torch, dtype))
-    model.save_pretrained(str(folder), safe_serialization=True, save_embedding_layers=False)
+    model.save_pretrained(str(folder), save_embedding_layers=False, selected_adapters=["default"])
     for extra in folder.iterdir():
         if extra.name not in (CONFIG_FILE, WEIGHTS_FILE):
             extra.unlink()

@@ -1,14 +1,14 @@
 """What lets a run go on after it was stopped at any moment, and end in the weights of a run that was not.
 
 A checkpoint counts once its mark is written, which is the last thing: a save that was cut short is thrown away. It
-holds weights, optimiser, schedule and the generators' states; the order of rows follows from seed and epoch alone.
+holds weights, optimiser, schedule and the generators' states; the order of rows follows from seed and epoch alone
+(`exact.EpochOrder`).
 """
 
 from __future__ import annotations
 
 import shutil
 import time
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -26,27 +26,6 @@ def newest(folder: Path) -> Path | None:
         else:
             shutil.rmtree(path)
     return whole[max(whole)] if whole else None
-
-
-def order(lengths: Sequence[int], batch: int, seed: int) -> Any:
-    """A sampler that puts rows of like length together, so that little is padding.
-
-    The trainer's own draws from the process's generator, whose state a run that goes on no longer has.
-    """
-    import torch
-    from transformers.trainer_pt_utils import LengthGroupedSampler
-
-    class Order(LengthGroupedSampler):  # type: ignore[misc]
-        epoch = 0
-
-        def set_epoch(self, epoch: int) -> None:
-            self.epoch = epoch
-
-        def __iter__(self) -> Any:
-            self.generator = torch.Generator().manual_seed((seed << 20) + self.epoch)
-            return super().__iter__()
-
-    return Order(batch, lengths=list(lengths))
 
 
 def saving(seconds: float, steps_of_an_epoch: int) -> Any:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from pydantic import Field, SerializeAsAny, ValidationError
+from pydantic import Field, SerializeAsAny, ValidationError, field_validator
 
 from lifecycle.answer_schema import AnswerSchema
 from lifecycle.config_file import faults, load_mapping
@@ -23,15 +23,44 @@ from training.optimisation import OptimisationSettings
 from training.refused import refuse
 
 
+class Source(Frozen, allow_inf_nan=False):
+    """One of several files to learn from."""
+
+    path: Path
+    weight: float | None = Field(default=None, gt=0.0)
+    """Its share of the rows that an epoch sees, beside the other files' (`mixture.py`): for all, or for none."""
+
+
 class DataSettings(Frozen, allow_inf_nan=False):
     """Which rows to learn from. Any form of `lifecycle/rows/forms.py`; paths start at the configuration's folder."""
 
-    train: Path
+    train: tuple[Source, ...] = Field(min_length=1)
+    """A path, or a list of paths, or of `{path, weight}`. Without weights an epoch sees all rows of all files."""
     validation: Path | None = None
     """Rows that choose the best checkpoint. Without it, `holdout` of `train` is held out, by prompt."""
     holdout: float = Field(default=0.1, gt=0.0, lt=0.5)
     answer_schema: str | None = None
     """What every answer must be: the file of a JSON schema, or a pydantic model as `package.module:Model`."""
+
+    @field_validator("train", mode="before")
+    @classmethod
+    def _as_sources(cls, value: Any) -> Any:
+        files = value if isinstance(value, list | tuple) else [value]
+        return [{"path": file} if isinstance(file, str | Path) else file for file in files]
+
+    @field_validator("train")
+    @classmethod
+    def _weighted_or_not(cls, sources: tuple[Source, ...]) -> tuple[Source, ...]:
+        if len({source.weight is None for source in sources}) > 1:
+            raise ValueError("some files have a weight and some have none; write it for all of them, or for none")
+        if len({source.path for source in sources}) < len(sources):
+            raise ValueError("a file is named twice; give it a higher weight instead")
+        return sources
+
+    @property
+    def weights(self) -> list[float]:
+        """Of the files; empty where they have none."""
+        return [source.weight for source in self.train if source.weight is not None]
 
 
 class PromptSettings(Frozen):
@@ -48,6 +77,8 @@ class TrainConfig(Frozen):
     """Of the version's family in the registry: triage gives triage:1, triage:2, …"""
     base: str
     """A folder (relative to the configuration) or a hub id of any causal language model."""
+    template: str | None = None
+    """The base's chat template, in place of its own or of none: a file, or a name (`models/named_templates.py`)."""
     data: DataSettings
     method: SerializeAsAny[Method]
     """How the weights are learnt: `lora`, or a mapping with its `type` and settings (`methods.py`)."""
@@ -94,8 +125,8 @@ class TrainJob:
         return None if path is None else (self.folder / path).resolve()
 
     @property
-    def train_path(self) -> Path:
-        return (self.folder / self.config.data.train).resolve()
+    def train_paths(self) -> tuple[Path, ...]:
+        return tuple((self.folder / source.path).resolve() for source in self.config.data.train)
 
     @property
     def validation_path(self) -> Path | None:
@@ -113,6 +144,13 @@ class TrainJob:
         local = self.folder / Path(self.config.base).expanduser()
         is_path = local.is_dir() or self.config.base.startswith((".", "/", "~"))
         return str(local.resolve()) if is_path else self.config.base
+
+    @property
+    def template(self) -> str | None:
+        """A file's absolute path, or a name."""
+        wanted = self.config.template
+        local = wanted and (self.folder / Path(wanted).expanduser())
+        return str(local.resolve()) if local and local.is_file() else wanted
 
     @property
     def prompt(self) -> Prompt:
@@ -137,7 +175,11 @@ def _missing_files(raw: Mapping[str, Any], folder: Path) -> list[Problem]:
     for section, key in (("data", "train"), ("data", "validation"), ("prompt", "system")):
         keys = raw.get(section)
         named = keys.get(key) if isinstance(keys, Mapping) else None
-        if isinstance(named, str | Path) and not (folder / named).is_file():
-            cure = "relative paths start at the configuration's folder"
-            problems.append(Problem(f"{section}.{key}", f"there is no file {folder / named}", cure))
+        several = isinstance(named, list)
+        for at, file in enumerate(named if isinstance(named, list) else [named]):
+            path = file.get("path") if isinstance(file, Mapping) else file
+            if isinstance(path, str | Path) and not (folder / path).is_file():
+                place = f"{section}.{key}" + f"[{at}]" * several
+                cure = "relative paths start at the configuration's folder"
+                problems.append(Problem(place, f"there is no file {folder / path}", cure))
     return problems

@@ -119,6 +119,11 @@ _OF_KIND: Mapping[ArtifactKind, Callable[[Path, Path, Sequence[Example]], tuple[
 }
 
 
+def answer_logprobs(model: Any, example: Example) -> tuple[float, ...]:
+    """Those of the tokens that a golden prompt of this example would record, by any model."""
+    return _answer_logprobs(model, *_golden_part(example))
+
+
 def _answer_logprobs(model: Any, ids: Sequence[int], start: int) -> tuple[float, ...]:
     """Natural log of the probability of `ids[start:]`, each token given all before it."""
     import torch

@@ -13,17 +13,20 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from types import ModuleType
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Self
 
 from lifecycle.conversation import Conversation
 from lifecycle.errors import Problem
 from lifecycle.manifests import Golden
 from lifecycle.models.base import BaseFingerprint
+from lifecycle.publishing import Shelf
 from lifecycle.rows.kinds import Kinds
 from lifecycle.version import ArtifactKind, Frozen, Prompt
 from training import golden
+from training.completions import CompletionTokenizer, tokenizer_of
 from training.optimisation import OptimisationSettings
 from training.progress import Watcher
+from training.starting import Start
 from training.tokens import ChatTokenizer
 
 
@@ -42,11 +45,13 @@ class Task:
     folder: Path
     """Of the run. It exists; the method leaves its artifact and its logs there."""
     watch: Watcher
+    start: Start | None = None
+    """The adapter that the method goes on from, where its settings name one."""
 
     @cached_property
-    def chat(self) -> ChatTokenizer:
-        """The base's tokenizer and chat template. Raises `InvalidConfig` for a base without one."""
-        return ChatTokenizer.load(self.base, self.known)
+    def chat(self) -> ChatTokenizer | CompletionTokenizer:
+        """The base's tokenizer, with its chat template where it has one."""
+        return tokenizer_of(self.base, self.known)
 
 
 @dataclass(frozen=True)
@@ -60,6 +65,8 @@ class Trained:
 
     folder: Path
     metrics: dict[str, float]
+    notes: tuple[str, ...] = ()
+    """What a person should know before trusting the result."""
 
 
 class Method(Frozen, ABC, allow_inf_nan=False):
@@ -76,6 +83,13 @@ class Method(Frozen, ABC, allow_inf_nan=False):
     """What it leaves."""
     shares: ClassVar[tuple[ModuleType, ...]] = ()
     """Modules besides its own whose code decides its result: a change of them makes another run."""
+
+    def settled(self, folder: Path, base: Path, shelf: Shelf) -> tuple[Self, Start | None]:
+        """With what its settings name looked up: paths start at `folder`, versions are those of `shelf`.
+
+        Asked first of all. Raises `InvalidConfig` for what is not there, or does not fit the model folder `base`.
+        """
+        return self, None
 
     def problems(self, base: Path, prompt: Prompt, how: OptimisationSettings, max_rank: int) -> list[Problem]:
         """What the model folder `base`, or servers that take adapters up to `max_rank`, cannot follow.

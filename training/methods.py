@@ -24,6 +24,9 @@ _OURS = {
     "last_layers": "training.recipes.last_layers:LastLayers",
     "merged_lora": "training.recipes.merged_lora:MergedLora",
     "classification": "training.recipes.classification:Classification",
+    "qlora": "training.recipes.qlora:QLora",
+    "dpo": "training.recipes.dpo:Dpo",
+    "text": "training.recipes.text:Text",
 }
 """Name → where it is. They are imported when they are asked for."""
 

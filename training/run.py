@@ -13,7 +13,7 @@ import shutil
 import subprocess
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -34,11 +34,12 @@ from lifecycle.store.artifacts import digest_of_folder
 from lifecycle.text.normaliser import LIGHT_1
 from lifecycle.version import ArtifactKind, Digest, Frozen, Version, digest_of
 from training import golden, method, tokens
-from training.config import TrainJob
+from training.config import TrainConfig, TrainJob
 from training.data.answers import order_note, require_answers
 from training.data.split import hold_out
 from training.fit import require_fit
 from training.method import Method, Task
+from training.mixture import Mixture
 from training.progress import Silent, Watcher
 from training.settings import run_settings
 
@@ -54,6 +55,7 @@ class SavedArtifact(Frozen):
 
     digest: Digest
     metrics: dict[str, float]
+    notes: tuple[str, ...] = ()
 
 
 class RunRecord(Frozen):
@@ -73,6 +75,8 @@ class RunRecord(Frozen):
     metrics: dict[str, float]
     notes: tuple[str, ...] = ()
     """What a person should know before trusting the result."""
+    started_from: str = ""
+    """The digest of the adapter that training went on from."""
     golden: Golden
     finished_at: datetime
 
@@ -97,10 +101,14 @@ def train(job: TrainJob, home: Home, shelf: Shelf, *, force: bool = False, watch
     `NotFound` for the base, and `ArtifactRefused`; in each case nothing is published.
     """
     watch = watch or Silent()
-    config = job.config
     watch.stage("reading the rows")
-    training, validation = _rows(job)
+    parts, validation = _rows(job)
     base = resolve_base(job.base)
+    if job.template is not None:
+        base = templates.with_template(base, job.template, home.cache / "bases")
+    settled, start = job.config.method.settled(job.folder, base, shelf)
+    config = job.config.model_copy(update={"method": settled})
+    job = replace(job, config=config)
     require_fit(config, base, job.prompt, shelf.max_rank)
     known = fingerprint(base)
     folder = home.runs / run_name(job, known.digest)
@@ -112,9 +120,9 @@ def train(job: TrainJob, home: Home, shelf: Shelf, *, force: bool = False, watch
             if force:
                 shutil.rmtree(folder, ignore_errors=True)
             folder.mkdir(parents=True, exist_ok=True)
-            task = Task(config.name, base, known, job.prompt, config.optimisation, folder, watch)
+            task = Task(config.name, base, known, job.prompt, config.optimisation, folder, watch, start)
             with run_settings():
-                record = _make(job, task, training, validation)
+                record = _make(job, task, parts, validation)
             _write(folder / _RECORD, record)
             (folder / _TRAINED).unlink(missing_ok=True)
         watch.stage("publishing")
@@ -130,21 +138,23 @@ def train(job: TrainJob, home: Home, shelf: Shelf, *, force: bool = False, watch
     return TrainResult(version, folder, record, reused)
 
 
-def _make(job: TrainJob, task: Task, training: Sequence[Row], validation: Sequence[Row]) -> RunRecord:
+def _make(job: TrainJob, task: Task, parts: Sequence[Sequence[Row]], validation: Sequence[Row]) -> RunRecord:
     """Make examples, train, and ask the saved artifact for its golden prompts."""
     config, how = job.config, job.config.method
     task.watch.stage("tokenising")
-    examples = _examples(how, task, training, validation)
+    *examples, held = _examples(how, task, *parts, validation)
+    training, mixed = _mixed(examples, config)
+    rows = [row for part in parts for row in part]
     folder = task.folder / how.artifact
     saved = _saved(folder)
     if saved is None:
         shutil.rmtree(folder, ignore_errors=True)
-        trained = how.train(task, *examples)
-        saved = SavedArtifact(digest=digest_of_folder(folder), metrics=trained.metrics)
+        trained = how.train(task, training, held)
+        saved = SavedArtifact(digest=digest_of_folder(folder), metrics=trained.metrics, notes=trained.notes)
         _write(task.folder / _TRAINED, saved)
         shutil.rmtree(task.folder / "checkpoints", ignore_errors=True)
     task.watch.stage("golden prompts")
-    proofs = how.proofs(examples[1])[: config.golden_prompts]
+    proofs = how.proofs(held)[: config.golden_prompts]
     return RunRecord(
         run=task.folder.name,
         kind=how.artifact,
@@ -157,7 +167,8 @@ def _make(job: TrainJob, task: Task, training: Sequence[Row], validation: Sequen
         config=config.model_copy(update={"base": task.known.name}).model_dump(mode="json"),
         system=task.prompt.system,
         metrics=saved.metrics,
-        notes=(*_notes(training, validation, saved.metrics), *order_note(job.answer_schema, training)),
+        notes=(*mixed, *_notes(rows, validation, saved.metrics), *order_note(job.answer_schema, rows), *saved.notes),
+        started_from="" if task.start is None else task.start.digest,
         golden=how.golden(task, folder, proofs),
         finished_at=datetime.now(UTC),
     )
@@ -180,16 +191,31 @@ def _examples(how: Method, task: Task, *parts: Sequence[Row]) -> tuple[Sequence[
     return tuple(made)
 
 
-def _rows(job: TrainJob) -> tuple[Sequence[Row], Sequence[Row]]:
-    """(training, validation), read together so that the bad rows of both files are reported together."""
+def _mixed(parts: Sequence[Sequence[Any]], config: TrainConfig) -> tuple[Sequence[Any], tuple[str, ...]]:
+    """The examples of all files, in the shares that the configuration gives them, and what to say of that."""
+    if not config.data.weights:
+        return [example for part in parts for example in part], ()
+    mixture = Mixture(parts, config.data.weights, config.optimisation.seed)
+    counts = (
+        f"{count:,} of {len(part):,} of {source.path.name}"
+        for count, part, source in zip(mixture.counts, parts, config.data.train, strict=True)
+    )
+    return mixture, (f"an epoch sees {', '.join(counts)}",)
+
+
+def _rows(job: TrainJob) -> tuple[Sequence[Sequence[Row]], Sequence[Row]]:
+    """(training rows by file, validation rows), read together so that all bad rows are reported together."""
     kinds = job.config.method.rows
-    if job.validation_path is None:
-        (rows,) = read_kinds(kinds, job.train_path)
-        require_answers(job.answer_schema, rows)
-        return hold_out(rows, job.config.data.holdout, job.config.optimisation.seed)
-    training, validation = read_kinds(kinds, job.train_path, job.validation_path)
-    require_answers(job.answer_schema, training, validation)
-    return training, validation
+    if job.validation_path is not None:
+        *parts, validation = read_kinds(kinds, *job.train_paths, job.validation_path)
+        require_answers(job.answer_schema, *parts, validation)
+        return parts, validation
+    parts = list(read_kinds(kinds, *job.train_paths))
+    require_answers(job.answer_schema, *parts)
+    rows = [row for part in parts for row in part]
+    kept, held = hold_out(rows, job.config.data.holdout, job.config.optimisation.seed)
+    places = {row.place for row in kept}
+    return [[row for row in part if row.place in places] for part in parts], held
 
 
 def run_name(job: TrainJob, base: Digest) -> str:
@@ -197,7 +223,10 @@ def run_name(job: TrainJob, base: Digest) -> str:
 
     Where files lie and what they are called is left out, so a moved checkout finds its runs again.
     """
-    left_out: Any = {"base": True, "data": True, "prompt": True, "optimisation": {"save_minutes"}}
+    left_out: Any = {
+        **dict.fromkeys(("base", "template", "data", "prompt"), True),
+        "optimisation": {"save_minutes"},
+    }
     config = job.config.model_dump(mode="json", exclude=left_out)
     modules = sorted({*_DECISIVE, *job.config.method.code()}, key=lambda module: module.__name__)
     code = hashlib.sha256(b"".join(Path(str(module.__file__)).read_bytes() for module in modules))
@@ -206,10 +235,13 @@ def run_name(job: TrainJob, base: Digest) -> str:
 
 
 def _data_digest(job: TrainJob) -> Digest:
-    """Of both files' bytes; without a validation file, of the share that is held out."""
+    """Of all files' bytes and their weights; without a validation file, of the share that is held out."""
     path = job.validation_path
     validation = sha256_of(path) if path else f"{job.config.data.holdout} held out, questions by {LIGHT_1.name}"
-    return digest_of({"train": sha256_of(job.train_path), "validation": validation})
+    trained: list[Any] = [sha256_of(path) for path in job.train_paths]
+    if job.config.data.weights:
+        trained = [list(pair) for pair in zip(trained, job.config.data.weights, strict=True)]
+    return digest_of({"train": trained[0] if len(trained) == 1 else trained, "validation": validation})
 
 
 def _whole(folder: Path) -> RunRecord | None:
@@ -244,7 +276,7 @@ def _notes(training: Sequence[Row], validation: Sequence[Row], metrics: dict[str
 
 
 def _provenance(record: RunRecord) -> Provenance:
-    shared = record.model_dump(include={"run", "data_digest", "code_revision", "config", "metrics"})
+    shared = record.model_dump(include={"run", "started_from", "data_digest", "code_revision", "config", "metrics"})
     return Provenance(source="training", **shared, golden=record.golden, note="; ".join(record.notes))
 
 

@@ -13,56 +13,68 @@ from pathlib import Path
 from typing import Any
 
 from lifecycle.errors import InvalidConfig, Problem
-from training import checkpoints
+from training import checkpoints, exact, mixture, packing
 from training.device import device
+from training.exact import EpochOrder
 from training.method import Task
+from training.mixture import Mixture
+from training.packing import PackingCollator, require_exact
 from training.progress import Curve, Point, Watcher, draw, keep
 from training.tokens import IGNORED, Example
 
 LOGGED = 100
 """Points of the training loss over a run."""
+SHARES = (checkpoints, exact, mixture, packing)
+"""Modules whose code decides what comes of a training, besides this one."""
 
 
 def train(
-    task: Task, model: Any, training: Sequence[Example], validation: Sequence[Example], *, peft_config: Any = None
+    task: Task,
+    model: Any,
+    training: Sequence[Example],
+    validation: Sequence[Example],
+    *,
+    peft_config: Any = None,
+    answers: bool = True,
 ) -> tuple[Any, dict[str, float]]:
     """The model with the weights of its best epoch by validation loss, and the figures of `method.Trained`.
 
-    With `peft_config`, PEFT's adapter is put over `model` and is all that is trained. Leaves `log.jsonl` and `loss.png`
-    in the run's folder. Raises `InvalidConfig` when the end of a turn is not among the labels that the trainer sees,
-    or when a loss is not finite.
+    With `peft_config`, PEFT's adapter is put over `model` and is all that is trained. `answers` says that rows are
+    questions with answers: the end must be learnt, and the question must not. Leaves `log.jsonl` and `loss.png` in the
+    run's folder. Raises `InvalidConfig` when an end is not among the labels that the trainer sees, when a loss
+    is not finite, or when the base cannot be trained on packed rows.
     """
     from transformers import AutoTokenizer, EarlyStoppingCallback, PrinterCallback
-    from trl import SFTTrainer
+    from trl import SFTConfig, SFTTrainer
 
     how, folder = task.optimisation, task.folder
     stopped_at = checkpoints.newest(folder / "checkpoints")
     curve = Curve()
-
-    class Trainer(SFTTrainer):  # type: ignore[misc]
-        def _get_train_sampler(self, train_dataset: Any = None) -> Any:
-            lengths = [len(example.input_ids) for example in training]
-            return checkpoints.order(lengths, how.batch_size * how.accumulation, how.seed)
-
-    trainer = Trainer(
+    tokenizer = AutoTokenizer.from_pretrained(task.base)
+    every = training.every if isinstance(training, Mixture) else training
+    trainer = exact.exact(SFTTrainer)(
         model=model,
-        args=_arguments(task, len(training), resumed=stopped_at is not None),
-        train_dataset=_dataset(training),
+        args=arguments(task, len(training), SFTConfig, eval_on_start=stopped_at is None),
+        data_collator=PackingCollator(pad_of(tokenizer)) if how.packing else None,
+        train_dataset=_dataset(every),
         eval_dataset=_dataset(validation),
-        processing_class=AutoTokenizer.from_pretrained(task.base),
+        processing_class=tokenizer,
         peft_config=peft_config,
-        callbacks=[
-            following(task.watch, curve, folder / "log.jsonl"),
-            checkpoints.saving(60 * how.save_minutes, how.steps_of_an_epoch(len(training))),
-            *([ending(60 * how.max_minutes)] if how.max_minutes else []),
-        ],
+        callbacks=callbacks(task, curve, len(training)),
     )
+    if how.packing:
+        require_exact(trainer.model, trainer.data_collator, trainer.train_dataset)
+    lengths = [len(example.input_ids) for example in every]
+    group = None if how.packing else how.batch_size * how.accumulation
+    trainer.order = EpochOrder(training, lengths, how.seed, group=group)
+    in_float32(trainer.model)
     trainer.remove_callback(PrinterCallback)
     if how.early_stopping:
         trainer.add_callback(EarlyStoppingCallback(early_stopping_patience=how.early_stopping))
 
     # The first batch, as the trainer itself sees it: is the end of every answer learnt, and no question?
-    require_ends_learnt(trainer, task.chat.stops, how.batch_size)
+    if answers:
+        require_ends_learnt(trainer, task.chat.stops, how.batch_size)
 
     task.watch.stage("training" if stopped_at is None else f"training, on from {stopped_at.name}")
     trainer.train(resume_from_checkpoint=None if stopped_at is None else str(stopped_at))
@@ -80,13 +92,12 @@ def train(
     return trainer.model, {name: float(value) for name, value in metrics.items()}
 
 
-def _arguments(task: Task, rows: int, *, resumed: bool) -> Any:
-    from trl import SFTConfig
-
+def arguments(task: Task, rows: int, kind: Any, **more: Any) -> Any:
+    """The trainer's settings, of TRL's class `kind`, with `more` of them."""
     how = task.optimisation
     cuda = device() == "cuda"
     steps = how.steps(rows)
-    return SFTConfig(
+    made = kind(
         output_dir=str(task.folder / "checkpoints"),
         num_train_epochs=how.epochs,
         max_steps=how.max_steps or -1,
@@ -101,7 +112,6 @@ def _arguments(task: Task, rows: int, *, resumed: bool) -> Any:
         seed=how.seed,
         max_length=None,  # already held against `max_length`, row by row
         eval_strategy="epoch",
-        eval_on_start=not resumed,  # the base's own loss: what training has to beat
         save_strategy="epoch",
         save_total_limit=checkpoints.KEPT,
         restore_callback_states_from_checkpoint=True,  # early stopping's count
@@ -116,7 +126,20 @@ def _arguments(task: Task, rows: int, *, resumed: bool) -> Any:
         dataloader_pin_memory=cuda,
         disable_tqdm=True,
         report_to="none",
+        **more,
     )
+    made._n_gpu = min(made.n_gpu, 1)  # several GPUs are for torchrun; in one process DataParallel would take them
+    return made
+
+
+def callbacks(task: Task, curve: Curve, rows: int) -> list[Any]:
+    """What follows a training, saves it and ends it, for any trainer of transformers'."""
+    how = task.optimisation
+    return [
+        following(task.watch, curve, task.folder / "log.jsonl"),
+        checkpoints.saving(60 * how.save_minutes, how.steps_of_an_epoch(rows)),
+        *([ending(60 * how.max_minutes)] if how.max_minutes else []),
+    ]
 
 
 def require_ends_learnt(trainer: Any, stops: frozenset[int], rows: int) -> None:
@@ -139,16 +162,28 @@ def require_ends_learnt(trainer: Any, stops: frozenset[int], rows: int) -> None:
             raise InvalidConfig("the loss would not be on the assistant's tokens alone", [problem])
 
 
+def in_float32(model: Any) -> None:
+    """An adapter's weights. TRL makes those over a base in 4 bits bfloat16, which forgets small steps."""
+    if hasattr(model, "peft_config"):
+        for parameter in model.parameters():
+            if parameter.requires_grad:
+                parameter.data = parameter.data.float()
+
+
+def pad_of(tokenizer: Any) -> int:
+    """A token to fill lines with. Any would do: nothing is learnt there, and nobody sees it."""
+    return int(tokenizer.eos_token_id or 0) if tokenizer.pad_token_id is None else int(tokenizer.pad_token_id)
+
+
 def _dataset(examples: Sequence[Example]) -> Any:
     from datasets import Dataset
 
-    return Dataset.from_dict(
-        {
-            "input_ids": [example.input_ids for example in examples],
-            "labels": [example.labels for example in examples],
-            "length": [len(example.input_ids) for example in examples],
-        }
-    )
+    return Dataset.from_list([_row(example) for example in examples])
+
+
+def _row(example: Example) -> dict[str, list[int]]:
+    lengths = list(example.seq_lengths) or [len(example.input_ids)]
+    return {"input_ids": example.input_ids, "labels": example.labels, "seq_lengths": lengths}
 
 
 def following(watch: Watcher, curve: Curve, log: Path) -> Any:

@@ -51,6 +51,8 @@ class Example:
     """The token's own id where it is learnt, `IGNORED` elsewhere. The trainer shifts them by one."""
     answer_start: int
     """Where the last answer starts; before it stands exactly what the server renders for the same request."""
+    seq_lengths: tuple[int, ...] = ()
+    """Of the rows that are packed in this one; empty where it is one row."""
 
     @property
     def answer_end(self) -> int:

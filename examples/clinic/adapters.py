@@ -67,7 +67,7 @@ def _work(task: str) -> float:
     from training.config import TrainJob
 
     job = TrainJob.load(HERE / "training" / f"{task}.yaml")
-    return job.train_path.stat().st_size * job.config.optimisation.epochs
+    return sum(path.stat().st_size for path in job.train_paths) * job.config.optimisation.epochs
 
 
 def train_adapters(

@@ -10,8 +10,9 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from pathlib import Path
 
-from lifecycle.errors import InvalidInput, NotFound, Problem
+from lifecycle.errors import InvalidInput, Problem
 from lifecycle.models.base import chat_template_of, tokenizer_config_of
+from lifecycle.models.named_templates import template_text
 from lifecycle.version import digest_of
 
 FROZEN_AT = datetime(2024, 7, 26, 12, tzinfo=UTC)
@@ -68,19 +69,14 @@ def served_template(base: Path) -> str | None:
     return frozen_template(own)
 
 
-def with_template(base: Path, template: Path, folders: Path) -> Path:
+def with_template(base: Path, template: str | Path, folders: Path) -> Path:
     """A base of its own: the files of `base`, linked, with another chat template. It lies below `folders`.
 
-    A template decides answers as weights do, so it is part of a base: versions made over this folder are served over
-    it, and no others. Raises `NotFound` when there is no such template, and `InvalidInput` when it is no text.
+    `template` is a file, or a name of `named_templates.py`. A template decides answers as weights do, so it is part of
+    a base: versions made over this folder are served over it, and no others. Raises `NotFound` when there is no such
+    template, and `InvalidInput` when it is no text or the base lacks its tokens.
     """
-    if not template.is_file():
-        raise NotFound(f"there is no chat template {template}; --chat-template takes a file in Jinja's language")
-    try:
-        text = template.read_text(encoding="utf-8")
-    except UnicodeDecodeError as error:
-        problem = Problem("--chat-template", f"{template} is not UTF-8", "save it as UTF-8")
-        raise InvalidInput("The chat template cannot be read:", [problem]) from error
+    text = template_text(template, base)
     folder = folders / digest_of([str(base), text]).removeprefix("sha256:")[:16] / base.name
     folder.mkdir(parents=True, exist_ok=True)
     for file in base.iterdir():

@@ -1,6 +1,6 @@
 """Rows that judge answers or have none: preference in its four dialects, text with a label, and text alone.
 
-No method of `dabt train` learns from these yet; it says which would. `forms.py` tells which form a row has.
+Each has a method of its own; where another is asked for, the error says which. `forms.py` tells which form a row has.
 """
 
 from __future__ import annotations

@@ -74,7 +74,7 @@ def test_the_clinics_answers_fit_its_schemas_in_their_order(path: Path) -> None:
     job = TrainJob.load(path)
     assert job.answer_schema is not None
     assert job.validation_path is not None
-    parts = read_rows(job.train_path, job.validation_path, job.train_path.with_name("test.jsonl"))
+    parts = read_rows(*job.train_paths, job.validation_path, job.train_paths[0].with_name("test.jsonl"))
     require_answers(job.answer_schema, *parts)
     assert list(order_note(job.answer_schema, parts[0])) == []
     assert job.answer_schema.unservable == []

@@ -106,18 +106,6 @@ def test_a_checkpoint_without_its_mark_is_none(tmp_path: Path) -> None:
     assert checkpoints.newest(tmp_path / "nowhere") is None
 
 
-def test_the_order_of_rows_follows_from_seed_and_epoch_alone() -> None:
-    lengths = [3, 9, 4, 8, 5, 7, 6, 2] * 4
-    first, again, other = (checkpoints.order(lengths, 4, seed) for seed in (5, 5, 6))
-    orders = []
-    for epoch in (0, 1):
-        first.set_epoch(epoch)
-        orders.append(list(first))
-    again.set_epoch(1)
-    assert sorted(orders[0]) == sorted(orders[1]) == list(range(32))
-    assert orders[0] != orders[1] == list(again) != list(other)
-
-
 def test_golden_prompts_that_fail_cost_no_training(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
     how = {**HOW, "epochs": 1}
 

@@ -40,7 +40,7 @@ def test_every_shipped_configuration_loads(path: Path) -> None:
     assert config.name == path.stem
     job = TrainJob.load(path)
     assert job.prompt.system
-    assert job.train_path.is_file()
+    assert all(path.is_file() for path in job.train_paths)
 
 
 def test_defaults_suit_lora(raw: dict[str, Any], tmp_path: Path) -> None:
@@ -134,7 +134,7 @@ def test_paths_start_at_the_configurations_folder_and_base_may_be_a_folder_or_a_
     path.write_text(yaml.safe_dump(raw | {"prompt": {"system": "system.txt"}}))
     monkeypatch.chdir("/")
     job = TrainJob.load(path)
-    assert job.train_path == tmp_path / "train.jsonl"
+    assert job.train_paths == (tmp_path / "train.jsonl",)
     assert job.prompt.system == "أجب بإيجاز"
     assert job.base == "org/model"
     (tmp_path / "org/model").mkdir(parents=True)

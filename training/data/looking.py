@@ -47,13 +47,11 @@ class Task:
 
         job = TrainJob.load(config)
         moved = job.config.optimisation
-        plan = Plan(moved.epochs, moved.batch_size, moved.accumulation, getattr(job.config.method, "r", 0))
+        plan = Plan(moved.epochs, moved.batch_size, moved.accumulation, getattr(job.config.method, "r", Plan.rank))
         validation = () if job.validation_path is None else (job.validation_path,)
         more["against"] = (*validation, *more.get("against", ()))
         base = more.pop("base", None) or job.base
-        return cls(
-            (job.train_path,), base=base, system=job.prompt.system, plan=plan, max_length=moved.max_length, **more
-        )
+        return cls(job.train_paths, base=base, system=job.prompt.system, plan=plan, max_length=moved.max_length, **more)
 
 
 def task_of(files: tuple[Path, ...], **options: Any) -> Task:

@@ -12,7 +12,7 @@ from typing import ClassVar, Literal
 from lifecycle.conversation import Conversation
 from lifecycle.errors import Problem
 from lifecycle.version import ArtifactKind, Prompt
-from training import checkpoints, supervised, whole_weights
+from training import supervised, whole_weights
 from training.method import Method, Task, Trained
 from training.optimisation import OptimisationSettings
 from training.tokens import Example
@@ -27,7 +27,7 @@ class Full(Method):
     """Of the saved weights; the base's own unless it is written."""
 
     artifact: ClassVar[ArtifactKind] = "weights"
-    shares: ClassVar = (supervised, checkpoints, whole_weights)
+    shares: ClassVar = (supervised, *supervised.SHARES, whole_weights)
 
     def problems(self, base: Path, prompt: Prompt, how: OptimisationSettings, max_rank: int) -> list[Problem]:
         return whole_weights.misfits(base)

@@ -16,7 +16,7 @@ from lifecycle.conversation import Conversation
 from lifecycle.errors import Problem
 from lifecycle.models.base import read_object
 from lifecycle.version import ArtifactKind, Prompt
-from training import checkpoints, supervised, whole_weights
+from training import supervised, whole_weights
 from training.method import Method, Task, Trained
 from training.optimisation import OptimisationSettings
 from training.tokens import Example
@@ -36,7 +36,7 @@ class LastLayers(Method):
     """Of the saved weights; the base's own unless it is written."""
 
     artifact: ClassVar[ArtifactKind] = "weights"
-    shares: ClassVar = (supervised, checkpoints, whole_weights)
+    shares: ClassVar = (supervised, *supervised.SHARES, whole_weights)
 
     @model_validator(mode="after")
     def _learns_something(self) -> Self:

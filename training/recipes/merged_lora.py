@@ -13,7 +13,7 @@ from typing import ClassVar, Literal
 from lifecycle.conversation import Conversation
 from lifecycle.errors import Problem
 from lifecycle.version import ArtifactKind, Prompt
-from training import checkpoints, lora_shape, supervised, whole_weights
+from training import lora_shape, supervised, whole_weights
 from training.lora_shape import LoraShape
 from training.method import Method, Task, Trained
 from training.optimisation import OptimisationSettings
@@ -26,7 +26,7 @@ class MergedLora(LoraShape, Method):
     type: Literal["merged_lora"] = "merged_lora"
 
     artifact: ClassVar[ArtifactKind] = "weights"
-    shares: ClassVar = (lora_shape, supervised, checkpoints, whole_weights)
+    shares: ClassVar = (lora_shape, supervised, *supervised.SHARES, whole_weights)
 
     def problems(self, base: Path, prompt: Prompt, how: OptimisationSettings, max_rank: int) -> list[Problem]:
         return whole_weights.misfits(base) or self.unmakable(base)

@@ -1,0 +1,76 @@
+"""A trainer of transformers' that counts exactly: losses by learnt tokens, and epochs by the rows that they are to see.
+
+transformers averages a validation loss over batches and weighs each by its lines, so that it depends on which rows lie
+together, and on packing. Here it is the mean over all learnt tokens, whatever lies where.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+from training.mixture import Mixture
+from training.tokens import IGNORED
+
+
+def exact(trainer: type[Any]) -> type[Any]:
+    """`trainer`, a class of TRL's for rows with `labels`, as above. `order` says which rows each epoch sees."""
+    import torch
+
+    class Exact(trainer):  # type: ignore[misc]
+        order: EpochOrder | None = None
+
+        def _get_train_sampler(self, *args: Any, **kwargs: Any) -> Any:
+            return self.order or super()._get_train_sampler(*args, **kwargs)
+
+        def evaluation_loop(self, *args: Any, metric_key_prefix: str = "eval", **kwargs: Any) -> Any:
+            self._sums = torch.zeros(2, dtype=torch.float64)
+            output = super().evaluation_loop(*args, metric_key_prefix=metric_key_prefix, **kwargs)
+            loss, learnt = self.accelerator.reduce(self._sums.to(self.args.device), "sum").tolist()
+            output.metrics[f"{metric_key_prefix}_loss"] = loss / max(learnt, 1.0)
+            return output
+
+        def prediction_step(self, model: Any, inputs: Any, *args: Any, **kwargs: Any) -> Any:
+            outputs = super().prediction_step(model, inputs, *args, **kwargs)
+            learnt = int((inputs["labels"][..., 1:] != IGNORED).sum())
+            self._sums += torch.tensor([float(outputs[0]) * learnt, learnt], dtype=torch.float64)
+            return outputs
+
+    return Exact
+
+
+class EpochOrder:
+    """A sampler: the rows of each epoch, shuffled by the seed and the epoch's number alone.
+
+    The trainer's own draws from the process's generator, whose state a run that goes on no longer has.
+
+    With `group`, rows of like length come together, in groups of so many, so that little is padding.
+    """
+
+    def __init__(self, rows: Sequence[Any], lengths: Sequence[int], seed: int, *, group: int | None) -> None:
+        """`lengths` are those of all rows, of a `Mixture`'s `every`."""
+        self._rows, self._lengths, self._seed, self._group = rows, lengths, seed, group
+        self._epoch = 0
+
+    @property
+    def _places(self) -> Callable[[int], Sequence[int]]:
+        return self._rows.epoch if isinstance(self._rows, Mixture) else lambda number: range(len(self._rows))
+
+    def set_epoch(self, number: int) -> None:
+        self._epoch = number
+
+    def __len__(self) -> int:
+        return len(self._rows)
+
+    def __iter__(self) -> Iterator[int]:
+        import torch
+        from transformers.trainer_pt_utils import get_length_grouped_indices
+
+        places = self._places(self._epoch)
+        chance = torch.Generator().manual_seed((self._seed << 20) + self._epoch)
+        if self._group is None:
+            order = torch.randperm(len(places), generator=chance).tolist()
+        else:
+            lengths = [self._lengths[place] for place in places]
+            order = get_length_grouped_indices(lengths, self._group, generator=chance)
+        return iter([places[at] for at in order])

@@ -1,0 +1,221 @@
+"""Direct preference optimisation (Rafailov et al. 2023, arXiv 2305.18290), from top to bottom, on TRL's DPOTrainer.
+
+Of two answers to one prompt the better one becomes likelier than the worse one, measured against a reference: the
+adapter that training goes on from, or the base. Both start equal, so the first loss is ln 2. The tokens are those of
+`tokens.py`, as for LoRA: TRL prepares nothing, and no pair is cut.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar, Literal
+
+from pydantic import Field
+
+from lifecycle.conversation import Conversation
+from lifecycle.errors import Problem
+from lifecycle.rows.faults import bad_rows
+from lifecycle.rows.kinds import Preference
+from lifecycle.version import Prompt
+from training import adapter_folder, checkpoints, completions, supervised
+from training.adapter_method import AdapterMethod
+from training.exact import EpochOrder
+from training.method import Task, Trained
+from training.mixture import Mixture
+from training.optimisation import OptimisationSettings
+from training.progress import Curve, draw
+from training.tokens import Example
+
+
+@dataclass(frozen=True, slots=True)
+class Pair:
+    """Two answers to one prompt, as they are trained."""
+
+    chosen: Example
+    rejected: Example
+
+    def row(self) -> dict[str, list[int]]:
+        """As TRL's collator takes it: each answer ends with the token that ends its turn."""
+        return {
+            "prompt_ids": self.chosen.input_ids[: self.chosen.answer_start],
+            "chosen_ids": self.chosen.input_ids[self.chosen.answer_start : self.chosen.answer_end],
+            "rejected_ids": self.rejected.input_ids[self.rejected.answer_start : self.rejected.answer_end],
+        }
+
+
+class Dpo(AdapterMethod):
+    """An adapter from pairs of a better and a worse answer."""
+
+    type: Literal["dpo"] = "dpo"
+    beta: float = Field(default=0.1, gt=0.0, le=2.0)
+    """How much it costs to go away from the reference: the higher, the closer it stays."""
+    loss: Literal["sigmoid", "hinge", "ipo", "robust", "apo_zero", "apo_down"] = "sigmoid"
+    """sigmoid is DPO's own; ipo (arXiv 2310.12036) and robust (2403.00409) doubt the pairs; apo_* (2408.06266) say
+    whether the better answers are better than the base's own (zero) or not (down)."""
+    label_smoothing: float = Field(default=0.0, ge=0.0, lt=0.5)
+    """For robust: the share of pairs that are thought to be the wrong way round."""
+    sft: float = Field(default=0.0, ge=0.0)
+    """Weight of the chosen answer's own loss a token beside the pair's (RPO, arXiv 2404.19733): it keeps the chosen
+    answers from getting less likely, together with the rejected ones."""
+
+    rows: ClassVar = (Preference,)
+    shares: ClassVar = (*AdapterMethod.shares, supervised, *supervised.SHARES, completions)
+
+    def problems(self, base: Path, prompt: Prompt, how: OptimisationSettings, max_rank: int) -> list[Problem]:
+        problems = super().problems(base, prompt, how, max_rank)
+        if how.packing:
+            problems.append(Problem("optimisation.packing", "pairs are not packed", "leave it out"))
+        return problems
+
+    def examples(self, task: Task, rows: Sequence[Preference]) -> Sequence[Pair]:
+        """Raises `InvalidData` with every pair that cannot be trained whole, and which of its answers is why."""
+        long = [
+            Problem(f"{row.place}", f"{which} is {len(answer)} turns, and pairs are of one answer each", "split it")
+            for row in rows
+            for which, answer in (("chosen", row.chosen), ("rejected", row.rejected))
+            if len(answer) != 1
+        ]
+        if long:
+            raise bad_rows(long, ", ".join(sorted({row.place.rpartition(":")[0] for row in rows})))
+        talks = [
+            Conversation(f"{row.place} ({which})", row.id, (*row.messages, *answer), row.meta, row.tools)
+            for row in rows
+            for which, answer in (("chosen", row.chosen), ("rejected", row.rejected))
+        ]
+        made = task.chat.examples(talks, task.prompt.system, task.optimisation.max_length)
+        return [Pair(chosen, rejected) for chosen, rejected in zip(made[::2], made[1::2], strict=True)]
+
+    def train(self, task: Task, training: Sequence[Pair], validation: Sequence[Pair]) -> Trained:
+        from transformers import AutoTokenizer, EarlyStoppingCallback, PrinterCallback
+        from trl import DPOConfig
+
+        # 1. The model: with an adapter to go on from, TRL keeps a copy of that as the reference.
+        how, curve = task.optimisation, Curve()
+        stopped_at = checkpoints.newest(task.folder / "checkpoints")
+        model, peft = self.over(task, self.base(task))
+
+        # 2. The trainer, on our tokens, without a largest length: `examples` has refused what is longer.
+        settings = supervised.arguments(
+            task,
+            len(training),
+            DPOConfig,
+            eval_on_start=stopped_at is None,
+            beta=self.beta,
+            loss_type=[self.loss, *["sft"] * bool(self.sft)],
+            loss_weights=[1.0, *[self.sft] * bool(self.sft)],
+            label_smoothing=self.label_smoothing,
+            disable_dropout=not self.dropout,
+        )
+        tokenizer = AutoTokenizer.from_pretrained(task.base)
+        tokenizer.pad_token_id = supervised.pad_of(tokenizer)
+        every = training.every if isinstance(training, Mixture) else training
+        rewards: list[dict[str, float]] = []
+        trainer = _trainer()(
+            model=model,
+            args=settings,
+            train_dataset=_dataset(every),
+            eval_dataset=_dataset(validation),
+            processing_class=tokenizer,
+            peft_config=peft,
+            callbacks=[*supervised.callbacks(task, curve, len(training)), _rewards(rewards)],
+        )
+        lengths = [len(pair.chosen.input_ids) + len(pair.rejected.input_ids) for pair in every]
+        trainer.order = EpochOrder(training, lengths, how.seed, group=how.batch_size * how.accumulation)
+        trainer.remove_callback(PrinterCallback)
+        if how.early_stopping:
+            trainer.add_callback(EarlyStoppingCallback(early_stopping_patience=how.early_stopping))
+
+        # 3. Train; afterwards the model holds the weights of the best epoch.
+        task.watch.stage("training")
+        trainer.train(resume_from_checkpoint=None if stopped_at is None else str(stopped_at))
+        draw(curve, task.name, task.folder / "loss.png")
+
+        # 4. The adapter's folder, without the reference.
+        folder = task.folder / self.artifact
+        adapter_folder.save(trainer.model, folder, task.known, self.dtype)
+        best = min(range(1, len(curve.validation)), key=lambda at: curve.validation[at].loss)
+        metrics = {
+            "train_rows": len(training),
+            "validation_rows": len(validation),
+            "steps": trainer.state.global_step,
+            "epochs": round(trainer.state.epoch or 0.0, 3),
+            "train_loss": curve.train[-1].loss,
+            "eval_loss": curve.validation[best].loss,
+            "base_eval_loss": curve.validation[0].loss,
+            **rewards[best],
+        }
+        return Trained(folder, {name: float(value) for name, value in metrics.items()})
+
+    def proofs(self, examples: Sequence[Pair]) -> Sequence[Example]:
+        return [pair.chosen for pair in examples]
+
+
+def _dataset(pairs: Sequence[Pair]) -> Any:
+    from datasets import Dataset
+
+    return Dataset.from_list([pair.row() for pair in pairs])
+
+
+def _rewards(kept: list[dict[str, float]]) -> Any:
+    """A callback that keeps, of every validation, how often and by how much the chosen answer is ahead."""
+    from transformers import TrainerCallback
+
+    class Rewards(TrainerCallback):  # type: ignore[misc]
+        def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+            kept.clear()
+            for logs in state.log_history:
+                self.on_log(args, state, control, logs)
+
+        def on_log(self, args: Any, state: Any, control: Any, logs: dict[str, float], **kwargs: Any) -> None:
+            if "eval_loss" in logs:
+                names = {"reward_accuracy": "eval_rewards/accuracies", "reward_margin": "eval_rewards/margins"}
+                kept.append({name: float(logs[key]) for name, key in names.items()})
+
+    return Rewards()
+
+
+def _trainer() -> Any:
+    """TRL's, on tokens that are made, and with every pair of equal weight.
+
+    TRL averages over batches, so that the pairs of a short last batch would count for more than the others.
+    """
+    from trl import DPOTrainer
+
+    class Trainer(DPOTrainer):  # type: ignore[misc]
+        order: EpochOrder | None = None
+
+        def _prepare_dataset(self, dataset: Any, *args: Any, **kwargs: Any) -> Any:
+            return dataset
+
+        def _get_train_sampler(self, *args: Any, **kwargs: Any) -> Any:
+            return self.order
+
+        def _get_num_items_in_batch(self, batch_samples: list[Any], device: Any) -> int:
+            return sum(len(batch["input_ids"]) // 2 for batch in batch_samples)
+
+        def compute_loss(
+            self, model: Any, inputs: Any, return_outputs: bool = False, num_items_in_batch: int | None = None
+        ) -> Any:
+            loss = super().compute_loss(model, inputs, return_outputs=return_outputs)
+            if num_items_in_batch is None:
+                self._pairs.append(len(inputs["input_ids"]) // 2)
+                return loss
+            # transformers divides by the batches of a step afterwards.
+            share = len(inputs["input_ids"]) // 2 * self.current_gradient_accumulation_steps / num_items_in_batch
+            return loss * share
+
+        def evaluation_loop(self, *args: Any, **kwargs: Any) -> Any:
+            self._pairs: list[int] = []
+            return super().evaluation_loop(*args, **kwargs)
+
+        def log(self, logs: dict[str, float], *args: Any, **kwargs: Any) -> None:
+            if "eval_loss" in logs:
+                for name, values in self._metrics["eval"].items():
+                    if len(values) == len(self._pairs):
+                        weighed = sum(value * pairs for value, pairs in zip(values, self._pairs, strict=True))
+                        self._metrics["eval"][name] = [weighed / sum(self._pairs)]
+            super().log(logs, *args, **kwargs)
+
+    return Trainer
