@@ -22,6 +22,8 @@ from training.config import TrainJob
 from training.recipes.last_layers import LastLayers
 from training.run import train
 
+pytestmark = pytest.mark.e2e  # imports torch and trains
+
 
 @pytest.fixture(scope="session")
 def gpt2(bases: Callable[..., Path], tmp_path_factory: pytest.TempPathFactory) -> Path:
