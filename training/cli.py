@@ -20,7 +20,10 @@ if TYPE_CHECKING:
 
 
 def train(
-    config: Annotated[Path, typer.Argument(help="The run's YAML file.")],
+    config: Annotated[Path | None, typer.Argument(help="The run's YAML file.")] = None,
+    again: Annotated[
+        str | None, typer.Option(help="Instead of a file: a run's folder, or its name; it is gone on with, or reused.")
+    ] = None,
     base: Annotated[str | None, typer.Option(help="Another base than the file names: folder or hub id.")] = None,
     force: Annotated[bool, typer.Option("--force", help="Train again, even if this very run is done.")] = False,
     actor: Annotated[
@@ -28,9 +31,9 @@ def train(
     ] = "dabt",
     home: Annotated[Path | None, typer.Option(envvar="DABT_HOME", help="Where runs and the registry are kept.")] = None,
 ) -> None:
-    """Train a LoRA adapter and publish it to the registry as a draft.
+    """Train by a method (LoRA where none is named) and publish the result to the registry as a draft.
 
-    A run that is already done (same configuration, data, base and seed) is reused.
+    A run that is already done (same configuration, data, base and seed) is reused; `--force` trains it again.
 
     Example: dabt train examples/clinic/training/triage.yaml
     """
@@ -38,15 +41,23 @@ def train(
 
     from lifecycle.home import Home
     from lifecycle.publishing import Shelf
+    from training.again import job_of
     from training.config import TrainJob
     from training.progress import watcher
 
-    job = TrainJob.load(config, base=base)
+    if (config is None) == (again is None):
+        raise typer.BadParameter("name a YAML file, or a run with --again")
     place, console = Home.at(home), Console()
+    if again is not None:
+        folder = Path(again) if Path(again).is_dir() else place.runs / again
+        job, same_as = job_of(folder), folder.resolve().name
+    else:
+        assert config is not None
+        job, same_as = TrainJob.load(config, base=base), ""
     with watcher(job.config.name, console) as watch:
         from training.run import train as run  # this takes a moment
 
-        result = run(job, place, Shelf.at(place, actor=actor), force=force, watch=watch)
+        result = run(job, place, Shelf.at(place, actor=actor), force=force, same_as=same_as, watch=watch)
     _print_result(result, console)
 
 

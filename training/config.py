@@ -157,6 +157,21 @@ class TrainJob:
         """The published version's prompt: what the rows are trained behind."""
         return read_prompt(self._at(self.config.prompt.system))
 
+    def anywhere(self) -> dict[str, Any]:
+        """The configuration with whole paths: `from_mapping` makes this job of it, whatever the folder."""
+        raw = self.config.model_dump(mode="json", exclude_none=True)
+        data = raw["data"]
+        for source, path in zip(data["train"], self.train_paths, strict=True):
+            source["path"] = str(path)
+        schema = data.get("answer_schema")
+        if schema is not None and (self.folder / schema).is_file():
+            data["answer_schema"] = str((self.folder / schema).resolve())
+        if self.validation_path is not None:
+            data["validation"] = str(self.validation_path)
+        if (system := self._at(self.config.prompt.system)) is not None:
+            raw["prompt"]["system"] = str(system)
+        return {**raw, "base": self.base, **({} if self.template is None else {"template": self.template})}
+
 
 def _wrong_schema(raw: Mapping[str, Any], folder: Path) -> list[Problem]:
     data = raw.get("data")

@@ -24,6 +24,8 @@ from lifecycle import conversation
 from lifecycle.errors import DabtError, InvalidData, Problem
 from lifecycle.home import Home
 from lifecycle.manifests import Golden
+from lifecycle.model_card import FILE as CARD
+from lifecycle.model_card import licence_of, model_card
 from lifecycle.models import generation, templates
 from lifecycle.models.base import fingerprint, resolve_base, sha256_of
 from lifecycle.publishing import Provenance, Shelf, publish
@@ -33,7 +35,7 @@ from lifecycle.rows.kinds import Row
 from lifecycle.store.artifacts import digest_of_folder
 from lifecycle.text.normaliser import LIGHT_1
 from lifecycle.version import ArtifactKind, Digest, Frozen, Version, digest_of
-from training import golden, method, tokens
+from training import again, golden, method, tokens
 from training.config import TrainConfig, TrainJob
 from training.data.answers import order_note, require_answers
 from training.data.split import hold_out
@@ -93,12 +95,15 @@ class TrainResult:
     reused: bool
 
 
-def train(job: TrainJob, home: Home, shelf: Shelf, *, force: bool = False, watch: Watcher | None = None) -> TrainResult:
+def train(
+    job: TrainJob, home: Home, shelf: Shelf, *, force: bool = False, same_as: str = "", watch: Watcher | None = None
+) -> TrainResult:
     """Train what `job` asks for, or reuse the whole run that already did, and publish it as a draft.
 
-    `force` trains again. May be called any number of times in one process, and by several processes at once: two
-    that ask for the same run make it once. Raises `InvalidData` with every bad row of all files, `InvalidConfig`,
-    `NotFound` for the base, and `ArtifactRefused`; in each case nothing is published.
+    `force` trains again. `same_as` is the name of the run that this must be. May be called any number of times in one
+    process, and by several processes at once: two that ask for the same run make it once. Raises `InvalidData` with
+    every bad row of all files, `InvalidConfig`, `NotFound` for the base, and `ArtifactRefused`; in each case nothing is
+    published.
     """
     watch = watch or Silent()
     watch.stage("reading the rows")
@@ -112,6 +117,8 @@ def train(job: TrainJob, home: Home, shelf: Shelf, *, force: bool = False, watch
     require_fit(config, base, job.prompt, shelf.max_rank)
     known = fingerprint(base)
     folder = home.runs / run_name(job, known.digest)
+    if same_as:
+        again.require_same(same_as, folder.name)
 
     with _alone(folder, watch):
         record = None if force else _whole(folder)
@@ -120,6 +127,7 @@ def train(job: TrainJob, home: Home, shelf: Shelf, *, force: bool = False, watch
             if force:
                 shutil.rmtree(folder, ignore_errors=True)
             folder.mkdir(parents=True, exist_ok=True)
+            again.keep(job, folder)
             task = Task(config.name, base, known, job.prompt, config.optimisation, folder, watch, start)
             with run_settings():
                 record = _make(job, task, parts, validation)
@@ -135,6 +143,9 @@ def train(job: TrainJob, home: Home, shelf: Shelf, *, force: bool = False, watch
             shelf=shelf,
             kind=record.kind,
         )
+        assert version.spec.artifact is not None
+        manifest = shelf.registry.artifact(version.spec.artifact[1])
+        (folder / CARD).write_text(model_card(version, manifest, licence_of(base)), encoding="utf-8")
     return TrainResult(version, folder, record, reused)
 
 

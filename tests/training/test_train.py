@@ -135,7 +135,14 @@ def test_progress_is_told_from_the_first_step_to_the_last(done: Done) -> None:
 
 def test_the_run_leaves_a_curve_a_log_and_its_configuration_and_no_checkpoints(done: Done) -> None:
     folder = done.result.folder
-    assert sorted(path.name for path in folder.iterdir()) == ["adapter", "log.jsonl", "loss.png", "run.json"]
+    assert sorted(path.name for path in folder.iterdir()) == [
+        "README.md",
+        "adapter",
+        "given.json",
+        "log.jsonl",
+        "loss.png",
+        "run.json",
+    ]
     assert (folder / "loss.png").read_bytes().startswith(b"\x89PNG")
     record = RunRecord.model_validate_json((folder / "run.json").read_text(encoding="utf-8"))
     assert record == done.result.record

@@ -1,0 +1,37 @@
+"""A run done again from its folder alone: the configuration as it was, on the same base and the same rows.
+
+A run's name is made of all that decides its result, so the same name is the same run.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from lifecycle.errors import InvalidConfig, NotFound, Problem
+from training.config import TrainJob
+
+_GIVEN = "given.json"
+
+
+def keep(job: TrainJob, folder: Path) -> None:
+    """Write into the run's folder what the run was told."""
+    text = json.dumps(job.anywhere(), indent=2, ensure_ascii=False)
+    (folder / _GIVEN).write_text(text + "\n", encoding="utf-8")
+
+
+def job_of(folder: Path) -> TrainJob:
+    """What the run in `folder` was told. Raises `NotFound`, and `InvalidConfig` for files that are there no more."""
+    try:
+        raw = json.loads((folder / _GIVEN).read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise NotFound(f"{folder} holds no run that can be done again: {_GIVEN} is missing or cut short") from error
+    return TrainJob.from_mapping(raw, folder, source=str(folder))
+
+
+def require_same(wanted: str, name: str) -> None:
+    """Raises `InvalidConfig` where a run would not be the one in the folder that is called `wanted`."""
+    if name != wanted:
+        fault = f"it would be {name}: its base, its rows, its prompt or the code of its method has changed since"
+        cure = "take back what has changed, or train by a configuration, which makes a run of its own"
+        raise InvalidConfig("the run cannot be done again", [Problem(wanted, fault, cure)])
