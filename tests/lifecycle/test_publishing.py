@@ -51,7 +51,7 @@ def test_a_draft_is_decoded_as_its_bases_makers_say(shelf, peft, base):
 
 def test_all_that_is_known_of_its_making_is_kept(shelf, peft, base):
     version = put(shelf, peft, base)
-    kept = TRAINED.model_dump(include={"source", "run", "data_digest", "code_revision", "note"})
+    kept = TRAINED.model_dump(include={"source", "run", "data_digest", "code_revision", "note", "started_from"})
     assert version.lineage.model_dump() == kept
     manifest = shelf.registry.adapter(version.spec.adapter)
     kept = TRAINED.model_dump(include={"data_digest", "code_revision", "config", "metrics"})

@@ -256,7 +256,8 @@ def test_training_evaluation_and_examples_refuse_a_file_of_another_kind_with_the
     jsonl: Any, row: dict[str, Any], method: str
 ) -> None:
     path = jsonl("t.jsonl", [row] * 30)
-    for refusing in (read_rows, documents, lambda path: read_prompt(None, path)):
+    evaluations = [] if "label" in row and "text" in row else [documents]  # a classifier is asked texts with labels
+    for refusing in (read_rows, *evaluations, lambda path: read_prompt(None, path)):
         with pytest.raises(InvalidInput) as caught:
             refusing(path)
         (problem,) = caught.value.problems
