@@ -114,7 +114,9 @@ class LoraShape(Frozen, allow_inf_nan=False):
 
         # PEFT warns of what is refused below.
         with torch.device("meta"), warnings.catch_warnings(action="ignore"):
-            model = get_peft_model(AutoModelForCausalLM.from_config(AutoConfig.from_pretrained(base)), self.peft())
+            # By its name, or the checkpoint's becomes the process's default while this lasts, for other threads too.
+            whole = AutoModelForCausalLM.from_config(AutoConfig.from_pretrained(base), dtype=torch.float32)
+            model = get_peft_model(whole, self.peft())
         made = model.peft_config["default"]
         if made.fan_in_fan_out:
             return None, {}

@@ -67,3 +67,19 @@ def test_fused_experts_are_refused_before_training(tmp_path: Path) -> None:
     problems = LoraShape().misfits(base, 64)
     assert problems
     assert {problem.place for problem in problems} == {"method.target_modules"}
+
+
+def test_the_processs_default_type_is_left_alone_by_a_base_in_another(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two runs that are fitted at once in one process would take each other's for their own, and leave it there."""
+    import torch
+    from transformers import LlamaConfig, LlamaForCausalLM
+
+    sizes = {"hidden_size": 16, "intermediate_size": 24, "num_hidden_layers": 1, "num_attention_heads": 2}
+    LlamaForCausalLM(LlamaConfig(vocab_size=64, **sizes)).to(torch.bfloat16).save_pretrained(tmp_path)
+    told = []
+    original = torch.set_default_dtype
+    monkeypatch.setattr(torch, "set_default_dtype", lambda dtype: (told.append(dtype), original(dtype)))
+    assert LoraShape().misfits(tmp_path, 64) == []
+    assert set(told) <= {torch.float32}

@@ -46,7 +46,7 @@ def gpt2(bases: Callable[..., Path], tmp_path_factory: pytest.TempPathFactory) -
         pad_token_id=fast.pad_token_id,
         initializer_range=0.1,
     )
-    GPT2LMHeadModel(config).save_pretrained(folder)
+    GPT2LMHeadModel(config).float().save_pretrained(folder)
     fast.save_pretrained(folder)
     return folder
 
