@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -120,10 +121,18 @@ def test_what_cannot_be_exported_is_told_and_leaves_nothing(
     assert not list(tmp_path.glob(".dabt-export-*"))
 
 
-def test_a_hub_that_does_not_answer_is_told(place: Place, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("offline", [True, False])
+def test_a_hub_that_does_not_answer_is_told(
+    place: Place, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, offline: bool
+) -> None:
+    import huggingface_hub
+
     out = export("colours:1", tmp_path / "out", place.shelf)
-    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    nobody = partial(huggingface_hub.HfApi, endpoint="http://127.0.0.1:9", token="hf_none")
+    monkeypatch.setattr(huggingface_hub, "HfApi", nobody)
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", offline)
     with pytest.raises(Unavailable, match="the hub does not take it"):
         exporting.push(out, "somebody/colours")
     with pytest.raises(InvalidInput, match="is no name of a repository"):
         exporting.push(out, "two//slashes//here")
+    assert (out / "README.md").is_file()
