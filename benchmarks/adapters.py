@@ -9,10 +9,10 @@ import json
 from pathlib import Path
 from typing import Any
 
-from lifecycle.adapter import Origin
 from lifecycle.models.base import fingerprint, linear_shapes
 from lifecycle.models.peft_config import CONFIG_FILE
 from lifecycle.models.preflight import SERVED_MODULES, WEIGHTS_FILE
+from lifecycle.origin import Origin
 
 RANK, ALPHA = 8, 16
 _STRENGTH = 0.05

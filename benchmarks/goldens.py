@@ -11,7 +11,7 @@ from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 from typing import Any
 
-from lifecycle.adapter import GoldenPrompt
+from lifecycle.manifests import GoldenPrompt
 
 _PROMPT, _COMPLETION = 24, 8
 """Tokens of each."""

@@ -12,8 +12,8 @@ from pathlib import Path
 from rich.progress import track
 
 from benchmarks import adapters, goldens
-from lifecycle.adapter import AdapterManifest
 from lifecycle.home import Home
+from lifecycle.manifests import AdapterManifest
 from lifecycle.models.base import fingerprint
 from lifecycle.models.preflight import preflight
 from lifecycle.registry import Registry

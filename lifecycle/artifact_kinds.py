@@ -10,13 +10,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from lifecycle.adapter import ORIGIN_FILE
 from lifecycle.manifests import AdapterManifest, ClassifierManifest, Manifest, WeightsManifest
 from lifecycle.models.answers import bare_spec
 from lifecycle.models.base import fingerprint
 from lifecycle.models.peft_config import CONFIG_FILE
 from lifecycle.models.preflight import WEIGHTS_FILE, preflight
 from lifecycle.models.whole_models import model_files, preflight_classifier, preflight_weights
+from lifecycle.origin import ORIGIN_FILE
 from lifecycle.version import ArtifactKind, VersionSpec
 
 

@@ -6,10 +6,10 @@ import json
 from pathlib import Path
 from typing import Any
 
-from lifecycle.adapter import Origin
 from lifecycle.models.base import BaseFingerprint
 from lifecycle.models.peft_config import CONFIG_FILE
 from lifecycle.models.preflight import WEIGHTS_FILE
+from lifecycle.origin import Origin
 
 
 def save(model: Any, folder: Path, known: BaseFingerprint, dtype: str) -> None:

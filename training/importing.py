@@ -11,9 +11,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from lifecycle.adapter import GoldenPrompt
 from lifecycle.conversation import Conversation, Message
 from lifecycle.errors import AdapterRefused, DabtError, InvalidInput
+from lifecycle.manifests import GoldenPrompt
 from lifecycle.models.base import weight_files
 from lifecycle.models.preflight import preflight
 from lifecycle.models.tensors import read_header

@@ -24,6 +24,8 @@ from training.tokens import IGNORED, Example
 
 LOGGED = 100
 """Points of the training loss over a run."""
+UNCUT = {"max_length": None}
+"""For TRL's classes: every row was held against `max_length` before, and none is cut."""
 SHARES = (checkpoints, exact, mixture, packing)
 """Modules whose code decides what comes of a training, besides this one."""
 
@@ -54,7 +56,7 @@ def train(
     every = training.every if isinstance(training, Mixture) else training
     trainer = exact.exact(SFTTrainer)(
         model=model,
-        args=arguments(task, len(training), SFTConfig, eval_on_start=stopped_at is None),
+        args=arguments(task, len(training), SFTConfig, eval_on_start=stopped_at is None, **UNCUT),
         data_collator=PackingCollator(pad_of(tokenizer)) if how.packing else None,
         train_dataset=_dataset(every),
         eval_dataset=_dataset(validation),
@@ -93,41 +95,40 @@ def train(
 
 
 def arguments(task: Task, rows: int, kind: Any, **more: Any) -> Any:
-    """The trainer's settings, of TRL's class `kind`, with `more` of them."""
+    """The trainer's settings, of the class `kind`; `more` are added to them, or take their place."""
     how = task.optimisation
     cuda = device() == "cuda"
     steps = how.steps(rows)
-    made = kind(
-        output_dir=str(task.folder / "checkpoints"),
-        num_train_epochs=how.epochs,
-        max_steps=how.max_steps or -1,
-        per_device_train_batch_size=how.batch_size,
-        per_device_eval_batch_size=2 * how.batch_size,
-        gradient_accumulation_steps=how.accumulation,
-        learning_rate=how.lr,
-        lr_scheduler_type=how.schedule,
-        warmup_steps=how.warmup_steps(steps),
-        weight_decay=how.weight_decay,
-        max_grad_norm=how.max_grad_norm,
-        seed=how.seed,
-        max_length=None,  # already held against `max_length`, row by row
-        eval_strategy="epoch",
-        save_strategy="epoch",
-        save_total_limit=checkpoints.KEPT,
-        restore_callback_states_from_checkpoint=True,  # early stopping's count
-        load_best_model_at_end=True,
-        metric_for_best_model="eval_loss",
-        greater_is_better=False,
-        logging_steps=max(1, steps // LOGGED),
-        logging_nan_inf_filter=False,  # by default a NaN is hidden behind the last good value
-        bf16=cuda or how.precision == "bfloat16",
-        use_cpu=not cuda,
-        gradient_checkpointing=how.gradient_checkpointing,
-        dataloader_pin_memory=cuda,
-        disable_tqdm=True,
-        report_to="none",
-        **more,
-    )
+    settings: dict[str, Any] = {
+        "output_dir": str(task.folder / "checkpoints"),
+        "num_train_epochs": how.epochs,
+        "max_steps": how.max_steps or -1,
+        "per_device_train_batch_size": how.batch_size,
+        "per_device_eval_batch_size": 2 * how.batch_size,
+        "gradient_accumulation_steps": how.accumulation,
+        "learning_rate": how.lr,
+        "lr_scheduler_type": how.schedule,
+        "warmup_steps": how.warmup_steps(steps),
+        "weight_decay": how.weight_decay,
+        "max_grad_norm": how.max_grad_norm,
+        "seed": how.seed,
+        "eval_strategy": "epoch",
+        "save_strategy": "epoch",
+        "save_total_limit": checkpoints.KEPT,
+        "restore_callback_states_from_checkpoint": True,  # early stopping's count
+        "load_best_model_at_end": True,
+        "metric_for_best_model": "eval_loss",
+        "greater_is_better": False,
+        "logging_steps": max(1, steps // LOGGED),
+        "logging_nan_inf_filter": False,  # by default a NaN is hidden behind the last good value
+        "bf16": cuda or how.precision == "bfloat16",
+        "use_cpu": not cuda,
+        "gradient_checkpointing": how.gradient_checkpointing,
+        "dataloader_pin_memory": cuda,
+        "disable_tqdm": True,
+        "report_to": "none",
+    }
+    made = kind(**{**settings, **more})
     made._n_gpu = min(made.n_gpu, 1)  # several GPUs are for torchrun; in one process DataParallel would take them
     return made
 

@@ -10,10 +10,10 @@ import shutil
 from pathlib import Path
 from typing import Any, Literal
 
-from lifecycle.adapter import Origin
 from lifecycle.errors import Problem
 from lifecycle.models.base import BaseFingerprint, quantization_of, read_object, weight_files
 from lifecycle.models.whole_models import model_files
+from lifecycle.origin import Origin
 
 SavedDtype = Literal["float32", "bfloat16", "float16"]
 """Of the saved weights; None for the base's own."""

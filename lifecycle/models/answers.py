@@ -10,7 +10,6 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
-from lifecycle.adapter import ORIGIN_FILE
 from lifecycle.models.base import (
     FETCHED_FILES,
     TOKENIZER_FILES,
@@ -23,6 +22,7 @@ from lifecycle.models.base import (
 )
 from lifecycle.models.generation import decoding_of, stop_ids
 from lifecycle.models.templates import served_template
+from lifecycle.origin import ORIGIN_FILE
 from lifecycle.version import AnswerSettings, VersionSpec, digest_of
 
 _READ_BY_KEYS = ("config.json", "generation_config.json", "tokenizer_config.json")

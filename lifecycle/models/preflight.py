@@ -12,11 +12,11 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from lifecycle.adapter import ORIGIN_FILE
 from lifecycle.errors import AdapterRefused, Corrupt, Problem
 from lifecycle.models.base import fingerprint, linear_shapes
 from lifecycle.models.peft_config import PeftConfig, read_config
 from lifecycle.models.tensors import READABLE, TensorInfo, read, read_header
+from lifecycle.origin import ORIGIN_FILE
 from lifecycle.version import Frozen
 
 WEIGHTS_FILE = "adapter_model.safetensors"
@@ -128,7 +128,7 @@ def refusals(
 
 
 def origin_problems(folder: Path, base: Path) -> list[Problem]:
-    """Wrong base, where the folder records the fingerprint that it was trained on (`adapter.Origin`)."""
+    """Wrong base, where the folder records the fingerprint that it was trained on (`origin.Origin`)."""
     if not (folder / ORIGIN_FILE).is_file():
         return []
     try:

@@ -10,18 +10,15 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from pydantic import BaseModel, ConfigDict, Field, StrictBool, StrictInt, StrictStr, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, StrictBool, StrictInt, StrictStr
 
 from lifecycle.errors import InvalidInput, Problem
 from lifecycle.version import Version
 from service.engine.interface import Call, EngineAnswer, Kind, Tally
-from service.openai.validation import problems_of
+from service.openai.text_inputs import read_texts, wrong
 
-MOST_TEXTS = 2048
-"""In one request, as for embeddings."""
 _WHOLE = -1
 """`truncate_prompt_tokens`, as vLLM has it: as many tokens as the classifier reads."""
-_NO_TEXT = "must be a text, or a list of texts; tokens mean other texts in other tokenizers, so they are not taken"
 
 
 class _Body(BaseModel):
@@ -52,19 +49,12 @@ class ClassificationRequest:
     @classmethod
     def of(cls, body: Mapping[str, Any]) -> ClassificationRequest:
         """Raises `InvalidInput` with every fault and its place."""
-        texts = body.get("input")
-        if isinstance(texts, list) and len(texts) > MOST_TEXTS:
-            # Before anything is said of each of them.
-            raise _wrong("input", f"has {len(texts)} texts", f"send at most {MOST_TEXTS} in one request")
-        try:
-            read = _Body.model_validate(body)
-        except ValidationError as error:
-            raise InvalidInput("The request is not valid:", _problems(error, body)) from error
+        read = read_texts(_Body, body)
         given = (read.input,) if isinstance(read.input, str) else tuple(read.input)
         if not given or not all(given):
-            raise _wrong("input", "is empty or holds an empty text", "send a text, or a list of texts")
+            raise wrong("input", "is empty or holds an empty text", "send a text, or a list of texts")
         if read.truncate_prompt_tokens == 0:
-            raise _wrong("truncate_prompt_tokens", "leaves nothing of a text", "1 or more, or -1 for all that is read")
+            raise wrong("truncate_prompt_tokens", "leaves nothing of a text", "1 or more, or -1 for all that is read")
         return cls(given, read.truncate_prompt_tokens, read.use_activation is not False)
 
     def most_tokens(self, limit: int, *, cut: bool) -> int | None:
@@ -84,10 +74,10 @@ def check_answerer(kind: Kind, ref: str, version: Version | None) -> None:
     """Raises `InvalidInput` when who was named cannot give what was asked for; `version` None is the base."""
     is_classifier = version is not None and version.spec.kind == "classifier"
     if is_classifier and kind != "classification":
-        raise _wrong("model", f"{ref} is a classifier, and writes no text", "send its text as `input` to /v1/classify")
+        raise wrong("model", f"{ref} is a classifier, and writes no text", "send its text as `input` to /v1/classify")
     if kind == "classification" and not is_classifier:
         cure = "call /v1/chat/completions, or name a classifier: GET /v1/models says each one's kind"
-        raise _wrong("model", f"{ref} writes text, and is no classifier", cure)
+        raise wrong("model", f"{ref} writes text, and is no classifier", cure)
 
 
 def check_lengths(counts: Sequence[int], limit: int) -> None:
@@ -128,17 +118,3 @@ def answer_of(
     }
     # A label comes whole: its first token is all of it.
     return EngineAnswer(body, Tally(prompt_tokens=tokens, completion_tokens=0, first_token=seconds))
-
-
-def _problems(error: ValidationError, body: Mapping[str, Any]) -> list[Problem]:
-    """One for each field: pydantic names every member of the union that `input` may be."""
-    faults: dict[str, Problem] = {}
-    for problem in problems_of(error, body):
-        place = problem.place.partition(".")[0]
-        fault = _NO_TEXT if place == "input" and problem.fault != "is missing" else problem.fault
-        faults.setdefault(place, Problem(place, fault))
-    return list(faults.values())
-
-
-def _wrong(place: str, fault: str, cure: str) -> InvalidInput:
-    return InvalidInput("The request is not valid:", [Problem(place, fault, cure)])

@@ -13,20 +13,18 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
-from pydantic import BaseModel, ConfigDict, Field, StrictInt, StrictStr, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, StrictInt, StrictStr
 
 from lifecycle.errors import InvalidConfig, InvalidInput, ModelNotFound, Overloaded, Problem, Unavailable
 from lifecycle.version import Digest
 from retrieval import dense
 from service.concurrency import Bulkhead, Once
-from service.openai.validation import problems_of
+from service.openai.text_inputs import read_texts, wrong
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-MOST_TEXTS = 2048
-"""In one request; OpenAI's own limit."""
 _SLICE = 16
 """Texts embedded before another request has its turn."""
 _MOST_REQUESTS = 64
@@ -37,7 +35,6 @@ _EMBED_SECONDS = 300.0
 """For one slice, and for its turn."""
 _DIGEST_PATIENCE = 2.0
 """Seconds that a list of models waits for the digest, which goes on by itself."""
-_NO_TEXT = "must be a text, or a list of texts; tokens mean other texts in other tokenizers, so they are not taken"
 
 
 class EmbeddingRequest(BaseModel):
@@ -55,7 +52,7 @@ class EmbeddingRequest(BaseModel):
         """Raises `InvalidInput` for none, or an empty one."""
         texts = [self.input] if isinstance(self.input, str) else self.input
         if not texts or not all(texts):
-            raise _wrong("input", "is empty or holds an empty text", "send a text, or a list of texts")
+            raise wrong("input", "is empty or holds an empty text", "send a text, or a list of texts")
         return texts
 
 
@@ -122,14 +119,7 @@ class Embedder:
             raise Unavailable("the embedding model is still being read or fetched", retry_after=5.0) from error
 
     def _parse(self, body: dict[str, Any]) -> EmbeddingRequest:
-        texts = body.get("input")
-        if isinstance(texts, list) and len(texts) > MOST_TEXTS:
-            # Before anything is said of each of them.
-            raise _wrong("input", f"has {len(texts)} texts", f"send at most {MOST_TEXTS} in one request")
-        try:
-            request = EmbeddingRequest.model_validate(body)
-        except ValidationError as error:
-            raise InvalidInput("The request is not valid:", _problems(error, body)) from error
+        request = read_texts(EmbeddingRequest, body)
         if request.model != self.name:
             raise ModelNotFound(f"there is no embedding model {request.model!r}; this service has {self.name!r}")
         return request
@@ -138,7 +128,7 @@ class Embedder:
         model = await self._model.result()
         if request.dimensions not in (None, model.dimensions):
             fault = f"{self.name} gives vectors of {model.dimensions}, and a part of one means nothing"
-            raise _wrong("dimensions", fault, "leave it out")
+            raise wrong("dimensions", fault, "leave it out")
         counts: list[int] = []
         for at in range(0, len(texts), _SLICE):
             counts += await self._embedding.run(model.encoder.count_tokens, texts[at : at + _SLICE])
@@ -170,16 +160,6 @@ def _written(row: NDArray[np.float32], encoding: str) -> list[float] | str:
     return base64.b64encode(row.astype("<f4").tobytes()).decode() if encoding == "base64" else row.tolist()
 
 
-def _problems(error: ValidationError, body: dict[str, Any]) -> list[Problem]:
-    """One for each field: pydantic names every member of the union that `input` may be."""
-    faults: dict[str, Problem] = {}
-    for problem in problems_of(error, body):
-        place = problem.place.partition(".")[0]
-        fault = _NO_TEXT if place == "input" and problem.fault != "is missing" else problem.fault
-        faults.setdefault(place, Problem(place, fault))
-    return list(faults.values())
-
-
 def _load(model: str) -> LoadedModel:
     encoder = dense.Encoder(_folder_of(model))
     encoder.warm()
@@ -196,7 +176,3 @@ def _folder_of(model: str) -> Path:
     except InvalidConfig as error:
         # What is wrong is this service's configuration, and not the caller's request.
         raise Unavailable(f"the embedding model cannot be loaded: {error}") from error
-
-
-def _wrong(place: str, fault: str, cure: str) -> InvalidInput:
-    return InvalidInput("The request is not valid:", [Problem(place, fault, cure)])

@@ -21,8 +21,8 @@ from pathlib import Path
 import httpx
 import pytest
 
-from lifecycle.adapter import AdapterManifest
 from lifecycle.home import Home
+from lifecycle.manifests import AdapterManifest
 from lifecycle.models.answers import bare_spec
 from lifecycle.models.base import fingerprint
 from lifecycle.registry import Registry

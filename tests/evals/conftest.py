@@ -16,10 +16,10 @@ import pytest
 
 from evals.config import EvalConfig
 from evals.suite import make_gate
-from lifecycle.adapter import AdapterManifest
 from lifecycle.deployment import Deployment
 from lifecycle.gates import Gate
 from lifecycle.home import Home
+from lifecycle.manifests import AdapterManifest
 from lifecycle.models.base import fingerprint
 from lifecycle.registry import Registry
 from lifecycle.report import ArmResult, Comparison, Interval, Report

@@ -18,9 +18,9 @@ from evals.config import EvalConfig
 from evals.endpoint import Endpoint
 from evals.progress import Silent
 from evals.run import evaluate
-from lifecycle.adapter import AdapterManifest, GoldenPrompt
 from lifecycle.errors import NotAllowed, Unavailable
 from lifecycle.home import Home
+from lifecycle.manifests import AdapterManifest, GoldenPrompt
 from lifecycle.models.base import fingerprint
 from lifecycle.registry import Registry
 from lifecycle.store.artifacts import ArtifactStore

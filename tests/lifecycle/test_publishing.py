@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from lifecycle.adapter import GoldenPrompt
 from lifecycle.errors import AdapterRefused, ArtifactRefused, InvalidInput
+from lifecycle.manifests import GoldenPrompt
 from lifecycle.models.answers import answer_settings
 from lifecycle.models.base import fingerprint
 from lifecycle.publishing import Provenance, Shelf, publish

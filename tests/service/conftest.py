@@ -24,8 +24,8 @@ import uvicorn
 from fastapi import FastAPI
 
 from lifecycle.access.keys import KeyGrant
-from lifecycle.adapter import AdapterManifest, GoldenPrompt
 from lifecycle.home import Home
+from lifecycle.manifests import AdapterManifest, GoldenPrompt
 from lifecycle.models.base import fingerprint
 from lifecycle.registry import Registry
 from lifecycle.store.artifacts import ArtifactStore

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from lifecycle.adapter import AdapterManifest, GoldenPrompt
 from lifecycle.errors import AdapterUnloadable, InvalidConfig
+from lifecycle.manifests import AdapterManifest, GoldenPrompt
 from service.adapters.golden import verify
 from service.config import config_from
 from service.engine.fake_engine import FakeEngine

@@ -225,7 +225,7 @@ async def test_after_the_engine_died_pins_are_back_before_the_service_is_ready(
 
 
 def _impossible() -> Any:
-    from lifecycle.adapter import GoldenPrompt
+    from lifecycle.manifests import GoldenPrompt
 
     return GoldenPrompt(prompt_ids=(1,), completion_ids=(2,), adapter_logprobs=(-90.0,), base_logprobs=(-91.0,))
 

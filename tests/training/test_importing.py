@@ -11,9 +11,9 @@ import pytest
 import typer
 from typer.testing import CliRunner
 
-from lifecycle.adapter import GoldenPrompt
 from lifecycle.errors import AdapterRefused, InvalidConfig
 from lifecycle.home import Home
+from lifecycle.manifests import GoldenPrompt
 from lifecycle.models.tensors import read_header
 from lifecycle.registry import Registry
 from tests.lifecycle.conftest import PeftFolder, write_base

@@ -10,12 +10,12 @@ from typing import Any
 
 import pytest
 
-from lifecycle.adapter import ORIGIN_FILE
 from lifecycle.errors import ArtifactRefused, InvalidConfig
 from lifecycle.home import Home
 from lifecycle.manifests import WeightsManifest
 from lifecycle.models.base import fingerprint
 from lifecycle.models.whole_models import preflight_weights
+from lifecycle.origin import ORIGIN_FILE
 from lifecycle.publishing import Shelf
 from tests.training.conftest import TAGGED
 from training.config import TrainJob

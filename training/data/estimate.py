@@ -1,6 +1,6 @@
 """What a run over these rows will take: tokens, time and memory, by formulas that are written here.
 
-Both are estimates, for deciding whether to begin; `docs/guides/data.md` has one beside a measured run.
+All of them are estimates, for deciding whether to begin: none was held beside a measured run yet.
 """
 
 from __future__ import annotations

@@ -111,7 +111,7 @@ def data_of(path: Path) -> list[Path]:
 def _kinds(readings: Sequence[Reading]) -> Iterator[Finding]:
     for reading in readings:
         if reading.kind and reading.kind.method != "LoRA":
-            text = f"these are {reading.kind.name}: {reading.kind.method} learns from them, which `dabt train` lacks"
+            text = f"these are {reading.kind.name}: {reading.kind.method} learns from them"
             cure = "`dabt data convert` shows what they can be"
             yield Finding(level="note", check="form", message=text, cure=cure)
 

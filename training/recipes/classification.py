@@ -17,13 +17,12 @@ from typing import Any, ClassVar, Literal
 
 from pydantic import Field
 
-from lifecycle.adapter import Origin
 from lifecycle.errors import ArtifactRefused, InvalidConfig, InvalidData, Problem
 from lifecycle.manifests import GoldenText
+from lifecycle.origin import Origin
 from lifecycle.rows.kinds import Kinds, Labelled
 from lifecycle.version import ArtifactKind, Frozen, Prompt
 from training import label_scores, supervised
-from training.device import device
 from training.label_scores import label_scores as scores_of
 from training.method import Method, Task, Trained
 from training.optimisation import OptimisationSettings
@@ -325,43 +324,22 @@ def _dataset(examples: Sequence[LabelledExample], labels: Sequence[str]) -> Any:
 
 
 def _arguments(task: Task, rows: int) -> Any:
-    """`supervised.py`'s, with the best epoch by macro-F1."""
+    """`supervised.py`'s, with the best epoch by macro-F1, and without what a run needs to go on."""
     from transformers import TrainingArguments
 
-    how, cuda = task.optimisation, device() == "cuda"
-    steps = how.steps(rows)
-    return TrainingArguments(
-        output_dir=str(task.folder / "checkpoints"),
-        num_train_epochs=how.epochs,
-        max_steps=how.max_steps or -1,
-        per_device_train_batch_size=how.batch_size,
-        per_device_eval_batch_size=2 * how.batch_size,
-        gradient_accumulation_steps=how.accumulation,
-        learning_rate=how.lr,
-        lr_scheduler_type=how.schedule,
-        warmup_steps=how.warmup_steps(steps),
-        weight_decay=how.weight_decay,
-        max_grad_norm=how.max_grad_norm,
-        seed=how.seed,
+    return supervised.arguments(
+        task,
+        rows,
+        TrainingArguments,
         train_sampling_strategy="group_by_length",
-        eval_strategy="epoch",
         eval_on_start=True,  # what an untrained head gives: what training has to beat
-        save_strategy="epoch",
         save_total_limit=1,
         save_only_model=True,
-        load_best_model_at_end=True,
+        restore_callback_states_from_checkpoint=False,
         metric_for_best_model="eval_macro_f1",
         greater_is_better=True,
-        logging_steps=max(1, steps // supervised.LOGGED),
-        logging_nan_inf_filter=False,  # by default a NaN is hidden behind the last good value
-        bf16=cuda or how.precision == "bfloat16",
-        use_cpu=not cuda,
-        gradient_checkpointing=how.gradient_checkpointing,
-        dataloader_pin_memory=cuda,
         remove_unused_columns=True,
         label_names=["labels"],
-        disable_tqdm=True,
-        report_to="none",
     )
 
 

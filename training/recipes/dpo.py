@@ -102,6 +102,7 @@ class Dpo(AdapterMethod):
             len(training),
             DPOConfig,
             eval_on_start=stopped_at is None,
+            **supervised.UNCUT,
             beta=self.beta,
             loss_type=[self.loss, *["sft"] * bool(self.sft)],
             loss_weights=[1.0, *[self.sft] * bool(self.sft)],

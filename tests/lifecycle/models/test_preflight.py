@@ -7,10 +7,10 @@ import json
 import numpy
 import pytest
 
-from lifecycle.adapter import Origin
 from lifecycle.errors import AdapterRefused, InvalidInput
 from lifecycle.models.base import fingerprint
 from lifecycle.models.preflight import preflight
+from lifecycle.origin import Origin
 
 Q0 = "model.layers.0.self_attn.q_proj"
 

@@ -4,11 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from lifecycle.manifests import AdapterManifest, GoldenPrompt
 from lifecycle.models.base import BaseFingerprint
 from lifecycle.version import Frozen
-
-__all__ = ["ORIGIN_FILE", "AdapterManifest", "GoldenPrompt", "Origin"]
 
 ORIGIN_FILE = "dabt_manifest.json"
 """Lies in the adapter's folder, and so is part of its digest: the manifest itself cannot be, since it names that."""
