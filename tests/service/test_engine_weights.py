@@ -2,13 +2,7 @@
 
 from __future__ import annotations
 
-import os
-import socket
-import subprocess
-import sys
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -19,11 +13,11 @@ from lifecycle.home import Home
 from lifecycle.manifests import GoldenWeights
 from lifecycle.publishing import Provenance, Shelf, publish
 from lifecycle.version import Prompt
+from tests.service.dabt_serve import ready, served, wait_until_ready
 from tests.service.random_llama import TEXTS, make_base
 
 pytestmark = [pytest.mark.engine, pytest.mark.timeout(600)]
 
-REPOSITORY = Path(__file__).parents[2]
 DRAFTS = {"x-dabt-purpose": "evaluation"}
 
 
@@ -83,41 +77,13 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Home:
     return place
 
 
-@contextmanager
-def served(home: Home, ref: str, log: Path) -> Iterator[tuple[subprocess.Popen[bytes], str]]:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    command = [sys.executable, "-m", "dabt", "serve", "--base", ref, "--home", str(home.root), "--port", str(port)]
-    command += ["--dtype", "float32", "--kv-cache-gib", "0.25", "--max-loras", "1"]
-    environment = {**os.environ, "HF_HUB_OFFLINE": "1", "VLLM_NO_USAGE_STATS": "1", "PYTHONPATH": str(REPOSITORY)}
-    with log.open("wb") as out:
-        process = subprocess.Popen(command, cwd=REPOSITORY, env=environment, stdout=out, stderr=subprocess.STDOUT)
-    try:
-        yield process, f"http://127.0.0.1:{port}"
-    finally:
-        process.terminate()
-        try:
-            process.wait(60)
-        finally:
-            process.kill()
-
-
-def ready(url: str) -> bool:
-    with suppress(httpx.TransportError):
-        return httpx.get(f"{url}/ready", timeout=10).status_code == 200
-    return False
-
-
 def test_whole_weights_answer_as_they_were_trained(home: Home, tmp_path: Path) -> None:
     log = tmp_path / "log"
     with (
-        served(home, "triage:1", log) as (process, url),
+        served("triage:1", home.root, log) as (process, url),
         httpx.Client(base_url=url, timeout=60, headers=DRAFTS) as client,
     ):
-        while not ready(url):
-            assert process.poll() is None, log.read_text(errors="replace")[-3000:]
-            time.sleep(0.2)
+        wait_until_ready(process, url, log)
         listed = {model["id"] for model in client.get("/v1/models").json()["data"]}
         asked = {"model": "triage:1", "messages": [{"role": "user", "content": "hello"}], "max_tokens": 4}
         reply = client.post("/v1/chat/completions", json=asked)
@@ -134,7 +100,7 @@ def test_whole_weights_answer_as_they_were_trained(home: Home, tmp_path: Path) -
 
 def test_weights_that_compute_something_else_answer_nobody(home: Home, tmp_path: Path) -> None:
     log = tmp_path / "log"
-    with served(home, "liar:1", log) as (process, url):
+    with served("liar:1", home.root, log) as (process, url):
         while process.poll() is None:
             assert not ready(url)
             time.sleep(0.2)
