@@ -32,7 +32,7 @@ def parse_object(text: str) -> dict[str, Any] | None:
     """
     try:
         value = strict_json.parse(text)
-    except (ValueError, RecursionError):
+    except ValueError:
         return None
     return value if isinstance(value, dict) else None
 

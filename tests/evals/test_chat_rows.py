@@ -49,6 +49,15 @@ def test_the_last_answer_is_the_target_and_all_before_it_is_sent(tmp_path: Path)
     assert messages_before(document) == [{"role": role, "content": text} for role, text in turns[:3]]
 
 
+def test_a_text_with_its_label_is_a_question_with_its_answer(tmp_path: Path) -> None:
+    path = tmp_path / "test.jsonl"
+    path.write_text('{"text": "خدمة ممتازة", "label": "positive"}\n{"text": "slow", "label": "negative"}')
+    assert [(d["question"], d["target"]) for d in documents(path)] == [
+        ("خدمة ممتازة", "positive"),
+        ("slow", "negative"),
+    ]
+
+
 def test_a_question_alone_has_nothing_before_it_and_so_has_a_document_of_a_public_task(tmp_path: Path) -> None:
     path = tmp_path / "test.jsonl"
     path.write_text(row())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime
 from types import SimpleNamespace
 from typing import Any
@@ -168,3 +169,35 @@ def test_agreement_is_how_far_apart_the_arms_are() -> None:
     assert agreement(at(0.5, 0.5), "score") == 0.0
     with pytest.raises(InvalidInput):
         agreement([], "score")
+
+
+def labelled(given: list[str], targets: list[str]) -> tuple[MeasuredArm, EvalTask]:
+    """An arm that said `given`, and a task of two labels that wants `targets`."""
+    config = SimpleNamespace(metric_list=[{"metric": "label", "labels": ["yes", "no"]}])
+    whole = task(len(targets))
+    items = tuple(item.model_copy(update={"target": target}) for item, target in zip(whole.items, targets, strict=True))
+    arm = measured("a", [1.0] * len(given))
+    outcomes = tuple(one.model_copy(update={"answer": text}) for one, text in zip(arm.outcomes, given, strict=True))
+    return arm.model_copy(update={"outcomes": outcomes}), replace(
+        whole, items=items, tasks={"toy": SimpleNamespace(config=config)}
+    )
+
+
+def test_macro_f1_stands_beside_the_metrics_of_labels() -> None:
+    result = arm_result(*labelled(["Yes", "yes", "no", "maybe"], ["yes", "no", "no", "no"]), CONFIG)
+    # yes: F1 of 2/3. no: one of three, and never wrongly said: 1/2.
+    assert result.metrics["macro_f1"].value == pytest.approx((2 / 3 + 1 / 2) / 2)
+    assert "macro_f1" not in arm_result(measured("a", [1.0]), task(1), CONFIG).metrics
+
+
+def test_a_failed_request_gave_no_label() -> None:
+    arm, wanted = labelled(["yes", "no"], ["yes", "no"])
+    failed = arm.outcomes[0].model_copy(update={"error": "refused"})
+    result = arm_result(arm.model_copy(update={"outcomes": (failed, *arm.outcomes[1:])}), wanted, CONFIG)
+    assert result.metrics["macro_f1"].value == 0.5
+
+
+def test_a_target_may_be_spelt_as_an_answer_may_be_and_one_that_is_no_label_is_named() -> None:
+    assert arm_result(*labelled(["yes", "no"], ["YES", "no"]), CONFIG).metrics["macro_f1"].value == 1.0
+    with pytest.raises(InvalidInput, match="perhaps is right, and none of the labels yes, no"):
+        arm_result(*labelled(["yes"], ["perhaps"]), CONFIG)
