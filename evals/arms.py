@@ -112,7 +112,7 @@ def base_name(config: EvalConfig, arms: tuple[Arm, ...], registry: Registry) -> 
 
 def training_rows(arms: tuple[Arm, ...], registry: Registry) -> int | None:
     """Rows that the arms were trained on (the most, when they differ), as their manifests say; None if unknown."""
-    rows = [int(one.metrics["train_rows"]) for one in _manifests(arms, registry) if "train_rows" in one.metrics]
+    rows = [int(run.metrics["train_rows"]) for run in _manifests(arms, registry) if "train_rows" in run.metrics]
     return max(rows, default=None)
 
 
@@ -139,11 +139,13 @@ def _known(label: str, recipe: Recipe, registry: Registry, problems: list[Proble
 
 def _newest(name: str, registry: Registry) -> Version:
     trained = [
-        one for one in registry.versions(name) if one.lineage.source == "training" and one.state != State.RETIRED
+        version
+        for version in registry.versions(name)
+        if version.lineage.source == "training" and version.state != State.RETIRED
     ]
     if not trained:
         raise NotFound(f"training has published no version of '{name}' yet; run `dabt train` first")
-    return max(trained, key=lambda one: one.number)
+    return max(trained, key=lambda version: version.number)
 
 
 def _bare(config: EvalConfig, named: list[Version], problems: list[Problem]) -> VersionSpec | None:

@@ -118,7 +118,7 @@ def _over_all(measured: MeasuredArm, task: EvalTask) -> dict[str, Interval]:
         return {}
     labels, normaliser = rule
     # A failed request has no answer, and is no label.
-    given = [None if one.error else label_of(one.answer, labels, normaliser) for one in measured.outcomes]
+    given = [None if outcome.error else label_of(outcome.answer, labels, normaliser) for outcome in measured.outcomes]
     right = [label_of(item.target, labels, normaliser) or item.target for item in task.items]
     return {"macro_f1": macro_f1(given, right, labels, _clusters(task, range(len(task.items))))}
 

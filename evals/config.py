@@ -49,12 +49,12 @@ def _model(base: str, info: ValidationInfo) -> str:
 def _schema(source: str, info: ValidationInfo) -> str:
     """A file beside the evaluation's, else what was written: a model."""
     local = _anchored(Path(source), info)
-    found = str(local) if local.is_file() else source
+    schema = str(local) if local.is_file() else source
     try:
-        AnswerSchema.load(found)
+        AnswerSchema.load(schema)
     except InvalidConfig as error:
         raise ValueError("; ".join(problem.fault for problem in error.problems)) from error
-    return found
+    return schema
 
 
 def _ref(text: str) -> str:

@@ -59,7 +59,7 @@ class EndpointLM(LM):  # type: ignore[misc]  # lm-eval has no types
 
     def generate_until(self, requests: Sequence[Instance], disable_tqdm: bool = True) -> list[str]:
         if self._classifies:
-            return [one.text for one in self._all("classify", requests, _input, _label)]
+            return [answer.text for answer in self._all("classify", requests, _input, _label)]
 
         def body(request: Instance) -> dict[str, Any]:
             question, settings = request.args

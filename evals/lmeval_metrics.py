@@ -96,9 +96,9 @@ def label(
 
 def labels_of(metric_list: Sequence[Mapping[str, Any]]) -> tuple[tuple[str, ...], Normaliser] | None:
     """The labels of a task that scores by `label`, and by what rule an answer is one; None for other tasks."""
-    for one in metric_list:
-        if one.get("metric") == label.__name__:
-            return tuple(one["labels"]), named(one.get("normaliser", DEFAULT.name))
+    for metric in metric_list:
+        if metric.get("metric") == label.__name__:
+            return tuple(metric["labels"]), named(metric.get("normaliser", DEFAULT.name))
     return None
 
 

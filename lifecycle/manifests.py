@@ -160,5 +160,5 @@ class ClassifierManifest(Manifest):
 
 
 MANIFESTS: Mapping[str, type[Manifest]] = {
-    one.kind: one for one in (AdapterManifest, WeightsManifest, ClassifierManifest)
+    manifest.kind: manifest for manifest in (AdapterManifest, WeightsManifest, ClassifierManifest)
 }

@@ -223,8 +223,10 @@ def _survey(root: Path, tests: Sequence[str], modules: Sequence[str], answer: Pa
     coverer.start()
     seen = _Seen(coverer)
     options = [option for option in _OPTIONS if option != "-x"]
-    pytest.main([*options, *tests], plugins=[seen])
+    code = pytest.main([*options, *tests], plugins=[seen])
     coverer.stop()
+    if code not in (pytest.ExitCode.OK, pytest.ExitCode.TESTS_FAILED):
+        return 1  # without an answer: a file could not be imported, or there is no test
     data = coverer.get_data()
     runs = {module: data.contexts_by_lineno(str(root / module)) for module in modules}
     libraries = tuple(

@@ -149,8 +149,8 @@ def origin_problems(folder: Path, base: Path) -> list[Problem]:
 
 
 def pickle_problems(folder: Path) -> list[Problem]:
-    found = sorted(path.name for path in folder.glob("*") if path.suffix in _PICKLES)
-    weights = [name for name in found if not _TRAINING_STATE.fullmatch(name)]
+    pickles = sorted(path.name for path in folder.glob("*") if path.suffix in _PICKLES)
+    weights = [name for name in pickles if not _TRAINING_STATE.fullmatch(name)]
     fault = "is pickled: loading it can run any code"
     return [Problem(name, fault, "save as safetensors, and remove it") for name in weights]
 
@@ -177,7 +177,7 @@ def _pair_up(tensors: dict[str, TensorInfo]) -> tuple[dict[str, Pair], list[Prob
             ("is no tensor of a LoRA", "save with PEFT's save_pretrained"),
         )
         strangers.setdefault((fault, cure), []).append(name)
-    pairs = {module: Pair(found.get("A"), found.get("B")) for module, found in sides.items()}
+    pairs = {module: Pair(pair.get("A"), pair.get("B")) for module, pair in sides.items()}
     problems = [Problem(several(names), fault, cure) for (fault, cure), names in strangers.items()]
     for missing, modules in (
         ("lora_A", [module for module, pair in pairs.items() if pair.a is None]),

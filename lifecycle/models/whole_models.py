@@ -76,16 +76,16 @@ def preflight_weights(folder: Path, base: Path) -> WeightsFacts:
     Raises `ArtifactRefused` with every problem found, and `InvalidInput` when it is the base that cannot be read.
     """
     known = fingerprint(base)
-    found = _read(folder, base)
-    problems = [*found.problems, *_tied(found)]
-    if found.architecture.endswith(_CLASSIFIER):
-        problems.append(Problem("config.json: architectures", f"{found.architecture} classifies, and writes no text"))
+    model = _read(folder, base)
+    problems = [*model.problems, *_tied(model)]
+    if model.architecture.endswith(_CLASSIFIER):
+        problems.append(Problem("config.json: architectures", f"{model.architecture} classifies, and writes no text"))
     if not problems and fingerprint(folder).weights == known.weights:
         fault = f"are those of {known.name}, byte for byte: nothing was trained"
         problems.append(Problem("the weights", fault, "train longer, or at a higher rate"))
     if problems:
         raise ArtifactRefused(f"{folder} cannot be served as a model of its own:", problems)
-    return WeightsFacts(origin=known.digest, **found.facts())
+    return WeightsFacts(origin=known.digest, **model.facts())
 
 
 def preflight_classifier(folder: Path, base: Path) -> ClassifierFacts:
@@ -93,17 +93,17 @@ def preflight_classifier(folder: Path, base: Path) -> ClassifierFacts:
 
     Raises `ArtifactRefused` with every problem found.
     """
-    found = _read(folder, base)
-    problems = [*found.problems]
-    if found.config and not found.architecture.endswith(_CLASSIFIER):
-        fault = f"is {found.architecture or 'not said'}, expected a class that ends in {_CLASSIFIER}"
+    model = _read(folder, base)
+    problems = [*model.problems]
+    if model.config and not model.architecture.endswith(_CLASSIFIER):
+        fault = f"is {model.architecture or 'not said'}, expected a class that ends in {_CLASSIFIER}"
         problems.append(Problem("config.json: architectures", fault, "save it with save_pretrained"))
-    labels = labels_of(found.config)
-    if found.config and len(labels) < 2:
+    labels = labels_of(model.config)
+    if model.config and len(labels) < 2:
         problems.append(Problem("config.json: id2label", "names fewer than two labels", "train with named labels"))
     if problems:
         raise ArtifactRefused(f"{folder} cannot be served as a classifier:", problems)
-    return ClassifierFacts(labels=labels, **found.facts())
+    return ClassifierFacts(labels=labels, **model.facts())
 
 
 def labels_of(config: Mapping[str, Any]) -> tuple[str, ...]:

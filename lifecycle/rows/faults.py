@@ -91,7 +91,7 @@ def bad_rows(problems: Iterable[Problem], where: str) -> InvalidData:
     for file, wrong in files.items():
         told += wrong[:TOLD]
         told += [_more(file, len(wrong) - TOLD)] if len(wrong) > TOLD else []
-    return nothing_done(len({one.place for wrong in files.values() for one in wrong}), where, told)
+    return nothing_done(len({problem.place for wrong in files.values() for problem in wrong}), where, told)
 
 
 def nothing_done(rows: int, where: str, told: Iterable[Problem]) -> InvalidData:

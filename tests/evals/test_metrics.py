@@ -308,6 +308,10 @@ def test_an_emergency_told_in_plain_words_calls_nobody() -> None:
     assert metrics.escalated("This is an emergency!", TARGET, EMERGENCY) == 0.0
 
 
+def test_a_spoken_scalar_has_no_space_around_it() -> None:
+    assert (metrics.spoken("  at eight\n"), metrics.spoken(8), metrics.spoken(" \u200f ")) == ("at eight", "8", "")
+
+
 @pytest.mark.parametrize(
     ("answer", "spoken"),
     [
