@@ -64,6 +64,14 @@ def test_force_that_was_not_needed_is_recorded_as_a_plain_move(house):
     assert house.registry.audit("triage")[0].action == "alias.move"
 
 
+@pytest.mark.parametrize("alias", ["prod", "canary"])
+def test_a_retired_version_stands_behind_no_alias(house, alias):
+    version = house.judged()
+    house.registry.retire(version.ref, actor="amal", reason="superseded")
+    with pytest.raises(NotAllowed, match="triage:1 is retired; make a new version of its recipe"):
+        promote(house, version.ref, alias=alias)
+
+
 def test_a_retired_version_cannot_be_forced_into_traffic(house):
     house.judged()
     house.registry.retire("triage:1", "amal", "wrong")

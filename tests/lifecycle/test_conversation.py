@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from lifecycle.conversation import Conversation, Message, texts_in, with_prompt
+from lifecycle.conversation import Conversation, Message, ToolCall, texts_in, with_prompt
 from lifecycle.version import Prompt, Shot
 
 S = "You triage.\n\nAnswer in JSON."
@@ -151,3 +151,10 @@ def test_the_text_of_a_content_leaves_out_what_is_no_text():
     others = [IMAGE, "text", {"type": "input_text", "text": "x"}, {"type": "text", "text": None}]
     assert texts_in([*parts("a"), *others, *parts("b")]) == "a\nb"
     assert (texts_in("a"), texts_in(None), texts_in([])) == ("a", "", "")
+
+
+def test_all_that_a_turn_says_is_among_its_texts():
+    call = ToolCall(id="c1", name="book", arguments='{"day": "غدا"}')
+    said = Message(role="assistant", content="نعم", name="sara", reasoning="she asked", tool_calls=(call,))
+    assert said.texts == ("نعم", "she asked", "sara", "book", '{"day": "غدا"}')
+    assert Message(role="assistant", content="", tool_calls=(call,)).texts == ("book", '{"day": "غدا"}')
