@@ -12,18 +12,16 @@ import hashlib
 import shutil
 import subprocess
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-from pydantic import ValidationError
-
 from lifecycle import conversation
-from lifecycle.errors import DabtError, InvalidData, Problem
+from lifecycle.errors import InvalidData, Problem
 from lifecycle.home import Home
-from lifecycle.manifests import Golden
 from lifecycle.model_card import FILE as CARD
 from lifecycle.model_card import licence_of, model_card
 from lifecycle.models import generation, templates
@@ -34,53 +32,20 @@ from lifecycle.rows.files import read_kinds
 from lifecycle.rows.kinds import Row
 from lifecycle.store.artifacts import digest_of_folder
 from lifecycle.text.normaliser import LIGHT_1
-from lifecycle.version import ArtifactKind, Digest, Frozen, Version, digest_of
-from training import again, golden, method, tokens
+from lifecycle.version import Digest, Version, digest_of
+from training import again, golden, method, processes, tokens
 from training.config import TrainConfig, TrainJob
 from training.data.answers import order_note, require_answers
 from training.data.split import hold_out
 from training.fit import require_fit
-from training.method import Method, Task
+from training.method import Method, Task, Trained
 from training.mixture import Mixture
 from training.progress import Silent, Watcher
+from training.records import RunRecord, SavedArtifact, keep_artifact, keep_record, saved_artifact, whole_run
 from training.settings import run_settings
-
-_RECORD = "run.json"
-_TRAINED = "trained.json"
 
 _DECISIVE = (forms, conversations, turns, conversation, templates, generation, tokens, method, golden)
 """The code that every run's result follows from, besides its method's: from the row to the text and its tokens."""
-
-
-class SavedArtifact(Frozen):
-    """What training left, written as soon as it lies on the disk: what comes after may fail and be done again."""
-
-    digest: Digest
-    metrics: dict[str, float]
-    notes: tuple[str, ...] = ()
-
-
-class RunRecord(Frozen):
-    """What a whole run left. Written last."""
-
-    run: str
-    kind: ArtifactKind
-    artifact: Digest
-    """Of the folder beside it that is called as its kind is."""
-    base: Digest
-    base_name: str
-    data_digest: Digest
-    code_revision: str
-    config: dict[str, Any]
-    system: str
-    """The system text, as trained."""
-    metrics: dict[str, float]
-    notes: tuple[str, ...] = ()
-    """What a person should know before trusting the result."""
-    started_from: str = ""
-    """The digest of the adapter that training went on from."""
-    golden: Golden
-    finished_at: datetime
 
 
 @dataclass(frozen=True)
@@ -105,68 +70,132 @@ def train(
     every bad row of all files, `InvalidConfig`, `NotFound` for the base, and `ArtifactRefused`; in each case nothing is
     published.
     """
-    watch = watch or Silent()
+    run = _prepared(job, home, shelf, watch)
+    if same_as:
+        again.require_same(same_as, run.folder.name)
+    with _alone(run):
+        record = processes.from_first(partial(_begun, run, force))
+        reused = record is not None
+        if record is None:
+            with run_settings():
+                record = _make(run)
+        run.task.watch.stage("publishing")
+        version = processes.from_first(partial(_publish, run, record, shelf))
+    return TrainResult(version, run.folder, record, reused)
+
+
+def learn(job: TrainJob, home: Home, shelf: Shelf, *, watch: Watcher | None = None) -> SavedArtifact:
+    """`train` without golden prompts and without a draft, which `train` makes of it afterwards, or never."""
+    run = _prepared(job, home, shelf, watch)
+    with _alone(run):
+        record = processes.from_first(partial(_begun, run, False))
+        if record is not None:
+            return SavedArtifact(digest=record.artifact, metrics=record.metrics, notes=record.notes)
+        with run_settings():
+            return _learnt(run)[0]
+
+
+@dataclass(frozen=True)
+class _Run:
+    """A run that may begin: everything about it has been looked at, and nothing has been done."""
+
+    job: TrainJob
+    task: Task
+    parts: Sequence[Sequence[Row]]
+    """Training rows by file."""
+    validation: Sequence[Row]
+
+    @property
+    def folder(self) -> Path:
+        return self.task.folder
+
+
+def _prepared(job: TrainJob, home: Home, shelf: Shelf, watch: Watcher | None) -> _Run:
+    watch = watch if watch is not None and processes.is_first() else Silent()
+    processes.require_shares(job.config.optimisation.batch_size)
     watch.stage("reading the rows")
     parts, validation = _rows(job)
-    base = resolve_base(job.base)
-    if job.template is not None:
-        base = templates.with_template(base, job.template, home.cache / "bases")
-    settled, start = job.config.method.settled(job.folder, base, shelf)
+    base = processes.from_first(partial(_base, job, home))
+    settled, start = processes.from_first(partial(job.config.method.settled, job.folder, base, shelf))
     config = job.config.model_copy(update={"method": settled})
     job = replace(job, config=config)
     require_fit(config, base, job.prompt, shelf.max_rank)
-    known = fingerprint(base)
+    known = processes.from_first(partial(fingerprint, base))
     folder = home.runs / run_name(job, known.digest)
-    if same_as:
-        again.require_same(same_as, folder.name)
-
-    with _alone(folder, watch):
-        record = None if force else _whole(folder)
-        reused = record is not None
-        if record is None:
-            if force:
-                shutil.rmtree(folder, ignore_errors=True)
-            folder.mkdir(parents=True, exist_ok=True)
-            again.keep(job, folder)
-            task = Task(config.name, base, known, job.prompt, config.optimisation, folder, watch, start)
-            with run_settings():
-                record = _make(job, task, parts, validation)
-            _write(folder / _RECORD, record)
-            (folder / _TRAINED).unlink(missing_ok=True)
-        watch.stage("publishing")
-        version = publish(
-            folder / record.kind,
-            name=config.name,
-            base=base,
-            prompt=job.prompt,
-            provenance=_provenance(record),
-            shelf=shelf,
-            kind=record.kind,
-        )
-        assert version.spec.artifact is not None
-        manifest = shelf.registry.artifact(version.spec.artifact[1])
-        (folder / CARD).write_text(model_card(version, manifest, licence_of(base)), encoding="utf-8")
-    return TrainResult(version, folder, record, reused)
+    task = Task(config.name, base, known, job.prompt, config.optimisation, folder, watch, start)
+    return _Run(job, task, parts, validation)
 
 
-def _make(job: TrainJob, task: Task, parts: Sequence[Sequence[Row]], validation: Sequence[Row]) -> RunRecord:
-    """Make examples, train, and ask the saved artifact for its golden prompts."""
-    config, how = job.config, job.config.method
+def _base(job: TrainJob, home: Home) -> Path:
+    base = resolve_base(job.base)
+    return base if job.template is None else templates.with_template(base, job.template, home.cache / "bases")
+
+
+def _begun(run: _Run, force: bool) -> RunRecord | None:
+    """The record of the run where it is whole; else None, and its folder is there."""
+    record = None if force else whole_run(run.folder)
+    if record is None:
+        if force:
+            shutil.rmtree(run.folder, ignore_errors=True)
+        run.folder.mkdir(parents=True, exist_ok=True)
+        again.keep(run.job, run.folder)
+    return record
+
+
+def _publish(run: _Run, record: RunRecord, shelf: Shelf) -> Version:
+    """The draft, with its model card in the run's folder."""
+    version = publish(
+        run.folder / record.kind,
+        name=run.job.config.name,
+        base=run.task.base,
+        prompt=run.job.prompt,
+        provenance=_provenance(record),
+        shelf=shelf,
+        kind=record.kind,
+    )
+    assert version.spec.artifact is not None
+    manifest = shelf.registry.artifact(version.spec.artifact[1])
+    (run.folder / CARD).write_text(model_card(version, manifest, licence_of(run.task.base)), encoding="utf-8")
+    return version
+
+
+def _make(run: _Run) -> RunRecord:
+    """Train, ask the saved artifact for its golden prompts, and keep the record of all of it."""
+    saved, held = _learnt(run)
+    return processes.from_first(lambda: _recorded(run, saved, held))
+
+
+def _learnt(run: _Run) -> tuple[SavedArtifact, Sequence[Any]]:
+    """What training left, now or before, and the validation examples."""
+    task, how = run.task, run.job.config.method
     task.watch.stage("tokenising")
-    *examples, held = _examples(how, task, *parts, validation)
-    training, mixed = _mixed(examples, config)
-    rows = [row for part in parts for row in part]
+    *examples, held = _examples(how, task, *run.parts, run.validation)
+    training, mixed = _mixed(examples, run.job.config)
     folder = task.folder / how.artifact
-    saved = _saved(folder)
+    saved = processes.from_first(partial(saved_artifact, folder))
     if saved is None:
-        shutil.rmtree(folder, ignore_errors=True)
+        if processes.is_first():
+            shutil.rmtree(folder, ignore_errors=True)
         trained = how.train(task, training, held)
-        saved = SavedArtifact(digest=digest_of_folder(folder), metrics=trained.metrics, notes=trained.notes)
-        _write(task.folder / _TRAINED, saved)
-        shutil.rmtree(task.folder / "checkpoints", ignore_errors=True)
+        saved = processes.from_first(lambda: _kept(folder, trained, mixed))
+    return saved, held
+
+
+def _kept(folder: Path, trained: Trained, mixed: Sequence[str]) -> SavedArtifact:
+    notes = (*mixed, *trained.notes)
+    saved = SavedArtifact(digest=digest_of_folder(folder), metrics=trained.metrics, notes=notes)
+    keep_artifact(saved, folder.parent)
+    shutil.rmtree(folder.parent / "checkpoints", ignore_errors=True)
+    return saved
+
+
+def _recorded(run: _Run, saved: SavedArtifact, held: Sequence[Any]) -> RunRecord:
+    job, task, how = run.job, run.task, run.job.config.method
     task.watch.stage("golden prompts")
-    proofs = how.proofs(held)[: config.golden_prompts]
-    return RunRecord(
+    rows = [row for part in run.parts for row in part]
+    proofs = how.proofs(held)[: job.config.golden_prompts]
+    notes = (*_notes(rows, run.validation, saved.metrics), *order_note(job.answer_schema, rows))
+    record = RunRecord(
         run=task.folder.name,
         kind=how.artifact,
         artifact=saved.digest,
@@ -175,14 +204,16 @@ def _make(job: TrainJob, task: Task, parts: Sequence[Sequence[Row]], validation:
         data_digest=_data_digest(job),
         code_revision=code_revision(),
         # A folder's path says nothing elsewhere; the fingerprint and its name do.
-        config=config.model_copy(update={"base": task.known.name}).model_dump(mode="json"),
+        config=job.config.model_copy(update={"base": task.known.name}).model_dump(mode="json"),
         system=task.prompt.system,
         metrics=saved.metrics,
-        notes=(*mixed, *_notes(rows, validation, saved.metrics), *order_note(job.answer_schema, rows), *saved.notes),
+        notes=(*saved.notes, *notes),
         started_from="" if task.start is None else task.start.digest,
-        golden=how.golden(task, folder, proofs),
+        golden=how.golden(task, task.folder / how.artifact, proofs),
         finished_at=datetime.now(UTC),
     )
+    keep_record(record, task.folder)
+    return record
 
 
 def _examples(how: Method, task: Task, *parts: Sequence[Row]) -> tuple[Sequence[Any], ...]:
@@ -255,24 +286,6 @@ def _data_digest(job: TrainJob) -> Digest:
     return digest_of({"train": trained[0] if len(trained) == 1 else trained, "validation": validation})
 
 
-def _whole(folder: Path) -> RunRecord | None:
-    """The record of a run that ended, if what it left still has the recorded bytes."""
-    with suppress(OSError, ValidationError, DabtError):
-        record = RunRecord.model_validate_json((folder / _RECORD).read_text(encoding="utf-8"))
-        if digest_of_folder(folder / record.kind) == record.artifact:
-            return record
-    return None
-
-
-def _saved(artifact: Path) -> SavedArtifact | None:
-    """What a run that was cut short afterwards had trained, if it still has the recorded bytes."""
-    with suppress(OSError, ValidationError, DabtError):
-        saved = SavedArtifact.model_validate_json((artifact.parent / _TRAINED).read_text(encoding="utf-8"))
-        if digest_of_folder(artifact) == saved.digest:
-            return saved
-    return None
-
-
 def _notes(training: Sequence[Row], validation: Sequence[Row], metrics: dict[str, float]) -> tuple[str, ...]:
     notes = []
     asked = {LIGHT_1.normal(row.question) for row in training}
@@ -305,16 +318,16 @@ def code_revision() -> str:
     return commit.stdout.strip() + ("+changes" if changes.stdout.strip() else "")
 
 
-def _write(path: Path, record: Frozen) -> None:
-    """All of it or nothing: a reader never sees half a record."""
-    part = path.with_suffix(".part")
-    part.write_text(record.model_dump_json(indent=2), encoding="utf-8")
-    part.replace(path)
-
-
 @contextmanager
-def _alone(folder: Path, watch: Watcher) -> Iterator[None]:
-    """Hold the run's lock; the kernel lets go of it when the process ends, however it ends."""
+def _alone(run: _Run) -> Iterator[None]:
+    """Hold the run's lock; the kernel lets go of it when the process ends, however it ends.
+
+    Of the processes that make the run together the first holds it, for all.
+    """
+    if not processes.is_first():
+        yield
+        return
+    folder, watch = run.folder, run.task.watch
     folder.parent.mkdir(parents=True, exist_ok=True)
     with folder.with_name(f".{folder.name}.lock").open("w") as lock:
         try:
