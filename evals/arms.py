@@ -5,6 +5,7 @@ Read `measure.py` next: it asks them.
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from evals.config import EvalConfig, Recipe, read_prompt
@@ -29,6 +30,8 @@ class Arm(Frozen):
 
     label: str
     version: Version
+    endpoint: str = ""
+    """Where it answers, when another service than the evaluation's serves it."""
 
     @property
     def kind(self) -> ArmKind:
@@ -43,10 +46,14 @@ def resolve_arms(config: EvalConfig, registry: Registry, *, actor: str) -> tuple
     """
     problems: list[Problem] = []
     known = {label: _known(label, recipe, registry, problems) for label, recipe in config.arms.items()}
-    # A classifier is served beside any base: what it was trained from is compared with nothing.
-    over_base = {label: version for label, version in known.items() if version and not version.spec.classifier}
+    # A classifier is served beside any base, and what answers elsewhere has its own: they are compared with nothing.
+    over_base = {
+        label: version
+        for label, version in known.items()
+        if version and not version.spec.classifier and not config.arms[label].endpoint
+    }
     need_base = over_base or any(not config.arms[label].version for label in known)
-    bare = _bare(config, list(over_base.values()), problems) if need_base else None
+    bare = _bare(config, list(over_base.values()), registry, problems) if need_base else None
     if bare is not None:
         served = [version for label, version in over_base.items() if config.arms[label].version]
         problems += _strangers(bare, served)
@@ -66,7 +73,7 @@ def resolve_arms(config: EvalConfig, registry: Registry, *, actor: str) -> tuple
             version = registry.create_version(config.name, spec, actor=actor, lineage=lineage)
         if version.state == State.RETIRED:
             problems.append(Problem(f"arms.{label}", f"{version.ref} is retired", "change the recipe, or leave it out"))
-        arms.append(Arm(label=label, version=version))
+        arms.append(Arm(label=label, version=version, endpoint=recipe.endpoint or ""))
     problems += _twins(arms)
     if problems:
         raise InvalidConfig("the arms cannot be made into versions", problems)
@@ -89,7 +96,7 @@ def with_prod(arms: tuple[Arm, ...], config: EvalConfig, registry: Registry) -> 
     if label := next((arm.label for arm in arms if arm.version.digest == version.digest), None):
         return arms, label
     problems = []
-    bases = {arm.version.spec.base for arm in arms if not arm.version.spec.classifier}
+    bases = {arm.version.spec.base for arm in arms if not arm.version.spec.classifier and not arm.endpoint}
     if bases and not version.spec.classifier and version.spec.base not in bases:
         fault = f"{alias.ref} serves {version.ref}, which is over another base: the policy cannot compare with it"
         problems.append(Problem("policy", fault, f"take {PROD} out of the policy's rules for the change of the base"))
@@ -104,8 +111,9 @@ def with_prod(arms: tuple[Arm, ...], config: EvalConfig, registry: Registry) -> 
 def base_name(config: EvalConfig, arms: tuple[Arm, ...], registry: Registry) -> str:
     """What people call the base model: its folder's or repository's name."""
     if config.base:
-        return fingerprint(resolve_base(config.base)).name
-    over_base = tuple(arm for arm in arms if not arm.version.spec.classifier) or arms
+        stored = _stored(config.base, registry)
+        return stored.ref if stored else fingerprint(resolve_base(config.base)).name
+    over_base = tuple(arm for arm in arms if not arm.version.spec.classifier and not arm.endpoint) or arms
     manifests = _manifests(over_base, registry)
     return manifests[0].base_name if manifests else over_base[0].version.spec.base[:19]
 
@@ -148,15 +156,30 @@ def _newest(name: str, registry: Registry) -> Version:
     return max(trained, key=lambda version: version.number)
 
 
-def _bare(config: EvalConfig, named: list[Version], problems: list[Problem]) -> VersionSpec | None:
+def _stored(base: str, registry: Registry) -> Version | None:
+    """The version whose whole weights are the base, where it is written as one: `triage:3`.
+
+    Raises `NotFound` for one that is not there, and `InvalidConfig` for one without weights of its own.
+    """
+    if ":" not in base or Path(base).exists():
+        return None
+    version = registry.version(base)
+    if version.spec.weights is None:
+        problem = Problem("base", f"{version.ref} has no weights of its own", "name a model folder, or a hub id")
+        raise InvalidConfig("the arms cannot be made into versions", [problem])
+    return version
+
+
+def _bare(config: EvalConfig, named: list[Version], registry: Registry, problems: list[Problem]) -> VersionSpec | None:
     """The base that all arms share; one endpoint serves one base, so arms over several cannot be compared.
 
     Without a folder to read, the first version named tells what decides an answer beside its own recipe.
     """
-    if config.base:
+    stored = _stored(config.base, registry) if config.base else None
+    if config.base and stored is None:
         bare = bare_spec(resolve_base(config.base))
-    elif named:
-        spec = named[0].spec
+    elif stored or named:
+        spec = (stored or named[0]).spec
         decoding = spec.decoding if spec.answers else Decoding()
         # Whatever a service over whole weights answers, they have answered it.
         bare = VersionSpec(base=spec.base, answers=spec.answers, decoding=decoding, weights=spec.weights)
@@ -169,7 +192,7 @@ def _bare(config: EvalConfig, named: list[Version], problems: list[Problem]) -> 
                 f"{version.ref} is over another base ({version.spec.base[:19]}…) than this evaluation "
                 f"({bare.base[:19]}…)"
             )
-            problems.append(Problem("base", fault, "compare arms over one base"))
+            problems.append(Problem("base", fault, "compare arms over one base, or give its arm the endpoint it has"))
     return bare
 
 

@@ -14,7 +14,7 @@ def eval_(
     endpoint: Annotated[
         str | None, typer.Option(help="Where the models answer, with /v1; else the file's own.")
     ] = None,
-    base: Annotated[str | None, typer.Option(help="Base model of the inline recipes: a folder or a hub id.")] = None,
+    base: Annotated[str | None, typer.Option(help="Base of the inline recipes: folder, .gguf file or hub id.")] = None,
     limit: Annotated[
         int | None, typer.Option(min=1, help="A seeded sample of so many items; nothing is decided by a part.")
     ] = None,
@@ -45,7 +45,7 @@ def eval_(
     from lifecycle.registry import Registry
 
     place, console = Home.at(home), Console()
-    local = str(Path(base).resolve()) if base and Path(base).is_dir() else base
+    local = str(Path(base).resolve()) if base and Path(base).exists() else base
     given = {"endpoint": endpoint, "base": local, "limit": limit, "concurrency": concurrency}
     items = str(data.resolve()) if data else None
     plan = EvalConfig.load(config, **given, data=items, provisional=("a dry run",) if dry_run else None)

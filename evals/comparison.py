@@ -41,6 +41,7 @@ def arm_result(measured: MeasuredArm, task: EvalTask, config: EvalConfig) -> Arm
         completion_tokens=float(np.mean([outcome.completion_tokens for outcome in outcomes])),
         errors=sum(bool(outcome.error) for outcome in outcomes),
         cut=sum(outcome.cut for outcome in outcomes),
+        deployment=measured.deployment,
     )
 
 

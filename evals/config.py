@@ -41,9 +41,9 @@ def _folder(path: Path, info: ValidationInfo) -> Path:
 
 
 def _model(base: str, info: ValidationInfo) -> str:
-    """A folder beside the file, else what was written: a hub id."""
+    """A folder or GGUF file beside the file, else what was written: a hub id."""
     local = _anchored(Path(base), info)
-    return str(local) if local.is_dir() else base
+    return str(local) if local.exists() else base
 
 
 def _schema(source: str, info: ValidationInfo) -> str:
@@ -101,12 +101,17 @@ class Recipe(Frozen):
     prompt: PromptFiles | None = None
     knowledge: KnowledgeRecipe | None = None
     decoding: Decoding | None = None
+    endpoint: str | None = Field(default=None, pattern=r"^https?://")
+    """Where this version answers, with /v1, when another service than the evaluation's serves it, as it must whole
+    weights and versions over another base (`services.py`)."""
 
     @model_validator(mode="after")
     def _one_or_the_other(self) -> Recipe:
         parts = [key for key in ("adapter", "prompt", "knowledge", "decoding") if getattr(self, key) is not None]
         if self.version and parts:
             raise ValueError(f"a version is whole: take out {', '.join(parts)}, or write adapter: {self.version}")
+        if self.endpoint and not self.version:
+            raise ValueError("an endpoint of its own is for a version that exists: name it by version")
         return self
 
 
@@ -129,7 +134,8 @@ class EvalConfig(Frozen):
     task_shots: int = Field(default=0, ge=0)
     """Few-shot examples that lm-eval itself puts into the question: for public tasks. Ours belong to the version."""
     base: Annotated[str, AfterValidator(_model)] | None = None
-    """Base model of the inline recipes. Without it, that of the first version that an arm names."""
+    """Base model of the inline recipes: a folder, a GGUF file, a hub id, or a version with whole weights (triage:3).
+    Without it, that of the first version that an arm names."""
     metric: str
     """Decides. It must give one number per item, higher is better, from 0 to 1."""
     safety: str | None = None

@@ -119,7 +119,7 @@ def _verdict(report: Report, policy: Policy, arm: ArmResult, checks: tuple[Check
         evaluation_digest=report.digest,
         policy_digest=policy.digest,
         suite_digest=report.suite.digest if report.suite else None,
-        deployment=report.deployment.digest if report.deployment else None,
+        deployment=answered.digest if (answered := arm.deployment or report.deployment) else None,
         provisional=report.provisional,
         ruling=ruling_of(checks),
         checks=checks,

@@ -18,11 +18,12 @@ from evals.arms import Arm
 from evals.config import EvalConfig
 from evals.lmeval_task import EvalTask, Scores
 from evals.progress import Progress
+from lifecycle.deployment import Deployment
 from lifecycle.version import Frozen
 
 if TYPE_CHECKING:
-    from evals.endpoint import Session
     from evals.endpoint_lm import EndpointLM
+    from evals.services import Services
 
 
 class ItemResult(Frozen):
@@ -51,10 +52,12 @@ class MeasuredArm(Frozen):
 
     arm: Arm
     outcomes: tuple[ItemResult, ...]
+    deployment: Deployment | None = None
+    """What answered, where that is another service than the evaluation's."""
 
 
 def measure(
-    config: EvalConfig, task: EvalTask, arms: Sequence[Arm], session: Session, cache: Path, progress: Progress
+    config: EvalConfig, task: EvalTask, arms: Sequence[Arm], services: Services, cache: Path, progress: Progress
 ) -> tuple[tuple[MeasuredArm, ...], float]:
     """All arms' outcomes, and the noise floor. Finished answers are under `cache`; what is there is not asked again.
 
@@ -69,6 +72,7 @@ def measure(
     def model(arm: Arm, *, take: int = 0, advance: Callable[[int], None]) -> EndpointLM:
         from evals.endpoint_lm import EndpointLM
 
+        session = services.of(arm.label)
         conditions = Conditions(
             version=arm.version.digest,
             task=task.digest,
@@ -91,7 +95,8 @@ def measure(
     progress.note("scoring the answers")
     for model in models.values():
         model.advance = _uncounted
-    measured = tuple(_outcomes(arm, task, models[arm.label]) for arm in arms)
+    elsewhere = {label: session.deployment for label, session in services.others.items()}
+    measured = tuple(_outcomes(arm, task, models[arm.label], elsewhere.get(arm.label)) for arm in arms)
     return measured, floor
 
 
@@ -155,7 +160,7 @@ def _said(answers: Sequence[Answer]) -> tuple[str, ...] | int:
     return tuple(answer.text for answer in answers)
 
 
-def _outcomes(arm: Arm, task: EvalTask, model: EndpointLM) -> MeasuredArm:
+def _outcomes(arm: Arm, task: EvalTask, model: EndpointLM, deployment: Deployment | None) -> MeasuredArm:
     scores = task.score(model)
     outcomes = []
     for number, item in enumerate(task.items):
@@ -175,7 +180,7 @@ def _outcomes(arm: Arm, task: EvalTask, model: EndpointLM) -> MeasuredArm:
                 cut=any(answer.finish_reason == "length" for answer in answers),
             )
         )
-    return MeasuredArm(arm=arm, outcomes=tuple(outcomes))
+    return MeasuredArm(arm=arm, outcomes=tuple(outcomes), deployment=deployment)
 
 
 def _shown(answers: Sequence[Answer]) -> str:

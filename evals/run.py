@@ -15,7 +15,7 @@ from evals.advice import Findings, advise, recommend
 from evals.arms import base_name, resolve_arms, training_rows, with_prod
 from evals.comparison import agreement, arm_result, comparisons
 from evals.config import EvalConfig, load_policy
-from evals.endpoint import Endpoint, Session
+from evals.endpoint import Endpoint
 from evals.evaluation import Evaluation
 from evals.gate import check, judge
 from evals.lmeval_task import EvalTask, Item, load
@@ -23,6 +23,7 @@ from evals.measure import MeasuredArm, measure
 from evals.progress import Progress, Silent
 from evals.provisional import provisional
 from evals.report import folder_of, write
+from evals.services import asked
 from evals.suite import make_suite
 from lifecycle.aliases import PROD
 from lifecycle.gates import Suite
@@ -70,11 +71,10 @@ def evaluate(
     arms = resolve_arms(config, registry, actor=actor)
     candidates = [arm.label for arm in arms if arm.label != config.baseline]
     arms, prod = with_prod(arms, config, registry) if PROD in policy.names else (arms, None)
-    with Session(endpoint or Endpoint(url=config.endpoint), transport) as session:
-        session.check()
-        deployment = session.ask_deployment()
+    with asked(endpoint or Endpoint(url=config.endpoint), arms, transport) as services:
+        deployment = services.own.deployment
         progress.note(f"asking {len(arms)} arms {len(task.items)} items each")
-        measured, noise_floor = measure(config, task, arms, session, home.cache, progress)
+        measured, noise_floor = measure(config, task, arms, services, home.cache, progress)
 
     look = provisional(config, task, measured)
     tries = registry.count_try(

@@ -22,7 +22,7 @@ def demo(
     ] = Story.CLINIC,
     base: Annotated[
         str,
-        typer.Option(help="Another base model: a folder or a hub id; for reviews also a .gguf file or its folder."),
+        typer.Option(help="Another base model: a folder, a .gguf file or its folder, or a hub id."),
     ] = "",
     home: Annotated[Path | None, typer.Option(envvar="DABT_HOME", help="Where everything is kept.")] = None,
     limit: Annotated[int | None, typer.Option(help="Evaluate only the first N items of each task.", min=1)] = None,

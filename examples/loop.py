@@ -9,7 +9,7 @@ from __future__ import annotations
 import signal
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -23,6 +23,7 @@ from lifecycle.errors import DabtError, NotAllowed
 from lifecycle.home import Home
 from lifecycle.registry import Registry
 from lifecycle.store.artifacts import ArtifactStore
+from lifecycle.version import Ref
 
 if TYPE_CHECKING:
     from evals.run import Evaluation
@@ -40,7 +41,8 @@ class Loop:
         self.folder, self.tasks, self.home, self.base, self.limit = folder, tasks, home, base, limit
         self.console = Console()
         self.failures: list[str] = []
-        self.promoted: list[str] = []
+        self.promoted: dict[str, str] = {}
+        """The names that took production, with the task of each."""
         self._began = time.monotonic()
         home.root.mkdir(parents=True, exist_ok=True)
         self.registry = Registry.open(home.registry_url)
@@ -105,9 +107,10 @@ class Loop:
         for task in self.tasks:
             evaluation = self.folder / "evals" / f"{task}.yaml"
             policy = self.folder / "evals" / "policy.yaml"
-            gate = make_gate(task, policy, [evaluation], self.registry, self.home.cache)
-            self.registry.set_gate(gate, actor=ACTOR, reason=reason)
-            self.console.print(f"  {task}:prod asks for {gate}", highlight=False)
+            for name in judged(task, evaluation):
+                gate = make_gate(name, policy, [evaluation], self.registry, self.home.cache)
+                self.registry.set_gate(gate, actor=ACTOR, reason=reason)
+                self.console.print(f"  {name}:prod asks for {gate}", highlight=False)
 
     def evaluate(self, service: ServiceProcess) -> dict[str, Evaluation]:
         from evals.config import EvalConfig
@@ -137,7 +140,7 @@ class Loop:
                 continue
             reason = f"passed the gate: evaluation {evaluation.report.digest[:19]}"
             self.registry.promote(ref, actor=ACTOR, reason=reason)
-            self.promoted.append(task)
+            self.promoted[Ref.parse(ref).name] = task
             self.console.print(f"  {task} → {ref}", highlight=False)
             self._refused_without_verdict(evaluation)
 
@@ -153,13 +156,16 @@ class Loop:
         else:
             self.failures.append(f"{failed.ref} was promoted although it failed the gate")
 
-    def ask(self, service: ServiceProcess, max_tokens: int = 128) -> None:
+    def ask(self, service: ServiceProcess, max_tokens: int = 128, also: Mapping[str, str] | None = None) -> None:
+        """Questions of each task to what was promoted for it, to the base, and to the models `also`, by task."""
         from examples.asking import ask_all, print_answers, questions
 
         tests = {task: questions(self.folder / "data" / task / "test.jsonl", EACH) for task in self.tasks}
-        asked = [(task, question) for task in self.promoted for question in tests[task]]
+        models = {**self.promoted, **(also or {})}
+        asked = [(model, question) for model, task in models.items() for question in tests[task]]
         asked += [(service.base_name, question) for task in self.tasks for question in tests[task][: EACH // 2]]
-        answers = ask_all(f"{service.url}/v1", asked, max_tokens)
+        classifiers = {model for model in models if self.registry.version(model).spec.classifier}
+        answers = ask_all(f"{service.url}/v1", asked, max_tokens, classifiers)
         print_answers(answers, self.console)
         if wrong := [one.model for one in answers if one.together != one.alone]:
             self.failures.append(f"answers in the mixed batch differ from those alone: {', '.join(wrong)}")
@@ -184,3 +190,11 @@ class Loop:
             self.console.print(f"serving at {service.url}/v1 until you press Ctrl-C")
             service.wait()
         return 0
+
+
+def judged(task: str, evaluation: Path) -> list[str]:
+    """The names whose versions this evaluation judges: the task's, and those that its arms name."""
+    from evals.config import EvalConfig
+
+    named = [recipe.version or recipe.adapter for recipe in EvalConfig.load(evaluation).arms.values()]
+    return list(dict.fromkeys([task, *(Ref.parse(ref).name for ref in named if ref)]))

@@ -45,7 +45,7 @@ class ServiceProcess:
         """Begin; `wait_until_ready` says when it is up."""
         command = [sys.executable, "-m", "dabt", "serve", "--base", self.base, "--base-name", self.base_name]
         command += ["--port", str(self.port), "--home", str(self.home.root)]
-        quiet = {"HF_HUB_OFFLINE": "1"} if Path(self.base).is_dir() else {}
+        quiet = {"HF_HUB_OFFLINE": "1"} if Path(self.base).exists() else {}
         with self.log.open("wb") as log:
             self._process = subprocess.Popen(
                 command, stdout=log, stderr=subprocess.STDOUT, env=os.environ | quiet, start_new_session=True

@@ -46,6 +46,8 @@ class ArmResult(Frozen):
     """Items that the endpoint refused or failed; each is scored zero, never left out."""
     cut: int = 0
     """Items whose answer was cut by its limit of tokens; each is scored as it stands."""
+    deployment: Deployment | None = None
+    """What answered, where that is another service than the report's."""
 
 
 class Comparison(Frozen):

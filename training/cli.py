@@ -24,7 +24,7 @@ def train(
     again: Annotated[
         str | None, typer.Option(help="Instead of a file: a run's folder, or its name; it is gone on with, or reused.")
     ] = None,
-    base: Annotated[str | None, typer.Option(help="Another base than the file names: folder or hub id.")] = None,
+    base: Annotated[str | None, typer.Option(help="Instead of the file's: folder, .gguf file or hub id.")] = None,
     force: Annotated[bool, typer.Option("--force", help="Train again, even if this very run is done.")] = False,
     actor: Annotated[
         str, typer.Option(envvar="USER", show_default=False, help="Who, for the registry's trail.")

@@ -8,9 +8,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
-from pydantic import Field, SerializeAsAny, ValidationError, field_validator
+from pydantic import Field, SerializeAsAny, ValidationError, field_validator, model_validator
 
 from lifecycle.answer_schema import AnswerSchema
 from lifecycle.config_file import faults, load_mapping
@@ -20,7 +20,7 @@ from lifecycle.version import Frozen, Name, Prompt
 from training.method import Method
 from training.methods import DEFAULT, read_method
 from training.optimisation import OptimisationSettings
-from training.refused import refuse
+from training.refused import refuse, unused
 
 
 class Source(Frozen, allow_inf_nan=False):
@@ -57,6 +57,12 @@ class DataSettings(Frozen, allow_inf_nan=False):
             raise ValueError("a file is named twice; give it a higher weight instead")
         return sources
 
+    @model_validator(mode="after")
+    def _held_out_or_given(self) -> Self:
+        if self.validation is not None and self.holdout != type(self).model_fields["holdout"].default:
+            raise ValueError("holdout is of no use beside validation; leave out one of the two")
+        return self
+
     @property
     def weights(self) -> list[float]:
         """Of the files; empty where they have none."""
@@ -76,7 +82,7 @@ class TrainConfig(Frozen):
     name: Name
     """Of the version's family in the registry: triage gives triage:1, triage:2, …"""
     base: str
-    """A folder (relative to the configuration) or a hub id of any causal language model."""
+    """A folder or a .gguf file (relative to the configuration), or a hub id, of any causal language model."""
     template: str | None = None
     """The base's chat template, in place of its own or of none: a file, or a name (`models/named_templates.py`)."""
     data: DataSettings
@@ -103,7 +109,7 @@ class TrainJob:
         """
         raw = load_mapping(path)
         if base is not None:
-            raw["base"] = str(Path(base).resolve()) if Path(base).is_dir() else base
+            raw["base"] = str(Path(base).resolve()) if Path(base).exists() else base
         return cls.from_mapping(raw, path.resolve().parent, source=str(path))
 
     @classmethod
@@ -115,6 +121,7 @@ class TrainJob:
         problems += wrong
         try:
             config = TrainConfig.model_validate({**cleaned, "method": method or read_method(DEFAULT)[0]})
+            problems += unused(config, {} if method is None else method.unused)
         except ValidationError as error:
             problems += faults(error, TrainConfig, cleaned)
         if problems:
@@ -140,9 +147,9 @@ class TrainJob:
 
     @property
     def base(self) -> str:
-        """An absolute path when it is a folder or is written like one, otherwise the hub id as it is written."""
+        """An absolute path when it is there or is written like one, otherwise the hub id as it is written."""
         local = self.folder / Path(self.config.base).expanduser()
-        is_path = local.is_dir() or self.config.base.startswith((".", "/", "~"))
+        is_path = local.exists() or self.config.base.startswith((".", "/", "~"))
         return str(local.resolve()) if is_path else self.config.base
 
     @property

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import sys
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -109,6 +109,10 @@ class Method(Frozen, ABC, allow_inf_nan=False):
         A folder with checkpoints is one of a run that was stopped, which goes on from them. Raises `InvalidConfig` when
         a loss is not finite.
         """
+
+    unused: ClassVar[Mapping[str, str]] = {}
+    """Keys of the configuration that this method has no use for, such as `optimisation.packing`, each with the reason.
+    Whoever writes one is told, before anything is read."""
 
     @classmethod
     def code(cls) -> set[ModuleType]:

@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from lifecycle.errors import Problem
+from lifecycle.version import Frozen
 
 _NOTHING: tuple[Any, ...] = (None, False, "", "none", "None")
 """Values that ask for nothing: a configuration may spell out that it wants none of a thing."""
@@ -33,6 +34,19 @@ _REASONS: dict[str, str] = {
 
 _INIT_REASON = "this initialisation alters the base's weights, and the server has the unaltered base"
 _HARMLESS_INITS = (True, None, "gaussian", "default")
+
+
+def unused(config: Frozen, useless: Mapping[str, str]) -> list[Problem]:
+    """The keys of `useless` that `config` sets to something of their own: they would be ignored in silence."""
+    problems = []
+    for place, why in useless.items():
+        *sections, key = place.split(".")
+        part = config
+        for section in sections:
+            part = getattr(part, section)
+        if getattr(part, key) != type(part).model_fields[key].default:
+            problems.append(Problem(place, why, "leave it out"))
+    return problems
 
 
 def refuse(raw: Mapping[str, Any]) -> tuple[dict[str, Any], list[Problem]]:

@@ -24,6 +24,7 @@ def render_markdown(evaluation: Evaluation) -> str:
         "Values with 95 % intervals; latency in seconds; tokens are means per item; cut answers reached their limit of "
         "tokens.",
         _deployment(report.deployment),
+        *(f"{arm.arm} is another service's: {_deployment(arm.deployment)}" for arm in report.arms if arm.deployment),
         "## Comparisons",
         _comparisons(evaluation),
         "## Verdicts",

@@ -2,7 +2,8 @@
 
     python -m examples.reviews.data
 
-Writes `data/sentiment/{train,validation,test,shots}.jsonl`; the shots are what `few-shot` shows.
+Writes `data/sentiment/{train,validation,test,shots}.jsonl`; the shots are what `few-shot` shows. A classifier learns
+from `data/sentiment/labelled/{train,validation}.jsonl`: the same sentences, as texts with labels.
 `sources.py` fetches the package.
 """
 
@@ -27,6 +28,8 @@ from training.data.duplicates import near
 HERE = Path(__file__).parent
 TASK = "sentiment"
 SITES = ("amazon", "imdb", "yelp")
+LABELLED = "labelled"
+"""The folder, beside the other rows, of those that a classifier learns from."""
 LABELS = ("negative", "positive")
 """By the class that the fixtures give: 0 and 1."""
 SEED = 17
@@ -59,6 +62,9 @@ class Sentence:
             "messages": [{"role": "user", "content": self.text}, {"role": "assistant", "content": self.label}],
             "meta": {"site": self.site},
         }
+
+    def as_labelled_row(self) -> dict[str, Any]:
+        return {"id": self.name, "text": self.text, "label": self.label, "meta": {"site": self.site}}
 
 
 @dataclass(frozen=True)
@@ -156,6 +162,9 @@ def prepare(folder: Path = HERE / "data" / TASK, tarball: Path | None = None) ->
     folder.mkdir(parents=True, exist_ok=True)
     for part, chosen in parts.items():
         write(folder / f"{part}.jsonl", (one.as_row() for one in chosen))
+    (folder / LABELLED).mkdir(exist_ok=True)
+    for part in ("train", "validation"):
+        write(folder / LABELLED / f"{part}.jsonl", (one.as_labelled_row() for one in parts[part]))
     write(folder / "shots.jsonl", ({"user": one.text, "assistant": one.label} for one in shots(parts["train"])))
     return Prepared(len(sentences), len(sentences) - len(kept), {part: len(chosen) for part, chosen in parts.items()})
 

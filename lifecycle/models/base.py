@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from lifecycle.errors import InvalidInput, NotFound, Problem, Unavailable
+from lifecycle.models.gguf_base import gguf_file, unpacked
 from lifecycle.models.packed import Part, packed_shape
 from lifecycle.models.tensors import read_header
 from lifecycle.version import Digest, Frozen, digest_of
@@ -59,17 +60,21 @@ class BaseFingerprint(Frozen):
 
 
 def resolve_base(name_or_path: str) -> Path:
-    """The local folder of a causal language model: `name_or_path` itself, or the hub repository downloaded.
+    """The local folder of a model: `name_or_path` itself, a GGUF file unpacked, or the hub repository downloaded.
 
-    Raises `NotFound` when neither exists, and `Unavailable` when the hub cannot be reached and holds no local copy.
+    A folder with one .gguf file and no config.json is that file. Raises `NotFound` when there is none of these,
+    `Unavailable` when the hub cannot be reached and holds no local copy, and what `gguf_base.unpack` raises.
     """
     folder = Path(name_or_path).expanduser()
+    packed = None if (folder / "config.json").is_file() else gguf_file(folder)
+    if packed is not None:
+        return unpacked(packed.resolve(), file_hashes([packed.resolve()])[packed.resolve()], _cache() / "bases")
     if folder.is_dir():
         if not (folder / "config.json").is_file():
             raise NotFound(f"{folder} is no model folder: it has no config.json")
         return folder.resolve()
     if not re.fullmatch(r"[\w.-]+(/[\w.-]+)?", name_or_path, re.ASCII) or name_or_path.startswith("."):
-        raise NotFound(f"no folder {folder}; give a model folder or a hub id such as org/name")
+        raise NotFound(f"no folder {folder}; give a model folder, a .gguf file or a hub id such as org/name")
     return _from_hub(name_or_path)
 
 
@@ -219,13 +224,13 @@ def read_object(path: Path) -> dict[str, Any]:
     return value
 
 
-def _default_cache() -> Path:
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "dabt" / "hashes.json"
+def _cache() -> Path:
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "dabt"
 
 
 def file_hashes(files: list[Path], cache: Path | None = None) -> dict[Path, str]:
     """SHA-256 of each file, from the cache where path, size and modification time are as they were."""
-    cache = cache or _default_cache()
+    cache = cache or _cache() / "hashes.json"
     known: dict[str, str] = {}
     # The cache only saves time: one that is missing or broken means hashing again.
     with suppress(OSError, ValueError):

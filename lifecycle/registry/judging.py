@@ -84,13 +84,15 @@ def move_state(
 
 def _check_rests_on(report: Report, verdict: Verdict) -> None:
     """Raises `InvalidInput` when the verdict claims more than its evaluation holds."""
-    if verdict.version_digest not in {arm.version_digest for arm in report.arms}:
+    arm = next((arm for arm in report.arms if arm.version_digest == verdict.version_digest), None)
+    if arm is None:
         raise InvalidInput(f"{verdict.ref} was no arm of the evaluation {verdict.evaluation_digest}")
     if report.provisional and not verdict.provisional:
         reasons = "; ".join(report.provisional)
         raise InvalidInput(f"the evaluation {report.digest} is provisional ({reasons}), and so are verdicts on it")
     suite = report.suite.digest if report.suite else None
-    answered = report.deployment.digest if report.deployment else None
+    deployment = arm.deployment or report.deployment
+    answered = deployment.digest if deployment else None
     for name, claimed, there in (("suite", verdict.suite_digest, suite), ("deployment", verdict.deployment, answered)):
         if claimed not in (None, there):
             raise InvalidInput(f"the verdict names the {name} {claimed}, and its evaluation {there}")

@@ -1,4 +1,4 @@
-"""Adapters in memory: which there are, and which are to be loaded ahead or kept. Versions are named, never paths.
+"""Adapters and classifiers in memory: which there are, which are loaded ahead or kept. Versions are named, never paths.
 
 `access.py` has let in whoever comes here. Read `warming.py` for what the three orders mean.
 """
@@ -31,6 +31,8 @@ async def residency(request: Request) -> Response:
             "adapters": residents,
             "least_recently_used_first": True,
             "places": parts.residency.capacity,
+            "classifiers": [classifier.model_dump(mode="json") for classifier in parts.classifiers.residents()],
+            "classifier_bytes": parts.classifiers.most_bytes,
             "pins": parts.warmer.pins,
             "slots_taken": parts.gate.taken,
             "waiting_for_slot": parts.gate.waiting,

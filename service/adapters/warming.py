@@ -1,13 +1,14 @@
 """What is in memory ahead of any request: preloaded at start, pinned for good, and what an alias was just moved to.
 
-A failed load here is a line in the log and no request's error. Everything is named by version, never by path. Read
-`residency.py` for what a load and a pin are.
+Adapters have places in the engine's memory, classifiers have bytes beside it. A failed load here is a line in the log
+and no request's error. Everything is named by version, never by path. Read `residency.py` for what a load and a pin of
+an adapter are, `classification/residents.py` for a classifier's.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 
@@ -19,6 +20,7 @@ from lifecycle.states import State
 from lifecycle.version import Digest, Frozen, Ref, Version
 from service.adapters.residency import Residency
 from service.catalogue import EMPTY, Snapshot
+from service.classification.residents import Classifiers
 from service.resolution import Base
 
 _AT_START = 60.0
@@ -33,8 +35,18 @@ class Warmed(Frozen):
     """What became of one name that was to be loaded or pinned."""
 
     ref: str
-    adapters: tuple[Digest, ...]
+    adapters: tuple[Digest, ...] = ()
+    classifiers: tuple[Digest, ...] = ()
     pinned: bool
+
+
+@dataclass(frozen=True, slots=True)
+class _Wanted:
+    """What is to be in memory."""
+
+    digest: Digest
+    classifies: bool = False
+    """A classifier, rather than an adapter."""
 
 
 @dataclass(frozen=True)
@@ -48,14 +60,22 @@ class Plan:
 class Warmer:
     """Belongs to one event loop. Pins follow their names: a pinned `triage` is whatever stands behind it now."""
 
-    def __init__(self, residency: Residency, base: Base, snapshot: Callable[[], Snapshot], plan: Plan) -> None:
+    def __init__(
+        self,
+        residency: Residency,
+        classifiers: Classifiers,
+        base: Base,
+        snapshot: Callable[[], Snapshot],
+        plan: Plan,
+    ) -> None:
         self._residency = residency
+        self._classifiers = classifiers
         self._base = base
         self._snapshot = snapshot
         self._preload = plan.preload
         self._pins = list(dict.fromkeys(plan.pin))
         self._missing: set[str] = set()
-        self._ahead: dict[Digest, None] = {}
+        self._ahead: dict[_Wanted, None] = {}
         """To be loaded in the background, in this order."""
         self._guesses: set[Digest] = set()
         """Loaded, or soon to be, because an alias was moved; nobody has asked for them yet."""
@@ -78,9 +98,9 @@ class Warmer:
         while planned:
             try:
                 async with asyncio.timeout(_AT_START):
-                    await self._load(planned[0])
+                    await self._load(planned[0], evict=False)
             except TimeoutError:
-                log.warning("not loaded in time; the service starts, and loading goes on", adapters=len(planned))
+                log.warning("not loaded in time; the service starts, and loading goes on", artifacts=len(planned))
                 self._load_soon(planned)
                 return
             planned.pop(0)
@@ -102,16 +122,21 @@ class Warmer:
         if not self._running:
             return
         self._apply_pins()
-        moved = (digest for alias in _moved(before, after) for digest in self._gained(alias, before, after))
-        self._load_soon([*self._pinned(), *self._guess(dict.fromkeys(moved))])
+        moved = dict.fromkeys(
+            wanted for alias in _moved(before, after) for wanted in self._gained(alias, before, after)
+        )
+        classifiers = [wanted for wanted in moved if wanted.classifies]
+        guessed = self._guess(wanted.digest for wanted in moved if not wanted.classifies)
+        self._load_soon([*self._pinned(), *(_Wanted(digest) for digest in guessed), *classifiers])
 
     async def preload(self, ref: str) -> Warmed:
-        """Load what `ref` names, now. Raises `NotFound`, `InvalidInput` when it has no adapter, and load errors."""
-        digests = self._named(ref)
-        for digest in digests:
-            if not await self._residency.prefetch(digest):
-                raise NotAllowed(f"{ref} finds no place in memory: all are in use or pinned; raise --max-cpu-loras")
-        return Warmed(ref=ref, adapters=tuple(digests), pinned=ref in self._pins)
+        """Load what `ref` names, now. Raises `NotFound`, `InvalidInput` where that is nothing, and load errors."""
+        named = self._named(ref)
+        for wanted in named:
+            if not await self._prefetch(wanted):
+                option = "--classifier-gib" if wanted.classifies else "--max-cpu-loras"
+                raise NotAllowed(f"{ref} finds no place in memory: all are in use or pinned; raise {option}")
+        return _warmed(ref, named, pinned=ref in self._pins)
 
     async def pin(self, ref: str) -> Warmed:
         """Load what `ref` names and keep it, until `unpin` or this process ends.
@@ -119,12 +144,12 @@ class Warmer:
         Raises as `preload` does, and then the pin stands all the same; `NotAllowed` when no place would be left for
         the others.
         """
-        digests = self._named(ref)
-        self._residency.pin([*self._pinned(), *digests])
+        named = self._named(ref)
+        self._pin([*self._pinned(), *named])
         if ref not in self._pins:
             self._pins.append(ref)
         await self.preload(ref)
-        return Warmed(ref=ref, adapters=tuple(digests), pinned=True)
+        return _warmed(ref, named, pinned=True)
 
     def unpin(self, ref: str) -> Warmed:
         """Raises `NotFound` when `ref` is not pinned."""
@@ -132,14 +157,14 @@ class Warmer:
             raise NotFound(f"{ref} is not pinned; pinned are: {', '.join(self._pins) or 'none'}")
         self._pins.remove(ref)
         self._apply_pins()
-        return Warmed(ref=ref, adapters=(), pinned=False)
+        return Warmed(ref=ref, pinned=False)
 
     async def ahead_of_a_move(self, ref: str) -> None:
         """Before an alias is moved to `ref`: its first request then finds it loaded. Never raises, waits briefly."""
         with suppress(DabtError, TimeoutError):
             async with asyncio.timeout(_PATIENCE):
-                for digest in self._named(ref):
-                    await self._load(digest)
+                for wanted in self._named(ref):
+                    await self._load(wanted)
 
     @property
     def pins(self) -> tuple[str, ...]:
@@ -148,82 +173,108 @@ class Warmer:
     def _apply_pins(self) -> None:
         """As many as there may be: an alias that was moved to several versions must not break the service."""
         pinned = self._pinned()
+        adapters = [wanted for wanted in pinned if not wanted.classifies]
         most = self._residency.capacity - 1
-        if len(pinned) > most:
-            log.warning("not all pins fit into memory; the last named are left out", pins=len(pinned), places=most + 1)
-        self._residency.pin(pinned[:most])
+        if len(adapters) > most:
+            log.warning(
+                "not all pins fit into memory; the last named are left out", pins=len(adapters), places=most + 1
+            )
+        self._pin([*adapters[:most], *(wanted for wanted in pinned if wanted.classifies)])
 
-    def _pinned(self) -> list[Digest]:
-        return list(dict.fromkeys(digest for ref in self._pins for digest in self._found(ref)))
+    def _pin(self, pinned: Sequence[_Wanted]) -> None:
+        self._residency.pin([wanted.digest for wanted in pinned if not wanted.classifies])
+        self._classifiers.pin([wanted.digest for wanted in pinned if wanted.classifies])
 
-    def _planned(self) -> list[Digest]:
-        """Pins first, then as many of the rest as find a place."""
-        wanted = [*self._pinned(), *(digest for ref in self._preload for digest in self._found(ref))]
-        planned = list(dict.fromkeys(wanted))
-        if len(planned) > self._residency.capacity:
-            log.warning("not all fit into memory", preload=len(planned), places=self._residency.capacity)
-        return planned[: self._residency.capacity]
+    def _pinned(self) -> list[_Wanted]:
+        return list(dict.fromkeys(wanted for ref in self._pins for wanted in self._found(ref)))
 
-    def _found(self, ref: str) -> list[Digest]:
+    def _planned(self) -> list[_Wanted]:
+        """Pins first, then as many of the rest as find a place. Classifiers are tried one by one: they have bytes."""
+        preload = [*self._pinned(), *(wanted for ref in self._preload for wanted in self._found(ref))]
+        planned = list(dict.fromkeys(preload))
+        adapters = [wanted for wanted in planned if not wanted.classifies]
+        if len(adapters) > self._residency.capacity:
+            log.warning("not all fit into memory", preload=len(adapters), places=self._residency.capacity)
+        left_out = set(adapters[self._residency.capacity :])
+        return [wanted for wanted in planned if wanted not in left_out]
+
+    def _found(self, ref: str) -> list[_Wanted]:
         """As `_named`, for names that may come to exist later: said once, and looked for again at every change."""
         try:
-            digests = self._named(ref)
+            named = self._named(ref)
         except DabtError as error:
             if ref not in self._missing and self._snapshot() is not EMPTY:
                 self._missing.add(ref)
                 log.warning("cannot be loaded ahead", ref=ref, error=str(error))
             return []
         self._missing.discard(ref)
-        return digests
+        return named
 
-    def _named(self, ref: str) -> list[Digest]:
+    def _named(self, ref: str) -> list[_Wanted]:
         snapshot = self._snapshot()
         versions = _every_prod(snapshot) if ref == PROD else _versions(ref, snapshot)
-        digests = self._adapters(versions)
-        if not digests and ref != PROD:
-            raise InvalidInput(f"{ref} has no adapter over the base that runs here; there is nothing to load")
-        return digests
+        wanted = self._wanted(versions)
+        if not wanted and ref != PROD:
+            raise InvalidInput(
+                f"{ref} has no adapter over the base that runs here, and is no classifier; there is nothing to load"
+            )
+        return wanted
 
-    def _adapters(self, versions: Iterable[Version]) -> list[Digest]:
-        usable = (
-            version for version in versions if not self._base.refusal(version) and version.state is not State.RETIRED
-        )
-        return list(dict.fromkeys(version.spec.adapter for version in usable if version.spec.adapter is not None))
+    def _wanted(self, versions: Iterable[Version]) -> list[_Wanted]:
+        usable = [
+            version.spec
+            for version in versions
+            if not self._base.refusal(version) and version.state is not State.RETIRED
+        ]
+        loaded = ((spec.adapter or spec.classifier, spec.classifier is not None) for spec in usable)
+        return list(dict.fromkeys(_Wanted(digest, classifies) for digest, classifies in loaded if digest is not None))
 
-    def _gained(self, alias: Alias, before: Snapshot, after: Snapshot) -> list[Digest]:
-        """Adapters of the versions that this alias points at now and did not before."""
+    def _gained(self, alias: Alias, before: Snapshot, after: Snapshot) -> list[_Wanted]:
+        """What is loaded of the versions that this alias points at now and did not before."""
         old = before.aliases.get(alias.name, {}).get(alias.alias)
         known = {target.number for target in old.targets} if old else set()
-        return self._adapters(version for version in after.behind(alias) if version.number not in known)
+        return self._wanted(version for version in after.behind(alias) if version.number not in known)
 
     def _guess(self, moved: Iterable[Digest]) -> list[Digest]:
         """Those of `moved` that may be loaded although nobody has asked for them yet."""
         asked_for = {resident.digest for resident in self._residency.residents() if resident.requests}
-        here = {*self._residency.digests(), *self._ahead}
+        here = {*self._residency.digests(), *(wanted.digest for wanted in self._ahead)}
         self._guesses = {digest for digest in self._guesses if digest in here and digest not in asked_for}
         left = max(1, self._residency.capacity // 4) - len(self._guesses)
         chosen = [digest for digest in moved if digest not in here][: max(0, left)]
         self._guesses.update(chosen)
         return chosen
 
-    def _load_soon(self, digests: Iterable[Digest]) -> None:
-        self._ahead.update(dict.fromkeys(digests))
+    def _load_soon(self, wanted: Iterable[_Wanted]) -> None:
+        self._ahead.update(dict.fromkeys(wanted))
         if self._ahead and (self._task is None or self._task.done()):
             self._task = asyncio.create_task(self._work())
 
     async def _work(self) -> None:
         """One at a time: a load takes a moment of the engine from those that it answers."""
         while self._ahead:
-            digest = next(iter(self._ahead))
-            del self._ahead[digest]
-            await self._load(digest)
+            wanted = next(iter(self._ahead))
+            del self._ahead[wanted]
+            await self._load(wanted)
 
-    async def _load(self, digest: Digest) -> None:
+    async def _load(self, wanted: _Wanted, *, evict: bool = True) -> None:
+        kind = "classifier" if wanted.classifies else "adapter"
         try:
-            if not await self._residency.prefetch(digest):
-                log.info("not loaded ahead: all places are in use or pinned", adapter=digest)
+            if not await self._prefetch(wanted, evict=evict):
+                log.info("not loaded ahead: there is no room for it", **{kind: wanted.digest})
         except DabtError as error:
-            log.warning("not loaded ahead", adapter=digest, error=str(error))
+            log.warning("not loaded ahead", **{kind: wanted.digest}, error=str(error))
+
+    async def _prefetch(self, wanted: _Wanted, *, evict: bool = True) -> bool:
+        if wanted.classifies:
+            return await self._classifiers.prefetch(wanted.digest, evict=evict)
+        return await self._residency.prefetch(wanted.digest)
+
+
+def _warmed(ref: str, named: Sequence[_Wanted], *, pinned: bool) -> Warmed:
+    adapters = tuple(wanted.digest for wanted in named if not wanted.classifies)
+    classifiers = tuple(wanted.digest for wanted in named if wanted.classifies)
+    return Warmed(ref=ref, adapters=adapters, classifiers=classifiers, pinned=pinned)
 
 
 def _versions(text: str, snapshot: Snapshot) -> list[Version]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import OrderedDict
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Collection, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -19,7 +19,7 @@ import structlog
 
 from lifecycle.errors import AdapterUnloadable, DabtError, Overloaded
 from lifecycle.manifests import ClassifierManifest
-from lifecycle.version import Digest
+from lifecycle.version import Digest, Frozen
 from service.adapters.residency import ResidencyObserver, Store
 from service.classification.batches import Batches, BatchLimits
 from service.classification.golden import verify
@@ -68,6 +68,15 @@ class ClassifierLimits:
     clock: Callable[[], float] = time.monotonic
 
 
+class ResidentClassifier(Frozen):
+    """One in memory, for people to look at."""
+
+    digest: Digest
+    bytes: int
+    """Of its weights."""
+    pinned: bool
+
+
 @dataclass(frozen=True, slots=True)
 class _Resident:
     reader: Reader
@@ -106,6 +115,7 @@ class Classifiers:
         self._residents: OrderedDict[Digest, _Resident] = OrderedDict()  # least recently used first
         self._loads: dict[Digest, Once[_Resident]] = {}
         self._failures: dict[Digest, _Failure] = {}
+        self._pinned: frozenset[Digest] = frozenset()
 
     async def answer(self, digest: Digest, call: Call) -> EngineAnswer:
         """Label the texts of a request that has been let in.
@@ -126,13 +136,46 @@ class Classifiers:
             logits = await resident.batches.rows(rows)
         return answer_of(call, request, reader, logits, sum(map(len, rows)), self._limits.clock() - began)
 
+    async def prefetch(self, digest: Digest, *, evict: bool = True) -> bool:
+        """Load the classifier ahead of any request. False where there is no room for it: none that is free, and with
+        `evict` none that another could leave.
+
+        Raises `AdapterUnloadable` as `answer` does.
+        """
+        if digest not in self._residents and digest not in self._loads:
+            size = (await self._manifest(digest)).bytes
+            kept = self._pinned if evict else self._residents.keys()
+            if size <= self._limits.bytes < size + self._bytes_of(kept):
+                return False
+        await self._resident(digest)
+        return True
+
+    def pin(self, digests: Collection[Digest]) -> None:
+        """Keep these, once they are here, and no others."""
+        self._pinned = frozenset(digests)
+
+    def residents(self) -> list[ResidentClassifier]:
+        """Least recently used first."""
+        return [
+            ResidentClassifier(digest=digest, bytes=resident.bytes, pinned=digest in self._pinned)
+            for digest, resident in self._residents.items()
+        ]
+
+    @property
+    def most_bytes(self) -> int:
+        return self._limits.bytes
+
     def digests(self) -> list[Digest]:
         """What is here or on its way: its files should stay on disk. May be asked from any thread."""
         return [*self._residents, *self._loads]
 
     def bytes(self) -> int:
         """Of all weights in memory."""
-        return sum(resident.bytes for resident in self._residents.values())
+        return self._bytes_of(self._residents)
+
+    def _bytes_of(self, digests: Collection[Digest]) -> int:
+        """Of those of `digests` that are here."""
+        return sum(resident.bytes for digest, resident in self._residents.items() if digest in digests)
 
     def count(self) -> int:
         return len(self._residents)
@@ -183,12 +226,19 @@ class Classifiers:
         return resident
 
     def _make_room(self, size: int, digest: Digest) -> None:
-        """The least recently used go until `size` bytes fit. One that answers just now ends its requests first."""
+        """Those that are not pinned go, least recently used first, until `size` bytes fit. One that answers ends that
+        first."""
         if size > self._limits.bytes:
             raise AdapterUnloadable(
                 f"the classifier {digest} has {size / 2**30:.2f} GiB of weights, and this service keeps "
                 f"{self._limits.bytes / 2**30:.2f} GiB; start it with a larger --classifier-gib"
             )
-        while self._residents and self.bytes() + size > self._limits.bytes:
-            self._residents.popitem(last=False)
+        if (pinned := self._bytes_of(self._pinned)) + size > self._limits.bytes:
+            raise AdapterUnloadable(
+                f"the classifier {digest} has {size / 2**30:.2f} GiB of weights, and classifiers that are pinned leave "
+                f"{(self._limits.bytes - pinned) / 2**30:.2f} GiB; unpin one, or raise --classifier-gib"
+            )
+        idle = [other for other in self._residents if other not in self._pinned]
+        while idle and self.bytes() + size > self._limits.bytes:
+            del self._residents[idle.pop(0)]
             self._observer.evicted()

@@ -66,13 +66,25 @@ def token_bytes(base: Path, dtype: str) -> int | None:
     return int(2 * layers * kv_heads * size * _WIDTHS.get(dtype, 2))
 
 
-def cpu_cache_bytes(base: Path, dtype: str, max_model_len: int | None, memory: Memory) -> int:
-    """The key-value cache on a CPU: room for some requests of full length, and half of what is left free at most."""
-    left = memory.free - sum(file.stat().st_size for file in weight_files(base))
+def cpu_cache_bytes(base: Path, dtype: str, max_model_len: int | None, memory: Memory, beside: int = 0) -> int:
+    """The key-value cache on a CPU: room for some requests of full length, and half of what is left free at most.
+
+    `beside` is what the service keeps in memory besides the engine (`beside_the_engine`).
+    """
+    left = memory.free - sum(file.stat().st_size for file in weight_files(base)) - beside
     length = max_model_len or _longest(base)
     per_token = token_bytes(base, dtype)
     wanted = _LEAST_CACHE if not length or not per_token else max(_LEAST_CACHE, _FULL_REQUESTS * length * per_token)
     return max(GIB // 16, min(wanted, left // 2))
+
+
+def beside_the_engine(config: ServeConfig) -> int:
+    """Bytes: what classifiers may take, and the weights of the embedding model where they are on this machine."""
+    from retrieval.dense import kept
+
+    folder = None if config.embedding_model == "none" else kept(config.embedding_model)
+    embedder = 0 if folder is None else sum(file.stat().st_size for file in weight_files(folder))
+    return int(config.classifier_gib * GIB) + embedder
 
 
 def with_slots(config: ServeConfig, memory: Memory) -> ServeConfig:

@@ -25,11 +25,11 @@ from service.config import QUEUE_FACTOR, ServeConfig
 from service.engine import vllm_facts, vllm_forkserver, vllm_gpu_memory, vllm_metrics, vllm_requests, vllm_submission
 from service.engine.interface import AdapterHandle, Call, EngineAnswer, EngineDetail, EngineFacts, Tally
 from service.engine.vllm_errors import border, last_line, raise_reported
-from service.engine.vllm_flags import set_environment, target_modules
+from service.engine.vllm_flags import set_environment, takes_adapters, target_modules
 from service.engine.vllm_options import parsed_arguments
 from service.engine.vllm_structured import StructuredOutput
 from service.engine.vllm_submission import Submission
-from service.engine.vllm_tools import check_template_fields, check_tools, template_names
+from service.engine.vllm_tools import check_chat, check_template_fields, check_tools, takes_chats, template_names
 
 T = TypeVar("T")
 
@@ -51,6 +51,7 @@ class VllmEngine:
         self._state: Any = None
         self._template: frozenset[str] | None = frozenset()
         """What the base's chat template reads."""
+        self._takes_chats = True
         self._starts: Bulkhead | None = None
         self._stops = Bulkhead("engine's end", at_once=1, waiting=1, seconds=_STOP_SECONDS)
         self._checks = Bulkhead("check of adapters", at_once=4, waiting=1024, seconds=_CHECK_SECONDS)
@@ -75,6 +76,7 @@ class VllmEngine:
             args = await self._starts.run(self._build)
             self._state = await self._handlers(args)
             self._template = template_names(self._llm.renderer, self._llm.model_config)
+            self._takes_chats = takes_chats(self._llm.renderer, self._llm.model_config)
             facts = await self._facts()
             # One step now: a model that this machine has no kernels for must not be called ready.
             await self.score(None, [0], [0])
@@ -121,7 +123,8 @@ class VllmEngine:
 
     async def ping(self) -> None:
         with border(self._is_dead, Submission()):
-            await self._answered(self._llm.list_loras())  # goes through the core's loop and each worker's
+            # Goes through the core's loop and each worker's.
+            await self._answered(self._llm.collective_rpc("dabt_alive"))
 
     async def load(self, adapter: AdapterHandle) -> None:
         await self.check()
@@ -251,6 +254,8 @@ class VllmEngine:
 
     def _preflight(self, adapter: AdapterHandle) -> None:
         config = self._config
+        if not takes_adapters(config.base):
+            raise AdapterUnloadable(f"{adapter.name} cannot be served: vLLM puts no adapter over {config.base.name}")
         try:
             preflight(adapter.path, config.base, max_rank=config.max_lora_rank, served_modules=target_modules(config))
         except (InvalidInput, Corrupt) as error:
@@ -290,9 +295,11 @@ class VllmEngine:
 
     async def _facts(self) -> EngineFacts:
         """What runs in the workers. Raises `InvalidConfig` when a CPU would compute LoRA with the stock kernel."""
-        kernels = set(await self._answered(self._llm.collective_rpc("dabt_lora_kernel")))
-        vllm_facts.check_kernels(kernels)
-        await self._answered(self._llm.collective_rpc("dabt_keep_adapters"))
+        kernels: set[str] = set()
+        if takes_adapters(self._config.base):
+            kernels = set(await self._answered(self._llm.collective_rpc("dabt_lora_kernel")))
+            vllm_facts.check_kernels(kernels)
+            await self._answered(self._llm.collective_rpc("dabt_keep_adapters"))
         devices = await self._answered(self._llm.collective_rpc("dabt_device"))
         config = self._llm.model_config
         return EngineFacts(
@@ -315,6 +322,7 @@ class VllmEngine:
             raise InvalidInput("The request is not valid:", [Problem("messages", "must be a list of messages")])
         vllm_submission.check_size(body, self._llm.vllm_config.scheduler_config.max_num_queued_reqs)
         if call.kind == "chat":
+            check_chat(self._takes_chats)
             check_tools(body, self._config.tool_parser, self._template)
             check_template_fields(body, self._template)
             result = await self._state.openai_serving_chat.create_chat_completion(

@@ -7,15 +7,17 @@ import os
 from pathlib import Path
 
 from lifecycle.errors import InvalidConfig, Problem
-from lifecycle.models.base import linear_shapes
+from lifecycle.models.base import linear_shapes, read_object
 from lifecycle.models.preflight import SERVED_MODULES
 from lifecycle.models.templates import served_template
 from service.config import Dtype, ServeConfig
-from service.engine.memory import GIB, cpu_cache_bytes, machine_memory
+from service.engine.memory import GIB, beside_the_engine, cpu_cache_bytes, machine_memory
 from service.observability import logs
 
 _LOOKED_UP = {"method": "ngram", "num_speculative_tokens": 4, "prompt_lookup_max": 4}
 _SHARED_PLACE = Path("/dev/shm")  # noqa: S108  (where vLLM's own queues are)
+_WITHOUT_ADAPTERS = frozenset({"GPT2LMHeadModel"})
+"""Causal language models whose layers are transposed (Conv1D), for which vLLM has no LoRA."""
 SHARED = GIB
 """Shared memory that the workers of one engine speak through. Docker gives a container 64 MiB."""
 GRAMMARS = ("--structured-outputs-config.backend", "xgrammar")
@@ -48,9 +50,7 @@ def flags(config: ServeConfig, *, on_cpu: bool, executor: str = "") -> list[str]
         *("--tensor-parallel-size", str(config.tensor_parallel)),
         # -1 is the model's own limit, or as much of it as fits into the key-value cache.
         *("--max-model-len", str(config.max_model_len or -1)),
-        *("--enable-lora", "--max-loras", str(config.max_loras)),
-        *("--max-cpu-loras", str(config.max_cpu_loras), "--max-lora-rank", str(config.max_lora_rank)),
-        *("--lora-target-modules", *target_modules(config)),
+        *(_adapters(config) if takes_adapters(config.base) else ()),
         *("--worker-extension-cls", WORKER_EXTENSION),
         # The base's sampling defaults are in the version (`lifecycle/models/generation.py`); the tokens that end an
         # answer are still read from the file.
@@ -90,6 +90,20 @@ def flags(config: ServeConfig, *, on_cpu: bool, executor: str = "") -> list[str]
     return [*given, "--enforce-eager"] if on_cpu else given
 
 
+def takes_adapters(base: Path) -> bool:
+    """Whether vLLM can put adapters over this base. One for which it cannot is served without."""
+    named = read_object(base / "config.json").get("architectures") if (base / "config.json").is_file() else None
+    return not (isinstance(named, list) and _WITHOUT_ADAPTERS & set(map(str, named)))
+
+
+def _adapters(config: ServeConfig) -> list[str]:
+    return [
+        *("--enable-lora", "--max-loras", str(config.max_loras)),
+        *("--max-cpu-loras", str(config.max_cpu_loras), "--max-lora-rank", str(config.max_lora_rank)),
+        *("--lora-target-modules", *target_modules(config)),
+    ]
+
+
 def target_modules(config: ServeConfig) -> list[str]:
     """Those of the base's linear layers that preflight lets an adapter change; never `lm_head`.
 
@@ -118,7 +132,8 @@ def check_shared_memory(place: Path = _SHARED_PLACE) -> None:
 def _cache_bytes(config: ServeConfig, dtype: Dtype) -> int:
     if config.kv_cache_gib is not None:
         return int(config.kv_cache_gib * GIB)
-    return cpu_cache_bytes(config.base, dtype, config.max_model_len, machine_memory())
+    beside = beside_the_engine(config)
+    return cpu_cache_bytes(config.base, dtype, config.max_model_len, machine_memory(), beside)
 
 
 def cpu_dtype() -> Dtype:

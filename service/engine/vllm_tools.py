@@ -14,14 +14,34 @@ _NO_PLACE = "the base model's chat template has no place for it, so the model wo
 
 def template_names(renderer: Any, model_config: Any) -> frozenset[str] | None:
     """What the text of the base's chat template can depend on; None for everything. `renderer` is vLLM's."""
-    from vllm.renderers.hf import _cached_resolve_chat_template_kwargs, resolve_chat_template
+    from vllm.renderers.hf import _cached_resolve_chat_template_kwargs
     from vllm.utils.mistral import is_mistral_tokenizer
 
-    tokenizer = renderer.tokenizer
-    if is_mistral_tokenizer(tokenizer):
+    if is_mistral_tokenizer(renderer.tokenizer):
         return None  # its format is code, and has tools
-    template = resolve_chat_template(tokenizer, None, [{}], model_config=model_config)
+    template = _template(renderer, model_config)
     return frozenset() if template is None else frozenset(_cached_resolve_chat_template_kwargs(template))
+
+
+def takes_chats(renderer: Any, model_config: Any) -> bool:
+    """Whether anything says how this base writes turns."""
+    from vllm.utils.mistral import is_mistral_tokenizer
+
+    return is_mistral_tokenizer(renderer.tokenizer) or _template(renderer, model_config) is not None
+
+
+def _template(renderer: Any, model_config: Any) -> Any:
+    from vllm.renderers.hf import resolve_chat_template
+
+    return resolve_chat_template(renderer.tokenizer, None, [{}], model_config=model_config)
+
+
+def check_chat(takes: bool) -> None:
+    """Raises `InvalidInput` where the base has no chat template."""
+    if not takes:
+        fault = "the base model has no chat template, so nothing says how turns are written"
+        cure = "send a text to /v1/completions, or start the service with --chat-template"
+        raise InvalidInput("The request is not valid:", [Problem("messages", fault, cure)])
 
 
 def check_template_fields(body: dict[str, Any], names: frozenset[str] | None) -> None:

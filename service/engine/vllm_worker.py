@@ -15,6 +15,9 @@ class WorkerExtension:
         wrapper = next(iter(self.model_runner.lora_manager._adapter_manager.punica_wrapper_mapping.values()))
         return f"{type(wrapper).__module__}.{type(wrapper).__qualname__}"
 
+    def dabt_alive(self) -> None:
+        """Answers when this worker takes calls."""
+
     def dabt_device(self) -> dict[str, Any]:
         """What this worker computes on."""
         from service.engine.vllm_facts import device

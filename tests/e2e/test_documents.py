@@ -81,9 +81,6 @@ CANNOT_RUN = {
     ),
     "python -m examples.reviews.data": _PACKAGES,
     "python -m examples.reviews.base": _PACKAGES,
-    "python -m examples.reviews.base --base ~/models/some-model.gguf": (
-        "the file is the reader's; `tests/examples/test_reviews_base.py` unpacks one"
-    ),
     "python -m benchmarks.serving": _HOURS,
     "python -m benchmarks.serving --only mixed --rounds 2 --quick": _HOURS,
     "python -m benchmarks.serving --size large --only base-only --only mixed": _HOURS,

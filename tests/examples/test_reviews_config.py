@@ -9,7 +9,10 @@ import pytest
 
 from evals.config import EvalConfig, load_policy
 from evals.lmeval_task import load
+from examples.loop import judged
 from examples.reviews import data
+from examples.reviews.demo import CLASSIFIERS
+from lifecycle.rows.files import read_kinds
 from training.config import TrainJob
 
 REVIEWS = Path(data.__file__).parent
@@ -32,9 +35,34 @@ def test_the_training_configuration_loads(example: Path) -> None:
     assert Path(job.base).name == "SmolLM2-135M-Instruct.Q4_1"
 
 
+def test_the_classifiers_learn_the_labels_of_the_sentences_that_the_adapter_learns(example: Path) -> None:
+    adapter = TrainJob.load(example / "training/sentiment.yaml")
+    learnt = read_kinds(adapter.config.method.rows, *adapter.train_paths, adapter.validation_path)
+    for name in CLASSIFIERS:
+        job = TrainJob.load(example / f"training/{name}.yaml")
+        assert (job.config.name, job.config.method.type, Path(job.base).name) == (
+            name,
+            "classification",
+            "all-MiniLM-L6-v2",
+        )
+        rows = read_kinds(job.config.method.rows, *job.train_paths, job.validation_path)
+        for asked, labelled in zip(learnt, rows, strict=True):
+            assert [(row.question, row.messages[-1].content) for row in asked] == [
+                (row.text, row.label) for row in labelled
+            ]
+    assert [TrainJob.load(example / f"training/{name}.yaml").config.method.lora is None for name in CLASSIFIERS] == [
+        True,
+        False,
+    ]
+
+
+def test_every_name_that_an_arm_brings_has_the_gate_of_the_task(example: Path) -> None:
+    assert judged(data.TASK, example / "evals/sentiment.yaml") == [data.TASK, *CLASSIFIERS]
+
+
 def test_the_evaluation_asks_every_arm_for_one_of_the_labels(example: Path, tmp_path: Path) -> None:
     config = EvalConfig.load(example / "evals/sentiment.yaml")
-    assert list(config.arms) == ["base", "few-shot", "adapter"]
+    assert list(config.arms) == ["base", "few-shot", "adapter", "classifier", "classifier-lora"]
     task = load(config, tmp_path / "cache")
     assert len(task.items) == data.SHARES["test"] * len(data.SITES)
     assert task.metrics == ("accuracy", "labelled")

@@ -107,11 +107,15 @@ def test_the_shots_are_short_training_sentences_with_both_labels_by_turns(whole:
     assert set(chosen) < set(train)
 
 
+def written(folder: Path) -> dict[str, bytes]:
+    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in folder.rglob("*.jsonl")}
+
+
 def test_what_is_written_is_read_by_training_and_evaluation_and_is_the_same_every_time(
     whole: Path, tmp_path: Path
 ) -> None:
     prepared = prepare(tmp_path / "data", whole)
-    files = {path.name: path.read_bytes() for path in (tmp_path / "data").iterdir()}
+    files = written(tmp_path / "data")
     assert prepared.read == 3000
     assert prepared.parts == {part: share * len(data.SITES) for part, share in data.SHARES.items()}
     for part, count in prepared.parts.items():
@@ -121,4 +125,4 @@ def test_what_is_written_is_read_by_training_and_evaluation_and_is_the_same_ever
     asked = {LIGHT_1.normal(json.loads(line)["user"]) for line in files["shots.jsonl"].splitlines()}
     assert len(asked) == data.SHOTS
     prepare(tmp_path / "data", whole)
-    assert {path.name: path.read_bytes() for path in (tmp_path / "data").iterdir()} == files
+    assert written(tmp_path / "data") == files

@@ -173,6 +173,44 @@ async def test_past_the_bound_the_least_recently_used_leaves(world: World) -> No
     assert world.loads == ["one", "two", "three", "two"]
 
 
+async def test_what_is_pinned_stays_and_others_are_told_what_is_left(world: World) -> None:
+    one, two, three, large = (
+        world.classifier(name, size=size) for name, size in (("one", 40), ("two", 40), ("three", 40), ("large", 61))
+    )
+    classifiers = world.made(most=100)
+    classifiers.pin([one])
+    for digest in (one, two, three):
+        assert await classifiers.prefetch(digest)
+    assert [(row.digest, row.bytes, row.pinned) for row in classifiers.residents()] == [
+        (one, 40, True),
+        (three, 40, False),
+    ]
+    with pytest.raises(AdapterUnloadable, match=r"pinned leave .* unpin one, or raise --classifier-gib"):
+        await classifiers.answer(large, call())
+    assert classifiers.digests() == [one, three], "nothing left for one that finds no room"
+    classifiers.pin([])
+    world.now += 10.0
+    assert await classifiers.prefetch(large)
+    assert classifiers.digests() == [large]
+
+
+async def test_loading_ahead_takes_free_room_and_pushes_out_only_where_it_may(world: World) -> None:
+    one, two, three = (world.classifier(name, size=size) for name, size in (("one", 50), ("two", 50), ("three", 50)))
+    classifiers = world.made(most=100)
+    assert [await classifiers.prefetch(digest, evict=False) for digest in (one, two, three, one)] == [
+        True,
+        True,
+        False,
+        True,
+    ]
+    assert world.loads == ["one", "two"]
+    classifiers.pin([one, two])
+    assert not await classifiers.prefetch(three)
+    classifiers.pin([two])
+    assert await classifiers.prefetch(three)
+    assert classifiers.digests() == [two, three]
+
+
 async def test_one_that_never_fits_is_refused_with_the_option_that_helps_and_nothing_leaves_for_it(
     world: World,
 ) -> None:

@@ -313,3 +313,36 @@ async def test_a_shadow_of_a_classifier_is_compared_by_its_labels(world: World, 
     (record,) = Records(home.shadow).read("mood", "prod")
     assert (record.kind, record.served.ref, record.candidate.ref) == ("classification", "mood:1", candidate.ref)
     assert (record.agree, record.candidate.code) == (not turned, "")
+
+
+async def rows(running: Any) -> dict[str, Any]:
+    found = (await running.client.get("/admin/residency")).json()
+    return {row["digest"]: row["pinned"] for row in found["classifiers"]}
+
+
+async def test_it_is_preloaded_before_the_service_is_ready_and_a_pin_follows_its_name(world: World, until: Any) -> None:
+    first = world.prod()
+    async with world.serving(preload=("prod",), pin=("mood",)) as running:
+        assert await rows(running) == {first.spec.classifier: True}
+        second = world.prod(turned=True)
+
+        async def moved() -> bool:
+            return await rows(running) == {first.spec.classifier: False, second.spec.classifier: True}
+
+        await until(moved)
+        assert (await ask(running, "mood")).json()["data"][0]["label"] == "bad"
+
+
+async def test_it_is_loaded_pinned_and_let_go_by_order(world: World) -> None:
+    version = world.prod()
+    world.house.prod("plain", prompt={"system": "no adapter"})
+    async with world.serving() as running:
+        assert await rows(running) == {}
+        for order, pinned in (("preload", False), ("pin", True), ("unpin", False)):
+            reply = await running.client.post(f"/admin/{order}", json={"ref": "mood"})
+            digests = [] if order == "unpin" else [version.spec.classifier]
+            assert (reply.status_code, reply.json()["classifiers"]) == (200, digests)
+            assert await rows(running) == {version.spec.classifier: pinned}
+        nothing = await running.client.post("/admin/pin", json={"ref": "plain"})
+    assert nothing.status_code == 400
+    assert "is no classifier; there is nothing to load" in nothing.text

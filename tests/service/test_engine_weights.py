@@ -29,9 +29,46 @@ def logprobs(model: Any, ids: list[int], start: int) -> tuple[float, ...]:
     return tuple(torch.log_softmax(logits, -1).gather(1, torch.tensor(ids[start:])[:, None])[:, 0].tolist())
 
 
+def golden(tokenizer: Any, tuned: Any, original: Any, off: float = 0.0) -> tuple[GoldenWeights, ...]:
+    """What training records of whole weights, `off` by so much."""
+    made = []
+    for text in TEXTS:
+        ids = list(tokenizer(text)["input_ids"])
+        start = len(ids) // 2
+        made.append(
+            GoldenWeights(
+                prompt_ids=tuple(ids[:start]),
+                completion_ids=tuple(ids[start:]),
+                tuned_logprobs=tuple(value - off for value in logprobs(tuned, ids, start)),
+                original_logprobs=logprobs(original, ids, start),
+            )
+        )
+    return tuple(made)
+
+
 @pytest.fixture(scope="module")
-def home(tmp_path_factory: pytest.TempPathFactory) -> Home:
-    """`triage:1` is a tuned base, and `liar:1` the same with figures of another."""
+def gpt2(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A tuned GPT-2 of random weights, without a chat template, beside the one that it was trained from."""
+    import torch
+    from transformers import AutoTokenizer, GPT2Config, GPT2LMHeadModel
+
+    root = tmp_path_factory.mktemp("gpt2")
+    make_base(root / "llama")
+    tokenizer = AutoTokenizer.from_pretrained(root / "llama")
+    tokenizer.chat_template = None
+    sizes = {"n_embd": 64, "n_layer": 2, "n_head": 2, "n_positions": 128}
+    special = {"bos_token_id": None, "eos_token_id": 1, "pad_token_id": 0}
+    for seed, name in enumerate(("base", "tuned")):
+        torch.manual_seed(seed)
+        config = GPT2Config(vocab_size=len(tokenizer), initializer_range=0.2, **sizes, **special)
+        GPT2LMHeadModel(config).save_pretrained(root / name)
+        tokenizer.save_pretrained(root / name)
+    return root / "tuned"
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory: pytest.TempPathFactory, gpt2: Path) -> Home:
+    """`triage:1` is a tuned base, `liar:1` the same with figures of another, and `plain:1` the GPT-2."""
     import torch
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
@@ -48,23 +85,14 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Home:
     tokenizer = AutoTokenizer.from_pretrained(base)
     tokenizer.save_pretrained(tuned)
 
-    golden = []
-    for text in TEXTS:
-        ids = list(tokenizer(text)["input_ids"])
-        start = len(ids) // 2
-        golden.append((ids, start, logprobs(changed, ids, start), logprobs(original, ids, start)))
     place = Home.at(root / "home")
     shelf = Shelf.at(place, actor="test")
+    before, after = (AutoModelForCausalLM.from_pretrained(gpt2.parent / name) for name in ("base", "tuned"))
+    provenance = Provenance(source="training", golden=golden(tokenizer, after, before))
+    over = gpt2.parent / "base"
+    publish(gpt2, name="plain", base=over, prompt=Prompt(), provenance=provenance, shelf=shelf, kind="weights")
     for name, off in (("triage", 0.0), ("liar", 2.0)):
-        recorded = tuple(
-            GoldenWeights(
-                prompt_ids=tuple(ids[:start]),
-                completion_ids=tuple(ids[start:]),
-                tuned_logprobs=tuple(value - off for value in after),
-                original_logprobs=before,
-            )
-            for ids, start, after, before in golden
-        )
+        recorded = golden(tokenizer, changed, original, off)
         folder = tuned
         if name == "liar":  # the same bytes are the same artifact, so it gets others
             folder = root / "liar"
@@ -96,6 +124,55 @@ def test_whole_weights_answer_as_they_were_trained(home: Home, tmp_path: Path) -
         other = client.post("/v1/chat/completions", json={**asked, "model": "liar:1"})
         assert other.status_code == 403, other.text
         assert "dabt serve --base liar:1" in other.text
+
+
+def test_a_pure_language_model_of_transposed_layers_goes_on_with_texts_and_refuses_chats(
+    home: Home, gpt2: Path, tmp_path: Path
+) -> None:
+    """As `merged_lora` leaves it: whole weights of a GPT-2 without a chat template, over which vLLM puts no adapter."""
+    import torch
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    model, tokenizer = AutoModelForCausalLM.from_pretrained(gpt2), AutoTokenizer.from_pretrained(gpt2)
+    ids = tokenizer(TEXTS[0], return_tensors="pt")["input_ids"]
+    with torch.no_grad():
+        expected = tokenizer.decode(model.generate(ids, max_new_tokens=6, do_sample=False)[0, ids.shape[1] :])
+    log = tmp_path / "log"
+    with (
+        served("plain:1", home.root, log) as (process, url),
+        httpx.Client(base_url=url, timeout=60, headers=DRAFTS) as client,
+    ):
+        wait_until_ready(process, url, log)
+        asked = {"model": "plain:1", "prompt": TEXTS[0], "max_tokens": 6, "temperature": 0}
+        reply = client.post("/v1/completions", json=asked)
+        assert reply.status_code == 200, reply.text
+        # A character that is not complete yet is held back.
+        assert reply.json()["choices"][0]["text"].rstrip("�") == expected.rstrip("�")
+        chat = {"model": "plain:1", "messages": [{"role": "user", "content": "hello"}]}
+        refused = client.post("/v1/chat/completions", json=chat)
+        assert refused.status_code == 400, refused.text
+        assert "--chat-template" in refused.json()["error"]["message"]
+
+
+def test_a_base_without_a_template_is_given_one_by_its_name(tmp_path: Path) -> None:
+    from transformers import AutoTokenizer
+
+    base = tmp_path / "base"
+    make_base(base)
+    (base / "chat_template.jinja").unlink()
+    log = tmp_path / "log"
+    with (
+        served(str(base), tmp_path / "home", log, "--chat-template", "zephyr") as (process, url),
+        httpx.Client(base_url=url, timeout=60) as client,
+    ):
+        wait_until_ready(process, url, log)
+        chat = {"model": "base", "messages": [{"role": "user", "content": "hello"}], "max_tokens": 2}
+        reply = client.post("/v1/chat/completions", json=chat)
+        assert reply.status_code == 200, reply.text
+        rendered = AutoTokenizer.from_pretrained(base)("<|user|>\nhello<|end|>\n<|assistant|>\n")["input_ids"]
+        assert reply.json()["usage"]["prompt_tokens"] == len(rendered)
+        plain = client.post("/v1/completions", json={"model": "base", "prompt": TEXTS[0], "max_tokens": 2})
+        assert plain.status_code == 200, plain.text
 
 
 def test_weights_that_compute_something_else_answer_nobody(home: Home, tmp_path: Path) -> None:

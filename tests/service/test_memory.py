@@ -10,7 +10,16 @@ from typing import Any
 import pytest
 
 from service.config import ServeConfig
-from service.engine.memory import GIB, Memory, cpu_cache_bytes, machine_memory, slots, token_bytes, with_slots
+from service.engine.memory import (
+    GIB,
+    Memory,
+    beside_the_engine,
+    cpu_cache_bytes,
+    machine_memory,
+    slots,
+    token_bytes,
+    with_slots,
+)
 
 BASES: dict[str, tuple[dict[str, Any], float]] = {
     "Llama-3.1-8B": (
@@ -85,6 +94,18 @@ def test_the_cache_of_a_cpu_follows_the_base_and_what_is_free(
 ) -> None:
     base = base_of(tmp_path, BASES[name][0], weights * GIB)
     assert cpu_cache_bytes(base, "bfloat16", length, Memory(free * GIB, free * GIB)) == gib * GIB
+
+
+def test_what_the_service_keeps_beside_the_engine_is_counted(tmp_path: Path) -> None:
+    base = base_of(tmp_path, BASES["Llama-3.1-8B"][0], 16 * GIB)
+    memory = Memory(64 * GIB, 64 * GIB)
+    assert cpu_cache_bytes(base, "bfloat16", None, memory, 8 * GIB) == 20 * GIB
+    (tmp_path / "embedder").mkdir()
+    embedder = base_of(tmp_path / "embedder", {}, GIB)
+    plain = {"base": base, "classifier_gib": 0.5}
+    assert beside_the_engine(ServeConfig(**plain, embedding_model=str(embedder))) == 1.5 * GIB
+    assert beside_the_engine(ServeConfig(**plain, embedding_model="none")) == 0.5 * GIB
+    assert beside_the_engine(ServeConfig(**plain, embedding_model="org/not-here")) == 0.5 * GIB
 
 
 def test_a_base_that_does_not_say_its_sizes_gets_the_least_cache(tmp_path: Path) -> None:

@@ -27,7 +27,7 @@ from lifecycle.models.templates import frozen_template
 from service.config import ServeConfig
 from service.engine.interface import Call
 from service.engine.vllm_errors import border, last_line, raise_reported
-from service.engine.vllm_flags import SHARED, flags, target_modules
+from service.engine.vllm_flags import SHARED, flags, takes_adapters, target_modules
 from service.engine.vllm_submission import Submission, begin, check_size, follow, public_name
 from tests.service.random_llama import make_base
 
@@ -60,6 +60,14 @@ def test_an_engine_has_no_place_for_images_whatever_its_base_could_read(base: Pa
 
 def test_only_linear_projections_of_the_base_are_wrapped_for_adapters(base: Path) -> None:
     assert target_modules(ServeConfig(base=base)) == ["q_proj", "up_proj"]
+
+
+def test_a_base_that_vllm_puts_no_adapter_over_is_served_without(base: Path) -> None:
+    assert takes_adapters(base)
+    assert "--enable-lora" in flags(ServeConfig(base=base), on_cpu=False)
+    (base / "config.json").write_text('{"architectures": ["GPT2LMHeadModel"]}')
+    assert not takes_adapters(base)
+    assert not any("lora" in flag for flag in flags(ServeConfig(base=base), on_cpu=False) if flag.startswith("--"))
 
 
 def test_the_flags_say_what_the_configuration_says(base: Path) -> None:

@@ -64,7 +64,7 @@ async def test_a_pinned_version_is_never_evicted_and_unpinning_ends_that(house: 
     names(house, "a", "b", "c", "d", "e")
     async with start(house) as running:
         pinned = (await order(running, "pin", "a")).json()
-        assert pinned == {"ref": "a", "adapters": [house.adapters["a"]], "pinned": True}
+        assert pinned == {"ref": "a", "adapters": [house.adapters["a"]], "classifiers": [], "pinned": True}
         for letter in "bcde":
             await running.chat(letter)
         assert (await rows(running))[house.adapters["a"]]["pinned"]

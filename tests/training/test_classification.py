@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import random
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -203,8 +204,30 @@ def test_what_the_base_cannot_follow_is_told_before_anything_is_read(encoder: Pa
     assert (problem.place, "32 tokens" in problem.fault) == ("optimisation.max_length", True)
     fine = OptimisationSettings(max_length=32)
     assert Classification().problems(encoder, NO_PROMPT, fine, 16) == []
-    (problem,) = Classification().problems(encoder, Prompt(system="Be kind."), fine, 16)
-    assert problem.place == "prompt"
+
+
+def test_a_lora_that_the_base_has_no_modules_for_is_refused_before_training(encoder: Path) -> None:
+    fine = OptimisationSettings(max_length=32)
+
+    def problems(*modules: str) -> list[Any]:
+        lora = {"r": 3, **({"target_modules": modules} if modules else {})}
+        return Classification.model_validate({"lora": lora}).problems(encoder, NO_PROMPT, fine, 16)
+
+    assert problems() == problems("query", "value") == problems("attention.self.key") == []
+    (none,) = problems("q_proj")
+    (one,) = problems("query", "v_proj")
+    assert {none.place, one.place} == {"method.lora.target_modules"}
+    assert "PEFT can make no adapter" in none.fault
+    assert one.fault == "the base has no v_proj"
+
+
+def test_a_packed_base_is_refused_before_training(encoder: Path, tmp_path: Path) -> None:
+    folder = Path(shutil.copytree(encoder, tmp_path / "packed"))
+    config = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps({**config, "quantization_config": {"quant_method": "gptq"}}))
+    problems = Classification().problems(folder, NO_PROMPT, OptimisationSettings(max_length=16), 16)
+    assert [problem.place for problem in problems] == ["base"]
+    assert "packed by gptq" in problems[0].fault
 
 
 def test_a_base_without_a_class_for_it_is_refused(tmp_path: Path, encoder: Path) -> None:

@@ -113,6 +113,61 @@ def test_what_a_server_would_refuse_or_serve_wrongly_is_refused_with_the_reason(
     assert reason in said[f"method.{key}"]
 
 
+@pytest.mark.parametrize(
+    ("method", "keys"),
+    [
+        ("dpo", {"optimisation.packing"}),
+        ("text", {"prompt.system", "data.answer_schema"}),
+        ("classification", {"optimisation.packing", "prompt.system", "data.answer_schema", "template"}),
+        *((name, set()) for name in ("lora", "qlora", "full", "last_layers", "merged_lora")),
+    ],
+)
+def test_what_a_method_would_ignore_is_refused_by_its_key(
+    raw: dict[str, Any], tmp_path: Path, method: str, keys: set[str]
+) -> None:
+    (tmp_path / "system.txt").write_text("Be kind.\n")
+    (tmp_path / "answer.json").write_text('{"type": "object"}')
+    data = {**raw["data"], "answer_schema": "answer.json"}
+    optimisation = {"packing": True, "gradient_checkpointing": True, "precision": "bfloat16", "max_minutes": 5}
+    every = {"data": data, "optimisation": optimisation, "template": "zephyr", "prompt": {"system": "system.txt"}}
+    assert TrainJob.from_mapping({**raw, "method": method}, tmp_path).config.method.type == method
+    if not keys:
+        TrainJob.from_mapping({**raw, **every, "method": method}, tmp_path)
+        return
+    told = faults({**raw, **every, "method": method}, tmp_path)
+    assert told.keys() == keys
+    assert all(fault.endswith("leave it out") for fault in told.values())
+
+
+def test_a_configuration_that_spells_out_every_default_is_taken(raw: dict[str, Any], tmp_path: Path) -> None:
+    """As `dabt train --again` keeps it."""
+    for method in ("classification", "text", "dpo"):
+        job = TrainJob.from_mapping({**raw, "method": method}, tmp_path)
+        assert TrainJob.from_mapping(job.anywhere(), tmp_path).config.method == job.config.method
+
+
+@pytest.mark.parametrize("loss", ["sigmoid", "hinge", "ipo", "apo_zero", "apo_down"])
+def test_smoothing_is_refused_for_a_loss_that_ignores_it(raw: dict[str, Any], tmp_path: Path, loss: str) -> None:
+    how = {"type": "dpo", "label_smoothing": 0.1}
+    assert "label_smoothing is of no use" in str(faults({**raw, "method": {**how, "loss": loss}}, tmp_path))
+    TrainJob.from_mapping({**raw, "method": {**how, "loss": "robust"}}, tmp_path)
+    TrainJob.from_mapping({**raw, "method": {**how, "loss": loss, "label_smoothing": 0.0}}, tmp_path)
+
+
+def test_a_share_to_hold_out_is_refused_beside_a_validation_file(raw: dict[str, Any], tmp_path: Path) -> None:
+    assert "holdout is of no use" in str(faults({**raw, "data": {**raw["data"], "holdout": 0.2}}, tmp_path))
+    TrainJob.from_mapping({**raw, "data": {"train": "train.jsonl", "holdout": 0.2}}, tmp_path)
+
+
+def test_a_base_may_be_a_gguf_file(raw: dict[str, Any], tmp_path: Path) -> None:
+    (tmp_path / "models").mkdir()
+    (tmp_path / "models" / "some.gguf").touch()
+    expected = str(tmp_path / "models" / "some.gguf")
+    assert TrainJob.from_mapping({**raw, "base": "models/some.gguf"}, tmp_path).base == expected
+    (tmp_path / "run.yaml").write_text(yaml.safe_dump(raw))
+    assert TrainJob.load(tmp_path / "run.yaml", base=expected).base == expected
+
+
 def test_spelling_out_that_nothing_of_it_is_wanted_is_fine(raw: dict[str, Any], tmp_path: Path) -> None:
     nothing = {
         "use_dora": False,

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from training.lora_shape import LoraShape
+from training.recipes.merged_lora import MergedLora
 
 pytestmark = pytest.mark.e2e  # imports torch and PEFT
 
@@ -48,6 +49,15 @@ def test_modules_that_the_base_lacks_are_named(tmp_path: Path) -> None:
     assert "the base has no c_attn" in problem.fault
     (none,) = LoraShape(target_modules=("c_attn",)).misfits(base, 64)
     assert "PEFT can make no adapter" in none.fault
+
+
+def test_a_delta_that_is_merged_may_have_any_rank_and_modules_that_the_base_has(tmp_path: Path) -> None:
+    from transformers import GPT2Config
+
+    base = saved(tmp_path / "gpt2", GPT2Config(vocab_size=64, n_embd=16, n_layer=1, n_head=2))
+    assert MergedLora(r=3, target_modules=("c_attn",)).unmakable(base) == []
+    (problem,) = MergedLora(target_modules=("c_attn", "q_proj")).unmakable(base)
+    assert (problem.place, problem.fault) == ("method.target_modules", "the base has no q_proj")
 
 
 def test_transposed_layers_are_refused_before_training(tmp_path: Path) -> None:

@@ -15,15 +15,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
-from pydantic import Field
-
 from lifecycle.errors import ArtifactRefused, InvalidConfig, InvalidData, Problem
 from lifecycle.manifests import GoldenText
 from lifecycle.origin import Origin
 from lifecycle.rows.kinds import Kinds, Labelled
-from lifecycle.version import ArtifactKind, Frozen, Prompt
-from training import label_scores, supervised
+from lifecycle.version import ArtifactKind, Prompt
+from training import label_scores, lora_shape, supervised, whole_weights
 from training.label_scores import label_scores as scores_of
+from training.lora_shape import LowRank
 from training.method import Method, Task, Trained
 from training.optimisation import OptimisationSettings
 from training.progress import Curve, draw
@@ -32,16 +31,6 @@ _TRUNCATES = "dabt_truncates"
 """The key of config.json that tells the service that longer texts were cut."""
 _SAME = 1e-3
 """Largest difference of a logit between what was trained and what was saved and read again."""
-
-
-class MergedLora(Frozen, allow_inf_nan=False):
-    """LoRA (Hu et al. 2021, arXiv 2106.09685) that is merged when it is saved, so no server has to follow its shape."""
-
-    r: int = Field(default=16, ge=1)
-    alpha: float = Field(default=32.0, gt=0.0)
-    dropout: float = Field(default=0.0, ge=0.0, lt=1.0)
-    rslora: bool = True
-    target_modules: Literal["all-linear"] | tuple[str, ...] = "all-linear"
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,8 +48,8 @@ class Classification(Method):
 
     type: Literal["classification"] = "classification"
 
-    lora: MergedLora | None = None
-    """None trains every weight, which wants a rate of about 5e-5."""
+    lora: LowRank | None = None
+    """Merged when it is saved. None trains every weight, which wants a rate of about 5e-5."""
     class_weights: Literal["balanced"] | dict[str, float] | None = None
     """What an error on each label costs. `balanced` is by how rare it is: rows / (labels × rows of the label)."""
     truncate: bool = False
@@ -68,14 +57,20 @@ class Classification(Method):
 
     rows: ClassVar[Kinds] = (Labelled,)
     artifact: ClassVar[ArtifactKind] = "classifier"
-    shares: ClassVar = (supervised, label_scores)
+    shares: ClassVar = (supervised, label_scores, lora_shape)
+    unused: ClassVar = {
+        "optimisation.packing": "texts with labels are not packed",
+        "prompt.system": "a classifier reads the text alone",
+        "template": "a classifier reads the text alone",
+        "data.answer_schema": "a label is no answer that a schema describes",
+    }
 
     def problems(self, base: Path, prompt: Prompt, how: OptimisationSettings, max_rank: int) -> list[Problem]:
-        """A base that has no class with a head, or no padding; a prompt, which no text is read behind."""
-        problems = []
-        if prompt.system or prompt.shots:
-            problems.append(Problem("prompt", "a classifier reads the text alone", "leave it out"))
-        return [*problems, *_without_head(base), *_without_room(base, how.max_length)]
+        """A base that has no class with a head, no padding, or no modules for the LoRA that is wanted."""
+        problems = [*whole_weights.misfits(base), *_without_head(base)]
+        if not problems and self.lora is not None:
+            problems += self.lora.unmakable(base, classifies=True, place="method.lora")
+        return [*problems, *_without_room(base, how.max_length)]
 
     def examples(self, task: Task, rows: Sequence[Labelled]) -> list[LabelledExample]:
         tokenizer = _tokenizer(task.base)
@@ -256,28 +251,14 @@ def golden_texts(folder: Path, examples: Sequence[LabelledExample]) -> tuple[Gol
     )
 
 
-def _with_lora(model: Any, lora: MergedLora, drawn: Sequence[str]) -> Any:
+def _with_lora(model: Any, lora: LowRank, drawn: Sequence[str]) -> Any:
     """What is drawn by chance, the head above all, is trained whole and saved: PEFT would otherwise leave out what it
     does not know by its name, and a head of chance would be served (https://github.com/huggingface/peft/issues/310).
     """
-    from peft import LoraConfig, get_peft_model
+    from peft import get_peft_model
 
-    wanted = lora.target_modules
-    settings = LoraConfig(
-        r=lora.r,
-        lora_alpha=lora.alpha,
-        lora_dropout=lora.dropout,
-        use_rslora=lora.rslora,
-        target_modules=wanted if isinstance(wanted, str) else list(wanted),
-        exclude_modules=list(drawn),
-        modules_to_save=list(drawn),
-        task_type="SEQ_CLS",
-    )
-    try:
-        return get_peft_model(model, settings)
-    except ValueError as error:
-        problem = Problem("method.lora.target_modules", str(error).splitlines()[0], "name modules that the base has")
-        raise InvalidConfig("PEFT can put no LoRA over this base:", [problem]) from error
+    settings = lora.peft(exclude_modules=list(drawn), modules_to_save=list(drawn), task_type="SEQ_CLS")
+    return get_peft_model(model, settings)
 
 
 def _without_head(base: Path) -> list[Problem]:

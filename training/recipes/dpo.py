@@ -9,22 +9,19 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from lifecycle.conversation import Conversation
 from lifecycle.errors import Problem
 from lifecycle.rows.faults import bad_rows
 from lifecycle.rows.kinds import Preference
-from lifecycle.version import Prompt
 from training import adapter_folder, checkpoints, completions, supervised
 from training.adapter_method import AdapterMethod
 from training.exact import EpochOrder
 from training.method import Task, Trained
 from training.mixture import Mixture
-from training.optimisation import OptimisationSettings
 from training.progress import Curve, draw
 from training.tokens import Example
 
@@ -62,12 +59,13 @@ class Dpo(AdapterMethod):
 
     rows: ClassVar = (Preference,)
     shares: ClassVar = (*AdapterMethod.shares, supervised, *supervised.SHARES, completions)
+    unused: ClassVar = {"optimisation.packing": "pairs are not packed"}
 
-    def problems(self, base: Path, prompt: Prompt, how: OptimisationSettings, max_rank: int) -> list[Problem]:
-        problems = super().problems(base, prompt, how, max_rank)
-        if how.packing:
-            problems.append(Problem("optimisation.packing", "pairs are not packed", "leave it out"))
-        return problems
+    @model_validator(mode="after")
+    def _smoothing_is_used(self) -> Self:
+        if self.label_smoothing and self.loss != "robust":
+            raise ValueError(f"label_smoothing is of no use for the loss {self.loss}; write loss: robust, or 0")
+        return self
 
     def examples(self, task: Task, rows: Sequence[Preference]) -> Sequence[Pair]:
         """Raises `InvalidData` with every pair that cannot be trained whole, and which of its answers is why."""

@@ -14,16 +14,18 @@ from lifecycle.conversation import Conversation
 from lifecycle.errors import Problem
 from lifecycle.version import ArtifactKind, Prompt
 from training import lora_shape, supervised, whole_weights
-from training.lora_shape import LoraShape
+from training.lora_shape import LowRank
 from training.method import Method, Task, Trained
 from training.optimisation import OptimisationSettings
 from training.tokens import Example
 
 
-class MergedLora(LoraShape, Method):
-    """The settings are those of `lora`; `dtype` is that of the saved model."""
+class MergedLora(LowRank, Method):
+    """The settings are those of `lora`, of any rank and modules, because no server has to follow them."""
 
     type: Literal["merged_lora"] = "merged_lora"
+    dtype: Literal["float32", "bfloat16"] = "float32"
+    """Of the saved model."""
 
     artifact: ClassVar[ArtifactKind] = "weights"
     shares: ClassVar = (lora_shape, supervised, *supervised.SHARES, whole_weights)

@@ -10,18 +10,14 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import replace
-from pathlib import Path
 from typing import Any, ClassVar, Literal
 
-from lifecycle.errors import Problem
 from lifecycle.rows.faults import bad_rows
 from lifecycle.rows.kinds import PlainText
-from lifecycle.version import Prompt
 from training import adapter_folder, completions, supervised
 from training.adapter_method import AdapterMethod
 from training.completions import CompletionTokenizer
 from training.method import Task, Trained
-from training.optimisation import OptimisationSettings
 from training.packing import bins, joined
 from training.tokens import Example
 
@@ -33,13 +29,10 @@ class Text(AdapterMethod):
 
     rows: ClassVar = (PlainText,)
     shares: ClassVar = (*AdapterMethod.shares, supervised, *supervised.SHARES, completions)
-
-    def problems(self, base: Path, prompt: Prompt, how: OptimisationSettings, max_rank: int) -> list[Problem]:
-        problems = super().problems(base, prompt, how, max_rank)
-        if prompt.system:
-            fault = "texts are learnt as they stand, with no system text before them"
-            problems.append(Problem("prompt.system", fault, "leave it out"))
-        return problems
+    unused: ClassVar = {
+        "prompt.system": "texts are learnt as they stand, with no system text before them",
+        "data.answer_schema": "plain texts have no answers",
+    }
 
     def examples(self, task: Task, rows: Sequence[PlainText]) -> Sequence[Example]:
         """Blocks. Raises `InvalidData` with all rows that hold a special token's text."""
