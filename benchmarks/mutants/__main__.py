@@ -96,7 +96,9 @@ ROOMS = (
     Room(
         "training",
         tuple(f"training/data/{name}.py" for name in ("balance", "checks", "duplicates", "split")),
-        ("tests/training/test_*.py",),
+        tuple(f"tests/training/test_{name}.py" for name in (
+            "balance", "checks", "data_checks", "duplicates", "split", "split_files"
+        )),
     ),
     Room(
         "personal data",
@@ -105,7 +107,7 @@ ROOMS = (
             for name in ("addresses", "cues", "json_pieces", "national_ids", "numbers", "phones",
                          "redaction", "spelling")
         ),
-        ("tests/training/test_personal.py", "tests/training/test_redaction.py"),
+        ("tests/training/personal/test_*.py",),
     ),
 )  # fmt: skip
 

@@ -22,15 +22,14 @@ _RESERVED = re.compile(r"(?:^|\.)(?:example|test|invalid|localhost|example\.(?:c
 
 def emails(text: str) -> Iterator[Hit]:
     """Certain, but at a domain that RFC 2606 keeps for examples: nobody's, as a rule, and no test can tell."""
-    at = text.find("@")
-    while at >= 0:
+    for sign in re.finditer("@", text):
+        at = sign.start()
         start, end = _name_start(text, at), _domain_end(text, at + 1)
         name, domain = text[start:at], text[at + 1 : end].casefold()
         ending = domain.rpartition(".")[2]
         is_git = name == "git" and text[end : end + 1] == ":"
-        if name and end > at and _ENDING.fullmatch(ending) and ending not in _FILES and not is_git:
+        if name and _ENDING.fullmatch(ending) and ending not in _FILES and not is_git:
             yield Hit("EMAIL", start, end, not _RESERVED.search(domain), text[start:end].casefold())
-        at = text.find("@", at + 1)
 
 
 def _name_start(text: str, at: int) -> int:
@@ -38,32 +37,28 @@ def _name_start(text: str, at: int) -> int:
     start = at
     while start and text[start - 1] in _ASCII_NAME:
         start -= 1
-    if start == at:
+    if not any(map(str.isalpha, text[start:at])):
         while start and (text[start - 1].isalnum() or text[start - 1] in "._-"):
             start -= 1
-    while start < at and text[start] in ".'-%~":
+    while text[start] in ".'-%~":
         start += 1
     return start
 
 
 def _domain_end(text: str, start: int) -> int:
-    """Where the domain ends, or `start - 1` where there is none."""
+    """Where the domain ends, or `start` where there is none."""
     glued = text[start : start + 1].isascii()
     match = (_DOMAIN if glued else _ANY_DOMAIN).match(text, start)
-    if match is None:
-        return start - 1
-    return start + len(match[0].rstrip("-_"))
+    return start + len(match[0].rstrip("-_")) if match else start
 
 
 _IPV4 = re.compile(r"(?<![0-9A-Za-z_.])\d{1,3}(?:\.\d{1,3}){3}(?!\.?[0-9A-Za-z_])")
 _IPV6 = re.compile(r"(?<![0-9A-Za-z_.:])[0-9A-Fa-f]{0,4}(?::[0-9A-Fa-f]{0,4}){2,7}(?!\.?[0-9A-Za-z_:])")
 
 
-def ips(text: str, key: str = "") -> Iterator[Hit]:
+def ips(text: str, key: str) -> Iterator[Hit]:
     """Four small numbers may be a version, and few groups with colons may be code: certain with a word that says so."""
     for pattern, sign in ((_IPV4, "."), (_IPV6, ":")):
-        if text.count(sign) < 2:
-            continue
         for match in pattern.finditer(text):
             try:
                 address = ipaddress.ip_address(match[0])

@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from collections import deque
 from functools import lru_cache
-from typing import Literal
+from typing import Literal, cast
 
 from lifecycle.text.letters import one_spelling
 
@@ -73,20 +73,19 @@ _WORDS: tuple[tuple[Cue, str], ...] = (
 )  # fmt: skip
 
 
-def _pattern() -> re.Pattern[str]:
-    named = "|".join(f"(?P<{name}>{one_spelling(words)})" for name, words in _WORDS)
-    # Arabic writes "and", "by", "for" and "so" with the word behind them.
-    return re.compile(rf"(?<![a-zء-ي0-9])(?:[وبلف]|لل)?(?:{named})(?![a-zء-ي])")
-
-
-_CUE = _pattern()
+_SAID = "|".join(f"(?P<{name}>{one_spelling(words)})" for name, words in _WORDS)
+_UNGLUED = r"(?![a-zء-ي])"
+# Arabic writes "and", "by", "for" and "so" with the word behind them.
+_CUE = re.compile(rf"(?<![a-zء-ي0-9])(?:[وبلف]|لل)?(?:{_SAID}){_UNGLUED}")
+_BEHIND = re.compile(
+    rf"[\s,)]{{0,3}}(?:is|was|هو|هي|=) (?:(?:my|his|her|the|our) )?(?:[وبلف]|لل)?(?:{_SAID}){_UNGLUED}"
+)
 _LETTER = re.compile(r"[^\W\d_]")
 _SENTENCE = re.compile(r"[.!?؟;](?=\s)|\n")
 _BARE_NUMBER = re.compile(r"\W*number\W*")
-_BEHIND = re.compile(r"[\s,)]{0,3}(?:is|was|هو|هي|=) (?:(?:my|his|her|the|our) )?")
 
 
-def cue_of(text: str, start: int, end: int, key: str = "") -> Cue:
+def cue_of(text: str, start: int, end: int, key: str) -> Cue:
     """What the words before `text[start:end]` say of it, or else the JSON key, or else the words behind it."""
     before = text[max(0, start - _REACH) : start].casefold()
     if start <= _REACH and _BARE_NUMBER.fullmatch(before):
@@ -98,9 +97,8 @@ def cue_of(text: str, start: int, end: int, key: str = "") -> Cue:
             return _named(last)
     if cue := _of_key(key):
         return cue
-    joint = _BEHIND.match(behind := text[end : end + _REACH].casefold())
-    following = _CUE.match(behind, joint.end()) if joint else None
-    return _named(following) if following else ""
+    behind = _BEHIND.match(text[end : end + _REACH].casefold())
+    return _named(behind) if behind else ""
 
 
 @lru_cache(1024)
@@ -122,4 +120,4 @@ def _last_cue(words: str) -> re.Match[str] | None:
 
 
 def _named(match: re.Match[str]) -> Cue:
-    return match.lastgroup or ""  # type: ignore[return-value]
+    return cast("Cue", match.lastgroup)

@@ -13,9 +13,10 @@ from dataclasses import dataclass
 
 from training.data.personal.spelling import Spelling, unescaped
 
-_TOKEN = re.compile(r'"([^"\\]*(?:\\.[^"\\]*)*)"|-?\d+(?:\.\d+)?(?:[eE][+-]?\d+)?', re.DOTALL)
+_TOKEN = re.compile(r'"([^"\\]*(?:\\.[^"\\]*)*)"(\s*:)?|-?\d+(?:\.\d+)?(?:[eE][+-]?\d+)?', re.DOTALL)
 _FENCE = "```"
-_LANGUAGE = re.compile(r"[\w+-]{0,20}\s*\n")
+_LANGUAGE = re.compile(r"[A-Za-z]{0,20}\d?\s*\n")
+"""No longer number: what stands there is not looked at."""
 _DEEPEST = 3
 """JSON inside a string of JSON, and again inside that."""
 
@@ -25,7 +26,7 @@ class Piece:
     """A part of a text: what it says, where that stands, and the JSON key before it."""
 
     said: Spelling
-    start: int = 0
+    start: int
     """Where the part begins in the text."""
     key: str = ""
     quotes: str = ""
@@ -36,31 +37,30 @@ class Piece:
         return self.start + first, self.start + last
 
 
-def pieces(text: str, *, depth: int = 0) -> Iterator[Piece]:
+def pieces(text: str) -> Iterator[Piece]:
     """The pieces of `text`, in order. Together they hold all of its strings and numbers."""
     if _is_json(text):
-        yield from _values(text, depth)
-    elif _FENCE in text:
-        at = 0
-        for number, part in enumerate(text.split(_FENCE)):
-            language = _LANGUAGE.match(part) if number % 2 else None
-            skipped = language.end() if language else 0
-            inside = part[skipped:]
-            parts = _values(inside, depth) if language and _is_json(inside) else (Piece(Spelling(inside)),)
-            for piece in parts:
-                yield Piece(piece.said, at + skipped + piece.start, piece.key, piece.quotes)
-            at += len(part) + len(_FENCE)
-    else:
-        yield Piece(Spelling(text))
+        yield from _values(text, 0)
+        return
+    at = 0
+    for number, part in enumerate(text.split(_FENCE)):
+        language = _LANGUAGE.match(part) if number % 2 else None
+        if language and _is_json(part[language.end() :]):
+            for piece in _values(part[language.end() :], 0):
+                yield Piece(piece.said, at + language.end() + piece.start, piece.key, piece.quotes)
+        else:
+            yield Piece(Spelling(part), at)
+        at += len(part) + len(_FENCE)
 
 
 def _is_json(text: str) -> bool:
     if not text.lstrip().startswith(("{", "[")):
         return False
     try:
-        return isinstance(json.loads(text), dict | list)
+        json.loads(text)
     except (ValueError, RecursionError):
         return False
+    return True
 
 
 def _values(text: str, depth: int) -> Iterator[Piece]:
@@ -78,7 +78,7 @@ def _values(text: str, depth: int) -> Iterator[Piece]:
                 yield Piece(_within(said, piece), token.start(1), piece.key or key, piece.quotes)
         else:
             yield Piece(said, token.start(1), key)
-        if text[token.end() : token.end() + 16].lstrip().startswith(":"):
+        if token[2]:
             key = said.text
 
 

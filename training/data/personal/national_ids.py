@@ -10,6 +10,7 @@ import re
 from collections.abc import Callable, Iterator
 from datetime import date, datetime
 from functools import lru_cache
+from itertools import cycle
 from typing import Literal
 
 from stdnum import luhn, verhoeff
@@ -55,7 +56,7 @@ _LETTERED = tuple(
 )
 
 
-def national_ids(text: str, key: str = "") -> Iterator[Hit]:
+def national_ids(text: str, key: str) -> Iterator[Hit]:
     for match in _DIGITS.finditer(text):
         yield from _number(text, match.start(), match.end(), key)
     for pattern, is_valid, proof in _LETTERED:
@@ -70,22 +71,19 @@ def _number(text: str, start: int, end: int, key: str) -> Iterator[Hit]:
     """The id that starts here. Behind it another number may stand ("… for 12 months"): shorter ones are tried too."""
     gaps = [gap.start() for gap in _GAP.finditer(text, start, end)]
     cue = cue_of(text, start, end, key)
-    for stop in (end, *reversed(gaps)):
-        digits = _GAP.sub("", text[start:stop])
-        if len(digits) < 8:
-            break
-        proof = proved(digits)
+    tried = [(stop, _GAP.sub("", text[start:stop])) for stop in (end, *reversed(gaps))]
+    for stop, digits in tried:
         grouped = len(digits) < stop - start
         if grouped and cue != "id" and not _AS_PRINTED.fullmatch(text, start, stop):
             continue
-        sure = _verdict(proof, cue)
+        sure = _verdict(proved(digits), cue)
         if sure is not None:
             yield Hit("NATIONAL_ID", start, stop, sure, digits)
             return
-    stop = end if end - start - len(gaps) <= 15 else next((gap for gap in gaps if gap - start >= 8), end)
-    digits = _GAP.sub("", text[start:stop])
-    if cue == "id" and 8 <= len(digits) <= 15:
-        yield Hit("NATIONAL_ID", start, stop, False, digits)
+    for stop, digits in tried:
+        if cue == "id" and len(digits) in _BY_LENGTH:
+            yield Hit("NATIONAL_ID", start, stop, False, digits)
+            return
 
 
 _AS_PRINTED = re.compile(r"784([ -])\d{4}\1\d{7}\1\d|[2-9]\d{3} \d{4} \d{4}")
@@ -156,7 +154,7 @@ def _egypt(digits: str) -> Proof:
     """
     if not _born(digits) or digits[7:9] not in _GOVERNORATES:
         return ""
-    sums = sum(int(digit) * weight for digit, weight in zip(digits[:13], (2, 7, 6, 5, 4, 3) * 3, strict=False))
+    sums = sum(int(digit) * weight for digit, weight in zip(digits[:13], cycle((2, 7, 6, 5, 4, 3)), strict=False))
     right = int(digits[13]) in ((11 - sums % 11) % 10, (11 - sums % 11) % 11)
     return "form" if _is_time(digits) else "strong" if right else "weak"
 
@@ -180,7 +178,7 @@ def _born(digits: str) -> bool:
 
 def _is_time(digits: str) -> bool:
     try:
-        return 1990 <= datetime.strptime(digits, "%Y%m%d%H%M%S").year <= 2100
+        return datetime.strptime(digits, "%Y%m%d%H%M%S").year <= 2100
     except ValueError:
         return False
 

@@ -37,7 +37,7 @@ _BRANDS: tuple[tuple[str, tuple[int, ...]], ...] = (
 _BRAND_OF = tuple((re.compile(prefix), lengths) for prefix, lengths in _BRANDS)
 
 
-def ibans(text: str, key: str = "") -> Iterator[Hit]:
+def ibans(text: str, key: str) -> Iterator[Hit]:
     """Certain where the check digits hold; where they do not, only one of a country's own form behind the word."""
     for start, end in _tried(_IBAN, text):
         written = _GAPS.sub("", text[start:end])
@@ -61,7 +61,7 @@ def _has_form(compact: str) -> bool:
     return True
 
 
-def cards(text: str, key: str = "") -> Iterator[Hit]:
+def cards(text: str, key: str) -> Iterator[Hit]:
     """Certain where the check digit holds and an issuer's prefix or a word confirms it; a tenth of all numbers has a
     right check digit by chance."""
     for start, end in _tried(_CARD, text):

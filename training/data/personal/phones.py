@@ -21,15 +21,16 @@ from training.data.personal.hits import Hit
 
 ARAB = (
     "SA", "AE", "KW", "BH", "QA", "OM", "EG", "JO", "LB", "SY", "IQ", "YE", "PS", "MA", "DZ", "TN", "LY", "SD", "MR",
-    "SO", "DJ", "KM",
+    "SO", "DJ",
 )  # fmt: skip
+"""Whose numbers are known without a plus. Those of the Comoros are too short to be told from others."""
 _OTHERS = ("US", "GB", "FR", "IN", "PK", "TR")
 _ARAB_CODES = tuple(str(phonenumbers.country_code_for_region(region)) for region in ARAB)
 
 _CLUSTER = re.compile(r"(?:\+ ?)?\(?\d+(?:[ ().\-/]{1,3}\d+)*\)?")
 _GROUP = re.compile(r"\d+")
-_BEFORE = re.compile(r"[0-9A-Za-z_@#$€£]\Z|\d[.,:]\Z|[A-Za-z]-\Z")
-"""What stands right before a number that is none of a phone: "A12", "1,000", "10:30"."""
+_ALONE = re.compile(r"(?<![0-9A-Za-z_@#$€£])(?<!\d[.,:])(?<![A-Za-z]-)")
+"""Where a number begins that may be one of a phone: not in "A12", "1,000", "10:30"."""
 _BEHIND = re.compile(r"[0-9A-Za-z_@%°]|[.,:]\d")
 _UNIT = re.compile(
     r" ?(?:mg|mcg|kg|ml|cm|mm|iu|units?|tablets?|usd|eur|sar|aed|kwd|egp|riyals?|dollars?|dirhams?|dinars?|%"
@@ -39,14 +40,14 @@ _UNIT = re.compile(
 _DATE = re.compile(
     r"(?<![\d./-])(?:(?:19|20)\d\d([-./])\d{1,2}\1\d{1,2}|\d{1,2}([-./])\d{1,2}\2(?:(?:19|20)\d\d|\d\d))(?![./-]?\d)"
 )
-_MOST_GROUPS = 8
+_FEWEST, _MOST = 8, 15
+"""Digits of a number; no more in any country (ITU-T E.164)."""
 
 
-def phones(text: str, key: str = "") -> Iterator[Hit]:
+def phones(text: str, key: str) -> Iterator[Hit]:
     for cluster in _CLUSTER.finditer(text):
-        start, end = cluster.span()
-        if end - start >= 7 and not _BEFORE.search(text[max(0, start - 2) : start]):
-            yield from _in_cluster(text, start, end, key)
+        if _ALONE.match(text, cluster.start()):
+            yield from _in_cluster(text, *cluster.span(), key)
 
 
 def _in_cluster(text: str, start: int, end: int, key: str) -> Iterator[Hit]:
@@ -82,13 +83,13 @@ class _Phone:
 def _ends(text: str, groups: list[tuple[int, int]], at: int, end: int, dated: set[int]) -> list[int]:
     """The groups with which a number that begins with group `at` may end."""
     ends, size = [], 0
-    for last in range(at, min(len(groups), at + _MOST_GROUPS)):
+    for last in range(at, len(groups)):
         first, stop = groups[last]
         size += stop - first
-        if first in dated or size > 15 or (last > at + 1 and stop - first < 2):
+        if first in dated or size > _MOST or (last > at + 1 and stop - first < 2):
             break
-        stop += text[stop : stop + 1] == ")"
-        if size >= 7 and (text[stop] in " /" if stop < end else not _BEHIND.match(text, stop)):
+        behind = stop + text.startswith(")", stop)
+        if size >= _FEWEST and (text[behind] in " /" if behind < end else not _BEHIND.match(text, behind)):
             ends.append(last)
     return ends
 
@@ -118,17 +119,16 @@ class _Judged(NamedTuple):
 
 def _international(written: str, digits: str, cue: Cue) -> _Judged | None:
     """What it is as a number with its country's code."""
-    if not 8 <= len(digits) <= 15:
-        return None
-    if "+" in written[:2] or digits.startswith("00"):
-        plus, code = "+" in written[:2], digits.removeprefix("00")
+    plus = "+" in written
+    if plus or digits.startswith("00"):
+        code = digits.removeprefix("00")
         number, told = _parsed(code), cue in ("phone", "call")
-        if number.value:
-            return _Judged(plus or cue not in ("record", "id"), True, number.value)
-        return _Judged(told, False, f"+{code}") if told or (plus and number.possible) else None
-    if 11 <= len(digits) <= 13 and digits.startswith(_ARAB_CODES) and cue not in ("record", "id"):
+        if number:
+            return _Judged(plus or cue not in ("record", "id"), True, number)
+        return _Judged(told, False, f"+{code}") if told or (plus and number is not None) else None
+    if len(digits) >= 11 and digits.startswith(_ARAB_CODES) and cue not in ("record", "id"):
         number = _parsed(digits)
-        return _Judged(cue == "phone", True, number.value) if number.value else None
+        return _Judged(cue == "phone", True, number) if number else None
     return None
 
 
@@ -138,7 +138,7 @@ def _local(written: str, digits: str, cue: Cue) -> _Judged | None:
     looks = _LOOKS.fullmatch(written) is not None
     if cue in ("record", "id") or not (told or looks or digits[0] == "0") or len(set(digits)) < 3:
         return None
-    if not 8 <= len(digits) <= 13 or (bare and _DAY.fullmatch(digits)):
+    if len(digits) > 13 or (bare and _DAY.fullmatch(digits)):
         return None
     value = digits.lstrip("0")
     if _is_local(digits):
@@ -153,21 +153,16 @@ _LOOKS = re.compile(r"\(\d{3}\) ?\d{3}[ .-]\d{4}|\d{3}([.-])\d{3}\1\d{4}|\(0\d{1
 _DAY = re.compile(r"(?:19|20)\d\d(?:0[1-9]|1[0-2])(?:0[1-9]|[12]\d|3[01])")
 
 
-class _Parsed(NamedTuple):
-    possible: bool
-    value: str
-    """Country code and national number; empty where no country has such a number."""
-
-
 @lru_cache(4096)
-def _parsed(digits: str) -> _Parsed:
+def _parsed(digits: str) -> str | None:
+    """Country code and national number; "" where it is only as long as one of its country, None where it is not."""
     try:
         number = phonenumbers.parse(f"+{digits}")
     except phonenumbers.NumberParseException:
-        return _Parsed(False, "")
+        return None
     if phonenumbers.is_valid_number(number):
-        return _Parsed(True, f"+{number.country_code} {phonenumbers.national_significant_number(number)}")
-    return _Parsed(phonenumbers.is_possible_number_with_reason(number) == ValidationResult.IS_POSSIBLE, "")
+        return f"+{number.country_code} {phonenumbers.national_significant_number(number)}"
+    return "" if phonenumbers.is_possible_number_with_reason(number) == ValidationResult.IS_POSSIBLE else None
 
 
 @lru_cache(4096)

@@ -32,6 +32,8 @@ class Redactor:
         """Places that were replaced, by kind."""
         self._more = more
         self._numbers: dict[bytes, int] = {}
+        self._bound: set[bytes] = set()
+        """Phone numbers without a country's code whose country is known."""
         self._last: Counter[Kind] = Counter()
 
     def row(self, value: Any) -> Any:
@@ -83,21 +85,17 @@ class Redactor:
 
     def _number(self, kind: Kind, value: str) -> int:
         """A phone number without its country's code is the first that has this number in some country."""
-        own, local = _digest(kind, value), None
-        if kind == "PHONE" and " " in value:
-            local = _digest(kind, value.partition(" ")[2])
-            if (
-                own not in self._numbers
-                and local in self._numbers
-                and _digest("bound", str(local)) not in self._numbers
-            ):
-                self._numbers[own] = self._numbers[local]
+        own = _digest(kind, value)
+        local = _digest(kind, value.rsplit(maxsplit=1)[-1]) if kind == "PHONE" else own
         if own not in self._numbers:
-            self._last[kind] += 1
-            self._numbers[own] = self._last[kind]
-        if local:
+            if local in self._numbers and local not in self._bound:
+                self._numbers[own] = self._numbers[local]
+            else:
+                self._last[kind] += 1
+                self._numbers[own] = self._last[kind]
+        if local != own:
             self._numbers.setdefault(local, self._numbers[own])
-            self._numbers[_digest("bound", str(local))] = 1
+            self._bound.add(local)
         return self._numbers[own]
 
 
@@ -114,7 +112,7 @@ def _again(hit: Hit) -> Iterator[str]:
         digits = re.sub(r"\D", "", hit.value)
         yield digits
         if hit.kind == "PHONE":
-            yield hit.value.rpartition(" ")[2].lstrip("+0")
+            yield hit.value.split()[-1].lstrip("+0")
     else:
         yield hit.value
 

@@ -38,11 +38,11 @@ class Spelling:
 
     text: str
     starts: Sequence[int] | None = None
-    ends: Sequence[int] | None = None
+    ends: Sequence[int] = ()
 
     def span(self, start: int, end: int) -> tuple[int, int]:
         """The characters of the original that `text[start:end]` was. `start` is before `end`."""
-        if self.starts is None or self.ends is None:
+        if self.starts is None:
             return start, end
         return self.starts[start], self.ends[end - 1]
 

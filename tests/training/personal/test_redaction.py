@@ -2,21 +2,15 @@
 
 from __future__ import annotations
 
-import errno
 import json
-import os
 import random
-from collections.abc import Callable
-from pathlib import Path
+import re
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
-from lifecycle.errors import InvalidConfig, InvalidInput
-from lifecycle.rows.files import Reading
-from training.data.commands.check import check
-from training.data.commands.redact import redact as redact_file
-from training.data.personal import Redactor, find, redact
+from training.data.personal import Hit, Redactor, find, redact
 from training.data.personal import names as names_module
 from training.data.personal.spelling import spelling, unescaped
 
@@ -67,6 +61,88 @@ def test_places_are_those_of_the_text_as_it_is_written() -> None:
 def test_two_countries_share_no_placeholder_and_a_local_number_is_the_first_countrys() -> None:
     assert clean("+966501234567", "+971501234567", "0501234567") == ["[PHONE_1]", "[PHONE_2]", "[PHONE_1]"]
     assert clean("0501234567", "+971501234567", "+966501234567") == ["[PHONE_1]", "[PHONE_1]", "[PHONE_2]"]
+
+
+def test_local_numbers_that_differ_share_no_placeholder() -> None:
+    assert clean("0501234567", "0559876543", "0501234567") == ["[PHONE_1]", "[PHONE_2]", "[PHONE_1]"]
+    assert clean("+966501234567", "0501234567", "+971501234567") == ["[PHONE_1]", "[PHONE_1]", "[PHONE_2]"]
+    assert clean("phone +999 1234 5678", "phone +99912345678", "phone +999 1234 5679") == [
+        "phone [PHONE_1]", "phone [PHONE_1]", "phone [PHONE_2]"
+    ]  # fmt: skip
+
+
+def test_a_local_number_stays_that_of_the_first_country() -> None:
+    said = ["+966501234567", "+971501234567", "0501234567", "+966501234567", "+971501234567", "+962501234567"]
+    numbers = ["[PHONE_1]", "[PHONE_2]", "[PHONE_1]", "[PHONE_1]", "[PHONE_2]"]
+    assert clean(*said[:5]) == numbers
+
+
+@pytest.mark.parametrize(
+    ("told", "again", "placeholder"),
+    [
+        ("my phone is 55512345", "55512345", "PHONE"),
+        ("my phone is +965 5551 2345", "55512345", "PHONE"),
+        ("my phone is +965 5551 2345", "96555512345", "PHONE"),
+        ("my phone is 0501234567", "501234567", "PHONE"),
+        ("my national id is 9821012345", "9821012345", "NATIONAL_ID"),
+        ("my national id is 9821012345", "982 101 2345", "NATIONAL_ID"),
+        ("my card is 7135702468013572", "7135702468013572", "CARD"),
+    ],
+)
+def test_what_one_text_tells_is_known_in_the_others(told: str, again: str, placeholder: str) -> None:
+    before, after = clean(told, f"so {again}, and")
+    assert before.endswith(f"[{placeholder}_1]")
+    assert after == f"so [{placeholder}_1], and"
+
+
+def test_what_is_certain_in_its_place_is_not_overruled_by_another_text() -> None:
+    assert clean("my national id is 378282246310005", "card 378282246310005") == [
+        "my national id is [NATIONAL_ID_1]", "card [CARD_1]"
+    ]  # fmt: skip
+
+
+def test_other_kinds_are_known_by_their_value() -> None:
+    assert clean("a@b.org", "A@b.org and c@d.org") == ["[EMAIL_1]", "[EMAIL_1] and [EMAIL_2]"]
+
+
+@pytest.mark.parametrize(
+    ("value", "copy"),
+    [
+        (966501234567, "[PHONE_1]"), (966501234567.0, "[PHONE_1]"), (966501234567.5, 966501234567.5), (True, True),
+        (None, None), (12, 12), ("966501234567", "[PHONE_1]"), (["966501234567"], ["[PHONE_1]"]), ({}, {}),
+        (-966501234567, -966501234567),
+    ],
+)  # fmt: skip
+def test_a_whole_number_that_is_personal_becomes_its_placeholder(value: Any, copy: Any) -> None:
+    redactor = Redactor()
+    assert redactor.row({"phone": value}) == {"phone": copy}
+    assert redactor.replaced.total() == ("[PHONE_1]" in str(copy))
+
+
+def test_keys_that_become_one_placeholder_are_told_apart_and_keep_their_values() -> None:
+    row = {"0501234567": 1, "050 123 4567": 2, "050-123-4567": 3}
+    assert Redactor().row(row) == {"[PHONE_1]": 1, "[PHONE_1]'": 2, "[PHONE_1]''": 3}
+
+
+def test_places_are_counted_by_kind() -> None:
+    redactor = Redactor()
+    redactor.row(["a@b.org, c@d.org", "+966501234567", "a@b.org"])
+    assert redactor.replaced == {"EMAIL": 3, "PHONE": 1}
+
+
+def test_a_detector_of_ones_own_is_heard_in_texts_keys_and_values() -> None:
+    def names(text: str, _: str) -> Iterator[Hit]:
+        for match in re.finditer("Salma|Omar", text):
+            yield Hit("PERSON", match.start(), match.end(), True, match[0])
+
+    redactor = Redactor((names,))
+    assert redactor.row({"Salma": ["Omar and Salma"], "n": 5}) == {"[PERSON_1]": ["[PERSON_2] and [PERSON_1]"], "n": 5}
+    assert redactor.row("Omar") == "[PERSON_2]"
+
+
+def test_a_row_without_a_hit_is_the_row_itself() -> None:
+    row = {"text": "nothing", "n": [1, 2.5, None]}
+    assert Redactor().row(row) is row
 
 
 def test_numbers_go_on_through_all_rows_of_a_file() -> None:
@@ -195,119 +271,7 @@ def test_labels_counts_and_small_numbers_stay() -> None:
     assert Redactor().row(row) == row
 
 
-# -- the command ------------------------------------------------------------------------------------------------------
-
-DIRTY = [{"prompt": f"my mail is a{number}@b.org", "completion": "ok"} for number in range(3)]
-
-
-@pytest.mark.parametrize(
-    "name", ["clean.jsonl", "clean.json", "clean.csv", "clean.tsv", "clean.parquet", "clean.jsonl.gz"]
-)
-def test_the_copy_is_what_its_name_says(jsonl: Callable[..., Path], tmp_path: Path, name: str) -> None:
-    redact_file(jsonl("t.jsonl", DIRTY), tmp_path / name)
-    rows = list(Reading(tmp_path / name))
-    assert [row.question for row in rows] == [f"my mail is [EMAIL_{number}]" for number in (1, 2, 3)]  # type: ignore[union-attr]
-
-
-def test_rows_that_are_lists_of_turns_stay_lists(jsonl: Callable[..., Path], tmp_path: Path) -> None:
-    turns = [{"user": "a@b.org", "assistant": "ok"}]
-    redact_file(jsonl("t.jsonl", [json.dumps(turns)]), tmp_path / "clean.jsonl")
-    assert (tmp_path / "clean.jsonl").read_text() == '[{"user": "[EMAIL_1]", "assistant": "ok"}]\n'
-
-
-def link(path: Path) -> Path:
-    path.with_name("link.jsonl").symlink_to(path)
-    return path.with_name("link.jsonl")
-
-
-def twin(path: Path) -> Path:
-    path.with_name("twin.jsonl").hardlink_to(path)
-    return path.with_name("twin.jsonl")
-
-
-@pytest.mark.parametrize("same", [lambda path: path, link, twin, lambda path: path.parent / "." / path.name])
-def test_a_file_that_is_read_is_not_written_to(jsonl: Callable[..., Path], same: Callable[[Path], Path]) -> None:
-    path = jsonl("t.jsonl", DIRTY)
-    before = path.read_bytes()
-    with pytest.raises(InvalidConfig, match="is a file that is read"):
-        redact_file(path, same(path))
-    assert path.read_bytes() == before
-
-
-def test_check_writes_to_none_of_its_files(jsonl: Callable[..., Path]) -> None:
-    path, test = jsonl("t.jsonl", DIRTY), jsonl("test.jsonl", DIRTY)
-    for out in (path, test):
-        with pytest.raises(InvalidConfig, match="is a file that is read"):
-            check(path, against=[test], redact=out)
-
-
-BAD_PLACES = {"folder": ".", "no folder": "none/clean.jsonl", "below a file": "t.jsonl/clean.jsonl", "no name": "clean"}
-
-
-@pytest.mark.parametrize("out", BAD_PLACES.values(), ids=BAD_PLACES.keys())
-def test_a_place_that_cannot_be_written_is_one_error_and_leaves_nothing(
-    jsonl: Callable[..., Path], tmp_path: Path, out: str
-) -> None:
-    path = jsonl("t.jsonl", DIRTY)
-    with pytest.raises(InvalidInput, match=r"was written|cannot be written"):
-        redact_file(path, tmp_path / out)
-    assert [entry.name for entry in tmp_path.iterdir()] == ["t.jsonl"]
-
-
-def test_a_full_disk_leaves_what_was_there(
-    jsonl: Callable[..., Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    path, out = jsonl("t.jsonl", DIRTY), tmp_path / "clean.jsonl"
-    out.write_text("before")
-    handles = []
-
-    class Full:
-        def __init__(self, handle: int, *_: object) -> None:
-            handles.append(handle)
-
-        def __enter__(self) -> Full:
-            return self
-
-        def __exit__(self, *_: object) -> None:
-            os.close(handles.pop())
-
-        def write(self, _: bytes) -> None:
-            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-
-    monkeypatch.setattr("lifecycle.rows.writing.os.fdopen", Full)
-    with pytest.raises(InvalidInput, match="No space left"):
-        redact_file(path, out)
-    assert out.read_text() == "before"
-    assert sorted(entry.name for entry in tmp_path.iterdir()) == ["clean.jsonl", "t.jsonl"]
-
-
-@pytest.mark.parametrize(
-    "bad", ['{"prompt": "half \\ud83d", "completion": "a"}', '{"mess\\ud83d": 1}', "{", "[" * 100_000]
-)
-def test_a_row_that_cannot_be_read_is_named_and_nothing_is_written(
-    jsonl: Callable[..., Path], tmp_path: Path, bad: str
-) -> None:
-    path = jsonl("t.jsonl", [*DIRTY, bad])
-    with pytest.raises(InvalidInput, match=r"t\.jsonl:4"):
-        redact_file(path, tmp_path / "clean.jsonl")
-    assert not (tmp_path / "clean.jsonl").exists()
-
-
 # -- names ------------------------------------------------------------------------------------------------------------
-
-
-def test_names_are_told_to_be_missing_and_refused_where_they_are_asked_for(
-    jsonl: Callable[..., Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    monkeypatch.setattr(names_module, "available", lambda: False)
-    path = jsonl("t.jsonl", DIRTY)
-    redact_file(path, tmp_path / "clean.jsonl")
-    assert "3 values replaced (EMAIL 3); 3 rows written" in (said := capsys.readouterr().out)
-    assert "dabt[names]" in said
-    redact_file(path, tmp_path / "clean.jsonl", names=False)
-    assert "dabt[names]" not in capsys.readouterr().out
-    with pytest.raises(InvalidConfig, match="is not installed"):
-        redact_file(path, tmp_path / "clean.jsonl", names=True)
 
 
 @pytest.mark.skipif(not names_module.available(), reason="the extra names is not installed")
