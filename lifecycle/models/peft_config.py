@@ -5,14 +5,15 @@ What vLLM accepts is in its `lora/peft_helper.py`; this is stricter where vLLM i
 
 from __future__ import annotations
 
-import json
 import math
-import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import regex
+
 from lifecycle.errors import Problem
+from lifecycle.text import strict_json
 from lifecycle.version import Frozen
 
 CONFIG_FILE = "adapter_config.json"
@@ -26,8 +27,6 @@ _PLAIN = "train a plain LoRA"
 _EXTRAS: dict[str, tuple[str, str]] = {
     "use_dora": ("DoRA rescales the base's weights, which the server cannot do", "train with use_dora: false"),
     "lora_bias": ("the server drops a bias on lora_B", "train with lora_bias: false"),
-    "rank_pattern": ("a rank for some modules only is served with the wrong scale", "use one r for all"),
-    "alpha_pattern": ("an alpha for some modules only is served with the wrong scale", "use one lora_alpha for all"),
     "modules_to_save": ("fully trained modules are no part of a LoRA and are not served", "train without them"),
     "trainable_token_indices": ("trained token embeddings are not served", "train without them"),
     "alora_invocation_tokens": ("aLoRA applies only after its invocation tokens", _PLAIN),
@@ -41,6 +40,29 @@ _EXTRAS: dict[str, tuple[str, str]] = {
     "fan_in_fan_out": ("its base stores weights transposed (Conv1D)", "use a base of linear layers"),
 }
 """Keys that must be empty or false: what is wrong with them, and the cure."""
+
+_PATTERNS = {
+    "rank_pattern": ("r", "a rank for some modules only is served with the wrong scale", "use one r for all"),
+    "alpha_pattern": ("lora_alpha", "an alpha for some modules only is served with the wrong scale", "use one for all"),
+}
+"""Keys that may only repeat, module by module, what the key named first says for all."""
+
+_FLAGS = ("use_rslora", "use_dora", "lora_bias", "use_qalora", "fan_in_fan_out", "inference_mode")
+
+_READ = (
+    *("peft_type", "r", "lora_alpha", "target_modules", "exclude_modules", "layers_to_transform", "layers_pattern"),
+    *("bias", "init_lora_weights", "base_model_name_or_path"),
+)
+_OF_TRAINING = (
+    *("task_type", "auto_mapping", "revision", "peft_version", "inference_mode", "lora_dropout", "megatron_config"),
+    *("megatron_core", "loftq_config", "eva_config", "corda_config", "lora_ga_config", "velora_config"),
+    *("qalora_group_size", "ensure_weight_tying"),
+)
+"""Keys of PEFT 0.21 that decide nothing of a saved LoRA: how it was begun or trained, and who wrote it. Those of a way
+to begin count with `init_lora_weights` alone."""
+
+_PATIENCE_S = 0.2
+"""For one expression on one name: any that a person writes takes less than a thousandth of it."""
 
 
 class PeftConfig(Frozen):
@@ -62,7 +84,10 @@ class PeftConfig(Frozen):
         return self.lora_alpha / (math.sqrt(self.r) if self.use_rslora else self.r)
 
     def targets(self, module: str) -> bool:
-        """Whether PEFT would adapt the module, by the rules of its `check_target_module_exists`."""
+        """Whether PEFT would adapt the module, by the rules of its `check_target_module_exists`.
+
+        Raises TimeoutError where an expression of the file is made to be slow.
+        """
         if _matches(self.exclude_modules, module):
             return False
         if self.target_modules == "all-linear":
@@ -73,38 +98,45 @@ class PeftConfig(Frozen):
         if not by_layer or module in self.target_modules:
             return True
         patterns = [rf"(?:^|.*?\.){pattern}" for pattern in self.layers_pattern] or [r".*?\.[^.]*"]
-        layer = next((match for pattern in patterns if (match := re.match(rf"{pattern}\.(\d+)\.", module))), None)
+        tried = (regex.match(rf"{pattern}\.(\d+)\.", module, timeout=_PATIENCE_S) for pattern in patterns)
+        layer = next((match for match in tried if match), None)
         return layer is not None and int(layer.group(1)) in self.layers_to_transform
 
 
 def read_config(folder: Path) -> tuple[PeftConfig | None, list[Problem]]:
     """The configuration, None when it cannot even be read, and every reason against serving it."""
-    try:
-        raw = json.loads((folder / CONFIG_FILE).read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        cure = "save the adapter with PEFT's save_pretrained"
-        return None, [Problem(CONFIG_FILE, "is missing: this is no PEFT adapter folder", cure)]
-    except (OSError, ValueError) as error:
-        return None, [Problem(CONFIG_FILE, f"cannot be read: {error}", "save the adapter again")]
-    if not isinstance(raw, dict):
-        return None, [Problem(CONFIG_FILE, "holds no JSON object", "save the adapter again")]
+    raw = _raw(folder)
+    if isinstance(raw, Problem):
+        return None, [raw]
     problems = _extras(raw)
     fields = {
         "r": _checked(raw, "r", problems, _is_rank, "a whole number, at least 1"),
         "lora_alpha": _checked(raw, "lora_alpha", problems, _is_alpha, "a number above 0: at 0 it has no effect"),
-        "use_rslora": bool(raw.get("use_rslora")),
+        "use_rslora": raw.get("use_rslora") is True,
         "target_modules": _checked(raw, "target_modules", problems, _is_names, "module names, or an expression"),
         "exclude_modules": _checked(raw, "exclude_modules", problems, _is_names, "module names, or an expression", ()),
         "layers_to_transform": _many(raw.get("layers_to_transform")),
-        "layers_pattern": _many(raw.get("layers_pattern")),
+        "layers_pattern": _checked(raw, "layers_pattern", problems, _is_expressions, "expressions", ()),
         "base_name": str(raw.get("base_model_name_or_path") or ""),
     }
     if any(value is None for value in fields.values()):
         return None, problems
     try:
-        return PeftConfig(**fields), problems
+        return PeftConfig(**{**fields, "layers_pattern": _many(fields["layers_pattern"])}), problems
     except ValueError as error:
         return None, [*problems, Problem(CONFIG_FILE, f"has values that PEFT does not write: {error}")]
+
+
+def _raw(folder: Path) -> dict[str, Any] | Problem:
+    try:
+        raw = strict_json.parse((folder / CONFIG_FILE).read_text(encoding="utf-8"))
+    except (FileNotFoundError, NotADirectoryError):
+        return Problem(CONFIG_FILE, *what_it_is_instead(folder))
+    except (OSError, UnicodeDecodeError) as error:
+        return Problem(CONFIG_FILE, f"cannot be read: {error}", "save the adapter again")
+    except ValueError as error:
+        return Problem(CONFIG_FILE, str(error), "save the adapter again")
+    return raw if isinstance(raw, dict) else Problem(CONFIG_FILE, "holds no JSON object", "save the adapter again")
 
 
 def _extras(raw: dict[str, Any]) -> list[Problem]:
@@ -114,9 +146,20 @@ def _extras(raw: dict[str, Any]) -> list[Problem]:
         problems.append(_problem("peft_type", f"is {raw.get('peft_type')!r}", "only LORA can be served"))
     if raw.get("bias", "none") != "none":
         problems.append(_problem("bias", f"is {raw['bias']!r}: trained biases are not served", "train with bias: none"))
+    for key in _FLAGS:
+        if not isinstance(raw.get(key), bool | None):
+            problems.append(_problem(key, f"is {raw[key]!r}", "it must be true or false, as PEFT writes it"))
     for key, (fault, cure) in _EXTRAS.items():
-        if raw.get(key):
+        if raw.get(key) and (key not in _FLAGS or raw[key] is True):
             problems.append(_problem(key, fault, cure))
+    for key, (of_all, fault, cure) in _PATTERNS.items():
+        pattern = raw.get(key) or {}
+        if not isinstance(pattern, dict) or any(value != raw.get(of_all) for value in pattern.values()):
+            problems.append(_problem(key, fault, cure))
+    for key in raw.keys() - {*_READ, *_OF_TRAINING, *_FLAGS, *_EXTRAS, *_PATTERNS}:
+        if raw[key]:
+            fault = "is no key of PEFT 0.21 that is known here, and it may change what the adapter computes"
+            problems.append(_problem(key, fault, "take it out if the adapter is a plain LoRA without it"))
     init = raw.get("init_lora_weights", True)
     if isinstance(init, str) and init.lower() not in PLAIN_INITS:
         fault = f"{init!r} changes the base's own weights before training, so the delta fits no other base"
@@ -129,7 +172,7 @@ def _checked(
     raw: dict[str, Any], key: str, problems: list[Problem], fits: Any, wanted: str, default: Any = None
 ) -> Any:
     value = raw.get(key)
-    if value is None and default is not None:
+    if default is not None and (value is None or value == []):
         return default
     if not fits(value):
         problems.append(_problem(key, f"is {value!r}" if key in raw else "is missing", f"it must be {wanted}"))
@@ -147,23 +190,51 @@ def _is_alpha(value: Any) -> bool:
 
 def _is_names(value: Any) -> bool:
     if isinstance(value, str):
-        try:
-            re.compile(value)
-        except re.error:
-            return False
-        return bool(value)
+        return bool(value) and _compiles(value)
     return isinstance(value, list) and bool(value) and all(isinstance(name, str) and name for name in value)
+
+
+def _is_expressions(value: Any) -> bool:
+    values = value if isinstance(value, list) else [value]
+    return all(isinstance(pattern, str) and pattern and _compiles(pattern) for pattern in values)
+
+
+def _compiles(expression: str) -> bool:
+    try:
+        regex.compile(expression)
+    except (regex.error, RecursionError):
+        return False
+    return True
+
+
+def what_it_is_instead(path: Path) -> tuple[str, str]:
+    """(what a path without a PEFT configuration is, the cure): the usual mix-ups by name."""
+    fault, cure = "this is no PEFT adapter folder", "save the adapter with PEFT's save_pretrained"
+    if path.is_file():
+        fault, cure = f"{path.name} is a file", "name the folder that PEFT saved, or an archive of it"
+    elif not path.is_dir():
+        fault, cure = f"there is no folder {path}", "name the folder that PEFT saved"
+    elif steps := sorted(path.glob("checkpoint-*/"), key=lambda folder: (len(folder.name), folder.name)):
+        several = f"{', '.join(step.name for step in steps[:3])}{' …' if len(steps) > 3 else ''}"
+        fault, cure = f"this is a run with checkpoints ({several})", f"name one of them: {steps[-1]}"
+    elif inner := sorted(file.parent for file in path.glob(f"*/{CONFIG_FILE}")):
+        fault, cure = f"the adapter lies one folder deeper, in {inner[0].name}", f"name {inner[0]}"
+    elif (path / "config.json").is_file():
+        fault, cure = "this is a whole model, no adapter", "serve it with `dabt serve --base`"
+    elif any(path.glob("*.gguf")):
+        fault, cure = "this is an adapter of llama.cpp (gguf)", "take what it was converted from, saved by PEFT"
+    return f"is missing: {fault}", cure
 
 
 def _many(value: Any) -> Sequence[Any]:
     if value is None:
         return ()
-    return tuple(value) if isinstance(value, list) else (value,)
+    return tuple(value) if isinstance(value, list | tuple) else (value,)
 
 
 def _matches(names: str | tuple[str, ...], module: str) -> bool:
     if isinstance(names, str):
-        return re.fullmatch(names, module) is not None
+        return regex.fullmatch(names, module, timeout=_PATIENCE_S) is not None
     return module in names or any(module.endswith(f".{name}") for name in names)
 
 

@@ -157,7 +157,7 @@ def pickle_problems(folder: Path) -> list[Problem]:
 
 def _tensors(file: Path) -> tuple[dict[str, TensorInfo], list[Problem]]:
     if not file.is_file():
-        return {}, [Problem(file.name, "is missing", "save with PEFT's save_pretrained (safetensors)")]
+        return {}, [Problem(file.name, *_weights_instead(file.parent))]
     try:
         tensors = read_header(file)
     except Corrupt as error:
@@ -165,12 +165,32 @@ def _tensors(file: Path) -> tuple[dict[str, TensorInfo], list[Problem]]:
     return tensors, [] if tensors else [Problem(file.name, "holds no tensors")]
 
 
+def _weights_instead(folder: Path) -> tuple[str, str]:
+    """(how the weights are there in another form, the cure)."""
+    if any(folder.glob("adapter_model*.index.json")):
+        return "is missing: its tensors are split over several files", "save it in one: max_shard_size above its size"
+    if (folder / "adapters.safetensors").is_file():
+        cure = "convert it to PEFT's layout: MLX keeps both matrices transposed, under names of its own"
+        return "is missing: this is an adapter of MLX (adapters.safetensors)", cure
+    if any(folder.glob("global_step*")):
+        return "is missing: this is a checkpoint of DeepSpeed", "gather it with its zero_to_fp32.py, and save with PEFT"
+    if any(folder.glob("*.distcp")) or any(folder.glob("pytorch_model_fsdp*")):
+        return (
+            "is missing: this is a checkpoint of FSDP",
+            "gather it with `accelerate merge-weights`, and save with PEFT",
+        )
+    return "is missing", "save with PEFT's save_pretrained (safetensors)"
+
+
 def _pair_up(tensors: dict[str, TensorInfo]) -> tuple[dict[str, Pair], list[Problem]]:
     sides: dict[str, dict[str, TensorInfo]] = {}
     strangers: dict[tuple[str, str], list[str]] = {}
+    twice: list[str] = []
     for name, info in tensors.items():
         if match := _TENSOR.fullmatch(name):
-            sides.setdefault(match["module"], {})[match["side"]] = info
+            if match["side"] in (pair := sides.setdefault(match["module"], {})):
+                twice.append(name)
+            pair[match["side"]] = info
             continue
         fault, cure = next(
             ((fault, cure) for pattern, fault, cure in _STRANGERS if re.search(pattern, name)),
@@ -179,6 +199,9 @@ def _pair_up(tensors: dict[str, TensorInfo]) -> tuple[dict[str, Pair], list[Prob
         strangers.setdefault((fault, cure), []).append(name)
     pairs = {module: Pair(pair.get("A"), pair.get("B")) for module, pair in sides.items()}
     problems = [Problem(several(names), fault, cure) for (fault, cure), names in strangers.items()]
+    if twice:
+        fault = "is there twice, with and without base_model.model before its name: which one counts is anyone's guess"
+        problems.append(Problem(several(twice), fault, "save the adapter again"))
     for missing, modules in (
         ("lora_A", [module for module, pair in pairs.items() if pair.a is None]),
         ("lora_B", [module for module, pair in pairs.items() if pair.b is None]),
@@ -229,7 +252,11 @@ def _shapes(pairs: dict[str, Pair], shapes: dict[str, tuple[int, int]], config: 
 def _targets(config: PeftConfig, pairs: dict[str, Pair], shapes: dict[str, tuple[int, int]]) -> list[Problem]:
     """The configuration and the file must speak of the same modules."""
     problems = []
-    expected = {module for module in shapes if config.targets(module)}
+    try:
+        expected = {module for module in shapes if config.targets(module)}
+    except TimeoutError:
+        fault = "has an expression that takes too long to hold against the base's modules"
+        return [Problem("adapter_config.json: target_modules", fault, "name the modules in a list")]
     unknown = []
     for name in config.target_modules if isinstance(config.target_modules, tuple) else ():
         meant = {module for module in shapes if _ends_with(module, name)}

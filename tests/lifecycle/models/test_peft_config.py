@@ -7,6 +7,7 @@ import math
 
 import pytest
 
+from lifecycle.models import peft_config
 from lifecycle.models.peft_config import PLAIN_INITS, PeftConfig, read_config
 
 PLAIN = {"peft_type": "LORA", "r": 4, "lora_alpha": 8, "target_modules": ["q_proj"]}
@@ -81,7 +82,7 @@ def test_an_alpha_may_be_small(read, alpha):
     assert read(lora_alpha=alpha).lora_alpha == alpha
 
 
-@pytest.mark.parametrize("alpha", [0, -1, True, math.inf, math.nan, "8"])
+@pytest.mark.parametrize("alpha", [0, -1, True, "8"])
 def test_an_alpha_that_is_none_is_shown(said, alpha):
     assert refused(said, lora_alpha=alpha).startswith(
         f"adapter_config.json: lora_alpha: is {alpha!r} → it must be a number"
@@ -93,10 +94,99 @@ def test_a_key_that_is_not_there_is_said_to_be_missing(said, key):
     assert refused(said, **{key: None}).startswith(f"adapter_config.json: {key}: is missing")
 
 
+@pytest.mark.parametrize("alpha", [math.inf, math.nan])
+def test_what_is_no_json_number_is_said(said, alpha):
+    assert "is not JSON: " in refused(said, lora_alpha=alpha)
+
+
 @pytest.mark.parametrize("key", ["target_modules", "exclude_modules"])
-@pytest.mark.parametrize("value", [["q_proj", ""], ["q_proj", 3], [3], [""], [], "", "(unclosed", 3, {"q_proj": 1}])
+@pytest.mark.parametrize("value", [["q_proj", ""], ["q_proj", 3], [3], [""], "", "(unclosed", 3, {"q_proj": 1}])
 def test_module_names_are_texts_or_one_expression(said, key, value):
     assert "it must be module names, or an expression" in refused(said, **{key: value})
+
+
+def test_no_modules_are_none_to_leave_out_and_none_to_adapt(said, read):
+    assert read(exclude_modules=[]).exclude_modules == ()
+    assert "it must be module names, or an expression" in refused(said, target_modules=[])
+
+
+@pytest.mark.parametrize("value", ["(unclosed", ["h", "("], [3], [""], 3, {"h": 1}])
+def test_patterns_of_layers_are_expressions(said, value):
+    assert "layers_pattern: is" in refused(said, layers_pattern=value)
+
+
+@pytest.mark.parametrize("flag", ["use_rslora", "use_dora", "lora_bias", "use_qalora", "fan_in_fan_out"])
+@pytest.mark.parametrize("value", ["false", "true", 0, 1, []])
+def test_a_flag_is_true_or_false_and_no_word_for_it(said, flag, value):
+    _, problems = said(**{flag: value})
+    assert problems == [f"adapter_config.json: {flag}: is {value!r} → it must be true or false, as PEFT writes it"]
+
+
+@pytest.mark.parametrize(("key", "same"), [("rank_pattern", 4), ("alpha_pattern", 8)])
+def test_a_pattern_may_repeat_what_holds_for_all(said, read, key, same):
+    read(**{key: {"q_proj": same, "v_proj": same}})
+    for other in ({"q_proj": same, "v_proj": same + 1}, ["q_proj"], "q_proj"):
+        (problem,) = said(**{key: other})[1]
+        assert problem.startswith(f"adapter_config.json: {key}: ")
+        assert "served with the wrong scale" in problem
+
+
+def test_a_key_that_is_unknown_and_set_is_refused(said, read):
+    read(anything_new=None, another=False, third=[], peft_version="0.21.2", lora_dropout=0.1, megatron_core="core")
+    (problem,) = said(use_newer_lora={"x": 1})[1]
+    assert problem.startswith("adapter_config.json: use_newer_lora: is no key of PEFT 0.21 that is known here")
+
+
+def test_every_key_of_the_installed_peft_is_known(said):
+    from dataclasses import fields
+
+    from peft import LoraConfig
+
+    known = {*peft_config._READ, *peft_config._OF_TRAINING, *peft_config._FLAGS}
+    known |= {*peft_config._EXTRAS, *peft_config._PATTERNS, "runtime_config"}
+    assert {field.name for field in fields(LoraConfig)} - known == set()
+
+
+def test_an_expression_that_is_made_to_be_slow_ends_with_a_message():
+    slow = config(target_modules="(a|a)+[bc]")
+    with pytest.raises(TimeoutError):
+        slow.targets("a" * 60)
+    with pytest.raises(TimeoutError):
+        config(layers_to_transform=(0,), layers_pattern=("(a|a)+[bc]",)).targets("a" * 60 + ".q_proj")
+
+
+def test_what_is_nested_without_end_is_said(tmp_path):
+    (tmp_path / "adapter_config.json").write_text("[" * 100_000 + "]" * 100_000)
+    (problem,) = read_config(tmp_path)[1]
+    assert "is nested too deeply" in str(problem)
+
+
+@pytest.mark.parametrize(
+    ("files", "says"),
+    [
+        (
+            ["checkpoint-500/adapter_config.json", "checkpoint-1000/adapter_config.json"],
+            "name one of them: {}/checkpoint-1000",
+        ),
+        (["sft/adapter_config.json"], "the adapter lies one folder deeper, in sft → name {}/sft"),
+        (["config.json", "model.safetensors"], "this is a whole model, no adapter"),
+        (["lora.gguf"], "this is an adapter of llama.cpp"),
+        (["notes.txt"], "this is no PEFT adapter folder → save the adapter with PEFT's save_pretrained"),
+    ],
+)
+def test_a_folder_that_is_something_else_is_called_by_its_name(tmp_path, files, says):
+    for name in files:
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text("{}")
+    (problem,) = read_config(tmp_path)[1]
+    assert says.format(tmp_path) in str(problem)
+
+
+def test_a_file_and_a_path_to_nothing_are_no_folders(tmp_path):
+    file = tmp_path / "adapter.zip"
+    file.write_bytes(b"PK")
+    assert "adapter.zip is a file" in str(read_config(file)[1][0])
+    assert "there is no folder" in str(read_config(tmp_path / "nothing")[1][0])
 
 
 def test_all_that_is_wrong_is_reported_together(said):
@@ -177,9 +267,9 @@ EXTRAS = (
 
 @pytest.mark.parametrize("key", EXTRAS)
 def test_each_extra_is_refused_when_set_and_passes_when_empty(said, read, key):
-    for empty in (False, {}, [], 0):
+    for empty in (False,) if key in peft_config._FLAGS else (False, {}, [], 0):
         read(**{key: empty})
-    found, problems = said(**{key: {"a": 1}})
+    found, problems = said(**{key: True if key in peft_config._FLAGS else {"a": 1}})
     assert found is not None
     (problem,) = problems
     assert problem.startswith(f"adapter_config.json: {key}: ")
@@ -209,7 +299,7 @@ def test_only_a_lora_is_one(said, kind):
 
 
 @pytest.mark.parametrize(
-    ("content", "says"), [(b"[]", "holds no JSON object"), (b"{", "cannot be read"), (b"\xff", "cannot be read")]
+    ("content", "says"), [(b"[]", "holds no JSON object"), (b"{", "is not JSON: EOF"), (b"\xff", "cannot be read")]
 )
 def test_what_is_no_configuration_is_said(tmp_path, content, says):
     (tmp_path / "adapter_config.json").write_bytes(content)

@@ -128,6 +128,37 @@ def test_a_trainers_state_is_no_pickle_of_weights(peft, base, name):
     assert [text.partition(":")[0] for text in refusals(peft, base)] == [f"my_{name}"]
 
 
+@pytest.mark.parametrize(
+    ("there", "says"),
+    [
+        ("adapter_model.safetensors.index.json", "split over several files"),
+        ("adapters.safetensors", "an adapter of MLX"),
+        ("global_step500", "a checkpoint of DeepSpeed"),
+        ("__0_0.distcp", "a checkpoint of FSDP"),
+        ("notes.txt", "is missing → save with PEFT's save_pretrained (safetensors)"),
+    ],
+)
+def test_weights_in_another_form_are_called_by_their_name(peft, base, there, says):
+    (peft.save() / "adapter_model.safetensors").unlink()
+    (peft.folder / there).touch()
+    with pytest.raises(AdapterRefused) as caught:
+        preflight(peft.folder, base)
+    assert says in "\n".join(map(str, caught.value.problems))
+
+
+def test_a_module_that_is_there_twice_is_refused(peft, base):
+    name = next(name for name in peft.tensors if name.endswith("lora_A.weight"))
+    peft.tensors[name.removeprefix("base_model.model.")] = peft.tensors[name]
+    with pytest.raises(AdapterRefused, match="is there twice, with and without"):
+        preflight(peft.save(), base)
+
+
+def test_an_expression_made_to_be_slow_ends_with_a_message(peft, base):
+    peft.config["target_modules"] = r"(?:[a-z0-9_.]|[a-z0-9_.]{2})+$[#!]"
+    with pytest.raises(AdapterRefused, match="takes too long to hold against the base's modules"):
+        preflight(peft.save(), base)
+
+
 def test_several_pickles_come_in_order(peft, base):
     for name in ("b.bin", "a.pt"):
         (peft.save() / name).write_bytes(b"\x80")
