@@ -17,6 +17,7 @@ from lifecycle.config_file import faults, load_mapping
 from lifecycle.errors import InvalidConfig, Problem
 from lifecycle.rows.prompt_files import read_prompt
 from lifecycle.version import Frozen, Name, Prompt
+from training.data.run_checks import Way
 from training.method import Method
 from training.methods import DEFAULT, read_method
 from training.optimisation import OptimisationSettings
@@ -41,6 +42,14 @@ class DataSettings(Frozen, allow_inf_nan=False):
     holdout: float = Field(default=0.1, gt=0.0, lt=0.5)
     answer_schema: str | None = None
     """What every answer must be: the file of a JSON schema, or a pydantic model as `package.module:Model`."""
+
+    checks: Way = "refuse"
+    """Whether errors of the data checks stop the run; `report` tells them and goes on, `off` looks for none."""
+
+    @field_validator("checks", mode="before")
+    @classmethod
+    def _off(cls, value: Any) -> Any:
+        return "off" if value is False else value  # as YAML reads it
 
     @field_validator("train", mode="before")
     @classmethod

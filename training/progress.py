@@ -47,6 +47,9 @@ class Watcher(Protocol):
     def loss(self, kind: str, point: Point) -> None:
         """A `train` or `validation` loss."""
 
+    def say(self, text: str) -> None:
+        """Something that a person should read, and that stays to be read."""
+
 
 class Silent:
     """A `Watcher` that says nothing."""
@@ -56,6 +59,8 @@ class Silent:
     def step(self, done: int, total: int) -> None: ...
 
     def loss(self, kind: str, point: Point) -> None: ...
+
+    def say(self, text: str) -> None: ...
 
 
 class Pace:
@@ -133,6 +138,9 @@ class Bar:
         self._losses[kind] = point.loss
         self._progress.update(self._task, said=self._said())
 
+    def say(self, text: str) -> None:
+        self._progress.console.print(text, markup=False, highlight=False, soft_wrap=True)
+
     def _said(self) -> str:
         losses = (f"{name} {loss:.3f}" for name, loss in self._losses.items())
         return "  ".join(filter(None, (self._pace.rate, *losses)))
@@ -171,6 +179,9 @@ class Told:
 
     def loss(self, kind: str, point: Point) -> None:
         self._losses[kind] = point.loss
+
+    def say(self, text: str) -> None:
+        self._lines.step(f"{self._name}: {text}")
 
 
 def watcher(name: str, console: Console) -> Bar | Told:

@@ -35,7 +35,9 @@ from lifecycle.text.normaliser import LIGHT_1
 from lifecycle.version import Digest, Version, digest_of
 from training import again, golden, method, processes, tokens
 from training.config import TrainConfig, TrainJob
+from training.data import run_checks
 from training.data.answers import order_note, require_answers
+from training.data.findings import DataReport
 from training.data.split import hold_out
 from training.fit import require_fit
 from training.method import Method, Task, Trained
@@ -104,6 +106,7 @@ class _Run:
     parts: Sequence[Sequence[Row]]
     """Training rows by file."""
     validation: Sequence[Row]
+    home: Home
 
     @property
     def folder(self) -> Path:
@@ -123,7 +126,7 @@ def _prepared(job: TrainJob, home: Home, shelf: Shelf, watch: Watcher | None) ->
     known = processes.from_first(partial(fingerprint, base))
     folder = home.runs / run_name(job, known.digest)
     task = Task(config.name, base, known, job.prompt, config.optimisation, folder, watch, start)
-    return _Run(job, task, parts, validation)
+    return _Run(job, task, parts, validation, home)
 
 
 def _base(job: TrainJob, home: Home) -> Path:
@@ -135,11 +138,31 @@ def _begun(run: _Run, force: bool) -> RunRecord | None:
     """The record of the run where it is whole; else None, and its folder is there."""
     record = None if force else whole_run(run.folder)
     if record is None:
+        looked = _looked(run, force)
         if force:
             shutil.rmtree(run.folder, ignore_errors=True)
         run.folder.mkdir(parents=True, exist_ok=True)
         again.keep(run.job, run.folder)
+        if looked is not None:
+            run_checks.keep(looked, run.folder)
     return record
+
+
+def _looked(run: _Run, force: bool) -> DataReport | None:
+    """What the data checks say, told; from the folder, where the run was begun before. Raises `InvalidData`."""
+    job, watch = run.job, run.task.watch
+    if job.config.data.checks == "off":
+        return None
+    watch.stage("checking the rows")
+    report = None if force else run_checks.known(run.folder)
+    if report is None:
+        rows = [row for part in run.parts for row in part]
+        held_out, prompted = job.validation_path is None, bool(job.prompt.system.strip())
+        report = run_checks.look(rows, run.validation, run.home, held_out=held_out, prompted=prompted)
+    run_checks.require_good(report, job.config.data.checks)
+    for line in run_checks.told(report):
+        watch.say(line)
+    return report
 
 
 def _publish(run: _Run, record: RunRecord, shelf: Shelf) -> Version:
@@ -194,7 +217,8 @@ def _recorded(run: _Run, saved: SavedArtifact, held: Sequence[Any]) -> RunRecord
     task.watch.stage("golden prompts")
     rows = [row for part in run.parts for row in part]
     proofs = how.proofs(held)[: job.config.golden_prompts]
-    notes = (*_notes(rows, run.validation, saved.metrics), *order_note(job.answer_schema, rows))
+    looked = None if job.config.data.checks == "off" else run_checks.known(run.folder)
+    notes = (*_notes(saved.metrics), *order_note(job.answer_schema, rows), *run_checks.notes(looked))
     record = RunRecord(
         run=task.folder.name,
         kind=how.artifact,
@@ -286,17 +310,10 @@ def _data_digest(job: TrainJob) -> Digest:
     return digest_of({"train": trained[0] if len(trained) == 1 else trained, "validation": validation})
 
 
-def _notes(training: Sequence[Row], validation: Sequence[Row], metrics: dict[str, float]) -> tuple[str, ...]:
-    notes = []
-    asked = {LIGHT_1.normal(row.question) for row in training}
-    if leaked := sum(LIGHT_1.normal(row.question) in asked for row in validation):
-        notes.append(
-            f"{leaked} of {len(validation)} validation rows are asked in the training rows too: the validation loss "
-            "is too good, and `dabt data check --against` names them"
-        )
+def _notes(metrics: dict[str, float]) -> tuple[str, ...]:
     if metrics["eval_loss"] >= metrics["base_eval_loss"]:
-        notes.append("the validation loss is no better than the base's own: nothing useful was learnt")
-    return tuple(notes)
+        return ("the validation loss is no better than the base's own: nothing useful was learnt",)
+    return ()
 
 
 def _provenance(record: RunRecord) -> Provenance:

@@ -45,6 +45,9 @@ class _Teller:
     def loss(self, kind: str, point: Point) -> None:
         _events.put((self._task, "loss", f"{kind} {point.loss:.3f}"))
 
+    def say(self, text: str) -> None:
+        _events.put((self._task, "told", text))
+
 
 def _begin(events: Queue[tuple[str, str, Any]], cores: Queue[int]) -> None:
     global _events  # noqa: PLW0603 - a pool hands a queue to its processes in no other way
@@ -123,5 +126,7 @@ def _show(events: Queue[tuple[str, str, Any]], progress: Progress, rows: dict[st
             progress.update(row, description=f"{task}: {what}")
         elif kind == "step":
             progress.update(row, completed=what[0], total=what[1])
+        elif kind == "told":
+            progress.console.print(f"{task}: {what}", markup=False, highlight=False)
         else:
             progress.update(row, said=what)

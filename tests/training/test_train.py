@@ -7,7 +7,7 @@ import math
 import os
 import random
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,8 +24,11 @@ from lifecycle.registry import Registry
 from lifecycle.rows.forms import conversation
 from lifecycle.states import State
 from lifecycle.store.artifacts import ArtifactStore, digest_of_folder
-from training import supervised
+from training import run, supervised
 from training.config import TrainJob
+from training.data import run_checks
+from training.data.checks import check
+from training.data.findings import DataReport
 from training.progress import Curve, Silent
 from training.run import RunRecord, TrainResult, run_name, train
 from training.settings import run_settings
@@ -93,6 +96,10 @@ class Recorder(Silent):
     def __init__(self) -> None:
         self.stages: list[str] = []
         self.steps: list[tuple[int, int]] = []
+        self.said: list[str] = []
+
+    def say(self, text: str) -> None:
+        self.said.append(text)
 
     def stage(self, text: str) -> None:
         self.stages.append(text)
@@ -138,6 +145,7 @@ def test_the_run_leaves_a_curve_a_log_and_its_configuration_and_no_checkpoints(d
     assert sorted(path.name for path in folder.iterdir()) == [
         "README.md",
         "adapter",
+        "data.json",
         "given.json",
         "log.jsonl",
         "loss.png",
@@ -449,12 +457,79 @@ def test_an_adapter_that_learnt_nothing_is_not_published(place: Place) -> None:
     assert nothing_published(place)
 
 
-def test_validation_rows_that_were_trained_on_are_noted(place: Place) -> None:
+def test_validation_rows_that_are_trained_on_stop_the_run_unless_it_is_told_to_go_on(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
     rows = (place.folder / "train.jsonl").read_text(encoding="utf-8").splitlines(keepends=True)
     (place.folder / "validation.jsonl").write_text("".join(rows[:3]), encoding="utf-8")
-    result = place.train(optimisation=SHORT, golden_prompts=1)
-    assert result.record.notes[0].startswith("3 of 3 validation rows are asked in the training rows too")
-    assert result.record.notes[0] in result.version.lineage.note
+    with pytest.raises(InvalidData, match="3 rows of validation asked in the training rows too") as caught:
+        place.train(optimisation=SHORT, golden_prompts=1)
+    assert [problem.place for problem in caught.value.problems] == ["leakage"]
+    assert nothing_published(place)
+    watch, data = Recorder(), {**place.raw["data"], "checks": "report"}
+    result = place.train(watch, data=data, optimisation=SHORT, golden_prompts=1)
+    assert "leakage: 3 rows of validation asked in the training rows too" in result.record.notes
+    assert "leakage: 3 rows of validation asked in the training rows too" in result.version.lineage.note
+    assert any(text.startswith("error, leakage: 3 rows of validation") for text in watch.said)
+    kept = DataReport.model_validate_json((result.folder / "data.json").read_text(encoding="utf-8"))
+    assert [(finding.check, finding.count) for finding in kept.of("error")] == [("leakage", 3)]
+
+    def forbidden(*args: Any, **more: Any) -> None:
+        raise AssertionError("the rows were looked at again")
+
+    monkeypatch.setattr(run_checks, "check", forbidden)
+    assert place.train(data=data, optimisation=SHORT, golden_prompts=1).reused
+
+
+def test_a_run_that_goes_on_does_not_look_at_its_rows_again(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Stopping(Silent):
+        def step(self, done: int, total: int) -> None:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        place.train(Stopping(), optimisation=SHORT)
+    looked: list[int] = []
+
+    def counted(rows: Sequence[Any], *args: Any, **more: Any) -> DataReport:
+        looked.append(len(rows))
+        return check(rows, *args, **more)
+
+    monkeypatch.setattr(run_checks, "check", counted)
+    watch = Recorder()
+    place.train(watch, optimisation=SHORT)
+    assert not looked
+    assert any(text.startswith("warning, size: 48 examples") for text in watch.said)  # told again all the same
+    place.train(optimisation=SHORT, force=True)
+    assert looked == [48]
+
+
+def reached(*args: Any) -> None:
+    raise InterruptedError
+
+
+LEAKED: dict[str, list[dict[str, Any]]] = {
+    "lora": [{"prompt": "what does the red sign say", "completion": "stop"}],
+    "dpo": [{"prompt": "what does the red sign say", "chosen": "stop", "rejected": "go"}],
+    "text": [{"text": "the red sign says stop"}],
+    "classification": [{"text": "the red sign says stop", "label": "sign"}],
+}
+
+
+@pytest.mark.parametrize("method", LEAKED)
+def test_rows_of_every_kind_are_looked_at_before_anything_is_trained(
+    place: Place, method: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("train", "validation"):
+        text = "".join(json.dumps(row) + "\n" for row in LEAKED[method])
+        (place.folder / f"{name}.jsonl").write_text(text, encoding="utf-8")
+    monkeypatch.setattr(run, "require_fit", lambda *args: None)
+    with pytest.raises(InvalidData, match="1 row of validation asked in the training rows too"):
+        place.train(method={"type": method}, prompt={})
+    assert nothing_published(place)
+    monkeypatch.setattr(run, "_make", reached)
+    with pytest.raises(InterruptedError):
+        place.train(method={"type": method}, prompt={}, data={**place.raw["data"], "checks": "off"})
+    assert not list(place.home.runs.glob("*/data.json"))
 
 
 def test_without_a_validation_file_some_prompts_are_held_out(place: Place) -> None:
