@@ -17,7 +17,7 @@ from lifecycle.answer_schema import AnswerSchema
 from lifecycle.config_file import load_mapping, validated
 from lifecycle.errors import InvalidConfig, InvalidInput, Problem
 from lifecycle.rows import prompt_files
-from lifecycle.version import Decoding, Frozen, Knowledge, Name, Prompt, Ref, Template
+from lifecycle.version import Decoding, Frozen, Knowledge, Name, Prompt, Ref, Template, TemplateKwargs
 
 ENDPOINT = "http://127.0.0.1:8000/v1"
 
@@ -76,6 +76,8 @@ class PromptFiles(Frozen):
     system: File | None = None
     shots: File | None = None
     """Rows of one question and one answer, in any form of `lifecycle/rows/forms.py`."""
+    chat_template_kwargs: TemplateKwargs = Field(default_factory=dict)
+    """What the base's chat template is told, such as `enable_thinking: false`."""
 
 
 class KnowledgeRecipe(Frozen):
@@ -212,7 +214,7 @@ def load_policy(path: Path) -> Policy:
 
 def read_prompt(files: PromptFiles | None) -> Prompt:
     """The texts that `files` name. Raises `InvalidConfig` with every bad line of the shots, as file:line."""
-    return prompt_files.read_prompt(files.system, files.shots) if files else Prompt()
+    return prompt_files.read_prompt(files.system, files.shots, files.chat_template_kwargs) if files else Prompt()
 
 
 def _collect(problems: list[Problem], read: Callable[[], object]) -> None:

@@ -1,12 +1,12 @@
 """A conversation, and the one way in which a version's prompt is put around its messages.
 
-What is trained, what an evaluation sends and what the service serves pass through `with_prompt`, so that the model
-sees the same text in all three. `rows/forms.py` reads conversations from files.
+What is trained, what an evaluation sends and what the service serves pass through `with_prompt` and `with_kwargs`, so
+that the model sees the same text in all three. `rows/forms.py` reads conversations from files.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -120,6 +120,15 @@ def with_prompt(prompt: Prompt, messages: Sequence[dict[str, Any]]) -> list[dict
     for shot in prompt.shots:
         first += [{"role": "user", "content": shot.user}, {"role": "assistant", "content": shot.assistant}]
     return [*first, *rest]
+
+
+def with_kwargs(prompt: Prompt, asked: Mapping[str, Any] | None = None) -> dict[str, Any]:
+    """What the chat template is told: the version's own switches, under those that a request names.
+
+    A request's value takes the place of the version's under the same name, as vLLM lets a request's
+    `chat_template_kwargs` take the place of the server's defaults.
+    """
+    return {**prompt.chat_template_kwargs, **(asked or {})}
 
 
 def texts_in(content: Any) -> str:

@@ -81,6 +81,8 @@ def model_card(version: Version, manifest: Manifest, licence: str, *, merged: bo
     if version.spec.prompt.system:
         lines += ["\nIt was trained behind this system text, and is served behind it:\n"]
         lines += [f"> {line}" if line else ">" for line in version.spec.prompt.system.splitlines()]
+    if switches := version.spec.prompt.chat_template_kwargs:
+        lines += [f"\nThe chat template is told `{json.dumps(switches, ensure_ascii=False)}` (`chat_template_kwargs`)."]
     lines += ["\n## Figures of the training\n", "None of them is a test figure: evaluate before you deploy.\n"]
     lines += ["| | |\n|---|---|", *(f"| {name} | {value:.6g} |" for name, value in manifest.metrics.items())]
     lines += [

@@ -13,7 +13,7 @@ from datetime import datetime
 from functools import cached_property
 from typing import Annotated, Any, Literal, Self, get_args
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints, model_validator
+from pydantic import AfterValidator, AllowInfNan, BaseModel, ConfigDict, Field, StringConstraints, model_validator
 
 from lifecycle.errors import InvalidInput
 from lifecycle.states import State
@@ -60,11 +60,39 @@ class Shot(Frozen):
     assistant: str
 
 
+_RENDERED = frozenset(
+    [
+        *("messages", "conversation", "tools", "documents", "chat_template", "tokenize", "tokenizer_kwargs"),
+        *("add_generation_prompt", "continue_final_message", "padding", "truncation", "max_length"),
+        *("return_tensors", "return_dict", "return_assistant_tokens_mask"),
+    ]
+)
+"""What the renderer itself gives a chat template, or takes for itself."""
+
+
+def _is_switch(name: str) -> str:
+    if not name.isidentifier():
+        raise ValueError("is no name that a chat template can read")
+    if name in _RENDERED:
+        raise ValueError("is what the renderer gives the chat template, and no switch of it")
+    return name
+
+
+TemplateKwargs = dict[
+    Annotated[str, AfterValidator(_is_switch)], bool | int | Annotated[float, AllowInfNan(False)] | str
+]
+"""What a chat template is told beside the conversation, such as `enable_thinking: false`. The name is vLLM's."""
+
+
 class Prompt(Frozen):
-    """What is put before the caller's messages."""
+    """What is put before the caller's messages, and what the base's chat template is told beside them."""
 
     system: str = ""
     shots: tuple[Shot, ...] = ()
+    chat_template_kwargs: TemplateKwargs = Field(default_factory=dict)
+
+    def __hash__(self) -> int:
+        return hash((self.system, self.shots, frozenset(self.chat_template_kwargs.items())))
 
 
 def _has_both_places(template: str) -> str:

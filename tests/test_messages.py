@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import socket
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,10 +22,13 @@ import uvicorn
 
 from evals.config import EvalConfig
 from evals.run import evaluate
+from lifecycle.errors import InvalidData
 from lifecycle.home import Home
+from lifecycle.models.templates import with_template
 from lifecycle.registry import Registry
 from lifecycle.rows.forms import conversation
 from lifecycle.store.artifacts import ArtifactStore
+from lifecycle.version import Prompt
 from service.app import create_app
 from service.config import ServeConfig
 from service.engine.fake_engine import FakeEngine
@@ -210,10 +213,13 @@ class Listening(FakeEngine):
     def __init__(self) -> None:
         super().__init__()
         self.heard: dict[tuple[str, str], list[Messages]] = {}
+        self.switches: dict[tuple[str, str], list[dict[str, Any]]] = {}
 
     async def generate(self, call: Call) -> EngineAnswer:
         messages = call.body["messages"]
-        self.heard.setdefault((call.model, messages[-1]["content"]), []).append(messages)
+        asked = call.model, messages[-1]["content"]
+        self.heard.setdefault(asked, []).append(messages)
+        self.switches.setdefault(asked, []).append(call.body.get("chat_template_kwargs", {}))
         return await super().generate(call)
 
 
@@ -246,9 +252,14 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
     return Run(engine.heard, refs)
 
 
-def write_evaluation(folder: Path) -> Path:
+def write_evaluation(
+    folder: Path,
+    recipes: dict[str, str] = RECIPES,
+    rows: Sequence[Any] = tuple(case.row for case in CASES.values()),
+    base: Path = BASE,
+) -> Path:
     (folder / "tasks").mkdir()
-    (folder / "tasks" / "test.json").write_text(json.dumps([case.row for case in CASES.values()]), encoding="utf-8")
+    (folder / "tasks" / "test.json").write_text(json.dumps(rows), encoding="utf-8")
     (folder / "tasks" / "t.yaml").write_text(
         "task: t\ncustom_dataset: !function evals.chat_rows.dataset\ndataset_kwargs: {data: test.json}\n"
         "test_split: test\noutput_type: generate_until\ndoc_to_text: question\ndoc_to_target: target\n"
@@ -257,10 +268,10 @@ def write_evaluation(folder: Path) -> Path:
     (folder / "policy.yaml").write_text("name: p\nrules: [{rule: beats, arm: bare}]\n")
     (folder / "system.txt").write_text(f"{SYSTEM}\n", encoding="utf-8")
     (folder / "shots.jsonl").write_text("\n".join(json.dumps(shot) for shot in SHOTS))
-    arms = "\n".join(f"  {label}: {recipe}" for label, recipe in RECIPES.items())
+    arms = "\n".join(f"  {label}: {recipe}" for label, recipe in recipes.items())
     path = folder / "e.yaml"
     path.write_text(
-        f"name: t\ntask: t\ntask_files: tasks\nbase: {BASE}\nmetric: valid_json\nbaseline: bare\npolicy: policy.yaml\n"
+        f"name: t\ntask: t\ntask_files: tasks\nbase: {base}\nmetric: valid_json\nbaseline: bare\npolicy: policy.yaml\n"
         f"noise_items: 0\nconcurrency: 4\narms:\n{arms}\n"
     )
     return path
@@ -281,11 +292,11 @@ def serving(app: Any) -> Iterator[str]:
     thread.join()
 
 
-def ask(url: str, ref: str, messages: Messages) -> None:
+def ask(url: str, ref: str, messages: Messages, code: int = 200, **more: Any) -> None:
     """As a caller; the header only lets a draft answer."""
-    body = {"model": ref, "messages": messages, "max_tokens": 8}
+    body = {"model": ref, "messages": messages, "max_tokens": 8, **more}
     reply = httpx.post(f"{url}/v1/chat/completions", json=body, headers={"x-dabt-purpose": "evaluation"}, timeout=60)
-    assert reply.status_code == 200, reply.text
+    assert reply.status_code == code, reply.text
 
 
 @pytest.fixture(scope="module")
@@ -293,8 +304,10 @@ def tokenizer() -> ChatTokenizer:
     return ChatTokenizer.load(BASE)
 
 
-def rendered(tokenizer: ChatTokenizer, messages: Messages) -> list[int]:
-    encoded = tokenizer.tokenizer.apply_chat_template(messages, add_generation_prompt=True, return_dict=True)
+def rendered(tokenizer: ChatTokenizer, messages: Messages, **switches: Any) -> list[int]:
+    encoded = tokenizer.tokenizer.apply_chat_template(
+        messages, add_generation_prompt=True, return_dict=True, **switches
+    )
     return list(encoded["input_ids"])
 
 
@@ -321,3 +334,92 @@ def test_what_is_trained_is_what_is_served_token_by_token(tokenizer: ChatTokeniz
         example.input_ids[at] for at, label in enumerate(example.labels) if label >= 0 and at >= example.answer_start
     ]
     assert tokenizer.tokenizer.decode(answer) == f"{ANSWER}<|im_end|>"
+
+
+# -- switches of the chat template, and reasoning ----------------------------------------------------------------------
+
+THINKING = (
+    "{%- for m in messages -%}<|im_start|>{{ m.role }}\n"
+    "{% if m.role == 'assistant' and loop.last and (m.reasoning_content or not enable_thinking|default(true)) -%}"
+    "<think>{{ m.reasoning_content or '' }}</think>{%- endif -%}{{ m.content }}<|im_end|>\n{% endfor -%}"
+    "{%- if add_generation_prompt -%}<|im_start|>assistant\n"
+    "{% if not enable_thinking|default(true) -%}<think></think>{%- endif -%}{%- endif -%}"
+)
+"""As Qwen 3's: without thinking, an empty thought stands before the answer, in a prompt and in what is learnt."""
+
+SWITCHES: dict[str, dict[str, Any]] = {"as it is": {}, "without": {"enable_thinking": False}}
+ASKED: dict[str, dict[str, Any]] = {"nothing": {}, "on": {"enable_thinking": True}, "off": {"enable_thinking": False}}
+
+
+@pytest.fixture(scope="module")
+def thinking(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("thinking")
+    (folder / "thinking.jinja").write_text(THINKING, encoding="utf-8")
+    return with_template(BASE, folder / "thinking.jinja", folder)
+
+
+@pytest.fixture(scope="module")
+def switched(tmp_path_factory: pytest.TempPathFactory, thinking: Path) -> tuple[Listening, dict[str, str]]:
+    """The engine, and the version of each arm, after an evaluation and calls that ask for the switch or do not."""
+    folder = tmp_path_factory.mktemp("switches")
+    recipes = {
+        "bare": "{}",
+        **{arm: f"{{prompt: {{system: system.txt, chat_template_kwargs: {json.dumps(said)}}}}}"
+           for arm, said in SWITCHES.items()},
+    }  # fmt: skip
+    config = write_evaluation(folder, recipes, [chat(*turns("my knee"))], thinking)
+    home = Home(
+        root=folder / "home", registry_url=f"sqlite:///{folder / 'r.db'}", artifacts_url=str(folder / "artifacts")
+    )
+    engine = Listening()
+    with Registry.open(home.registry_url) as registry:
+        app = create_app(ServeConfig(base=thinking), engine, registry, ArtifactStore(home.artifacts_url, home.cache))
+        with serving(app) as url:
+            arms = evaluate(EvalConfig.load(config, endpoint=f"{url}/v1"), registry, home).report.arms
+            refs = {arm.arm: arm.ref for arm in arms}
+            for arm in SWITCHES:
+                for asked in ASKED.values():
+                    ask(url, refs[arm], turns("my knee"), **({"chat_template_kwargs": asked} if asked else {}))
+                ask(url, refs[arm], turns("my knee"), 400, chat_template_kwargs={"documents": [], "tools": []})
+                ask(url, refs[arm], turns("my knee"), 400, chat_template_kwargs={"messages": turns("ignore it")})
+    return engine, refs
+
+
+@pytest.mark.parametrize("arm", SWITCHES)
+def test_a_versions_switches_are_trained_evaluated_and_served_alike_and_a_request_may_turn_one(
+    thinking: Path, switched: tuple[Listening, dict[str, str]], arm: str
+) -> None:
+    engine, refs = switched
+    tokenizer = ChatTokenizer.load(thinking, prompt=Prompt(chat_template_kwargs=SWITCHES[arm]))
+    (example,) = tokenizer.examples([conversation(chat(*turns("my knee")), "row:1")], SYSTEM, 4096)
+    asked = [system(SYSTEM), *turns("my knee")]
+    key = refs[arm], "my knee"
+    heard = [
+        rendered(tokenizer, messages, **switches)
+        for messages, switches in zip(engine.heard[key], engine.switches[key], strict=True)
+    ]
+    end = {True: "assistant\n", False: "<think></think>"}
+    by_hand = {on: rendered(tokenizer, asked, enable_thinking=on) for on in end}
+    assert all(tokenizer.tokenizer.decode(ids).endswith(end[on]) for on, ids in by_hand.items())  # so that it can fail
+    own = by_hand[not SWITCHES[arm]]
+    assert example.input_ids[: example.answer_start] == own
+    # an evaluation, a caller that asks for nothing, and two that turn the switch
+    assert heard == [own, own, by_hand[True], by_hand[False]]
+
+
+def test_reasoning_is_learnt_where_the_template_renders_it_and_refused_where_it_does_not(
+    thinking: Path, tokenizer: ChatTokenizer
+) -> None:
+    row = chat(*turns("my knee"))
+    row["messages"][-1]["reasoning_content"] = "a joint"
+    said = [conversation(row, "row:1")]
+    reading = ChatTokenizer.load(thinking)
+    (example,) = reading.examples(said, SYSTEM, 4096)
+    learnt = [token for token, label in zip(example.input_ids, example.labels, strict=True) if label >= 0]
+    assert reading.tokenizer.decode(learnt) == f"<think>a joint</think>{ANSWER}<|im_end|>"
+    assert example.input_ids[: example.answer_start] == rendered(reading, [system(SYSTEM), *turns("my knee")])
+    with pytest.raises(InvalidData, match="the chat template leaves out the reasoning"):
+        tokenizer.examples(said, SYSTEM, 4096)
+    quiet = ChatTokenizer.load(thinking, prompt=Prompt(chat_template_kwargs={"enable_thinking": False}))
+    with pytest.raises(InvalidData, match="this answer is trained after"):
+        quiet.examples(said, SYSTEM, 4096)

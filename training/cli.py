@@ -16,6 +16,7 @@ from lifecycle.commands.terminal import HomeOption, this_user
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from lifecycle.version import Prompt
     from training.run import TrainResult
 
 
@@ -69,6 +70,9 @@ def import_adapter(
         typer.Option(envvar="DABT_BASE", help="Model folder or hub id; by default the one that the folder names."),
     ] = None,
     system: Annotated[str, typer.Option(help="System text that it was trained with.")] = "",
+    chat_template_kwargs: Annotated[
+        str, typer.Option(metavar="JSON", help='What the chat template was told, as {"enable_thinking": false}.')
+    ] = "{}",
     max_rank: Annotated[int, typer.Option(min=1, help="The largest rank that the server takes.")] = 64,
     home: HomeOption = None,
 ) -> None:
@@ -83,7 +87,6 @@ def import_adapter(
     from lifecycle.models.base import resolve_base
     from lifecycle.models.peft_config import read_config
     from lifecycle.publishing import Shelf
-    from lifecycle.version import Prompt
     from training.importing import take_in
 
     config, problems = read_config(folder)
@@ -95,7 +98,7 @@ def import_adapter(
             raise InvalidConfig(f"{folder} does not say which base it was trained over; give it with --base")
         base = trained_over
     note = f"from {folder.resolve()}, trained over {trained_over or '?'}"
-    model, prompt = resolve_base(base), Prompt(system=system)
+    model, prompt = resolve_base(base), _prompt(system, chat_template_kwargs)
     shelf = Shelf.at(Home.at(home), actor=this_user(), max_rank=max_rank)
     with shelf.registry, working(f"importing {folder}") as tell:
         taken = take_in(folder, name=name, base=model, prompt=prompt, note=note, shelf=shelf, tell=tell)
@@ -107,6 +110,24 @@ def import_adapter(
         typer.echo("its golden prompts are recorded: a service must reproduce them before it answers with it")
     version = taken.version
     typer.echo(f"{version.ref} is a {version.state}; evaluate it before it can take traffic: `dabt eval`")
+
+
+def _prompt(system: str, kwargs: str) -> Prompt:
+    """Raises `InvalidConfig` for switches that are no JSON object of a chat template's switches."""
+    from pydantic import ValidationError
+
+    from lifecycle.errors import InvalidConfig, Problem
+    from lifecycle.text import strict_json
+    from lifecycle.version import Prompt
+
+    try:
+        return Prompt(system=system, chat_template_kwargs=strict_json.parse(kwargs))
+    except ValidationError as error:
+        faults = [each["msg"] for each in error.errors()]
+    except ValueError as error:
+        faults = [str(error)]
+    cure = 'write a JSON object, as {"enable_thinking": false}'
+    raise InvalidConfig("nothing was imported", [Problem("--chat-template-kwargs", fault, cure) for fault in faults])
 
 
 def _print_result(result: TrainResult, console: Console) -> None:

@@ -14,6 +14,7 @@ from lifecycle.errors import InvalidConfig, Problem
 from lifecycle.models.base import BaseFingerprint, chat_template_of
 from lifecycle.models.generation import stop_ids
 from lifecycle.rows.faults import bad_rows
+from lifecycle.version import Prompt
 from training.tokens import IGNORED, ChatTokenizer, Example
 
 _CHAT = "the base has no chat template"
@@ -82,6 +83,6 @@ class CompletionTokenizer:
         return [*prompt, *self.tokenizer(answer, add_special_tokens=False)["input_ids"]]
 
 
-def tokenizer_of(base: Path, known: BaseFingerprint) -> ChatTokenizer | CompletionTokenizer:
-    """What makes tokens of rows over this model folder."""
-    return ChatTokenizer.load(base, known) if chat_template_of(base) else CompletionTokenizer.load(base)
+def tokenizer_of(base: Path, known: BaseFingerprint | None, prompt: Prompt) -> ChatTokenizer | CompletionTokenizer:
+    """What makes tokens of rows over this model folder, behind this prompt."""
+    return ChatTokenizer.load(base, known, prompt) if chat_template_of(base) else CompletionTokenizer.load(base)

@@ -16,7 +16,7 @@ from lifecycle.answer_schema import AnswerSchema
 from lifecycle.config_file import faults, load_mapping
 from lifecycle.errors import InvalidConfig, Problem
 from lifecycle.rows.prompt_files import read_prompt
-from lifecycle.version import Frozen, Name, Prompt
+from lifecycle.version import Frozen, Name, Prompt, TemplateKwargs
 from training.data.run_checks import Way
 from training.method import Method
 from training.methods import DEFAULT, read_method
@@ -83,6 +83,8 @@ class PromptSettings(Frozen):
 
     system: Path | None = None
     """A UTF-8 text file."""
+    chat_template_kwargs: TemplateKwargs = Field(default_factory=dict)
+    """What the base's chat template is told, such as `enable_thinking: false`; a request may say otherwise."""
 
 
 class TrainConfig(Frozen):
@@ -171,7 +173,8 @@ class TrainJob:
     @property
     def prompt(self) -> Prompt:
         """The published version's prompt: what the rows are trained behind."""
-        return read_prompt(self._at(self.config.prompt.system))
+        prompt = self.config.prompt
+        return read_prompt(self._at(prompt.system), kwargs=prompt.chat_template_kwargs)
 
     def anywhere(self) -> dict[str, Any]:
         """The configuration with whole paths: `from_mapping` makes this job of it, whatever the folder."""

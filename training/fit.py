@@ -8,7 +8,11 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+from lifecycle.conversation import Conversation
 from lifecycle.errors import InvalidConfig, Problem
+from lifecycle.models.base import chat_template_of
+from lifecycle.models.templates import names_read
+from lifecycle.rows.kinds import Preference
 from lifecycle.version import Prompt
 from training.config import TrainConfig
 
@@ -18,9 +22,26 @@ def require_fit(config: TrainConfig, base: Path, prompt: Prompt, max_rank: int) 
 
     `max_rank` is the servers' `--max-lora-rank`.
     """
-    problems = [*config.method.problems(base, prompt, config.optimisation, max_rank), *_length(config, base)]
+    problems = [
+        *config.method.problems(base, prompt, config.optimisation, max_rank),
+        *_length(config, base),
+        *_switches(config, base, prompt),
+    ]
     if problems:
         raise InvalidConfig(f"the configuration does not fit {config.base}", problems)
+
+
+def _switches(config: TrainConfig, base: Path, prompt: Prompt) -> list[Problem]:
+    """The switches that no chat template would read: they would change nothing, in silence."""
+    template = chat_template_of(base)
+    if not {Conversation, Preference} & set(config.method.rows):
+        read, fault = frozenset[str](), f"{config.method.type} renders nothing by a chat template"
+    elif not isinstance(template, str):
+        read, fault = frozenset(), "the base has no chat template of its own"
+    else:
+        read, fault = names_read(template), "the base's chat template never reads it"
+    unread = (name for name in prompt.chat_template_kwargs if name not in read)
+    return [Problem(f"prompt.chat_template_kwargs.{name}", fault, "leave it out") for name in unread]
 
 
 def _length(config: TrainConfig, base: Path) -> list[Problem]:

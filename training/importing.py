@@ -53,7 +53,7 @@ def take_in(
     recorded: tuple[GoldenPrompt, ...] = ()
     if not unproved:
         tell("recording golden prompts with the base on the CPU")
-        unproved, recorded = _recorded(folder, base, prompt.system)
+        unproved, recorded = _recorded(folder, base, prompt)
     provenance = Provenance(source="import", note=note, golden=recorded)
     return TakenIn(publish(folder, name=name, base=base, prompt=prompt, provenance=provenance, shelf=shelf), unproved)
 
@@ -79,13 +79,13 @@ def _free_memory() -> int | None:
     return next((int(line.split()[1]) * 1024 for line in lines if line.startswith("MemAvailable:")), None)
 
 
-def _recorded(folder: Path, base: Path, system: str) -> tuple[str, tuple[GoldenPrompt, ...]]:
+def _recorded(folder: Path, base: Path, prompt: Prompt) -> tuple[str, tuple[GoldenPrompt, ...]]:
     """Why nothing could be recorded, and what was."""
     try:
         from transformers.utils import logging
 
         logging.disable_progress_bar()
-        recorded = golden.compute(base, folder, _examples(base, system), on="cpu")
+        recorded = golden.compute(base, folder, _examples(base, prompt), on="cpu")
     except DabtError:
         raise
     except Exception as error:  # a model's own code may raise anything, and vLLM may serve it all the same
@@ -98,16 +98,16 @@ def _recorded(folder: Path, base: Path, system: str) -> tuple[str, tuple[GoldenP
     return "", recorded
 
 
-def _examples(base: Path, system: str) -> list[Example]:
+def _examples(base: Path, prompt: Prompt) -> list[Example]:
     """Our texts, behind the system text and in the base's chat template; as plain text where that refuses them."""
     rows = [
         Conversation(f"golden:{place}", "", (Message("user", asked), Message("assistant", said)), {})
         for place, (asked, said) in enumerate(_TALKS, start=1)
     ]
     try:
-        return ChatTokenizer.load(base).examples(rows, system, max_length=10**6)
+        return ChatTokenizer.load(base, prompt=prompt).examples(rows, prompt.system, max_length=10**6)
     except InvalidInput:
-        return [_plain(base, f"{system}\n\n{asked}\n", said) for asked, said in _TALKS]
+        return [_plain(base, f"{prompt.system}\n\n{asked}\n", said) for asked, said in _TALKS]
 
 
 def _plain(base: Path, asked: str, said: str) -> Example:

@@ -51,7 +51,7 @@ class Task:
     @cached_property
     def chat(self) -> ChatTokenizer | CompletionTokenizer:
         """The base's tokenizer, with its chat template where it has one."""
-        return tokenizer_of(self.base, self.known)
+        return tokenizer_of(self.base, self.known, self.prompt)
 
 
 @dataclass(frozen=True)

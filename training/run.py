@@ -297,6 +297,8 @@ def run_name(job: TrainJob, base: Digest) -> str:
     modules = sorted({*_DECISIVE, *job.config.method.code()}, key=lambda module: module.__name__)
     code = hashlib.sha256(b"".join(Path(str(module.__file__)).read_bytes() for module in modules))
     parts = {"config": config, "system": job.prompt.system, "base": base, "data": _data_digest(job)}
+    if switches := job.prompt.chat_template_kwargs:
+        parts["chat_template_kwargs"] = switches
     return f"{job.config.name}-{digest_of({**parts, 'recipe': code.hexdigest()})[7:19]}"
 
 

@@ -20,7 +20,7 @@ from typing import Any
 
 from jinja2 import TemplateError
 
-from lifecycle.conversation import Conversation, with_prompt
+from lifecycle.conversation import Conversation, with_kwargs, with_prompt
 from lifecycle.errors import InvalidConfig, Problem
 from lifecycle.models.base import BaseFingerprint
 from lifecycle.models.generation import stop_ids
@@ -37,6 +37,8 @@ Span = tuple[int, int] | None
 Rendered = list[dict[str, Any]]
 """Messages as the chat template gets them."""
 Tools = list[dict[str, Any]] | None
+
+_PLAIN = Prompt()
 
 _GENERATION = re.compile(r"\{%-?\s*generation\s*-?%\}")
 
@@ -79,8 +81,11 @@ def as_rendered(message: dict[str, Any]) -> dict[str, Any]:
 class ChatTokenizer:
     """The base's tokenizer with its chat template and the tokens at which the server stops."""
 
-    def __init__(self, tokenizer: Any, stops: frozenset[int]) -> None:
-        """Raises `InvalidConfig` for a tokenizer without a chat template or a base without an end-of-turn token."""
+    def __init__(self, tokenizer: Any, stops: frozenset[int], prompt: Prompt = _PLAIN) -> None:
+        """`prompt` has the switches of the chat template.
+
+        Raises `InvalidConfig` for a tokenizer without a chat template or a base without an end-of-turn token.
+        """
         if not tokenizer.chat_template:
             raise InvalidConfig(
                 "the base has no chat template", [Problem("base", "the service needs one too", _TEMPLATE)]
@@ -92,11 +97,12 @@ class ChatTokenizer:
             )
         self.tokenizer = tokenizer
         self.stops = stops
+        self._kwargs = with_kwargs(prompt)
         self._tagged = bool(_GENERATION.search(str(tokenizer.chat_template)))
         self._special = [token for token in tokenizer.all_special_tokens if token.strip()]
 
     @classmethod
-    def load(cls, base: Path, fingerprint: BaseFingerprint | None = None) -> ChatTokenizer:
+    def load(cls, base: Path, fingerprint: BaseFingerprint | None = None, prompt: Prompt = _PLAIN) -> ChatTokenizer:
         """From a model folder. With `fingerprint`, makes sure that the template is the one it was taken of."""
         from transformers import AutoTokenizer
 
@@ -106,7 +112,7 @@ class ChatTokenizer:
             raise InvalidConfig(f"{base} has more than one chat template; keep the one in chat_template.jinja")
         tokenizer.chat_template = served_template(base) or template
         ends = (*stop_ids(base), tokenizer.eos_token_id)
-        return cls(tokenizer, frozenset(one for one in ends if isinstance(one, int)))
+        return cls(tokenizer, frozenset(one for one in ends if isinstance(one, int)), prompt)
 
     def examples(self, rows: Sequence[Conversation], system: str, max_length: int) -> list[Example]:
         """Every row behind the version's system text, in order.
@@ -193,12 +199,12 @@ class ChatTokenizer:
         return left_out
 
     def _text(self, messages: Rendered, tools: Tools) -> str:
-        return str(self.tokenizer.apply_chat_template(messages, tools=tools, tokenize=False))
+        return str(self.tokenizer.apply_chat_template(messages, tools=tools, tokenize=False, **self._kwargs))
 
     def _tagged_spans(self, messages: Rendered, tools: Tools) -> tuple[list[int], list[Span]]:
         """The ids, and (begin, end) of each stretch inside the template's `{% generation %}` tags."""
         encoded = self.tokenizer.apply_chat_template(
-            messages, tools=tools, tokenize=True, return_dict=True, return_assistant_tokens_mask=True
+            messages, tools=tools, tokenize=True, return_dict=True, return_assistant_tokens_mask=True, **self._kwargs
         )
         mask = [0, *encoded["assistant_masks"], 0]
         edges = [i for i in range(1, len(mask)) if mask[i] != mask[i - 1]]
@@ -225,7 +231,12 @@ class ChatTokenizer:
 
     def _ids(self, messages: Rendered, tools: Tools, *, add_generation_prompt: bool = False) -> list[int]:
         encoded = self.tokenizer.apply_chat_template(
-            messages, tools=tools, tokenize=True, return_dict=True, add_generation_prompt=add_generation_prompt
+            messages,
+            tools=tools,
+            tokenize=True,
+            return_dict=True,
+            add_generation_prompt=add_generation_prompt,
+            **self._kwargs,
         )
         return list(encoded["input_ids"])
 

@@ -7,6 +7,7 @@ service alike.
 
 from __future__ import annotations
 
+import re
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -22,6 +23,8 @@ evaluated before would answer another prompt."""
 _TEMPLATE = "chat_template.jinja"
 _CLOCK = "strftime_now"
 """The one thing in a template's reach that differs from day to day."""
+_MARKS = re.compile(r"\{%-?\s*(?:end)?generation\s*-?%\}")
+"""What transformers adds to Jinja: the tags around what the assistant says."""
 _NUMBERS = "dejHkIlMmSfyYCGgVUWuwDFTRs"
 _UNPADDED = "dejHIMmSUWy"
 _WORDS = {
@@ -34,6 +37,21 @@ _WORDS = {
 def reads_clock(template: str) -> bool:
     """Whether two renderings of one conversation could differ by the day."""
     return _CLOCK in template
+
+
+def names_read(template: str) -> frozenset[str]:
+    """What the text of the template can depend on: its variables that it does not set itself.
+
+    Raises `InvalidInput` for a template that is none.
+    """
+    from jinja2 import TemplateError, meta
+    from jinja2.sandbox import ImmutableSandboxedEnvironment
+
+    environment = ImmutableSandboxedEnvironment(extensions=["jinja2.ext.loopcontrols"])
+    try:
+        return frozenset(meta.find_undeclared_variables(environment.parse(_MARKS.sub("", template))))
+    except TemplateError as error:
+        raise InvalidInput(f"the chat template is none: {error}") from error
 
 
 def frozen_template(template: str) -> str:

@@ -6,13 +6,15 @@ from pathlib import Path
 
 from lifecycle.errors import InvalidConfig, Problem
 from lifecycle.rows.files import scan
-from lifecycle.version import Prompt, Shot
+from lifecycle.version import Prompt, Shot, TemplateKwargs
 
 _SHOT = "one message of the user and one of the assistant: the version's own system text stands before all of them"
 
 
-def read_prompt(system: Path | None, shots: Path | None = None) -> Prompt:
+def read_prompt(system: Path | None, shots: Path | None = None, kwargs: TemplateKwargs | None = None) -> Prompt:
     """The prompt, without white space around the system text; system texts of the examples' rows are left out.
+
+    `kwargs` are the switches of the base's chat template.
 
     Raises `InvalidConfig` with every bad row as file:line, and a system text that is no UTF-8.
     """
@@ -36,4 +38,4 @@ def read_prompt(system: Path | None, shots: Path | None = None) -> Prompt:
             problems.append(Problem(row.place, f"has {len(turns)} turns and is no example", _SHOT))
     if problems:
         raise InvalidConfig("the prompt cannot be used", problems)
-    return Prompt(system=text, shots=tuple(read))
+    return Prompt(system=text, shots=tuple(read), chat_template_kwargs=kwargs or {})

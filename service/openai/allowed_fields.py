@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from lifecycle.errors import InvalidInput, Problem
-from lifecycle.version import Version
+from lifecycle.version import Prompt, Version
 from service.engine.interface import Kind
 
 _TEXT_ALONE = "this service takes text alone"
@@ -215,9 +215,7 @@ DETOKENIZE = Table(frozenset(["tokens"]), {}, {}, _NAMED)
 
 def has_recipe(version: Version | None) -> bool:
     """Whether the version puts something of its own around a caller's messages."""
-    return version is not None and bool(
-        version.spec.prompt.system or version.spec.prompt.shots or version.spec.knowledge
-    )
+    return version is not None and bool(version.spec.prompt != Prompt() or version.spec.knowledge)
 
 
 def for_version(version: Version | None, kind: Kind, body: Mapping[str, Any]) -> dict[str, Any]:

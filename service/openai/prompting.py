@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from lifecycle.conversation import with_prompt
+from lifecycle.conversation import with_kwargs, with_prompt
 from lifecycle.errors import InvalidInput
 from lifecycle.version import Version
 from service.engine.interface import Kind
@@ -40,4 +40,7 @@ def with_recipe(
         from retrieval.prompting import apply
 
         messages = apply(spec.knowledge, messages, passages)
-    return {**body, "messages": with_prompt(spec.prompt, messages)}
+    body = {**body, "messages": with_prompt(spec.prompt, messages)}
+    if switches := with_kwargs(spec.prompt, body.get("chat_template_kwargs")):
+        body["chat_template_kwargs"] = switches
+    return body

@@ -69,6 +69,27 @@ def test_a_digest_is_computed_once_and_a_changed_copy_has_its_own(monkeypatch: p
     assert spec.digest == before
 
 
+def test_switches_of_the_chat_template_are_part_of_the_recipe_and_none_are_as_before() -> None:
+    base = "sha256:" + "0" * 64
+    plain = VersionSpec(base=base, prompt=Prompt(system="S"))
+    assert plain.digest == VersionSpec(base=base, prompt=Prompt(system="S", chat_template_kwargs={})).digest
+    off, on = (
+        VersionSpec(base=base, prompt=Prompt(system="S", chat_template_kwargs={"enable_thinking": value}))
+        for value in (False, True)
+    )
+    assert len({plain.digest, off.digest, on.digest}) == 3
+    assert VersionSpec.model_validate_json(off.model_dump_json()) == off
+    assert hash(off) == hash(off.model_copy()) != hash(plain)
+
+
+@pytest.mark.parametrize(
+    "switches", [{"messages": "x"}, {"tools": ""}, {"add_generation_prompt": False}, {"a b": 1}, {"a": None}, {"a": []}]
+)
+def test_what_the_renderer_gives_the_template_is_no_switch(switches: dict[str, Any]) -> None:
+    with pytest.raises(ValidationError):
+        Prompt(chat_template_kwargs=switches)
+
+
 def test_the_digest_follows_no_order_of_keys() -> None:
     assert digest_of({"b": 1, "a": {"d": 2, "c": 3}}) == digest_of({"a": {"c": 3, "d": 2}, "b": 1})
     assert digest_of({"a": 1}) == "sha256:015abd7f5cc57a2dd94b7590f04ad8084273905ee33ec5cebeae62276a97f862"
@@ -103,6 +124,7 @@ CHANGES: list[tuple[str, Any]] = [
     ("prompt.shots", (FIRST.model_dump(),)),
     ("prompt.shots", ({"user": "متى؟", "assistant": "غدا"}, SECOND.model_dump())),
     ("prompt.shots", ({"user": "متى", "assistant": "غدًا"}, SECOND.model_dump())),
+    ("prompt.chat_template_kwargs", {"enable_thinking": False}),
     ("knowledge", None),
     ("knowledge.index", digest("0")),
     ("knowledge.top_k", 6),
@@ -152,7 +174,7 @@ def test_defaults_once_released_never_change() -> None:
     assert VersionSpec(base=digest("a")).model_dump() == {
         "base": digest("a"),
         "adapter": None,
-        "prompt": {"system": "", "shots": ()},
+        "prompt": {"system": "", "shots": (), "chat_template_kwargs": {}},
         "knowledge": None,
         "decoding": {
             "temperature": 0.0,

@@ -28,6 +28,14 @@ FORGETFUL = UNTAGGED.replace("assistant\n{{", "assistant\n{% if loop.last %}<thi
 )
 """As a thinking model's: what precedes an answer is dropped once the answer is history."""
 
+SWITCHED = UNTAGGED.replace(
+    "assistant\n{{", "assistant\n{% if loop.last and not enable_thinking|default(true) %}<think></think>{% endif %}{{"
+).replace(
+    "assistant\n{% endif -%}",
+    "assistant\n{% if not enable_thinking|default(true) %}<think></think>{% endif %}{% endif -%}",
+)
+"""As one that thinks unless it is told not to."""
+
 
 def make_base(folder: Path, template: str | None = TAGGED, *, pad: str = "<|pad|>") -> Path:
     import torch
@@ -78,6 +86,7 @@ def bases(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
         "unended": (UNENDED, "<|pad|>"),
         "thinking": (THINKING, "<|pad|>"),
         "forgetful": (FORGETFUL, "<|pad|>"),
+        "switched": (SWITCHED, "<|pad|>"),
         "bare": (None, "<|pad|>"),
         "pad-is-eos": (TAGGED, "<|im_end|>"),
     }

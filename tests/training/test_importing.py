@@ -84,6 +84,16 @@ def test_import_makes_a_draft_of_a_peft_folder(dabt, registry, home, peft, base)
     assert len(registry.versions()) == 1, "the same recipe is the same version"
 
 
+def test_import_takes_the_switches_that_the_chat_template_was_told(dabt, registry, peft, base):
+    said = ("import", str(peft.save()), "--name", "triage", "--base", str(base), "--chat-template-kwargs")
+    dabt(*said, '{"enable_thinking": false}')
+    assert registry.version("triage:1").spec.prompt.chat_template_kwargs == {"enable_thinking": False}
+    for wrong in ("{", '{"tools": 1}', "[]", '{"a": null}'):
+        with pytest.raises(InvalidConfig, match="chat-template-kwargs"):
+            dabt(*said, wrong)
+    assert len(registry.versions()) == 1
+
+
 def test_import_takes_the_base_that_the_folder_names(dabt, registry, peft, base):
     peft.config["base_model_name_or_path"] = str(base)
     dabt("import", str(peft.save()), "--name", "triage")
@@ -127,7 +137,7 @@ def computed(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
         return said["golden"]
 
     monkeypatch.setattr(importing, "_missing", lambda base: "")
-    monkeypatch.setattr(importing, "_examples", lambda base, system: [system])
+    monkeypatch.setattr(importing, "_examples", lambda base, prompt: [prompt.system])
     monkeypatch.setattr(golden, "compute", compute)
     return said
 

@@ -503,6 +503,26 @@ def test_a_run_that_goes_on_does_not_look_at_its_rows_again(place: Place, monkey
     assert looked == [48]
 
 
+def test_switches_of_the_chat_template_are_published_with_what_was_trained_by_them(
+    place: Place, bases: Callable[..., Path]
+) -> None:
+    place.raw["base"] = str(bases("switched"))
+    prompt = {"system": "system.txt", "chat_template_kwargs": {"enable_thinking": False}}
+    result = place.train(optimisation=SHORT, golden_prompts=1, prompt=prompt)
+    assert result.version.spec.prompt.chat_template_kwargs == {"enable_thinking": False}
+    tokenizer = ChatTokenizer.load(bases("switched")).tokenizer
+    assert tokenizer.decode(result.record.golden[0].prompt_ids).endswith("assistant\n<think></think>")
+    job, base = place.job(prompt=prompt), result.version.spec.base
+    assert run_name(job, base) == result.folder.name != run_name(place.job(), base)
+    assert TrainJob.from_mapping(job.anywhere(), place.folder).prompt == job.prompt
+
+
+def test_a_switch_that_the_chat_template_never_reads_is_refused_before_training(place: Place) -> None:
+    with pytest.raises(InvalidConfig, match="never reads it") as caught:
+        place.train(prompt={"chat_template_kwargs": {"enable_thinking": False, "m": True}})
+    assert [problem.place.rpartition(".")[2] for problem in caught.value.problems] == ["enable_thinking", "m"]
+
+
 def reached(*args: Any) -> None:
     raise InterruptedError
 

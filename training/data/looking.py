@@ -17,6 +17,7 @@ from lifecycle.errors import InvalidConfig, InvalidData, InvalidInput, Problem
 from lifecycle.home import Home
 from lifecycle.rows.files import Reading
 from lifecycle.rows.kinds import Labelled, PlainText, Preference, Row
+from lifecycle.version import Prompt
 from training.data import advice
 from training.data.balance import spread_lengths
 from training.data.checks import SIMILARITY, Checks, graded
@@ -33,7 +34,7 @@ class Task:
     against: tuple[Path, ...] = ()
     """Rows that must be unseen: validation, test, the data of an evaluation (its YAML may be named)."""
     base: str | None = None
-    system: str = ""
+    prompt: Prompt = field(default_factory=Prompt)
     plan: Plan = field(default_factory=Plan)
     max_length: int = sys.maxsize
     similarity: float | None = SIMILARITY
@@ -51,7 +52,7 @@ class Task:
         validation = () if job.validation_path is None else (job.validation_path,)
         more["against"] = (*validation, *more.get("against", ()))
         base = more.pop("base", None) or job.base
-        return cls(job.train_paths, base=base, system=job.prompt.system, plan=plan, max_length=moved.max_length, **more)
+        return cls(job.train_paths, base=base, prompt=job.prompt, plan=plan, max_length=moved.max_length, **more)
 
 
 def task_of(files: tuple[Path, ...], **options: Any) -> Task:
@@ -121,12 +122,12 @@ class Tokens:
 
     def __init__(self, task: Task) -> None:
         from lifecycle.models.base import resolve_base
-        from training.tokens import ChatTokenizer
+        from training.completions import tokenizer_of
 
         assert task.base is not None
         self._task = task
         self._folder = resolve_base(task.base)
-        self._chat = ChatTokenizer.load(self._folder)
+        self._chat = tokenizer_of(self._folder, None, task.prompt)
         self.sizes: Counter[int] = Counter()
         self._too_long, self._refused = Places(), Places()
 
@@ -142,14 +143,16 @@ class Tokens:
 
     def _sizes(self, row: Row) -> list[int]:
         if isinstance(row, Conversation):
-            (example,) = self._chat.examples([row], self._task.system, sys.maxsize)
+            (example,) = self._chat.examples([row], self._task.prompt.system, sys.maxsize)
             return [len(example.input_ids)]
         if isinstance(row, Labelled | PlainText):
             return [len(self._chat.tokenizer(row.text)["input_ids"])]
         if isinstance(row, Preference):
             turns = ((*row.messages, *row.chosen), (*row.messages, *row.rejected))
             talks = [Conversation(row.place, row.id, said, row.meta, row.tools) for said in turns]
-            return [len(example.input_ids) for example in self._chat.examples(talks, self._task.system, sys.maxsize)]
+            return [
+                len(example.input_ids) for example in self._chat.examples(talks, self._task.prompt.system, sys.maxsize)
+            ]
         return self._sizes(row.conversation)
 
     @property
