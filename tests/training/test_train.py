@@ -508,12 +508,13 @@ def test_switches_of_the_chat_template_are_published_with_what_was_trained_by_th
 ) -> None:
     place.raw["base"] = str(bases("switched"))
     prompt = {"system": "system.txt", "chat_template_kwargs": {"enable_thinking": False}}
-    result = place.train(optimisation=SHORT, golden_prompts=1, prompt=prompt)
+    how: dict[str, Any] = {"optimisation": SHORT, "golden_prompts": 1}
+    result = place.train(**how, prompt=prompt)
     assert result.version.spec.prompt.chat_template_kwargs == {"enable_thinking": False}
     tokenizer = ChatTokenizer.load(bases("switched")).tokenizer
     assert tokenizer.decode(result.record.golden[0].prompt_ids).endswith("assistant\n<think></think>")
-    job, base = place.job(prompt=prompt), result.version.spec.base
-    assert run_name(job, base) == result.folder.name != run_name(place.job(), base)
+    job, base = place.job(**how, prompt=prompt), result.version.spec.base
+    assert run_name(job, base) == result.folder.name != run_name(place.job(**how), base)
     assert TrainJob.from_mapping(job.anywhere(), place.folder).prompt == job.prompt
 
 
