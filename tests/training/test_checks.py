@@ -9,7 +9,7 @@ import pytest
 
 from lifecycle.conversation import Conversation, Message
 from lifecycle.errors import Problem
-from training.data.checks import Finding, check
+from training.data.checks import Checks, Finding, check
 
 
 def row(question: str, answer: str = "a", place: str = "t:1", system: str = "") -> Conversation:
@@ -115,6 +115,26 @@ def test_personal_data_is_told_by_kind_the_certain_kinds_first() -> None:
         ("warning", "1 row with an ip, by its look", ("t:1",)),
         ("warning", "2 rows with a phone, by its look", ("t:1", "t:4")),
     ]
+
+
+def test_kinds_of_personal_data_are_in_the_order_of_their_names_whatever_comes_first() -> None:
+    rows = [
+        row("call 0501234567", place="t:1"),
+        row("from 82.10.4.77", place="t:2"),
+        row("my SSN is 123-45-6789", place="t:3"),
+        row("card 4111111111111111", place="t:4"),
+        row("write to a@b.org", place="t:5"),
+    ]
+    for data in (rows, rows[::-1]):
+        kinds = [finding.message.partition(" with ")[2] for finding in found(data, "personal data")]
+        assert kinds == ["a card", "an email", "a national id", "an ip, by its look", "a phone, by its look"]
+
+
+def test_personal_data_is_not_looked_for_where_it_is_not_asked_for() -> None:
+    for asked in (True, False):
+        checks = Checks(look_for_personal=asked)
+        checks.see(row("write to a@b.org"))
+        assert ("personal data" in {finding.check for finding in checks.report().findings}) is asked
 
 
 @pytest.mark.parametrize(

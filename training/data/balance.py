@@ -185,11 +185,12 @@ _SCRIPTS = Table(_mark)
 
 @lru_cache(maxsize=4096)  # the answers of a classification are few
 def _object(answer: str) -> dict[str, object] | None:
+    """Of an answer that begins like one."""
     try:
-        value = strict_json.parse(answer)
+        value: dict[str, object] = strict_json.parse(answer)
     except ValueError:
         return None
-    return value if isinstance(value, dict) else None
+    return value
 
 
 def _counted(counts: Counter[str]) -> dict[str, int]:

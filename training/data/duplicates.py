@@ -197,7 +197,7 @@ class Near:
                 return
             one, two = one[alike], two[alike]
             sizes, others = one["size"].astype(np.int64), two["size"].astype(np.int64)
-            most = 1 + np.minimum(sizes - one["rank"] - 1, others - two["rank"] - 1)
+            most = np.minimum(sizes - one["rank"], others - two["rank"])
             # Shingles before this one that both have are counted by their own record; this bound is PPJoin's for the
             # first that is shared, and the pair is a candidate there.
             needed = np.ceil(self.threshold / (1 + self.threshold) * (sizes + others) - 1e-9)

@@ -101,6 +101,12 @@ def test_what_is_certain_in_its_place_is_not_overruled_by_another_text() -> None
     ]  # fmt: skip
 
 
+def test_a_card_is_known_again_in_other_groups() -> None:
+    assert clean("my card is 4111-1111-1111-1111", "invoice 41111111 11111111") == [
+        "my card is [CARD_1]", "invoice [CARD_1]"
+    ]  # fmt: skip
+
+
 def test_other_kinds_are_known_by_their_value() -> None:
     assert clean("a@b.org", "A@b.org and c@d.org") == ["[EMAIL_1]", "[EMAIL_1] and [EMAIL_2]"]
 
