@@ -27,6 +27,7 @@ import training.data.commands.report
 import training.data.commands.split
 import training.export_command
 import training.foreign.command
+import training.sweep_command
 from lifecycle.commands.terminal import run
 
 app = typer.Typer(
@@ -72,6 +73,7 @@ app.add_typer(traffic, name="traffic")
 app.add_typer(shadow, name="shadow")
 app.command("train")(training.cli.train)
 app.command("convert-config")(training.foreign.command.convert_config)
+app.command("sweep")(training.sweep_command.sweep)
 app.command("import")(training.cli.import_adapter)
 app.command("export")(training.export_command.export)
 app.command("index")(retrieval.cli.index)

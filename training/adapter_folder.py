@@ -10,15 +10,19 @@ from lifecycle.models.base import BaseFingerprint
 from lifecycle.models.peft_config import CONFIG_FILE
 from lifecycle.models.preflight import WEIGHTS_FILE
 from lifecycle.origin import Origin
+from training import processes
 
 
 def save(model: Any, folder: Path, known: BaseFingerprint, dtype: str) -> None:
     """The PEFT folder with its origin, without anything that changes from one machine or process to the next.
 
+    Of several processes of a run the first alone writes it.
     PEFT writes the target modules in a set's order, which differs between processes, and the base's local path.
     """
     import torch
 
+    if not processes.is_first():
+        return
     parameters = {name: p for name, p in model.named_parameters() if p.requires_grad}
     for parameter in parameters.values():
         parameter.data = parameter.data.to(getattr(torch, dtype))

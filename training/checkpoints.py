@@ -2,23 +2,73 @@
 
 A checkpoint counts once its mark is written, which is the last thing: a save that was cut short is thrown away. It
 holds weights, optimiser, schedule and the generators' states; the order of rows follows from seed and epoch alone
-(`exact.EpochOrder`).
+(`exact.EpochOrder`), so it holds for another number of processes too.
 """
 
 from __future__ import annotations
 
+import json
 import shutil
 import time
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+from training import processes
+
 _MARK = "complete"
-KEPT = 2
-"""Checkpoints besides the best. The newest is not marked yet when the ones before it are removed."""
 
 
 def newest(folder: Path) -> Path | None:
     """The last whole checkpoint of those in `folder`, where there is one. Those that are not whole are removed."""
+    return processes.from_first(partial(_newest, folder))
+
+
+def train(trainer: Any, stopped_at: Path | None, steps: int) -> None:
+    """Have a trainer of transformers' train, on from the checkpoint where there is one, for so many steps in all.
+
+    Afterwards its model has the best weights. A run that had come to its end, also by early stopping or by time, does
+    not train on: transformers forgets that it was to end.
+    """
+    if stopped_at is not None:
+        state = json.loads((stopped_at / "trainer_state.json").read_text(encoding="utf-8"))
+        control = state["stateful_callbacks"].get("TrainerControl", {}).get("args", {})
+        if state["global_step"] >= steps or control.get("should_training_stop"):
+            trainer.args.num_train_epochs, trainer.args.max_steps = 0, -1
+    trainer.train(resume_from_checkpoint=None if stopped_at is None else str(stopped_at))
+
+
+def saving(seconds: float, steps_of_an_epoch: int) -> Any:
+    """A callback that marks what is saved, and saves inside an epoch too, so many seconds after the last time.
+
+    Then it removes what is no longer needed: all but the newest checkpoint and the best.
+    """
+    from transformers import TrainerCallback
+
+    class Saving(TrainerCallback):  # type: ignore[misc]
+        saved = time.monotonic()
+
+        def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+            # After an epoch's last step comes its evaluation, and then a save: one before it would miss that.
+            inside = state.global_step % steps_of_an_epoch and state.global_step < state.max_steps
+            if inside and processes.from_first(lambda: time.monotonic() - self.saved >= seconds):
+                control.should_save = True
+
+        def on_save(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+            folder = Path(args.output_dir)
+            now = folder / f"checkpoint-{state.global_step}"
+            processes.wait()  # each keeps the state of its own generators
+            if processes.is_first():
+                (now / _MARK).touch()
+                for other in folder.glob("checkpoint-*"):
+                    if other not in (now, Path(state.best_model_checkpoint or now)):
+                        _remove(other)
+            self.saved = time.monotonic()
+
+    return Saving()
+
+
+def _newest(folder: Path) -> Path | None:
     whole: dict[int, Path] = {}
     for path in folder.glob("checkpoint-*"):
         if (path / _MARK).is_file():
@@ -28,21 +78,7 @@ def newest(folder: Path) -> Path | None:
     return whole[max(whole)] if whole else None
 
 
-def saving(seconds: float, steps_of_an_epoch: int) -> Any:
-    """A callback that marks what is saved, and saves inside an epoch too, so many seconds after the last time."""
-    from transformers import TrainerCallback
-
-    class Saving(TrainerCallback):  # type: ignore[misc]
-        saved = time.monotonic()
-
-        def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-            # After an epoch's last step comes its evaluation, and then a save: one before it would miss that.
-            inside = state.global_step % steps_of_an_epoch and state.global_step < state.max_steps
-            if inside and time.monotonic() - self.saved >= seconds:
-                control.should_save = True
-
-        def on_save(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-            (Path(args.output_dir) / f"checkpoint-{state.global_step}" / _MARK).touch()
-            self.saved = time.monotonic()
-
-    return Saving()
+def _remove(checkpoint: Path) -> None:
+    """Its mark first: one that is removed in part is none."""
+    (checkpoint / _MARK).unlink(missing_ok=True)
+    shutil.rmtree(checkpoint)

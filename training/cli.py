@@ -14,8 +14,6 @@ from lifecycle.commands.lines import working
 from lifecycle.commands.terminal import HomeOption, this_user
 
 if TYPE_CHECKING:
-    from rich.console import Console
-
     from lifecycle.version import Prompt
     from training.run import TrainResult
 
@@ -38,28 +36,16 @@ def train(
 
     Example: dabt train examples/clinic/training/triage.yaml
     """
-    from rich.console import Console
-
-    from lifecycle.home import Home
-    from lifecycle.publishing import Shelf
-    from training.again import job_of
-    from training.config import TrainJob
-    from training.progress import watcher
+    from training import processes
+    from training.launching import Asked, here
 
     if (config is None) == (again is None):
         raise typer.BadParameter("name a YAML file, or a run with --again")
-    place, console = Home.at(home), Console()
-    if again is not None:
-        folder = Path(again) if Path(again).is_dir() else place.runs / again
-        job, same_as = job_of(folder), folder.resolve().name
-    else:
-        assert config is not None
-        job, same_as = TrainJob.load(config, base=base), ""
-    with watcher(job.config.name, console) as watch:
-        from training.run import train as run  # this takes a moment
-
-        result = run(job, place, Shelf.at(place, actor=actor), force=force, same_as=same_as, watch=watch)
-    _print_result(result, console)
+    asked = Asked(config, again, base, force, actor, home)
+    with processes.together():
+        result = here(asked)
+        if processes.is_first():
+            _print_result(result)
 
 
 def import_adapter(
@@ -130,7 +116,10 @@ def _prompt(system: str, kwargs: str) -> Prompt:
     raise InvalidConfig("nothing was imported", [Problem("--chat-template-kwargs", fault, cure) for fault in faults])
 
 
-def _print_result(result: TrainResult, console: Console) -> None:
+def _print_result(result: TrainResult) -> None:
+    from rich.console import Console
+
+    console = Console()
     metrics, version = result.record.metrics, result.version
     console.print(
         f"{version.ref} is a draft ({'reused: this run was already done' if result.reused else 'trained'}): "

@@ -2,6 +2,8 @@
 
 transformers averages a validation loss over batches and weighs each by its lines, so that it depends on which rows lie
 together, and on packing. Here it is the mean over all learnt tokens, whatever lies where.
+
+Where several processes share the work (`processes.py`), blank rows, of which nothing is learnt, fill the last batch up.
 """
 
 from __future__ import annotations
@@ -9,16 +11,21 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
+from training import processes
 from training.mixture import Mixture
 from training.tokens import IGNORED
 
 
-def exact(trainer: type[Any]) -> type[Any]:
-    """`trainer`, a class of TRL's for rows with `labels`, as above. `order` says which rows each epoch sees."""
+def exact(trainer: type[Any], *, shifted: bool = True) -> type[Any]:
+    """`trainer`, a class of transformers' for rows with `labels`, as above. `order` says which rows each epoch sees.
+
+    `shifted` labels are those of the tokens before them, of which the first has none.
+    """
     import torch
 
     class Exact(trainer):  # type: ignore[misc]
         order: EpochOrder | None = None
+        judging = False
 
         def _get_train_sampler(self, *args: Any, **kwargs: Any) -> Any:
             return self.order or super()._get_train_sampler(*args, **kwargs)
@@ -30,9 +37,15 @@ def exact(trainer: type[Any]) -> type[Any]:
             output.metrics[f"{metric_key_prefix}_loss"] = loss / max(learnt, 1.0)
             return output
 
+        def _get_num_items_in_batch(self, *args: Any, **kwargs: Any) -> Any:
+            return None if self.judging else super()._get_num_items_in_batch(*args, **kwargs)
+
         def prediction_step(self, model: Any, inputs: Any, *args: Any, **kwargs: Any) -> Any:
+            self.judging = True  # the mean over this process's own rows, which are weighed below
             outputs = super().prediction_step(model, inputs, *args, **kwargs)
-            learnt = int((inputs["labels"][..., 1:] != IGNORED).sum())
+            self.judging = False
+            labels = inputs["labels"][..., 1:] if shifted else inputs["labels"]
+            learnt = int((labels != IGNORED).sum())
             self._sums += torch.tensor([float(outputs[0]) * learnt, learnt], dtype=torch.float64)
             return outputs
 
@@ -47,9 +60,12 @@ class EpochOrder:
     With `group`, rows of like length come together, in groups of so many, so that little is padding.
     """
 
-    def __init__(self, rows: Sequence[Any], lengths: Sequence[int], seed: int, *, group: int | None) -> None:
-        """`lengths` are those of all rows, of a `Mixture`'s `every`."""
+    def __init__(
+        self, rows: Sequence[Any], lengths: Sequence[int], seed: int, *, group: int | None, batch_size: int
+    ) -> None:
+        """`lengths` are those of all rows, of a `Mixture`'s `every`. The blank row is the one behind them."""
         self._rows, self._lengths, self._seed, self._group = rows, lengths, seed, group
+        self._blanks = processes.missing(len(rows), batch_size)
         self._epoch = 0
 
     @property
@@ -60,7 +76,7 @@ class EpochOrder:
         self._epoch = number
 
     def __len__(self) -> int:
-        return len(self._rows)
+        return len(self._rows) + self._blanks
 
     def __iter__(self) -> Iterator[int]:
         import torch
@@ -73,4 +89,4 @@ class EpochOrder:
         else:
             lengths = [self._lengths[place] for place in places]
             order = get_length_grouped_indices(lengths, self._group, generator=chance)
-        return iter([places[at] for at in order])
+        return iter([*(places[at] for at in order), *[len(self._lengths)] * self._blanks])

@@ -52,6 +52,16 @@ def from_first(make: Callable[[], T]) -> T:
     return answer[0]  # type: ignore[return-value]
 
 
+def in_turn(make: Callable[[], T]) -> T:
+    """What `make` gives in each: the first makes it before the others, so that they meet what it set up."""
+    if is_first():
+        made = make()
+        wait()
+        return made
+    wait()
+    return make()
+
+
 def wait() -> None:
     """For all of them."""
     if count() > 1:
@@ -66,6 +76,11 @@ def require_shares(batch_size: int) -> None:
         fault = f"a batch of {batch_size} rows cannot be shared evenly by {count()} processes"
         cure = f"a multiple of {count()}, or another number of processes; batch_size counts the rows of all of them"
         raise InvalidConfig("the processes cannot share the work", [Problem("optimisation.batch_size", fault, cure)])
+
+
+def missing(rows: int, batch_size: int) -> int:
+    """Blank rows that fill the last batch up, so that every process has a part of it: none where there is one alone."""
+    return -rows % batch_size if count() > 1 else 0
 
 
 @contextmanager
@@ -94,6 +109,7 @@ def together() -> Iterator[None]:
 
 def _meet() -> bool:
     """Whether the group was made here, and not by the launcher."""
+    os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")  # else each process warns of what is meant
     import torch.distributed as dist
     from accelerate import PartialState
 

@@ -15,6 +15,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
 from lifecycle.commands.lines import Lines
+from training import processes
 
 
 @dataclass(frozen=True, slots=True)
@@ -194,6 +195,8 @@ def keep(curve: Curve, log: Path) -> Callable[[str, Point], None]:
 
     def add(kind: str, point: Point) -> None:
         (curve.train if kind == "train" else curve.validation).append(point)
+        if not processes.is_first():
+            return
         with log.open("a", encoding="utf-8") as out:
             out.write(json.dumps({"kind": kind, "step": point.step, "epoch": point.epoch, "loss": point.loss}) + "\n")
 
@@ -202,6 +205,8 @@ def keep(curve: Curve, log: Path) -> Callable[[str, Point], None]:
 
 def draw(curve: Curve, title: str, path: Path) -> None:
     """The loss curve as a PNG: training, validation, and a mark at the best checkpoint."""
+    if not processes.is_first():
+        return
     from matplotlib.figure import Figure  # not pyplot, which keeps global state
 
     figure = Figure(figsize=(7, 4), layout="constrained")

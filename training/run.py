@@ -63,11 +63,19 @@ class TrainResult:
 
 
 def train(
-    job: TrainJob, home: Home, shelf: Shelf, *, force: bool = False, same_as: str = "", watch: Watcher | None = None
+    job: TrainJob,
+    home: Home,
+    shelf: Shelf,
+    *,
+    force: bool = False,
+    same_as: str = "",
+    watch: Watcher | None = None,
+    notes: tuple[str, ...] = (),
 ) -> TrainResult:
     """Train what `job` asks for, or reuse the whole run that already did, and publish it as a draft.
 
-    `force` trains again. `same_as` is the name of the run that this must be. May be called any number of times in one
+    `force` trains again. `same_as` is the name of the run that this must be. `notes` are told in the draft's
+    lineage, besides the run's own. May be called any number of times in one
     process, and by several processes at once: two that ask for the same run make it once. Raises `InvalidData` with
     every bad row of all files, `InvalidConfig`, `NotFound` for the base, and `ArtifactRefused`; in each case nothing is
     published.
@@ -82,7 +90,7 @@ def train(
             with run_settings():
                 record = _make(run)
         run.task.watch.stage("publishing")
-        version = processes.from_first(partial(_publish, run, record, shelf))
+        version = processes.from_first(partial(_publish, run, record, shelf, notes))
     return TrainResult(version, run.folder, record, reused)
 
 
@@ -165,14 +173,14 @@ def _looked(run: _Run, force: bool) -> DataReport | None:
     return report
 
 
-def _publish(run: _Run, record: RunRecord, shelf: Shelf) -> Version:
+def _publish(run: _Run, record: RunRecord, shelf: Shelf, notes: tuple[str, ...]) -> Version:
     """The draft, with its model card in the run's folder."""
     version = publish(
         run.folder / record.kind,
         name=run.job.config.name,
         base=run.task.base,
         prompt=run.job.prompt,
-        provenance=_provenance(record),
+        provenance=_provenance(record, notes),
         shelf=shelf,
         kind=record.kind,
     )
@@ -225,7 +233,7 @@ def _recorded(run: _Run, saved: SavedArtifact, held: Sequence[Any]) -> RunRecord
         artifact=saved.digest,
         base=task.known.digest,
         base_name=task.known.name,
-        data_digest=_data_digest(job),
+        data_digest=data_digest(job),
         code_revision=code_revision(),
         # A folder's path says nothing elsewhere; the fingerprint and its name do.
         config=job.config.model_copy(update={"base": task.known.name}).model_dump(mode="json"),
@@ -296,13 +304,13 @@ def run_name(job: TrainJob, base: Digest) -> str:
     config = job.config.model_dump(mode="json", exclude=left_out)
     modules = sorted({*_DECISIVE, *job.config.method.code()}, key=lambda module: module.__name__)
     code = hashlib.sha256(b"".join(Path(str(module.__file__)).read_bytes() for module in modules))
-    parts = {"config": config, "system": job.prompt.system, "base": base, "data": _data_digest(job)}
+    parts = {"config": config, "system": job.prompt.system, "base": base, "data": data_digest(job)}
     if switches := job.prompt.chat_template_kwargs:
         parts["chat_template_kwargs"] = switches
     return f"{job.config.name}-{digest_of({**parts, 'recipe': code.hexdigest()})[7:19]}"
 
 
-def _data_digest(job: TrainJob) -> Digest:
+def data_digest(job: TrainJob) -> Digest:
     """Of all files' bytes and their weights; without a validation file, of the share that is held out."""
     path = job.validation_path
     validation = sha256_of(path) if path else f"{job.config.data.holdout} held out, questions by {LIGHT_1.name}"
@@ -318,9 +326,9 @@ def _notes(metrics: dict[str, float]) -> tuple[str, ...]:
     return ()
 
 
-def _provenance(record: RunRecord) -> Provenance:
+def _provenance(record: RunRecord, notes: tuple[str, ...]) -> Provenance:
     shared = record.model_dump(include={"run", "started_from", "data_digest", "code_revision", "config", "metrics"})
-    return Provenance(source="training", **shared, golden=record.golden, note="; ".join(record.notes))
+    return Provenance(source="training", **shared, golden=record.golden, note="; ".join((*record.notes, *notes)))
 
 
 def code_revision() -> str:

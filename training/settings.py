@@ -8,10 +8,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from unittest.mock import patch
 
+from training import processes
+
 
 @contextmanager
 def run_settings() -> Iterator[None]:
-    """Every core that this process may use, no progress bars but ours, nothing reported to anyone.
+    """Its share of the cores that this process may use, no progress bars but ours, nothing reported to anyone.
 
     Off a GPU, TRL puts every position of a row through the output layer, questions and padding too, so that a
     compiler sees few shapes. Nothing is compiled here, and scoring the learnt positions alone, as it does on a GPU,
@@ -31,7 +33,7 @@ def run_settings() -> Iterator[None]:
         constants.HF_HUB_DISABLE_TELEMETRY,
     )
     states = random.getstate(), numpy.random.get_state(), torch.get_rng_state()
-    torch.set_num_threads(len(os.sched_getaffinity(0)))
+    torch.set_num_threads(max(1, len(os.sched_getaffinity(0)) // processes.on_this_machine()))
     logging.disable_progress_bar()
     # TRL tells its makers of every trainer that is built.
     constants.HF_HUB_DISABLE_TELEMETRY = True

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from lifecycle.errors import InvalidConfig, Problem
-from training import checkpoints, exact, mixture, packing
+from training import checkpoints, exact, mixture, packing, processes
 from training.device import device
 from training.exact import EpochOrder
 from training.method import Task
@@ -54,12 +54,13 @@ def train(
     curve = Curve()
     tokenizer = AutoTokenizer.from_pretrained(task.base)
     every = training.every if isinstance(training, Mixture) else training
+    blank = _blank(pad_of(tokenizer))
     trainer = exact.exact(SFTTrainer)(
         model=model,
         args=arguments(task, len(training), SFTConfig, eval_on_start=stopped_at is None, **UNCUT),
         data_collator=PackingCollator(pad_of(tokenizer)) if how.packing else None,
-        train_dataset=_dataset(every),
-        eval_dataset=_dataset(validation),
+        train_dataset=_dataset([*every, blank] if processes.count() > 1 else every),
+        eval_dataset=_dataset([*validation, *[blank] * processes.missing(len(validation), 2 * how.batch_size)]),
         processing_class=tokenizer,
         peft_config=peft_config,
         callbacks=callbacks(task, curve, len(training)),
@@ -68,7 +69,7 @@ def train(
         require_exact(trainer.model, trainer.data_collator, trainer.train_dataset)
     lengths = [len(example.input_ids) for example in every]
     group = None if how.packing else how.batch_size * how.accumulation
-    trainer.order = EpochOrder(training, lengths, how.seed, group=group)
+    trainer.order = EpochOrder(training, lengths, how.seed, group=group, batch_size=how.batch_size)
     in_float32(trainer.model)
     trainer.remove_callback(PrinterCallback)
     if how.early_stopping:
@@ -76,10 +77,10 @@ def train(
 
     # The first batch, as the trainer itself sees it: is the end of every answer learnt, and no question?
     if answers:
-        require_ends_learnt(trainer, task.chat.stops, how.batch_size)
+        require_ends_learnt(trainer, task.chat.stops, min(how.batch_size, len(every)))
 
     task.watch.stage("training" if stopped_at is None else f"training, on from {stopped_at.name}")
-    trainer.train(resume_from_checkpoint=None if stopped_at is None else str(stopped_at))
+    checkpoints.train(trainer, stopped_at, how.steps(len(training)))
     draw(curve, task.name, folder / "loss.png")
     metrics = {
         "train_rows": len(training),
@@ -103,8 +104,8 @@ def arguments(task: Task, rows: int, kind: Any, **more: Any) -> Any:
         "output_dir": str(task.folder / "checkpoints"),
         "num_train_epochs": how.epochs,
         "max_steps": how.max_steps or -1,
-        "per_device_train_batch_size": how.batch_size,
-        "per_device_eval_batch_size": 2 * how.batch_size,
+        "per_device_train_batch_size": how.batch_size // processes.count(),
+        "per_device_eval_batch_size": 2 * how.batch_size // processes.count(),
         "gradient_accumulation_steps": how.accumulation,
         "learning_rate": how.lr,
         "lr_scheduler_type": how.schedule,
@@ -114,7 +115,6 @@ def arguments(task: Task, rows: int, kind: Any, **more: Any) -> Any:
         "seed": how.seed,
         "eval_strategy": "epoch",
         "save_strategy": "epoch",
-        "save_total_limit": checkpoints.KEPT,
         "restore_callback_states_from_checkpoint": True,  # early stopping's count
         "load_best_model_at_end": True,
         "metric_for_best_model": "eval_loss",
@@ -176,6 +176,11 @@ def pad_of(tokenizer: Any) -> int:
     return int(tokenizer.eos_token_id or 0) if tokenizer.pad_token_id is None else int(tokenizer.pad_token_id)
 
 
+def _blank(pad: int) -> Example:
+    """A row of which nothing is learnt."""
+    return Example("", [pad, pad], [IGNORED, IGNORED], 1)
+
+
 def _dataset(examples: Sequence[Example]) -> Any:
     from datasets import Dataset
 
@@ -195,7 +200,8 @@ def following(watch: Watcher, curve: Curve, log: Path) -> Any:
 
     class Following(TrainerCallback):  # type: ignore[misc]
         def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-            log.unlink(missing_ok=True)  # what came after the checkpoint comes again
+            if processes.is_first():
+                log.unlink(missing_ok=True)  # what came after the checkpoint comes again
             for logs in state.log_history:
                 self._keep(logs["step"], logs["epoch"], logs, args.learning_rate)
 
@@ -225,7 +231,7 @@ def ending(seconds: float) -> Any:
         began = time.monotonic()
 
         def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-            if time.monotonic() - self.began >= seconds:
+            if processes.from_first(lambda: time.monotonic() - self.began >= seconds):
                 control.should_training_stop = True
 
     return Ending()

@@ -14,6 +14,7 @@ from lifecycle.errors import Problem
 from lifecycle.models.base import BaseFingerprint, quantization_of, read_object, weight_files
 from lifecycle.models.whole_models import model_files
 from lifecycle.origin import Origin
+from training import processes
 
 SavedDtype = Literal["float32", "bfloat16", "float16"]
 """Of the saved weights; None for the base's own."""
@@ -39,9 +40,14 @@ def load(base: Path) -> Any:
 
 
 def save(model: Any, folder: Path, base: Path, known: BaseFingerprint, dtype: SavedDtype | None = None) -> None:
-    """The model's weights, in the base's own number format unless another is named, beside the base's other files."""
+    """The model's weights, in the base's own number format unless another is named, beside the base's other files.
+
+    The first process alone writes them.
+    """
     import torch
 
+    if not processes.is_first():
+        return
     said = read_object(base / "config.json")
     named = dtype or str(said.get("dtype") or said.get("torch_dtype") or "float32").removeprefix("torch.")
     model.to(getattr(torch, named)).save_pretrained(str(folder), safe_serialization=True)

@@ -8,7 +8,6 @@ transformers and the service read as it is (`service/classification`).
 from __future__ import annotations
 
 import json
-import shutil
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -20,12 +19,15 @@ from lifecycle.manifests import GoldenText
 from lifecycle.origin import Origin
 from lifecycle.rows.kinds import Kinds, Labelled
 from lifecycle.version import ArtifactKind, Prompt
-from training import label_scores, lora_shape, supervised, whole_weights
+from training import checkpoints, exact, label_scores, lora_shape, mixture, processes, supervised, whole_weights
+from training.exact import EpochOrder
 from training.label_scores import label_scores as scores_of
 from training.lora_shape import LowRank
 from training.method import Method, Task, Trained
+from training.mixture import Mixture
 from training.optimisation import OptimisationSettings
 from training.progress import Curve, draw
+from training.tokens import IGNORED
 
 _TRUNCATES = "dabt_truncates"
 """The key of config.json that tells the service that longer texts were cut."""
@@ -57,7 +59,7 @@ class Classification(Method):
 
     rows: ClassVar[Kinds] = (Labelled,)
     artifact: ClassVar[ArtifactKind] = "classifier"
-    shares: ClassVar = (supervised, label_scores, lora_shape)
+    shares: ClassVar = (supervised, label_scores, lora_shape, checkpoints, exact, mixture)
     unused: ClassVar = {
         "optimisation.packing": "texts with labels are not packed",
         "prompt.system": "a classifier reads the text alone",
@@ -113,33 +115,37 @@ class Classification(Method):
             # A sum over all rows of the step, so that a last window that is short weighs as what it has.
             each = None if weights is None else weights.to(wanted.device)
             every = torch.nn.functional.cross_entropy(outputs["logits"], wanted, weight=each, reduction="sum")
-            return every / (len(wanted) if num_items_in_batch is None else num_items_in_batch)
+            if num_items_in_batch is None:
+                return every / (wanted != IGNORED).sum().clamp(min=1)
+            return every / num_items_in_batch
 
         def scores(found: Any) -> dict[str, float]:
-            return scores_of(found.predictions.argmax(axis=-1).tolist(), found.label_ids.tolist(), labels)
+            real = found.label_ids != IGNORED
+            return scores_of(found.predictions[real].argmax(axis=-1).tolist(), found.label_ids[real].tolist(), labels)
 
-        # An encoder is trained in minutes: a run that was stopped begins anew, and ends in the same weights.
-        shutil.rmtree(task.folder / "checkpoints", ignore_errors=True)
+        stopped_at = checkpoints.newest(task.folder / "checkpoints")
+        every = training.every if isinstance(training, Mixture) else training
+        blanks = processes.missing(len(validation), 2 * how.batch_size)
         curve = Curve()
-        trainer = Trainer(
+        trainer = exact.exact(Trainer, shifted=False)(
             model=model,
-            args=_arguments(task, len(training)),
-            train_dataset=_dataset(training, labels),
-            eval_dataset=_dataset(validation, labels),
+            args=_arguments(task, len(training), eval_on_start=stopped_at is None),
+            train_dataset=_dataset(every, labels, blanks=int(processes.count() > 1)),
+            eval_dataset=_dataset(validation, labels, blanks=blanks),
             data_collator=DataCollatorWithPadding(tokenizer),
             processing_class=tokenizer,
             compute_loss_func=loss,
             compute_metrics=scores,
-            callbacks=[
-                supervised.following(task.watch, curve, task.folder / "log.jsonl"),
-                *([supervised.ending(60 * how.max_minutes)] if how.max_minutes else []),
-            ],
+            callbacks=supervised.callbacks(task, curve, len(training)),
         )
+        lengths = [len(example.input_ids) for example in every]
+        group = how.batch_size * how.accumulation
+        trainer.order = EpochOrder(training, lengths, how.seed, group=group, batch_size=how.batch_size)
         trainer.remove_callback(PrinterCallback)
         if how.early_stopping:
             trainer.add_callback(EarlyStoppingCallback(early_stopping_patience=how.early_stopping))
-        task.watch.stage("training")
-        trainer.train()
+        task.watch.stage("training" if stopped_at is None else f"training, on from {stopped_at.name}")
+        checkpoints.train(trainer, stopped_at, how.steps(len(training)))
         draw(curve, task.name, task.folder / "loss.png")
         steps, epochs = trainer.state.global_step, trainer.state.epoch or 0.0
         best = trainer.evaluate()  # of the best epoch's weights, which the model holds now
@@ -147,8 +153,9 @@ class Classification(Method):
         model = trainer.model.cpu().eval()
         if self.lora is not None:
             model = model.merge_and_unload()
-        self._save(model, tokenizer, folder, task)
-        _require_same(model, folder, validation[:8])
+        if processes.is_first():
+            self._save(model, tokenizer, folder, task)
+            _require_same(model, folder, validation[:8])
         figures = {name.removeprefix("eval_"): value for name, value in best.items()}
         metrics = {
             "train_rows": len(training),
@@ -291,32 +298,29 @@ def _tokenizer(base: Path) -> Any:
     return AutoTokenizer.from_pretrained(str(base), local_files_only=True)
 
 
-def _dataset(examples: Sequence[LabelledExample], labels: Sequence[str]) -> Any:
+def _dataset(examples: Sequence[LabelledExample], labels: Sequence[str], *, blanks: int = 0) -> Any:
+    """With so many rows behind them of which nothing is learnt (`processes.missing`)."""
     from datasets import Dataset
 
     places: Mapping[str, int] = {label: place for place, label in enumerate(labels)}
+    blank = examples[0].input_ids[:1]
     return Dataset.from_dict(
         {
-            "input_ids": [example.input_ids for example in examples],
-            "labels": [places[example.label] for example in examples],
-            "length": [len(example.input_ids) for example in examples],
+            "input_ids": [*(example.input_ids for example in examples), *[blank] * blanks],
+            "labels": [*(places[example.label] for example in examples), *[IGNORED] * blanks],
         }
     )
 
 
-def _arguments(task: Task, rows: int) -> Any:
-    """`supervised.py`'s, with the best epoch by macro-F1, and without what a run needs to go on."""
+def _arguments(task: Task, rows: int, **more: Any) -> Any:
+    """`supervised.py`'s, with the best epoch by macro-F1."""
     from transformers import TrainingArguments
 
     return supervised.arguments(
         task,
         rows,
         TrainingArguments,
-        train_sampling_strategy="group_by_length",
-        eval_on_start=True,  # what an untrained head gives: what training has to beat
-        save_total_limit=1,
-        save_only_model=True,
-        restore_callback_states_from_checkpoint=False,
+        **more,
         metric_for_best_model="eval_macro_f1",
         greater_is_better=True,
         remove_unused_columns=True,

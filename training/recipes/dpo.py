@@ -7,8 +7,10 @@ adapter that training goes on from, or the base. Both start equal, so the first 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, ClassVar, Literal, Self
 
 from pydantic import Field, model_validator
@@ -17,7 +19,8 @@ from lifecycle.conversation import Conversation
 from lifecycle.errors import Problem
 from lifecycle.rows.faults import bad_rows
 from lifecycle.rows.kinds import Preference
-from training import adapter_folder, checkpoints, completions, supervised
+from lifecycle.version import Prompt
+from training import adapter_folder, checkpoints, completions, processes, supervised
 from training.adapter_method import AdapterMethod
 from training.exact import EpochOrder
 from training.method import Task, Trained
@@ -67,6 +70,13 @@ class Dpo(AdapterMethod):
             raise ValueError(f"label_smoothing is of no use for the loss {self.loss}; write loss: robust, or 0")
         return self
 
+    def problems(self, base: Path, prompt: Prompt, how: OptimisationSettings, max_rank: int) -> list[Problem]:
+        problems = super().problems(base, prompt, how, max_rank)
+        if self.sft and processes.count() > 1:
+            fault = "an answer's own loss is not shared among processes"
+            problems.append(Problem("method.sft", fault, "leave it out, or train in one process"))
+        return problems
+
     def examples(self, task: Task, rows: Sequence[Preference]) -> Sequence[Pair]:
         """Raises `InvalidData` with every pair that cannot be trained whole, and which of its answers is why."""
         long = [
@@ -114,21 +124,23 @@ class Dpo(AdapterMethod):
         trainer = _trainer()(
             model=model,
             args=settings,
-            train_dataset=_dataset(every),
+            train_dataset=_dataset([*every, _BLANK] if processes.count() > 1 else every),
             eval_dataset=_dataset(validation),
             processing_class=tokenizer,
             peft_config=peft,
             callbacks=[*supervised.callbacks(task, curve, len(training)), _rewards(rewards)],
         )
         lengths = [len(pair.chosen.input_ids) + len(pair.rejected.input_ids) for pair in every]
-        trainer.order = EpochOrder(training, lengths, how.seed, group=how.batch_size * how.accumulation)
+        group = how.batch_size * how.accumulation
+        trainer.order = EpochOrder(training, lengths, how.seed, group=group, batch_size=how.batch_size)
+        trainer.at_rest = _AT_REST[self.loss](self.beta)
         trainer.remove_callback(PrinterCallback)
         if how.early_stopping:
             trainer.add_callback(EarlyStoppingCallback(early_stopping_patience=how.early_stopping))
 
         # 3. Train; afterwards the model holds the weights of the best epoch.
-        task.watch.stage("training")
-        trainer.train(resume_from_checkpoint=None if stopped_at is None else str(stopped_at))
+        task.watch.stage("training" if stopped_at is None else f"training, on from {stopped_at.name}")
+        checkpoints.train(trainer, stopped_at, how.steps(len(training)))
         draw(curve, task.name, task.folder / "loss.png")
 
         # 4. The adapter's folder, without the reference.
@@ -149,6 +161,20 @@ class Dpo(AdapterMethod):
 
     def proofs(self, examples: Sequence[Pair]) -> Sequence[Example]:
         return [pair.chosen for pair in examples]
+
+
+_BLANK = Pair(Example("", [0, 0], [0, 0], 2), Example("", [0, 0], [0, 0], 2))
+"""A pair of no answers: nothing is learnt of it. It fills up what several processes share."""
+
+_AT_REST: Mapping[str, Callable[[float], float]] = {
+    "sigmoid": lambda beta: math.log(2),
+    "hinge": lambda beta: 1.0,
+    "ipo": lambda beta: (1 / (2 * beta)) ** 2,
+    "robust": lambda beta: math.log(2),
+    "apo_zero": lambda beta: 1.0,
+    "apo_down": lambda beta: 1.0,
+}
+"""Each loss by its `beta`, of a pair that model and reference see alike: what a blank one has."""
 
 
 def _dataset(pairs: Sequence[Pair]) -> Any:
@@ -175,15 +201,24 @@ def _rewards(kept: list[dict[str, float]]) -> Any:
     return Rewards()
 
 
+def _pairs(batch: Any) -> int:
+    """Those of a batch that are not blank."""
+    chosen, _ = batch["completion_mask"].chunk(2)
+    return int(chosen.any(dim=1).sum())
+
+
 def _trainer() -> Any:
     """TRL's, on tokens that are made, and with every pair of equal weight.
 
     TRL averages over batches, so that the pairs of a short last batch would count for more than the others.
     """
+    import torch
+    from torch.utils.data import DataLoader
     from trl import DPOTrainer
 
     class Trainer(DPOTrainer):  # type: ignore[misc]
         order: EpochOrder | None = None
+        at_rest = 0.0
 
         def _prepare_dataset(self, dataset: Any, *args: Any, **kwargs: Any) -> Any:
             return dataset
@@ -192,7 +227,15 @@ def _trainer() -> Any:
             return self.order
 
         def _get_num_items_in_batch(self, batch_samples: list[Any], device: Any) -> int:
-            return sum(len(batch["input_ids"]) // 2 for batch in batch_samples)
+            pairs = torch.tensor(sum(_pairs(batch) for batch in batch_samples), device=device)
+            return int(self.accelerator.reduce(pairs, "sum"))
+
+        def get_eval_dataloader(self, *args: Any, **kwargs: Any) -> Any:
+            if processes.count() == 1:
+                return super().get_eval_dataloader(*args, **kwargs)
+            # TRL averages its figures over batches, whatever lies in them: each process looks at all pairs.
+            size = self.args.per_device_eval_batch_size * processes.count()
+            return DataLoader(self.eval_dataset, batch_size=size, collate_fn=self.data_collator)
 
         def compute_loss(
             self, model: Any, inputs: Any, return_outputs: bool = False, num_items_in_batch: int | None = None
@@ -201,9 +244,10 @@ def _trainer() -> Any:
             if num_items_in_batch is None:
                 self._pairs.append(len(inputs["input_ids"]) // 2)
                 return loss
-            # transformers divides by the batches of a step afterwards.
-            share = len(inputs["input_ids"]) // 2 * self.current_gradient_accumulation_steps / num_items_in_batch
-            return loss * share
+            every, real = len(inputs["input_ids"]) // 2, _pairs(inputs)
+            total = loss * every - self.at_rest * (every - real)
+            # transformers divides by the batches of a step afterwards, and by the processes.
+            return total * self.current_gradient_accumulation_steps * processes.count() / num_items_in_batch
 
         def evaluation_loop(self, *args: Any, **kwargs: Any) -> Any:
             self._pairs: list[int] = []

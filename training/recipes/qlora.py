@@ -16,7 +16,7 @@ from lifecycle.conversation import Conversation
 from lifecycle.errors import Problem
 from lifecycle.models.base import quantization_of
 from lifecycle.version import Prompt
-from training import adapter_folder, completions, golden, supervised
+from training import adapter_folder, completions, golden, processes, supervised
 from training.adapter_method import AdapterMethod
 from training.device import device
 from training.method import Task, Trained
@@ -65,6 +65,8 @@ class QLora(AdapterMethod):
         folder = task.folder / self.artifact
         adapter_folder.save(model, folder, task.known, self.dtype)
 
+        if not processes.is_first():
+            return Trained(folder, metrics)
         # What the service computes, held against what was trained: the same adapter over the base as it is.
         task.watch.stage("measuring what the quantisation costs")
         compared = validation[:_COMPARED]

@@ -1,0 +1,53 @@
+"""Every method goes on after it was killed, and ends in the weights of a run that was not."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from tests.training.methods_at_work import CASES, place_of, prepare
+from tests.training.test_train import Recorder
+
+pytestmark = pytest.mark.e2e  # imports torch and trains
+
+HERE = Path(__file__).parents[2]
+
+
+@pytest.fixture(scope="module")
+def stopped(tmp_path_factory: pytest.TempPathFactory, bases: Callable[..., Path]) -> Path:
+    """A folder in which the run of every case was killed."""
+    folder = prepare(tmp_path_factory.mktemp("stopped") / "place", bases())
+    done = subprocess.run(
+        [sys.executable, "-m", "tests.training.methods_at_work", str(folder), "dies", *CASES],
+        cwd=HERE,
+        env={**os.environ, "PYTHONPATH": str(HERE)},
+        check=False,
+        capture_output=True,
+        text=True,
+        timeout=500,
+    )
+    assert done.returncode == 0, done.stderr
+    return folder
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_a_run_that_was_killed_goes_on_and_ends_in_the_same_weights(stopped: Path, name: str) -> None:
+    place, settings = place_of(stopped, name, "whole")
+    whole = place.train(**settings).record
+    watch = Recorder()
+    place, settings = place_of(stopped, name, "stopped")
+    record = place.train(watch, **settings).record
+
+    assert any(stage.startswith("training, on from checkpoint-") for stage in watch.stages)
+    assert record.artifact == whole.artifact
+    assert record.metrics == whole.metrics
+    assert record.golden == whole.golden
+    if CASES[name].dies == "before the artifact":
+        assert not watch.steps  # it had come to its end
+    if name == "early stopping":
+        assert whole.metrics["epochs"] < settings["optimisation"]["epochs"]
