@@ -25,6 +25,7 @@ from training.adapter_method import AdapterMethod
 from training.exact import EpochOrder
 from training.method import Task, Trained
 from training.mixture import Mixture
+from training.optimisation import OptimisationSettings
 from training.progress import Curve, draw
 from training.tokens import Example
 
