@@ -130,6 +130,12 @@ def test_kinds_of_personal_data_are_in_the_order_of_their_names_whatever_comes_f
         assert kinds == ["a card", "an email", "a national id", "an ip, by its look", "a phone, by its look"]
 
 
+def test_a_certain_kind_comes_before_a_possible_one_whatever_their_names() -> None:
+    rows = [row("from 82.10.4.77", place="t:1"), row("call +966501234567", place="t:2")]
+    assert [finding.level for finding in found(rows, "personal data")] == ["error", "warning"]
+    assert "phone" in found(rows, "personal data")[0].message
+
+
 def test_personal_data_is_not_looked_for_where_it_is_not_asked_for() -> None:
     for asked in (True, False):
         checks = Checks(look_for_personal=asked)

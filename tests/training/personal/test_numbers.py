@@ -92,6 +92,11 @@ def test_thirteen_digits_in_a_row_may_be_a_time_stamp_and_in_groups_they_are_not
     assert found(f"card {number}") == [(number, True)]
 
 
+def test_twelve_digits_are_no_card_even_behind_the_word() -> None:
+    number = luhn("40000000001")
+    assert found(f"card {number[:4]} {number[4:8]} {number[8:]} 1234") == []
+
+
 def test_two_digits_by_turns_are_a_card_and_one_digit_is_none() -> None:
     assert found("card 4111111111111111") == [("4111111111111111", True)]
     assert found("card 8888888888888888") == []
