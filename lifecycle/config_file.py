@@ -106,9 +106,9 @@ def _keys(loc: tuple[int | str, ...], raw: Any, *, missing: bool) -> Iterator[st
     for at, key in enumerate(loc):
         if isinstance(here, Mapping) and (key in here or (missing and at == len(loc) - 1)):
             here = here.get(key)
-        elif isinstance(key, int):
+        elif isinstance(key, int) and isinstance(here, list | tuple):
             here = here[key] if key < len(here) else None
-        else:
+        else:  # a union's member, or the place of the only entry of a list that was written without one
             continue
         yield str(key)
 

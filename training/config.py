@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Self
+from typing import Annotated, Any, Self
 
 from pydantic import Field, SerializeAsAny, ValidationError, field_validator, model_validator
 
@@ -22,6 +22,8 @@ from training.method import Method
 from training.methods import DEFAULT, read_method
 from training.optimisation import OptimisationSettings
 from training.refused import refuse, unused
+from training.tracking.tensorboard import TensorBoard
+from training.tracking.trackers import AnyTracker, as_settings
 
 
 class Source(Frozen, allow_inf_nan=False):
@@ -103,6 +105,14 @@ class TrainConfig(Frozen):
     prompt: PromptSettings = PromptSettings()
     golden_prompts: int = Field(default=4, ge=1, le=64)
     """Validation rows whose log-probabilities are recorded, so that a server can prove that it serves this adapter."""
+    tracking: tuple[Annotated[AnyTracker, Field(discriminator="type")], ...] = (TensorBoard(),)
+    """Where the run's figures are told: `mlflow`, a list, a mapping with `type` and settings (`tracking/`), or `none`.
+    It decides nothing of the result."""
+
+    @field_validator("tracking", mode="before")
+    @classmethod
+    def _as_trackers(cls, value: Any) -> Any:
+        return as_settings(value)
 
 
 @dataclass(frozen=True)

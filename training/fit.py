@@ -27,6 +27,7 @@ def require_fit(config: TrainConfig, base: Path, prompt: Prompt, max_rank: int) 
         *_length(config, base),
         *_switches(config, base, prompt),
     ]
+    problems += [problem for tracker in config.tracking for problem in tracker.problems()]
     if problems:
         raise InvalidConfig(f"the configuration does not fit {config.base}", problems)
 

@@ -1,10 +1,14 @@
-"""What a run tells while it goes on: a bar on a terminal, lines elsewhere, a log in its folder, its loss curve."""
+"""What a run tells while it goes on: a bar on a terminal, lines elsewhere, and a log in its folder.
+
+`curves.py` draws the log; `tracking/` tells it elsewhere.
+"""
 
 from __future__ import annotations
 
 import json
+import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -25,6 +29,13 @@ class Point:
     step: int
     epoch: float
     loss: float
+    beside: Mapping[str, float] = field(default_factory=dict)
+    """What else was measured there: `learning_rate`, `grad_norm`, `tokens_per_second`, the task's own metrics."""
+
+    @property
+    def figures(self) -> dict[str, float]:
+        """The loss, and what is beside it."""
+        return {"loss": self.loss, "epoch": self.epoch, **self.beside}
 
 
 @dataclass
@@ -191,32 +202,15 @@ def watcher(name: str, console: Console) -> Bar | Told:
 
 
 def keep(curve: Curve, log: Path) -> Callable[[str, Point], None]:
-    """A function that adds each loss to `curve` and, as one JSON line, to `log`."""
+    """A function that adds each point to `curve` and, as one JSON line, to `log`; what is not finite is null there."""
 
     def add(kind: str, point: Point) -> None:
         (curve.train if kind == "train" else curve.validation).append(point)
         if not processes.is_first():
             return
+        figures = {"step": point.step, "epoch": point.epoch, "loss": point.loss, **point.beside}
+        line = {name: value if math.isfinite(value) else None for name, value in figures.items()}
         with log.open("a", encoding="utf-8") as out:
-            out.write(json.dumps({"kind": kind, "step": point.step, "epoch": point.epoch, "loss": point.loss}) + "\n")
+            out.write(json.dumps({"kind": kind, **line}, ensure_ascii=False) + "\n")
 
     return add
-
-
-def draw(curve: Curve, title: str, path: Path) -> None:
-    """The loss curve as a PNG: training, validation, and a mark at the best checkpoint."""
-    if not processes.is_first():
-        return
-    from matplotlib.figure import Figure  # not pyplot, which keeps global state
-
-    figure = Figure(figsize=(7, 4), layout="constrained")
-    axes = figure.subplots()
-    axes.plot([p.step for p in curve.train], [p.loss for p in curve.train], label="training", alpha=0.6)
-    axes.plot([p.step for p in curve.validation], [p.loss for p in curve.validation], marker="o", label="validation")
-    if trained := [point for point in curve.validation if point.step]:
-        best = min(trained, key=lambda point: point.loss)
-        axes.annotate(f"best {best.loss:.3f}", (best.step, best.loss), xytext=(0, 12), textcoords="offset points")
-    axes.set(title=title, xlabel="optimiser steps", ylabel="nats per learnt token", ylim=(0, None))
-    axes.legend()
-    axes.grid(alpha=0.3)
-    figure.savefig(path, dpi=120)

@@ -33,7 +33,7 @@ from lifecycle.rows.kinds import Row
 from lifecycle.store.artifacts import digest_of_folder
 from lifecycle.text.normaliser import LIGHT_1
 from lifecycle.version import Digest, Version, digest_of
-from training import again, golden, method, processes, tokens
+from training import again, curves, golden, method, processes, tokens
 from training.config import TrainConfig, TrainJob
 from training.data import run_checks
 from training.data.answers import order_note, require_answers
@@ -45,6 +45,8 @@ from training.mixture import Mixture
 from training.progress import Silent, Watcher
 from training.records import RunRecord, SavedArtifact, keep_artifact, keep_record, saved_artifact, whole_run
 from training.settings import run_settings
+from training.tracking.tracker import RunFacts, flat
+from training.tracking.trackers import Trackers
 
 _DECISIVE = (forms, conversations, turns, conversation, templates, generation, tokens, method, golden)
 """The code that every run's result follows from, besides its method's: from the row to the text and its tokens."""
@@ -52,14 +54,16 @@ _DECISIVE = (forms, conversations, turns, conversation, templates, generation, t
 
 @dataclass(frozen=True)
 class TrainResult:
-    """The draft, the run's folder (adapter/ or what else its method leaves, loss.png, log.jsonl, run.json), and whether
-    it was trained just now.
+    """The draft, the run's folder (adapter/ or what else its method leaves, log.jsonl and its curves, run.json), and
+    whether it was trained just now.
     """
 
     version: Version
     folder: Path
     record: RunRecord
     reused: bool
+    untracked: tuple[str, ...] = ()
+    """Trackers that were given up on the way, and why."""
 
 
 def train(
@@ -83,7 +87,7 @@ def train(
     run = _prepared(job, home, shelf, watch)
     if same_as:
         again.require_same(same_as, run.folder.name)
-    with _alone(run):
+    with _alone(run), run.trackers:
         record = processes.from_first(partial(_begun, run, force))
         reused = record is not None
         if record is None:
@@ -91,13 +95,13 @@ def train(
                 record = _make(run)
         run.task.watch.stage("publishing")
         version = processes.from_first(partial(_publish, run, record, shelf, notes))
-    return TrainResult(version, run.folder, record, reused)
+    return TrainResult(version, run.folder, record, reused, tuple(run.trackers.notes))
 
 
 def learn(job: TrainJob, home: Home, shelf: Shelf, *, watch: Watcher | None = None) -> SavedArtifact:
     """`train` without golden prompts and without a draft, which `train` makes of it afterwards, or never."""
     run = _prepared(job, home, shelf, watch)
-    with _alone(run):
+    with _alone(run), run.trackers:
         record = processes.from_first(partial(_begun, run, False))
         if record is not None:
             return SavedArtifact(digest=record.artifact, metrics=record.metrics, notes=record.notes)
@@ -115,6 +119,8 @@ class _Run:
     """Training rows by file."""
     validation: Sequence[Row]
     home: Home
+    trackers: Trackers
+    """Between the task and who watches it."""
 
     @property
     def folder(self) -> Path:
@@ -133,8 +139,9 @@ def _prepared(job: TrainJob, home: Home, shelf: Shelf, watch: Watcher | None) ->
     require_fit(config, base, job.prompt, shelf.max_rank)
     known = processes.from_first(partial(fingerprint, base))
     folder = home.runs / run_name(job, known.digest)
-    task = Task(config.name, base, known, job.prompt, config.optimisation, folder, watch, start)
-    return _Run(job, task, parts, validation, home)
+    trackers = Trackers(config.tracking if processes.is_first() else (), watch)
+    task = Task(config.name, base, known, job.prompt, config.optimisation, folder, trackers, start)
+    return _Run(job, task, parts, validation, home, trackers)
 
 
 def _base(job: TrainJob, home: Home) -> Path:
@@ -153,6 +160,7 @@ def _begun(run: _Run, force: bool) -> RunRecord | None:
         again.keep(run.job, run.folder)
         if looked is not None:
             run_checks.keep(looked, run.folder)
+        run.trackers.begin(_facts(run))
     return record
 
 
@@ -186,6 +194,7 @@ def _publish(run: _Run, record: RunRecord, shelf: Shelf, notes: tuple[str, ...])
     )
     assert version.spec.artifact is not None
     manifest = shelf.registry.artifact(version.spec.artifact[1])
+    run.trackers.published(version, record.metrics)
     (run.folder / CARD).write_text(model_card(version, manifest, licence_of(run.task.base)), encoding="utf-8")
     return version
 
@@ -207,7 +216,11 @@ def _learnt(run: _Run) -> tuple[SavedArtifact, Sequence[Any]]:
     if saved is None:
         if processes.is_first():
             shutil.rmtree(folder, ignore_errors=True)
-        trained = how.train(task, training, held)
+        try:
+            trained = how.train(task, training, held)
+        finally:
+            if processes.is_first():
+                _draw(task)
         saved = processes.from_first(lambda: _kept(folder, trained, mixed))
     return saved, held
 
@@ -235,8 +248,7 @@ def _recorded(run: _Run, saved: SavedArtifact, held: Sequence[Any]) -> RunRecord
         base_name=task.known.name,
         data_digest=data_digest(job),
         code_revision=code_revision(),
-        # A folder's path says nothing elsewhere; the fingerprint and its name do.
-        config=job.config.model_copy(update={"base": task.known.name}).model_dump(mode="json"),
+        config=_told(run),
         system=task.prompt.system,
         metrics=saved.metrics,
         notes=(*saved.notes, *notes),
@@ -246,6 +258,25 @@ def _recorded(run: _Run, saved: SavedArtifact, held: Sequence[Any]) -> RunRecord
     )
     keep_record(record, task.folder)
     return record
+
+
+def _draw(task: Task) -> None:
+    try:
+        curves.draw(task.folder, task.name)
+    except OSError as error:  # a picture is no reason to lose what was trained
+        task.watch.stage(f"the curves could not be drawn: {error}")
+
+
+def _told(run: _Run) -> dict[str, Any]:
+    """The configuration as records have it. A folder's path says nothing elsewhere; the fingerprint and its name do."""
+    named = run.job.config.model_copy(update={"base": run.task.known.name})
+    return named.model_dump(mode="json", exclude={"tracking"})
+
+
+def _facts(run: _Run) -> RunFacts:
+    known = run.task.known
+    facts = {"base": known.name, "base_digest": known.digest, "data_digest": data_digest(run.job)}
+    return RunFacts(run.folder.name, run.folder, run.home.root, flat(_told(run)), facts)
 
 
 def _examples(how: Method, task: Task, *parts: Sequence[Row]) -> tuple[Sequence[Any], ...]:
@@ -298,7 +329,7 @@ def run_name(job: TrainJob, base: Digest) -> str:
     Where files lie and what they are called is left out, so a moved checkout finds its runs again.
     """
     left_out: Any = {
-        **dict.fromkeys(("base", "template", "data", "prompt"), True),
+        **dict.fromkeys(("base", "template", "data", "prompt", "tracking"), True),
         "optimisation": {"save_minutes"},
     }
     config = job.config.model_dump(mode="json", exclude=left_out)

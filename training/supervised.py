@@ -16,10 +16,11 @@ from lifecycle.errors import InvalidConfig, Problem
 from training import checkpoints, exact, mixture, packing, processes
 from training.device import device
 from training.exact import EpochOrder
+from training.figures import Speed, beside
 from training.method import Task
 from training.mixture import Mixture
 from training.packing import PackingCollator, require_exact
-from training.progress import Curve, Point, Watcher, draw, keep
+from training.progress import Curve, Point, Watcher, keep
 from training.tokens import IGNORED, Example
 
 LOGGED = 100
@@ -42,8 +43,8 @@ def train(
     """The model with the weights of its best epoch by validation loss, and the figures of `method.Trained`.
 
     With `peft_config`, PEFT's adapter is put over `model` and is all that is trained. `answers` says that rows are
-    questions with answers: the end must be learnt, and the question must not. Leaves `log.jsonl` and `loss.png` in the
-    run's folder. Raises `InvalidConfig` when an end is not among the labels that the trainer sees, when a loss
+    questions with answers: the end must be learnt, and the question must not. Leaves `log.jsonl` in the run's
+    folder. Raises `InvalidConfig` when an end is not among the labels that the trainer sees, when a loss
     is not finite, or when the base cannot be trained on packed rows.
     """
     from transformers import AutoTokenizer, EarlyStoppingCallback, PrinterCallback
@@ -81,7 +82,6 @@ def train(
 
     task.watch.stage("training" if stopped_at is None else f"training, on from {stopped_at.name}")
     checkpoints.train(trainer, stopped_at, how.steps(len(training)))
-    draw(curve, task.name, folder / "loss.png")
     metrics = {
         "train_rows": len(training),
         "validation_rows": len(validation),
@@ -120,6 +120,7 @@ def arguments(task: Task, rows: int, kind: Any, **more: Any) -> Any:
         "metric_for_best_model": "eval_loss",
         "greater_is_better": False,
         "logging_steps": max(1, steps // LOGGED),
+        "include_num_input_tokens_seen": "non_padding",  # for tokens a second
         "logging_nan_inf_filter": False,  # by default a NaN is hidden behind the last good value
         "bf16": cuda or how.precision == "bfloat16",
         "use_cpu": not cuda,
@@ -196,7 +197,7 @@ def following(watch: Watcher, curve: Curve, log: Path) -> Any:
     """A callback that tells `watch`, keeps the curve, and stops at a loss that is not a number."""
     from transformers import TrainerCallback
 
-    add = keep(curve, log)
+    add, speed = keep(curve, log), Speed()
 
     class Following(TrainerCallback):  # type: ignore[misc]
         def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
@@ -204,21 +205,29 @@ def following(watch: Watcher, curve: Curve, log: Path) -> Any:
                 log.unlink(missing_ok=True)  # what came after the checkpoint comes again
             for logs in state.log_history:
                 self._keep(logs["step"], logs["epoch"], logs, args.learning_rate)
+            speed.take(state.num_input_tokens_seen)
+
+        def on_step_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+            speed.begins()
 
         def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+            speed.ends()
             watch.step(state.global_step, state.max_steps)
 
         def on_log(self, args: Any, state: Any, control: Any, logs: dict[str, float], **kwargs: Any) -> None:
+            if "loss" in logs:
+                state.log_history[-1] |= (fast := speed.take(state.num_input_tokens_seen))
+                logs = {**logs, **fast}
             self._keep(state.global_step, state.epoch or 0.0, logs, args.learning_rate)
 
         def _keep(self, step: int, epoch: float, logs: Mapping[str, float], rate: float) -> None:
             for key, kind in (("loss", "train"), ("eval_loss", "validation")):
                 if key in logs:
-                    point = Point(step, round(epoch, 4), float(logs[key]))
-                    if not math.isfinite(point.loss):
-                        raise _diverged(kind, point, rate)
+                    point = Point(step, round(epoch, 4), float(logs[key]), beside(kind, logs))
                     add(kind, point)
                     watch.loss(kind, point)
+                    if not math.isfinite(point.loss):
+                        raise _diverged(kind, point, rate)
 
     return Following()
 

@@ -11,7 +11,7 @@ import pytest
 from rich.console import Console
 
 from lifecycle.commands.lines import Lines
-from training.progress import Bar, Curve, Pace, Point, Told, draw, keep, watcher
+from training.progress import Bar, Curve, Pace, Point, Told, keep, watcher
 
 
 def shown(steps: int, error: type[Exception] | None = None) -> str:
@@ -54,10 +54,17 @@ def test_losses_are_kept_in_the_curve_and_in_the_log(tmp_path: Path) -> None:
     assert lines[1] == {"kind": "train", "step": 5, "epoch": 0.5, "loss": 1.5}
 
 
-@pytest.mark.parametrize("curve", [Curve(), Curve([Point(1, 0.1, 2.0)], [Point(0, 0.0, 2.0), Point(1, 1.0, 1.0)])])
-def test_a_curve_is_drawn_as_png(tmp_path: Path, curve: Curve) -> None:
-    draw(curve, "تجربة triage", tmp_path / "loss.png")
-    assert (tmp_path / "loss.png").read_bytes().startswith(b"\x89PNG")
+def test_the_log_has_all_figures_of_a_step_and_null_where_one_is_not_finite(tmp_path: Path) -> None:
+    add = keep(Curve(), tmp_path / "log.jsonl")
+    add("train", Point(5, 0.5, 1.5, {"learning_rate": 1e-4, "grad_norm": float("inf")}))
+    assert json.loads((tmp_path / "log.jsonl").read_text()) == {
+        "kind": "train",
+        "step": 5,
+        "epoch": 0.5,
+        "loss": 1.5,
+        "learning_rate": 1e-4,
+        "grad_norm": None,
+    }
 
 
 def test_without_a_terminal_every_stage_and_how_far_it_is_are_lines() -> None:

@@ -147,11 +147,16 @@ def test_the_run_leaves_a_curve_a_log_and_its_configuration_and_no_checkpoints(d
         "adapter",
         "data.json",
         "given.json",
+        "learning_rate.png",
         "log.jsonl",
         "loss.png",
+        "metrics.png",
         "run.json",
+        "tensorboard",
+        "tracked.json",
     ]
-    assert (folder / "loss.png").read_bytes().startswith(b"\x89PNG")
+    for picture in folder.glob("*.png"):
+        assert picture.read_bytes().startswith(b"\x89PNG")
     record = RunRecord.model_validate_json((folder / "run.json").read_text(encoding="utf-8"))
     assert record == done.result.record
     assert record.config["optimisation"]["seed"] == 3

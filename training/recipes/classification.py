@@ -26,7 +26,7 @@ from training.lora_shape import LowRank
 from training.method import Method, Task, Trained
 from training.mixture import Mixture
 from training.optimisation import OptimisationSettings
-from training.progress import Curve, draw
+from training.progress import Curve
 from training.tokens import IGNORED
 
 _TRUNCATES = "dabt_truncates"
@@ -146,7 +146,6 @@ class Classification(Method):
             trainer.add_callback(EarlyStoppingCallback(early_stopping_patience=how.early_stopping))
         task.watch.stage("training" if stopped_at is None else f"training, on from {stopped_at.name}")
         checkpoints.train(trainer, stopped_at, how.steps(len(training)))
-        draw(curve, task.name, task.folder / "loss.png")
         steps, epochs = trainer.state.global_step, trainer.state.epoch or 0.0
         best = trainer.evaluate()  # of the best epoch's weights, which the model holds now
 

@@ -26,7 +26,7 @@ from training.exact import EpochOrder
 from training.method import Task, Trained
 from training.mixture import Mixture
 from training.optimisation import OptimisationSettings
-from training.progress import Curve, draw
+from training.progress import Curve
 from training.tokens import Example
 
 
@@ -142,7 +142,6 @@ class Dpo(AdapterMethod):
         # 3. Train; afterwards the model holds the weights of the best epoch.
         task.watch.stage("training" if stopped_at is None else f"training, on from {stopped_at.name}")
         checkpoints.train(trainer, stopped_at, how.steps(len(training)))
-        draw(curve, task.name, task.folder / "loss.png")
 
         # 4. The adapter's folder, without the reference.
         folder = task.folder / self.artifact
