@@ -14,11 +14,12 @@ from evals import statistics, tango
 from evals.clusters import sign_flip, spread, totals
 from evals.config import EvalConfig
 from evals.evidence import mcnemar
-from evals.labels import label_of, macro_f1
+from evals.labels import macro_f1
 from evals.lmeval_task import EvalTask
 from evals.measure import ItemResult, MeasuredArm
 from lifecycle.errors import InvalidInput
 from lifecycle.report import ArmResult, Comparison, Interval
+from lifecycle.text.scores import label_of
 
 
 def arm_result(measured: MeasuredArm, task: EvalTask, config: EvalConfig) -> ArmResult:

@@ -1,4 +1,4 @@
-"""Answers that are one label of a few: which one, and macro-F1 over all items with its interval. Pure functions.
+"""Answers that are one label of a few: macro-F1 over all items with its interval. Pure.
 
 `lmeval_metrics.label` scores each item; what only all items together have is here, and `comparison.py` adds it.
 """
@@ -13,12 +13,6 @@ from numpy.typing import NDArray
 from lifecycle.errors import InvalidInput
 from lifecycle.intervals import Z_TWO_SIDED, score_bounds
 from lifecycle.report import Interval
-from lifecycle.text.normaliser import DEFAULT, Normaliser
-
-
-def label_of(answer: str, labels: Sequence[str], normaliser: Normaliser = DEFAULT) -> str | None:
-    """The label that a reader takes the whole answer for (`Normaliser.same`); None when it says another thing."""
-    return next((label for label in labels if normaliser.same(answer, label)), None)
 
 
 def macro_f1(

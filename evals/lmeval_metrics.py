@@ -1,8 +1,8 @@
 """Our metrics in lm-eval's own registry, so that a task file names them like any other (`metric: json_fields`).
 
 Each takes one target and one answer and may return several figures: lm-eval keeps every key of the returned dict.
-An empty dict means that the item does not bear on the figure. The scoring itself is in `metrics.py`. Those that
-compare texts take the name of a normaliser, `normaliser: light-1`.
+An empty dict means that the item does not bear on the figure. The scoring itself is in `lifecycle/text/scores.py`.
+Those that compare texts take the name of a normaliser, `normaliser: light-1`.
 """
 
 from __future__ import annotations
@@ -11,28 +11,27 @@ import functools
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from evals import metrics
-from evals.labels import label_of
 from lifecycle.errors import InvalidData, Problem
+from lifecycle.text import scores
 from lifecycle.text.normaliser import DEFAULT, Normaliser
 from lifecycle.text.normaliser import normaliser as named
 
 Figures = dict[str, float]
 _MEASURES: dict[str, Callable[[str, str, Normaliser], float]] = {
-    "exact": metrics.exact_match,
-    "f1": metrics.token_f1,
-    "chrf": lambda answer, target, _: metrics.chrf(answer, target),
+    "exact": scores.exact_match,
+    "f1": scores.token_f1,
+    "chrf": lambda answer, target, _: scores.chrf(answer, target),
 }
 
 
 def valid_json(references: Sequence[str], predictions: Sequence[str], required: Sequence[str]) -> Figures:
     """`valid_json`: the answer is one JSON object with all of `required`."""
-    return {"valid_json": metrics.valid_json(predictions[0], required)}
+    return {"valid_json": scores.valid_json(predictions[0], required)}
 
 
 def json_fields(references: Sequence[str], predictions: Sequence[str], fields: Sequence[str]) -> Figures:
     """One figure per field under its own name, and `fields`: all of them right at once."""
-    right = metrics.field_accuracy(predictions[0], references[0], fields)
+    right = scores.field_accuracy(predictions[0], references[0], fields)
     return {**right, "fields": float(all(right.values()))}
 
 
@@ -47,15 +46,15 @@ def json_text(
 
     With several fields, `text_<measure>` is their mean.
     """
-    want, got = metrics.target_object(references[0]), metrics.parse_object(predictions[0]) or {}
+    want, got = scores.target_object(references[0]), scores.parse_object(predictions[0]) or {}
     wanted = {field: _target(want, field) for field in fields}
     rule = named(normaliser)
     figures: Figures = {}
     for measure in measures:
-        scores = [_MEASURES[measure](metrics.spoken(got.get(field)), wanted[field], rule) for field in fields]
-        figures |= {f"{field}_{measure}": score for field, score in zip(fields, scores, strict=True)}
+        of_each = [_MEASURES[measure](scores.spoken(got.get(field)), wanted[field], rule) for field in fields]
+        figures |= {f"{field}_{measure}": score for field, score in zip(fields, of_each, strict=True)}
         if len(fields) > 1:
-            figures[f"text_{measure}"] = sum(scores) / len(scores)
+            figures[f"text_{measure}"] = sum(of_each) / len(of_each)
     return figures
 
 
@@ -63,19 +62,19 @@ def spoken_f1(
     references: Sequence[str], predictions: Sequence[str], field: str, normaliser: str = DEFAULT.name
 ) -> Figures:
     """`<field>_f1` on whatever text came, JSON or not: knowledge apart from format."""
-    target = _target(metrics.target_object(references[0]), field)
-    answer = metrics.spoken_text(predictions[0], field)
-    return {f"{field}_f1": metrics.token_f1(answer, target, named(normaliser))}
+    target = _target(scores.target_object(references[0]), field)
+    answer = scores.spoken_text(predictions[0], field)
+    return {f"{field}_f1": scores.token_f1(answer, target, named(normaliser))}
 
 
 def citation(references: Sequence[str], predictions: Sequence[str], field: str) -> Figures:
     """`citation`: the passages cited are those of the target."""
-    return {"citation": metrics.citation(predictions[0], references[0], field)}
+    return {"citation": scores.citation(predictions[0], references[0], field)}
 
 
 def escalation_recall(references: Sequence[str], predictions: Sequence[str], labels: Mapping[str, Any]) -> Figures:
     """`escalation_recall`, over the emergencies alone."""
-    score = metrics.escalated(predictions[0], references[0], labels)
+    score = scores.escalated(predictions[0], references[0], labels)
     return {} if score is None else {"escalation_recall": score}
 
 
@@ -87,7 +86,7 @@ def label(
     A report adds `macro_f1`, which only all items together have (`labels.macro_f1`).
     """
     rule = named(normaliser)
-    (want, got) = (label_of(text, labels, rule) for text in (references[0], predictions[0]))
+    (want, got) = (scores.label_of(text, labels, rule) for text in (references[0], predictions[0]))
     if want is None:
         problem = Problem("target", f"{references[0]!r} is none of {', '.join(labels)}", "one of the task's labels")
         raise InvalidData("a target is no label", [problem])
@@ -110,11 +109,11 @@ def rules(metric_list: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     ours = [metric for metric in metric_list if metric.get("metric") in {metric.__name__ for metric in _METRICS}]
     texts = [metric for metric in ours if metric["metric"] in {metric.__name__ for metric in _OF_TEXTS}]
     normalisers = {named(metric.get("normaliser", DEFAULT.name)).name for metric in texts}
-    return {"rules": metrics.RULES, "normalisers": sorted(normalisers)} if ours else {}
+    return {"rules": scores.RULES, "normalisers": sorted(normalisers)} if ours else {}
 
 
 def _target(target: Mapping[str, Any], field: str) -> str:
-    if not (text := metrics.spoken(target.get(field))):
+    if not (text := scores.spoken(target.get(field))):
         problem = Problem(f"target.{field}", "it is missing, empty, or no text", "a text to compare with")
         raise InvalidData("a target lacks a text that the task scores", [problem])
     return text

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -81,7 +81,7 @@ def _picture(panels: Mapping[str, Mapping[str, Line]], title: str, path: Path, b
     across = min(_ACROSS, len(panels))
     down = math.ceil(len(panels) / across)
     figure = Figure(figsize=(7, 4) if len(panels) == 1 else (4.5 * across, 3 * down), layout="constrained")
-    places: Sequence[Any] = figure.subplots(down, across, squeeze=False).ravel()
+    places: Any = figure.subplots(down, across, squeeze=False).ravel()
     for axes, (name, lines) in zip(places, panels.items(), strict=False):
         for label, (steps, values) in sorted(lines.items()):
             marker = "o" if len(steps) == 1 or label != "training" else None

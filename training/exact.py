@@ -12,12 +12,14 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from training import processes
+from training.best_by import Answers
 from training.mixture import Mixture
 from training.tokens import IGNORED
 
 
 def exact(trainer: type[Any], *, shifted: bool = True) -> type[Any]:
-    """`trainer`, a class of transformers' for rows with `labels`, as above. `order` says which rows each epoch sees.
+    """`trainer`, a class of transformers' for rows with `labels`. `order` says which rows each epoch sees, and
+    `answers` which are answered when it validates.
 
     `shifted` labels are those of the tokens before them, of which the first has none.
     """
@@ -26,6 +28,7 @@ def exact(trainer: type[Any], *, shifted: bool = True) -> type[Any]:
     class Exact(trainer):  # type: ignore[misc]
         order: EpochOrder | None = None
         judging = False
+        answers: Answers | None = None
 
         def _get_train_sampler(self, *args: Any, **kwargs: Any) -> Any:
             return self.order or super()._get_train_sampler(*args, **kwargs)
@@ -35,6 +38,8 @@ def exact(trainer: type[Any], *, shifted: bool = True) -> type[Any]:
             output = super().evaluation_loop(*args, metric_key_prefix=metric_key_prefix, **kwargs)
             loss, learnt = self.accelerator.reduce(self._sums.to(self.args.device), "sum").tolist()
             output.metrics[f"{metric_key_prefix}_loss"] = loss / max(learnt, 1.0)
+            if self.answers is not None:
+                output.metrics.update(self.answers.figures(self, metric_key_prefix))
             return output
 
         def _get_num_items_in_batch(self, *args: Any, **kwargs: Any) -> Any:

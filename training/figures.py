@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Mapping
 
 _NO_FIGURES = ("epoch", "step", "total_flos", "num_input_tokens_seen")
-_SPEEDS = ("_runtime", "_per_second")
+_SPEEDS = ("runtime", "_per_second")
 """Of validation, and averages since the run began; `Speed` has the one that is worth a curve."""
 _SPEED = "tokens_per_second"
 

@@ -26,6 +26,7 @@ def require_fit(config: TrainConfig, base: Path, prompt: Prompt, max_rank: int) 
         *config.method.problems(base, prompt, config.optimisation, max_rank),
         *_length(config, base),
         *_switches(config, base, prompt),
+        *_best_by(config),
     ]
     problems += [problem for tracker in config.tracking for problem in tracker.problems()]
     if problems:
@@ -52,3 +53,11 @@ def _length(config: TrainConfig, base: Path) -> list[Problem]:
         return []
     fault = f"{config.optimisation.max_length} is more than the {window} positions of the base"
     return [Problem("optimisation.max_length", fault, f"at most {window}")]
+
+
+def _best_by(config: TrainConfig) -> list[Problem]:
+    wanted, measures = config.optimisation.best_by, config.method.measures
+    if wanted is None or wanted in measures:
+        return []
+    fault = f"{wanted!r} is no figure that the validation of method {config.method.type} has"
+    return [Problem("optimisation.best_by", fault, f"one of {', '.join(measures)}")]

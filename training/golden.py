@@ -1,19 +1,21 @@
 """Golden prompts: what the saved artifact says of a few validation answers, so that a server can prove it serves it.
 
-Computed in float32 on the artifact as it was saved and loaded again, hence with everything that saving may lose.
+Computed on the artifact as it was saved and loaded again, hence with everything that saving may lose. In float32 where
+there is room for it (`room.py`).
 """
 
 from __future__ import annotations
 
-import gc
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from lifecycle.errors import AdapterRefused, ArtifactRefused, InvalidConfig
 from lifecycle.manifests import GoldenPrompt, GoldenTokens, GoldenWeights
 from lifecycle.version import ArtifactKind
-from training.device import device
+from training import room
+from training.room import Spot
 from training.tokens import Example
 
 _LONGEST = 64
@@ -43,19 +45,23 @@ def has_effect(golden: Sequence[GoldenTokens]) -> bool:
 
 
 def compute(
-    base: Path, adapter: Path, examples: Sequence[Example], *, on: str | None = None
+    base: Path, adapter: Path, examples: Sequence[Example], *, spot: Spot | None = None
 ) -> tuple[GoldenPrompt, ...]:
     """The log-probability of each answer's tokens, with the adapter in folder `adapter` and without it.
 
-    On the device `on`, by default the GPU where there is one. Raises `AdapterRefused` for figures that are not finite.
+    At `spot`, by default where there is room. Raises `AdapterRefused` for figures that are not finite.
     """
-    import torch
-    from peft import PeftModel
-    from transformers import AutoModelForCausalLM
+    places = room.spots_for(base) if spot is None else [spot]
+    golden = room.at_first_with_room(places, partial(_by_adapter, base, adapter, examples))
+    if faults := {one.fault for one in golden} - {""}:
+        raise AdapterRefused(f"{adapter} cannot be served over {base}: on a golden prompt, {', '.join(sorted(faults))}")
+    return golden
 
-    gc.collect()  # the trainer's own copy of the base, which refers to itself
-    model = AutoModelForCausalLM.from_pretrained(base, dtype=torch.float32).to(on or device())
-    model = PeftModel.from_pretrained(model, str(adapter)).eval()
+
+def _by_adapter(base: Path, adapter: Path, examples: Sequence[Example], spot: Spot) -> tuple[GoldenPrompt, ...]:
+    from peft import PeftModel
+
+    model = PeftModel.from_pretrained(_model(base, spot), str(adapter)).eval()
     golden = []
     for example in examples:
         ids, start = _golden_part(example)
@@ -70,20 +76,18 @@ def compute(
                 base_logprobs=without,
             )
         )
-    if faults := {one.fault for one in golden} - {""}:
-        raise AdapterRefused(f"{adapter} cannot be served over {base}: on a golden prompt, {', '.join(sorted(faults))}")
     return tuple(golden)
 
 
-def compute_weights(
-    base: Path, folder: Path, examples: Sequence[Example], *, on: str | None = None
-) -> tuple[GoldenWeights, ...]:
+def compute_weights(base: Path, folder: Path, examples: Sequence[Example]) -> tuple[GoldenWeights, ...]:
     """The log-probability of each answer's tokens, by the model in `folder` and by the one that it was trained from.
 
     One after the other, so that one at most is in memory. Raises `ArtifactRefused` for figures that are not finite.
     """
     parts = [_golden_part(example) for example in examples]
-    tuned, original = (_by_model(model, parts, on or device()) for model in (folder, base))
+    tuned, original = room.at_first_with_room(
+        room.spots_for(base), lambda spot: [_by_model(model, parts, spot) for model in (folder, base)]
+    )
     golden = tuple(
         GoldenWeights(
             prompt_ids=tuple(ids[:start]),
@@ -98,13 +102,17 @@ def compute_weights(
     return golden
 
 
-def _by_model(folder: Path, parts: Sequence[tuple[list[int], int]], on: str) -> list[tuple[float, ...]]:
+def _by_model(folder: Path, parts: Sequence[tuple[list[int], int]], spot: Spot) -> list[tuple[float, ...]]:
+    model = _model(folder, spot).eval()
+    return [_answer_logprobs(model, ids, start) for ids, start in parts]
+
+
+def _model(folder: Path, spot: Spot) -> Any:
     import torch
     from transformers import AutoModelForCausalLM
 
-    gc.collect()  # whatever model was in memory before, which refers to itself
-    model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32).to(on).eval()
-    return [_answer_logprobs(model, ids, start) for ids, start in parts]
+    room.free_gpu()  # whatever model was in memory before
+    return AutoModelForCausalLM.from_pretrained(folder, dtype=getattr(torch, spot.dtype)).to(spot.on)
 
 
 def _golden_part(example: Example) -> tuple[list[int], int]:

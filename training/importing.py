@@ -14,12 +14,10 @@ from pathlib import Path
 from lifecycle.conversation import Conversation, Message
 from lifecycle.errors import AdapterRefused, DabtError, InvalidInput
 from lifecycle.manifests import GoldenPrompt
-from lifecycle.models.base import weight_files
 from lifecycle.models.preflight import preflight
-from lifecycle.models.tensors import read_header
 from lifecycle.publishing import Provenance, Shelf, publish
 from lifecycle.version import Prompt, Version
-from training import golden
+from training import golden, room
 from training.tokens import IGNORED, ChatTokenizer, Example
 
 _NEEDED = ("torch", "transformers", "peft")
@@ -29,7 +27,6 @@ _TALKS = (
     ("Translate to Arabic: the pharmacy is open until nine.", "الصيدلية مفتوحة حتى التاسعة."),
     ("Answer in JSON: the name and the city of Amal from Amman.", '{"name": "Amal", "city": "Amman"}'),
 )
-_MEMORY = Path("/proc/meminfo")
 
 
 @dataclass(frozen=True)
@@ -62,21 +59,10 @@ def _missing(base: Path) -> str:
     """What is missing to compute the base here in float32; empty when nothing is."""
     if lacking := [name for name in _NEEDED if importlib.util.find_spec(name) is None]:
         return f"{', '.join(lacking)} {'is' if len(lacking) == 1 else 'are'} not installed"
-    files = [file for file in weight_files(base) if file.suffix == ".safetensors"]
-    needed = 4 * sum(tensor.parameters for file in files for tensor in read_header(file).values())
-    free = _free_memory()
+    needed, free = 4 * room.parameters_of(base), room.free_memory()
     if free is not None and needed > 0.9 * free:
         return f"the base takes {needed / 2**30:.1f} GiB in float32, and {free / 2**30:.1f} GiB are free"
     return ""
-
-
-def _free_memory() -> int | None:
-    """Bytes; None where the system does not tell."""
-    try:
-        lines = _MEMORY.read_text(encoding="ascii").splitlines()
-    except OSError:
-        return None
-    return next((int(line.split()[1]) * 1024 for line in lines if line.startswith("MemAvailable:")), None)
 
 
 def _recorded(folder: Path, base: Path, prompt: Prompt) -> tuple[str, tuple[GoldenPrompt, ...]]:
@@ -85,7 +71,7 @@ def _recorded(folder: Path, base: Path, prompt: Prompt) -> tuple[str, tuple[Gold
         from transformers.utils import logging
 
         logging.disable_progress_bar()
-        recorded = golden.compute(base, folder, _examples(base, prompt), on="cpu")
+        recorded = golden.compute(base, folder, _examples(base, prompt), spot=room.CPU_FLOAT32)
     except DabtError:
         raise
     except Exception as error:  # a model's own code may raise anything, and vLLM may serve it all the same

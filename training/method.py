@@ -81,6 +81,8 @@ class Method(Frozen, ABC, allow_inf_nan=False):
     """The kinds of row that it learns from."""
     artifact: ClassVar[ArtifactKind] = "adapter"
     """What it leaves."""
+    measures: ClassVar[tuple[str, ...]] = ("loss",)
+    """Figures of validation that `optimisation.best_by` may name; the first is the one where it names none."""
     shares: ClassVar[tuple[ModuleType, ...]] = ()
     """Modules besides its own whose code decides its result: a change of them makes another run."""
 
@@ -104,7 +106,8 @@ class Method(Frozen, ABC, allow_inf_nan=False):
 
     @abstractmethod
     def train(self, task: Task, training: Sequence[Any], validation: Sequence[Any]) -> Trained:
-        """Learn from the examples `training`, and leave the best checkpoint by `validation` as the artifact.
+        """Learn from the examples `training`, and leave the best checkpoint by `validation` as the artifact:
+        the one that is best by `optimisation.best_by`, one of `measures`.
 
         A folder with checkpoints is one of a run that was stopped, which goes on from them. Raises `InvalidConfig` when
         a loss is not finite.

@@ -31,7 +31,14 @@ class OptimisationSettings(Frozen, allow_inf_nan=False):
     gradient_checkpointing: bool = False
     """Trade about a fifth of the speed for memory: compute activations again instead of keeping them."""
     early_stopping: int | None = Field(default=None, ge=1)
-    """Stop after so many epochs without a better validation loss."""
+    """Stop after so many epochs without a better validation, by `best_by`."""
+    best_by: str | None = None
+    """By which figure of validation the best checkpoint is chosen, and early stopping decides: `loss`, or a metric of
+    generated answers (`best_by.py`). None is the method's own: macro-F1 of a classifier, else the loss."""
+    best_by_rows: int = Field(default=64, ge=1)
+    """Validation rows that are answered for it, at most; drawn by the seed."""
+    best_by_max_tokens: int | None = Field(default=None, ge=1)
+    """Of an answer. None is a little more than the longest right one has."""
     max_steps: int | None = Field(default=None, ge=1)
     """Of the optimiser: the run ends there, though epochs are left."""
     max_minutes: float | None = Field(default=None, gt=0.0)

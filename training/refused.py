@@ -32,6 +32,14 @@ _REASONS: dict[str, str] = {
     "exclude_modules": "name the wanted modules in target_modules instead",
 }
 
+_OURS_FOR = {
+    "metric_for_best_model": "write best_by: exact_match, loss, or another figure of the method",
+    "greater_is_better": "leave it out: it follows from best_by",
+    "early_stopping_patience": "write early_stopping, in epochs",
+    "report_to": "write tracking: mlflow, wandb, tensorboard or none, beside optimisation",
+}
+"""What other trainers call it, and what it is here."""
+
 _INIT_REASON = "this initialisation alters the base's weights, and the server has the unaltered base"
 _HARMLESS_INITS = (True, None, "gaussian", "default")
 
@@ -59,6 +67,13 @@ def refuse(raw: Mapping[str, Any]) -> tuple[dict[str, Any], list[Problem]]:
     if "lora" in cleaned:
         del cleaned["lora"]
         problems.append(Problem("lora", "is no key here", "write it as method: {type: lora, r: 16, …}"))
+    optimisation = cleaned.get("optimisation")
+    if isinstance(optimisation, Mapping) and (named := set(_OURS_FOR) & set(optimisation)):
+        cleaned["optimisation"] = {key: value for key, value in optimisation.items() if key not in named}
+        problems += [Problem(f"optimisation.{key}", "is no key here", _OURS_FOR[key]) for key in sorted(named)]
+    if "report_to" in cleaned:
+        del cleaned["report_to"]
+        problems.append(Problem("report_to", "is no key here", "write tracking: mlflow, wandb, tensorboard or none"))
     method = cleaned.get("method")
     if not isinstance(method, Mapping):
         return cleaned, problems

@@ -106,7 +106,9 @@ def learn(job: TrainJob, home: Home, shelf: Shelf, *, watch: Watcher | None = No
         if record is not None:
             return SavedArtifact(digest=record.artifact, metrics=record.metrics, notes=record.notes)
         with run_settings():
-            return _learnt(run)[0]
+            saved, _ = _learnt(run)
+            run.trackers.done(saved.metrics)
+            return saved
 
 
 @dataclass(frozen=True)
@@ -194,7 +196,7 @@ def _publish(run: _Run, record: RunRecord, shelf: Shelf, notes: tuple[str, ...])
     )
     assert version.spec.artifact is not None
     manifest = shelf.registry.artifact(version.spec.artifact[1])
-    run.trackers.published(version, record.metrics)
+    run.trackers.done(record.metrics, version=version.ref, artifact=version.spec.artifact[1])
     (run.folder / CARD).write_text(model_card(version, manifest, licence_of(run.task.base)), encoding="utf-8")
     return version
 
@@ -220,7 +222,7 @@ def _learnt(run: _Run) -> tuple[SavedArtifact, Sequence[Any]]:
             trained = how.train(task, training, held)
         finally:
             if processes.is_first():
-                _draw(task)
+                _draw(task, task.optimisation.best_by or how.measures[0])
         saved = processes.from_first(lambda: _kept(folder, trained, mixed))
     return saved, held
 
@@ -260,9 +262,9 @@ def _recorded(run: _Run, saved: SavedArtifact, held: Sequence[Any]) -> RunRecord
     return record
 
 
-def _draw(task: Task) -> None:
+def _draw(task: Task, best_by: str) -> None:
     try:
-        curves.draw(task.folder, task.name)
+        curves.draw(task.folder, task.name, best_by)
     except OSError as error:  # a picture is no reason to lose what was trained
         task.watch.stage(f"the curves could not be drawn: {error}")
 

@@ -13,7 +13,9 @@ from pathlib import Path
 from typing import Any
 
 from lifecycle.errors import InvalidConfig, Problem
-from training import checkpoints, exact, mixture, packing, processes
+from lifecycle.text import scores
+from training import best_by, checkpoints, exact, label_scores, mixture, packing, processes
+from training.best_by import ANSWERED, Answers, best_of
 from training.device import device
 from training.exact import EpochOrder
 from training.figures import Speed, beside
@@ -27,7 +29,7 @@ LOGGED = 100
 """Points of the training loss over a run."""
 UNCUT = {"max_length": None}
 """For TRL's classes: every row was held against `max_length` before, and none is cut."""
-SHARES = (checkpoints, exact, mixture, packing)
+SHARES = (best_by, checkpoints, exact, label_scores, mixture, packing, scores)
 """Modules whose code decides what comes of a training, besides this one."""
 
 
@@ -40,7 +42,7 @@ def train(
     peft_config: Any = None,
     answers: bool = True,
 ) -> tuple[Any, dict[str, float]]:
-    """The model with the weights of its best epoch by validation loss, and the figures of `method.Trained`.
+    """The model with the weights of its best epoch (`best_by.py`), and the figures of `method.Trained`.
 
     With `peft_config`, PEFT's adapter is put over `model` and is all that is trained. `answers` says that rows are
     questions with answers: the end must be learnt, and the question must not. Leaves `log.jsonl` in the run's
@@ -51,6 +53,7 @@ def train(
     from trl import SFTConfig, SFTTrainer
 
     how, folder = task.optimisation, task.folder
+    metric = how.best_by or "loss"
     stopped_at = checkpoints.newest(folder / "checkpoints")
     curve = Curve()
     tokenizer = AutoTokenizer.from_pretrained(task.base)
@@ -66,6 +69,8 @@ def train(
         peft_config=peft_config,
         callbacks=callbacks(task, curve, len(training)),
     )
+    if metric in ANSWERED:
+        trainer.answers = Answers(how, metric, validation, task.chat)
     if how.packing:
         require_exact(trainer.model, trainer.data_collator, trainer.train_dataset)
     lengths = [len(example.input_ids) for example in every]
@@ -82,6 +87,7 @@ def train(
 
     task.watch.stage("training" if stopped_at is None else f"training, on from {stopped_at.name}")
     checkpoints.train(trainer, stopped_at, how.steps(len(training)))
+    best = best_of(curve.validation, metric)
     metrics = {
         "train_rows": len(training),
         "validation_rows": len(validation),
@@ -89,9 +95,11 @@ def train(
         "steps": trainer.state.global_step,
         "epochs": round(trainer.state.epoch or 0.0, 3),
         "train_loss": curve.train[-1].loss,
-        "eval_loss": min(point.loss for point in curve.validation[1:]),
+        "eval_loss": best.loss,
         "base_eval_loss": curve.validation[0].loss,
     }
+    if metric in ANSWERED:
+        metrics |= {metric: best.beside[metric], f"base_{metric}": curve.validation[0].beside[metric]}
     return trainer.model, {name: float(value) for name, value in metrics.items()}
 
 
@@ -117,8 +125,8 @@ def arguments(task: Task, rows: int, kind: Any, **more: Any) -> Any:
         "save_strategy": "epoch",
         "restore_callback_states_from_checkpoint": True,  # early stopping's count
         "load_best_model_at_end": True,
-        "metric_for_best_model": "eval_loss",
-        "greater_is_better": False,
+        "metric_for_best_model": f"eval_{how.best_by or 'loss'}",
+        "greater_is_better": how.best_by not in (None, "loss"),
         "logging_steps": max(1, steps // LOGGED),
         "include_num_input_tokens_seen": "non_padding",  # for tokens a second
         "logging_nan_inf_filter": False,  # by default a NaN is hidden behind the last good value

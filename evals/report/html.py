@@ -8,9 +8,9 @@ from functools import cache
 from typing import TYPE_CHECKING
 
 from evals.evaluation import RULINGS, Evaluation
-from evals.metrics import parse_object
 from lifecycle.pages import house_style
 from lifecycle.report import Comparison, Example, Interval
+from lifecycle.text.scores import parse_object
 
 if TYPE_CHECKING:
     from jinja2 import Template

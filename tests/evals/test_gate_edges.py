@@ -16,9 +16,9 @@ from evals.comparison import agreement, paired
 from evals.evidence import p_above, p_below, smallest_seen
 from evals.gate import Policy, check
 from evals.measure import ItemResult
-from evals.metrics import target_object
 from lifecycle.errors import InvalidData
 from lifecycle.report import Check, Comparison, Ruling
+from lifecycle.text.scores import target_object
 from tests.evals.conftest import RECIPES
 
 NAMES = {"arm": "adapter", "against": "base", "metric": "fields"}

@@ -8,10 +8,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from evals.labels import label_of, macro_f1
+from evals.labels import macro_f1
 from evals.lmeval_metrics import label, labels_of, rules
 from lifecycle.errors import InvalidConfig, InvalidData, InvalidInput
 from lifecycle.text.normaliser import LIGHT_1
+from lifecycle.text.scores import label_of
 
 LABELS = ("negative", "positive")
 

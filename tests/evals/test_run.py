@@ -472,7 +472,7 @@ def test_the_task_digest_covers_the_normaliser_whether_the_task_names_it_or_not(
 
 def test_the_task_digest_covers_the_rules_of_scoring(config, home, monkeypatch) -> None:
     before = lmeval_task.load(config, home.cache).digest
-    monkeypatch.setattr("evals.metrics.RULES", 99)
+    monkeypatch.setattr("lifecycle.text.scores.RULES", 99)
     assert lmeval_task.load(config, home.cache).digest != before
 
 

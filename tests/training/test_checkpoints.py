@@ -18,8 +18,9 @@ from training.progress import Silent
 
 pytestmark = pytest.mark.e2e  # imports torch and trains
 
-# An answer is learnt with dropout, in windows of two batches, and the last window of an epoch is a short one.
-HOW_LONG = {**HOW, "epochs": 2, "accumulation": 4, "save_minutes": 0}
+# An answer is learnt with dropout, in windows of two batches, and the last window of an epoch is a short one; the best
+# epoch is the one whose answers are best.
+HOW_LONG = {**HOW, "epochs": 2, "accumulation": 4, "save_minutes": 0, "best_by": "chrf", "best_by_rows": 4}
 METHOD = {"type": "lora", "r": 8, "alpha": 16, "dropout": 0.1}
 
 _KILLED = """
@@ -89,8 +90,8 @@ def test_a_run_that_is_killed_ends_in_the_same_weights(
     assert watch.steps[0] == (3, 4)
     assert result.record.artifact == whole.record.artifact
     assert result.record.golden == whole.record.golden
-    assert [result.record.metrics[key] for key in ("eval_loss", "base_eval_loss", "steps")] == [
-        whole.record.metrics[key] for key in ("eval_loss", "base_eval_loss", "steps")
+    assert [result.record.metrics[key] for key in ("eval_loss", "base_eval_loss", "chrf", "base_chrf", "steps")] == [
+        whole.record.metrics[key] for key in ("eval_loss", "base_eval_loss", "chrf", "base_chrf", "steps")
     ]
     assert not (run / "checkpoints").exists()
 

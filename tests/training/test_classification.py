@@ -294,3 +294,21 @@ def test_a_run_publishes_a_classifier_that_the_service_loads_by_its_digest_and_v
     assert manifest.metrics["eval_macro_f1"] == result.record.metrics["eval_macro_f1"]
     verify(Classifier.load(shelf.store.get(manifest.digest)), manifest)
     assert {"loss.png", "log.jsonl", "run.json", "classifier"} <= {path.name for path in result.folder.iterdir()}
+
+
+@pytest.mark.parametrize(("how", "steps"), [({"max_steps": 2}, 2), ({"max_minutes": 1e-9}, 1)])
+def test_a_run_ends_after_so_many_steps_or_minutes(
+    encoder: Path, tmp_path: Path, how: dict[str, Any], steps: int
+) -> None:
+    done = train(Classification(), task(encoder, tmp_path, **how), sentences(48), sentences(16, 1000))
+    assert done.metrics["steps"] == steps
+
+
+def test_early_stopping_and_the_best_epoch_go_by_the_figure_that_is_named(encoder: Path, tmp_path: Path) -> None:
+    how = {"best_by": "accuracy", "early_stopping": 1, "epochs": 12}
+    done = train(Classification(), task(encoder, tmp_path, **how), sentences(48), sentences(16, 1000))
+    log = [json.loads(line) for line in (tmp_path / "log.jsonl").read_text(encoding="utf-8").splitlines()]
+    figures = [entry["accuracy"] for entry in log if entry["kind"] == "validation"][1:]
+    best = max(figures)
+    assert done.metrics["eval_accuracy"] == best
+    assert done.metrics["epochs"] == figures.index(best) + 2 < 12  # one epoch without a better one

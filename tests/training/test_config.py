@@ -255,3 +255,28 @@ def test_the_steps_of_a_run_end_with_each_epoch(
 )
 def test_a_run_is_never_all_warm_up(share: float, steps: int, warmup: int) -> None:
     assert OptimisationSettings(warmup=share).warmup_steps(steps) == warmup
+
+
+@pytest.mark.parametrize(
+    ("place", "key", "cure"),
+    [
+        ("optimisation.metric_for_best_model", {"metric_for_best_model": "eval_loss"}, "best_by"),
+        ("optimisation.early_stopping_patience", {"early_stopping_patience": 2}, "early_stopping"),
+        ("optimisation.report_to", {"report_to": "wandb"}, "tracking"),
+    ],
+)
+def test_other_trainers_names_are_told_by_ours(
+    raw: dict[str, Any], tmp_path: Path, place: str, key: dict[str, Any], cure: str
+) -> None:
+    with pytest.raises(InvalidConfig) as refused:
+        TrainJob.from_mapping({**raw, "optimisation": key}, tmp_path)
+    (problem,) = refused.value.problems
+    assert problem.place == place
+    assert cure in problem.cure
+
+
+def test_a_misspelt_key_of_the_only_file_is_told_where_it_was_written(raw: dict[str, Any], tmp_path: Path) -> None:
+    file = {"path": raw["data"]["train"], "wieght": 2}
+    with pytest.raises(InvalidConfig, match=r"data\.train\.wieght") as refused:
+        TrainJob.from_mapping({**raw, "data": {**raw["data"], "train": file}}, tmp_path)
+    assert "did you mean weight?" in str(refused.value)

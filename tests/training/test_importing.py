@@ -17,7 +17,7 @@ from lifecycle.manifests import GoldenPrompt
 from lifecycle.models.tensors import read_header
 from lifecycle.registry import Registry
 from tests.lifecycle.conftest import PeftFolder, write_base
-from training import cli, golden, importing
+from training import cli, golden, importing, room
 
 NO_TORCH = "torch is not installed"
 
@@ -182,7 +182,7 @@ def test_a_base_that_does_not_fit_into_memory_is_not_loaded(tmp_path, monkeypatc
     if spare is not None:
         free = math.ceil(4 * weights / 0.9 / 1024) + spare
         meminfo.write_text(f"MemTotal:  999999 kB\nMemAvailable:  {free} kB\n")
-    monkeypatch.setattr(importing, "_MEMORY", meminfo)
+    monkeypatch.setattr(room, "_MEMORY", meminfo)
     assert ("GiB in float32" not in importing._missing(base)) is fits
 
 
@@ -196,7 +196,7 @@ def test_a_base_that_does_not_fit_into_memory_is_not_loaded(tmp_path, monkeypatc
 )
 def test_what_is_not_installed_is_named(tmp_path, monkeypatch, base, there, said):
     monkeypatch.undo()
-    monkeypatch.setattr(importing, "_MEMORY", tmp_path / "none")
+    monkeypatch.setattr(room, "_MEMORY", tmp_path / "none")
     monkeypatch.setattr(importing.importlib.util, "find_spec", lambda name: name if name in there else None)
     assert importing._missing(base) == said
 

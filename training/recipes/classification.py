@@ -1,8 +1,9 @@
 """Sequence classification: an encoder with a head over it learns which label a text has.
 
 All weights are trained, or with `lora` a small delta that is merged into them when they are saved; the head is trained
-and saved in both cases. The best epoch is chosen by macro-F1 on the validation rows. What is left is a folder that
-transformers and the service read as it is (`service/classification`).
+and saved in both cases. The best epoch is chosen by macro-F1 on the validation rows, unless `optimisation.best_by`
+names another figure. What is left is a folder that transformers and the service read as it is
+(`service/classification`).
 """
 
 from __future__ import annotations
@@ -59,9 +60,12 @@ class Classification(Method):
 
     rows: ClassVar[Kinds] = (Labelled,)
     artifact: ClassVar[ArtifactKind] = "classifier"
+    measures: ClassVar = ("macro_f1", "accuracy", "loss")
     shares: ClassVar = (supervised, label_scores, lora_shape, checkpoints, exact, mixture)
     unused: ClassVar = {
         "optimisation.packing": "texts with labels are not packed",
+        "optimisation.best_by_rows": "all validation rows are classified",
+        "optimisation.best_by_max_tokens": "a classifier generates no answer",
         "prompt.system": "a classifier reads the text alone",
         "template": "a classifier reads the text alone",
         "data.answer_schema": "a label is no answer that a schema describes",
@@ -312,7 +316,7 @@ def _dataset(examples: Sequence[LabelledExample], labels: Sequence[str], *, blan
 
 
 def _arguments(task: Task, rows: int, **more: Any) -> Any:
-    """`supervised.py`'s, with the best epoch by macro-F1."""
+    """`supervised.py`'s, with the best epoch by macro-F1 where none is named."""
     from transformers import TrainingArguments
 
     return supervised.arguments(
@@ -320,8 +324,8 @@ def _arguments(task: Task, rows: int, **more: Any) -> Any:
         rows,
         TrainingArguments,
         **more,
-        metric_for_best_model="eval_macro_f1",
-        greater_is_better=True,
+        metric_for_best_model=f"eval_{task.optimisation.best_by or 'macro_f1'}",
+        greater_is_better=task.optimisation.best_by != "loss",
         remove_unused_columns=True,
         label_names=["labels"],
     )

@@ -22,12 +22,16 @@ from lifecycle.rows.kinds import Preference
 from lifecycle.version import Prompt
 from training import adapter_folder, checkpoints, completions, processes, supervised
 from training.adapter_method import AdapterMethod
+from training.best_by import ANSWERED, Answers, best_of
 from training.exact import EpochOrder
 from training.method import Task, Trained
 from training.mixture import Mixture
 from training.optimisation import OptimisationSettings
 from training.progress import Curve
 from training.tokens import Example
+
+_REWARDS = {"reward_accuracy": "rewards/accuracies", "reward_margin": "rewards/margins"}
+"""How often and by how much the chosen answer is ahead: our name, and the trainer's."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +66,7 @@ class Dpo(AdapterMethod):
     answers from getting less likely, together with the rejected ones."""
 
     rows: ClassVar = (Preference,)
+    measures: ClassVar = ("loss", *_REWARDS, *ANSWERED)
     shares: ClassVar = (*AdapterMethod.shares, supervised, *supervised.SHARES, completions)
     unused: ClassVar = {"optimisation.packing": "pairs are not packed"}
 
@@ -102,6 +107,7 @@ class Dpo(AdapterMethod):
 
         # 1. The model: with an adapter to go on from, TRL keeps a copy of that as the reference.
         how, curve = task.optimisation, Curve()
+        metric = how.best_by or "loss"
         stopped_at = checkpoints.newest(task.folder / "checkpoints")
         model, peft = self.over(task, self.base(task))
 
@@ -117,11 +123,11 @@ class Dpo(AdapterMethod):
             loss_weights=[1.0, *[self.sft] * bool(self.sft)],
             label_smoothing=self.label_smoothing,
             disable_dropout=not self.dropout,
+            metric_for_best_model=f"eval_{_REWARDS.get(metric, metric)}",
         )
         tokenizer = AutoTokenizer.from_pretrained(task.base)
         tokenizer.pad_token_id = supervised.pad_of(tokenizer)
         every = training.every if isinstance(training, Mixture) else training
-        rewards: list[dict[str, float]] = []
         trainer = _trainer()(
             model=model,
             args=settings,
@@ -129,12 +135,14 @@ class Dpo(AdapterMethod):
             eval_dataset=_dataset(validation),
             processing_class=tokenizer,
             peft_config=peft,
-            callbacks=[*supervised.callbacks(task, curve, len(training)), _rewards(rewards)],
+            callbacks=supervised.callbacks(task, curve, len(training)),
         )
         lengths = [len(pair.chosen.input_ids) + len(pair.rejected.input_ids) for pair in every]
         group = how.batch_size * how.accumulation
         trainer.order = EpochOrder(training, lengths, how.seed, group=group, batch_size=how.batch_size)
         trainer.at_rest = _AT_REST[self.loss](self.beta)
+        if metric in ANSWERED:
+            trainer.answers = Answers(how, metric, self.proofs(validation), task.chat)
         trainer.remove_callback(PrinterCallback)
         if how.early_stopping:
             trainer.add_callback(EarlyStoppingCallback(early_stopping_patience=how.early_stopping))
@@ -146,17 +154,19 @@ class Dpo(AdapterMethod):
         # 4. The adapter's folder, without the reference.
         folder = task.folder / self.artifact
         adapter_folder.save(trainer.model, folder, task.known, self.dtype)
-        best = min(range(1, len(curve.validation)), key=lambda at: curve.validation[at].loss)
+        best = best_of(curve.validation, _REWARDS.get(metric, metric))
         metrics = {
             "train_rows": len(training),
             "validation_rows": len(validation),
             "steps": trainer.state.global_step,
             "epochs": round(trainer.state.epoch or 0.0, 3),
             "train_loss": curve.train[-1].loss,
-            "eval_loss": curve.validation[best].loss,
+            "eval_loss": best.loss,
             "base_eval_loss": curve.validation[0].loss,
-            **rewards[best],
+            **{name: best.beside[key] for name, key in _REWARDS.items()},
         }
+        if metric in ANSWERED:
+            metrics |= {metric: best.beside[metric], f"base_{metric}": curve.validation[0].beside[metric]}
         return Trained(folder, {name: float(value) for name, value in metrics.items()})
 
     def proofs(self, examples: Sequence[Pair]) -> Sequence[Example]:
@@ -183,24 +193,6 @@ def _dataset(pairs: Sequence[Pair]) -> Any:
     return Dataset.from_list([pair.row() for pair in pairs])
 
 
-def _rewards(kept: list[dict[str, float]]) -> Any:
-    """A callback that keeps, of every validation, how often and by how much the chosen answer is ahead."""
-    from transformers import TrainerCallback
-
-    class Rewards(TrainerCallback):  # type: ignore[misc]
-        def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-            kept.clear()
-            for logs in state.log_history:
-                self.on_log(args, state, control, logs)
-
-        def on_log(self, args: Any, state: Any, control: Any, logs: dict[str, float], **kwargs: Any) -> None:
-            if "eval_loss" in logs:
-                names = {"reward_accuracy": "eval_rewards/accuracies", "reward_margin": "eval_rewards/margins"}
-                kept.append({name: float(logs[key]) for name, key in names.items()})
-
-    return Rewards()
-
-
 def _pairs(batch: Any) -> int:
     """Those of a batch that are not blank."""
     chosen, _ = batch["completion_mask"].chunk(2)
@@ -219,6 +211,7 @@ def _trainer() -> Any:
     class Trainer(DPOTrainer):  # type: ignore[misc]
         order: EpochOrder | None = None
         at_rest = 0.0
+        answers: Answers | None = None
 
         def _prepare_dataset(self, dataset: Any, *args: Any, **kwargs: Any) -> Any:
             return dataset
@@ -251,14 +244,19 @@ def _trainer() -> Any:
 
         def evaluation_loop(self, *args: Any, **kwargs: Any) -> Any:
             self._pairs: list[int] = []
-            return super().evaluation_loop(*args, **kwargs)
+            output = super().evaluation_loop(*args, **kwargs)
+            if self.answers is not None:
+                output.metrics.update(self.answers.figures(self, "eval"))
+            return output
 
         def log(self, logs: dict[str, float], *args: Any, **kwargs: Any) -> None:
             if "eval_loss" in logs:
                 for name, values in self._metrics["eval"].items():
                     if len(values) == len(self._pairs):
                         weighed = sum(value * pairs for value, pairs in zip(values, self._pairs, strict=True))
-                        self._metrics["eval"][name] = [weighed / sum(self._pairs)]
+                        # TRL tells it in the log alone; the trainer looks for the best in these.
+                        logs[f"eval_{name}"] = weighed / sum(self._pairs)
+                        self._metrics["eval"][name] = [logs[f"eval_{name}"]]
             super().log(logs, *args, **kwargs)
 
     return Trainer

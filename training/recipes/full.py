@@ -13,6 +13,7 @@ from lifecycle.conversation import Conversation
 from lifecycle.errors import Problem
 from lifecycle.version import ArtifactKind, Prompt
 from training import supervised, whole_weights
+from training.best_by import ANSWERED
 from training.method import Method, Task, Trained
 from training.optimisation import OptimisationSettings
 from training.tokens import Example
@@ -27,6 +28,7 @@ class Full(Method):
     """Of the saved weights; the base's own unless it is written."""
 
     artifact: ClassVar[ArtifactKind] = "weights"
+    measures: ClassVar = ("loss", *ANSWERED)
     shares: ClassVar = (supervised, *supervised.SHARES, whole_weights)
 
     def problems(self, base: Path, prompt: Prompt, how: OptimisationSettings, max_rank: int) -> list[Problem]:

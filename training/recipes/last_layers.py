@@ -17,6 +17,7 @@ from lifecycle.errors import Problem
 from lifecycle.models.base import read_object
 from lifecycle.version import ArtifactKind, Prompt
 from training import supervised, whole_weights
+from training.best_by import ANSWERED
 from training.method import Method, Task, Trained
 from training.optimisation import OptimisationSettings
 from training.tokens import Example
@@ -36,6 +37,7 @@ class LastLayers(Method):
     """Of the saved weights; the base's own unless it is written."""
 
     artifact: ClassVar[ArtifactKind] = "weights"
+    measures: ClassVar = ("loss", *ANSWERED)
     shares: ClassVar = (supervised, *supervised.SHARES, whole_weights)
 
     @model_validator(mode="after")

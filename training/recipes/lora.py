@@ -11,6 +11,7 @@ from typing import ClassVar, Literal
 from lifecycle.conversation import Conversation
 from training import adapter_folder, completions, supervised
 from training.adapter_method import AdapterMethod
+from training.best_by import ANSWERED
 from training.method import Task, Trained
 from training.tokens import Example
 
@@ -20,6 +21,7 @@ class Lora(AdapterMethod):
 
     type: Literal["lora"] = "lora"
 
+    measures: ClassVar = ("loss", *ANSWERED)
     shares: ClassVar = (*AdapterMethod.shares, supervised, *supervised.SHARES, completions)
 
     def examples(self, task: Task, rows: Sequence[Conversation]) -> Sequence[Example]:

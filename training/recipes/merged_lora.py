@@ -14,6 +14,7 @@ from lifecycle.conversation import Conversation
 from lifecycle.errors import Problem
 from lifecycle.version import ArtifactKind, Prompt
 from training import lora_shape, supervised, whole_weights
+from training.best_by import ANSWERED
 from training.lora_shape import LowRank
 from training.method import Method, Task, Trained
 from training.optimisation import OptimisationSettings
@@ -28,6 +29,7 @@ class MergedLora(LowRank, Method):
     """Of the saved model."""
 
     artifact: ClassVar[ArtifactKind] = "weights"
+    measures: ClassVar = ("loss", *ANSWERED)
     shares: ClassVar = (lora_shape, supervised, *supervised.SHARES, whole_weights)
 
     def problems(self, base: Path, prompt: Prompt, how: OptimisationSettings, max_rank: int) -> list[Problem]:

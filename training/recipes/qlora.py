@@ -18,6 +18,7 @@ from lifecycle.models.base import quantization_of
 from lifecycle.version import Prompt
 from training import adapter_folder, completions, golden, processes, supervised
 from training.adapter_method import AdapterMethod
+from training.best_by import ANSWERED
 from training.device import device
 from training.method import Task, Trained
 from training.optimisation import OptimisationSettings
@@ -32,6 +33,7 @@ class QLora(AdapterMethod):
 
     type: Literal["qlora"] = "qlora"
 
+    measures: ClassVar = ("loss", *ANSWERED)
     shares: ClassVar = (*AdapterMethod.shares, supervised, *supervised.SHARES, completions)
 
     def problems(self, base: Path, prompt: Prompt, how: OptimisationSettings, max_rank: int) -> list[Problem]:

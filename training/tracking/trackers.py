@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-from lifecycle.version import Version
 from training.progress import Point, Watcher
 from training.tracking.mlflow import MLflow
 from training.tracking.tensorboard import TensorBoard
@@ -57,7 +57,7 @@ class Trackers:
         self._folder = run.folder
         self._marks = _read(run.folder / _TOLD)
         for tracker in self._trackers:
-            self._safely(tracker.type, lambda tracker=tracker: self._begin(tracker, run))
+            self._safely(tracker.type, partial(self._begin, tracker, run))
 
     def _begin(self, tracker: Tracker, run: RunFacts) -> None:
         mark = self._marks.setdefault(tracker.type, {"id": "", "told": {}})
@@ -65,12 +65,10 @@ class Trackers:
         mark["id"] = opened.id
         self._write()
 
-    def published(self, version: Version, figures: Mapping[str, float]) -> None:
-        """The run is whole, and this came of it."""
-        assert version.spec.artifact is not None
+    def done(self, figures: Mapping[str, float], **said: str) -> None:
+        """The run is whole. `said` is what came of it, such as the version that was published."""
         self._whole = True
-        self._said = {"version": version.ref, "artifact": version.spec.artifact[1]}
-        self._said |= {f"final/{name}": value for name, value in figures.items()}
+        self._said = {**said, **{f"final/{name}": value for name, value in figures.items()}}
 
     def stage(self, text: str) -> None:
         self._stage = text
@@ -86,7 +84,7 @@ class Trackers:
         self._watch.loss(kind, point)
         figures = {f"{kind}/{name}": value for name, value in point.figures.items()}
         for name in list(self._open):
-            self._safely(name, lambda name=name: self._tell(name, kind, point.step, figures))
+            self._safely(name, partial(self._tell, name, kind, point.step, figures))
 
     def _tell(self, name: str, kind: str, step: int, figures: Mapping[str, float]) -> None:
         told = self._marks[name]["told"]
@@ -102,7 +100,7 @@ class Trackers:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         for name, run in list(self._open.items()):
-            self._safely(name, lambda run=run: run.end(self._said, whole=self._whole))
+            self._safely(name, partial(run.end, self._said, whole=self._whole))
 
     def _safely(self, name: str, do: Callable[[], None]) -> None:
         """Where it raises, this tracker is told nothing more."""

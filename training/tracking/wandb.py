@@ -29,7 +29,7 @@ class Wandb(Tracker):
     package: ClassVar[str] = "wandb"
 
     @property
-    def _mode(self) -> str:
+    def _mode(self) -> Any:
         return self.mode or os.environ.get("WANDB_MODE") or "online"
 
     def problems(self) -> list[Problem]:

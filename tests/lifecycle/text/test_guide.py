@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from evals.metrics import equal
 from lifecycle.text.normaliser import LIGHT_1
+from lifecycle.text.scores import equal
 
 GUIDE = Path(__file__).parents[3] / "docs" / "guides" / "evaluation-and-gate.md"
 

@@ -220,3 +220,22 @@ def test_files_are_mixed_by_weight_and_the_counts_are_told(place: Place) -> None
     assert plain.record.metrics["train_rows"] == 88
     digests = {result.record.data_digest, plain.record.data_digest, place.train(optimisation=SHORT).record.data_digest}
     assert len(digests) == 3
+
+
+@pytest.mark.parametrize(("method", "data"), [("dpo", PAIRS), ("text", TEXTS)])
+def test_every_method_ends_after_so_many_steps_or_minutes(place: Place, method: str, data: dict[str, Any]) -> None:
+    asked: dict[str, Any] = {"method": {"type": method, **SHAPE}, "data": data}
+    steps = place.train(optimisation={**SHORT, "batch_size": 2, "max_steps": 2}, **asked).record.metrics
+    minutes = place.train(optimisation={**SHORT, "batch_size": 2, "max_minutes": 1e-9}, **asked).record.metrics
+    assert (steps["steps"], minutes["steps"]) == (2, 1)
+
+
+def test_dpo_keeps_the_first_best_by_its_own_figure_and_stops_early_by_it(place: Place) -> None:
+    how = {**SHORT, "epochs": 9, "best_by": "reward_accuracy", "early_stopping": 1}
+    result = place.train(method={"type": "dpo", **SHAPE}, data=PAIRS, optimisation=how)
+    log = [json.loads(line) for line in (result.folder / "log.jsonl").read_text().splitlines()]
+    figures = [entry["rewards/accuracies"] for entry in log if entry["kind"] == "validation"][1:]
+    best = figures.index(max(figures))
+    assert result.record.metrics["reward_accuracy"] == figures[best]
+    assert result.record.metrics["eval_loss"] == losses(result, "validation")[1 + best]
+    assert len(figures) == best + 2 < 9  # one epoch without a better one

@@ -2,8 +2,8 @@
 
 Texts are compared as a reader does (`lifecycle/text/normaliser.py`), JSON as a program that parses it does
 (`lifecycle/text/strict_json.py`). An answer may be anything, and what cannot be read scores 0; a target may not be
-empty, because nothing could be measured by it. How these become metrics of a task file is in `lmeval_metrics.py`; how
-items become figures is in `statistics.py`.
+empty, because nothing could be measured by it. Evaluations score by these (`evals/lmeval_metrics.py`), and a training
+run that keeps its best checkpoint by its answers does too.
 """
 
 from __future__ import annotations
@@ -99,6 +99,11 @@ def token_f1(answer: str, target: str, normaliser: Normaliser = DEFAULT) -> floa
     got, want = (normaliser.words(normaliser.without_articles(text)) for text in (answer, target))
     common = sum((Counter(got) & Counter(want)).values())
     return 2 * common / (len(got) + len(want)) if common else 0.0
+
+
+def label_of(answer: str, labels: Sequence[str], normaliser: Normaliser = DEFAULT) -> str | None:
+    """The label that a reader takes the whole answer for (`Normaliser.same`); None when it says another thing."""
+    return next((label for label in labels if normaliser.same(answer, label)), None)
 
 
 def chrf(answer: str, target: str) -> float:

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from evals import metrics
 from lifecycle.errors import InvalidConfig, InvalidData
+from lifecycle.text import scores
 
 TARGET = json.dumps({"intent": "symptom", "urgency": "emergency", "reply": "اتصل الآن على 997"}, ensure_ascii=False)
 EMERGENCY = {"urgency": "emergency"}
@@ -37,21 +37,21 @@ EMERGENCY = {"urgency": "emergency"}
     ],
 )
 def test_valid_json_is_one_whole_object_with_every_key(answer: str, score: float) -> None:
-    assert metrics.valid_json(answer, ["a", "b"]) == score
+    assert scores.valid_json(answer, ["a", "b"]) == score
 
 
 def test_fields_are_scored_one_by_one() -> None:
     answer = '{"intent": " symptom ", "urgency": "routine"}'
-    assert metrics.field_accuracy(answer, TARGET, ["intent", "urgency"]) == {"intent": 1.0, "urgency": 0.0}
+    assert scores.field_accuracy(answer, TARGET, ["intent", "urgency"]) == {"intent": 1.0, "urgency": 0.0}
 
 
 def test_labels_are_compared_exactly_because_programs_branch_on_them() -> None:
-    assert metrics.field_accuracy('{"intent": "Symptom"}', TARGET, ["intent"]) == {"intent": 0.0}
+    assert scores.field_accuracy('{"intent": "Symptom"}', TARGET, ["intent"]) == {"intent": 0.0}
 
 
 @pytest.mark.parametrize("answer", ["", "symptom", '["symptom"]', '{"intent": {"symptom": 1}}'])
 def test_an_answer_that_is_no_object_has_every_field_wrong(answer: str) -> None:
-    assert metrics.field_accuracy(answer, TARGET, ["intent"]) == {"intent": 0.0}
+    assert scores.field_accuracy(answer, TARGET, ["intent"]) == {"intent": 0.0}
 
 
 UNREADABLE = {
@@ -74,13 +74,13 @@ UNREADABLE = {
 
 @pytest.mark.parametrize("answer", UNREADABLE.values(), ids=UNREADABLE.keys())
 def test_what_programs_read_differently_or_not_at_all_is_no_json_and_scores_nothing(answer: str) -> None:
-    assert metrics.parse_object(answer) is None
-    assert metrics.valid_json(answer, ["a"]) == 0.0
-    assert metrics.field_accuracy(answer, '{"a": 1}', ["a"]) == {"a": 0.0}
-    assert metrics.field_accuracy(answer, '{"a": null}', ["a"]) == {"a": 0.0}  # no answer is not null
-    assert metrics.escalated(answer, '{"a": true}', {"a": True}) == 0.0
-    assert metrics.citation(answer, '{"a": "h07"}', "a") == 0.0
-    assert metrics.spoken_text(answer, "a") == answer
+    assert scores.parse_object(answer) is None
+    assert scores.valid_json(answer, ["a"]) == 0.0
+    assert scores.field_accuracy(answer, '{"a": 1}', ["a"]) == {"a": 0.0}
+    assert scores.field_accuracy(answer, '{"a": null}', ["a"]) == {"a": 0.0}  # no answer is not null
+    assert scores.escalated(answer, '{"a": true}', {"a": True}) == 0.0
+    assert scores.citation(answer, '{"a": "h07"}', "a") == 0.0
+    assert scores.spoken_text(answer, "a") == answer
 
 
 @pytest.mark.parametrize(
@@ -102,8 +102,8 @@ def test_what_programs_read_differently_or_not_at_all_is_no_json_and_scores_noth
 )
 def test_a_field_is_right_when_a_program_sees_the_same_value(answer: str, target: str) -> None:
     pair = f'{{"a": {answer}}}', f'{{"a": {target}}}'
-    assert metrics.field_accuracy(*pair, ["a"]) == {"a": 1.0}
-    assert metrics.field_accuracy(*reversed(pair), ["a"]) == {"a": 1.0}
+    assert scores.field_accuracy(*pair, ["a"]) == {"a": 1.0}
+    assert scores.field_accuracy(*reversed(pair), ["a"]) == {"a": 1.0}
 
 
 @pytest.mark.parametrize(
@@ -136,48 +136,48 @@ def test_a_field_is_right_when_a_program_sees_the_same_value(answer: str, target
 def test_a_field_is_wrong_when_a_program_sees_another_value(answer: str, target: str) -> None:
     pair = f'{{"a": {answer}}}', f'{{"a": {target}}}'
     if target != '""':
-        assert metrics.field_accuracy(*pair, ["a"]) == {"a": 0.0}
+        assert scores.field_accuracy(*pair, ["a"]) == {"a": 0.0}
     if answer != '""':
-        assert metrics.field_accuracy(*reversed(pair), ["a"]) == {"a": 0.0}
+        assert scores.field_accuracy(*reversed(pair), ["a"]) == {"a": 0.0}
 
 
 def test_a_key_is_found_as_a_program_finds_it() -> None:
-    assert metrics.field_accuracy('{"a\u200f": 1}', '{"a": 1}', ["a"]) == {"a": 0.0}
+    assert scores.field_accuracy('{"a\u200f": 1}', '{"a": 1}', ["a"]) == {"a": 0.0}
 
 
 @pytest.mark.parametrize("value", ['""', '" "', '"\u200f"'])
 def test_a_target_that_is_empty_to_a_reader_is_the_datas_fault(value: str) -> None:
     with pytest.raises(InvalidData, match="missing or empty"):
-        metrics.field_accuracy("{}", f'{{"a": {value}}}', ["a"])
+        scores.field_accuracy("{}", f'{{"a": {value}}}', ["a"])
 
 
 def test_a_target_without_a_scored_field_is_the_datas_fault() -> None:
     with pytest.raises(InvalidData) as error:
-        metrics.field_accuracy("{}", TARGET, ["department", "floor"])
+        scores.field_accuracy("{}", TARGET, ["department", "floor"])
     assert [problem.place for problem in error.value.problems] == ["target.department", "target.floor"]
 
 
 @pytest.mark.parametrize("target", ["", " ", "\u200f", "\ufeff\n"])
-@pytest.mark.parametrize("score", [metrics.exact_match, metrics.token_f1, metrics.chrf])
+@pytest.mark.parametrize("score", [scores.exact_match, scores.token_f1, scores.chrf])
 def test_an_empty_target_measures_nothing_and_raises(score, target: str) -> None:
     with pytest.raises(InvalidData):
         score("an answer", target)
 
 
 def test_exact_match_reads_arabic_as_people_do() -> None:
-    assert metrics.exact_match("إلى العِيادة", "الى العياده.") == 1.0
-    assert metrics.exact_match("إلى العيادة الآن", "الى العياده") == 0.0
+    assert scores.exact_match("إلى العِيادة", "الى العياده.") == 1.0
+    assert scores.exact_match("إلى العيادة الآن", "الى العياده") == 0.0
 
 
 def test_token_f1_by_hand() -> None:
     # two of three answer words, two of four target words: P = 2/3, R = 1/2, F1 = 4/7
-    assert metrics.token_f1("open at nine", "opens at nine daily") == pytest.approx(4 / 7)
-    assert metrics.token_f1("من ٩ إلى ٥", "من 9 الى 5") == 1.0
-    assert metrics.token_f1("", "nine") == 0.0
+    assert scores.token_f1("open at nine", "opens at nine daily") == pytest.approx(4 / 7)
+    assert scores.token_f1("من ٩ إلى ٥", "من 9 الى 5") == 1.0
+    assert scores.token_f1("", "nine") == 0.0
 
 
 def test_token_f1_counts_repeated_words_once_each() -> None:
-    assert metrics.token_f1("nine nine nine", "nine") == pytest.approx(0.5)
+    assert scores.token_f1("nine nine nine", "nine") == pytest.approx(0.5)
 
 
 JSON_LIKE = st.lists(
@@ -192,14 +192,14 @@ TARGETS = st.text("abc ابج-+5.٫%<👍!؟", min_size=1).filter(str.strip)
 @settings(deadline=None, derandomize=True, max_examples=300)
 @given(ANSWERS, TARGETS)
 def test_every_answer_gets_a_figure_between_nothing_and_all(answer: str, target: str) -> None:
-    texts = [score(answer, target) for score in (metrics.token_f1, metrics.chrf, metrics.exact_match)]
+    texts = [score(answer, target) for score in (scores.token_f1, scores.chrf, scores.exact_match)]
     row = '{"a": "h07", "b": true}'
     fields = [
-        *metrics.field_accuracy(answer, row, ["a", "b"]).values(),
-        metrics.valid_json(answer, ["a"]),
-        metrics.citation(answer, row, "a"),
-        metrics.escalated(answer, row, {"b": True}),
-        metrics.token_f1(metrics.spoken_text(answer, "a"), target),
+        *scores.field_accuracy(answer, row, ["a", "b"]).values(),
+        scores.valid_json(answer, ["a"]),
+        scores.citation(answer, row, "a"),
+        scores.escalated(answer, row, {"b": True}),
+        scores.token_f1(scores.spoken_text(answer, "a"), target),
     ]
     assert all(figure is not None and 0.0 <= figure <= 1.0 + 1e-9 for figure in texts + fields)
 
@@ -207,9 +207,9 @@ def test_every_answer_gets_a_figure_between_nothing_and_all(answer: str, target:
 @settings(deadline=None, derandomize=True, max_examples=300)
 @given(TARGETS)
 def test_the_target_itself_is_always_right(target: str) -> None:
-    for score in (metrics.token_f1, metrics.exact_match):
+    for score in (scores.token_f1, scores.exact_match):
         assert score(target, target) == 1.0
-    assert metrics.chrf(target, target) == pytest.approx(1.0)
+    assert scores.chrf(target, target) == pytest.approx(1.0)
 
 
 VALUES = st.recursive(
@@ -232,32 +232,32 @@ def test_equal_is_what_json_says_of_type_and_value(one: object, other: object) -
             return [typed(part) for part in value]
         return {key: typed(part) for key, part in value.items()}
 
-    assert metrics.equal(one, one)
-    assert metrics.equal(one, other) == (typed(one) == typed(other)) == metrics.equal(other, one)
+    assert scores.equal(one, one)
+    assert scores.equal(one, other) == (typed(one) == typed(other)) == scores.equal(other, one)
 
 
 def test_a_target_of_signs_alone_is_compared_as_it_stands() -> None:
-    assert metrics.exact_match(" 👍\u200f", "👍") == metrics.token_f1("👍", "👍") == 1.0
-    assert metrics.exact_match("👎", "👍") == metrics.token_f1("👎", "👍") == metrics.token_f1("good", "👍") == 0.0
+    assert scores.exact_match(" 👍\u200f", "👍") == scores.token_f1("👍", "👍") == 1.0
+    assert scores.exact_match("👎", "👍") == scores.token_f1("👎", "👍") == scores.token_f1("good", "👍") == 0.0
 
 
 def test_what_nobody_sees_counts_nothing_in_chrf() -> None:
-    assert metrics.chrf("\u202bالعيادة\u202c", "\u200fالعيادة") == pytest.approx(1.0)
+    assert scores.chrf("\u202bالعيادة\u202c", "\u200fالعيادة") == pytest.approx(1.0)
 
 
 def test_token_f1_leaves_articles_out_and_counts_signs() -> None:
-    assert metrics.token_f1("the clinic opens", "a clinic closes") == pytest.approx(1 / 2)
-    assert metrics.token_f1("-5", "5") == 0.0
-    assert metrics.token_f1("5 %", "5") == pytest.approx(2 / 3)
+    assert scores.token_f1("the clinic opens", "a clinic closes") == pytest.approx(1 / 2)
+    assert scores.token_f1("-5", "5") == 0.0
+    assert scores.token_f1("5 %", "5") == pytest.approx(2 / 3)
 
 
 def test_chrf_agrees_with_sacrebleu_and_is_a_share() -> None:
     from sacrebleu import sentence_chrf
 
     answer, target = "العيادة تفتح في التاسعة", "تفتح العيادة في الساعة التاسعة"
-    assert metrics.chrf(answer, target) == pytest.approx(sentence_chrf(answer, [target]).score / 100)
-    assert metrics.chrf(target, target) == pytest.approx(1.0)
-    assert metrics.chrf("", target) == 0.0
+    assert scores.chrf(answer, target) == pytest.approx(sentence_chrf(answer, [target]).score / 100)
+    assert scores.chrf(target, target) == pytest.approx(1.0)
+    assert scores.chrf("", target) == 0.0
 
 
 @pytest.mark.parametrize(
@@ -279,37 +279,37 @@ def test_chrf_agrees_with_sacrebleu_and_is_a_share() -> None:
 )
 def test_a_citation_names_the_passage_of_the_target_and_no_other(source: object, score: float) -> None:
     answer, target = json.dumps({"answer": "x", "source": source}), '{"answer": "x", "source": "h07"}'
-    assert metrics.citation(answer, target, "source") == score
+    assert scores.citation(answer, target, "source") == score
 
 
 def test_a_target_that_cites_nothing_raises() -> None:
     with pytest.raises(InvalidData):
-        metrics.citation("{}", '{"answer": "x", "source": ""}', "source")
+        scores.citation("{}", '{"answer": "x", "source": ""}', "source")
 
 
 def test_escalation_counts_emergencies_alone() -> None:
     routine = '{"urgency": "routine"}'
-    assert metrics.escalated(TARGET, routine, EMERGENCY) is None
-    assert metrics.escalated(TARGET, TARGET, EMERGENCY) == 1.0
-    assert metrics.escalated(routine, TARGET, EMERGENCY) == 0.0
+    assert scores.escalated(TARGET, routine, EMERGENCY) is None
+    assert scores.escalated(TARGET, TARGET, EMERGENCY) == 1.0
+    assert scores.escalated(routine, TARGET, EMERGENCY) == 0.0
 
 
 def test_escalation_branches_on_any_value_of_a_label() -> None:
     urgent = {"emergency": True, "level": 3}
     target = '{"emergency": true, "level": 3}'
-    assert metrics.escalated('{"emergency": true, "level": 3.0}', target, urgent) == 1.0
-    assert metrics.escalated('{"emergency": true, "level": 2}', target, urgent) == 0.0
-    assert metrics.escalated('{"emergency": "true", "level": 3}', target, urgent) == 0.0
-    assert metrics.escalated(target, '{"emergency": false, "level": 3}', urgent) is None
-    assert metrics.escalated(target, '{"level": 3}', urgent) is None
+    assert scores.escalated('{"emergency": true, "level": 3.0}', target, urgent) == 1.0
+    assert scores.escalated('{"emergency": true, "level": 2}', target, urgent) == 0.0
+    assert scores.escalated('{"emergency": "true", "level": 3}', target, urgent) == 0.0
+    assert scores.escalated(target, '{"emergency": false, "level": 3}', urgent) is None
+    assert scores.escalated(target, '{"level": 3}', urgent) is None
 
 
 def test_an_emergency_told_in_plain_words_calls_nobody() -> None:
-    assert metrics.escalated("This is an emergency!", TARGET, EMERGENCY) == 0.0
+    assert scores.escalated("This is an emergency!", TARGET, EMERGENCY) == 0.0
 
 
 def test_a_spoken_scalar_has_no_space_around_it() -> None:
-    assert (metrics.spoken("  at eight\n"), metrics.spoken(8), metrics.spoken(" \u200f ")) == ("at eight", "8", "")
+    assert (scores.spoken("  at eight\n"), scores.spoken(8), scores.spoken(" \u200f ")) == ("at eight", "8", "")
 
 
 @pytest.mark.parametrize(
@@ -324,7 +324,7 @@ def test_a_spoken_scalar_has_no_space_around_it() -> None:
     ],
 )
 def test_what_is_said_is_found_whatever_its_form(answer: str, spoken: str) -> None:
-    assert metrics.spoken_text(answer, "answer") == spoken
+    assert scores.spoken_text(answer, "answer") == spoken
 
 
 def test_metrics_of_a_task_file_come_from_lm_evals_registry() -> None:
@@ -402,13 +402,13 @@ def test_text_metrics_take_the_normaliser_that_the_task_names() -> None:
 def test_what_a_task_scores_by_is_told_whether_it_names_it_or_not() -> None:
     from evals.lmeval_metrics import rules
 
-    both = {"rules": metrics.RULES, "normalisers": ["light-1"]}
+    both = {"rules": scores.RULES, "normalisers": ["light-1"]}
     assert rules([{"metric": "json_text"}]) == rules([{"metric": "json_text", "normaliser": "light-1"}]) == both
-    assert rules([{"metric": "json_fields"}]) == {"rules": metrics.RULES, "normalisers": []}
+    assert rules([{"metric": "json_fields"}]) == {"rules": scores.RULES, "normalisers": []}
     assert rules([{"metric": "exact_match"}, {"metric": "acc"}]) == rules([]) == {}
 
 
 def test_a_target_that_is_no_object_is_shown_by_its_first_eighty_characters() -> None:
     with pytest.raises(InvalidData) as caught:
-        metrics.target_object("x" * 81)
+        scores.target_object("x" * 81)
     assert [problem.fault for problem in caught.value.problems] == [repr("x" * 80)]
