@@ -130,8 +130,8 @@ def computed(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
     """What stands in for PEFT: `golden` is what it computes, `asked` how it was asked."""
     said: dict[str, Any] = {"golden": (RECORDED,)}
 
-    def compute(base, adapter, examples, *, on):
-        said["asked"] = (base, adapter, examples, on)
+    def compute(base, adapter, examples, *, spot):
+        said["asked"] = (base, adapter, examples, spot.on)
         if isinstance(said["golden"], Exception):
             raise said["golden"]
         return said["golden"]
