@@ -224,7 +224,9 @@ def following(watch: Watcher, curve: Curve, log: Path) -> Any:
 
         def on_log(self, args: Any, state: Any, control: Any, logs: dict[str, float], **kwargs: Any) -> None:
             if "loss" in logs:
-                state.log_history[-1] |= (fast := speed.take(state.num_input_tokens_seen))
+                fast = speed.take(state.num_input_tokens_seen)
+                for kept in state.log_history[-1:]:  # so that a run that goes on has it too
+                    kept.update(fast)
                 logs = {**logs, **fast}
             self._keep(state.global_step, state.epoch or 0.0, logs, args.learning_rate)
 

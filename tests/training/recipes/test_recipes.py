@@ -224,7 +224,7 @@ def test_files_are_mixed_by_weight_and_the_counts_are_told(place: Place) -> None
 
 @pytest.mark.parametrize(("method", "data"), [("dpo", PAIRS), ("text", TEXTS)])
 def test_every_method_ends_after_so_many_steps_or_minutes(place: Place, method: str, data: dict[str, Any]) -> None:
-    asked: dict[str, Any] = {"method": {"type": method, **SHAPE}, "data": data}
+    asked: dict[str, Any] = {"method": {"type": method, **SHAPE}, "data": data, "prompt": {}}
     steps = place.train(optimisation={**SHORT, "batch_size": 2, "max_steps": 2}, **asked).record.metrics
     minutes = place.train(optimisation={**SHORT, "batch_size": 2, "max_minutes": 1e-9}, **asked).record.metrics
     assert (steps["steps"], minutes["steps"]) == (2, 1)
