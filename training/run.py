@@ -33,7 +33,7 @@ from lifecycle.rows.kinds import Row
 from lifecycle.store.artifacts import digest_of_folder
 from lifecycle.text.normaliser import LIGHT_1
 from lifecycle.version import Digest, Version, digest_of
-from training import again, curves, golden, method, processes, tokens
+from training import again, bfloat16, curves, golden, method, processes, tokens
 from training.config import TrainConfig, TrainJob
 from training.data import run_checks
 from training.data.answers import order_note, require_answers
@@ -136,7 +136,10 @@ def _prepared(job: TrainJob, home: Home, shelf: Shelf, watch: Watcher | None) ->
     parts, validation = _rows(job)
     base = processes.from_first(partial(_base, job, home))
     settled, start = processes.from_first(partial(job.config.method.settled, job.folder, base, shelf))
-    config = job.config.model_copy(update={"method": settled})
+    how = job.config.optimisation
+    precision = processes.from_first(partial(bfloat16.settled, how.precision))
+    how = how.model_copy(update={"precision": precision})
+    config = job.config.model_copy(update={"method": settled, "optimisation": how})
     job = replace(job, config=config)
     require_fit(config, base, job.prompt, shelf.max_rank)
     known = processes.from_first(partial(fingerprint, base))
@@ -335,6 +338,7 @@ def run_name(job: TrainJob, base: Digest) -> str:
         "optimisation": {"save_minutes"},
     }
     config = job.config.model_dump(mode="json", exclude=left_out)
+    config["optimisation"]["precision"] = bfloat16.settled(job.config.optimisation.precision)
     modules = sorted({*_DECISIVE, *job.config.method.code()}, key=lambda module: module.__name__)
     code = hashlib.sha256(b"".join(Path(str(module.__file__)).read_bytes() for module in modules))
     parts = {"config": config, "system": job.prompt.system, "base": base, "data": data_digest(job)}

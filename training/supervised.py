@@ -14,8 +14,9 @@ from typing import Any
 
 from lifecycle.errors import InvalidConfig, Problem
 from lifecycle.text import scores
-from training import best_by, checkpoints, exact, label_scores, mixture, packing, processes
+from training import best_by, bfloat16, checkpoints, exact, label_scores, mixture, packing, processes
 from training.best_by import ANSWERED, Answers, best_of
+from training.bfloat16 import products
 from training.device import device
 from training.exact import EpochOrder
 from training.figures import Speed, beside
@@ -29,7 +30,7 @@ LOGGED = 100
 """Points of the training loss over a run."""
 UNCUT = {"max_length": None}
 """For TRL's classes: every row was held against `max_length` before, and none is cut."""
-SHARES = (best_by, checkpoints, exact, label_scores, mixture, packing, scores)
+SHARES = (best_by, bfloat16, checkpoints, exact, label_scores, mixture, packing, scores)
 """Modules whose code decides what comes of a training, besides this one."""
 
 
@@ -86,7 +87,8 @@ def train(
         require_ends_learnt(trainer, task.chat.stops, min(how.batch_size, len(every)))
 
     task.watch.stage("training" if stopped_at is None else f"training, on from {stopped_at.name}")
-    checkpoints.train(trainer, stopped_at, how.steps(len(training)))
+    with products(trainer.model, how.precision):
+        checkpoints.train(trainer, stopped_at, how.steps(len(training)))
     best = best_of(curve.validation, metric)
     metrics = {
         "train_rows": len(training),

@@ -55,6 +55,7 @@ class Place:
         return train(self.job(**changes), self.home, self.shelf, force=force, watch=watch)
 
 
+PRECISIONS = ("auto", "float32", "bfloat16")
 HOW = {"lr": 2e-2, "epochs": 4, "batch_size": 8, "max_length": 128, "seed": 3}
 
 
@@ -300,6 +301,17 @@ def test_anything_that_changes_the_result_is_another_run(done: Done, change: dic
     base = done.result.record.base
     assert run_name(done.place.job(), base) == done.result.record.run
     assert run_name(done.place.job(**change), base) != done.result.record.run
+
+
+def test_a_run_is_named_by_the_precision_that_auto_became(done: Done, monkeypatch: pytest.MonkeyPatch) -> None:
+    base = done.result.record.base
+    names = {kind: run_name(done.place.job(optimisation={**HOW, "precision": kind}), base) for kind in PRECISIONS}
+    became = done.result.record.config["optimisation"]["precision"]
+    assert names["auto"] == names[became] == done.result.record.run
+    assert names["float32"] != names["bfloat16"]
+    for able, precision in ((True, "bfloat16"), (False, "float32")):
+        monkeypatch.setattr("training.bfloat16.multiplied_in_hardware", lambda able=able: able)
+        assert run_name(done.place.job(), base) == names[precision]
 
 
 def test_another_base_is_another_run(done: Done, bases: Callable[..., Path]) -> None:

@@ -1,0 +1,196 @@
+"""One training by one trainer, in a process of its own: ours, TRL's, transformers' over PEFT, or LLaMA-Factory's.
+
+    python -m benchmarks.trainers SIDE TASK.json
+
+The task is what `training_tasks.py` writes; it says where the adapter and the figures go. Each side keeps the trainer's
+defaults for all that is not a hyperparameter. LLaMA-Factory runs by its own environment's python, so nothing outside
+the functions imports more than Python's own library.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+Task = dict[str, Any]
+
+
+class Clock:
+    """Seconds of the epochs of any trainer of transformers': steps, and fetching their rows, without evaluations."""
+
+    def __init__(self) -> None:
+        from transformers.trainer_callback import CallbackHandler
+
+        self.seconds = 0.0
+        begin, end = CallbackHandler.on_epoch_begin, CallbackHandler.on_epoch_end
+
+        def began(*args: Any) -> Any:
+            self._since = time.perf_counter()
+            return begin(*args)
+
+        def ended(*args: Any) -> Any:
+            self.seconds += time.perf_counter() - self._since
+            return end(*args)
+
+        CallbackHandler.on_epoch_begin = began
+        CallbackHandler.on_epoch_end = ended
+
+
+def ours(task: Task, adapter: Path) -> None:
+    """`dabt train`, with packing, and the precision that it takes by itself."""
+    import shutil
+
+    from lifecycle.home import Home
+    from lifecycle.publishing import Shelf
+    from training.config import TrainJob
+    from training.run import train
+
+    raw = {
+        "name": "measured",
+        "base": task["base"],
+        "data": {"train": task["train"], "validation": task["few"]},
+        "method": {"type": "lora", "r": task["r"], "alpha": task["alpha"], "rslora": True},
+        "optimisation": {
+            "lr": task["lr"],
+            "epochs": task["epochs"],
+            "batch_size": task["batch_size"],
+            "warmup": 0.0,
+            "max_length": task["max_length"],
+            "packing": True,
+            "seed": task["seed"],
+        },
+    }
+    root = adapter.parent / "home"
+    place = Home(root=root, registry_url=f"sqlite:///{root / 'registry.db'}", artifacts_url=str(root / "artifacts"))
+    result = train(TrainJob.from_mapping(raw, adapter.parent), place, Shelf.at(place))
+    shutil.copytree(result.folder / "adapter", adapter)
+
+
+def trl(task: Task, adapter: Path) -> None:
+    """SFTTrainer as its documentation shows it: conversations as prompt and completion, a LoraConfig."""
+    from datasets import Dataset
+    from trl import SFTConfig, SFTTrainer
+
+    rows = [
+        {"prompt": messages[:-1], "completion": messages[-1:]}
+        for messages in (json.loads(line)["messages"] for line in Path(task["train"]).read_text("utf-8").splitlines())
+    ]
+    trainer = SFTTrainer(
+        model=task["base"],
+        args=SFTConfig(max_length=task["max_length"], **_arguments(task, adapter)),
+        train_dataset=Dataset.from_list(rows),
+        peft_config=_lora(task),
+    )
+    trainer.train()
+    trainer.model.save_pretrained(str(adapter))
+
+
+def peft(task: Task, adapter: Path) -> None:
+    """PEFT's model in transformers' Trainer, with its collator that pads labels too."""
+    from datasets import Dataset
+    from peft import get_peft_model
+    from transformers import AutoModelForCausalLM, DataCollatorForSeq2Seq, Trainer, TrainingArguments
+
+    from lifecycle.rows.files import Reading
+    from training.tokens import ChatTokenizer
+
+    chat = ChatTokenizer.load(Path(task["base"]))
+    examples = chat.examples(list(Reading(Path(task["train"]))), "", task["max_length"])
+    rows = [{"input_ids": row.input_ids, "labels": row.labels} for row in examples]
+    model = get_peft_model(AutoModelForCausalLM.from_pretrained(task["base"], dtype="float32"), _lora(task))
+    trainer = Trainer(
+        model=model,
+        args=TrainingArguments(**_arguments(task, adapter)),
+        train_dataset=Dataset.from_list(rows),
+        data_collator=DataCollatorForSeq2Seq(chat.tokenizer),
+    )
+    trainer.train()
+    model.save_pretrained(str(adapter))
+
+
+def llama_factory(task: Task, adapter: Path) -> None:
+    """`llamafactory-cli train` without its process launcher; the chat template is the base's own."""
+    from llamafactory.train.tuner import run_exp
+
+    rows = Path(task["train"])
+    tags = {"role_tag": "role", "content_tag": "content", "user_tag": "user", "assistant_tag": "assistant"}
+    columns = {"messages": "messages"}
+    described = {"formatting": "sharegpt", "columns": columns, "tags": {**tags, "system_tag": "system"}}
+    about = {"rows": {"file_name": rows.name, **described}}
+    (rows.parent / "dataset_info.json").write_text(json.dumps(about), encoding="utf-8")
+    run_exp(
+        {
+            "stage": "sft",
+            "do_train": True,
+            "model_name_or_path": task["base"],
+            "dataset": "rows",
+            "dataset_dir": str(rows.parent),
+            "cutoff_len": task["max_length"],
+            "finetuning_type": "lora",
+            "lora_target": "all",
+            "lora_rank": task["r"],
+            "lora_alpha": task["alpha"],
+            "use_rslora": True,
+            **_arguments(task, adapter),
+        }
+    )
+
+
+def _arguments(task: Task, adapter: Path) -> dict[str, Any]:
+    """The hyperparameters by the names of transformers."""
+    return {
+        "output_dir": str(adapter),
+        "num_train_epochs": task["epochs"],
+        "per_device_train_batch_size": task["batch_size"],
+        "learning_rate": task["lr"],
+        "lr_scheduler_type": "cosine",
+        "warmup_steps": 0,
+        "weight_decay": 0.0,
+        "max_grad_norm": 1.0,
+        "seed": task["seed"],
+        "use_cpu": True,
+        "save_strategy": "no",
+        "disable_tqdm": True,
+        "report_to": "none",
+    }
+
+
+def _lora(task: Task) -> Any:
+    from peft import LoraConfig
+
+    return LoraConfig(
+        r=task["r"], lora_alpha=task["alpha"], use_rslora=True, target_modules="all-linear", task_type="CAUSAL_LM"
+    )
+
+
+def peak_mib() -> float:
+    """The most memory that this process has had."""
+    line = next(line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith("VmHWM"))
+    return int(line.split()[1]) / 1024
+
+
+SIDES: dict[str, Callable[[Task, Path], None]] = {
+    "dabt": ours,
+    "TRL": trl,
+    "PEFT": peft,
+    "LLaMA-Factory": llama_factory,
+}
+
+
+def main() -> None:
+    """Train, and write `figures.json` beside the adapter."""
+    side, file = sys.argv[1:]
+    task = json.loads(Path(file).read_text(encoding="utf-8"))
+    folder = Path(task["out"])
+    clock, began = Clock(), time.perf_counter()
+    SIDES[side](task, folder / "adapter")
+    figures = {"seconds": clock.seconds, "whole": time.perf_counter() - began, "peak_mib": peak_mib()}
+    (folder / "figures.json").write_text(json.dumps(figures), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()

