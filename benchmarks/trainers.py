@@ -95,11 +95,13 @@ def peft(task: Task, adapter: Path) -> None:
     from peft import get_peft_model
     from transformers import AutoModelForCausalLM, DataCollatorForSeq2Seq, Trainer, TrainingArguments
 
+    from lifecycle.conversation import Conversation
     from lifecycle.rows.files import Reading
     from training.tokens import ChatTokenizer
 
     chat = ChatTokenizer.load(Path(task["base"]))
-    examples = chat.examples(list(Reading(Path(task["train"]))), "", task["max_length"])
+    conversations = [row for row in Reading(Path(task["train"])) if isinstance(row, Conversation)]
+    examples = chat.examples(conversations, "", task["max_length"])
     rows = [{"input_ids": row.input_ids, "labels": row.labels} for row in examples]
     model = get_peft_model(AutoModelForCausalLM.from_pretrained(task["base"], dtype="float32"), _lora(task))
     trainer = Trainer(
@@ -114,7 +116,7 @@ def peft(task: Task, adapter: Path) -> None:
 
 def llama_factory(task: Task, adapter: Path) -> None:
     """`llamafactory-cli train` without its process launcher; the chat template is the base's own."""
-    from llamafactory.train.tuner import run_exp
+    from llamafactory.train.tuner import run_exp  # type: ignore[import-not-found]
 
     rows = Path(task["train"])
     tags = {"role_tag": "role", "content_tag": "content", "user_tag": "user", "assistant_tag": "assistant"}

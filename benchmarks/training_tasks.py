@@ -73,10 +73,11 @@ class TrainingTask:
         return mean_loss(model, self._examples("validation", self.validation))
 
     def _examples(self, part: str, count: int) -> list[Any]:
+        from lifecycle.conversation import Conversation
         from lifecycle.rows.files import Reading
         from training.tokens import ChatTokenizer
 
-        rows = list(Reading(_ROWS / f"{part}.jsonl"))[:count]
+        rows = [row for row in Reading(_ROWS / f"{part}.jsonl") if isinstance(row, Conversation)][:count]
         return ChatTokenizer.load(self.base).examples(rows, "", self.max_length)
 
 

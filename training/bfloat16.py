@@ -214,7 +214,7 @@ def _forward(layer: Any, convert: _Last, original: Any) -> Any:
 def _product() -> Any:
     import torch
 
-    class LoraProduct(torch.autograd.Function):
+    class LoraProduct(torch.autograd.Function):  # type: ignore[misc]
         """x Wᵀ + scale · x Aᵀ Bᵀ and its gradients for x, A and B (Hu et al. 2021, arXiv 2106.09685, eq. 3)."""
 
         @staticmethod
