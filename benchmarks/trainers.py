@@ -41,7 +41,7 @@ class Clock:
 
 
 def ours(task: Task, adapter: Path) -> None:
-    """`dabt train`, with packing, and the precision that it takes by itself."""
+    """`dabt train`, with packing and `precision: auto`."""
     import shutil
 
     from lifecycle.home import Home
@@ -61,6 +61,7 @@ def ours(task: Task, adapter: Path) -> None:
             "warmup": 0.0,
             "max_length": task["max_length"],
             "packing": True,
+            "precision": "auto",
             "seed": task["seed"],
         },
     }

@@ -43,7 +43,7 @@ class OptimisationSettings(Frozen, allow_inf_nan=False):
     """Of the optimiser: the run ends there, though epochs are left."""
     max_minutes: float | None = Field(default=None, gt=0.0)
     """The run ends after the step in which so many have passed. Where that is differs from one machine to the next."""
-    precision: Literal["auto", "float32", "bfloat16"] = "auto"
+    precision: Literal["auto", "float32", "bfloat16"] = "float32"
     """On a CPU. bfloat16 multiplies in half the bits and keeps what is learnt in float32: faster where the CPU has such
     instructions, for a loss that differs in its third or fourth digit. `auto` takes it there, and what it became is
     part of the run's name. A GPU always takes bfloat16.
