@@ -9,6 +9,7 @@
     │   ├── TooLarge                a body over the limit
     │   ├── TooSlow                 a body that did not arrive in time
     │   ├── PromptTooLong           a prompt over the model's limit
+    │   ├── JobRefused              what a fine-tuning job is asked for does not fit its state
     │   └── NotKept                 an earlier response is named, and none is kept
     ├── NotFound                no such version, alias, adapter, index or report
     │   └── ModelNotFound           no such model to call
@@ -19,6 +20,7 @@
     ├── LimitReached            the key has used what it may for now; `retry_after` seconds
     │   └── QuotaSpent              and for the rest of the day
     ├── Conflict                two writers; the other one won; try again
+    │   └── LeaseLost               a worker's job is its own no more
     ├── Corrupt                 bytes do not match their digest
     ├── EngineFault             the engine took a request and failed on it: a fault of ours, nothing to try again
     ├── Unreadable              another release wrote it, and this one does not know its form
@@ -106,6 +108,12 @@ class PromptTooLong(InvalidInput):
     code = "context_length_exceeded"
 
 
+class JobRefused(InvalidInput):
+    """Its own class because OpenAI's clients send it again where it is told as a conflict (409)."""
+
+    code = "invalid_job_state"
+
+
 class NotKept(InvalidInput):
     """Its own class because OpenAI's clients look for its code, and send the whole conversation then."""
 
@@ -159,6 +167,12 @@ class QuotaSpent(LimitReached):
 
 class Conflict(DabtError):
     code = "conflict"
+
+
+class LeaseLost(Conflict):
+    """Its own class because a worker then stops, and leaves the job alone."""
+
+    code = "lease_lost"
 
 
 class Corrupt(DabtError):

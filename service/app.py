@@ -27,6 +27,7 @@ from service.engine.interface import Engine
 from service.last_known import LastKnown
 from service.observability.access_log import AccessLog
 from service.openai import http_errors, http_input, routes_openai
+from service.openai.fine_tuning import routes_files, routes_jobs
 from service.parts import Parts, assemble
 from service.request_context import DISCONNECTED, context_of
 from service.serving import Service
@@ -54,6 +55,7 @@ def create_app(
     app = FastAPI(title="Dabt", openapi_url=None, docs_url=None, redoc_url=None, lifespan=_lifespan)
     app.state.config = config
     app.state.body_limit = int(config.max_body_mib * 2**20)
+    app.state.file_limit = int(config.max_file_mib * 2**20)
     app.state.registry = registry
     app.state.parts = parts
     app.state.before_listening = lambda: None
@@ -66,6 +68,8 @@ def create_app(
     app.add_middleware(AccessLog, telemetry=parts.telemetry, tracer=app.state.tracer)
     for routes in (
         routes_openai,
+        routes_files,
+        routes_jobs,
         routes_ops,
         routes_admin,
         routes_gates,

@@ -63,6 +63,10 @@ class ServeConfig(Frozen):
     turn_seconds: float = Field(default=0.5, ge=0)
     """How long requests may join an adapter in the batch while another adapter waits for its slot."""
     max_body_mib: float = Field(default=8.0, gt=0)
+    max_file_mib: float = Field(default=512.0, gt=0)
+    """Of a file that is sent in one request, as in OpenAI's API; a larger one comes in parts."""
+    worker: bool = False
+    """Start a worker beside the service, which trains what the fine-tuning API is asked for; `dabt serve` does."""
 
     keys: Literal["auto", "required", "off"] = "auto"
     """`auto` asks every caller for an API key once the registry has had one; `required` also refuses to start without

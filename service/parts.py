@@ -42,6 +42,7 @@ from service.traffic.canary_guard import CanaryGuard
 from service.traffic.policies import Traffic
 from service.traffic.shadow import Shadows
 from service.traffic.shadow_records import Records
+from service.tuned_names import TunedNames
 from service.under_way import UnderWay
 
 if TYPE_CHECKING:
@@ -49,6 +50,8 @@ if TYPE_CHECKING:
 
 _REGISTRY_SECONDS = 60.0
 """For one call. A locked registry answers sooner than that; one that hangs never does."""
+_STORE_SECONDS = 600.0
+"""For a file that callers send or read: the largest take minutes to a slow store."""
 
 
 @dataclass(frozen=True)
@@ -74,6 +77,10 @@ class Parts:
     traffic: Traffic
     at_registry: Bulkhead
     """Threads for whoever reads the registry itself, or changes it: it may be locked."""
+    tuned: TunedNames
+    store: ArtifactStore
+    at_store: Bulkhead
+    """Threads for what callers send to the store, or read from it."""
 
     async def drain(self, seconds: float) -> bool:
         """Let nothing more in and wait for what was let in. False when `seconds` were not enough.
@@ -200,6 +207,9 @@ def assemble(
         accounts=accounts,
         traffic=Traffic(base, guard, shadows, background, residency.failed_load),
         at_registry=at_registry,
+        tuned=TunedNames(registry.jobs, catalogue, at_registry),
+        store=store,
+        at_store=Bulkhead("artifact store", at_once=8, waiting=256, seconds=_STORE_SECONDS),
     )
 
 

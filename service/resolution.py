@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from lifecycle.access.keys import ApiKey, allows
 from lifecycle.aliases import PROD, Alias, Target
 from lifecycle.errors import Forbidden, InvalidInput, ModelNotFound, NotAllowed, Problem, Unreadable
+from lifecycle.jobs.nouns import TunedModel
 from lifecycle.states import CALLABLE, State
 from lifecycle.version import AnswerSettings, Decoding, Digest, Ref, Version
 from service.catalogue import UPGRADE, Snapshot
@@ -39,6 +40,8 @@ class Caller:
     """From the session header or the body's `user`: the same one gets the same target of a weighted alias."""
     key: ApiKey | None = None
     """None where no keys are asked for."""
+    tuned: TunedModel | None = None
+    """What a job of its own has made, where it asks for that: it may call it as a draft."""
 
     def may_call(self, ref: str) -> bool:
         """Whether its key covers `triage:3`, `triage:prod`, or the base's name."""
@@ -112,7 +115,7 @@ def resolve(model: object, caller: Caller, snapshot: Snapshot, base: Base) -> Re
 
     A version called by number must be approved, or have been so and be doubted since, unless the caller says that it is
     an evaluation. Behind an alias it need not be: what may stand there was decided, and written down, when the alias
-    was moved.
+    was moved. What a job of the caller's own has made need not be either, by the name that the job gave it.
     """
     if not isinstance(model, str) or not model:
         fault = "is missing" if model is None else "must be a model's name"
@@ -121,7 +124,10 @@ def resolve(model: object, caller: Caller, snapshot: Snapshot, base: Base) -> Re
     if model == base.name:
         permit(base.name, caller)
         return Resolved(model, base.name, base.digest, snapshot.revision)
-    version, alias = _find(model, caller, snapshot, base)
+    if caller.tuned is not None and model == caller.tuned.name:
+        version, alias = _tuned(caller.tuned, caller, snapshot), None
+    else:
+        version, alias = _find(model, caller, snapshot, base)
     if reason := base.refusal(version):
         raise NotAllowed(reason)
     if (made := version.spec.artifact) is not None and ("artifact", made[1]) in snapshot.left_out:
@@ -163,6 +169,17 @@ def _find(model: str, caller: Caller, snapshot: Snapshot, base: Base) -> tuple[V
     if version.state is State.RETIRED:
         raise NotAllowed(f"{version.ref}, behind {ref}, is retired; move the alias with `dabt promote` or `rollback`")
     return version, alias
+
+
+def _tuned(tuned: TunedModel, caller: Caller, snapshot: Snapshot) -> Version:
+    ref = Ref.parse(tuned.version)
+    _refuse_unreadable("version", ref, snapshot)
+    version = snapshot.version(ref.name, ref.number or 0)
+    if version is None:
+        raise ModelNotFound(f"{tuned.version}, which {tuned.name} names, is not in the registry")
+    if version.state is State.RETIRED:
+        return _callable_by_number(version, caller)
+    return version
 
 
 def _refuse_unreadable(kind: Literal["version", "alias"], ref: Ref, snapshot: Snapshot) -> None:

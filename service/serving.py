@@ -40,7 +40,7 @@ from service.request_context import (
     VERSION_HEADER,
     RequestContext,
 )
-from service.resolution import Resolved, caller_of, resolve
+from service.resolution import Caller, Resolved, caller_of, resolve
 from service.served_request import Prepared, ServedRequest
 
 if TYPE_CHECKING:
@@ -70,7 +70,8 @@ class Service:
 
     async def answer(self, kind: Kind, body: dict[str, Any], context: RequestContext) -> Reply:
         """Answer one request. Raises the project's errors; those of a stream that has begun are put into it."""
-        resolved = self._resolved(kind, body, context)
+        caller = await self.parts.tuned.caller(caller_of(body, context), body.get("model"))
+        resolved = self._resolved(kind, body, caller, context)
         request = ServedRequest(self.parts, kind, body, resolved, context, self.shadowed)
         if body.get("stream") and kind != "classification":
             events = self._streamed(request)
@@ -85,7 +86,7 @@ class Service:
             call = Call(kind, prepared.body, version.ref, prepared.adapter, uuid.uuid4().hex)
             return await self._answered(call, version)
 
-    def _resolved(self, kind: Kind, body: dict[str, Any], context: RequestContext) -> Resolved:
+    def _resolved(self, kind: Kind, body: dict[str, Any], caller: Caller, context: RequestContext) -> Resolved:
         """Let the request in and find who answers it. A refusal is counted under no version."""
         parts = self.parts
         try:
@@ -93,7 +94,7 @@ class Service:
             if waiting := parts.supervisor.waiting_for():
                 raise Unavailable(f"the service is not ready: {'; '.join(waiting)}", retry_after=5.0)
             with span("resolve"):
-                resolved = resolve(body.get("model"), caller_of(body, context), parts.catalogue.snapshot, parts.base)
+                resolved = resolve(body.get("model"), caller, parts.catalogue.snapshot, parts.base)
             check_answerer(kind, resolved.ref, resolved.version)
         except DabtError as error:
             parts.telemetry.request(UNKNOWN, context.endpoint or kind).failed(error.code)

@@ -32,6 +32,8 @@ class Role(StrEnum):
     """Call the base and what is approved or behind an alias."""
     EVALUATOR = "evaluator"
     """Also call versions that are not approved, as an evaluation; read the metrics."""
+    TRAINER = "trainer"
+    """Also send files and have jobs train on them, and call what those made."""
     PUBLISHER = "publisher"
     """Also move traffic: promote what passed its gate, roll back."""
     ADMIN = "admin"
@@ -59,6 +61,10 @@ class KeyLimits(Frozen):
     """Answers to one prompt, the field `n`."""
     prompts_per_request: int | None = Field(default=None, ge=1)
     """Prompts or texts in one request's list."""
+    training_jobs: int | None = Field(default=None, ge=0)
+    """Fine-tuning jobs that have not ended yet."""
+    storage_mib: int | None = Field(default=None, ge=0)
+    """Of files that it has sent, and results that it keeps."""
 
 
 class KeyGrant(Frozen):

@@ -27,7 +27,11 @@ OF_ALIASES = frozenset({"alias.move", "alias.force", "alias.rollback", "alias.po
 OF_KEYS = frozenset({"key.create", "key.revoke"})
 OF_ARTIFACTS = frozenset(f"{kind}.golden" for kind in MANIFESTS)
 OF_NOTHING_KEPT = frozenset(
-    {*(f"{kind}.add" for kind in MANIFESTS), "index.add", "report.record", "verdict.record", "gate.set", "alias.stuck"}
+    {
+        *(f"{kind}.add" for kind in MANIFESTS),
+        *("index.add", "report.record", "verdict.record", "gate.set", "alias.stuck"),
+        *("file.add", "file.delete", "file.purge", "job.create", "job.state", "job.take"),
+    }
 )
 """What these change is not kept, or never changes once it is there. An action that is none of all these is one of
 another release: then everything is read again."""

@@ -5,7 +5,7 @@ elsewhere and pure: a version's life in `states.py` and `standing.py`, what may 
 Artifacts are kept by `artifact_book.py`, aliases move in `moves.py`, states in `judging.py`, tries are counted in
 `try_book.py`, and rows become nouns in `records.py`. API keys, their use and what services tell each other of canaries
 are the rooms beside: `keyring.py`, `usage_book.py`, `outcome_book.py`; `changes.py` is for who keeps a copy,
-`listings.py` for lists.
+`listings.py` for lists; `file_book.py`, `job_book.py` and `job_leases.py` are of the fine-tuning API.
 """
 
 from __future__ import annotations
@@ -25,6 +25,9 @@ from lifecycle.registry import alias_stack, artifact_book, audit, judging, moves
 from lifecycle.registry.audit import AuditEntry
 from lifecycle.registry.changes import ChangeReader
 from lifecycle.registry.database import Database
+from lifecycle.registry.file_book import FileBook
+from lifecycle.registry.job_book import JobBook
+from lifecycle.registry.job_leases import JobLeases
 from lifecycle.registry.keyring import Keyring
 from lifecycle.registry.listings import Listings
 from lifecycle.registry.moves import Decision
@@ -53,6 +56,7 @@ class Registry:
         self.outcomes = OutcomeBook(database)
         self.changes = ChangeReader(database)
         self.listings = Listings(database)
+        self.files, self.jobs, self.leases = FileBook(database), JobBook(database), JobLeases(database)
 
     @classmethod
     def open(cls, url: str) -> Self:

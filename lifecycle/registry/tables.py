@@ -1,7 +1,8 @@
 """The registry's tables. Only `registry.py` and the modules that it is made of touch them.
 
 Nothing is updated in place except a version's `state`, an alias's current `move`, a key's `revoked_at` and the counts
-of its use; everything else is appended, and nothing is deleted but what services have told each other of a canary.
+of its use, and what changes of a job, a file and an upload while they live; everything else is appended, and nothing is
+deleted but what services have told each other of a canary.
 """
 
 from __future__ import annotations
@@ -28,10 +29,11 @@ from sqlalchemy import (
     UniqueConstraint,
 )
 
-SCHEMA_VERSION = 6
+SCHEMA_VERSION = 7
 """2 added `api_keys` and `key_usage`, 3 `alias_policies`, 4 `canary_outcomes`, 5 `gates` and `tries`, 6 `artifacts` in
-the place of `adapters`. It grows with each migration, because releases from before migrations look at it alone."""
-REVISION = "0006"
+the place of `adapters`, 7 files and jobs of the fine-tuning API. It grows with each migration, because releases from
+before migrations look at it alone."""
+REVISION = "0007"
 """Alembic's name of the newest migration under `migrations/versions/`."""
 
 
@@ -219,6 +221,108 @@ canary_outcomes = Table(
     Index("outcomes_of_a_trial", "trial", "id"),
     # Ids are never used again: who has heard up to one asks for what came after it.
     sqlite_autoincrement=True,
+)
+
+# Whose bytes are gone has a moment in `purged_at`: it may have been deleted, or have expired, while a job read it.
+files = Table(
+    "files",
+    metadata,
+    Column("number", Integer, primary_key=True),
+    Column("id", String(64), nullable=False, unique=True),
+    Column("owner", String(64), nullable=False),
+    Column("purpose", String(32), nullable=False),
+    Column("filename", Text, nullable=False),
+    Column("bytes", BigInteger, nullable=False),
+    Column("digest", String(71), nullable=False),
+    Column("created_at", Utc, nullable=False),
+    Column("expires_at", Utc, index=True),
+    Column("deleted_at", Utc),
+    Column("purged_at", Utc),
+    Index("files_of_an_owner", "owner", "number"),
+)
+
+uploads = Table(
+    "uploads",
+    metadata,
+    Column("number", Integer, primary_key=True),
+    Column("id", String(64), nullable=False, unique=True),
+    Column("owner", String(64), nullable=False),
+    Column("status", String(16), nullable=False),
+    Column("body", JSON, nullable=False),
+    Column("created_at", Utc, nullable=False),
+    Column("expires_at", Utc, nullable=False, index=True),
+)
+
+upload_parts = Table(
+    "upload_parts",
+    metadata,
+    Column("number", Integer, primary_key=True),
+    Column("id", String(64), nullable=False, unique=True),
+    Column("upload", String(64), nullable=False, index=True),
+    Column("digest", String(71), nullable=False),
+    Column("bytes", BigInteger, nullable=False),
+    Column("created_at", Utc, nullable=False),
+)
+
+jobs = Table(
+    "jobs",
+    metadata,
+    Column("number", Integer, primary_key=True),
+    Column("id", String(64), nullable=False, unique=True),
+    Column("owner", String(64), nullable=False),
+    Column("state", String(16), nullable=False),
+    Column("base", String(71), nullable=False),
+    Column("name", String(64), nullable=False),
+    Column("request", JSON, nullable=False),
+    Column("asked", String(71), nullable=False),
+    Column("again", String(255), nullable=False),
+    Column("progress", JSON, nullable=False),
+    Column("result", JSON, nullable=False),
+    Column("created_at", Utc, nullable=False),
+    Column("finished_at", Utc),
+    Column("holder", String(64), nullable=False),
+    Column("beat", Integer, nullable=False),
+    Column("tries", Integer, nullable=False),
+    Index("jobs_of_an_owner", "owner", "number"),
+    Index("jobs_in_a_state", "state", "number"),
+)
+
+job_events = Table(
+    "job_events",
+    metadata,
+    Column("number", Integer, primary_key=True),
+    Column("id", String(64), nullable=False, unique=True),
+    Column("job", String(64), nullable=False),
+    Column("level", String(8), nullable=False),
+    Column("message", Text, nullable=False),
+    Column("data", JSON),
+    Column("created_at", Utc, nullable=False),
+    Index("events_of_a_job", "job", "number"),
+)
+
+job_checkpoints = Table(
+    "job_checkpoints",
+    metadata,
+    Column("number", Integer, primary_key=True),
+    Column("id", String(64), nullable=False, unique=True),
+    Column("job", String(64), nullable=False),
+    Column("step", Integer, nullable=False),
+    Column("model", String(255), nullable=False),
+    Column("version", String(80), nullable=False),
+    Column("metrics", JSON, nullable=False),
+    Column("created_at", Utc, nullable=False),
+    UniqueConstraint("job", "step", name="one_checkpoint_a_step"),
+)
+
+tuned_models = Table(
+    "tuned_models",
+    metadata,
+    Column("name", String(255), primary_key=True),
+    Column("version", String(80), nullable=False),
+    Column("owner", String(64), nullable=False, index=True),
+    Column("job", String(64), nullable=False),
+    Column("created_at", Utc, nullable=False),
+    Column("deleted_at", Utc),
 )
 
 audit = Table(

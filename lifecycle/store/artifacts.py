@@ -139,6 +139,33 @@ class ArtifactStore:
             if taken:
                 lock.release()
 
+    @contextmanager
+    def scratch(self) -> Iterator[Path]:
+        """An empty folder on the store's own disk, for what is to be put; gone afterwards, whatever happens.
+
+        Raises `Unavailable` when that disk is full or cannot be written.
+        """
+        folder = self._local / "tmp" / uuid.uuid4().hex
+        with self._writing():
+            folder.mkdir(parents=True)
+            try:
+                yield folder
+            finally:
+                shutil.rmtree(folder, ignore_errors=True)
+
+    def remove(self, digest: Digest) -> None:
+        """Delete it for good. The caller knows that nothing names it any more; what is not there is no error."""
+        if self._remote is not None:
+            with _border(self.url):
+                self._remote.invalidate_cache()
+                for path in (self._at(digest) + ".json", self._at(digest)):
+                    if self._remote.exists(path):
+                        self._remote.rm(path, recursive=True)
+        folder = self._folder(digest)
+        self._verified.pop(digest, None)
+        folder.with_suffix(".json").unlink(missing_ok=True)
+        shutil.rmtree(folder, ignore_errors=True)
+
     def has(self, digest: Digest) -> bool:
         if self._remote is None:
             return self._folder(digest).is_dir()

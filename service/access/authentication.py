@@ -43,6 +43,7 @@ ROLES: tuple[tuple[str, Role], ...] = (
     *((f"/admin/{room}", Role.PUBLISHER) for room in _PUBLISHING),
     ("/admin", Role.ADMIN),
     ("/metrics", Role.EVALUATOR),
+    *((f"/v1/{room}", Role.TRAINER) for room in ("files", "uploads", "fine_tuning")),
     ("", Role.CALLER),
 )
 """The least role for a path and all below it; the first that fits. What is not named needs a caller's key."""

@@ -153,6 +153,11 @@ def _one(model: str, snapshot: Snapshot, running: Running, caller: Caller) -> di
         return _base_card(running) if caller.may_call(model) else None
     if running.embedding_model == model:
         return _embedder_card(running) if caller.may_call(model) else None
+    if caller.tuned is not None and model == caller.tuned.name:
+        ref = Ref.parse(caller.tuned.version)
+        version = snapshot.version(ref.name, ref.number or 0)
+        shown = version is not None and _is_shown(version, running.base, evaluation=True)
+        return _version_card(model, version, None, running) if version is not None and shown else None
     try:
         ref = Ref.parse(model)
     except InvalidInput:

@@ -83,7 +83,7 @@ async def list_models(request: Request) -> Response:
 @router.get("/v1/models/{model:path}")
 async def retrieve_model(request: Request, model: str) -> Response:
     parts = parts_of(request)
-    caller = caller_of({}, context_of(request))
+    caller = await parts.tuned.caller(caller_of({}, context_of(request)), model)
     return _json(models.card_of(model, parts.catalogue.snapshot, await _running(parts), caller))
 
 

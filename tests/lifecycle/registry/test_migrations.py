@@ -185,11 +185,11 @@ print(registry.revision(), registry.version("triage:3").state)
 def test_a_registry_of_a_newer_release_is_refused_in_one_sentence_and_left_alone(registry, registry_url, mark):
     with registry._database.write() as tx:
         if mark == "schema":
-            tx.execute(update(tables.meta).values(value="7"))
+            tx.execute(update(tables.meta).values(value="8"))
         else:
-            tx.execute(update(tables.alembic_version).values(version_num="0007"))
+            tx.execute(update(tables.alembic_version).values(version_num="0008"))
     before = registry.revision()
-    with pytest.raises(InvalidConfig, match="this release reads 6; use the release that wrote it") as caught:
+    with pytest.raises(InvalidConfig, match="this release reads 7; use the release that wrote it") as caught:
         Registry.open(registry_url)
     assert "\n" not in str(caught.value)
     assert registry.revision() == before

@@ -1,0 +1,158 @@
+"""What a fine-tuning job is, what it leaves on its way, and the files that it reads, as the registry holds them.
+
+A worker holds a job by a lease: its own name in `holder`, and `beat`, a number that it raises every few seconds. Nobody
+compares clocks: whoever sees the same number for a whole term of his own counting clock takes the job over, in one
+statement that asks for that very number (`registry/job_book.py`). So clocks may be wrong, and may jump.
+
+A file is a folder of the artifact store with that one file in it, called by its id, so that no two files share their
+bytes and one can be removed. It belongs to the key that sent it: `owner` is the key's name, so that a key that takes
+the place of a revoked one, under its name, has its files, jobs and models.
+"""
+
+from __future__ import annotations
+
+import secrets
+import string
+from datetime import datetime
+from typing import Any, Literal
+
+from pydantic import Field
+
+from lifecycle.jobs.states import JobState
+from lifecycle.version import Digest, Frozen
+
+Auto = Literal["auto"]
+TrainedBy = Literal["supervised", "dpo"]
+
+_ALPHABET = string.ascii_letters + string.digits
+
+
+def new_id(prefix: str, length: int = 24) -> str:
+    """Such as `file-` and letters and digits, which nobody guesses."""
+    return prefix + "".join(secrets.choice(_ALPHABET) for _ in range(length))
+
+
+class UploadedFile(Frozen):
+    id: str
+    owner: str
+    purpose: str
+    filename: str
+    bytes: int
+    digest: Digest
+    """Of the folder in the artifact store."""
+    created_at: datetime
+    expires_at: datetime | None = None
+
+
+class Hyperparameters(Frozen, allow_inf_nan=False):
+    """As OpenAI names them; `auto` is ours to choose (`training/jobs/plan.py`)."""
+
+    n_epochs: Auto | int = "auto"
+    batch_size: Auto | int = "auto"
+    learning_rate_multiplier: Auto | float = "auto"
+    beta: Auto | float | None = None
+    """Of dpo alone."""
+
+
+class JobRequest(Frozen):
+    """What was asked for."""
+
+    model: str
+    """As the caller wrote it."""
+    start: str = ""
+    """The version that training goes on from; empty for the base."""
+    training_file: str
+    validation_file: str | None = None
+    method: TrainedBy = "supervised"
+    hyperparameters: Hyperparameters = Hyperparameters()
+    suffix: str = ""
+    seed: int
+    metadata: dict[str, str] | None = None
+    integrations: tuple[dict[str, Any], ...] = ()
+
+
+class JobFault(Frozen):
+    """Why a job failed."""
+
+    code: str
+    message: str
+    param: str | None = None
+
+
+class JobProgress(Frozen):
+    """How far it is, as its worker tells with every beat."""
+
+    step: int = 0
+    total_steps: int = 0
+    estimated_finish: datetime | None = None
+    hyperparameters: Hyperparameters | None = None
+    """With a number for every `auto`, once training has begun."""
+
+
+class JobResult(Frozen):
+    """What it ended with."""
+
+    model: str = ""
+    """What callers write: `ft:base:dabt:suffix:id`."""
+    version: str = ""
+    """The registry's name for it: `triage:3`."""
+    trained_tokens: int | None = None
+    result_files: tuple[str, ...] = ()
+    fault: JobFault | None = None
+
+
+class Job(Frozen):
+    id: str
+    owner: str
+    state: JobState
+    base: Digest
+    """Fingerprint of the base that it is trained over: workers that have it take the job."""
+    name: str
+    """Of the versions that it makes."""
+    request: JobRequest
+    progress: JobProgress = JobProgress()
+    result: JobResult = JobResult()
+    created_at: datetime
+    finished_at: datetime | None = None
+    holder: str = ""
+    """The worker that has it now."""
+    beat: int = 0
+    tries: int = 0
+    """How often a worker took it."""
+
+    @property
+    def tail(self) -> str:
+        """The last part of its model's name."""
+        return self.id[-8:]
+
+
+Level = Literal["info", "warn", "error"]
+
+
+class JobEvent(Frozen):
+    level: Level = "info"
+    message: str
+    data: dict[str, Any] | None = None
+    """Figures, of an event about those."""
+    id: str = Field(default_factory=lambda: new_id("ftevent-"))
+    created_at: datetime | None = None
+
+
+class JobCheckpoint(Frozen):
+    id: str
+    job: str
+    step: int
+    model: str
+    """What callers write to call it."""
+    version: str
+    metrics: dict[str, float]
+    created_at: datetime
+
+
+class TunedModel(Frozen):
+    """A name that OpenAI's clients call a version by, and whose it is."""
+
+    name: str
+    version: str
+    owner: str
+    job: str

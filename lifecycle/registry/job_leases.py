@@ -1,0 +1,159 @@
+"""What workers do with the registry's jobs: take one, show that they are alive, say how it went (`jobs/nouns.py`).
+
+All of it asks whether the worker still has the job, in the transaction that makes the change: one that was thought dead
+and was not changes nothing any more.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+from sqlalchemy import Connection, Row, insert, select, update
+
+from lifecycle.errors import LeaseLost
+from lifecycle.jobs.nouns import Job, JobCheckpoint, JobEvent, JobFault, JobProgress, JobResult, TunedModel
+from lifecycle.jobs.states import HELD, JobState
+from lifecycle.registry import audit, tables
+from lifecycle.registry.database import Database
+from lifecycle.registry.job_book import row_of, say, shift, to_job
+
+_T = tables.jobs.c
+MOST_TRIES = 4
+"""Workers that may end while they have a job, before it counts as the job's own fault."""
+
+
+class JobLeases:
+    """`registry.leases`. `worker` is a name that no other worker has, now or later."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def waiting(self, bases: Sequence[str], state: JobState) -> list[Job]:
+        """Oldest first; those over one of these bases."""
+        where = (_T.state == state.value) & _T.base.in_(bases)
+        with self._database.read() as tx:
+            return [to_job(row) for row in tx.execute(select(tables.jobs).where(where).order_by(_T.number))]
+
+    def held(self, bases: Sequence[str]) -> dict[str, tuple[str, int]]:
+        """Job's id → its holder and beat, of those that some worker has."""
+        columns = select(_T.id, _T.holder, _T.beat)
+        where = _T.state.in_(sorted(HELD)) & _T.base.in_(bases)
+        with self._database.read() as tx:
+            return {row.id: (row.holder, row.beat) for row in tx.execute(columns.where(where))}
+
+    def take(self, worker: str, bases: Sequence[str], lapsed: Mapping[str, tuple[str, int]]) -> Job | None:
+        """The oldest job that waits, or that one of `lapsed` holders has let lapse, if it is still as it was seen.
+
+        None when there is none. One that has ended too many workers fails.
+        """
+        with self._database.write() as tx:
+            for id_, (holder, beat) in lapsed.items():
+                row = row_of(tx, id_)
+                if row.state not in HELD or (row.holder, row.beat) != (holder, beat):
+                    continue
+                if row.tries >= MOST_TRIES:
+                    _end(tx, row, JobState.FAILED, JobResult(fault=_TOO_OFTEN), worker, [])
+                    continue
+                event = JobEvent(level="warn", message="The worker of this job has gone; another goes on with it")
+                return _hold(tx, row, worker, event)
+            where = (_T.state == JobState.QUEUED.value) & _T.base.in_(bases)
+            oldest = tx.execute(select(tables.jobs).where(where).order_by(_T.number).limit(1)).first()
+            if oldest is None:
+                return None
+            shift(tx, oldest, JobState.RUNNING, worker, [])
+            return _hold(tx, oldest, worker, JobEvent(message="Fine-tuning job started"))
+
+    def beat(self, id_: str, worker: str, progress: JobProgress) -> None:
+        """Still alive, and so far. Raises `LeaseLost` when the job is this worker's no more."""
+        with self._database.write() as tx:
+            row = _mine(tx, id_, worker)
+            values = {"beat": row.beat + 1, "progress": progress.model_dump(mode="json")}
+            tx.execute(update(tables.jobs).where(_T.id == id_).values(values))
+
+    def tell(self, id_: str, worker: str, events: Iterable[JobEvent]) -> None:
+        with self._database.write() as tx:
+            _mine(tx, id_, worker)
+            say(tx, id_, events)
+
+    def validated(self, id_: str, fault: JobFault | None, worker: str) -> bool:
+        """What came of looking at its files; no lease is needed. False when somebody has moved it meanwhile."""
+        with self._database.write() as tx:
+            row = row_of(tx, id_)
+            if row.state != JobState.VALIDATING.value:
+                return False
+            if fault is not None:
+                _end(tx, row, JobState.FAILED, JobResult(fault=fault), worker, [])
+            else:
+                said = "Files validated, moving job to queued state"
+                shift(tx, row, JobState.QUEUED, worker, [JobEvent(message=said)])
+            return True
+
+    def seal(self, id_: str, worker: str) -> None:
+        """Its weights are made: from here it cannot be cancelled. Raises `LeaseLost`."""
+        with self._database.write() as tx:
+            row = _mine(tx, id_, worker)
+            if row.state != JobState.FINISHING.value:
+                shift(tx, row, JobState.FINISHING, worker, [])
+
+    def give_back(self, id_: str, worker: str) -> None:
+        """This worker stops, and the job waits for another. One that is being published stays where it is."""
+        with self._database.write() as tx:
+            row = _mine(tx, id_, worker)
+            if row.state == JobState.RUNNING.value:
+                said = JobEvent(level="warn", message="The worker of this job stops; another will go on with it")
+                shift(tx, row, JobState.QUEUED, worker, [said], tries=max(row.tries - 1, 0))
+
+    def succeeded(
+        self, job: Job, worker: str, result: JobResult, checkpoints: Sequence[JobCheckpoint], events: Sequence[JobEvent]
+    ) -> None:
+        """All of it at once: the result, its checkpoints, and the names that they are called by. Raises `LeaseLost`."""
+        now = datetime.now(UTC)
+        with self._database.write() as tx:
+            row = _mine(tx, job.id, worker)
+            for checkpoint in checkpoints:
+                tx.execute(insert(tables.job_checkpoints).values(**checkpoint.model_dump()))
+            names = [(result.model, result.version), *((each.model, each.version) for each in checkpoints)]
+            for name, version in names:
+                tuned = TunedModel(name=name, version=version, owner=job.owner, job=job.id)
+                tx.execute(insert(tables.tuned_models).values(**tuned.model_dump(), created_at=now))
+            _end(tx, row, JobState.SUCCEEDED, result, worker, events)
+
+    def failed(self, id_: str, worker: str, fault: JobFault) -> None:
+        """Raises `LeaseLost`."""
+        with self._database.write() as tx:
+            _end(tx, _mine(tx, id_, worker), JobState.FAILED, JobResult(fault=fault), worker, [])
+
+
+_TOO_OFTEN = JobFault(
+    code="worker_lost",
+    message=(
+        f"{MOST_TRIES} workers ended while they trained this job: it needs more memory than there is, as a rule. Lower "
+        "batch_size, or shorten the rows"
+    ),
+)
+
+
+def _end(
+    tx: Connection, row: Row[Any], to: JobState, result: JobResult, worker: str, events: Iterable[JobEvent]
+) -> None:
+    said = [*events]
+    if result.fault is not None:
+        said.append(JobEvent(level="error", message=result.fault.message))
+    shift(tx, row, to, worker, said, result=result.model_dump(mode="json"))
+
+
+def _mine(tx: Connection, id_: str, worker: str) -> Row[Any]:
+    row = row_of(tx, id_)
+    if row.state not in HELD or row.holder != worker:
+        raise LeaseLost(f"{id_} is {row.state}, and held by {row.holder or 'nobody'}: no more by {worker}")
+    return row
+
+
+def _hold(tx: Connection, row: Row[Any], worker: str, event: JobEvent) -> Job:
+    values = {"holder": worker, "beat": row.beat + 1, "tries": row.tries + 1}
+    tx.execute(update(tables.jobs).where(_T.id == row.id).values(values))
+    say(tx, row.id, [event])
+    audit.append(tx, worker, "job.take", row.id)
+    return to_job(row_of(tx, row.id))

@@ -1,0 +1,127 @@
+"""`/v1/files`: sent in pieces to the store, listed, read and deleted, each by its owner alone."""
+
+from __future__ import annotations
+
+import shutil
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from fastapi import APIRouter, Request
+from starlette.responses import FileResponse, JSONResponse, Response
+
+from lifecycle.errors import InvalidInput, LimitReached, Problem
+from lifecycle.jobs.nouns import UploadedFile, new_id
+from lifecycle.store.artifacts import ArtifactStore
+from service.admin import registry_of
+from service.openai.fine_tuning.asked import cursor_of, expiry_of
+from service.openai.fine_tuning.form import received
+from service.openai.fine_tuning.owner import owner_of, who
+from service.openai.fine_tuning.shapes import file_object, list_object
+from service.parts import parts_of
+from service.request_context import context_of
+
+PURPOSES = ("fine-tune", "evals", "user_data", "batch", "assistants", "vision")
+_BATCH_SECONDS = 30 * 24 * 3600
+"""After which files for a batch expire, unless told otherwise."""
+
+router = APIRouter()
+
+
+@router.post("/v1/files")
+async def create(request: Request) -> Response:
+    parts = parts_of(request)
+    parts.under_way.check()
+    with parts.under_way.counted(), parts.store.scratch() as scratch:
+        form = await received(request, scratch, request.app.state.file_limit, parts.at_store)
+        sent = form.require_file("file")
+        created = datetime.now(UTC)
+        purpose = checked_purpose(form.fields.get("purpose"))
+        expires = {key: form.fields.get(f"expires_after[{key}]") for key in ("anchor", "seconds")}
+        expires_at = expiry_of(expires, created, _BATCH_SECONDS if purpose == "batch" else None)
+        await check_room(request, form.bytes)
+        id_ = new_id("file-")
+        digest = await parts.at_store.run(put_file, parts.store, sent, id_)
+        file = UploadedFile(
+            id=id_,
+            owner=owner_of(request),
+            purpose=purpose,
+            filename=form.filename,
+            bytes=form.bytes,
+            digest=digest,
+            created_at=created,
+            expires_at=expires_at,
+        )
+        await parts.at_registry.run(registry_of(request).files.add, file, actor=who(request))
+    return JSONResponse(file_object(file))
+
+
+@router.get("/v1/files")
+async def listed(request: Request) -> Response:
+    cursor = cursor_of(request, limit=10_000, most=10_000)
+    purpose = request.query_params.get("purpose")
+    page = await parts_of(request).at_registry.run(registry_of(request).files.all, owner_of(request), cursor, purpose)
+    return JSONResponse(list_object(map(file_object, page.items), page.has_more, ends=True))
+
+
+@router.get("/v1/files/{id_}")
+async def retrieve(request: Request, id_: str) -> Response:
+    return JSONResponse(file_object(await _file(request, id_)))
+
+
+@router.get("/v1/files/{id_}/content")
+async def content(request: Request, id_: str) -> Response:
+    parts, file = parts_of(request), await _file(request, id_)
+    folder: Path = await parts.at_store.run(parts.store.get, file.digest)
+    return FileResponse(folder / file.id, media_type="application/octet-stream", filename=file.filename)
+
+
+@router.delete("/v1/files/{id_}")
+async def delete(request: Request, id_: str) -> Response:
+    """Gone for its owner at once; its bytes, when no unfinished job reads them."""
+    parts, registry = parts_of(request), registry_of(request)
+    await parts.at_registry.run(registry.files.delete, id_, owner_of(request), actor=who(request))
+    await parts.at_store.run(purge, parts.store, registry)
+    return JSONResponse({"id": id_, "object": "file", "deleted": True})
+
+
+def checked_purpose(purpose: Any) -> str:
+    """Raises `InvalidInput` for one that no file here has."""
+    if purpose in PURPOSES:
+        return str(purpose)
+    fault = "is missing" if purpose is None else f"{purpose!r} is not taken"
+    raise InvalidInput("The request is not valid:", [Problem("purpose", fault, f"one of {', '.join(PURPOSES)}")])
+
+
+async def check_room(request: Request, more: int) -> None:
+    """Raises `LimitReached` when so many bytes more are over the key's storage."""
+    key = context_of(request).key
+    if key is None or key.limits.storage_mib is None:
+        return
+    used = await parts_of(request).at_registry.run(registry_of(request).files.used, key.name)
+    if used + more > key.limits.storage_mib * 2**20:
+        raise LimitReached(
+            f"the {key} may keep {key.limits.storage_mib} MiB of files, and has {used / 2**20:.1f}; delete some first",
+            retry_after=60.0,
+        )
+
+
+def put_file(store: ArtifactStore, sent: Path, id_: str) -> str:
+    """Into the store, as a folder with this one file: its digest."""
+    folder = sent.parent / "folder"
+    folder.mkdir()
+    shutil.move(sent, folder / id_)
+    return store.put(folder)
+
+
+def purge(store: ArtifactStore, registry: Any) -> None:
+    """Remove the bytes of what was deleted or has expired, and that nobody reads any more."""
+    for file in registry.files.left():
+        store.remove(file.digest)
+        registry.files.purged(file.id)
+
+
+async def _file(request: Request, id_: str) -> UploadedFile:
+    registry = registry_of(request)
+    file: UploadedFile = await parts_of(request).at_registry.run(registry.files.get, id_, owner_of(request))
+    return file
