@@ -27,6 +27,7 @@ import training.data.commands.report
 import training.data.commands.split
 import training.export_command
 import training.foreign.command
+import training.jobs.cli
 import training.sweep_command
 from lifecycle.commands.terminal import run
 
@@ -82,6 +83,7 @@ app.command("promote")(lifecycle.commands.versions.promote)
 app.command("rollback")(lifecycle.commands.versions.rollback)
 app.command("versions")(lifecycle.commands.versions.versions)
 app.command("serve")(service.cli.serve)
+app.command("worker")(training.jobs.cli.worker)
 app.command("demo")(examples.cli.demo)
 
 

@@ -27,6 +27,7 @@ from service.engine.interface import Engine
 from service.last_known import LastKnown
 from service.observability.access_log import AccessLog
 from service.openai import http_errors, http_input, routes_openai
+from service.openai.azure import AzurePaths
 from service.openai.fine_tuning import routes_files, routes_jobs
 from service.parts import Parts, assemble
 from service.request_context import DISCONNECTED, context_of
@@ -66,6 +67,7 @@ def create_app(
     app.add_middleware(AccessGuard, access=access, accounts=parts.accounts)
     app.add_middleware(HostGuard, access.keys_asked, config.allowed_host, config.cors_origin)
     app.add_middleware(AccessLog, telemetry=parts.telemetry, tracer=app.state.tracer)
+    app.add_middleware(AzurePaths)
     for routes in (
         routes_openai,
         routes_files,

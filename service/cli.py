@@ -76,6 +76,12 @@ def serve(  # noqa: PLR0913, PLR0917  (one parameter is one option of the comman
         float | None, typer.Option(help="Silence after which a stream says a comment, for proxies.")
     ] = None,
     drain_seconds: Annotated[float | None, typer.Option(help="Time for admitted requests after SIGTERM.")] = None,
+    worker: Annotated[
+        bool,
+        typer.Option(
+            "--worker/--no-worker", envvar="DABT_WORKER", help="Start a worker for jobs of the fine-tuning API."
+        ),
+    ] = True,
     log_bodies: Annotated[bool, typer.Option("--log-bodies", help="Log what callers send; never their keys.")] = False,
     log_level: Annotated[str | None, typer.Option(help="debug, info, warning or error.")] = None,
     log_format: Annotated[str | None, typer.Option(help="logfmt, or json: one object a line.")] = None,

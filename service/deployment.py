@@ -36,6 +36,7 @@ NO_ANSWER = frozenset(
             "fetch_seconds",
             "load_wait_seconds",
             "client_seconds",
+            *("max_file_mib", "worker"),
             "keep_alive_seconds",
             "drain_seconds",
         ),

@@ -6,7 +6,7 @@ import asyncio
 import resource
 import signal
 import socket
-from contextlib import closing
+from contextlib import closing, nullcontext
 from functools import partial
 from types import FrameType
 from typing import Any
@@ -28,6 +28,7 @@ from service.engine.interface import Engine
 from service.first_answers import FirstAnswers
 from service.last_known import LastKnown
 from service.observability import logs
+from service.worker_process import WorkerProcess
 
 _KEPT_ALIVE = 120
 """Seconds that an idle connection is kept: longer than load balancers (60) and clients' pools (Go: 90) keep theirs,
@@ -74,7 +75,8 @@ def serve(
             ),
             config.drain_seconds,
         )
-        server.run(sockets=[first.listener])  # on uvloop, as vLLM's own server
+        with WorkerProcess(config, home) if config.worker else nullcontext():
+            server.run(sockets=[first.listener])  # on uvloop, as vLLM's own server
     if server.fatal:
         raise EngineDead(server.fatal)
 

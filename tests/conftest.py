@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
 import pytest
+
+os.environ.setdefault("DABT_WORKER", "0")  # `dabt serve` starts one otherwise, beside whatever a test measures
 
 
 @pytest.fixture

@@ -30,6 +30,11 @@ def save(model: Any, folder: Path, known: BaseFingerprint, dtype: str) -> None:
     for extra in folder.iterdir():
         if extra.name not in (CONFIG_FILE, WEIGHTS_FILE):
             extra.unlink()
+    tidy(folder, known)
+
+
+def tidy(folder: Path, known: BaseFingerprint) -> None:
+    """Of what PEFT wrote there, what is the same on every machine; and the origin."""
     path = folder / CONFIG_FILE
     written = json.loads(path.read_text(encoding="utf-8"))
     written["base_model_name_or_path"] = known.name

@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import shutil
 import time
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -38,8 +39,9 @@ def train(trainer: Any, stopped_at: Path | None, steps: int) -> None:
     trainer.train(resume_from_checkpoint=None if stopped_at is None else str(stopped_at))
 
 
-def saving(seconds: float, steps_of_an_epoch: int) -> Any:
-    """A callback that marks what is saved, and saves inside an epoch too, so many seconds after the last time.
+def saving(seconds: float, steps_of_an_epoch: int, tell: Callable[[int, Path], None]) -> Any:
+    """A callback that marks what is saved and tells of it, and saves inside an epoch too, so many seconds after the
+    last time.
 
     Then it removes what is no longer needed: all but the newest checkpoint and the best.
     """
@@ -60,6 +62,7 @@ def saving(seconds: float, steps_of_an_epoch: int) -> Any:
             processes.wait()  # each keeps the state of its own generators
             if processes.is_first():
                 (now / _MARK).touch()
+                tell(state.global_step, now)
                 for other in folder.glob("checkpoint-*"):
                     if other not in (now, Path(state.best_model_checkpoint or now)):
                         _remove(other)

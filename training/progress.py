@@ -48,7 +48,10 @@ class Curve:
 
 
 class Watcher(Protocol):
-    """Is told what a run does. Anything may implement it; it must not raise."""
+    """Is told what a run does. Anything may implement it.
+
+    What `stage` or `step` raises ends the run there, and it can be gone on with; the others must not raise.
+    """
 
     def stage(self, text: str) -> None:
         """A new part of the run begins."""
@@ -62,6 +65,9 @@ class Watcher(Protocol):
     def say(self, text: str) -> None:
         """Something that a person should read, and that stays to be read."""
 
+    def saved(self, step: int, folder: Path) -> None:
+        """A checkpoint is whole; the run removes it in its own time."""
+
 
 class Silent:
     """A `Watcher` that says nothing."""
@@ -73,6 +79,8 @@ class Silent:
     def loss(self, kind: str, point: Point) -> None: ...
 
     def say(self, text: str) -> None: ...
+
+    def saved(self, step: int, folder: Path) -> None: ...
 
 
 class Pace:
@@ -101,16 +109,21 @@ class Pace:
         return f"{self._each:.1f} s/step" if self._each > 1 else f"{1 / self._each:.1f} steps/s"
 
     @property
+    def seconds(self) -> float | None:
+        """That the rest takes; None before the second step."""
+        return self._each * self._left if self._each else None
+
+    @property
     def left(self) -> str:
         """`7:05 left`; empty before the second step."""
-        if not self._each:
+        if (rest := self.seconds) is None:
             return ""
-        minutes, seconds = divmod(round(self._each * self._left), 60)
+        minutes, seconds = divmod(round(rest), 60)
         hours, minutes = divmod(minutes, 60)
         return f"{hours}:{minutes:02}:{seconds:02} left" if hours else f"{minutes}:{seconds:02} left"
 
 
-class Bar:
+class Bar(Silent):
     """A `Watcher` with one line on the terminal; use it as a context."""
 
     def __init__(self, name: str, console: Console | None = None) -> None:
@@ -158,7 +171,7 @@ class Bar:
         return "  ".join(filter(None, (self._pace.rate, *losses)))
 
 
-class Told:
+class Told(Silent):
     """A `Watcher` for where there is no terminal: lines, the newest of them at least every ten seconds."""
 
     def __init__(self, name: str, lines: Lines, pace: Pace | None = None) -> None:

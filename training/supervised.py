@@ -149,7 +149,7 @@ def callbacks(task: Task, curve: Curve, rows: int) -> list[Any]:
     how = task.optimisation
     return [
         following(task.watch, curve, task.folder / "log.jsonl"),
-        checkpoints.saving(60 * how.save_minutes, how.steps_of_an_epoch(rows)),
+        checkpoints.saving(60 * how.save_minutes, how.steps_of_an_epoch(rows), task.watch.saved),
         *([ending(60 * how.max_minutes)] if how.max_minutes else []),
     ]
 

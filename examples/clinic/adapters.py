@@ -48,6 +48,8 @@ class _Teller:
     def say(self, text: str) -> None:
         _events.put((self._task, "told", text))
 
+    def saved(self, step: int, folder: Path) -> None: ...
+
 
 def _begin(events: Queue[tuple[str, str, Any]], cores: Queue[int]) -> None:
     global _events  # noqa: PLW0603 - a pool hands a queue to its processes in no other way

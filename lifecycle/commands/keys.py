@@ -32,7 +32,7 @@ Limit = Annotated[int | None, typer.Option(min=1, help="Without it there is no l
 
 def create(  # noqa: PLR0913, PLR0917  (one parameter is one option of the command)
     name: NameArgument,
-    role: Annotated[str, typer.Option(help="caller, evaluator, publisher or admin.")] = "caller",
+    role: Annotated[str, typer.Option(help="caller, evaluator, trainer, publisher or admin.")] = "caller",
     model: Annotated[
         list[str] | None, typer.Option(help="What it may call, such as triage or 'triage:prod'; again for more.")
     ] = None,
@@ -48,6 +48,8 @@ def create(  # noqa: PLR0913, PLR0917  (one parameter is one option of the comma
     prompts_per_request: Annotated[
         int | None, typer.Option(min=1, help="Prompts or texts in one request's list.")
     ] = None,
+    training_jobs: Annotated[int | None, typer.Option(min=0, help="Fine-tuning jobs that have not ended.")] = None,
+    storage_mib: Annotated[int | None, typer.Option(min=0, help="Files that it has sent, and results.")] = None,
     days: Annotated[int | None, typer.Option(min=1, help="How long it lasts; for ever by default.")] = None,
     as_json: JsonOption = False,
     home: HomeOption = None,
@@ -63,6 +65,8 @@ def create(  # noqa: PLR0913, PLR0917  (one parameter is one option of the comma
         "requests_at_once": requests_at_once,
         "choices_per_request": choices_per_request,
         "prompts_per_request": prompts_per_request,
+        "training_jobs": training_jobs,
+        "storage_mib": storage_mib,
     }
     grant = _grant({"name": name, "role": role, "models": model or ["*"], "limits": limits}, days)
     with open_registry(home) as registry:
@@ -163,6 +167,8 @@ def _limits(key: ApiKey) -> str:
         "requests at once": key.limits.requests_at_once,
         "choices": key.limits.choices_per_request,
         "prompts": key.limits.prompts_per_request,
+        "jobs": key.limits.training_jobs,
+        "MiB of files": key.limits.storage_mib,
     }
     return ", ".join(f"{most} {unit}" for unit, most in units.items() if most is not None)
 

@@ -13,9 +13,18 @@ from typing import Any
 from sqlalchemy import Connection, Row, insert, select, update
 
 from lifecycle.errors import LeaseLost
-from lifecycle.jobs.nouns import Job, JobCheckpoint, JobEvent, JobFault, JobProgress, JobResult, TunedModel
+from lifecycle.jobs.nouns import (
+    Job,
+    JobCheckpoint,
+    JobEvent,
+    JobFault,
+    JobProgress,
+    JobResult,
+    TunedModel,
+    UploadedFile,
+)
 from lifecycle.jobs.states import HELD, JobState
-from lifecycle.registry import audit, tables
+from lifecycle.registry import audit, file_book, tables
 from lifecycle.registry.database import Database
 from lifecycle.registry.job_book import row_of, say, shift, to_job
 
@@ -59,7 +68,9 @@ class JobLeases:
                 event = JobEvent(level="warn", message="The worker of this job has gone; another goes on with it")
                 return _hold(tx, row, worker, event)
             where = (_T.state == JobState.QUEUED.value) & _T.base.in_(bases)
-            oldest = tx.execute(select(tables.jobs).where(where).order_by(_T.number).limit(1)).first()
+            query = select(tables.jobs).where(where).order_by(_T.number).limit(1)
+            while (oldest := tx.execute(query).first()) is not None and oldest.tries >= MOST_TRIES:
+                _end(tx, oldest, JobState.FAILED, JobResult(fault=_TOO_OFTEN), worker, [])
             if oldest is None:
                 return None
             shift(tx, oldest, JobState.RUNNING, worker, [])
@@ -77,17 +88,17 @@ class JobLeases:
             _mine(tx, id_, worker)
             say(tx, id_, events)
 
-    def validated(self, id_: str, fault: JobFault | None, worker: str) -> bool:
+    def validated(self, id_: str, fault: JobFault | None, worker: str, events: Sequence[JobEvent] = ()) -> bool:
         """What came of looking at its files; no lease is needed. False when somebody has moved it meanwhile."""
         with self._database.write() as tx:
             row = row_of(tx, id_)
             if row.state != JobState.VALIDATING.value:
                 return False
             if fault is not None:
-                _end(tx, row, JobState.FAILED, JobResult(fault=fault), worker, [])
+                _end(tx, row, JobState.FAILED, JobResult(fault=fault), worker, events)
             else:
-                said = "Files validated, moving job to queued state"
-                shift(tx, row, JobState.QUEUED, worker, [JobEvent(message=said)])
+                said = JobEvent(message="Files validated, moving job to queued state")
+                shift(tx, row, JobState.QUEUED, worker, [*events, said])
             return True
 
     def seal(self, id_: str, worker: str) -> None:
@@ -97,21 +108,34 @@ class JobLeases:
             if row.state != JobState.FINISHING.value:
                 shift(tx, row, JobState.FINISHING, worker, [])
 
-    def give_back(self, id_: str, worker: str) -> None:
-        """This worker stops, and the job waits for another. One that is being published stays where it is."""
+    def give_back(self, id_: str, worker: str, *, tried: bool) -> None:
+        """This worker stops, and the job waits for another; `tried` says that it counts as one of the job's tries.
+
+        One that is being published stays where it is: its lease lapses.
+        """
         with self._database.write() as tx:
             row = _mine(tx, id_, worker)
             if row.state == JobState.RUNNING.value:
                 said = JobEvent(level="warn", message="The worker of this job stops; another will go on with it")
-                shift(tx, row, JobState.QUEUED, worker, [said], tries=max(row.tries - 1, 0))
+                shift(tx, row, JobState.QUEUED, worker, [said], tries=row.tries - (not tried))
 
     def succeeded(
-        self, job: Job, worker: str, result: JobResult, checkpoints: Sequence[JobCheckpoint], events: Sequence[JobEvent]
+        self,
+        job: Job,
+        worker: str,
+        result: JobResult,
+        checkpoints: Sequence[JobCheckpoint],
+        events: Sequence[JobEvent],
+        figures: UploadedFile,
     ) -> None:
-        """All of it at once: the result, its checkpoints, and the names that they are called by. Raises `LeaseLost`."""
+        """All of it at once: the result, its file of figures, its checkpoints, and the names that they are called by.
+
+        Raises `LeaseLost`.
+        """
         now = datetime.now(UTC)
         with self._database.write() as tx:
             row = _mine(tx, job.id, worker)
+            file_book.add(tx, figures, worker)
             for checkpoint in checkpoints:
                 tx.execute(insert(tables.job_checkpoints).values(**checkpoint.model_dump()))
             names = [(result.model, result.version), *((each.model, each.version) for each in checkpoints)]

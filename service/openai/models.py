@@ -149,15 +149,11 @@ def card_of(model: str, snapshot: Snapshot, running: Running, caller: Caller) ->
 
 
 def _one(model: str, snapshot: Snapshot, running: Running, caller: Caller) -> dict[str, Any] | None:
-    if model == running.base.name:
-        return _base_card(running) if caller.may_call(model) else None
-    if running.embedding_model == model:
-        return _embedder_card(running) if caller.may_call(model) else None
+    if model in (running.base.name, running.embedding_model):
+        card = _base_card if model == running.base.name else _embedder_card
+        return card(running) if caller.may_call(model) else None
     if caller.tuned is not None and model == caller.tuned.name:
-        ref = Ref.parse(caller.tuned.version)
-        version = snapshot.version(ref.name, ref.number or 0)
-        shown = version is not None and _is_shown(version, running.base, evaluation=True)
-        return _version_card(model, version, None, running) if version is not None and shown else None
+        return _tuned_card(model, Ref.parse(caller.tuned.version), snapshot, running)
     try:
         ref = Ref.parse(model)
     except InvalidInput:
@@ -170,6 +166,13 @@ def _one(model: str, snapshot: Snapshot, running: Running, caller: Caller) -> di
         return _version_card(version.ref, version, None, running) if version is not None and shown else None
     alias = snapshot.aliases.get(ref.name, {}).get(str(ref.alias))
     return _alias_card(alias, [*snapshot.behind(alias)], running) if alias is not None else None
+
+
+def _tuned_card(name: str, ref: Ref, snapshot: Snapshot, running: Running) -> dict[str, Any] | None:
+    version = snapshot.version(ref.name, ref.number or 0)
+    if version is None or not _is_shown(version, running.base, evaluation=True):
+        return None
+    return _version_card(name, version, None, running)
 
 
 def _kind(caller: Caller) -> tuple[tuple[str, ...] | None, bool]:

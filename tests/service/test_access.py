@@ -166,25 +166,33 @@ async def test_nobody_is_let_in_before_the_registry_has_been_read(house: Any, st
 # -- roles ------------------------------------------------------------------------------------------------------------
 
 BY_ROLE = [
-    ("GET", "/health", None, [200, 200, 200, 200, 200]),
-    ("GET", "/ready", None, [200, 200, 200, 200, 200]),
-    ("GET", "/v1/models", None, [401, 200, 200, 200, 200]),
-    ("POST", "/tokenize", {"prompt": "x"}, [401, 200, 200, 200, 200]),
-    ("GET", "/metrics", None, [401, 403, 200, 200, 200]),
-    ("GET", "/admin/residency", None, [401, 403, 403, 200, 200]),
-    ("POST", "/admin/preload", {"ref": "tiny"}, [401, 403, 403, 404, 404]),
-    ("GET", "/admin/traffic", None, [401, 403, 403, 200, 200]),
-    ("GET", "/admin/traffic/triage", None, [401, 403, 403, 200, 200]),
-    ("POST", "/admin/traffic/policy", {}, [401, 403, 403, 400, 400]),
-    ("POST", "/admin/promote", {"ref": "triage:2", "reason": "x"}, [401, 403, 403, 403, 403]),  # not through the gate
-    ("POST", "/admin/promote", {"ref": "triage:1", "reason": "x", "force": True}, [401, 403, 403, 403, 200]),
-    ("POST", "/admin/rollback", {"name": "nothing", "reason": "x"}, [401, 403, 403, 404, 404]),
-    ("GET", "/admin/keys", None, [401, 403, 403, 403, 200]),
-    ("GET", "/admin/usage", None, [401, 403, 403, 403, 200]),
-    ("POST", "/admin/keys", {"name": "new"}, [401, 403, 403, 403, 201]),
-    ("POST", "/admin/keys/nobody/revoke", {}, [401, 403, 403, 403, 404]),
-    ("GET", "/admin/whatever-comes-later", None, [401, 403, 403, 403, 404]),
-    ("GET", "/whatever-comes-later", None, [401, 404, 404, 404, 404]),
+    ("GET", "/health", None, [200, 200, 200, 200, 200, 200]),
+    ("GET", "/ready", None, [200, 200, 200, 200, 200, 200]),
+    ("GET", "/v1/models", None, [401, 200, 200, 200, 200, 200]),
+    ("POST", "/tokenize", {"prompt": "x"}, [401, 200, 200, 200, 200, 200]),
+    ("GET", "/metrics", None, [401, 403, 200, 200, 200, 200]),
+    ("GET", "/admin/residency", None, [401, 403, 403, 403, 200, 200]),
+    ("POST", "/admin/preload", {"ref": "tiny"}, [401, 403, 403, 403, 404, 404]),
+    ("GET", "/admin/traffic", None, [401, 403, 403, 403, 200, 200]),
+    ("GET", "/admin/traffic/triage", None, [401, 403, 403, 403, 200, 200]),
+    ("POST", "/admin/traffic/policy", {}, [401, 403, 403, 403, 400, 400]),
+    (
+        "POST",
+        "/admin/promote",
+        {"ref": "triage:2", "reason": "x"},
+        [401, 403, 403, 403, 403, 403],
+    ),  # not through the gate
+    ("POST", "/admin/promote", {"ref": "triage:1", "reason": "x", "force": True}, [401, 403, 403, 403, 403, 200]),
+    ("POST", "/admin/rollback", {"name": "nothing", "reason": "x"}, [401, 403, 403, 403, 404, 404]),
+    ("GET", "/admin/keys", None, [401, 403, 403, 403, 403, 200]),
+    ("GET", "/admin/usage", None, [401, 403, 403, 403, 403, 200]),
+    ("POST", "/admin/keys", {"name": "new"}, [401, 403, 403, 403, 403, 201]),
+    ("POST", "/admin/keys/nobody/revoke", {}, [401, 403, 403, 403, 403, 404]),
+    ("GET", "/admin/whatever-comes-later", None, [401, 403, 403, 403, 403, 404]),
+    ("GET", "/whatever-comes-later", None, [401, 404, 404, 404, 404, 404]),
+    ("GET", "/v1/files", None, [401, 403, 403, 200, 200, 200]),
+    ("GET", "/v1/fine_tuning/jobs", None, [401, 403, 403, 200, 200, 200]),
+    ("GET", "/v1/uploads", None, [401, 403, 403, 404, 404, 404]),
 ]
 
 

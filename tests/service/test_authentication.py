@@ -264,7 +264,7 @@ async def test_a_refusal_leaves_its_code_with_the_request_and_lets_nothing_throu
 
 # -- roles ------------------------------------------------------------------------------------------------------------
 
-RANKS = [Role.CALLER, Role.EVALUATOR, Role.PUBLISHER, Role.ADMIN]
+RANKS = [Role.CALLER, Role.EVALUATOR, Role.TRAINER, Role.PUBLISHER, Role.ADMIN]
 
 
 @pytest.mark.parametrize(
@@ -275,6 +275,8 @@ RANKS = [Role.CALLER, Role.EVALUATOR, Role.PUBLISHER, Role.ADMIN]
         )),
         ("/admin", Role.ADMIN), ("/admin/keys", Role.ADMIN), ("/admin/usage", Role.ADMIN),
         ("/admin/promoted", Role.ADMIN), ("/metrics", Role.EVALUATOR), ("/metrics/x", Role.EVALUATOR),
+        ("/v1/files", Role.TRAINER), ("/v1/files/x", Role.TRAINER), ("/v1/uploads/x", Role.TRAINER),
+        ("/v1/fine_tuning/jobs", Role.TRAINER), ("/v1/filesx", Role.CALLER),
         ("/metricsx", Role.CALLER), ("/v1/models", Role.CALLER), ("/", Role.CALLER),
         ("*", Role.CALLER),  # OPTIONS *
     ],
@@ -285,7 +287,7 @@ def test_each_route_takes_its_role_and_those_above(tmp_path: Any, path: str, lea
         if RANKS.index(role) >= RANKS.index(least):
             assert one.admit(path, SENT, "10.0.0.9", RequestContext()) == key(role)
         else:
-            article = {"caller": "a", "evaluator": "an", "publisher": "a", "admin": "an"}
+            article = {"caller": "a", "evaluator": "an", "trainer": "a", "publisher": "a", "admin": "an"}
             with pytest.raises(Forbidden, match=rf"is {article[role]} {role}'s, .* needs {article[least]} {least}'s"):
                 one.admit(path, SENT, "10.0.0.9", RequestContext())
 

@@ -110,6 +110,8 @@ HARMLESS: dict[str, Any] = {
     "load_wait_seconds": 1.0,
     "fetch_seconds": 1.0,
     "client_seconds": 1.0,
+    "max_file_mib": 1.0,
+    "worker": True,
     "keep_alive_seconds": 1.0,
     "drain_seconds": 1.0,
     "engine_silent_seconds": 1.0,

@@ -77,6 +77,9 @@ class Trackers:
     def say(self, text: str) -> None:
         self._watch.say(text)
 
+    def saved(self, step: int, folder: Path) -> None:
+        self._watch.saved(step, folder)
+
     def step(self, done: int, total: int) -> None:
         self._watch.step(done, total)
 

@@ -112,12 +112,13 @@ def test_a_grant_that_makes_no_sense_is_refused(wrong):
 
 
 def test_each_role_may_do_what_the_ones_before_it_may():
-    roles = [Role.CALLER, Role.EVALUATOR, Role.PUBLISHER, Role.ADMIN]
+    roles = [Role.CALLER, Role.EVALUATOR, Role.TRAINER, Role.PUBLISHER, Role.ADMIN]
     assert [[role.includes(other) for other in roles] for role in roles] == [
-        [True, False, False, False],
-        [True, True, False, False],
-        [True, True, True, False],
-        [True, True, True, True],
+        [True, False, False, False, False],
+        [True, True, False, False, False],
+        [True, True, True, False, False],
+        [True, True, True, True, False],
+        [True, True, True, True, True],
     ]
 
 

@@ -172,8 +172,8 @@ async def test_files_are_their_senders_alone_and_a_trainers_key_is_needed(house:
 
 async def test_a_key_keeps_no_more_than_its_storage(house: Any, client_of: Any) -> None:
     key = house.key("one", role="trainer", limits={"storage_mib": 1})
-    async with client_of(house, key=key) as client:
-        client = client.with_options(max_retries=0)
+    async with client_of(house, key=key) as patient:
+        client = patient.with_options(max_retries=0)
         half = b"x" * 2**19
         first = await client.files.create(file=("a", half), purpose="fine-tune")
         await client.files.create(file=("a", half), purpose="fine-tune")
@@ -186,8 +186,8 @@ async def test_a_key_keeps_no_more_than_its_storage(house: Any, client_of: Any) 
 async def test_a_store_that_is_away_or_full_is_503_and_no_file_is_listed(
     house: Any, client_of: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    async with client_of(house) as client:
-        client = client.with_options(max_retries=0)
+    async with client_of(house) as patient:
+        client = patient.with_options(max_retries=0)
 
         def full(*_: Any) -> None:
             raise OSError(28, "No space left on device")

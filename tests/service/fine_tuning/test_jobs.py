@@ -1,4 +1,4 @@
-"""Fine-tuning jobs, by OpenAI's client: asked for, listed, moved and told of, without a worker that would train them."""
+"""Fine-tuning jobs, by OpenAI's client: asked for, listed, moved and told of, without a worker that trains them."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from lifecycle.jobs.nouns import (
     JobFault,
     JobProgress,
     JobResult,
+    UploadedFile,
     new_id,
 )
 from tests.service.fine_tuning.conftest import rows
@@ -74,7 +75,9 @@ async def test_a_new_job_has_every_key(house: Any, client_of: Any) -> None:
         "hyperparameters": hyper,
         "method": {"type": "supervised", "supervised": {"hyperparameters": hyper}},
         "metadata": {"team": "عيادة"},
-        "integrations": [{"type": "wandb", "wandb": {"project": "triage", "name": None, "entity": None, "tags": ["a"]}}],
+        "integrations": [
+            {"type": "wandb", "wandb": {"project": "triage", "name": None, "entity": None, "tags": ["a"]}}
+        ],
         "user_provided_suffix": "Triage for Amal",
         "error": None,
     }
@@ -272,8 +275,8 @@ async def test_a_job_that_is_being_published_can_be_stopped_no_more(house: Any, 
 
 async def test_a_key_has_no_more_unfinished_jobs_than_it_may(house: Any, client_of: Any) -> None:
     key = house.key("one", role="trainer", limits={"training_jobs": 1})
-    async with client_of(house, key=key) as client:
-        client = client.with_options(max_retries=0)
+    async with client_of(house, key=key) as patient:
+        client = patient.with_options(max_retries=0)
         file = (await client.files.create(file=("a.jsonl", rows()), purpose="fine-tune")).id
         made = await client.fine_tuning.jobs.create(model="tiny", training_file=file)
         with pytest.raises(openai.RateLimitError, match="has 1 unfinished jobs, and may have 1"):
@@ -300,7 +303,16 @@ def finish(house: Any, job: Job, *, version: str = "", worker: str = "w") -> Job
         created_at=datetime.now(UTC),
     )
     house.registry.leases.seal(job.id, worker)
-    house.registry.leases.succeeded(job, worker, result, [checkpoint], [JobEvent(message="done")])
+    figures = UploadedFile(
+        id=new_id("file-"),
+        owner=job.owner,
+        purpose="fine-tune-results",
+        filename="step_metrics.csv",
+        bytes=1,
+        digest=job.base,
+        created_at=datetime.now(UTC),
+    )
+    house.registry.leases.succeeded(job, worker, result, [checkpoint], [JobEvent(message="done")], figures)
     return result
 
 

@@ -1,0 +1,312 @@
+"""The worker, for real: jobs become drafts, go on where they were, and leave nothing when they are stopped."""
+
+from __future__ import annotations
+
+import base64
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from lifecycle.home import Home
+from lifecycle.jobs.nouns import Hyperparameters, Job, JobRequest, UploadedFile, new_id
+from lifecycle.jobs.states import JobState
+from lifecycle.models.base import fingerprint
+from lifecycle.publishing import Shelf
+from lifecycle.registry.cursor import Cursor
+from training.jobs.worker import Pauses, Worker
+
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(300)]  # imports torch and trains
+
+ROOT = Path(__file__).parents[3]
+ALL = Cursor(limit=100)
+SOON = Pauses(poll=0.01, beat=0.01, lapse=0.05)
+
+
+@dataclass
+class Queue:
+    """A home with a queue, its base, and the means to ask for jobs."""
+
+    home: Home
+    base: Path
+    shelf: Shelf
+
+    @property
+    def registry(self) -> Any:
+        return self.shelf.registry
+
+    def file(self, rows: list[dict[str, Any]]) -> str:
+        with self.shelf.store.scratch() as scratch:
+            id_ = new_id("file-")
+            (scratch / id_).write_text("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows))
+            file = UploadedFile(
+                id=id_,
+                owner="amal",
+                purpose="fine-tune",
+                filename="rows.jsonl",
+                bytes=1,
+                digest=self.shelf.store.put(scratch),
+                created_at=datetime.now(UTC),
+            )
+        self.registry.files.add(file, actor="test")
+        return id_
+
+    def ask(self, file: str, **changes: Any) -> Job:
+        request = {
+            "model": "tiny",
+            "training_file": file,
+            "suffix": "triage",
+            "seed": 3,
+            "hyperparameters": Hyperparameters(n_epochs=4, batch_size=8, learning_rate_multiplier=50.0),
+            **changes,
+        }
+        job = Job(
+            id=new_id("ftjob-"),
+            owner="amal",
+            state=JobState.VALIDATING,
+            base=fingerprint(self.base).digest,
+            name="triage",
+            request=JobRequest.model_validate(request),
+            created_at=datetime.now(UTC),
+        )
+        made: Job = self.registry.jobs.create(job, asked=job.id, actor="amal")
+        return made
+
+    def worker(self, **changes: Any) -> Worker:
+        return replace(Worker(self.home, self.shelf, self.base, SOON), **changes)
+
+    def job(self, job: Job) -> Job:
+        got: Job = self.registry.jobs.get(job.id, None)
+        return got
+
+    def said(self, job: Job) -> list[str]:
+        return [event.message for event in self.registry.jobs.events(job.id, None, ALL).items][::-1]
+
+
+@pytest.fixture
+def queue(tmp_path: Path, bases: Callable[..., Path]) -> Queue:
+    root = tmp_path / "home"
+    home = Home(root=root, registry_url=f"sqlite:///{root / 'registry.db'}", artifacts_url=str(root / "artifacts"))
+    return Queue(home, bases(), Shelf.at(home, actor="worker"))
+
+
+def test_a_supervised_job_becomes_a_draft_with_checkpoints_figures_and_an_account(queue: Queue, colours: Any) -> None:
+    job = queue.ask(queue.file(colours(48)), validation_file=queue.file(colours(8, start=100)))
+    queue.worker().run(once=True)
+    done = queue.job(job)
+    assert (done.state, done.holder, done.result.fault) == (JobState.SUCCEEDED, "", None)
+    assert done.result.model == f"ft:tiny:dabt:triage:{job.id[-8:]}"
+    version = queue.registry.version(done.result.version)
+    assert (version.state, version.lineage.source) == ("draft", "training")
+    manifest = queue.registry.adapter(version.spec.adapter)
+    assert manifest.golden
+    assert manifest.metrics["eval_loss"] < 0.8 * manifest.metrics["base_eval_loss"]
+    assert done.result.trained_tokens == round(manifest.metrics["learnt_tokens"] * 4)
+    assert done.progress.hyperparameters == job.request.hyperparameters.model_copy(update={"beta": None})
+    # The last three of four epochs, and no more.
+    checkpoints = queue.registry.jobs.checkpoints(job.id, "amal", ALL).items
+    assert [each.step for each in checkpoints] == [24, 18, 12]
+    for each in checkpoints:
+        assert queue.registry.jobs.tuned(each.model).version == each.version
+        assert each.metrics["full_valid_loss"] == each.metrics["valid_loss"] > 0
+    # The last epoch was the best, so it is the version itself.
+    assert [each.version for each in checkpoints] == ["triage:1", "triage:3", "triage:2"]
+    assert queue.registry.version("triage:2").lineage.note == f"the checkpoint at step 12 of {job.id}"
+    assert queue.registry.jobs.tuned(done.result.model).owner == "amal"
+    # What users decode.
+    (figures,) = done.result.result_files
+    file = queue.registry.files.get(figures, "amal")
+    table = base64.b64decode((queue.shelf.store.get(file.digest) / figures).read_bytes()).decode().splitlines()
+    assert table[0] == "step,train_loss,train_accuracy,valid_loss,valid_mean_token_accuracy"
+    assert [line.split(",")[0] for line in table[1:]] == [str(step) for step in range(25)]
+    said = queue.said(job)
+    for line in ("Files validated, moving job to queued state", "Fine-tuning job started", "Publishing"):
+        assert line in said
+    assert said[-1] == "The job has successfully completed"
+    assert any("dabt gate set triage" in line for line in said)
+    steps = [event.data["step"] for event in queue.registry.jobs.events(job.id, None, ALL).items if event.data]
+    assert sorted(set(steps)) == list(range(1, 25))
+    assert not (queue.home.root / "jobs" / job.id).exists()
+
+
+def test_a_dpo_job_learns_from_pairs_and_one_goes_on_from_another(queue: Queue, colours: Any) -> None:
+    first = queue.ask(queue.file(colours(48)))
+    pairs = [
+        {
+            "input": {"messages": row["messages"][:1]},
+            "preferred_output": row["messages"][1:],
+            "non_preferred_output": [{"role": "assistant", "content": "none"}],
+        }
+        for row in colours(24)
+    ]
+    queue.worker().run(once=True)
+    start = queue.job(first).result.version
+    hyper = Hyperparameters(n_epochs=1, batch_size="auto", learning_rate_multiplier=1.0, beta="auto")
+    second = queue.ask(queue.file(pairs), method="dpo", hyperparameters=hyper, start=start)
+    queue.worker().run(once=True)
+    done = queue.job(second)
+    assert done.result.fault is None
+    assert done.progress.hyperparameters == Hyperparameters(
+        n_epochs=1, batch_size=2, learning_rate_multiplier=1.0, beta=0.1
+    )
+    version = queue.registry.version(done.result.version)
+    assert version.lineage.started_from == queue.registry.version(start).spec.adapter
+
+
+def test_files_that_cannot_be_trained_on_fail_the_job_with_line_and_field(queue: Queue, colours: Any) -> None:
+    rows = colours(12)
+    rows[2] = {"messages": [{"role": "user", "content": "سؤال بلا جواب"}]}
+    rows[5] = {"messages": [{"role": "user", "content": 7}, {"role": "assistant", "content": "x"}]}
+    bad, few, leak = queue.ask(queue.file(rows)), queue.ask(queue.file(colours(9))), queue.file(colours(12))
+    leaky = queue.ask(leak, validation_file=leak)
+    wrong = queue.ask(queue.file(colours(12)), method="dpo")
+    queue.worker().run(once=True)
+    fault = queue.job(bad).result.fault
+    assert (fault.code, fault.param) == ("invalid_training_file", "training_file")
+    assert f"{bad.request.training_file}.jsonl:3: " in fault.message
+    assert f"{bad.request.training_file}.jsonl:6: " in fault.message
+    assert "content" in fault.message
+    assert str(queue.home.root) not in fault.message
+    assert queue.job(few).result.fault.code == "invalid_n_examples"
+    assert queue.job(leaky).result.fault.code == "invalid_training_file"
+    assert "leak" in queue.job(leaky).result.fault.message
+    assert "no preference rows" in queue.job(wrong).result.fault.message
+    assert queue.registry.versions() == []
+
+
+def stopping(worker: Worker, at: int, act: Callable[[], object], monkeypatch: pytest.MonkeyPatch) -> None:
+    """`act` at the step, and wait until the worker's lease has heard of it."""
+    from training.jobs.watching import JobWatcher
+
+    plain = JobWatcher.step
+
+    def step(watch: JobWatcher, done: int, total: int) -> None:
+        if done == at:
+            act()
+            watch.stop.wait(60)
+        plain(watch, done, total)
+
+    monkeypatch.setattr(JobWatcher, "step", step)
+
+
+@pytest.mark.parametrize("to", [JobState.CANCELLED, JobState.PAUSED])
+def test_a_job_that_is_stopped_while_it_trains_leaves_nothing_half_registered(
+    queue: Queue, colours: Any, to: JobState, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job, worker = queue.ask(queue.file(colours(48))), queue.worker()
+    stopping(worker, 8, lambda: queue.registry.jobs.move(job.id, to, "amal", actor="amal"), monkeypatch)
+    worker.run(once=True)
+    monkeypatch.undo()
+    assert queue.job(job).state is to
+    assert (queue.registry.versions(), queue.registry.jobs.checkpoints(job.id, None, ALL).items) == ([], [])
+    assert queue.registry.leases.held([job.base]) == {}
+    if to is JobState.PAUSED:
+        queue.registry.jobs.move(job.id, JobState.QUEUED, "amal", actor="amal")
+        queue.worker().run(once=True)
+        assert queue.job(job).state is JobState.SUCCEEDED
+        assert "Training, on from checkpoint-6" in queue.said(job)
+
+
+def test_a_worker_that_is_asked_to_stop_gives_its_job_back(
+    queue: Queue, colours: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job, worker = queue.ask(queue.file(colours(48))), queue.worker()
+    stopping(worker, 8, worker.stop.set, monkeypatch)
+    worker.run(once=True)
+    monkeypatch.undo()
+    given = queue.job(job)
+    assert (given.state, given.holder, given.tries) == (JobState.QUEUED, "", 0)
+    queue.worker().run(once=True)
+    assert queue.job(job).state is JobState.SUCCEEDED
+
+
+SCRIPT = """
+import sys
+from pathlib import Path
+from lifecycle.home import Home
+from lifecycle.publishing import Shelf
+from training.jobs import leaving, worker
+from training.jobs.watching import JobWatcher
+import training.jobs.files as files
+
+root, base, where = Path(sys.argv[1]), Path(sys.argv[2]), sys.argv[3]
+home = Home(root=root, registry_url=f"sqlite:///{root / 'registry.db'}", artifacts_url=str(root / "artifacts"))
+
+def hang(*_, **__):
+    print("here", flush=True)
+    sys.stdin.readline()
+
+if where == "validating":
+    files.faults = hang
+elif where == "running":
+    plain = JobWatcher.step
+    JobWatcher.step = lambda watch, done, total: hang() if done == 8 else plain(watch, done, total)
+elif where == "finishing":
+    leaving.leave = hang
+pauses = worker.Pauses(poll=0.01, beat=0.01, lapse=0.05)
+worker.Worker(home, Shelf.at(home, actor="worker"), base, pauses).run(once=True)
+"""
+
+
+@pytest.mark.parametrize("where", ["validating", "running", "finishing"])
+def test_the_job_of_a_killed_worker_is_done_by_another(queue: Queue, colours: Any, where: str) -> None:
+    job = queue.ask(queue.file(colours(48)))
+    command = [sys.executable, "-c", SCRIPT, str(queue.home.root), str(queue.base), where]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    with subprocess.Popen(
+        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment
+    ) as process:
+        assert process.stdout is not None
+        while process.stdout.readline() != "here\n":
+            assert process.poll() is None
+        process.send_signal(signal.SIGKILL)
+    states = {"validating": JobState.VALIDATING, "running": JobState.RUNNING, "finishing": JobState.FINISHING}
+    assert queue.job(job).state is states[where]
+    clock = iter(range(0, 10_000, 10))
+    other = queue.worker(clock=lambda: float(next(clock)))
+    other.lapsed()  # it has seen the other's lease before
+    other.run(once=True)
+    assert queue.job(job).state is JobState.SUCCEEDED
+    said = queue.said(job)
+    assert ("The worker of this job has gone; another goes on with it" in said) is (where != "validating")
+    assert ("Training, on from checkpoint-6" in said) is (where == "running")
+    assert len(queue.registry.versions("triage")) == 3  # of the last three epochs, one of which is the best
+    model = queue.job(job).result.model
+    assert said.count(f"New fine-tuned model created: {model}, which is triage:1, a draft") == 1
+
+
+def test_a_file_that_is_deleted_while_a_job_reads_it_stays_until_the_job_has_ended(
+    queue: Queue, colours: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    id_ = queue.file(colours(48))
+    digest = queue.registry.files.get(id_, "amal").digest
+    job, worker = queue.ask(id_), queue.worker()
+    queue.registry.files.delete(id_, "amal", actor="amal")
+    queue.worker()._sweep()
+    assert queue.shelf.store.has(digest)
+    worker.run(once=True)
+    assert queue.job(job).state is JobState.SUCCEEDED
+    worker._sweep()
+    assert not queue.shelf.store.has(digest)
+
+
+def test_a_base_that_is_not_there_fails_the_job_with_its_name(queue: Queue, colours: Any, tmp_path: Path) -> None:
+    import shutil
+
+    moved = tmp_path / "moved"
+    shutil.copytree(queue.base, moved)
+    job, worker = queue.ask(queue.file(colours(12))), replace(queue.worker(), base=moved)
+    worker.validate()
+    shutil.rmtree(moved)
+    worker.run(once=True)
+    fault = queue.job(job).result.fault
+    assert (fault.code, "the base moved is not there" in fault.message) == ("base_missing", True)
+    assert queue.registry.versions() == []

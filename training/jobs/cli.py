@@ -1,0 +1,48 @@
+"""`dabt worker`: options in, a worker until it is stopped."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+def worker(
+    base: Annotated[str, typer.Option(envvar="DABT_BASE", help="The base whose jobs it takes: folder or hub id.")],
+    max_rank: Annotated[int, typer.Option(min=1, help="The largest rank that the servers take.")] = 16,
+    once: Annotated[bool, typer.Option("--once", help="End when no job waits any more.")] = False,
+    nice: Annotated[int, typer.Option(min=0, max=19, help="Leave the processor to others so far.")] = 0,
+    leave_with: Annotated[int | None, typer.Option(hidden=True, help="End with the process that started it.")] = None,
+    home: Annotated[Path | None, typer.Option(envvar="DABT_HOME", help="Registry, artifacts and runs.")] = None,
+) -> None:
+    """Train what callers ask for over the fine-tuning API; `dabt serve` starts one, and any number may run anywhere.
+
+    A signal makes it give back its job between two steps, and end.
+
+    Example: `dabt worker --base examples/clinic/base_model --once`
+    """
+    import os
+    import signal
+    import threading
+
+    from lifecycle.home import Home
+    from lifecycle.models.base import resolve_base
+    from lifecycle.publishing import Shelf
+    from training.jobs.worker import Worker, device_of
+
+    os.nice(nice)
+    place = Home.at(home)
+    hand = Worker(place, Shelf.at(place, actor="worker", max_rank=max_rank), resolve_base(base))
+    for asked in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(asked, lambda *_: hand.stop.set())
+
+    def watch_parent() -> None:
+        while os.getppid() == leave_with and not hand.stop.wait(1):
+            pass
+        hand.stop.set()
+
+    if leave_with is not None:
+        threading.Thread(target=watch_parent, name="parent", daemon=True).start()
+    with device_of(place):
+        hand.run(once=once)

@@ -1,0 +1,131 @@
+"""What a job leaves: its model and the checkpoints of its last epochs under names of OpenAI's form, and its figures.
+
+All of it is written into the registry in one transaction at the end, so that a job has succeeded or left nothing.
+"""
+
+from __future__ import annotations
+
+import base64
+import csv
+import io
+import json
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from lifecycle.jobs.nouns import Job, JobCheckpoint, JobEvent, JobResult, UploadedFile, new_id
+from lifecycle.models.base import fingerprint
+from lifecycle.publishing import Provenance, Shelf, publish
+from training import adapter_folder
+from training.jobs.watching import Epoch, JobWatcher
+
+if TYPE_CHECKING:
+    from training.run import TrainResult
+
+_COLUMNS = ("step", "train_loss", "train_accuracy", "valid_loss", "valid_mean_token_accuracy")
+
+
+def leave(job: Job, result: TrainResult, watch: JobWatcher, shelf: Shelf, base: Path, worker: str) -> None:
+    """Raises `LeaseLost` when the job is the worker's no more."""
+    name = model_name(job)
+    watch.losses = losses_of(result.folder)
+    checkpoints = [_checkpoint(job, name, epoch, result, shelf, base) for epoch in watch.epochs()]
+    figures = _results(job, watch.losses, shelf)
+    metrics = result.record.metrics
+    learnt = metrics.get("learnt_tokens")
+    ended = JobResult(
+        model=name,
+        version=result.version.ref,
+        trained_tokens=None if learnt is None else round(learnt * metrics.get("epochs", 1.0)),
+        result_files=(figures.id,),
+    )
+    events = [
+        *(JobEvent(message=f"Checkpoint created at step {each.step}") for each in checkpoints),
+        JobEvent(message=f"New fine-tuned model created: {name}, which is {result.version.ref}, a draft"),
+        *(JobEvent(level="warn", message=note) for note in result.record.notes),
+        JobEvent(message=_next(result.version.name, shelf)),
+        JobEvent(message="The job has successfully completed"),
+    ]
+    shelf.registry.leases.succeeded(job, worker, ended, checkpoints, events, figures)
+
+
+def model_name(job: Job) -> str:
+    """`ft:base:dabt:suffix:id`, by which OpenAI's clients know it; an empty suffix leaves `::`."""
+    asked = job.request
+    base = asked.model.split(":")[1] if asked.model.startswith("ft:") else asked.model.replace(":", "-")
+    return f"ft:{base}:dabt:{job.name if asked.suffix else ''}:{job.tail}"
+
+
+def losses_of(run: Path) -> dict[int, dict[str, float]]:
+    """All of the run's, whichever workers made it: by step, as `JobWatcher` keeps them."""
+    losses: dict[int, dict[str, float]] = {}
+    for line in (run / "log.jsonl").read_text(encoding="utf-8").splitlines():
+        told = json.loads(line)
+        name = "train_loss" if told["kind"] == "train" else "valid_loss"
+        losses.setdefault(told["step"], {})[name] = told["loss"]
+    return losses
+
+
+def table(losses: Mapping[int, Mapping[str, float]]) -> str:
+    """The figures as CSV, one line for each step that has some."""
+    out = io.StringIO()
+    writer = csv.writer(out)
+    writer.writerow(_COLUMNS)
+    for step in sorted(losses):
+        writer.writerow([step, *(losses[step].get(column, "") for column in _COLUMNS[1:])])
+    return out.getvalue()
+
+
+def _checkpoint(job: Job, name: str, epoch: Epoch, result: TrainResult, shelf: Shelf, base: Path) -> JobCheckpoint:
+    record = result.record
+    adapter_folder.tidy(epoch.folder, fingerprint(base))
+    version = publish(
+        epoch.folder,
+        name=job.name,
+        base=base,
+        prompt=result.version.spec.prompt,
+        provenance=Provenance(
+            source="training",
+            **record.model_dump(include={"run", "started_from", "data_digest", "code_revision", "config"}),
+            metrics={key: value for key, value in epoch.metrics.items() if value is not None},
+            note=f"the checkpoint at step {epoch.step} of {job.id}",
+        ),
+        shelf=shelf,
+    )
+    return JobCheckpoint(
+        id=new_id("ftckpt_"),
+        job=job.id,
+        step=epoch.step,
+        model=f"{name}:ckpt-step-{epoch.step}",
+        version=version.ref,
+        metrics=epoch.metrics,
+        created_at=datetime.now(UTC),
+    )
+
+
+def _results(job: Job, losses: Mapping[int, Mapping[str, float]], shelf: Shelf) -> UploadedFile:
+    """In the store, as OpenAI gives it: the CSV in base64."""
+    body = base64.b64encode(table(losses).encode())
+    id_ = new_id("file-")
+    with shelf.store.scratch() as scratch:
+        (scratch / id_).write_bytes(body)
+        digest = shelf.store.put(scratch)
+    return UploadedFile(
+        id=id_,
+        owner=job.owner,
+        purpose="fine-tune-results",
+        filename="step_metrics.csv",
+        bytes=len(body),
+        digest=digest,
+        created_at=datetime.now(UTC),
+    )
+
+
+def _next(name: str, shelf: Shelf) -> str:
+    """Which evaluation would open `prod` of the name."""
+    gate = shelf.registry.gate(name)
+    if gate is None:
+        return f"{name} has no gate yet: `dabt gate set {name}` says what its production demands"
+    suites = ", ".join(suite.task for suite in gate.suites)
+    return f"A passing verdict under the policy {gate.policy_name} on {suites} opens {name}:prod: `dabt eval` gives it"

@@ -1,0 +1,124 @@
+"""What a job's run tells: events with figures, how far it is, checkpoints put aside; and how a run is stopped.
+
+A run is stopped between two steps, by an error out of `step`: what was saved last stays, and the run goes on from it.
+"""
+
+from __future__ import annotations
+
+import shutil
+import threading
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+from lifecycle.jobs.nouns import Hyperparameters, Job, JobEvent, JobProgress
+from training.progress import Pace, Point
+
+KEPT = 3
+"""Checkpoints: those of the last epochs, as at OpenAI."""
+
+
+class Interrupted(Exception):
+    """Not an error: somebody has asked for the run to stop."""
+
+
+@dataclass
+class Epoch:
+    """What was left at the end of one."""
+
+    step: int
+    folder: Path
+    metrics: dict[str, float]
+
+
+@dataclass
+class JobWatcher:
+    """A `training.progress.Watcher`. The run calls it; the thread that holds the lease reads it."""
+
+    job: Job
+    folder: Path
+    """Where checkpoints are put aside."""
+    hyper: Hyperparameters
+    seal: Callable[[], None]
+    """Called before anything is published."""
+    stop: threading.Event = field(default_factory=threading.Event)
+    events: deque[JobEvent] = field(default_factory=deque)
+    """Not told yet."""
+    pace: Pace = field(default_factory=Pace)
+    losses: dict[int, dict[str, float]] = field(default_factory=dict)
+    """By step: train_loss, valid_loss, and the token accuracies where they are known."""
+    _step: int = 0
+    _total: int = 0
+    _finish: datetime | None = None
+
+    def stage(self, text: str) -> None:
+        self._check()
+        if text == "publishing":
+            self.seal()
+        self.events.append(JobEvent(message=f"{text[:1].upper()}{text[1:]}"))
+
+    def step(self, done: int, total: int) -> None:
+        self._step, self._total = done, total
+        self.pace.step(done, total)
+        if self.pace.seconds is not None:
+            self._finish = datetime.now(UTC) + timedelta(seconds=self.pace.seconds)
+        self._check()
+
+    def loss(self, kind: str, point: Point) -> None:
+        name = "train_loss" if kind == "train" else "valid_loss"
+        self.losses.setdefault(point.step, {})[name] = point.loss
+        if not point.step:
+            return  # the base's own, before any training
+        data: dict[str, Any] = {"step": point.step, "total_steps": self._total or None, name: point.loss}
+        said = "training" if kind == "train" else "validation"
+        if kind != "train":
+            data["full_valid_loss"] = point.loss
+        if point.step <= self.job.progress.step:
+            return  # told before, by the worker that had the job
+        of = f"/{self._total}" if self._total else ""
+        self.events.append(JobEvent(message=f"Step {point.step}{of}: {said} loss={point.loss:.2f}", data=data))
+
+    def saved(self, step: int, folder: Path) -> None:
+        """At the end of an epoch its adapter is put aside: the run removes its own when it is done."""
+        metrics = self.losses.get(step, {})
+        if "valid_loss" not in metrics:
+            return
+        from lifecycle.models.peft_config import CONFIG_FILE
+        from lifecycle.models.preflight import WEIGHTS_FILE
+
+        aside = self.folder / f"step-{step}"
+        part = aside.with_suffix(".part")
+        shutil.rmtree(part, ignore_errors=True)
+        part.mkdir(parents=True)
+        for name in (CONFIG_FILE, WEIGHTS_FILE):
+            shutil.copyfile(folder / name, part / name)
+        shutil.rmtree(aside, ignore_errors=True)
+        part.rename(aside)
+        for old in self.epochs()[:-KEPT]:
+            shutil.rmtree(old.folder)
+
+    def epochs(self) -> list[Epoch]:
+        """Those that were put aside, in order; by whichever worker."""
+        folders = {int(path.name.removeprefix("step-")): path for path in self.folder.glob("step-*[0-9]")}
+        return [Epoch(step, folders[step], self._figures(step)) for step in sorted(folders)]
+
+    def progress(self) -> JobProgress:
+        return JobProgress(
+            step=self._step, total_steps=self._total, estimated_finish=self._finish, hyperparameters=self.hyper
+        )
+
+    def _figures(self, step: int) -> dict[str, float]:
+        figures = dict(self.losses.get(step, {}))
+        before = [at for at, told in self.losses.items() if at <= step and "train_loss" in told]
+        if before:
+            figures.setdefault("train_loss", self.losses[max(before)]["train_loss"])
+        if "valid_loss" in figures:
+            figures["full_valid_loss"] = figures["valid_loss"]
+        return figures
+
+    def _check(self) -> None:
+        if self.stop.is_set():
+            raise Interrupted(f"{self.job.id} is to stop")

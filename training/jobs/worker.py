@@ -1,0 +1,270 @@
+"""The worker: takes the oldest job that waits, trains it, leaves a draft; any number of them, one job a device.
+
+Three things go on: jobs are trained, one after the other (`Worker.run`); the lease of the one in hand is renewed, and
+what it tells is written down (`_Lease`); files of new jobs are looked at, so that a bad one fails while another trains.
+A worker that is asked to stop gives its job back between two steps. One that is lost keeps its job until another has
+seen its lease lapse; the run goes on from its last checkpoint, where both have the same home.
+"""
+
+from __future__ import annotations
+
+import shutil
+import socket
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import structlog
+
+from lifecycle.errors import DabtError, InvalidInput, LeaseLost, NotFound, Unavailable
+from lifecycle.home import Home
+from lifecycle.jobs.nouns import Job, JobEvent, JobFault, new_id
+from lifecycle.jobs.states import JobState
+from lifecycle.models.base import fingerprint
+from lifecycle.publishing import Shelf
+from training.jobs import files as job_files
+from training.jobs import leaving
+from training.jobs.plan import JobFiles, plan, settled
+from training.jobs.watching import Interrupted, JobWatcher
+
+log = structlog.get_logger(__name__)
+
+_FULL = 32 * 2**20
+"""Bytes on a disk, below which a failure is put down to that."""
+
+
+@dataclass(frozen=True)
+class Pauses:
+    """Seconds, by a clock that only counts."""
+
+    poll: float = 1.0
+    """Between two looks at an empty queue."""
+    beat: float = 2.0
+    """Between two signs of life."""
+    lapse: float = 30.0
+    """Without one, after which a job is another worker's to take."""
+
+
+@dataclass
+class Worker:
+    home: Home
+    shelf: Shelf
+    base: Path
+    pauses: Pauses = Pauses()
+    name: str = field(default_factory=lambda: f"{socket.gethostname()[:40]}-{new_id('', 8)}")
+    clock: Callable[[], float] = time.monotonic
+    stop: threading.Event = field(default_factory=threading.Event)
+    """Set it, and the worker gives back what it has and returns."""
+
+    def __post_init__(self) -> None:
+        self._digest = fingerprint(self.base).digest
+        self._seen: dict[str, tuple[tuple[str, int], float]] = {}
+        """Job's id → its holder and beat, and when they were first seen so."""
+
+    def run(self, *, once: bool = False) -> None:
+        """Until it is stopped; with `once`, until nothing waits."""
+        validating = threading.Thread(target=self._validate, name="validation", daemon=True)
+        if once:
+            self.validate()
+        else:
+            validating.start()
+        while not self.stop.is_set():
+            job = self._asking(self._take)
+            if job is not None:
+                self._do(job)
+            elif once:
+                return
+            else:
+                self._asking(self._sweep)
+                self.stop.wait(self.pauses.poll)
+        if validating.is_alive():
+            validating.join(timeout=self.pauses.lapse)
+
+    # -- which job ------------------------------------------------------------------------------------------------
+
+    def _take(self) -> Job | None:
+        return self.shelf.registry.leases.take(self.name, [self._digest], self.lapsed())
+
+    def lapsed(self) -> dict[str, tuple[str, int]]:
+        """Jobs whose holders have given no sign for a whole term of this worker's own clock."""
+        held = self.shelf.registry.leases.held([self._digest])
+        now = self.clock()
+        self._seen = {
+            id_: self._seen[id_] if id_ in self._seen and self._seen[id_][0] == seen else (seen, now)
+            for id_, seen in held.items()
+        }
+        return {id_: seen for id_, (seen, since) in self._seen.items() if now - since >= self.pauses.lapse}
+
+    def _asking(self, ask: Callable[[], Job | None]) -> Job | None:
+        """A registry or a store that is away is asked again at the next look."""
+        try:
+            return ask()
+        except Unavailable as error:
+            log.warning("the worker waits", problem=str(error))
+            self.stop.wait(self.pauses.poll)
+            return None
+
+    def _sweep(self) -> None:
+        """Bytes of files that were deleted, or have expired, and that no job reads any more."""
+        for file in self.shelf.registry.files.left():
+            self.shelf.store.remove(file.digest)
+            self.shelf.registry.files.purged(file.id)
+
+    # -- files of new jobs ----------------------------------------------------------------------------------------
+
+    def _validate(self) -> None:
+        while not self.stop.wait(self.pauses.poll):
+            with suppress(Unavailable):
+                self.validate()
+
+    def validate(self) -> None:
+        """Look at the files of all jobs that wait for that. Several workers may look at one; one of them is heard."""
+        for job in self.shelf.registry.leases.waiting([self._digest], JobState.VALIDATING):
+            if self.stop.is_set():
+                return
+            fault, events = self._looked_at(job)
+            if self.shelf.registry.leases.validated(job.id, fault, self.name, events):
+                log.info("files looked at", job=job.id, fault=fault.code if fault else None)
+
+    def _looked_at(self, job: Job) -> tuple[JobFault | None, list[JobEvent]]:
+        try:
+            fetched = job_files.fetch(job, self._folder(job), self.shelf)
+            return job_files.faults(job, fetched)
+        except Unavailable:
+            raise
+        except Exception as error:
+            return self._fault(job, error, None), []
+
+    # -- one job --------------------------------------------------------------------------------------------------
+
+    def _do(self, job: Job) -> None:
+        log.info("job taken", job=job.id, tries=job.tries)
+        lease = _Lease(self, job)
+        fetched: JobFiles | None = None
+        try:
+            with lease:
+                fetched = job_files.fetch(job, self._folder(job), self.shelf)
+                self._train(job, fetched, lease)
+        except (Interrupted, LeaseLost) as error:
+            log.info("job left", job=job.id, why=str(error))
+            self._give_back(job, tried=False)
+        except Unavailable as error:
+            log.warning("job given back", job=job.id, problem=str(error))
+            self._give_back(job, tried=True)
+            self.stop.wait(self.pauses.poll)
+        except Exception as error:
+            fault = self._fault(job, error, fetched)
+            log.error(
+                "job failed", job=job.id, code=fault.code, exc_info=None if isinstance(error, DabtError) else error
+            )
+            with suppress(LeaseLost, Unavailable):
+                self.shelf.registry.leases.failed(job.id, self.name, fault)
+        finally:
+            self._tidy(job)
+
+    def _train(self, job: Job, fetched: JobFiles, lease: _Lease) -> None:
+        from training.run import train  # this takes a moment
+
+        hyper = settled(job, job_files.count(fetched.train))
+        watch = JobWatcher(job, self._folder(job), hyper, seal=lease.seal, stop=lease.stop)
+        lease.watch = watch
+        run = plan(job, fetched, self.base, hyper)
+        result = train(run, self.home, self.shelf, watch=watch)
+        leaving.leave(job, result, watch, self.shelf, self.base, self.name)
+        log.info("job done", job=job.id, version=result.version.ref)
+
+    def _give_back(self, job: Job, *, tried: bool) -> None:
+        """Where it still is this worker's. It is not, as a rule, where somebody cancelled or paused it."""
+        with suppress(LeaseLost, Unavailable):
+            self.shelf.registry.leases.give_back(job.id, self.name, tried=tried)
+
+    def _fault(self, job: Job, error: Exception, fetched: JobFiles | None) -> JobFault:
+        if shutil.disk_usage(self.home.root).free < _FULL:
+            said = "the disk of the worker is full; free some space on it, and ask for the job again"
+            return JobFault(code="disk_full", message=said)
+        if not self.base.is_dir():
+            return JobFault(
+                code="base_missing", message=f"the base {self.base.name} is not there for the worker any more"
+            )
+        files = fetched or JobFiles(self._folder(job) / "rows")
+        if isinstance(error, InvalidInput | NotFound):
+            return job_files.fault_of(error, files, None)
+        if isinstance(error, DabtError):
+            return JobFault(code=error.code, message=str(error))
+        said = f"the worker failed on this job ({type(error).__name__}); its log has the details"
+        return JobFault(code="server_error", message=said)
+
+    def _folder(self, job: Job) -> Path:
+        return self.home.root / "jobs" / job.id
+
+    def _tidy(self, job: Job) -> None:
+        """What lies here of a job that has ended."""
+        with suppress(DabtError):
+            if self.shelf.registry.jobs.get(job.id, None).finished_at is not None:
+                shutil.rmtree(self._folder(job), ignore_errors=True)
+
+
+class _Lease:
+    """A thread that shows that the worker is alive, and writes down what the job's run tells."""
+
+    def __init__(self, worker: Worker, job: Job) -> None:
+        self._worker, self._job = worker, job
+        self._leases = worker.shelf.registry.leases
+        self._over = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="lease", daemon=True)
+        self.stop = threading.Event()
+        """The run is to stop: the worker is asked to, or has the job no more."""
+        self.watch: JobWatcher | None = None
+
+    def __enter__(self) -> _Lease:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._over.set()
+        self._thread.join()
+
+    def seal(self) -> None:
+        self.tell()
+        self._leases.seal(self._job.id, self._worker.name)
+
+    def tell(self) -> None:
+        """Raises `LeaseLost`."""
+        if self.watch is None:
+            return
+        events = [self.watch.events.popleft() for _ in range(len(self.watch.events))]
+        if events:
+            self._leases.tell(self._job.id, self._worker.name, events)
+
+    def _run(self) -> None:
+        while not self._over.wait(self._worker.pauses.beat):
+            if self._worker.stop.is_set():
+                self.stop.set()
+            try:
+                self.tell()
+                if self.watch is not None:
+                    self._leases.beat(self._job.id, self._worker.name, self.watch.progress())
+                else:
+                    self._leases.beat(self._job.id, self._worker.name, self._job.progress)
+            except LeaseLost:
+                self.stop.set()
+                return
+            except DabtError as error:
+                log.warning("no sign of life could be given", job=self._job.id, problem=str(error))
+
+
+@contextmanager
+def device_of(home: Home) -> Iterator[None]:
+    """This machine's device, for one worker of the home at a time: the others wait."""
+    import fcntl
+    import os
+
+    device = os.environ.get("CUDA_VISIBLE_DEVICES", "all").replace("/", "-")
+    place = home.root / "workers"
+    place.mkdir(parents=True, exist_ok=True)
+    with (place / f"{socket.gethostname()}-{device}.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
