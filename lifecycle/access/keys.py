@@ -61,9 +61,9 @@ class KeyLimits(Frozen):
     """Answers to one prompt, the field `n`."""
     prompts_per_request: int | None = Field(default=None, ge=1)
     """Prompts or texts in one request's list."""
-    training_jobs: int | None = Field(default=None, ge=0)
+    training_jobs: int | None = Field(default=None, ge=1)
     """Fine-tuning jobs that have not ended yet."""
-    storage_mib: int | None = Field(default=None, ge=0)
+    storage_mib: int | None = Field(default=None, ge=1)
     """Of files that it has sent, and results that it keeps."""
 
 

@@ -48,8 +48,8 @@ def create(  # noqa: PLR0913, PLR0917  (one parameter is one option of the comma
     prompts_per_request: Annotated[
         int | None, typer.Option(min=1, help="Prompts or texts in one request's list.")
     ] = None,
-    training_jobs: Annotated[int | None, typer.Option(min=0, help="Fine-tuning jobs that have not ended.")] = None,
-    storage_mib: Annotated[int | None, typer.Option(min=0, help="Files that it has sent, and results.")] = None,
+    training_jobs: Annotated[int | None, typer.Option(min=1, help="Fine-tuning jobs that have not ended.")] = None,
+    storage_mib: Annotated[int | None, typer.Option(min=1, help="Files that it has sent, and results.")] = None,
     days: Annotated[int | None, typer.Option(min=1, help="How long it lasts; for ever by default.")] = None,
     as_json: JsonOption = False,
     home: HomeOption = None,

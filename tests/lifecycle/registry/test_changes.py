@@ -81,7 +81,7 @@ def test_every_action_that_this_release_writes_is_known_here():
     written = set()
     for file in (ROOT / "lifecycle").rglob("*.py"):
         if file.name != "changes.py":
-            kinds = "index|version|report|verdict|gate|alias|key"
+            kinds = "index|version|report|verdict|gate|alias|key|file|job"
             written |= set(re.findall(rf'"((?:{kinds})\.[a-z]+)"', file.read_text(encoding="utf-8")))
     written |= {f"{kind}.{deed}" for kind in ("adapter", "weights", "classifier") for deed in ("add", "golden")}
     known = changes.OF_VERSIONS | changes.OF_ALIASES | changes.OF_KEYS | changes.OF_ARTIFACTS | changes.OF_NOTHING_KEPT
