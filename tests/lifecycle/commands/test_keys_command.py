@@ -37,12 +37,13 @@ def dabt(registry):
 def test_create_prints_the_secret_alone_so_that_a_shell_can_take_it(dabt, registry):
     limits = ["--requests-per-minute", "60", "--tokens-per-minute", "900", "--tokens-per-day", "5000"]
     limits += ["--requests-at-once", "7", "--choices-per-request", "3", "--prompts-per-request", "9"]
+    limits += ["--training-jobs", "2", "--storage-mib", "100"]
     said = dabt("create", "app", "--model", "triage", "--model", "digest:prod", *limits, "--days", "3")
     assert SECRET.fullmatch(said.stdout.strip())
     (key,) = registry.keys.all()
     assert key.digest == digest_of_secret(said.stdout.strip())
     assert (key.name, key.role, key.models) == ("app", "caller", ("triage", "digest:prod"))
-    assert [*key.limits.model_dump().values()] == [60, 900, 5000, 7, 3, 9]
+    assert [*key.limits.model_dump().values()] == [60, 900, 5000, 7, 3, 9, 2, 100]
     assert key.expires_at is not None
     assert timedelta(days=2) < key.expires_at - datetime.now(UTC) <= timedelta(days=3)
     assert all(word in said.stderr for word in (key.id, "triage, digest:prod", "60 requests/min", "not shown again"))
