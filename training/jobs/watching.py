@@ -60,6 +60,9 @@ class JobWatcher:
             self.seal()
         self.events.append(JobEvent(message=f"{text[:1].upper()}{text[1:]}"))
 
+    def say(self, text: str) -> None:
+        self.events.append(JobEvent(level="warn", message=text))
+
     def step(self, done: int, total: int) -> None:
         self._step, self._total = done, total
         self.pace.step(done, total)
