@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from evals import chat_rows, metrics
+from evals import chat_rows
 from evals.advice import Findings, advise
 from evals.answers import AnswerStore
 from evals.case import Claim, Level, rival_of
@@ -18,6 +18,7 @@ from evals.measure import ItemResult
 from evals.statistics import items_for_power, mean_interval
 from lifecycle.errors import InvalidData, InvalidInput
 from lifecycle.report import Check, Comparison, Ruling
+from lifecycle.text import scores
 from tests.evals.conftest import RECIPES
 
 RULES = [{"rule": "beats"}]
@@ -143,11 +144,11 @@ def test_every_item_may_be_discordant_and_no_more_than_every_item() -> None:
 @pytest.mark.parametrize("target", ["", "yes", "[1]", "null"])
 def test_a_target_that_is_no_object_is_the_datas_fault(target: str) -> None:
     with pytest.raises(InvalidData, match="a target is not a JSON object"):
-        metrics.target_object(target)
+        scores.target_object(target)
 
 
 def test_the_rules_of_scoring_are_the_second_and_a_change_of_them_is_seen_here() -> None:
-    assert metrics.RULES == 2, "a task's digest names them: raise this with every change of what an answer scores"
+    assert scores.RULES == 2, "a task's digest names them: raise this with every change of what an answer scores"
 
 
 # files
