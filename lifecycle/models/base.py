@@ -194,12 +194,7 @@ def chat_template_of(path: Path) -> Any:
 
 def _from_hub(name: str) -> Path:
     from huggingface_hub import snapshot_download
-    from huggingface_hub.errors import (
-        GatedRepoError,
-        LocalEntryNotFoundError,
-        RepositoryNotFoundError,
-        RevisionNotFoundError,
-    )
+    from huggingface_hub.errors import GatedRepoError, RepositoryNotFoundError, RevisionNotFoundError
 
     try:
         return Path(snapshot_download(name, allow_patterns=list(FETCHED_FILES)))
@@ -207,7 +202,7 @@ def _from_hub(name: str) -> Path:
         raise NotFound(f"{name} is gated on the hub: accept its licence there and set HF_TOKEN") from error
     except (RepositoryNotFoundError, RevisionNotFoundError) as error:
         raise NotFound(f"there is no folder and no hub repository {name}") from error
-    except (LocalEntryNotFoundError, OSError) as error:
+    except OSError as error:  # also what the hub raises where it is not reached
         raise Unavailable(f"{name} is no local folder and the hub cannot be reached; give a folder's path") from error
 
 

@@ -40,7 +40,7 @@ DOCUMENTS = sorted(
         *CLINIC.rglob("*.md"),
     ]
 )
-PROGRAMS = ("dabt", "make", "python", "curl", "lm_eval", "source", "cd")
+PROGRAMS = ("dabt", "make", "python", "torchrun", "curl", "lm_eval", "source", "cd")
 OTHER_BLOCKS = (
     "dabt.py      the command",  # the tree in README
     '{"ready": false, "waiting_for"',  # answers and lines of the log

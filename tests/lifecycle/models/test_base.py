@@ -15,8 +15,9 @@ from hypothesis import strategies as st
 
 from lifecycle.errors import Corrupt, InvalidInput, NotFound, Unavailable
 from lifecycle.models import base as base_module
-from lifecycle.models.base import fingerprint, linear_shapes, name_of, resolve_base
+from lifecycle.models.base import chat_template_of, fingerprint, linear_shapes, name_of, resolve_base
 from lifecycle.models.tensors import read, read_header
+from tests.lifecycle.conftest import write_safetensors
 
 
 def test_a_copy_has_the_same_fingerprint_under_any_name(base, make_base):
@@ -298,3 +299,28 @@ def test_what_the_hub_says_is_told_with_the_cure(monkeypatch, said):
     expected, words = HUB_SAYS[said]
     with pytest.raises(expected, match=words):
         resolve_base("org/name")
+
+
+@pytest.mark.parametrize("name", ["embed_tokens", "wte", "wpe", "word_embeddings", "embed_in", "position_embeddings"])
+def test_what_is_looked_up_is_no_linear_layer(base, name):
+    tensors = {f"model.{name}.weight": numpy.zeros((5, 4)), "model.dense.weight": numpy.zeros((3, 4))}
+    write_safetensors(base / "model.safetensors", tensors)
+    assert linear_shapes(base) == {"model.dense": (3, 4)}
+
+
+def test_a_base_without_a_template_has_an_empty_one(base):
+    (base / "chat_template.jinja").unlink()
+    assert chat_template_of(base) == ""
+
+
+def test_from_the_hub_comes_what_an_engine_reads_and_nothing_else(monkeypatch, base):
+    asked = {}
+
+    def download(name, **how):
+        asked.update(how, name=name)
+        return str(base)
+
+    monkeypatch.setattr("huggingface_hub.snapshot_download", download)
+    assert resolve_base("org/name") == base
+    patterns = ["*.safetensors", "*.json", "*.jinja", "*.model", "*.txt"]
+    assert asked == {"name": "org/name", "allow_patterns": patterns}

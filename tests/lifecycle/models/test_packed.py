@@ -139,3 +139,18 @@ def test_eight_bit_floats_are_read_as_they_lie(tmp_path: Path) -> None:
     name = f"{LAYER}.weight"
     write(tmp_path / "model.safetensors", {name: zeros("uint8", OUT, IN)}, {name: "F8_E4M3"})
     assert linear_shapes(tmp_path) == {LAYER: (OUT, IN)}
+
+
+@pytest.mark.parametrize("name", FORMATS)
+def test_tensors_that_look_packed_are_no_layers_where_the_base_says_nothing_of_it(name: str, tmp_path: Path) -> None:
+    base_of(tmp_path, *FORMATS[name])
+    (tmp_path / "config.json").write_text("{}")
+    shapes = linear_shapes(tmp_path)
+    assert shapes.pop("lm_head") == (50, OUT)
+    assert {name: shape for name, shape in shapes.items() if name != LAYER} == {}
+    assert shapes.get(LAYER) in (None, (OUT, IN))
+
+
+def test_a_base_without_layers_that_is_not_packed_has_none(tmp_path: Path) -> None:
+    base_of(tmp_path, {}, {})
+    assert linear_shapes(tmp_path) == {"lm_head": (50, OUT)}

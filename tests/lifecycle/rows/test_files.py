@@ -12,6 +12,7 @@ import pytest
 from lifecycle.errors import InvalidData
 from lifecycle.rows.faults import RowProblem
 from lifecycle.rows.files import Reading, read_rows, scan, write_rows
+from lifecycle.rows.kinds import Preference
 from lifecycle.text.strict_json import TOO_DEEP
 
 
@@ -244,3 +245,51 @@ def test_a_key_that_is_put_into_meta_joins_what_is_there_and_takes_no_ones_place
         return
     assert rows == []
     assert reading.told.count == 1
+
+
+@pytest.mark.parametrize(
+    ("row", "says"),
+    [
+        ({"messages": [{"role": "user", "content": "q"}, {"role": "assistant", "content": "a"}]}, "certain"),
+        ({"prompt": "q", "completion": "a"}, "certain"),
+        ({"prompt": "q", "chosen": "a", "rejected": "b"}, "certain"),
+        ({"text": "t"}, "likely, by the words of its keys"),
+        ({"text": "t", "label": "a"}, "likely, by the words of its keys"),
+    ],
+)
+def test_a_form_is_certain_where_its_keys_are_its_own(tmp_path, row, says):
+    path = tmp_path / "rows.jsonl"
+    path.write_text(json.dumps(row))
+    reading = Reading(path)
+    list(reading)
+    assert [line.partition(": 1 row, ")[2] for line in reading.summary] == [says]
+
+
+def test_values_of_a_file_are_counted_as_its_rows_are(tmp_path):
+    path = tmp_path / "rows.jsonl"
+    path.write_text('{"any": 1}\n{"thing": 2}\n')
+    reading = Reading(path)
+    assert list(reading.values()) == [{"any": 1}, {"thing": 2}]
+    assert (reading.rows, list(reading.told), reading.words) == (2, [], "JSON")
+
+
+def test_bad_rows_of_all_files_are_counted_together(tmp_path):
+    first, second = tmp_path / "a.jsonl", tmp_path / "b.jsonl"
+    first.write_text("{}\n{}\n")
+    second.write_text("{}\n")
+    with pytest.raises(InvalidData, match=r"^3 bad rows in "):
+        read_rows(first, second)
+
+
+def test_a_judgement_that_is_no_judgement_of_this_form_is_an_unknown_key_alone(tmp_path):
+    path = tmp_path / "rows.jsonl"
+    path.write_text(json.dumps({"prompt": "q", "chosen": "a", "rejected": "b", "label": "good"}))
+    assert [problem.fault for problem in scan(path, (Preference,))[1]] == [
+        "label is no key of the form preference (prompt, chosen, rejected) and would be left out"
+    ]
+
+
+def test_a_row_without_keys_says_so(tmp_path):
+    path = tmp_path / "rows.jsonl"
+    path.write_text("{}")
+    assert [problem.fault for problem in scan(path)[1]] == ["unknown form with the keys (none)"]

@@ -443,3 +443,13 @@ def test_words_kept_in_mind_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None
         LIGHT_1.words(f"word{chr(97 + number % 26)}ab C# number{chr(97 + number % 20)}")
         assert len(module._KNOWN) <= 3
         assert len(module._STRETCHES) <= 3
+
+
+@pytest.mark.parametrize("text", ["3 x 4", "3 x 4 cm", "x 4", "size x", "a x 3 x 4"])
+def test_an_x_that_may_multiply_is_never_looked_up(text: str) -> None:
+    assert LIGHT_1.words(text) == light_words(text)
+    assert LIGHT_1.words(text) == light_words(text)
+
+
+def test_a_comparison_sign_before_a_word_is_no_comparison_whatever_follows_its_first_letter() -> None:
+    assert LIGHT_1.normal("<b2") == LIGHT_1.normal("<bc").replace("c", "2") == "b2"
