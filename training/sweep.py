@@ -202,6 +202,9 @@ class _Pruning(Silent):
     def step(self, done: int, total: int) -> None:
         self._watch.step(done, total)
 
+    def say(self, text: str) -> None:
+        self._watch.say(text)
+
     def loss(self, kind: str, point: Point) -> None:
         import optuna
 

@@ -14,7 +14,7 @@ import yaml
 from lifecycle.errors import InvalidConfig
 from lifecycle.home import Home
 from training import run, sweep
-from training.progress import Point
+from training.progress import Point, Silent
 from training.sweep import Sweep, search
 
 KEYS = {"optimisation.lr": {"low": 1e-4, "high": 1e-1, "log": True}, "method.r": [8, 16], "optimisation.epochs": [1, 3]}
@@ -43,6 +43,7 @@ class Runs:
             raise KeyboardInterrupt
         self.learnt.append(job.config)
         loss = abs(job.config.optimisation.lr - 0.01) + job.config.method.r / 100
+        watch.say("2 rows hold an e-mail address")
         watch.loss("validation", Point(1, 1.0, loss))
         watch.loss("validation", Point(2, 2.0, loss))
         return SimpleNamespace(metrics={"eval_loss": loss, "eval_macro_f1": -loss})
@@ -133,3 +134,14 @@ def test_a_file_that_says_nothing_to_try_is_no_sweep(tmp_path: Path) -> None:
     path.write_text(yaml.safe_dump(raw))
     with pytest.raises(InvalidConfig, match="sweep: is missing"):
         Sweep.load(path)
+
+
+def test_what_a_trial_says_of_its_rows_is_heard(tmp_path: Path, runs: Runs) -> None:
+    heard: list[str] = []
+
+    class Hearing(Silent):
+        def say(self, text: str) -> None:
+            heard.append(text)
+
+    search(Sweep.load(write(tmp_path, trials=2)), home(tmp_path), None, lambda name: Hearing())
+    assert heard == ["2 rows hold an e-mail address"] * 2
