@@ -69,3 +69,14 @@ def test_values_are_counted_most_frequent_first() -> None:
 ])  # fmt: skip
 def test_a_label_has_few_values_that_come_again(values: int, rows: int, is_label: bool) -> None:
     assert ("u" in fields(*({"u": f"v{n % values}"} for n in range(rows)))) is is_label
+
+
+def test_a_thin_slice_needs_two_languages_that_are_common() -> None:
+    """40 rows of each of two urgencies; high ones are in Arabic but once."""
+
+    def rows(english: int, arabic: int) -> list[Conversation]:
+        low = [row("how are you", '{"urgency": "low"}')] * english + [row("كيف الحال", '{"urgency": "low"}')] * arabic
+        return [*low, *[row("help me now", '{"urgency": "high"}')] * 40, row("النجدة", '{"urgency": "high"}')]
+
+    assert balance(rows(40, 40)).slices == {"arabic, urgency high": 1}
+    assert balance(rows(40, 0)).slices == {}, "there is no Arabic to speak of"

@@ -10,6 +10,7 @@ import pytest
 from lifecycle.conversation import Conversation, Message
 from lifecycle.errors import Problem
 from training.data.checks import Checks, Finding, check
+from training.data.toxicity import Rules
 
 
 def row(question: str, answer: str = "a", place: str = "t:1", system: str = "") -> Conversation:
@@ -190,3 +191,13 @@ def test_a_system_text_is_noted_where_several_rows_have_it_and_all_do(systems: l
 
 def test_a_finding_needs_no_cure() -> None:
     assert Finding(level="note", check="x", message="y").cure == ""
+
+
+def test_words_by_rules_of_ones_own_are_told_and_no_others() -> None:
+    rules = Rules.model_validate({"rules": {"rude": {"language": "en", "words": ["you fool"]}}})
+    checks = Checks(rules=rules)
+    for place, text in enumerate(["you fool", "you are kind"], start=1):
+        checks.see(row(f"question {place}", text, f"t:{place}"))
+    (told,) = (finding for finding in checks.report().findings if finding.check == "toxicity")
+    assert told.places == ("t:1",)
+    assert told.level == "warning"

@@ -144,3 +144,16 @@ def test_equal_texts_are_groups_in_order_and_never_near() -> None:
     assert duplicates.same(["a"]) == []
     assert duplicates.same([]) == []
     assert duplicates.near(texts, 0.1) == []
+
+
+def test_pairs_are_the_same_however_many_texts_are_looked_at_together(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Texts of one batch, of two, and a last batch that is not full."""
+    texts = [f"{place} the clinic opens at eight in the morning {'عيادة' * (place % 3)}" for place in range(11)]
+    together = by_place(duplicates.near(texts, 0.6))
+    across = by_place(duplicates.near(texts[:5], 0.6, texts[5:]))
+    assert len(together) > 10
+    assert len(across) > 5
+    for batch in (1, 3, 5, 11):
+        monkeypatch.setattr(duplicates, "_BATCH", batch)
+        assert by_place(duplicates.near(texts, 0.6)) == together
+        assert by_place(duplicates.near(texts[:5], 0.6, texts[5:])) == across
