@@ -59,6 +59,9 @@ def import_adapter(
     chat_template_kwargs: Annotated[
         str, typer.Option(metavar="JSON", help='What the chat template was told, as {"enable_thinking": false}.')
     ] = "{}",
+    use_its_template: Annotated[
+        bool, typer.Option("--use-its-template", help="A chat template beside it becomes part of its base.")
+    ] = False,
     max_rank: Annotated[int, typer.Option(min=1, help="The largest rank that the server takes.")] = 64,
     home: HomeOption = None,
 ) -> None:
@@ -85,9 +88,21 @@ def import_adapter(
         base = trained_over
     note = f"from {folder.resolve()}, trained over {trained_over or '?'}"
     model, prompt = resolve_base(base), _prompt(system, chat_template_kwargs)
-    shelf = Shelf.at(Home.at(home), actor=this_user(), max_rank=max_rank)
+    place = Home.at(home)
+    shelf, bases = Shelf.at(place, actor=this_user(), max_rank=max_rank), place.cache / "bases"
     with shelf.registry, working(f"importing {folder}") as tell:
-        taken = take_in(folder, name=name, base=model, prompt=prompt, note=note, shelf=shelf, tell=tell)
+        taken = take_in(
+            folder,
+            name=name,
+            base=model,
+            prompt=prompt,
+            note=note,
+            shelf=shelf,
+            tell=tell,
+            bases=bases if use_its_template else None,
+        )
+    if taken.template is not None:
+        typer.echo(f"it has a base of its own: dabt serve --base {base} --chat-template {taken.template}")
     if taken.unproved:
         typer.echo(
             f"it has no golden prompts: {taken.unproved}. A service cannot check that it computes what its trainer saw"

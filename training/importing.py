@@ -14,6 +14,7 @@ from pathlib import Path
 from lifecycle.conversation import Conversation, Message
 from lifecycle.errors import AdapterRefused, DabtError, InvalidInput
 from lifecycle.manifests import GoldenPrompt
+from lifecycle.models import beside_adapter, templates
 from lifecycle.models.preflight import preflight
 from lifecycle.publishing import Provenance, Shelf, publish
 from lifecycle.version import Prompt, Version
@@ -35,16 +36,37 @@ class TakenIn:
 
     version: Version
     unproved: str
+    template: Path | None = None
+    """The chat template that came with it and is part of its base now."""
 
 
 def take_in(
-    folder: Path, *, name: str, base: Path, prompt: Prompt, note: str, shelf: Shelf, tell: Callable[[str], None]
+    folder: Path,
+    *,
+    name: str,
+    base: Path,
+    prompt: Prompt,
+    note: str,
+    shelf: Shelf,
+    tell: Callable[[str], None],
+    bases: Path | None = None,
 ) -> TakenIn:
     """Publish the PEFT folder as a draft `name:N` over the model folder `base`. `tell` is told what takes time.
 
-    Raises `AdapterRefused` for what the base cannot serve, and for an adapter that changes nothing; then nothing is
-    stored. Where PEFT cannot compute it here, it is published without golden prompts.
+    A chat template that was saved beside it and is not the base's makes another base of it, below the folder `bases`.
+    Raises `AdapterRefused` for what the base cannot serve, for an adapter that changes nothing, for a tokenizer beside
+    it that is not the base's, and without `bases` for such a template; then nothing is stored. Where PEFT cannot
+    compute it here, it is published without golden prompts.
     """
+    template = beside_adapter.other_template(folder, base)
+    problems = beside_adapter.tokenizer_problems(folder, base)
+    if template is not None and bases is None:
+        problems.append(beside_adapter.template_problem())
+    if problems:
+        raise AdapterRefused(f"{folder} was trained on other tokens than {base.name} gives:", problems)
+    kept = None
+    if template is not None and bases is not None:
+        base, kept = templates.with_own_template(base, template, bases)
     preflight(folder, base, max_rank=shelf.max_rank)
     unproved = _missing(base)
     recorded: tuple[GoldenPrompt, ...] = ()
@@ -52,7 +74,8 @@ def take_in(
         tell("recording golden prompts with the base on the CPU")
         unproved, recorded = _recorded(folder, base, prompt)
     provenance = Provenance(source="import", note=note, golden=recorded)
-    return TakenIn(publish(folder, name=name, base=base, prompt=prompt, provenance=provenance, shelf=shelf), unproved)
+    version = publish(folder, name=name, base=base, prompt=prompt, provenance=provenance, shelf=shelf)
+    return TakenIn(version, unproved, kept)
 
 
 def _missing(base: Path) -> str:

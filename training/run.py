@@ -79,10 +79,9 @@ def train(
     """Train what `job` asks for, or reuse the whole run that already did, and publish it as a draft.
 
     `force` trains again. `same_as` is the name of the run that this must be. `notes` are told in the draft's
-    lineage, besides the run's own. May be called any number of times in one
-    process, and by several processes at once: two that ask for the same run make it once. Raises `InvalidData` with
-    every bad row of all files, `InvalidConfig`, `NotFound` for the base, and `ArtifactRefused`; in each case nothing is
-    published.
+    lineage, besides the run's own. May be called any number of times in one process, and by several processes at once:
+    two that ask for the same run make it once. Raises `InvalidData` with every bad row of all files, `InvalidConfig`,
+    `NotFound` for the base, and `ArtifactRefused`; in each case nothing is published.
     """
     run = _prepared(job, home, shelf, watch)
     if same_as:
@@ -136,9 +135,8 @@ def _prepared(job: TrainJob, home: Home, shelf: Shelf, watch: Watcher | None) ->
     parts, validation = _rows(job)
     base = processes.from_first(partial(_base, job, home))
     settled, start = processes.from_first(partial(job.config.method.settled, job.folder, base, shelf))
-    how = job.config.optimisation
-    precision = processes.from_first(partial(bfloat16.settled, how.precision))
-    how = how.model_copy(update={"precision": precision})
+    precision = processes.from_first(partial(bfloat16.settled, job.config.optimisation.precision))
+    how = job.config.optimisation.model_copy(update={"precision": precision})
     config = job.config.model_copy(update={"method": settled, "optimisation": how})
     job = replace(job, config=config)
     require_fit(config, base, job.prompt, shelf.max_rank)

@@ -94,7 +94,11 @@ def with_template(base: Path, template: str | Path, folders: Path) -> Path:
     a base: versions made over this folder are served over it, and no others. Raises `NotFound` when there is no such
     template, and `InvalidInput` when it is no text or the base lacks its tokens.
     """
-    text = template_text(template, base)
+    return with_own_template(base, template_text(template, base), folders)[0]
+
+
+def with_own_template(base: Path, text: str, folders: Path) -> tuple[Path, Path]:
+    """(the same for a template's text, the file that it is in)."""
     folder = folders / digest_of([str(base), text]).removeprefix("sha256:")[:16] / base.name
     folder.mkdir(parents=True, exist_ok=True)
     for file in base.iterdir():
@@ -103,4 +107,4 @@ def with_template(base: Path, template: str | Path, folders: Path) -> Path:
             link.unlink(missing_ok=True)
             link.symlink_to(file.resolve())
     (folder / _TEMPLATE).write_text(text, encoding="utf-8")
-    return folder
+    return folder, folder / _TEMPLATE

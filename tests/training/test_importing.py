@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import math
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -14,6 +16,8 @@ from typer.testing import CliRunner
 from lifecycle.errors import AdapterRefused, InvalidConfig
 from lifecycle.home import Home
 from lifecycle.manifests import GoldenPrompt
+from lifecycle.models.base import fingerprint
+from lifecycle.models.templates import with_template
 from lifecycle.models.tensors import read_header
 from lifecycle.registry import Registry
 from tests.lifecycle.conftest import PeftFolder, write_base
@@ -70,7 +74,9 @@ def no_torch(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) ->
 def test_import_makes_a_draft_of_a_peft_folder(dabt, registry, home, peft, base):
     folder = peft.save()
     (folder / "training_args.bin").write_bytes(b"\x80")
-    (folder / "tokenizer.json").write_text("{}")
+    tokenizer = json.loads((base / "tokenizer.json").read_text())
+    (folder / "tokenizer.json").write_text(json.dumps({**tokenizer, "truncation": {"max_length": 512}}))
+    (folder / "chat_template.jinja").write_text((base / "chat_template.jinja").read_text() + "\n")
     said = dabt("import", str(folder), "--name", "triage", "--base", str(base), "--system", "صنّف")
     assert "triage:1 is a draft" in said
     assert f"it has no golden prompts: {NO_TORCH}" in said
@@ -82,6 +88,43 @@ def test_import_makes_a_draft_of_a_peft_folder(dabt, registry, home, peft, base)
     assert sorted(path.name for path in stored.iterdir()) == ["adapter_config.json", "adapter_model.safetensors"]
     dabt("import", str(folder), "--name", "triage", "--base", str(base), "--system", "صنّف")
     assert len(registry.versions()) == 1, "the same recipe is the same version"
+
+
+TEMPLATE = "{% for m in messages %}<{{ m.role }}>{{ m.content }}{% endfor %}"
+
+
+@pytest.mark.parametrize("file", ["chat_template.jinja", "tokenizer_config.json"])
+def test_a_template_that_is_not_the_bases_is_refused_or_makes_another_base(
+    dabt, registry, home, peft, base, tmp_path, file
+):
+    folder = peft.save()
+    (folder / file).write_text(TEMPLATE if file.endswith("jinja") else json.dumps({"chat_template": TEMPLATE}))
+    told = ("import", str(folder), "--name", "triage", "--base", str(base))
+    with pytest.raises(AdapterRefused, match=r"chat template: is another than the base's.* by --use-its-template"):
+        dabt(*told)
+    assert registry.versions() == []
+    said = dabt(*told, "--use-its-template")
+    served = re.search(r"dabt serve --base (\S+) --chat-template (\S+)", said)
+    assert served is not None
+    as_served = with_template(Path(served[1]), served[2], tmp_path / "served")
+    assert registry.version("triage:1").spec.base == fingerprint(as_served).digest != fingerprint(base).digest
+
+
+def test_a_template_of_the_bases_needs_no_other_base(dabt, registry, peft, base):
+    folder = peft.save()
+    (folder / "chat_template.jinja").write_text((base / "chat_template.jinja").read_text())
+    dabt("import", str(folder), "--name", "triage", "--base", str(base), "--use-its-template")
+    assert registry.version("triage:1").spec.base == fingerprint(base).digest
+
+
+def test_a_tokenizer_that_gives_other_tokens_is_refused_with_what_differs(dabt, registry, peft, base):
+    folder = peft.save()
+    tokenizer = json.loads((base / "tokenizer.json").read_text())
+    more = {**tokenizer, "added_tokens": [{"id": 50, "content": "<|extra|>"}]}
+    (folder / "tokenizer.json").write_text(json.dumps(more))
+    with pytest.raises(AdapterRefused, match=r"other tokens than the base's \(added_tokens with <\|extra\|>\)"):
+        dabt("import", str(folder), "--name", "triage", "--base", str(base), "--use-its-template")
+    assert registry.versions() == []
 
 
 def test_import_takes_the_switches_that_the_chat_template_was_told(dabt, registry, peft, base):
