@@ -174,3 +174,10 @@ def test_what_is_no_number_or_no_text_is_told_by_its_key(file, text, places):
         load_mapping(file)
     assert [one.place for one in caught.value.problems] == [f"{file}: {place}" for place in places]
     str(caught.value).encode()
+
+
+@pytest.mark.parametrize("half", ["\\uD800", "\\uDFFF", "\\uDBFF", "\\uDC00"])
+def test_half_of_a_pair_is_told_wherever_it_stands_in_a_text(file, half):
+    file.write_text(f'name: "a{half}b"')
+    with pytest.raises(InvalidConfig, match="has half of a surrogate pair"):
+        load_mapping(file)

@@ -158,3 +158,8 @@ def test_one_item_gives_a_figure_and_no_item_gives_none():
     assert Interval(value=1.0, low=0.2, high=1.0, n=1).clusters is None
     with pytest.raises(ValidationError, match="n"):
         Interval(value=1.0, low=0.0, high=1.0, n=0)
+
+
+def test_the_digest_of_a_verdict_stays_what_it_was() -> None:
+    """Aliases and the trail name verdicts by it: a field that is added later is left out where it says nothing."""
+    assert verdict().digest == "sha256:dacb2284751636f3c0ef8547b87462f8286ca125b2091669d83fd2687ec83300"

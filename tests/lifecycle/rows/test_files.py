@@ -263,6 +263,7 @@ def test_a_form_is_certain_where_its_keys_are_its_own(tmp_path, row, says):
     reading = Reading(path)
     list(reading)
     assert [line.partition(": 1 row, ")[2] for line in reading.summary] == [says]
+    assert reading.rows == 1
 
 
 def test_values_of_a_file_are_counted_as_its_rows_are(tmp_path):
@@ -293,3 +294,11 @@ def test_a_row_without_keys_says_so(tmp_path):
     path = tmp_path / "rows.jsonl"
     path.write_text("{}")
     assert [problem.fault for problem in scan(path)[1]] == ["unknown form with the keys (none)"]
+
+
+def test_a_key_that_is_put_in_place_of_the_text_counts_where_a_row_has_it(tmp_path):
+    path = tmp_path / "rows.jsonl"
+    path.write_text('{"review": "t", "label": "a"}\n{"text": "u", "label": "b"}')
+    reading = Reading(path, put={"review": "text"})
+    assert [row.text for row in reading] == ["t", "u"]
+    assert list(reading.told) == []
