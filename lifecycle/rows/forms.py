@@ -100,12 +100,12 @@ def read(value: Any, place: str) -> tuple[Form, Row]:
         raise unreadable("not_an_object", f"the row is {kind(value)}, not a JSON object", f"expected {FORMS}")
     given = {key for key, part in value.items() if part is not None}
     form = _recognised(value, given)
-    verdict = next((key for key in _VERDICTS if key in given - {*form.keys}), None)
-    judged = verdict is not None and form.may >= _TALK and form.name != "preference"
+    talks = form.may >= _TALK and form.name != "preference"
+    verdict = next((key for key in _VERDICTS if talks and key in given - {*form.keys}), None)
     faults = [
         Fault("unknown_key", f"{key} is no key of the form {form} and would be left out", _UNKNOWN, key)
         for key in value
-        if key in given and key not in {*form.keys} | form.may and not (judged and key == verdict)
+        if key in given and key not in {*form.keys} | form.may and key != verdict
     ]
     try:
         row = form.read({key: part for key, part in value.items() if key in given or key in form.keys}, place)
@@ -113,11 +113,11 @@ def read(value: Any, place: str) -> tuple[Form, Row]:
             faults.append(Fault("missing_key", "label is empty", "give every text its label, or none", "label"))
     except Unreadable as wrong:
         raise Unreadable([*faults, *wrong.faults]) from None
-    if judged and verdict and not isinstance(value[verdict], bool):
+    if verdict and not isinstance(value[verdict], bool):
         faults.append(Fault("wrong_type", f"{verdict} is {kind(value[verdict])}, not true or false", _UNKNOWN, verdict))
     if faults:
         raise Unreadable(faults)
-    if judged and verdict and isinstance(row, Conversation):
+    if verdict and isinstance(row, Conversation):
         return Form(_JUDGED, (*form.keys, verdict), form.may, form.read), Judged(row, value[verdict])
     return form, row
 
