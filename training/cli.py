@@ -49,7 +49,12 @@ def train(
 
 
 def import_adapter(
-    folder: Annotated[Path, typer.Argument(help="A PEFT folder: adapter_config.json, adapter_model.safetensors.")],
+    adapter: Annotated[
+        str,
+        typer.Argument(
+            help="A PEFT folder (adapter_config.json, adapter_model.safetensors), its archive, or a hub id."
+        ),
+    ],
     name: Annotated[str, typer.Option(help="The name that the new version gets a number under.")],
     base: Annotated[
         str | None,
@@ -69,15 +74,20 @@ def import_adapter(
 
     Where PEFT can compute it here, a few golden prompts are recorded, as in training.
 
+    A hub id may have a revision: org/name@revision.
+
     Example: `dabt import saves/llama3-8b/lora/sft --name triage --base meta-llama/Llama-3.1-8B-Instruct`
     """
     from lifecycle.errors import AdapterRefused, InvalidConfig
     from lifecycle.home import Home
+    from lifecycle.models.adapter_source import adapter_folder
     from lifecycle.models.base import resolve_base
     from lifecycle.models.peft_config import read_config
     from lifecycle.publishing import Shelf
     from training.importing import take_in
 
+    place = Home.at(home)
+    folder = adapter_folder(adapter, place.cache / "imports")
     config, problems = read_config(folder)
     trained_over = config.base_name if config else ""
     if base is None:
@@ -86,9 +96,8 @@ def import_adapter(
         if not trained_over:
             raise InvalidConfig(f"{folder} does not say which base it was trained over; give it with --base")
         base = trained_over
-    note = f"from {folder.resolve()}, trained over {trained_over or '?'}"
+    note = f"from {folder.resolve() if Path(adapter).is_dir() else adapter}, trained over {trained_over or '?'}"
     model, prompt = resolve_base(base), _prompt(system, chat_template_kwargs)
-    place = Home.at(home)
     shelf, bases = Shelf.at(place, actor=this_user(), max_rank=max_rank), place.cache / "bases"
     with shelf.registry, working(f"importing {folder}") as tell:
         taken = take_in(
