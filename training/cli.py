@@ -152,6 +152,6 @@ def _print_result(result: TrainResult) -> None:
         highlight=False,
     )
     console.print(f"  run: {result.folder}", highlight=False, soft_wrap=True)
-    for note in (*result.record.notes, *result.untracked):
+    for note in result.record.notes:
         console.print(f"  note: {note}", style="yellow", highlight=False)
     console.print("  next: dabt eval, which compares it with what needs no training", highlight=False)

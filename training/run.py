@@ -267,7 +267,7 @@ def _draw(task: Task, best_by: str) -> None:
     try:
         curves.draw(task.folder, task.name, best_by)
     except OSError as error:  # a picture is no reason to lose what was trained
-        task.watch.stage(f"the curves could not be drawn: {error}")
+        task.watch.say(f"the curves could not be drawn: {error}")
 
 
 def _told(run: _Run) -> dict[str, Any]:

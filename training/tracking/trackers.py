@@ -43,7 +43,7 @@ class Trackers:
     """A `Watcher` between a run and the one that watches it. Use it as a context, which closes them all."""
 
     def __init__(self, trackers: Sequence[Tracker], watch: Watcher) -> None:
-        self._trackers, self._watch, self._stage = trackers, watch, ""
+        self._trackers, self._watch = trackers, watch
         self._open: dict[str, TrackedRun] = {}
         self._marks: dict[str, dict[str, Any]] = {}
         self._folder = Path()
@@ -71,7 +71,6 @@ class Trackers:
         self._said = {**said, **{f"final/{name}": value for name, value in figures.items()}}
 
     def stage(self, text: str) -> None:
-        self._stage = text
         self._watch.stage(text)
 
     def say(self, text: str) -> None:
@@ -113,7 +112,7 @@ class Trackers:
             self._open.pop(name, None)
             why = (str(error).splitlines() or [""])[0][:200] or type(error).__name__
             self.notes.append(f"{name} is told nothing more of this run: {why}")
-            self._watch.stage(f"{self._stage} ({self.notes[-1]})" if self._stage else self.notes[-1])
+            self._watch.say(self.notes[-1])
 
     def _write(self) -> None:
         part = self._folder / f"{_TOLD}.part"
