@@ -177,7 +177,7 @@ def _checked(
     if not fits(value):
         problems.append(_problem(key, f"is {value!r}" if key in raw else "is missing", f"it must be {wanted}"))
         return None
-    return tuple(value) if isinstance(value, list) else value
+    return value
 
 
 def _is_rank(value: Any) -> bool:

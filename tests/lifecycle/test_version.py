@@ -270,3 +270,15 @@ def test_differences_are_named_in_words_and_order() -> None:
             "a.json",
         ]
     )
+
+
+RENDERED = (
+    "messages conversation tools documents chat_template tokenize tokenizer_kwargs add_generation_prompt "
+    "continue_final_message padding truncation max_length return_tensors return_dict return_assistant_tokens_mask"
+)
+
+
+@pytest.mark.parametrize("name", RENDERED.split())
+def test_what_the_renderer_gives_or_takes_is_no_switch_of_a_template(name):
+    with pytest.raises(ValueError, match="is what the renderer gives the chat template"):
+        Prompt(chat_template_kwargs={name: True})

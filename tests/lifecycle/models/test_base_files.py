@@ -50,3 +50,10 @@ def test_pickled_weights_count_only_where_there_are_no_others(base):
     (base / "pytorch_model.bin").unlink()
     with pytest.raises(InvalidInput, match="holds no weights"):
         fingerprint(base)
+
+
+def test_files_that_no_index_names_come_in_the_order_of_their_names(tmp_path):
+    names = [f"{letter}.safetensors" for letter in "hcagbfed"]
+    for name in names:
+        (tmp_path / name).touch()
+    assert [file.name for file in weight_files(tmp_path)] == sorted(names)

@@ -453,3 +453,7 @@ def test_an_x_that_may_multiply_is_never_looked_up(text: str) -> None:
 
 def test_a_comparison_sign_before_a_word_is_no_comparison_whatever_follows_its_first_letter() -> None:
     assert LIGHT_1.normal("<b2") == LIGHT_1.normal("<bc").replace("c", "2") == "b2"
+
+
+def test_half_of_a_surrogate_pair_parts_words_as_a_sign_does() -> None:
+    assert light_words("a\ud800b") == light_words("a \ud800 b") == ["a", "b"]

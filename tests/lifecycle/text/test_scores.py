@@ -412,3 +412,12 @@ def test_a_target_that_is_no_object_is_shown_by_its_first_eighty_characters() ->
     with pytest.raises(InvalidData) as caught:
         scores.target_object("x" * 81)
     assert [problem.fault for problem in caught.value.problems] == [repr("x" * 80)]
+
+
+def test_a_scalar_of_marks_and_spaces_alone_is_nothing_to_a_reader() -> None:
+    assert scores.spoken("\u200f \u200f") == ""
+
+
+def test_another_way_to_score_is_another_number() -> None:
+    """It is part of every task's digest, so it changes with what is scored and for no other reason."""
+    assert scores.RULES == 2
