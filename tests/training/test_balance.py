@@ -7,6 +7,7 @@ import json
 import pytest
 
 from lifecycle.conversation import Conversation, Message
+from lifecycle.rows.kinds import PlainText
 from training.data.balance import balance, language, lengths
 
 
@@ -80,3 +81,20 @@ def test_a_thin_slice_needs_two_languages_that_are_common() -> None:
 
     assert balance(rows(40, 40)).slices == {"arabic, urgency high": 1}
     assert balance(rows(40, 0)).slices == {}, "there is no Arabic to speak of"
+
+
+@pytest.mark.parametrize(("times", "slices"), [(20, {"arabic, urgency high": 1}), (19, {})])
+def test_a_value_is_common_enough_for_a_slice_from_twice_the_least(times: int, slices: dict[str, int]) -> None:
+    """Of 200 rows the least is ten."""
+    low = [row("how are you", '{"urgency": "low"}')] * 100 + [row("كيف الحال", '{"urgency": "low"}')] * (100 - times)
+    high = [row("help me now", '{"urgency": "high"}')] * (times - 1) + [row("النجدة", '{"urgency": "high"}')]
+    assert balance([*low, *high]).slices == slices
+
+
+@pytest.mark.parametrize(("count", "median"), [(1, 1.0), (2, 1.5), (3, 2.0), (4, 2.5), (5, 3.0)])
+def test_the_median_is_the_middle_one_or_the_mean_of_both(count: int, median: float) -> None:
+    assert lengths("x", list(range(1, count + 1))).median == median
+
+
+def test_a_text_without_an_answer_has_no_answer_to_count() -> None:
+    assert balance([PlainText("t:1", "", "same words"), PlainText("t:2", "", "same words")]).fields == {}

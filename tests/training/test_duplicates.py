@@ -157,3 +157,12 @@ def test_pairs_are_the_same_however_many_texts_are_looked_at_together(monkeypatc
         monkeypatch.setattr(duplicates, "_BATCH", batch)
         assert by_place(duplicates.near(texts, 0.6)) == together
         assert by_place(duplicates.near(texts[:5], 0.6, texts[5:])) == across
+
+
+def test_texts_of_two_kinds_are_no_pair_however_near_they_are() -> None:
+    index = duplicates.Near(0.6)
+    for kind, text in enumerate(
+        ["the clinic opens at eight", "the clinic opens at nine", "the clinic opens at eighty"]
+    ):
+        index.add(text, kind=kind % 2)
+    assert [(pair.left, pair.right) for pair in index.pairs()] == [(0, 2)]

@@ -124,7 +124,7 @@ class _Personal:
             self._places.setdefault(key, Places()).add(row.place)
 
     def findings(self) -> Iterator[Finding]:
-        for (sure, kind), places in sorted(self._places.items(), key=lambda item: (not item[0][0], item[0][1])):
+        for (sure, kind), places in sorted(self._places.items(), key=lambda item: item[0][1]):
             label = kind.lower().replace("_", " ")
             message = f"rows with {'an' if label[0] in 'aeio' else 'a'} {label}" + ("" if sure else ", by its look")
             cure = "write a cleaned copy with dabt data redact"
