@@ -105,7 +105,7 @@ def test_the_order_of_an_epoch_follows_from_the_seed_and_its_number() -> None:
     lengths = list(range(40))
 
     def order(epoch: int, seed: int = 1, group: int | None = None) -> list[int]:
-        made = EpochOrder(range(40), lengths, seed, group=group)
+        made = EpochOrder(range(40), lengths, seed, group=group, batch_size=4)
         made.set_epoch(epoch)
         return list(made)
 
@@ -120,7 +120,7 @@ def test_the_order_of_an_epoch_follows_from_the_seed_and_its_number() -> None:
 
 def test_the_order_of_a_mixture_goes_on_where_the_last_epoch_stopped() -> None:
     mixed = Mixture([list("ab"), list("wxyz")], [1, 1], 3)
-    made = EpochOrder(mixed, [1] * 6, 0, group=None)
+    made = EpochOrder(mixed, [1] * 6, 0, group=None, batch_size=4)
     seen = []
     for epoch in (0, 1):
         made.set_epoch(epoch)
