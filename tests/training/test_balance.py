@@ -7,7 +7,7 @@ import json
 import pytest
 
 from lifecycle.conversation import Conversation, Message
-from lifecycle.rows.kinds import PlainText
+from lifecycle.rows.kinds import Labelled, PlainText
 from training.data.balance import balance, language, lengths
 
 
@@ -26,6 +26,8 @@ def fields(*answers: object) -> dict[str, dict[str, int]]:
         ("abcdef" + "عياد", "mixed"),
         ("abc" + "عيادتنا", "arabic"),
         ("12 345 !", "none"),
+        ("عيادة 12345678 …", "arabic"),
+        ("١٢٣ …", "none"),
     ],
 )
 def test_a_script_is_the_texts_from_seven_tenths_of_the_letters(text: str, expected: str) -> None:
@@ -98,3 +100,33 @@ def test_the_median_is_the_middle_one_or_the_mean_of_both(count: int, median: fl
 
 def test_a_text_without_an_answer_has_no_answer_to_count() -> None:
     assert balance([PlainText("t:1", "", "same words"), PlainText("t:2", "", "same words")]).fields == {}
+
+
+def test_a_text_with_its_label_has_no_answer_besides() -> None:
+    rows = [
+        Labelled("t:1", "", "text", "good"),
+        Labelled("t:2", "", "text", "good"),
+        Labelled("t:3", "", "text", "bad"),
+    ]
+    assert balance([*rows, rows[2]]).fields == {"label": {"bad": 2, "good": 2}}
+
+
+def urgent(level: str, **counts: int) -> list[Conversation]:
+    """So many rows of this urgency in each language."""
+    questions = {"latin": "help me now", "arabic": "النجدة الآن", "mixed": "help النجدة"}
+    return [
+        row(questions[told], json.dumps({"urgency": level})) for told, count in counts.items() for _ in range(count)
+    ]
+
+
+def test_a_language_is_common_from_the_least_on() -> None:
+    """Of 200 rows the least is ten: ten are common, nine are not."""
+    rows = [*urgent("low", latin=161, arabic=9), *urgent("high", latin=29, arabic=1)]
+    assert balance(rows).slices == {"arabic, urgency high": 1, "arabic, urgency low": 9}
+    rows = [*urgent("low", latin=162, arabic=8), *urgent("high", latin=29, arabic=1)]
+    assert balance(rows).slices == {}
+
+
+def test_there_are_no_slices_of_one_common_language() -> None:
+    rows = [*urgent("low", latin=180), *urgent("high", latin=2, arabic=9, mixed=9)]
+    assert balance(rows).slices == {}

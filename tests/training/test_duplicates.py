@@ -166,3 +166,11 @@ def test_texts_of_two_kinds_are_no_pair_however_near_they_are() -> None:
     ):
         index.add(text, kind=kind % 2)
     assert [(pair.left, pair.right) for pair in index.pairs()] == [(0, 2)]
+
+
+def test_a_cluster_is_named_by_its_first_position_in_whatever_order_it_is_joined() -> None:
+    for joins in ([(3, 1), (1, 4)], [(4, 3), (3, 1)], [(1, 4), (4, 3)]):
+        clusters = duplicates.Clusters(6)
+        for one, two in joins:
+            clusters.join(one, two)
+        assert [clusters.of(at) for at in range(6)] == [0, 1, 2, 1, 1, 5]

@@ -163,7 +163,7 @@ def language(text: str) -> str:
     marks = text.translate(_SCRIPTS)
     if not marks:
         return "none"
-    mark = max(set(marks), key=lambda each: (marks.count(each), each))
+    mark = max(set(marks), key=marks.count)
     return _NAMES[mark] if marks.count(mark) >= 0.7 * len(marks) else "mixed"
 
 
