@@ -130,3 +130,7 @@ def test_a_language_is_common_from_the_least_on() -> None:
 def test_there_are_no_slices_of_one_common_language() -> None:
     rows = [*urgent("low", latin=180), *urgent("high", latin=2, arabic=9, mixed=9)]
     assert balance(rows).slices == {}
+
+
+def test_what_never_comes_together_is_no_thin_slice() -> None:
+    assert balance([*urgent("low", latin=150, arabic=20), *urgent("high", latin=30)]).slices == {}
