@@ -183,8 +183,12 @@ def _hybrid(findings: Findings) -> list[str]:
 
 
 def _cost(findings: Findings) -> list[str]:
-    """What the most exact arms cost, when they differ in speed or prompt length by half or more."""
-    near = [arm for arm in findings.judged if findings.near(arm.arm)]
+    """What the most exact arms cost, when they differ in speed or prompt length by half or more.
+
+    Of the evaluation's own deployment: seconds of different ones are not compared.
+    """
+    here = findings.report.deployment
+    near = [arm for arm in findings.judged if findings.near(arm.arm) and (arm.deployment or here) == here]
     if len(near) < 2:
         return []
     quick, slow = (choose(near, key=lambda arm: arm.latency_p95) for choose in (min, max))

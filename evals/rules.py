@@ -124,6 +124,10 @@ class Latency(Frozen):
         if rival is None:
             detail = f"'{self.arm}' was not measured: add that arm, or take it out of the policy"
             return [Check(rule="latency", ruling=Ruling.UNDECIDED, detail=detail)]
+        own, other = (arm.deployment or case.report.deployment for arm in (case.arm, rival))
+        if own != other:
+            detail = f"{case.arm.arm} and {self.arm} answered on different deployments, whose seconds are not compared"
+            return [Check(rule="latency", ruling=Ruling.UNDECIDED, detail=detail)]
         bound = self.times * rival.latency_p95
         most = f"{self.times:g} x {self.arm} ({rival.latency_p95:.3f} s) = {bound:.3f} s"
         detail = f"p95 {case.arm.latency_p95:.3f} s; at most {most}"

@@ -6,7 +6,9 @@ import pytest
 
 from evals.advice import Findings, advise, recommend
 from evals.gate import Policy, check
+from lifecycle.deployment import Deployment
 from lifecycle.report import Check, Interval, Report, Ruling, Tries
+from lifecycle.version import digest_of
 from tests.evals.conftest import RECIPES
 
 POLICY = Policy.model_validate({"rules": [{"rule": "beats"}]})
@@ -287,6 +289,14 @@ def test_the_price_is_told_from_half_as_much_again_on(make_report, slow, told) -
     slower = report.arms[1].model_copy(update={"latency_p95": slow})
     report = report.model_copy(update={"arms": (report.arms[0], slower, report.arms[2])})
     assert any("is the quickest" in one for one in advise(findings(report))) is told
+
+
+def test_the_seconds_of_another_deployment_are_no_price(make_report) -> None:
+    report = make_report({"base": 0.1, "rag": 0.9, "adapter": 0.9})
+    elsewhere = Deployment(engine="vllm 0.32.0", dtype="float32", base=digest_of("another"))
+    slower = report.arms[1].model_copy(update={"latency_p95": 9.0, "deployment": elsewhere})
+    report = report.model_copy(update={"arms": (report.arms[0], slower, report.arms[2])})
+    assert not any("is the quickest" in one for one in advise(findings(report)))
 
 
 def test_what_could_be_seen_is_told_of_what_ships_and_of_the_best_where_nothing_does(make_report) -> None:

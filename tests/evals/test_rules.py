@@ -8,7 +8,9 @@ import pytest
 from pydantic import ValidationError
 
 from evals.gate import Policy, check
+from lifecycle.deployment import Deployment
 from lifecycle.report import Check, Interval, Report, Ruling
+from lifecycle.version import digest_of
 
 PASSED, FAILED, UNDECIDED = Ruling.PASSED, Ruling.FAILED, Ruling.UNDECIDED
 PERFECT, POOR = Interval(value=1.0, low=0.91, high=1.0, n=40), Interval(value=0.95, low=0.83, high=0.99, n=40)
@@ -248,6 +250,19 @@ def test_latency_is_bounded_by_the_bases(make_report, p95, ruling) -> None:
     slow = report.arms[1].model_copy(update={"latency_p95": p95})
     report = report.model_copy(update={"arms": (report.arms[0], slow)})
     assert rulings(report, {"rule": "latency", "times": 2.0}) == [ruling]
+
+
+@pytest.mark.parametrize(("base", "ruling"), [("this", PASSED), ("another", UNDECIDED)])
+def test_seconds_of_different_deployments_are_not_compared(make_report, base, ruling) -> None:
+    """An arm may be asked at a service of its own; where that is the same deployment, it is."""
+    report = make_report({"base": 0.5, "adapter": 0.9})
+    ours, elsewhere = (
+        Deployment(engine="vllm 0.32.0", dtype="float32", base=digest_of(name)) for name in ("this", base)
+    )
+    there = report.arms[1].model_copy(update={"deployment": elsewhere})
+    report = report.model_copy(update={"arms": (report.arms[0], there), "deployment": ours})
+    assert rulings(report, {"rule": "latency", "times": 9.0}) == [ruling]
+    assert rulings(report, {"rule": "latency", "times": 9.0, "arm": "adapter"}) == [PASSED], "with itself"
 
 
 # items, clusters
