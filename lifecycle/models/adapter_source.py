@@ -8,7 +8,8 @@ import tarfile
 import zipfile
 from pathlib import Path
 
-from lifecycle.errors import InvalidInput, NotFound, Problem, Unavailable
+from lifecycle.errors import InvalidInput, Problem
+from lifecycle.models import hub
 from lifecycle.models.base import sha256_of
 from lifecycle.models.peft_config import CONFIG_FILE
 
@@ -28,10 +29,10 @@ def adapter_folder(named: str, cache: Path) -> Path:
     path = Path(named).expanduser()
     if path.is_file() and (zipfile.is_zipfile(path) or tarfile.is_tarfile(path)):
         return _inner(_unpacked(path, cache))
-    hub = _HUB.fullmatch(named)
-    if path.exists() or hub is None or named.startswith((".", "/", "~")):
+    there = _HUB.fullmatch(named)
+    if path.exists() or there is None or named.startswith((".", "/", "~")):
         return path
-    return _from_hub(hub["name"], hub["revision"])
+    return hub.fetched(there["name"], FETCHED_FILES, revision=there["revision"], instead="folder, no archive")
 
 
 def _inner(folder: Path) -> Path:
@@ -80,19 +81,3 @@ def _require_room(file: Path, folder: Path, sizes: list[int]) -> None:
 
 def _refused(file: Path, fault: str, cure: str) -> InvalidInput:
     return InvalidInput("the adapter cannot be taken", [Problem(str(file), fault, cure)])
-
-
-def _from_hub(name: str, revision: str | None) -> Path:
-    from huggingface_hub import snapshot_download
-    from huggingface_hub.errors import GatedRepoError, RepositoryNotFoundError, RevisionNotFoundError
-
-    try:
-        return Path(snapshot_download(name, revision=revision, allow_patterns=list(FETCHED_FILES)))
-    except GatedRepoError as error:
-        raise NotFound(f"{name} is gated on the hub: accept its licence there and set HF_TOKEN") from error
-    except RevisionNotFoundError as error:
-        raise NotFound(f"{name} has no revision {revision} on the hub") from error
-    except RepositoryNotFoundError as error:
-        raise NotFound(f"there is no folder, no archive and no hub repository {name}") from error
-    except OSError as error:  # also what the hub raises where it is not reached
-        raise Unavailable(f"{name} is no local folder and the hub cannot be reached; give a folder's path") from error

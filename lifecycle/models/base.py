@@ -16,7 +16,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from lifecycle.errors import InvalidInput, NotFound, Problem, Unavailable
+from lifecycle.errors import InvalidInput, NotFound, Problem
+from lifecycle.models import hub
 from lifecycle.models.gguf_base import gguf_file, unpacked
 from lifecycle.models.packed import Part, packed_shape
 from lifecycle.models.tensors import read_header
@@ -75,7 +76,7 @@ def resolve_base(name_or_path: str) -> Path:
         return folder.resolve()
     if not re.fullmatch(r"[\w.-]+(/[\w.-]+)?", name_or_path, re.ASCII) or name_or_path.startswith("."):
         raise NotFound(f"no folder {folder}; give a model folder, a .gguf file or a hub id such as org/name")
-    return _from_hub(name_or_path)
+    return hub.fetched(name_or_path, FETCHED_FILES)
 
 
 def fingerprint(path: Path, *, cache: Path | None = None) -> BaseFingerprint:
@@ -190,20 +191,6 @@ def chat_template_of(path: Path) -> Any:
     if (path / "chat_template.json").is_file():
         return read_object(path / "chat_template.json").get("chat_template", "")
     return tokenizer_config_of(path).get("chat_template") or ""
-
-
-def _from_hub(name: str) -> Path:
-    from huggingface_hub import snapshot_download
-    from huggingface_hub.errors import GatedRepoError, RepositoryNotFoundError, RevisionNotFoundError
-
-    try:
-        return Path(snapshot_download(name, allow_patterns=list(FETCHED_FILES)))
-    except GatedRepoError as error:
-        raise NotFound(f"{name} is gated on the hub: accept its licence there and set HF_TOKEN") from error
-    except (RepositoryNotFoundError, RevisionNotFoundError) as error:
-        raise NotFound(f"there is no folder and no hub repository {name}") from error
-    except OSError as error:  # also what the hub raises where it is not reached
-        raise Unavailable(f"{name} is no local folder and the hub cannot be reached; give a folder's path") from error
 
 
 def read_object(path: Path) -> dict[str, Any]:

@@ -62,6 +62,6 @@ def _told(part: str, own: dict[str, Any], theirs: dict[str, Any]) -> str:
     if part != "added_tokens":
         return part
     tokens = [{token["content"] for token in parts.get(part) or []} for parts in (own, theirs)]
-    more, fewer = sorted(tokens[0] - tokens[1]), sorted(tokens[1] - tokens[0])
-    said = [*(f"with {', '.join(more[:3])}" for _ in more[:1]), *(f"without {', '.join(fewer[:3])}" for _ in fewer[:1])]
+    ways = (("with", tokens[0] - tokens[1]), ("without", tokens[1] - tokens[0]))
+    said = [f"{way} {', '.join(sorted(those)[:3])}" for way, those in ways if those]
     return f"added_tokens {' and '.join(said)}".strip()

@@ -22,6 +22,7 @@ import structlog
 from lifecycle.errors import DabtError, InvalidInput, LeaseLost, NotFound, Unavailable
 from lifecycle.home import Home
 from lifecycle.jobs.nouns import Job, JobEvent, JobFault, new_id
+from lifecycle.jobs.purging import purge
 from lifecycle.jobs.states import JobState
 from lifecycle.models.base import fingerprint
 from lifecycle.publishing import Shelf
@@ -109,9 +110,7 @@ class Worker:
 
     def _sweep(self) -> None:
         """Bytes of files that were deleted, or have expired, and that no job reads any more."""
-        for file in self.shelf.registry.files.left():
-            self.shelf.store.remove(file.digest)
-            self.shelf.registry.files.purged(file.id)
+        purge(self.shelf.store, self.shelf.registry.files)
 
     # -- files of new jobs ----------------------------------------------------------------------------------------
 

@@ -12,6 +12,7 @@ from starlette.responses import FileResponse, JSONResponse, Response
 
 from lifecycle.errors import InvalidInput, LimitReached, Problem
 from lifecycle.jobs.nouns import UploadedFile, new_id
+from lifecycle.jobs.purging import purge
 from lifecycle.store.artifacts import ArtifactStore
 from service.admin import registry_of
 from service.openai.fine_tuning.asked import cursor_of, expiry_of
@@ -81,7 +82,7 @@ async def delete(request: Request, id_: str) -> Response:
     """Gone for its owner at once; its bytes, when no unfinished job reads them."""
     parts, registry = parts_of(request), registry_of(request)
     await parts.at_registry.run(registry.files.delete, id_, owner_of(request), actor=who(request))
-    await parts.at_store.run(purge, parts.store, registry)
+    await parts.at_store.run(purge, parts.store, registry.files)
     return JSONResponse({"id": id_, "object": "file", "deleted": True})
 
 
@@ -112,13 +113,6 @@ def put_file(store: ArtifactStore, sent: Path, id_: str) -> str:
     folder.mkdir()
     shutil.move(sent, folder / id_)
     return store.put(folder)
-
-
-def purge(store: ArtifactStore, registry: Any) -> None:
-    """Remove the bytes of what was deleted or has expired, and that nobody reads any more."""
-    for file in registry.files.left():
-        store.remove(file.digest)
-        registry.files.purged(file.id)
 
 
 async def _file(request: Request, id_: str) -> UploadedFile:

@@ -114,7 +114,7 @@ def test_an_archive_of_far_too_many_files_is_refused(tmp_path, cache, monkeypatc
 def test_a_hub_id_is_fetched_at_its_revision(tmp_path, cache, monkeypatch) -> None:
     asked: list[tuple[str, str | None]] = []
 
-    def download(name: str, *, revision: str | None, allow_patterns: list[str]) -> str:
+    def download(name: str, *, allow_patterns: list[str], revision: str | None = None) -> str:
         assert "adapter_*" in allow_patterns
         assert not any("*.bin" in pattern for pattern in allow_patterns)
         asked.append((name, revision))
