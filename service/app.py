@@ -28,7 +28,7 @@ from service.last_known import LastKnown
 from service.observability.access_log import AccessLog
 from service.openai import http_errors, http_input, routes_openai
 from service.openai.azure import AzurePaths
-from service.openai.fine_tuning import routes_files, routes_jobs
+from service.openai.fine_tuning import routes_files, routes_jobs, routes_uploads
 from service.parts import Parts, assemble
 from service.request_context import DISCONNECTED, context_of
 from service.serving import Service
@@ -57,6 +57,7 @@ def create_app(
     app.state.config = config
     app.state.body_limit = int(config.max_body_mib * 2**20)
     app.state.file_limit = int(config.max_file_mib * 2**20)
+    app.state.upload_limit = int(config.max_upload_mib * 2**20)
     app.state.registry = registry
     app.state.parts = parts
     app.state.before_listening = lambda: None
@@ -71,6 +72,7 @@ def create_app(
     for routes in (
         routes_openai,
         routes_files,
+        routes_uploads,
         routes_jobs,
         routes_ops,
         routes_admin,

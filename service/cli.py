@@ -76,6 +76,8 @@ def serve(  # noqa: PLR0913, PLR0917  (one parameter is one option of the comman
         float | None, typer.Option(help="Silence after which a stream says a comment, for proxies.")
     ] = None,
     drain_seconds: Annotated[float | None, typer.Option(help="Time for admitted requests after SIGTERM.")] = None,
+    max_file_mib: Annotated[float | None, typer.Option(help="Of a file for fine-tuning in one request.")] = None,
+    max_upload_mib: Annotated[float | None, typer.Option(help="Of a file for fine-tuning that comes in parts.")] = None,
     worker: Annotated[
         bool,
         typer.Option(

@@ -65,6 +65,8 @@ class ServeConfig(Frozen):
     max_body_mib: float = Field(default=8.0, gt=0)
     max_file_mib: float = Field(default=512.0, gt=0)
     """Of a file that is sent in one request, as in OpenAI's API; a larger one comes in parts."""
+    max_upload_mib: float = Field(default=8192.0, gt=0)
+    """Of a file that comes in parts."""
     worker: bool = False
     """Start a worker beside the service, which trains what the fine-tuning API is asked for; `dabt serve` does."""
 

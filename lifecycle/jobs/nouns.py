@@ -44,6 +44,37 @@ class UploadedFile(Frozen):
     expires_at: datetime | None = None
 
 
+UploadStatus = Literal["pending", "completed", "cancelled", "expired"]
+
+
+class Upload(Frozen):
+    """A file that comes in parts, each a folder of the artifact store as a file is one."""
+
+    id: str
+    owner: str
+    status: UploadStatus = "pending"
+    filename: str
+    purpose: str
+    bytes: int
+    """Of the whole file, as its sender has announced it."""
+    expires_after: int | None = None
+    """Seconds that the file is kept after it is whole."""
+    parts: tuple[str, ...] = ()
+    """Those that the file was made of, in order."""
+    file: str = ""
+    """Its id, once it is whole."""
+    created_at: datetime
+    expires_at: datetime
+
+
+class UploadPart(Frozen):
+    id: str
+    upload: str
+    digest: Digest
+    bytes: int
+    created_at: datetime
+
+
 class Hyperparameters(Frozen, allow_inf_nan=False):
     """As OpenAI names them; `auto` is ours to choose (`training/jobs/plan.py`)."""
 

@@ -1,16 +1,20 @@
-"""The bytes of files that are gone for their owners: the service removes them after a deletion, a worker at times."""
+"""The bytes of files that are gone for their owners, and of parts of uploads that are over: the service removes them
+after a deletion, a worker at times."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from lifecycle.registry.file_book import FileBook
+    from lifecycle.registry import Registry
     from lifecycle.store.artifacts import ArtifactStore
 
 
-def purge(store: ArtifactStore, files: FileBook) -> None:
+def purge(store: ArtifactStore, registry: Registry) -> None:
     """Remove the bytes of what was deleted or has expired, and that no unfinished job reads any more."""
-    for file in files.left():
+    for file in registry.files.left():
         store.remove(file.digest)
-        files.purged(file.id)
+        registry.files.purged(file.id)
+    for part in registry.uploads.left():
+        store.remove(part.digest)
+        registry.uploads.purged(part.id)

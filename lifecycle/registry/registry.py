@@ -5,7 +5,7 @@ elsewhere and pure: a version's life in `states.py` and `standing.py`, what may 
 Artifacts are kept by `artifact_book.py`, aliases move in `moves.py`, states in `judging.py`, tries are counted in
 `try_book.py`, and rows become nouns in `records.py`. API keys, their use and what services tell each other of canaries
 are the rooms beside: `keyring.py`, `usage_book.py`, `outcome_book.py`; `changes.py` is for who keeps a copy,
-`listings.py` for lists; `file_book.py`, `job_book.py` and `job_leases.py` are of the fine-tuning API.
+`listings.py` for lists; `file_book.py`, `upload_book.py`, `job_book.py` and `job_leases.py` are of the fine-tuning API.
 """
 
 from __future__ import annotations
@@ -34,6 +34,7 @@ from lifecycle.registry.moves import Decision
 from lifecycle.registry.outcome_book import OutcomeBook
 from lifecycle.registry.records import IndexRecord
 from lifecycle.registry.try_book import Attempt
+from lifecycle.registry.upload_book import UploadBook
 from lifecycle.registry.usage_book import UsageBook
 from lifecycle.report import Report, Tries, Verdict
 from lifecycle.states import State
@@ -52,11 +53,11 @@ class Registry:
     def __init__(self, database: Database) -> None:
         self._database = database
         self.keys = Keyring(database)
-        self.usage = UsageBook(database)
-        self.outcomes = OutcomeBook(database)
+        self.usage, self.outcomes = UsageBook(database), OutcomeBook(database)
         self.changes = ChangeReader(database)
         self.listings = Listings(database)
-        self.files, self.jobs, self.leases = FileBook(database), JobBook(database), JobLeases(database)
+        self.files, self.uploads = FileBook(database), UploadBook(database)
+        self.jobs, self.leases = JobBook(database), JobLeases(database)
 
     @classmethod
     def open(cls, url: str) -> Self:

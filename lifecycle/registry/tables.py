@@ -2,7 +2,7 @@
 
 Nothing is updated in place except a version's `state`, an alias's current `move`, a key's `revoked_at` and the counts
 of its use, and what changes of a job, a file and an upload while they live; everything else is appended, and nothing is
-deleted but what services have told each other of a canary.
+deleted but what services have told each other of a canary, and the parts of an upload that is over.
 """
 
 from __future__ import annotations

@@ -110,7 +110,7 @@ class Worker:
 
     def _sweep(self) -> None:
         """Bytes of files that were deleted, or have expired, and that no job reads any more."""
-        purge(self.shelf.store, self.shelf.registry.files)
+        purge(self.shelf.store, self.shelf.registry)
 
     # -- files of new jobs ----------------------------------------------------------------------------------------
 

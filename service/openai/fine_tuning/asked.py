@@ -147,12 +147,14 @@ def metadata_of(request: Request) -> tuple[dict[str, str], bool]:
     return wanted, bare
 
 
-def expiry_of(fields: Mapping[str, Any], created: datetime, otherwise: int | None) -> datetime | None:
-    """When a file made at `created` expires, by `expires_after`'s `anchor` and `seconds`; `otherwise` so many seconds
-    after. Raises `InvalidInput`."""
+def expiry_of(fields: Mapping[str, Any], created: datetime) -> datetime | None:
+    """When a file made at `created` expires, by `expires_after`'s `anchor` and `seconds`; None without them.
+
+    Raises `InvalidInput`.
+    """
     anchor, seconds = fields.get("anchor"), fields.get("seconds")
     if anchor is None and seconds is None:
-        return None if otherwise is None else created + timedelta(seconds=otherwise)
+        return None
     problems = []
     if anchor != "created_at":
         problems.append(Problem("expires_after.anchor", f"{anchor!r} is not taken", "created_at"))

@@ -162,4 +162,6 @@ class _Parts:
 
 
 def _too_large(most: int) -> TooLarge:
-    return TooLarge(f"The file is larger than the {most / 2**20:g} MiB that one request may bring; use an upload")
+    return TooLarge(
+        f"The file is larger than the {most / 2**20:g} MiB that one request may bring; send it in parts, by /v1/uploads"
+    )

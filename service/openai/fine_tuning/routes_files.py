@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -39,7 +39,7 @@ async def create(request: Request) -> Response:
         created = datetime.now(UTC)
         purpose = checked_purpose(form.fields.get("purpose"))
         expires = {key: form.fields.get(f"expires_after[{key}]") for key in ("anchor", "seconds")}
-        expires_at = expiry_of(expires, created, _BATCH_SECONDS if purpose == "batch" else None)
+        expires_at = expiry_of(expires, created) or expires_at_of(purpose, created)
         await check_room(request, form.bytes)
         id_ = new_id("file-")
         digest = await parts.at_store.run(put_file, parts.store, sent, id_)
@@ -82,8 +82,14 @@ async def delete(request: Request, id_: str) -> Response:
     """Gone for its owner at once; its bytes, when no unfinished job reads them."""
     parts, registry = parts_of(request), registry_of(request)
     await parts.at_registry.run(registry.files.delete, id_, owner_of(request), actor=who(request))
-    await parts.at_store.run(purge, parts.store, registry.files)
+    await parts.at_store.run(purge, parts.store, registry)
     return JSONResponse({"id": id_, "object": "file", "deleted": True})
+
+
+def expires_at_of(purpose: str, created: datetime, seconds: int | None = None) -> datetime | None:
+    """Of a file that is kept for `seconds`, or for as long as its purpose says."""
+    seconds = seconds or (_BATCH_SECONDS if purpose == "batch" else None)
+    return None if seconds is None else created + timedelta(seconds=seconds)
 
 
 def checked_purpose(purpose: Any) -> str:
@@ -99,7 +105,8 @@ async def check_room(request: Request, more: int) -> None:
     key = context_of(request).key
     if key is None or key.limits.storage_mib is None:
         return
-    used = await parts_of(request).at_registry.run(registry_of(request).files.used, key.name)
+    registry, run = registry_of(request), parts_of(request).at_registry.run
+    used = await run(registry.files.used, key.name) + await run(registry.uploads.reserved, key.name)
     if used + more > key.limits.storage_mib * 2**20:
         raise LimitReached(
             f"the {key} may keep {key.limits.storage_mib} MiB of files, and has {used / 2**20:.1f}; delete some first",

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from datetime import datetime
 from typing import Any
 
-from lifecycle.jobs.nouns import Hyperparameters, Job, JobCheckpoint, JobEvent, UploadedFile
+from lifecycle.jobs.nouns import Hyperparameters, Job, JobCheckpoint, JobEvent, Upload, UploadedFile, UploadPart
 from lifecycle.jobs.states import JobState
 
 ORGANIZATION = "dabt"
@@ -32,6 +32,25 @@ def file_object(file: UploadedFile) -> dict[str, Any]:
         "status": "processed",
         "status_details": None,
     }
+
+
+def upload_object(upload: Upload, file: UploadedFile | None) -> dict[str, Any]:
+    """With the `file` that it has become."""
+    return {
+        "id": upload.id,
+        "object": "upload",
+        "bytes": upload.bytes,
+        "created_at": _at(upload.created_at),
+        "expires_at": _at(upload.expires_at),
+        "filename": upload.filename,
+        "purpose": upload.purpose,
+        "status": upload.status,
+        "file": None if file is None else file_object(file),
+    }
+
+
+def part_object(part: UploadPart) -> dict[str, Any]:
+    return {"id": part.id, "object": "upload.part", "created_at": _at(part.created_at), "upload_id": part.upload}
 
 
 def job_object(job: Job) -> dict[str, Any]:
