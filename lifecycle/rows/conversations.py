@@ -87,7 +87,7 @@ def _texts(row: Keys, question: str = "", answer: str = "") -> tuple[Message, ..
 
 def _conversation(row: Keys, place: str, said: tuple[Message, ...]) -> Conversation:
     head = Head(row, said)
-    if faults := [*head.faults, *order_faults(head.messages)]:
+    if faults := head.faults + order_faults(head.messages):
         raise Unreadable(faults)
     return Conversation(place, head.id, head.messages, head.meta, head.tools, head.parallel)
 
@@ -97,11 +97,11 @@ class Head:
 
     def __init__(self, row: Keys, said: tuple[Message, ...]) -> None:
         self.faults: list[Fault] = []
-        self.id = self._id(row.get("id"))
-        self.meta = self._meta(row.get("meta"))
-        self.messages = (*self._system(row.get("system")), *said)
-        self.tools = self._tools(row.get("tools"))
-        self.parallel = self._parallel(row.get("parallel_tool_calls"))
+        self.id = self._id(row["id"]) if "id" in row else ""
+        self.meta = self._meta(row["meta"]) if "meta" in row else {}
+        self.messages = (*self._system(row["system"]), *said) if "system" in row else said
+        self.tools = self._tools(row["tools"]) if "tools" in row else ()
+        self.parallel = self._parallel(row["parallel_tool_calls"]) if "parallel_tool_calls" in row else None
 
     def _wrong(self, key: str, value: Any, expected: str) -> None:
         self.faults.append(Fault("wrong_type", f"{key} is {kind(value)}, not {expected}", "", key))

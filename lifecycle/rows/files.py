@@ -49,10 +49,13 @@ class Reading:
 
     def records(self) -> Iterator[tuple[Row, Record]]:
         """Each good row with the record that it was read from."""
+        plain, file = not self._put and not self._questions, f"{self.path}:"
         for record in self._values():
             try:
-                form, row = self._read(self._placed(record.value), f"{self.path}:{record.line}")
-                self._one_kind(row)
+                place = f"{file}{record.line}"
+                form, row = forms.read(record.value, place) if plain else self._read(self._placed(record.value), place)
+                if KINDS[type(row)] is not self.kind:
+                    self._one_kind(row)
             except Unreadable as unreadable:
                 for fault in unreadable.faults:
                     self.told.add(fault, record.line)

@@ -21,7 +21,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cache, lru_cache
 from typing import Any
 
 from lifecycle.conversation import Conversation
@@ -41,7 +41,7 @@ _TALK = {"system", "tools", "parallel_tool_calls"}
 _VERDICTS = ("kto_tag", "label")
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Form:
     """A form: the keys that it must have and may have."""
 
@@ -98,6 +98,9 @@ def read(value: Any, place: str) -> tuple[Form, Row]:
         return _TURNS, conversations.turns({"turns": value}, place)
     if not isinstance(value, dict):
         raise unreadable("not_an_object", f"the row is {kind(value)}, not a JSON object", f"expected {FORMS}")
+    form = None if None in value.values() else _plain(frozenset(value))
+    if form is not None:
+        return form, form.read(value, place)
     given = {key for key, part in value.items() if part is not None}
     form = _recognised(value, given)
     talks = form.may >= _TALK and form.name != "preference"
@@ -118,8 +121,20 @@ def read(value: Any, place: str) -> tuple[Form, Row]:
     if faults:
         raise Unreadable(faults)
     if verdict and isinstance(row, Conversation):
-        return Form(_JUDGED, (*form.keys, verdict), form.may, form.read), Judged(row, value[verdict])
+        return _judged(form, verdict), Judged(row, value[verdict])
     return form, row
+
+
+@lru_cache(maxsize=1024)  # the rows of a file have few sets of keys
+def _plain(there: frozenset[str]) -> Form | None:
+    """The form of a row that has these keys with a value each, if it has them all: as nearly every row's."""
+    fits = _fitting(there)
+    return fits[0] if len(fits) == 1 and there <= {*fits[0].keys} | fits[0].may else None
+
+
+@cache
+def _judged(form: Form, verdict: str) -> Form:
+    return Form(_JUDGED, (*form.keys, verdict), form.may, form.read)
 
 
 _UNKNOWN = "put it under meta (dabt data convert --meta), or leave it out (--ignore)"
@@ -145,7 +160,7 @@ def _recognised(row: dict[str, Any], given: set[str]) -> Form:
     raise Unreadable(Fault("missing_key", f"{key} is missing", f"the form {meant} has it", key) for key in missing)
 
 
-@lru_cache(maxsize=1024)  # the rows of a file have few sets of keys
+@lru_cache(maxsize=1024)
 def _fitting(there: frozenset[str]) -> list[Form]:
     """The forms all of whose keys are there, without those whose keys are a part of another's."""
     fits = [form for form in _FORMS if there >= set(form.keys)]

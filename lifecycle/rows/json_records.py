@@ -24,7 +24,7 @@ _NEAR_THE_END = 16
 """Characters before the end of a text in which JSON that is cut off breaks, unless it is inside a string."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)  # not frozen: there is one for every row
 class Record:
     """One row as it is written, or what is wrong with it."""
 

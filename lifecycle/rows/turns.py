@@ -38,6 +38,11 @@ def messages(value: Any, key: str) -> tuple[Message, ...]:
     read: list[Message] = []
     for number, turn in enumerate(value):
         try:
+            if type(turn) is dict and len(turn) == 2:
+                text, role = turn.get("content"), turn.get("role")
+                if type(text) is str and type(role) is str and role in _ROLES:
+                    read.append(Message(_ROLES[role], text))  # as nearly every turn is: nothing else has a say
+                    continue
             read += _turn(turn, f"{key}[{number}]", read)
         except Unreadable as wrong:
             faults += wrong.faults
@@ -49,9 +54,6 @@ def messages(value: Any, key: str) -> tuple[Message, ...]:
 def _turn(turn: Any, place: str, before: Sequence[Message]) -> list[Message]:
     if not isinstance(turn, dict):
         raise unreadable("wrong_type", f"{place} is {kind(turn)}, not an object", "", place)
-    text, said = turn.get("content"), turn.get("role")
-    if len(turn) == 2 and isinstance(text, str) and isinstance(said, str) and said in _ROLES:
-        return [Message(_ROLES[said], text)]  # as nearly every turn is: nothing of what follows has a say
     if (pair := pair_of(turn)) and len(turn) == 2:
         return [
             text_message(turn, key, role, f"{place}.") for key, role in zip(pair, ("user", "assistant"), strict=True)
@@ -244,6 +246,8 @@ def order_faults(turns: Sequence[Message], *, answered: bool = True) -> list[Fau
     faults: list[Fault] = []
     if not turns:
         return [Fault("no_turns", "there are no turns")]
+    if answered and len(turns) == 2 and _ask_and_answer(*turns):
+        return faults
     leading = next((at for at, message in enumerate(turns) if message.role != "system"), len(turns))
     said = turns[leading:]
     faults += _turn_faults(said)
@@ -261,6 +265,12 @@ def order_faults(turns: Sequence[Message], *, answered: bool = True) -> list[Fau
         says = "every answer has weight 0: it is context, and none is left to learn or to compare with"
         faults.append(Fault("no_answer", says, "give the last answer weight 1"))
     return faults
+
+
+def _ask_and_answer(question: Message, answer: Message) -> bool:
+    """Whether these are the two turns of which most conversations are made: nothing can be wrong with them."""
+    plain = question.role == "user" and answer.role == "assistant" and answer.trained and not answer.tool_calls
+    return plain and bool(question.content.strip() and answer.content.strip())
 
 
 def _turn_faults(turns: Sequence[Message]) -> list[Fault]:

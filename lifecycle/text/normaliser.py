@@ -90,6 +90,8 @@ def _is_wall(words: str | None) -> bool:
 _MOST = 1 << 16
 """Words, and stretches, that are kept in mind."""
 _LONGEST = 64
+_SHORT = 4
+"""Characters of numbers that come again and again; longer ones would drive out the words."""
 _ENDS = ".,;:!?؟،؛"
 _LETTERS = re.compile(
     r"[^\W\d_](?:[^\W\d_]|[\u0610-\u061a\u064b-\u065f\u0670\u200b-\u200f]|['’-](?=[^\W\d_]))*" rf"[{_ENDS}]*"
@@ -102,7 +104,7 @@ def _met(part: str) -> str | None:
     """The words of a part, letters or a whole number, that are the same between any other such; None for others."""
     bare = part.rstrip(_ENDS)
     if bare.isascii() and bare.isdigit():
-        return bare
+        return _keep(_KNOWN, part, bare) if len(part) <= _SHORT else bare
     if len(part) > _LONGEST or not _LETTERS.fullmatch(part):
         return None
     written = light_words(part)

@@ -70,6 +70,23 @@ def test_equal_rows_are_a_group_of_all_their_places_and_no_contradiction() -> No
     assert found(rows, "contradictions") == []
 
 
+def test_of_a_large_group_and_of_many_groups_the_first_are_named_and_all_counted() -> None:
+    checks = Checks(similarity=None, look_for_personal=False)
+    for place in range(1, 22):
+        checks.see(row("when?", "nine", f"t:{place}"))
+    for place in range(22, 32):
+        checks.see(row("when?", f"{place}", f"t:{place}"))
+    for number in range(2500):
+        checks.see(row(f"{number} days?", place=f"t:{100 + number}"))
+        checks.see(row(f"{number} days?", place=f"u:{100 + number}"))
+    report = checks.report()
+    equal, apart = (next(f for f in report.findings if f.check == name) for name in ("duplicates", "contradictions"))
+    assert (equal.count, len(equal.places)) == (2501, 1000)
+    assert equal.places[:2] == (" = ".join([*(f"t:{n}" for n in range(1, 21)), "…"]), "t:100 = u:100")
+    assert equal.places[-1] == "t:1098 = u:1098"
+    assert apart.places == (" ≠ ".join(["t:1", *(f"t:{n}" for n in range(22, 32))]),)
+
+
 def test_the_same_words_after_other_turns_are_another_question() -> None:
     def after(earlier: str, place: str) -> Conversation:
         turns = (

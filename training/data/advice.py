@@ -8,9 +8,10 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Iterator
+from functools import lru_cache
 
 from training.data.balance import Balance, thin
-from training.data.content import Content
+from training.data.content import MANY_TIMES, Content
 from training.data.findings import Finding
 
 PROMISING = 1000
@@ -48,11 +49,11 @@ class Facts:
         if not row.answer or row.labels:
             return
         self._answered += 1
-        asked = row.question[-_LONGEST:]
-        if _ASKS_FOR_FACTS.search(asked):
+        # The question is looked at last: that takes the longest.
+        if stated := _stated(row.answer):
             told = f"{row.system}\n{row.context}"
-            stated = set(_STATED.findall(row.answer[:_LONGEST]))
-            self._stating += any(fact not in told for fact in stated)
+            if any(fact not in told for fact in stated):
+                self._stating += _ASKS_FOR_FACTS.search(row.question[-_LONGEST:]) is not None
 
     def findings(self) -> Iterator[Finding]:
         if self._answered >= 20 and self._stating >= _FACTS * self._answered:
@@ -71,6 +72,15 @@ class Facts:
                 message="every row has the same system text",
                 cure="name it in prompt.system, so that the service puts it before every request",
             )
+
+
+def _stated(answer: str) -> frozenset[str]:
+    return _kept(answer) if len(answer) <= MANY_TIMES else frozenset(_STATED.findall(answer[:_LONGEST]))
+
+
+@lru_cache(maxsize=4096)
+def _kept(answer: str) -> frozenset[str]:
+    return frozenset(_STATED.findall(answer))
 
 
 def size(rows: int, good: int) -> Iterator[Finding]:

@@ -7,15 +7,14 @@ import itertools
 import json
 import unicodedata
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from functools import lru_cache
 from typing import Any
 
 from lifecycle.rows.kinds import Row
 from lifecycle.text import strict_json
-from lifecycle.text.letters import Table
 from lifecycle.version import Frozen
-from training.data.content import Content, content
+from training.data.content import MANY_TIMES, Content, content
 
 _CLASSES = 20
 """More distinct values than this and a field is free text or an identifier, not a label."""
@@ -63,9 +62,10 @@ class Spread:
         self._languages[told] += 1
         self._sizes[0][len(row.question)] += 1
         self._sizes[1][len(row.answer)] += 1
-        values: dict[str, Any] = dict(row.labels)
+        values: Mapping[str, Any] = row.labels
         if not values and row.answer:
-            answer = _object(row.answer) if row.answer.lstrip().startswith("{") else None
+            few = len(row.answer) <= MANY_TIMES
+            answer = (_kept if few else _object)(row.answer) if row.answer.lstrip().startswith("{") else None
             self._objects += answer is not None
             values = {"answer": row.answer} if answer is None else answer
         for key, value in values.items():
@@ -74,12 +74,23 @@ class Spread:
             self._count(f"meta.{key}", value, told)
 
     def _count(self, key: str, value: Any, told: str) -> None:
-        if not (value is None or isinstance(value, str | bool | int | float)):
+        if isinstance(value, str):
+            text = value
+        elif value is None or isinstance(value, bool | int | float):
+            text = json.dumps(value)
+        else:
             return
-        text = value if isinstance(value, str) else json.dumps(value)
-        counts = self._fields.setdefault(key, {}) if len(self._fields) < _FIELDS else self._fields.get(key, {})
-        if len(counts) <= _CLASSES:
-            counts.setdefault(text, Counter())[told] += 1
+        counts = self._fields.get(key)
+        if counts is None:
+            if len(self._fields) >= _FIELDS:
+                return
+            counts = self._fields[key] = {}
+        if len(counts) > _CLASSES:
+            return
+        by_language = counts.get(text)
+        if by_language is None:
+            by_language = counts[text] = Counter()
+        by_language[told] += 1
 
     def balance(self) -> Balance:
         """Raises ValueError for no rows: there is no balance of nothing."""
@@ -160,30 +171,22 @@ def language(text: str) -> str:
     """
     if text.isascii():
         return "latin" if any(map(str.isalpha, text)) else "none"
-    marks = text.translate(_SCRIPTS)
-    if not marks:
+    letters: dict[str, int] = {}
+    for char in set(text):
+        if script := _script(char):
+            letters[script] = letters.get(script, 0) + text.count(char)
+    if not letters:
         return "none"
-    mark = max(set(marks), key=marks.count)
-    return _NAMES[mark] if marks.count(mark) >= 0.7 * len(marks) else "mixed"
+    most = max(letters, key=letters.__getitem__)
+    return most if letters[most] >= 0.7 * sum(letters.values()) else "mixed"
 
 
-_NAMES: dict[str, str] = {}
-"""A script's mark → its name. A mark is the first letter that was met of it."""
+@lru_cache(maxsize=4096)
+def _script(char: str) -> str:
+    """Of a letter; empty for what is none."""
+    return unicodedata.name(char, "unknown").split()[0].split("-")[0].lower() if char.isalpha() else ""
 
 
-def _mark(char: str) -> str:
-    if not char.isalpha():
-        return ""
-    name = unicodedata.name(char, "unknown").split()[0].split("-")[0].lower()
-    mark = next((mark for mark, known in _NAMES.items() if known == name), char)
-    _NAMES[mark] = name
-    return mark
-
-
-_SCRIPTS = Table(_mark)
-
-
-@lru_cache(maxsize=4096)  # the answers of a classification are few
 def _object(answer: str) -> dict[str, object] | None:
     """Of an answer that begins like one."""
     try:
@@ -191,6 +194,9 @@ def _object(answer: str) -> dict[str, object] | None:
     except ValueError:
         return None
     return value
+
+
+_kept = lru_cache(maxsize=4096)(_object)
 
 
 def _counted(counts: Counter[str]) -> dict[str, int]:

@@ -18,11 +18,11 @@ from lifecycle.rows.kinds import Row
 from lifecycle.text.normaliser import LIGHT_1
 from training.data import advice
 from training.data.balance import Spread
-from training.data.content import content
+from training.data.content import Normal, content, normal
 from training.data.findings import DataReport, Finding, Places, Severity, finding
 from training.data.leaks import Leaks
 from training.data.personal import kinds_in
-from training.data.repeats import Repeats, normal_form
+from training.data.repeats import Repeats
 from training.data.toxicity import Rules, Toxicity
 
 __all__ = ["Checks", "DataReport", "Finding", "Severity", "check"]
@@ -54,11 +54,14 @@ class Checks:
     def see(self, row: Row) -> None:
         seen = content(row)
         question = LIGHT_1.normal(seen.question)
-        normal = tuple(question if text is seen.question else normal_form(text) for text in seen.texts)
+        texts = [
+            Normal(question, frozenset(question.split())) if text is seen.question else normal(text)
+            for text in seen.texts
+        ]
         self._repeats.see(seen, question)
-        self._leaks.see(seen, question, normal)
+        self._leaks.see(seen, question, texts)
         self._spread.see(seen)
-        self._toxicity.see(seen, normal)
+        self._toxicity.see(seen, texts)
         self._facts.see(seen)
         if self._personal is not None:
             self._personal.see(row)

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from typing import Any
+from functools import lru_cache
+from typing import Any, NamedTuple
 
-from lifecycle.conversation import Message
-from lifecycle.rows.kinds import Judged, Labelled, PlainText, Preference, Row
+from lifecycle.conversation import Conversation, Message
+from lifecycle.rows.kinds import Labelled, PlainText, Preference, Row
+from lifecycle.text.normaliser import LIGHT_1
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)  # not frozen: there is one for every row
 class Content:
     """Two rows with one `context` are asked the same; with one `answer` too, they are equal."""
 
@@ -28,8 +30,34 @@ class Content:
     system: str = ""
 
 
+class Normal(NamedTuple):
+    """A text as it is normalised."""
+
+    text: str
+    words: frozenset[str]
+
+
+def normal(text: str) -> Normal:
+    """Of a text that may come again and again, as answers and system texts do."""
+    return _kept(text) if len(text) <= MANY_TIMES else _normal(text)
+
+
+MANY_TIMES = 500
+"""Characters up to which a text is kept in mind, since it may come again; longer ones would fill the memory."""
+
+
+def _normal(text: str) -> Normal:
+    written = LIGHT_1.normal(text)
+    return Normal(written, frozenset(written.split()))
+
+
+_kept = lru_cache(maxsize=4096)(_normal)
+
+
 def content(row: Row) -> Content:
     """The row's content. What is learnt of a preference is which answer is better, and of a text all of it."""
+    if isinstance(row, Conversation):
+        return _of_talk(row)
     if isinstance(row, Labelled):
         label = str(row.label)
         return Content(row.place, row.text, row.text, label, (row.text,), row.meta, {"label": label})
@@ -40,13 +68,18 @@ def content(row: Row) -> Content:
         before = (_said(row.messages), *sorted((chosen, rejected)))
         texts = _texts((*row.messages, *row.chosen, *row.rejected))
         return Content(row.place, _asked(row.messages), "\n".join(before), chosen, texts, row.meta)
-    if isinstance(row, Judged):
-        talk, verdict = row.conversation, "good" if row.good else "bad"
-        asked, said = _asked(talk.messages), _said(talk.messages)
-        return Content(talk.place, asked, said, verdict, _texts(talk.messages), talk.meta, {"judged": verdict})
+    talk, verdict = row.conversation, "good" if row.good else "bad"
+    asked, said = _asked(talk.messages), _said(talk.messages)
+    return Content(talk.place, asked, said, verdict, _texts(talk.messages), talk.meta, {"judged": verdict})
+
+
+def _of_talk(row: Conversation) -> Content:
     messages = row.messages
-    if len(messages) == 2 and not messages[0].name:
+    if len(messages) == 2 and messages[0].role == "user" and not messages[0].name:
         asked = context = messages[0].content
+        last = messages[1]
+        if not (last.tool_calls or last.reasoning or last.name) and asked and last.content:
+            return Content(row.place, asked, asked, last.content, (asked, last.content), row.meta)
     else:
         asked, context = _asked(messages), _said(messages[:-1])
     return Content(row.place, asked, context, row.answer, _texts(messages), row.meta, {}, row.system)

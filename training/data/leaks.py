@@ -11,7 +11,7 @@ from typing import cast
 
 from lifecycle.rows.kinds import Row
 from lifecycle.text.normaliser import LIGHT_1
-from training.data.content import Content, content
+from training.data.content import Content, Normal, content
 from training.data.findings import Finding, Places, Severity, finding
 from training.data.repeats import LEAK_CURE, Asked
 
@@ -44,16 +44,18 @@ class Leaks:
             if len(words) >= _WORDS:
                 self._anchors[min(words, key=lambda word: (counts[word], -len(word), word))].append(text)
 
-    def see(self, row: Content, question: str, normal: Sequence[str]) -> None:
-        """`question` and `normal` are the row's question and texts, normalised."""
+    def see(self, row: Content, question: str, texts: Sequence[Normal]) -> None:
+        """`question` and `texts` are the row's, normalised."""
         if question in self._wanted:
             self._equal.setdefault(question, row.place)
-        if not self._anchors:
-            return
-        for text in normal:
-            for word in self._anchors.keys() & set(text.split()):
+        for text in texts:
+            if self._anchors.keys().isdisjoint(text.words):
+                continue
+            for word in self._anchors.keys() & text.words:
                 for asked in self._anchors[word]:
-                    if asked != question and asked not in self._inside and f" {asked} " in f" {text} ":
+                    if len(asked) > len(text.text) or asked == question or asked in self._inside:
+                        continue
+                    if f" {asked} " in f" {text.text} ":
                         self._inside[asked] = row.place
 
     def findings(self) -> Iterator[Finding]:

@@ -1,6 +1,6 @@
 """Equal rows, contradictions, and questions that are nearly equal, within the training rows and across to test rows.
 
-Eight bytes a row stay in memory for the equal ones; `duplicates.py` says how many for those that are nearly so.
+What finds the equal ones lies on disk, 24 bytes a row; `duplicates.py` says what those that are nearly so take.
 """
 
 from __future__ import annotations
@@ -9,20 +9,22 @@ from array import array
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
+from typing import Any
 from unicodedata import category
 
 import numpy as np
+from numpy.typing import NDArray
 
-from lifecycle.text.normaliser import LIGHT_1
-from training.data.content import Content
+from training.data.content import Content, normal
 from training.data.duplicates import Clusters, Near, Pair
-from training.data.findings import Finding, Places, finding
-from training.data.spool import Spool
+from training.data.findings import MOST_PLACES, Finding, Places, finding
+from training.data.spool import Records, Spool
 
 _LINE = 40
 """Bits of a place that are its line; those above name its file."""
 _BATCH = 4096
+_MOST_TOLD = 20
+"""Rows of a group that are named."""
 _MOST_NEIGHBOURS = 5
 """Training rows that one test row is said to be near to."""
 
@@ -33,26 +35,20 @@ _NEGATIONS = frozenset(
 
 
 class PlaceBook:
-    """The places of rows, in eight bytes each."""
+    """Places as numbers of eight bytes, in the order of their files and lines."""
 
     def __init__(self) -> None:
         self._files: dict[str, int] = {}
-        self._places = array("Q")
 
-    def add(self, place: str) -> int:
+    def code(self, place: str) -> int:
         file, _, line = place.rpartition(":")
         if not line.isdecimal():
             file, line = place, ""
-        self._places.append(self._files.setdefault(file, len(self._files)) << _LINE | int(line or 0))
-        return len(self._places) - 1
+        return self._files.setdefault(file, len(self._files)) << _LINE | int(line or 0)
 
-    def __getitem__(self, at: int) -> str:
-        code = self._places[at]
+    def place(self, code: int) -> str:
         file, line = list(self._files)[code >> _LINE], code & (1 << _LINE) - 1
         return f"{file}:{line}" if line else file
-
-    def __len__(self) -> int:
-        return len(self._places)
 
 
 def decisive(normal: str) -> tuple[str, ...]:
@@ -67,18 +63,15 @@ def _decides(word: str) -> bool:
     return not word.isalpha() and (category(word[0])[0] in "NSP" or category(word[-1])[0] in "SP")
 
 
-@lru_cache(maxsize=4096)
-def normal_form(text: str) -> str:
-    """Of answers, which come again and again, and system texts."""
-    return LIGHT_1.normal(text)
-
-
 class Repeats:
     """What was said before. `similarity` is the Jaccard of character 5-shingles; None looks for equal rows alone."""
 
     def __init__(self, similarity: float | None, others: Mapping[str, Sequence[Asked]] = {}) -> None:
-        self._places = PlaceBook()
-        self._equal = Spool([("context", "u8"), ("row", "u4"), ("answer", "u8")])
+        self._book = PlaceBook()
+        self._places = array("Q")
+        """Of the rows, where those that are nearly equal are looked for."""
+        self._rows = 0
+        self._equal = Spool([("context", "u8"), ("place", "u8"), ("answer", "u8")])
         self._batch: list[tuple[int, int, int]] = []
         self._near = None if similarity is None else Near(similarity)
         self._others = others
@@ -87,11 +80,14 @@ class Repeats:
 
     def see(self, row: Content, question: str) -> None:
         """`question` is the row's, normalised."""
-        context = question if row.context is row.question else normal_form(row.context)
-        self._batch.append((_hash(context), self._places.add(row.place), _hash(normal_form(row.answer))))
+        context = question if row.context is row.question else normal(row.context).text
+        place = self._book.code(row.place)
+        self._batch.append((_hash(context), place, _hash(normal(row.answer).text)))
+        self._rows += 1
         if len(self._batch) >= _BATCH:
             self._flush()
         if self._near is not None:
+            self._places.append(place)
             self._near.add(question, 0, _hash(*decisive(question)) >> 1)
 
     def findings(self) -> Iterator[Finding]:
@@ -106,28 +102,25 @@ class Repeats:
 
     def _equal_rows(self) -> Iterator[Finding]:
         self._flush()
-        repeated, contradicting = [], []
+        repeated, contradicting = _Groups(), _Groups()
         copies = 0
         for part in self._equal.parts():
-            bounds = np.flatnonzero(part["context"][1:] != part["context"][:-1]) + 1
-            edges = np.concatenate(([0], bounds, [len(part)]))
-            for begin in np.flatnonzero(np.diff(edges) > 1):
-                group = part[edges[begin] : edges[begin + 1]]
-                answers: dict[int, list[int]] = defaultdict(list)
-                for record in group:
-                    answers[int(record["answer"])].append(int(record["row"]))
-                repeated += [rows for rows in answers.values() if len(rows) > 1]
+            for group in _runs(part, "context"):
+                answers = list(_runs(group[np.argsort(group["answer"], kind="stable")], "answer", least=1))
+                for rows in answers:
+                    if len(rows) > 1:
+                        repeated.add(rows["place"])
                 copies += len(group) - (1 if len(answers) == 1 else 0)
                 if len(answers) > 1:
-                    contradicting.append([rows[0] for rows in answers.values()])
-        self.good = len(self._places) - copies
+                    contradicting.add(np.sort([rows["place"][0] for rows in answers]))
+        self.good = self._rows - copies
         cure = "keep one of each: the rest weighs double"
-        yield from finding("warning", "duplicates", "groups of equal rows", self._told(repeated, " = "), cure)
+        yield from finding("warning", "duplicates", "groups of equal rows", repeated.told(self._book, " = "), cure)
         message, cure = "questions with several answers", "decide which is right"
-        yield from finding("warning", "contradictions", message, self._told(contradicting, " ≠ "), cure)
+        yield from finding("warning", "contradictions", message, contradicting.told(self._book, " ≠ "), cure)
 
-    def _told(self, groups: list[list[int]], sign: str) -> Places:
-        return Places(sign.join(self._places[at] for at in rows) for rows in sorted(groups))
+    def _place(self, row: int) -> str:
+        return self._book.place(self._places[row])
 
     def _nearly_equal(self, index: Near) -> Iterator[Finding]:
         """Of rows that are near to each other each is named once, beside the first that it was found near to."""
@@ -154,7 +147,7 @@ class Repeats:
                 neighbours[pair.right] += 1
                 across[pair.right].append(pair)
         close.sort(key=lambda pair: (pair.left, pair.right))
-        places = Places(f"{self._places[p.left]} ≈ {self._places[p.right]} ({p.similarity:.2f})" for p in close)
+        places = Places(f"{self._place(p.left)} ≈ {self._place(p.right)} ({p.similarity:.2f})" for p in close)
         message, cure = "pairs of nearly equal questions", "make sure that they are meant"
         yield from finding("warning", "near duplicates", message, places, cure)
         at = rows
@@ -166,9 +159,39 @@ class Repeats:
                 for pair in sorted(across[int(first[place])], key=lambda pair: pair.left)
             ]
             at += len(others)
-            places = Places(f"{asked.place} ≈ {self._places[p.left]} ({p.similarity:.2f})" for asked, p in pairs)
+            places = Places(f"{asked.place} ≈ {self._place(p.left)} ({p.similarity:.2f})" for asked, p in pairs)
             message = f"rows of {name} nearly asked in the training rows"
             yield from finding("warning", "near leakage", message, places, LEAK_CURE)
+
+
+def _runs(records: Records, key: str, least: int = 2) -> Iterator[Records]:
+    """Records of one key, of those that stand together, where there are at least so many."""
+    changes = np.flatnonzero(records[key][1:] != records[key][:-1]) + 1
+    edges = np.concatenate(([0], changes, [len(records)]))
+    for begin in np.flatnonzero(np.diff(edges) >= least):
+        yield records[edges[begin] : edges[begin + 1]]
+
+
+class _Groups:
+    """Groups of places, of which the first are kept: of a million no more is told than of a thousand."""
+
+    def __init__(self) -> None:
+        self._count = 0
+        self._first: list[list[int]] = []
+
+    def add(self, places: NDArray[Any]) -> None:
+        """In the order of the file."""
+        self._count += 1
+        more = [-1] * (len(places) > _MOST_TOLD)
+        self._first.append([*places[:_MOST_TOLD].tolist(), *more])
+        if len(self._first) > 2 * MOST_PLACES:
+            self._first = sorted(self._first)[:MOST_PLACES]
+
+    def told(self, book: PlaceBook, sign: str) -> Places:
+        groups = sorted(self._first)[:MOST_PLACES]
+        told = Places(sign.join("…" if code < 0 else book.place(code) for code in codes) for codes in groups)
+        told.count = self._count
+        return told
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 Records = NDArray[Any]
 _PARTS = 64
-_MOST = 1 << 19
+_MOST = 1 << 17
 """Records that are kept in memory before they go to disk."""
 
 

@@ -6,14 +6,14 @@ A rule that fires is a warning with its name and its word, and never drops a row
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from functools import cache
 from pathlib import Path
 
 from lifecycle.config_file import load_mapping, validated
 from lifecycle.text.normaliser import LIGHT_1
 from lifecycle.version import Frozen
-from training.data.content import Content
+from training.data.content import Content, Normal
 from training.data.findings import Finding, Places, finding
 
 _SHIPPED = Path(__file__).with_name("toxicity.yaml")
@@ -52,16 +52,19 @@ class Toxicity:
                         self._by_word[head + words[0]].append((name, " ".join(words), head + " ".join(words)))
         self._fired: dict[tuple[str, str], Places] = {}
 
-    def see(self, row: Content, normal: tuple[str, ...]) -> None:
-        """`normal` are the row's texts, normalised."""
-        fired = {hit for text in normal for hit in self._hits(text)}
+    def see(self, row: Content, texts: Sequence[Normal]) -> None:
+        """`texts` are the row's, normalised."""
+        fired: set[tuple[str, str]] = set()
+        for text in texts:
+            if not self._by_word.keys().isdisjoint(text.words):
+                fired.update(self._hits(text))
         for hit in fired:
             self._fired.setdefault(hit, Places()).add(row.place)
 
-    def _hits(self, text: str) -> Iterator[tuple[str, str]]:
-        for first in self._by_word.keys() & set(text.split()):
+    def _hits(self, text: Normal) -> Iterator[tuple[str, str]]:
+        for first in self._by_word.keys() & text.words:
             for name, phrase, written in self._by_word[first]:
-                if " " not in written or f" {written} " in f" {text} ":
+                if " " not in written or f" {written} " in f" {text.text} ":
                     yield name, phrase
 
     def findings(self) -> Iterator[Finding]:

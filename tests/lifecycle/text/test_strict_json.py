@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import json
+import random
+import re
 from typing import Any
 
 import pytest
 
+from lifecycle.text import strict_json
 from lifecycle.text.strict_json import parse
 
 
@@ -43,6 +46,26 @@ def test_a_json_text_is_its_value(text: str, value: Any) -> None:
 def test_anything_else_is_refused_with_what_it_is(text: str, says: str) -> None:
     with pytest.raises(ValueError, match=says):
         parse(text)
+
+
+def test_the_quick_reader_gives_what_the_careful_one_gives(monkeypatch: pytest.MonkeyPatch) -> None:
+    drawn = random.Random(3)
+    numbers = [repr(drawn.uniform(-1, 1) * 10.0 ** drawn.randint(-30, 30)) for _ in range(2000)]
+    texts = [
+        *numbers, *(f"{drawn.getrandbits(bits)}" for bits in range(1, 900, 7)), "-0", "-0.0", "9" * 299, "9" * 300,
+        *(f"{drawn.getrandbits(60)}.{drawn.getrandbits(60)}" for _ in range(500)), '"\u2028\x7f"', '"\\u0000"',
+        '"\ufeff"', '{"": {"": []}}', '"1e999 12345"', '{"1e999": "9e9"}',
+    ]  # fmt: skip
+    quick = [parse(text) for text in texts]
+    monkeypatch.setattr(strict_json, "_LARGE", re.compile(""))
+    careful = [parse(text) for text in texts]
+    assert [*map(repr, quick)] == [*map(repr, careful)]
+
+
+@pytest.mark.parametrize("number", ["1e309", "1E+309", "-1e999", f"{'9' * 250}e99", f"0.{'0' * 250}1e999"])
+def test_no_number_becomes_infinite_in_any_place(number: str) -> None:
+    with pytest.raises(ValueError, match=r"^has a number that is too large"):
+        parse(f'{{"a": [0, {number}]}}')
 
 
 def test_half_of_a_surrogate_pair_is_refused_as_a_character_too() -> None:
