@@ -5,6 +5,8 @@ SHELL := bash
 .PHONY: help setup demo reviews serve test test-unit test-engine test-e2e mutants lint typecheck fmt lock clean
 
 PYTEST := HF_HUB_OFFLINE=1 VLLM_NO_USAGE_STATS=1 .venv/bin/python -m pytest
+# Two workers share out the tests as tests/sharing.py says; ARGS="-n 0", and --pdb, run them in this process.
+SHARED := -n logical --maxprocesses 2
 BASE ?= examples/clinic/base_model
 ARGS ?=
 
@@ -24,16 +26,16 @@ serve: setup ## set up and keep the service up; BASE=org/name serves another bas
 	@.venv/bin/dabt serve --base $(BASE) $(ARGS)
 
 test: setup ## all tests; ARGS="-k rollback" narrows them, as below
-	@$(PYTEST) $(ARGS)
+	@$(PYTEST) $(SHARED) $(ARGS)
 
 test-unit: setup ## the tests that need no engine: seconds
-	@$(PYTEST) -m "not engine and not e2e" $(ARGS)
+	@$(PYTEST) $(SHARED) -m "not engine and not e2e" $(ARGS)
 
 test-engine: setup ## the tests against the real vLLM engine
 	@$(PYTEST) -m engine $(ARGS)
 
 test-e2e: setup ## the tests through the command line, processes and a browser
-	@$(PYTEST) -m e2e $(ARGS)
+	@$(PYTEST) $(SHARED) -m e2e $(ARGS)
 
 mutants: setup ## how much wrong code the unit tests notice; a sample, ARGS="--all" or ARGS="evals/gate.py" for more
 	@PYTHONPATH=. .venv/bin/python -m benchmarks.mutants $(ARGS)

@@ -10,7 +10,24 @@ from typing import Any
 
 import pytest
 
+from tests.sharing import ByFile, turn
+
 os.environ.setdefault("DABT_WORKER", "0")  # `dabt serve` starts one otherwise, beside whatever a test measures
+if "PYTEST_XDIST_WORKER" in os.environ:
+    # Each of two workers would compute with threads for both cores, and their threads would wait for each other. No
+    # test compares runs of different numbers of threads. Set before torch and numpy are imported, which read it once.
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> ByFile:
+    config.option.loadscopereorder = False  # the order is ours, below
+    return ByFile(config, log)
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    if hasattr(config, "workerinput"):
+        items.sort(key=lambda item: turn(item.nodeid))
 
 
 @pytest.fixture

@@ -11,9 +11,20 @@ from unittest.mock import patch
 from training import processes
 
 
+def threads() -> int:
+    """As many as OMP_NUM_THREADS says, otherwise one for each core that this process may use.
+
+    Processes that train together share the cores out, whatever it says: torchrun sets it to 1 unasked.
+    """
+    wanted = os.environ.get("OMP_NUM_THREADS", "").partition(",")[0]
+    if processes.count() == 1 and wanted.isdecimal() and int(wanted):
+        return int(wanted)
+    return max(1, len(os.sched_getaffinity(0)) // processes.on_this_machine())
+
+
 @contextmanager
 def run_settings() -> Iterator[None]:
-    """Its share of the cores that this process may use, no progress bars but ours, nothing reported to anyone.
+    """Its threads (`threads`), no progress bars but ours, nothing reported to anyone.
 
     Off a GPU, TRL puts every position of a row through the output layer, questions and padding too, so that a
     compiler sees few shapes. Nothing is compiled here, and scoring the learnt positions alone, as it does on a GPU,
@@ -27,13 +38,13 @@ def run_settings() -> Iterator[None]:
     from transformers.utils import logging
     from trl.trainer import utils as trl_utils
 
-    threads, bars, telemetry = (
+    before, bars, telemetry = (
         torch.get_num_threads(),
         logging.is_progress_bar_enabled(),
         constants.HF_HUB_DISABLE_TELEMETRY,
     )
     states = random.getstate(), numpy.random.get_state(), torch.get_rng_state()
-    torch.set_num_threads(max(1, len(os.sched_getaffinity(0)) // processes.on_this_machine()))
+    torch.set_num_threads(threads())
     logging.disable_progress_bar()
     # TRL tells its makers of every trainer that is built.
     constants.HF_HUB_DISABLE_TELEMETRY = True
@@ -41,7 +52,7 @@ def run_settings() -> Iterator[None]:
         with patch.object(trl_utils, "_use_triton", lambda device: True):
             yield
     finally:
-        torch.set_num_threads(threads)
+        torch.set_num_threads(before)
         if bars:
             logging.enable_progress_bar()
         constants.HF_HUB_DISABLE_TELEMETRY = telemetry

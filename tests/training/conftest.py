@@ -37,6 +37,21 @@ SWITCHED = UNTAGGED.replace(
 """As one that thinks unless it is told not to."""
 
 
+def import_libraries() -> None:
+    """All that a run imports, which the garbage collector then leaves alone: it is asked three times in a run, and each
+    time would look at all of it.
+    """
+    import gc
+
+    import matplotlib.figure  # noqa: F401
+    from peft import PeftModel  # noqa: F401
+    from transformers import BertForSequenceClassification, LlamaForCausalLM, Trainer  # noqa: F401
+    from trl import DPOTrainer, SFTTrainer  # noqa: F401
+
+    gc.collect()
+    gc.freeze()
+
+
 def make_base(folder: Path, template: str | None = TAGGED, *, pad: str = "<|pad|>") -> Path:
     import torch
     from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
@@ -74,6 +89,18 @@ def make_base(folder: Path, template: str | None = TAGGED, *, pad: str = "<|pad|
     LlamaForCausalLM(config).to(torch.bfloat16).save_pretrained(folder)
     fast.save_pretrained(folder)
     return folder
+
+
+@pytest.fixture(scope="session")
+def libraries() -> None:
+    """What a run imports is there; for modules that train much."""
+    import_libraries()
+
+
+@pytest.fixture
+def undrawn(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Runs leave no pictures, which take longer than such a run: of them `test_curves` and `test_train` tell."""
+    monkeypatch.setattr("training.curves.draw", lambda *_: None)
 
 
 @pytest.fixture(scope="session")

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tests.training.conftest import COLOURS, chat
+from tests.training.conftest import COLOURS, chat, import_libraries
 from tests.training.test_train import Place, place_at
 from tests.training.tiny_bert import make_encoder, sentences
 from training import adapter_folder
@@ -131,11 +131,7 @@ def _dies(folder: Path, name: str) -> None:
 
 
 def _each_in_a_child(folder: Path, names: list[str]) -> None:
-    import matplotlib.figure  # noqa: F401  all of these for the children, which inherit them
-    from peft import PeftModel  # noqa: F401
-    from transformers import BertForSequenceClassification, LlamaForCausalLM, Trainer  # noqa: F401
-    from trl import DPOTrainer, SFTTrainer  # noqa: F401
-
+    import_libraries()  # the children inherit them
     for name in names:
         child = os.fork()
         if child == 0:
@@ -150,8 +146,10 @@ def _each_in_a_child(folder: Path, names: list[str]) -> None:
 
 
 def _by_all(folder: Path, names: list[str]) -> None:
-    from training import processes
+    from training import curves, processes
 
+    import_libraries()
+    curves.draw = lambda *_: None  # type: ignore[assignment]
     with processes.together():
         for name in names:
             place, settings = processes.in_turn(lambda name=name: place_of(folder, name, "shared"))

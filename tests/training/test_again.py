@@ -13,7 +13,7 @@ from tests.training.test_train import HOW, Place, Recorder, make_place
 from training.again import job_of
 from training.run import train
 
-pytestmark = pytest.mark.e2e  # imports torch and trains
+pytestmark = [pytest.mark.e2e, pytest.mark.usefixtures("libraries", "undrawn")]  # imports torch and trains
 
 
 @pytest.fixture

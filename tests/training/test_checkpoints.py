@@ -16,7 +16,7 @@ from tests.training.test_train import HOW, Place, Recorder, make_place
 from training import checkpoints, golden, supervised
 from training.progress import Silent
 
-pytestmark = pytest.mark.e2e  # imports torch and trains
+pytestmark = [pytest.mark.e2e, pytest.mark.usefixtures("libraries", "undrawn")]  # imports torch and trains
 
 # An answer is learnt with dropout, in windows of two batches, and the last window of an epoch is a short one; the best
 # epoch is the one whose answers are best.

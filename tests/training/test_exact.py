@@ -14,7 +14,7 @@ from training.exact import EpochOrder, exact
 from training.mixture import Mixture
 from training.tokens import IGNORED
 
-pytestmark = pytest.mark.e2e
+pytestmark = [pytest.mark.e2e, pytest.mark.usefixtures("libraries")]
 
 
 def rows(count: int) -> list[dict[str, list[int]]]:

@@ -16,7 +16,7 @@ from tests.training.test_train import HOW, Place, make_place
 from training import export as exporting
 from training.export import export
 
-pytestmark = pytest.mark.e2e  # imports torch and trains
+pytestmark = [pytest.mark.e2e, pytest.mark.usefixtures("libraries", "undrawn")]  # imports torch and trains
 
 
 @pytest.fixture(scope="module")

@@ -15,7 +15,7 @@ from lifecycle.errors import InvalidConfig
 from tests.training.methods_at_work import place_of, prepare
 from training import processes
 
-pytestmark = pytest.mark.e2e  # imports torch and trains
+pytestmark = [pytest.mark.e2e, pytest.mark.usefixtures("libraries", "undrawn")]  # imports torch and trains
 
 HERE = Path(__file__).parents[2]
 SHARED = ("lora", "packing and a mixture", "full", "dpo", "classification")

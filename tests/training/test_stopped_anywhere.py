@@ -13,7 +13,7 @@ import pytest
 from tests.training.methods_at_work import CASES, place_of, prepare
 from tests.training.test_train import Recorder
 
-pytestmark = pytest.mark.e2e  # imports torch and trains
+pytestmark = [pytest.mark.e2e, pytest.mark.usefixtures("libraries", "undrawn")]  # imports torch and trains
 
 HERE = Path(__file__).parents[2]
 

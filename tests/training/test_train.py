@@ -34,7 +34,7 @@ from training.run import RunRecord, TrainResult, run_name, train
 from training.settings import run_settings
 from training.tokens import IGNORED, ChatTokenizer
 
-pytestmark = pytest.mark.e2e  # imports torch and trains
+pytestmark = [pytest.mark.e2e, pytest.mark.usefixtures("libraries", "undrawn")]  # imports torch and trains
 
 Rows = Callable[..., list[dict[str, Any]]]
 

@@ -22,7 +22,7 @@ from training.config import TrainJob
 from training.recipes.last_layers import LastLayers
 from training.run import train
 
-pytestmark = pytest.mark.e2e  # imports torch and trains
+pytestmark = [pytest.mark.e2e, pytest.mark.usefixtures("libraries", "undrawn")]  # imports torch and trains
 
 
 @pytest.fixture(scope="session")

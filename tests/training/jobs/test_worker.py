@@ -24,7 +24,11 @@ from lifecycle.publishing import Shelf
 from lifecycle.registry.cursor import Cursor
 from training.jobs.worker import Pauses, Worker
 
-pytestmark = [pytest.mark.e2e, pytest.mark.timeout(300)]  # imports torch and trains
+pytestmark = [
+    pytest.mark.e2e,
+    pytest.mark.timeout(300),
+    pytest.mark.usefixtures("libraries", "undrawn"),
+]  # imports torch and trains
 
 ROOT = Path(__file__).parents[3]
 ALL = Cursor(limit=100)

@@ -16,7 +16,7 @@ from tests.training.test_train import HOW, Place, make_place
 from training.recipes.text import starts
 from training.run import TrainResult
 
-pytestmark = pytest.mark.e2e  # imports torch and trains
+pytestmark = [pytest.mark.e2e, pytest.mark.usefixtures("libraries", "undrawn")]  # imports torch and trains
 
 SHORT = {**HOW, "epochs": 2}
 SHAPE = {"r": 8, "alpha": 16}

@@ -14,7 +14,7 @@ from tests.training.test_train import HOW, Place, make_place
 from training.progress import Silent
 from training.run import TrainResult
 
-pytestmark = pytest.mark.e2e  # imports torch and trains
+pytestmark = [pytest.mark.e2e, pytest.mark.usefixtures("libraries", "undrawn")]  # imports torch and trains
 
 STEPS = list(range(1, 13))
 """Two epochs of six, each logged."""
