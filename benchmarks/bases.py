@@ -1,6 +1,7 @@
-"""The two bases: the clinic's tiny one, and a Llama of half a billion random weights with the same tokenizer.
+"""The bases: the clinic's tiny one, and two of random weights with the same tokenizer.
 
-The second is there so that a result is not an artefact of a tiny model. Its text means nothing; its arithmetic is real.
+The Llama of half a billion is there so that a result is not an artefact of a tiny model. Its text means nothing; its
+arithmetic is real. The small GPT-2 is there for what its kind of layers needs.
 """
 
 from __future__ import annotations
@@ -39,6 +40,22 @@ def large(work: Path) -> Path:
     }
     (making / "config.json").write_text(json.dumps({**tiny, **sizes}, indent=1), encoding="utf-8")
     making.rename(folder)
+    return folder
+
+
+def gpt2(folder: Path) -> Path:
+    """A GPT-2 of 2.6 million random weights, made in `folder`."""
+    import torch
+    from transformers import GPT2Config, GPT2LMHeadModel
+
+    folder.mkdir(parents=True)
+    for name in _COPIED:
+        shutil.copyfile(TINY / name, folder / name)
+    tiny = json.loads((TINY / "config.json").read_text(encoding="utf-8"))
+    ends = {name: tiny[name] for name in ("bos_token_id", "eos_token_id", "pad_token_id", "vocab_size")}
+    torch.manual_seed(17)
+    GPT2LMHeadModel(GPT2Config(n_embd=192, n_layer=4, n_head=6, n_positions=256, **ends)).save_pretrained(folder)
+    shutil.copyfile(TINY / "generation_config.json", folder / "generation_config.json")
     return folder
 
 

