@@ -8,7 +8,11 @@ from __future__ import annotations
 
 from xdist.scheduler import LoadScopeScheduling
 
-GROUPS = {"tests/service/test_engine_": "the engine"}
+GROUPS = {
+    "tests/service/test_engine_": "the engine",
+    "tests/training/jobs/": "the warm process",
+    "tests/training/test_checkpoints": "the warm process",
+}
 """How the path of a file begins → its group."""
 FIRST = ("tests/service/test_engine_", "tests/e2e/", "tests/training/", "tests/service/faults/", "tests/service/")
 """What is begun first, or a worker would be left alone with it at the end."""

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -95,6 +98,37 @@ def make_base(folder: Path, template: str | None = TAGGED, *, pad: str = "<|pad|
 def libraries() -> None:
     """What a run imports is there; for modules that train much."""
     import_libraries()
+
+
+@pytest.fixture(scope="session")
+def in_child(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[..., int]]:
+    """Runs Python code with arguments in a process of its own, which has its imports from the start. Returns its exit
+    code: the negative signal where it was killed.
+    """
+    root = Path(__file__).parents[2]
+    errors = tmp_path_factory.mktemp("warm") / "stderr"
+    with (
+        errors.open("w") as stderr,
+        subprocess.Popen(
+            [sys.executable, "-m", "tests.training.warm"],
+            cwd=root,
+            env={**os.environ, "PYTHONPATH": str(root)},
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=stderr,
+            text=True,
+        ) as warm,
+    ):
+
+        def run(code: str, *arguments: object) -> int:
+            assert warm.stdin is not None
+            assert warm.stdout is not None
+            print(json.dumps([code, [str(argument) for argument in arguments]]), file=warm.stdin, flush=True)
+            answer = warm.stdout.readline()
+            print(errors.read_text()[-3000:], file=sys.stderr)  # pytest shows it where the test fails
+            return int(answer)
+
+        yield run
 
 
 @pytest.fixture

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import os
 import signal
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -58,29 +55,15 @@ def place(tmp_path: Path, bases: Callable[..., Path], colours: Callable[..., Any
     return make_place(tmp_path / "home", bases(), colours)
 
 
-def killed(place: Place, base: Path, when: str) -> None:
-    """The run in a process of its own, which is killed there."""
-    done = subprocess.run(
-        [sys.executable, "-c", _KILLED, str(place.folder), str(base), when],
-        cwd=Path(__file__).parents[2],
-        env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])},
-        check=False,
-        capture_output=True,
-        text=True,
-        timeout=300,
-    )
-    assert done.returncode == -signal.SIGKILL, done.stderr
-
-
 def test_a_run_that_is_killed_ends_in_the_same_weights(
-    tmp_path: Path, bases: Callable[..., Path], colours: Callable[..., Any]
+    tmp_path: Path, bases: Callable[..., Path], colours: Callable[..., Any], in_child: Callable[..., int]
 ) -> None:
     base = bases()
     whole = make_place(tmp_path / "whole", base, colours).train(optimisation=HOW_LONG, method=METHOD)
     place = make_place(tmp_path / "killed", base, colours)
 
-    killed(place, base, "1")  # inside the first epoch
-    killed(place, base, "save 3")  # in the middle of a save, in the second
+    for when in ("1", "save 3"):  # inside the first epoch; in the middle of a save, in the second
+        assert in_child(_KILLED, place.folder, base, when) == -signal.SIGKILL
     (run,) = place.home.runs.glob("[!.]*")
     assert (run / "checkpoints" / "checkpoint-3").is_dir()
     watch = Recorder()

@@ -4,10 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
-import os
 import signal
-import subprocess
-import sys
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -30,7 +27,6 @@ pytestmark = [
     pytest.mark.usefixtures("libraries", "undrawn"),
 ]  # imports torch and trains
 
-ROOT = Path(__file__).parents[3]
 ALL = Cursor(limit=100)
 SOON = Pauses(poll=0.01, beat=0.01, lapse=0.05)
 
@@ -233,7 +229,7 @@ def test_a_worker_that_is_asked_to_stop_gives_its_job_back(
 
 
 SCRIPT = """
-import sys
+import os, signal, sys
 from pathlib import Path
 from lifecycle.home import Home
 from lifecycle.publishing import Shelf
@@ -244,34 +240,27 @@ import training.jobs.files as files
 root, base, where = Path(sys.argv[1]), Path(sys.argv[2]), sys.argv[3]
 home = Home(root=root, registry_url=f"sqlite:///{root / 'registry.db'}", artifacts_url=str(root / "artifacts"))
 
-def hang(*_, **__):
-    print("here", flush=True)
-    sys.stdin.readline()
+def die(*_, **__):
+    os.kill(os.getpid(), signal.SIGKILL)
 
 if where == "validating":
-    files.faults = hang
+    files.faults = die
 elif where == "running":
     plain = JobWatcher.step
-    JobWatcher.step = lambda watch, done, total: hang() if done == 8 else plain(watch, done, total)
+    JobWatcher.step = lambda watch, done, total: die() if done == 8 else plain(watch, done, total)
 elif where == "finishing":
-    leaving.leave = hang
+    leaving.leave = die
 pauses = worker.Pauses(poll=0.01, beat=0.01, lapse=0.05)
 worker.Worker(home, Shelf.at(home, actor="worker"), base, pauses).run(once=True)
 """
 
 
 @pytest.mark.parametrize("where", ["validating", "running", "finishing"])
-def test_the_job_of_a_killed_worker_is_done_by_another(queue: Queue, colours: Any, where: str) -> None:
+def test_the_job_of_a_killed_worker_is_done_by_another(
+    queue: Queue, colours: Any, where: str, in_child: Callable[..., int]
+) -> None:
     job = queue.ask(queue.file(colours(48)))
-    command = [sys.executable, "-c", SCRIPT, str(queue.home.root), str(queue.base), where]
-    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
-    with subprocess.Popen(
-        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment
-    ) as process:
-        assert process.stdout is not None
-        while process.stdout.readline() != "here\n":
-            assert process.poll() is None
-        process.send_signal(signal.SIGKILL)
+    assert in_child(SCRIPT, queue.home.root, queue.base, where) == -signal.SIGKILL
     states = {"validating": JobState.VALIDATING, "running": JobState.RUNNING, "finishing": JobState.FINISHING}
     assert queue.job(job).state is states[where]
     clock = iter(range(0, 10_000, 10))
