@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import os
 from collections.abc import Callable, Iterable
@@ -28,6 +29,15 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> ByFile:
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     if hasattr(config, "workerinput"):
         items.sort(key=lambda item: turn(item.nodeid))
+
+
+@pytest.fixture(autouse=True, scope="module")
+def little_garbage() -> None:
+    """What is imported by now is left alone by the garbage collector: PyTorch's trainers and statsmodels ask it for a
+    whole collection in every call, which takes a second where all libraries are loaded.
+    """
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture
