@@ -15,8 +15,8 @@ from pydantic import AfterValidator, Field, ValidationInfo, model_validator
 from evals.gate import Policy
 from lifecycle.answer_schema import AnswerSchema
 from lifecycle.config_file import load_mapping, validated
-from lifecycle.errors import InvalidConfig, InvalidInput, Problem
-from lifecycle.rows import prompt_files
+from lifecycle.errors import InvalidConfig, InvalidInput, NotFound, Problem
+from lifecycle.rows import hub, prompt_files
 from lifecycle.version import Decoding, Frozen, Knowledge, Name, Prompt, Ref, Template, TemplateKwargs
 
 ENDPOINT = "http://127.0.0.1:8000/v1"
@@ -24,6 +24,17 @@ ENDPOINT = "http://127.0.0.1:8000/v1"
 
 def _anchored(path: Path, info: ValidationInfo) -> Path:
     return (Path((info.context or {}).get("folder", ".")) / path.expanduser()).resolve()
+
+
+def _rows(path: Path, info: ValidationInfo) -> Path:
+    """A file beside the evaluation's, or the name of a hub's data set: the file that holds its rows."""
+    local = _anchored(path, info)
+    if local.exists() or hub.named(path) is None:
+        return _file(path, info)
+    try:
+        return hub.file_of(path)
+    except NotFound as error:
+        raise ValueError(str(error)) from error
 
 
 def _file(path: Path, info: ValidationInfo) -> Path:
@@ -66,6 +77,7 @@ def _ref(text: str) -> str:
 
 
 File = Annotated[Path, AfterValidator(_file)]
+RowsFile = Annotated[Path, AfterValidator(_rows)]
 VersionRef = Annotated[str, AfterValidator(_ref)]
 """`triage:3`, `triage:prod`, or `triage:newest`: the newest version of that name that training published."""
 
@@ -74,7 +86,7 @@ class PromptFiles(Frozen):
     """Where a recipe's prompt is written: text for people to edit, not YAML."""
 
     system: File | None = None
-    shots: File | None = None
+    shots: RowsFile | None = None
     """Rows of one question and one answer, in any form of `lifecycle/rows/forms.py`."""
     chat_template_kwargs: TemplateKwargs = Field(default_factory=dict)
     """What the base's chat template is told, such as `enable_thinking: false`."""
@@ -126,7 +138,7 @@ class EvalConfig(Frozen):
     """An lm-eval task: one of `task_files`, or any public task or group."""
     task_files: Annotated[Path, AfterValidator(_folder)] | None = None
     """Folder of lm-eval task files. Without it, lm-eval's own tasks are searched."""
-    data: File | None = None
+    data: RowsFile | None = None
     """Items to use in place of the task file's own."""
     answer_schema: Annotated[str, AfterValidator(_schema)] | None = None
     """What an answer must be: the file of a JSON schema, or a pydantic model as `package.module:Model`. Items get the

@@ -14,7 +14,8 @@ from pydantic import Field, SerializeAsAny, ValidationError, field_validator, mo
 
 from lifecycle.answer_schema import AnswerSchema
 from lifecycle.config_file import faults, load_mapping
-from lifecycle.errors import InvalidConfig, Problem
+from lifecycle.errors import InvalidConfig, NotFound, Problem
+from lifecycle.rows import hub
 from lifecycle.rows.prompt_files import read_prompt
 from lifecycle.version import Frozen, Name, Prompt, TemplateKwargs
 from training.data.run_checks import Way
@@ -35,7 +36,10 @@ class Source(Frozen, allow_inf_nan=False):
 
 
 class DataSettings(Frozen, allow_inf_nan=False):
-    """Which rows to learn from. Any form of `lifecycle/rows/forms.py`; paths start at the configuration's folder."""
+    """Which rows to learn from. Any form of `lifecycle/rows/forms.py`; paths start at the configuration's folder.
+
+    In place of each stands the name of a hub's data set too (`lifecycle/rows/hub.py`).
+    """
 
     train: tuple[Source, ...] = Field(min_length=1)
     """A path, or a list of paths, or of `{path, weight}`. Without weights an epoch sees all rows of all files."""
@@ -149,16 +153,20 @@ class TrainJob:
             raise InvalidConfig(f"{source} cannot be used", sorted(problems, key=lambda p: p.place))
         return cls(config, folder)
 
-    def _at(self, path: Path | None) -> Path | None:
-        return None if path is None else (self.folder / path).resolve()
+    def _at(self, path: Path) -> Path:
+        """The file that is meant, or the name of a hub's rows."""
+        local = (self.folder / path).resolve()
+        return path if hub.named(path) and not local.exists() else local
 
     @property
     def train_paths(self) -> tuple[Path, ...]:
-        return tuple((self.folder / source.path).resolve() for source in self.config.data.train)
+        """Of the files; those that hold a hub's rows are fetched first, and raise as `hub.fetched` does."""
+        return tuple(hub.file_of(self._at(source.path)) for source in self.config.data.train)
 
     @property
     def validation_path(self) -> Path | None:
-        return self._at(self.config.data.validation)
+        named = self.config.data.validation
+        return None if named is None else hub.file_of(self._at(named))
 
     @property
     def answer_schema(self) -> AnswerSchema | None:
@@ -184,20 +192,41 @@ class TrainJob:
     def prompt(self) -> Prompt:
         """The published version's prompt: what the rows are trained behind."""
         prompt = self.config.prompt
-        return read_prompt(self._at(prompt.system), kwargs=prompt.chat_template_kwargs)
+        return read_prompt(self._system_path, kwargs=prompt.chat_template_kwargs)
+
+    @property
+    def _system_path(self) -> Path | None:
+        named = self.config.prompt.system
+        return None if named is None else (self.folder / named).resolve()
+
+    @property
+    def pinned(self) -> TrainConfig:
+        """The configuration with the commits of a hub's rows, and else as it is written."""
+        data, named = self.config.data, self._name
+        train = tuple(source.model_copy(update={"path": named(source.path)}) for source in data.train)
+        validation = None if data.validation is None else named(data.validation)
+        moved = data.model_copy(update={"train": train, "validation": validation})
+        return self.config.model_copy(update={"data": moved})
+
+    def _name(self, path: Path) -> Path:
+        at = self._at(path)
+        return hub.pinned(at) if hub.named(at) else path
 
     def anywhere(self) -> dict[str, Any]:
-        """The configuration with whole paths: `from_mapping` makes this job of it, whatever the folder."""
+        """The configuration with whole paths: `from_mapping` makes this job of it, whatever the folder.
+
+        A hub's rows are named with their commit, so that they stay the same rows.
+        """
         raw = self.config.model_dump(mode="json", exclude_none=True)
         data = raw["data"]
-        for source, path in zip(data["train"], self.train_paths, strict=True):
-            source["path"] = str(path)
+        for source, told in zip(data["train"], self.config.data.train, strict=True):
+            source["path"] = str(hub.pinned(self._at(told.path)))
         schema = data.get("answer_schema")
         if schema is not None and (self.folder / schema).is_file():
             data["answer_schema"] = str((self.folder / schema).resolve())
-        if self.validation_path is not None:
-            data["validation"] = str(self.validation_path)
-        if (system := self._at(self.config.prompt.system)) is not None:
+        if (validation := self.config.data.validation) is not None:
+            data["validation"] = str(hub.pinned(self._at(validation)))
+        if (system := self._system_path) is not None:
             raw["prompt"]["system"] = str(system)
         return {**raw, "base": self.base, **({} if self.template is None else {"template": self.template})}
 
@@ -224,6 +253,17 @@ def _missing_files(raw: Mapping[str, Any], folder: Path) -> list[Problem]:
             path = file.get("path") if isinstance(file, Mapping) else file
             if isinstance(path, str | Path) and not (folder / path).is_file():
                 place = f"{section}.{key}" + f"[{at}]" * several
+                if section == "data" and hub.named(path) and not (folder / path).exists():
+                    problems += _not_on_the_hub(Path(path), place)
+                    continue
                 cure = "relative paths start at the configuration's folder"
                 problems.append(Problem(place, f"there is no file {folder / path}", cure))
     return problems
+
+
+def _not_on_the_hub(path: Path, place: str) -> list[Problem]:
+    try:
+        hub.file_of(path)
+    except NotFound as error:
+        return [Problem(place, str(error))]
+    return []

@@ -272,7 +272,7 @@ def _draw(task: Task, best_by: str) -> None:
 
 def _told(run: _Run) -> dict[str, Any]:
     """The configuration as records have it. A folder's path says nothing elsewhere; the fingerprint and its name do."""
-    named = run.job.config.model_copy(update={"base": run.task.known.name})
+    named = run.job.pinned.model_copy(update={"base": run.task.known.name})
     return named.model_dump(mode="json", exclude={"tracking"})
 
 

@@ -13,27 +13,30 @@ from typing import Any, cast
 
 from lifecycle.conversation import Conversation
 from lifecycle.errors import Problem
-from lifecycle.rows import forms
+from lifecycle.rows import forms, hub
 from lifecycle.rows.faults import Fault, Told, Unreadable, nothing_done
-from lifecycle.rows.json_records import Record, json_records
+from lifecycle.rows.json_records import Record
 from lifecycle.rows.kinds import KINDS, Kind, Kinds, Row
 from lifecycle.rows.questions import question
-from lifecycle.rows.sources import NotText, Source, source
-from lifecycle.rows.table_records import SEPARATORS, csv_records, parquet_records
+from lifecycle.rows.records import container, records
+from lifecycle.rows.sources import NotText, source
 from lifecycle.rows.writing import write_rows
 
 __all__ = ["Reading", "read_rows", "scan", "write_rows"]
 
 
 class Reading:
-    """One file. Iterating gives its good rows in order; afterwards the other attributes say what it was."""
+    """One file, or one split of a hub's data set (`hub.py`).
+
+    Iterating gives its good rows in order; afterwards the other attributes say what it was.
+    """
 
     def __init__(self, path: Path, *, put: dict[str, str] | None = None, questions: bool = False) -> None:
         """`put` says for a key that no form has what becomes of it: "meta", "text" for the row's text, "" for nothing.
 
-        With `questions`, a row may end in its question.
+        With `questions`, a row may end in its question. Raises `NotFound` and `Unavailable` as the hub says.
         """
-        self.path = path
+        self.path = path = hub.file_of(path)
         self.told = Told(str(path))
         self.rows = 0
         self.forms: Counter[forms.Form] = Counter()
@@ -74,7 +77,9 @@ class Reading:
 
     def _values(self) -> Iterator[Record]:
         try:
-            for record in self._records(source(self.path)):
+            file = source(self.path)
+            self.words = container(file)
+            for record in records(file):
                 if record.fault:
                     self.told.add(record.fault, record.line)
                 else:
@@ -102,14 +107,6 @@ class Reading:
         if asked:
             return forms.QUESTION, cast("Row", asked)  # only for who asked for questions, and no user of rows must
         return forms.read(value, place)
-
-    def _records(self, file: Source) -> Iterator[Record]:
-        named = SEPARATORS.get(file.suffix)
-        what = "Parquet" if not file.encoding else file.suffix.removeprefix(".").upper() if named else "JSON"
-        self.words = ", ".join(part for part in (what, file.words) if part)
-        if not file.encoding:
-            return parquet_records(file)
-        return csv_records(file) if named else json_records(file)
 
     def _placed(self, value: object) -> object:
         """The row with the keys of `put` where they were told to be."""

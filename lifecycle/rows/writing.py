@@ -31,7 +31,7 @@ def write_rows(path: Path, rows: Iterable[Conversation]) -> None:
     """JSONL in the `messages` form, UTF-8, with each row's id and meta. Raises `InvalidInput`."""
     with replaced(path) as out:
         for row in rows:
-            out.write(_line(as_messages(row)))
+            out.write(json_line(as_messages(row)))
 
 
 def write(path: Path, rows: Iterable[Keys]) -> int:
@@ -100,19 +100,19 @@ def _umask() -> int:
     return mask
 
 
-def _line(row: Keys) -> bytes:
+def json_line(row: Any) -> bytes:
     return f"{json.dumps(row, ensure_ascii=False)}\n".encode()
 
 
 def _jsonl(out: IO[bytes], rows: Iterator[Keys]) -> None:
     for row in rows:
-        out.write(_line(row))
+        out.write(json_line(row))
 
 
 def _array(out: IO[bytes], rows: Iterator[Keys]) -> None:
     start = b"[\n"
     for row in rows:
-        out.write(start + _line(row).rstrip(b"\n"))
+        out.write(start + json_line(row).rstrip(b"\n"))
         start = b",\n"
     out.write(b"\n]\n" if start != b"[\n" else b"[]\n")
 
@@ -153,6 +153,6 @@ def _spooled(rows: Iterator[Keys]) -> Iterator[tuple[list[str], Iterator[Keys]]]
     with tempfile.TemporaryFile() as kept:
         for row in rows:
             columns |= dict.fromkeys(row)
-            kept.write(_line(row))
+            kept.write(json_line(row))
         kept.seek(0)
         yield list(columns), (json.loads(line) for line in chain(kept))

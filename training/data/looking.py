@@ -15,6 +15,7 @@ from typing import Any
 from lifecycle.conversation import Conversation
 from lifecycle.errors import InvalidConfig, InvalidData, InvalidInput, Problem
 from lifecycle.home import Home
+from lifecycle.rows import hub
 from lifecycle.rows.files import Reading
 from lifecycle.rows.kinds import Labelled, PlainText, Preference, Row
 from lifecycle.version import Prompt
@@ -104,7 +105,7 @@ def data_of(path: Path) -> list[Path]:
     raw = load_mapping(path)
     folder, named = path.resolve().parent, raw.get("data")
     if isinstance(named, str):
-        return [folder / named]
+        return [Path(named) if hub.named(named) and not (folder / named).exists() else folder / named]
     cure = "name the file of its rows itself"
     raise InvalidConfig(f"{path} cannot be looked into", [Problem(f"{path}: data", "names no file of rows", cure)])
 

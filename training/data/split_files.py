@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import IO
 
 from lifecycle.errors import InvalidData, InvalidInput, Problem
+from lifecycle.rows import hub
 from lifecycle.rows.faults import nothing_done
 from lifecycle.rows.files import Reading
 from lifecycle.rows.json_records import Record
@@ -70,7 +71,7 @@ def split(source: Path, sides: Sequence[Side], way: Way | None = None, *, force:
     Raises `InvalidInput` for sizes that cannot be and files that exist (unless `force`), `InvalidData` for rows that
     cannot be read, and where the groups are too large for the sizes.
     """
-    way = way or Way()
+    way, source = way or Way(), hub.file_of(source)
     _check(source, sides, force=force)
     groups, labels = _grouped(source, way)
     wanted = _counts(sides, len(labels))
