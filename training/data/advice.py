@@ -87,7 +87,7 @@ def size(rows: int, good: int) -> Iterator[Finding]:
     """`good` are the rows that are no copies and that no other row contradicts."""
     if good >= PROMISING or not rows:
         return
-    counted = f"{rows:,} examples" if good == rows else f"{good:,} good examples of {rows:,}"
+    counted = f"{rows:,} example{'s' * (rows != 1)}" if good == rows else f"{good:,} good examples of {rows:,}"
     cure = "gather more, or compare with the same examples as few-shot prompt first"
     message = f"{counted}; a fine-tune is promising from about {PROMISING:,}"
     yield Finding(level="warning", check="size", message=message, cure=cure)

@@ -9,6 +9,7 @@ about forty bytes a text stay in memory.
 
 from __future__ import annotations
 
+import os
 import tempfile
 from array import array
 from collections import defaultdict
@@ -125,7 +126,6 @@ class Near:
             for begin in range(0, len(self), _BATCH):
                 self._prefixes(begin, is_first, shared, bounds, file)
             file.flush()
-            hashes = np.memmap(file, np.uint64, "r") if bounds[-1] else np.empty(0, np.uint64)
             kinds = np.array(self._kinds)
             told: set[int] = set()
             for part in shared.parts():
@@ -133,7 +133,8 @@ class Near:
                     code = left << 32 | right
                     if code in told or skip(left, right):
                         continue
-                    one, two = (set(hashes[bounds[at] : bounds[at + 1]].tolist()) for at in (left, right))
+                    # Not mapped: what is mapped stays in memory where there is room, and looks like it grew.
+                    one, two = (set(_hashes(file, bounds[at], bounds[at + 1])) for at in (left, right))
                     common = len(one & two)
                     similarity = common / (len(one) + len(two) - common)
                     if similarity >= self.threshold and not self._equal(left, right):
@@ -206,6 +207,11 @@ class Near:
             )
             near_enough &= kinds[one["row"]] == kinds[two["row"]]
             yield from zip(one["row"][near_enough].tolist(), two["row"][near_enough].tolist(), strict=True)
+
+
+def _hashes(file: Any, begin: int, end: int) -> list[int]:
+    size = np.dtype(np.uint64).itemsize
+    return np.frombuffer(os.pread(file.fileno(), size * (end - begin), size * begin), np.uint64).tolist()
 
 
 def _shingles(texts: Sequence[str]) -> tuple[Hashes, NDArray[np.int64]]:

@@ -34,6 +34,7 @@ def split(  # noqa: PLR0913, PLR0917 - options, not parameters that anyone passe
 
     Example: dabt data split rows.jsonl --train train.jsonl --test test.jsonl --test-size 200 --stratify urgency
     """
+    from training.data.commands.shown import counted
     from training.data.split_files import Side, Way
     from training.data.split_files import split as split_rows
 
@@ -45,5 +46,5 @@ def split(  # noqa: PLR0913, PLR0917 - options, not parameters that anyone passe
         labels = told.labels[side.name]
         shares = "  ".join(f"{label or '(none)'} {count:,}" for label, count in sorted(labels.items()))
         more = f": {shares}" if set(labels) != {""} else ""
-        typer.echo(f"{side.path}: {labels.total():,} rows{more}")
+        typer.echo(f"{side.path}: {counted(labels.total(), 'row')}{more}")
     typer.echo(f"{told.groups:,} groups of rows that ask the same or nearly; the largest has {told.largest:,}")
