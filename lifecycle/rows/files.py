@@ -36,8 +36,10 @@ class Reading:
 
         With `questions`, a row may end in its question. Raises `NotFound` and `Unavailable` as the hub says.
         """
-        self.path = path = hub.file_of(path)
-        self.told = Told(str(path))
+        self.name = str(path)
+        """By which places are told."""
+        self.path = hub.file_of(path)
+        self.told = Told(self.name)
         self.rows = 0
         self.forms: Counter[forms.Form] = Counter()
         self.kind: Kind | None = None
@@ -52,7 +54,7 @@ class Reading:
 
     def records(self) -> Iterator[tuple[Row, Record]]:
         """Each good row with the record that it was read from."""
-        plain, file = not self._put and not self._questions, f"{self.path}:"
+        plain, file = not self._put and not self._questions, f"{self.name}:"
         for record in self._values():
             try:
                 place = f"{file}{record.line}"

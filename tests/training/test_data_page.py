@@ -13,7 +13,7 @@ from typer.testing import CliRunner
 
 from lifecycle.errors import InvalidConfig, InvalidInput
 from training.data.commands.report import report
-from training.data.estimate import Plan, Shape, expected
+from training.data.estimate import A_LAYER, PROGRAM, START, Expected, Plan, Shape, expected
 from training.data.findings import DataReport
 from training.data.looking import Task, data_of, look, task_of
 
@@ -104,12 +104,28 @@ def test_tokens_of_every_kind_of_row_are_counted(
 
 def test_the_estimate_is_its_formula() -> None:
     shape = Shape(parameters=1000, linear=900, layers=2, hidden=8, inner=16, vocabulary=50, adapted=60)
-    run = expected(shape, Plan(epochs=2, batch=4, accumulation=2, rank=3), 10, 100, 20, (1e3, "here"))
+
+    def told(method: str = "lora", **more: int) -> Expected:
+        plan = Plan(epochs=2, batch=4, accumulation=2, rank=3, method=method, **more)  # type: ignore[arg-type]
+        return expected(shape, plan, 10, 100, 20, (1e3, "here"))
+
+    run = told()
     assert (run.tokens, run.steps) == (200, 3)
-    assert run.seconds == 2 * (900 + 180) * 200 / 1e3
-    assert (run.weights, run.optimiser) == (4000, 16 * 180)
-    assert run.activations == 2 * 80 * (9 * 8 + 3 * 16) * 4 + 3 * 80 * 50 * 4
-    assert run.memory == run.weights + run.activations + run.optimiser
+    fixed = START + 3 * 2 * 2 * A_LAYER
+    assert run.seconds == pytest.approx(fixed + (2 * 900 + 3 * 180) * 200 / 1e3)
+    assert (run.weights, run.optimiser, run.program) == (4000, 16 * 180, PROGRAM)
+    logits, layer = 3 * 80 * 50 * 4, 80 * (9 * 8 + 3 * 16) * 4
+    assert run.activations == 2 * layer + logits
+    assert run.memory == run.program + run.weights + run.activations + run.optimiser
+    assert told("dpo").seconds == pytest.approx(fixed + (3 * 900 + 3 * 180) * 200 / 1e3)
+    full = told("full")
+    assert (full.seconds, full.optimiser) == (pytest.approx(fixed + (2 * 900 + 1000) * 200 / 1e3), 12 * 1000)
+    last = told("last_layers", layers=1)
+    assert last.seconds == pytest.approx(fixed + (1.5 * 900 + 250) * 200 / 1e3)
+    assert (last.optimiser, last.activations) == (12 * 250, layer + logits)
+    assert told("qlora").weights == round(0.53125 * 500 + 4 * 500)
+    short = told(max_steps=1)
+    assert (short.steps, short.tokens) == (1, 67)
 
 
 def test_a_configuration_names_what_is_looked_at(jsonl: Callable[..., Path], bases: Callable[..., Path]) -> None:

@@ -1,6 +1,6 @@
 """What a run over these rows will take: tokens, time and memory, by formulas that are written here.
 
-All of them are estimates, for deciding whether to begin: none was held beside a measured run yet.
+All of them are estimates, for deciding whether to begin. `python -m benchmarks.estimate` holds them beside runs.
 """
 
 from __future__ import annotations
@@ -25,23 +25,38 @@ class Expected(Frozen):
     weights: int
     activations: int
     optimiser: int
+    """With the gradients, and with the weights that a method adds."""
     machine: str
     """What the time holds for."""
+    program: int = 0
+    """What the process has in memory before there is a model."""
 
     @property
     def memory(self) -> int:
-        return self.weights + self.activations + self.optimiser
+        return self.program + self.weights + self.activations + self.optimiser
 
 
 @dataclass(frozen=True)
 class Plan:
-    """How a LoRA run would go; the defaults are those of `training/config.py`."""
+    """How a run would go; the defaults are those of `training/config.py`."""
 
     epochs: float = 3.0
     batch: int = 16
     accumulation: int = 1
     rank: int = 16
     bytes_per_weight: int = 4
+    method: str = "lora"
+    layers: int = 2
+    """The last ones, which learn where the method is `last_layers`."""
+    max_steps: int = 0
+
+
+PROGRAM = 900 << 20
+"""Bytes of Python, torch, transformers, PEFT and TRL, once they have worked."""
+START = 15.0
+"""Seconds in which they are loaded, the base is looked at, and golden prompts and the adapter are kept."""
+A_LAYER = 0.004
+"""Seconds that a step spends in one layer, forward and backward, however few tokens there are."""
 
 
 @dataclass(frozen=True)
@@ -79,26 +94,42 @@ class Shape:
 
 
 def expected(shape: Shape, plan: Plan, rows: int, tokens: int, longest: int, speed: tuple[float, str]) -> Expected:
-    """`tokens` of all rows once, `longest` of a row, `speed` in multiply-adds a second and of
-    which machine.
+    """`tokens` of all rows once, `longest` of a row, `speed` in multiply-adds a second and of which machine.
 
-    A token costs each weight one multiply-add forward and one backward (the weights of the base get no gradient;
-    Kaplan et al., arXiv 2001.08361, section 2.1, has three with it). Activations are those of Korthikanti et al.
-    (arXiv 2205.05198, section 4.1) without the attention scores, in bytes of the weights, and the output layer's logits
-    with their gradient; the optimiser keeps the adapter's weights, gradients and two moments in float32.
+    A token costs each weight one multiply-add forward, one backward, and one for the gradient of each that learns
+    (Kaplan et al., arXiv 2001.08361, section 2.1); DPO goes forward through its reference too. Activations are those of
+    Korthikanti et al. (arXiv 2205.05198, section 4.1) without the attention scores, in bytes of the weights, and the
+    output layer's logits with their gradient; the optimiser keeps gradients and two moments in float32, beside an
+    adapter's weights.
     """
     steps = math.ceil(math.ceil(rows / plan.batch) / plan.accumulation * plan.epochs)
-    learnt = plan.rank * shape.adapted
+    share = 1.0
+    if plan.max_steps:
+        share = min(1.0, plan.max_steps / steps)
+        steps = min(steps, plan.max_steps)
+    seen = tokens * plan.epochs * share
+    learnt, backward, added = plan.rank * shape.adapted, 1.0, 16
+    if plan.method == "full":
+        learnt, added = shape.parameters, 12
+    elif plan.method == "last_layers":
+        backward = min(1.0, plan.layers / shape.layers)
+        learnt, added = round(backward * (shape.linear - shape.hidden * shape.vocabulary)), 12
+    forward = 2.0 if plan.method == "dpo" else 1.0
+    work = (forward + backward) * shape.linear + (0 if added == 12 else 2 * learnt) + learnt
+    weight = 0.5 + 2 / 64 if plan.method == "qlora" else plan.bytes_per_weight
+    embeddings = shape.parameters - (shape.linear - shape.hidden * shape.vocabulary)
+    weights = weight * (shape.parameters - embeddings) + plan.bytes_per_weight * embeddings
     batch = plan.batch * longest
     per_layer = batch * (9 * shape.hidden + 3 * shape.inner) * plan.bytes_per_weight
     return Expected(
-        tokens=round(tokens * plan.epochs),
+        tokens=round(seen),
         steps=steps,
-        seconds=2.0 * (shape.linear + learnt) * tokens * plan.epochs / speed[0],
-        weights=shape.parameters * plan.bytes_per_weight,
-        activations=shape.layers * per_layer + 3 * batch * shape.vocabulary * 4,
-        optimiser=16 * learnt,
+        seconds=START + steps * plan.accumulation * A_LAYER * shape.layers + work * seen / speed[0],
+        weights=round(weights),
+        activations=round(backward * shape.layers * per_layer) + 3 * batch * shape.vocabulary * 4,
+        optimiser=added * learnt,
         machine=speed[1],
+        program=PROGRAM,
     )
 
 

@@ -49,7 +49,11 @@ class Task:
 
         job = TrainJob.load(config)
         moved = job.config.optimisation
-        plan = Plan(moved.epochs, moved.batch_size, moved.accumulation, getattr(job.config.method, "r", Plan.rank))
+        how = job.config.method
+        plan = Plan(
+            moved.epochs, moved.batch_size, moved.accumulation, getattr(how, "r", Plan.rank), method=how.type,
+            layers=getattr(how, "layers", Plan.layers), max_steps=moved.max_steps or 0,
+        )  # fmt: skip
         validation = () if job.validation_path is None else (job.validation_path,)
         more["against"] = (*validation, *more.get("against", ()))
         base = more.pop("base", None) or job.base

@@ -36,6 +36,7 @@ def test_a_data_sets_name_stands_for_its_train_rows(stub: StubHub) -> None:
     stub.put("org/set", {"train.jsonl": lines("متى؟", "when\u2028?"), "test.jsonl": lines("who?")})
     assert asked("org/set") == ["متى؟", "when\u2028?"]
     assert asked("org/set:test") == ["who?"]
+    assert [row.place for row in Reading(Path("org/set:test"))] == ["org/set:test:1"]
     assert sum("/resolve/" in path and path.startswith("GET") for path in stub.asked) == 2
 
 

@@ -59,8 +59,8 @@ def cost(run: Expected) -> str:
     gib = 2**30
     return (
         f"{run.tokens:,} tokens in {run.steps:,} steps; about {duration(run.seconds)} on {run.machine}; about "
-        f"{run.memory / gib:.2g} GiB ({run.weights / gib:.2g} weights, {run.activations / gib:.2g} activations, "
-        f"{run.optimiser / gib:.2g} adapter and optimiser)"
+        f"{run.memory / gib:.2g} GiB ({run.program / gib:.2g} program, {run.weights / gib:.2g} weights, "
+        f"{run.activations / gib:.2g} activations, {run.optimiser / gib:.2g} optimiser)"
     )
 
 
