@@ -44,6 +44,12 @@ class Mixture(Sequence[Any]):
         self.counts = counts([len(part) for part in parts], weights)
         self._sizes, self._seed = [len(part) for part in parts], seed
 
+    @property
+    def often(self) -> list[float]:
+        """How many times an epoch sees each of `every`, in the mean over many epochs."""
+        seen = zip(self._sizes, self.counts, strict=True)
+        return [count / size for size, count in seen for _ in range(size)]
+
     def epoch(self, number: int) -> list[int]:
         """Places in `every`, set by set, of the epoch with this number, from 0. A trainer shuffles them."""
         places, start = [], 0

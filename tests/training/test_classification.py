@@ -185,6 +185,8 @@ def test_balanced_weights_let_a_rare_label_count_as_much_as_a_common_one(encoder
     mostly_bad = [*rare, *(example for example in examples if example.label == "bad")][:4]
     weights = Classification(class_weights="balanced")._weights(mostly_bad, ("bad", "good"))
     assert weights.tolist() == pytest.approx([4 / (2 * 3), 4 / (2 * 1)])
+    twice = Classification(class_weights="balanced")._weights(mostly_bad, ("bad", "good"), [2.0, 1.0, 1.0, 1.0])
+    assert twice.tolist() == pytest.approx([5 / (2 * 3), 5 / (2 * 2)])
     given = Classification(class_weights={"good": 3.0, "bad": 0.5})._weights(mostly_bad, ("bad", "good"))
     assert given.tolist() == [0.5, 3.0]
     assert Classification()._weights(mostly_bad, ("bad", "good")) is None

@@ -33,6 +33,12 @@ def test_a_share_that_would_be_no_row_is_refused() -> None:
         counts((10, 500), (1, 0.01))
 
 
+def test_how_often_an_epoch_sees_each_example_is_told_of_all_of_them() -> None:
+    often = mixture().often
+    assert often == [1.0] * 6 + [0.3] * 10
+    assert sum(often) == len(mixture())
+
+
 def mixture(seed: int = 5) -> Mixture:
     return Mixture([[f"a{n}" for n in range(6)], [f"b{n}" for n in range(10)]], [2, 1], seed)
 

@@ -9,7 +9,6 @@ names another figure. What is left is a folder that transformers and the service
 from __future__ import annotations
 
 import json
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -103,8 +102,10 @@ class Classification(Method):
         from transformers import DataCollatorWithPadding, EarlyStoppingCallback, PrinterCallback, Trainer, set_seed
 
         how, folder = task.optimisation, task.folder / self.artifact
-        labels = label_order(training, validation)
-        weights = self._weights(training, labels)
+        # Of a mixture an epoch sees a part: a rare label may come in another one first.
+        every = training.every if isinstance(training, Mixture) else training
+        labels = label_order(every, validation)
+        weights = self._weights(every, labels, training.often if isinstance(training, Mixture) else ())
         tokenizer = _tokenizer(task.base)
         tokenizer.model_max_length = how.max_length
 
@@ -128,7 +129,6 @@ class Classification(Method):
             return scores_of(found.predictions[real].argmax(axis=-1).tolist(), found.label_ids[real].tolist(), labels)
 
         stopped_at = checkpoints.newest(task.folder / "checkpoints")
-        every = training.every if isinstance(training, Mixture) else training
         blanks = processes.missing(len(validation), 2 * how.batch_size)
         curve = Curve()
         trainer = exact.exact(Trainer, shifted=False)(
@@ -176,15 +176,20 @@ class Classification(Method):
     def golden(self, task: Task, folder: Path, proofs: Sequence[LabelledExample]) -> tuple[GoldenText, ...]:
         return golden_texts(folder, proofs)
 
-    def _weights(self, training: Sequence[LabelledExample], labels: Sequence[str]) -> Any:
-        """A tensor of one number per label; None where every error costs the same."""
+    def _weights(self, training: Sequence[LabelledExample], labels: Sequence[str], often: Sequence[float] = ()) -> Any:
+        """A tensor of one number per label; None where every error costs the same.
+
+        `often` is how many times an epoch sees each example, where that is not once.
+        """
         import torch
 
         if self.class_weights is None:
             return None
         if self.class_weights == "balanced":
-            counts = Counter(example.label for example in training)
-            return torch.tensor([len(training) / (len(labels) * counts[label]) for label in labels])
+            counts = dict.fromkeys(labels, 0.0)
+            for example, times in zip(training, often or [1.0] * len(training), strict=True):
+                counts[example.label] += times
+            return torch.tensor([sum(counts.values()) / (len(labels) * count) for count in counts.values()])
         given = self.class_weights
         problems = [Problem(f"method.class_weights.{label}", "is missing") for label in labels if label not in given]
         problems += [
