@@ -18,6 +18,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
+from importlib import import_module
 from pathlib import Path
 
 ENGLISH = """
@@ -85,7 +86,14 @@ def split_up(path: Path, folder: Path) -> None:
 
 
 def measure(way: str, path: Path, tests: Path) -> tuple[float, float]:
-    """(seconds of the core, MiB at most), in this process."""
+    """(seconds of the core, MiB at most), in this process; what is imported is imported before."""
+    for module in (
+        "lifecycle.rows.files",
+        "training.data.checks",
+        "training.data.personal",
+        "training.data.split_files",
+    ):
+        import_module(module)
     with tempfile.TemporaryDirectory() as folder:
         run: Callable[[], None] = {
             "flat": lambda: looked_at(path, tests, similarity=None, personal=False),
