@@ -167,6 +167,7 @@ def _split_files(rows: HubRows, names: Iterable[str], card: Path | None) -> tupl
     `datasets` finds them by the card and by the names; it gets empty files of these names.
     """
     from datasets import load_dataset_builder
+    from yaml import YAMLError
 
     with tempfile.TemporaryDirectory() as place:
         folder = Path(place).resolve()
@@ -176,8 +177,8 @@ def _split_files(rows: HubRows, names: Iterable[str], card: Path | None) -> tupl
                 (folder / name).write_bytes(card.read_bytes() if card and name == _CARD else b"")
         try:
             builder = load_dataset_builder(str(folder), rows.config or None, cache_dir=str(folder / ".cache"))
-        except (ValueError, OSError) as error:
-            says = " ".join(str(error).replace(str(folder), rows.hub).splitlines()[:2])
+        except (ValueError, OSError, YAMLError) as error:  # the last of a card that is none
+            says = " ".join(str(error).replace(str(folder), rows.hub).splitlines()[:2])[:300]
             cure = f"write {rows.hub}:CONFIG:SPLIT" if "onfig" in says else "name a data set of JSON, CSV or Parquet"
             raise NotFound(f"{rows} cannot be used: {says}; {cure}") from error
         splits = {str(split): files for split, files in (builder.config.data_files or {}).items()}
@@ -185,7 +186,10 @@ def _split_files(rows: HubRows, names: Iterable[str], card: Path | None) -> tupl
         if split not in splits:
             there = ", ".join(f"{rows.hub}:{f'{rows.config}:' * bool(rows.config)}{name}" for name in splits)
             raise NotFound(f"{rows.hub} has no split {split}; write one of {there}")
-        return split, [str(Path(file).resolve().relative_to(folder)) for file in splits[split]]
+        wanted = [Path(file).resolve() for file in splits[split]]
+        if outside := [str(file) for file in wanted if not file.is_relative_to(folder)]:
+            raise NotFound(f"{rows} cannot be used: its card names {outside[0]}, which is no file of it")
+        return split, [str(file.relative_to(folder)) for file in wanted]
 
 
 def _spelled(rows: HubRows) -> str:

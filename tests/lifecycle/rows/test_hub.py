@@ -24,6 +24,9 @@ def asked(name: str) -> list[str]:
     return [row.question for row in Reading(Path(name))]
 
 
+OUTSIDE = b"---\nconfigs:\n- config_name: default\n  data_files: /etc/passwd\n---\n"
+
+
 @pytest.fixture
 def stub(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[StubHub]:
     with serving() as stub:
@@ -96,6 +99,7 @@ def test_what_was_fetched_is_there_without_a_hub(stub: StubHub) -> None:
         ("org/secret", NotFound, "HF_TOKEN"),
         ("org/set@v9", NotFound, "org/set has no revision v9 on the hub"),
         ("org/set:dev", NotFound, "org/set has no split dev; write one of org/set:train"),
+        ("org/outside", NotFound, "org/outside cannot be used: "),
         ("org/code", NotFound, "org/code cannot be used: .*name a data set of JSON, CSV or Parquet"),
         ("org/big", InvalidInput, "org/big has 1,000,000,000,000,000,0.. bytes, and .* has room for"),
         ("a--b/c", InvalidConfig, "is no name of a data set"),
@@ -109,6 +113,7 @@ def test_what_cannot_be_fetched_is_said_and_leaves_nothing(
     stub.private.add("org/secret")
     stub.put("org/set", {"train.jsonl": lines("q")})
     stub.put("org/code", {"code.py": b"print()"})
+    stub.put("org/outside", {"README.md": OUTSIDE, "train.jsonl": lines("q")})
     stub.put("org/big", {"train.jsonl": lines("q"), "big.jsonl": b"", "train-2.jsonl": b""})
     stub.sizes["train-2.jsonl"] = 10**18
     stub.put("org/broken", {"train-0.jsonl": lines("q"), "train-1.jsonl": b'{"prompt": }\n'})
