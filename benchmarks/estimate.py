@@ -2,26 +2,24 @@
 
     python -m benchmarks.estimate [--base DIR] [--rows 240] [--methods lora,full,…]
 
-Each run is a process of its own over rows of mixed length, and each estimate is made just before it,
-on the same machine. Time and memory are those of the whole process, from its start to the draft.
+Each run is a process of its own over rows of mixed length, from its start to the draft, and each estimate is made just
+before it. Both work in one thread; the run's seconds are those of its core, so that others on the machine count less.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import os
 import resource
 import subprocess
 import sys
 import tempfile
-import time
 from pathlib import Path
 from typing import Any
 
 from benchmarks.bases import TINY
 from lifecycle.rows.files import read_rows
-from training.data.estimate import Expected
-from training.data.looking import Task, look
 
 _ROWS = Path(__file__).parents[1] / "examples" / "clinic" / "data" / "handbook"
 METHODS = ("lora", "full", "last_layers", "merged_lora", "qlora", "dpo", "text")
@@ -53,14 +51,17 @@ def _row(method: str, question: str, answer: str) -> dict[str, Any]:
     return {"text": f"{question}\n{answer}"} if method == "text" else {"prompt": question, "completion": answer}
 
 
-def guess(file: Path) -> Expected:
+def expect(file: Path) -> tuple[float, int]:
+    """(seconds, bytes), by the report's estimate."""
+    from training.data.looking import Task, look
+
     expected = look(Task.of_run(file, similarity=None)).expected
     assert expected is not None
-    return expected
+    return expected.seconds, expected.memory
 
 
-def ran(file: Path) -> None:
-    """The run, in this process; prints the seconds since `start` and the most memory in bytes."""
+def run(file: Path) -> tuple[float, int]:
+    """(seconds of a core, bytes at most), of this process, which makes the run."""
     from lifecycle.home import Home
     from lifecycle.publishing import Shelf
     from lifecycle.registry.registry import Registry
@@ -71,7 +72,17 @@ def ran(file: Path) -> None:
     home = Home.at(file.parent / "home")
     store = ArtifactStore(home.artifacts_url, home.cache)
     train(TrainJob.load(file), home, Shelf(Registry.open(home.registry_url), store, actor="benchmark"))
-    print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024)
+    used = resource.getrusage(resource.RUSAGE_SELF)
+    return used.ru_utime + used.ru_stime, used.ru_maxrss * 1024
+
+
+def beside(what: str, file: Path) -> tuple[float, float]:
+    """(seconds, MiB), of a process of its own."""
+    command = [sys.executable, "-m", "benchmarks.estimate", "--one", what, str(file)]
+    alone = {**os.environ, "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
+    output = subprocess.run(command, check=True, text=True, stdout=subprocess.PIPE, env=alone).stdout
+    seconds, memory = map(float, output.split()[-2:])
+    return seconds, memory / 2**20
 
 
 def main() -> None:
@@ -79,24 +90,20 @@ def main() -> None:
     parser.add_argument("--base", type=Path, default=TINY)
     parser.add_argument("--rows", type=int, default=240)
     parser.add_argument("--methods", default=",".join(METHODS))
-    parser.add_argument("--ran", type=Path, help=argparse.SUPPRESS)
+    parser.add_argument("--one", nargs=2, help=argparse.SUPPRESS)
     options = parser.parse_args()
-    if options.ran:
-        ran(options.ran)
+    if options.one:
+        what, file = options.one
+        print(*{"run": run, "expect": expect}[what](Path(file)))
         return
     print(f"{'':14}{'seconds':>9}{'expected':>9}{'ratio':>7}{'MiB':>9}{'expected':>9}{'ratio':>7}")
     for method in options.methods.split(","):
         with tempfile.TemporaryDirectory() as folder:
             file = configured(method, options.base, options.rows, Path(folder))
-            told = guess(file)
-            start = time.perf_counter()
-            command = [sys.executable, "-m", "benchmarks.estimate", "--ran", str(file)]
-            output = subprocess.run(command, check=True, text=True, capture_output=True).stdout
-            seconds, memory = time.perf_counter() - start, int(output.split()[-1]) / 2**20
-            guessed = told.memory / 2**20
+            (guess, room), (seconds, memory) = beside("expect", file), beside("run", file)
             print(
-                f"{method:14}{seconds:>9.0f}{told.seconds:>9.0f}{told.seconds / seconds:>7.2f}"
-                f"{memory:>9,.0f}{guessed:>9,.0f}{guessed / memory:>7.2f}",
+                f"{method:14}{seconds:>9.0f}{guess:>9.0f}{guess / seconds:>7.2f}"
+                f"{memory:>9,.0f}{room:>9,.0f}{room / memory:>7.2f}",
                 flush=True,
             )
 
