@@ -211,7 +211,8 @@ class Near:
 
 def _hashes(file: Any, begin: int, end: int) -> list[int]:
     size = np.dtype(np.uint64).itemsize
-    return np.frombuffer(os.pread(file.fileno(), size * (end - begin), size * begin), np.uint64).tolist()
+    hashes: list[int] = np.frombuffer(os.pread(file.fileno(), size * (end - begin), size * begin), np.uint64).tolist()
+    return hashes
 
 
 def _shingles(texts: Sequence[str]) -> tuple[Hashes, NDArray[np.int64]]:
