@@ -66,7 +66,7 @@ class Measured:
 def main(
     only: Annotated[list[str] | None, typer.Option(help="clinic or smollm2; may be repeated.")] = None,
     rounds: Annotated[int, typer.Option(min=1, help="How often each side trains, by turns.")] = 2,
-    quick: Annotated[bool, typer.Option("--quick", help="A quarter of the rows, one round.")] = False,
+    quick: Annotated[bool, typer.Option("--quick", help="A quarter of the rows.")] = False,
     llama_factory: Annotated[
         Path | None, typer.Option(help="The python of an environment that has LLaMA-Factory.")
     ] = None,
@@ -100,7 +100,6 @@ def main(
     pythons = dict.fromkeys((*OURS, *OTHERS), Path(sys.executable))
     if llama_factory is not None:
         pythons["LLaMA-Factory"] = llama_factory
-    rounds = 1 if quick else rounds
     facts |= {"sides": list(pythons), "rounds": rounds}
     console.print_json(data=facts)
     figures: list[Figure] = []
@@ -198,7 +197,7 @@ def _measured(task: TrainingTask, side: str, python: Path, tokens: int, place: P
     told = json.loads((out / "figures.json").read_text(encoding="utf-8"))
     if told["steps"] != task.steps:
         raise RuntimeError(f"{side} took {told['steps']} steps for {task.rows} rows, not {task.steps}")
-    loss = task.loss(out / "adapter")
+    loss = task.loss(out / "adapter", threads=1 if busy else None)
     shutil.rmtree(out / "adapter")
     seconds = told["busy" if busy else "seconds"]
     return Measured(tokens, seconds, told["whole"], told["peak_mib"], loss)

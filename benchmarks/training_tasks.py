@@ -68,7 +68,7 @@ class TrainingTask:
         """Tokens of each row that is learnt from, by the base's own template."""
         return [len(example.input_ids) for example in self._examples("train", self.rows)]
 
-    def loss(self, adapter: Path) -> float:
+    def loss(self, adapter: Path, threads: int | None = None) -> float:
         """Nats a token of the validation rows' answers, the end of the turn included and nothing behind it, in
         float32, by the base with the PEFT folder `adapter`, whoever trained that.
         """
@@ -76,6 +76,8 @@ class TrainingTask:
         from peft import PeftModel
         from transformers import AutoModelForCausalLM
 
+        if threads is not None:
+            torch.set_num_threads(threads)
         whole = AutoModelForCausalLM.from_pretrained(self.base, dtype=torch.float32)
         model = PeftModel.from_pretrained(whole, str(adapter)).eval()
         return mean_loss(model, self._examples("validation", self.validation))
