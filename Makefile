@@ -52,8 +52,8 @@ fmt: setup ## put the style right
 	@.venv/bin/ruff check --fix .
 	@.venv/bin/ruff format .
 
-lock: ## resolve both lock files anew (see requirements/lock.py)
-	@python3.11 requirements/lock.py
+lock: ## resolve both lock files; what is in them keeps its version, unless ARGS=--upgrade (requirements/lock.py)
+	@python3.11 requirements/lock.py $(ARGS)
 
 clean: ## remove .venv and every cache; .dabt, where your versions are, stays
 	@rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis build ./*.egg-info

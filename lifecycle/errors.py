@@ -22,6 +22,7 @@
     ├── Conflict                two writers; the other one won; try again
     │   └── LeaseLost               a worker's job is its own no more
     ├── Corrupt                 bytes do not match their digest
+    ├── NoRoom                  this machine has no more disk or memory: waiting makes none, a person does
     ├── EngineFault             the engine took a request and failed on it: a fault of ours, nothing to try again
     ├── Unreadable              another release wrote it, and this one does not know its form
     └── Unavailable             the engine, registry or store cannot answer now; `retry_after` seconds when known
@@ -177,6 +178,10 @@ class LeaseLost(Conflict):
 
 class Corrupt(DabtError):
     code = "corrupt"
+
+
+class NoRoom(DabtError):
+    code = "no_room"
 
 
 class EngineFault(DabtError):

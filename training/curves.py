@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,14 @@ _ACROSS = 3
 
 Line = tuple[list[int], list[float]]
 """Steps, and a figure at each: NaN where there is none."""
+
+
+def try_to_draw(folder: Path, title: str, best_by: str, tell: Callable[[str], None]) -> None:
+    """`draw`, and where that cannot be written, a word of it: a picture is no reason to lose what was trained."""
+    try:
+        draw(folder, title, best_by)
+    except OSError as error:
+        tell(f"the curves could not be drawn: {error}")
 
 
 def draw(folder: Path, title: str, best_by: str = "loss") -> None:

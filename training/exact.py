@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
-from training import processes
+from training import processes, sharding
 from training.best_by import Answers
 from training.mixture import Mixture
 from training.tokens import IGNORED
@@ -29,6 +29,10 @@ def exact(trainer: type[Any], *, shifted: bool = True) -> type[Any]:
         order: EpochOrder | None = None
         judging = False
         answers: Answers | None = None
+
+        def create_accelerator_and_postprocess(self) -> None:
+            super().create_accelerator_and_postprocess()
+            sharding.on_processors_too(self)
 
         def _get_train_sampler(self, *args: Any, **kwargs: Any) -> Any:
             return self.order or super()._get_train_sampler(*args, **kwargs)

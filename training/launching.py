@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from contextlib import nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -24,6 +24,15 @@ class Asked:
     actor: str = "dabt"
     home: Path | None = None
 
+    def anywhere(self) -> Asked:
+        """The same, asked from any folder or machine."""
+        from lifecycle.home import Home
+
+        config = self.config and self.config.resolve()
+        return replace(
+            self, config=config, again=_whole(self.again), base=_whole(self.base), home=Home.at(self.home).root
+        )
+
     def job(self, home: Home) -> tuple[TrainJob, str]:
         """What is to be trained, and the name of the run that it must be. Raises `InvalidConfig`, and `NotFound`."""
         from training.again import job_of
@@ -34,6 +43,11 @@ class Asked:
             return job_of(folder), folder.resolve().name
         assert self.config is not None
         return TrainJob.load(self.config, base=self.base), ""
+
+
+def _whole(named: str | None) -> str | None:
+    """A path from anywhere, where it is one; else the name that it is."""
+    return str(Path(named).resolve()) if named and Path(named).exists() else named
 
 
 def here(asked: Asked) -> TrainResult:

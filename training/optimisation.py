@@ -48,6 +48,10 @@ class OptimisationSettings(Frozen, allow_inf_nan=False):
     instructions, for a loss that differs in its third or fourth digit. `auto` takes it there, and what it became is
     part of the run's name. A GPU always takes bfloat16.
     """
+    fsdp: bool = False
+    """Share the weights, their gradients and the optimiser out among the processes of the run (FSDP2, Zhao et al. 2023,
+    arXiv 2304.11277): each holds a part, and sees a layer's whole weights only while it computes that layer. For bases
+    that one device has no room for. It decides nothing of the result."""
     save_minutes: float = Field(default=10.0, ge=0.0)
     """A run that is stopped goes on from a checkpoint that is at most so old. It decides nothing of the result."""
     seed: int = Field(default=17, ge=0, lt=2**32)

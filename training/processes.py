@@ -8,7 +8,7 @@ the same name, whatever their number.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import timedelta
 from functools import cache
@@ -81,6 +81,25 @@ def require_shares(batch_size: int) -> None:
 def missing(rows: int, batch_size: int) -> int:
     """Blank rows that fill the last batch up, so that every process has a part of it: none where there is one alone."""
     return -rows % batch_size if count() > 1 else 0
+
+
+def share(rows: Sequence[T]) -> Sequence[T]:
+    """Those of `rows` that this process takes: of each as many as of any other, so that some may be taken twice."""
+    if count() == 1:
+        return rows
+    each = -(-len(rows) // count())
+    return [rows[(at * count() + int(os.environ["RANK"])) % len(rows)] for at in range(each)]
+
+
+def of_all(made: Sequence[T]) -> list[T]:
+    """What every process made of its share, in the order of the rows; those that two took are last."""
+    if count() == 1:
+        return list(made)
+    import torch.distributed as dist
+
+    parts: list[Any] = [None] * count()
+    dist.all_gather_object(parts, made, group=_talk())
+    return [each for row in zip(*parts, strict=True) for each in row]
 
 
 @contextmanager

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import subprocess
 from contextlib import suppress
 from datetime import datetime
 from pathlib import Path
@@ -78,8 +79,27 @@ def saved_artifact(artifact: Path) -> SavedArtifact | None:
     return None
 
 
+def was_trained(folder: Path) -> bool:
+    """Whether a run in `folder` had come to the end of its training, whatever was left to do."""
+    return (folder / _TRAINED).is_file()
+
+
 def _write(path: Path, record: Frozen) -> None:
     """All of it or nothing: a reader never sees half a record."""
     part = path.with_suffix(".part")
     part.write_text(record.model_dump_json(indent=2), encoding="utf-8")
     part.replace(path)
+
+
+def code_revision() -> str:
+    """The commit of this code, `+changes` when files under it differ; empty when it is no git checkout."""
+    here = Path(__file__).resolve().parent
+    try:
+        git = ["git", "-C", str(here)]
+        commit = subprocess.run([*git, "rev-parse", "HEAD"], capture_output=True, text=True, check=True, timeout=10)
+        changes = subprocess.run(
+            [*git, "status", "--porcelain", "--", "."], capture_output=True, text=True, check=True, timeout=10
+        )
+    except (OSError, subprocess.SubprocessError):
+        return ""
+    return commit.stdout.strip() + ("+changes" if changes.stdout.strip() else "")

@@ -68,7 +68,7 @@ def at_first_with_room(places: Sequence[Spot], compute: Callable[[Spot], T]) -> 
         try:
             return compute(spot)
         except (MemoryError, RuntimeError) as error:
-            if not _out_of_memory(error):
+            if not out_of_memory(error):
                 raise
             left = [place for place in left if place.on == "cpu"]
             if not left:
@@ -109,7 +109,8 @@ def _free_on_gpu() -> int | None:
     return torch.cuda.mem_get_info()[0] if device() == "cuda" else None
 
 
-def _out_of_memory(error: Any) -> bool:
+def out_of_memory(error: Any) -> bool:
+    """Whether it is what a processor or a GPU raises that has no more."""
     import torch
 
     return isinstance(error, MemoryError | torch.OutOfMemoryError) or "can't allocate memory" in str(error)

@@ -10,10 +10,9 @@ from __future__ import annotations
 import fcntl
 import hashlib
 import shutil
-import subprocess
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
@@ -33,7 +32,7 @@ from lifecycle.rows.kinds import Row
 from lifecycle.store.artifacts import digest_of_folder
 from lifecycle.text.normaliser import LIGHT_1
 from lifecycle.version import Digest, Version, digest_of
-from training import again, bfloat16, curves, golden, method, processes, tokens
+from training import again, bfloat16, curves, golden, method, processes, sharding, shortage, tokens
 from training.config import TrainConfig, TrainJob
 from training.data import run_checks
 from training.data.answers import order_note, require_answers
@@ -43,13 +42,23 @@ from training.fit import require_fit
 from training.method import Method, Task, Trained
 from training.mixture import Mixture
 from training.progress import Silent, Watcher
-from training.records import RunRecord, SavedArtifact, keep_artifact, keep_record, saved_artifact, whole_run
+from training.records import (
+    RunRecord,
+    SavedArtifact,
+    code_revision,
+    keep_artifact,
+    keep_record,
+    saved_artifact,
+    whole_run,
+)
 from training.settings import run_settings
 from training.tracking.tracker import RunFacts, flat
 from training.tracking.trackers import Trackers
 
 _DECISIVE = (forms, conversations, turns, conversation, templates, generation, tokens, method, golden)
 """The code that every run's result follows from, besides its method's: from the row to the text and its tokens."""
+Looked = dict[tuple[Digest, int], DataReport]
+"""What the data checks found, by the rows that they looked at."""
 
 
 @dataclass(frozen=True)
@@ -86,7 +95,7 @@ def train(
     run = _prepared(job, home, shelf, watch)
     if same_as:
         again.require_same(same_as, run.folder.name)
-    with _alone(run), run.trackers:
+    with _alone(run), run.trackers, shortage.told(run.folder, run.job.config.optimisation):
         record = processes.from_first(partial(_begun, run, force))
         reused = record is not None
         if record is None:
@@ -97,17 +106,22 @@ def train(
     return TrainResult(version, run.folder, record, reused, tuple(run.trackers.notes))
 
 
-def learn(job: TrainJob, home: Home, shelf: Shelf, *, watch: Watcher | None = None) -> SavedArtifact:
-    """`train` without golden prompts and without a draft, which `train` makes of it afterwards, or never."""
-    run = _prepared(job, home, shelf, watch)
-    with _alone(run), run.trackers:
+def learn(
+    job: TrainJob, home: Home, shelf: Shelf, *, watch: Watcher | None = None, looked: Looked | None = None
+) -> tuple[str, SavedArtifact]:
+    """`train` without golden prompts and without a draft, which `train` makes of it afterwards, or never.
+
+    The run's name, and what was saved. `looked` are the data checks of runs that were learnt before.
+    """
+    run = replace(_prepared(job, home, shelf, watch), looked={} if looked is None else looked)
+    with _alone(run), run.trackers, shortage.told(run.folder, run.job.config.optimisation):
         record = processes.from_first(partial(_begun, run, False))
         if record is not None:
-            return SavedArtifact(digest=record.artifact, metrics=record.metrics, notes=record.notes)
+            return record.run, SavedArtifact(digest=record.artifact, metrics=record.metrics, notes=record.notes)
         with run_settings():
             saved, _ = _learnt(run)
             run.trackers.done(saved.metrics)
-            return saved
+            return run.folder.name, saved
 
 
 @dataclass(frozen=True)
@@ -122,6 +136,7 @@ class _Run:
     home: Home
     trackers: Trackers
     """Between the task and who watches it."""
+    looked: Looked = field(default_factory=dict)
 
     @property
     def folder(self) -> Path:
@@ -130,7 +145,7 @@ class _Run:
 
 def _prepared(job: TrainJob, home: Home, shelf: Shelf, watch: Watcher | None) -> _Run:
     watch = watch if watch is not None and processes.is_first() else Silent()
-    processes.require_shares(job.config.optimisation.batch_size)
+    sharding.require_possible(job.config.optimisation)
     watch.stage("reading the rows")
     parts, validation = _rows(job)
     base = processes.from_first(partial(_base, job, home))
@@ -174,6 +189,9 @@ def _looked(run: _Run, force: bool) -> DataReport | None:
         return None
     watch.stage("checking the rows")
     report = None if force else run_checks.known(run.folder)
+    rows_are = data_digest(job), job.config.optimisation.seed  # which draws those that are held out
+    if report is None and rows_are in run.looked:
+        return run.looked[rows_are]
     if report is None:
         rows = [row for part in run.parts for row in part]
         held_out, prompted = job.validation_path is None, bool(job.prompt.system.strip())
@@ -181,6 +199,7 @@ def _looked(run: _Run, force: bool) -> DataReport | None:
     run_checks.require_good(report, job.config.data.checks)
     for line in run_checks.told(report):
         watch.say(line)
+    run.looked[rows_are] = report
     return report
 
 
@@ -223,7 +242,7 @@ def _learnt(run: _Run) -> tuple[SavedArtifact, Sequence[Any]]:
             trained = how.train(task, training, held)
         finally:
             if processes.is_first():
-                _draw(task, task.optimisation.best_by or how.measures[0])
+                curves.try_to_draw(task.folder, task.name, task.optimisation.best_by or how.measures[0], task.watch.say)
         saved = processes.from_first(lambda: _kept(folder, trained, mixed))
     return saved, held
 
@@ -261,13 +280,6 @@ def _recorded(run: _Run, saved: SavedArtifact, held: Sequence[Any]) -> RunRecord
     )
     keep_record(record, task.folder)
     return record
-
-
-def _draw(task: Task, best_by: str) -> None:
-    try:
-        curves.draw(task.folder, task.name, best_by)
-    except OSError as error:  # a picture is no reason to lose what was trained
-        task.watch.say(f"the curves could not be drawn: {error}")
 
 
 def _told(run: _Run) -> dict[str, Any]:
@@ -333,7 +345,7 @@ def run_name(job: TrainJob, base: Digest) -> str:
     """
     left_out: Any = {
         **dict.fromkeys(("base", "template", "data", "prompt", "tracking"), True),
-        "optimisation": {"save_minutes"},
+        "optimisation": {"save_minutes", "fsdp"},
     }
     config = job.config.model_dump(mode="json", exclude=left_out)
     config["optimisation"]["precision"] = bfloat16.settled(job.config.optimisation.precision)
@@ -364,20 +376,6 @@ def _notes(metrics: dict[str, float]) -> tuple[str, ...]:
 def _provenance(record: RunRecord, notes: tuple[str, ...]) -> Provenance:
     shared = record.model_dump(include={"run", "started_from", "data_digest", "code_revision", "config", "metrics"})
     return Provenance(source="training", **shared, golden=record.golden, note="; ".join((*record.notes, *notes)))
-
-
-def code_revision() -> str:
-    """The commit of this code, `+changes` when files under it differ; empty when it is no git checkout."""
-    here = Path(__file__).resolve().parent
-    try:
-        git = ["git", "-C", str(here)]
-        commit = subprocess.run([*git, "rev-parse", "HEAD"], capture_output=True, text=True, check=True, timeout=10)
-        changes = subprocess.run(
-            [*git, "status", "--porcelain", "--", "."], capture_output=True, text=True, check=True, timeout=10
-        )
-    except (OSError, subprocess.SubprocessError):
-        return ""
-    return commit.stdout.strip() + ("+changes" if changes.stdout.strip() else "")
 
 
 @contextmanager

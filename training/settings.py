@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from unittest.mock import patch
 
-from training import processes
+from training import processes, sharding
 
 
 def threads() -> int:
@@ -34,6 +34,7 @@ def run_settings() -> Iterator[None]:
     """
     import numpy
     import torch
+    from accelerate.state import GradientState
     from huggingface_hub import constants
     from transformers.utils import logging
     from trl.trainer import utils as trl_utils
@@ -44,6 +45,7 @@ def run_settings() -> Iterator[None]:
         constants.HF_HUB_DISABLE_TELEMETRY,
     )
     states = random.getstate(), numpy.random.get_state(), torch.get_rng_state()
+    GradientState._reset_state()  # a run that was stopped inside a step leaves where it was to the next of this process
     torch.set_num_threads(threads())
     logging.disable_progress_bar()
     # TRL tells its makers of every trainer that is built.
@@ -59,3 +61,4 @@ def run_settings() -> Iterator[None]:
         random.setstate(states[0])
         numpy.random.set_state(states[1])
         torch.set_rng_state(states[2])
+        os.environ.pop(sharding.ACCELERATES, None)

@@ -14,7 +14,7 @@ from typing import Any
 
 from lifecycle.errors import InvalidConfig, Problem
 from lifecycle.text import scores
-from training import best_by, bfloat16, checkpoints, exact, label_scores, mixture, packing, processes
+from training import best_by, bfloat16, checkpoints, exact, label_scores, mixture, packing, processes, sharding
 from training.best_by import ANSWERED, Answers, best_of
 from training.bfloat16 import products
 from training.device import device
@@ -55,7 +55,7 @@ def train(
 
     how, folder = task.optimisation, task.folder
     metric = how.best_by or "loss"
-    stopped_at = checkpoints.newest(folder / "checkpoints")
+    stopped_at = checkpoints.newest(folder / "checkpoints", fsdp=how.fsdp)
     curve = Curve()
     tokenizer = AutoTokenizer.from_pretrained(task.base)
     every = training.every if isinstance(training, Mixture) else training
@@ -89,6 +89,7 @@ def train(
     task.watch.stage("training" if stopped_at is None else f"training, on from {stopped_at.name}")
     with products(trainer.model, how.precision):
         checkpoints.train(trainer, stopped_at, how.steps(len(training)))
+        sharding.make_whole(trainer.model)
     best = best_of(curve.validation, metric)
     metrics = {
         "train_rows": len(training),
@@ -138,6 +139,7 @@ def arguments(task: Task, rows: int, kind: Any, **more: Any) -> Any:
         "dataloader_pin_memory": cuda,
         "disable_tqdm": True,
         "report_to": "none",
+        **sharding.arguments(how.fsdp),
     }
     made = kind(**{**settings, **more})
     made._n_gpu = min(made.n_gpu, 1)  # several GPUs are for torchrun; in one process DataParallel would take them

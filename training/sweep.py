@@ -6,6 +6,8 @@ then trained as `dabt train` would, so golden prompts and a draft are made of th
 
 from __future__ import annotations
 
+import gc
+import json
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from copy import deepcopy
@@ -16,7 +18,7 @@ from typing import Any, Literal, Self
 from pydantic import Field, ValidationError, model_validator
 
 from lifecycle.config_file import faults, load_mapping
-from lifecycle.errors import DabtError, InvalidConfig, Problem
+from lifecycle.errors import InvalidConfig, Problem
 from lifecycle.home import Home
 from lifecycle.publishing import Shelf
 from lifecycle.version import Frozen, digest_of
@@ -127,20 +129,41 @@ class Sweep:
         return f"{job.config.name}-{digest_of({'run': job.anywhere(), 'rows': run.data_digest(job), **settings})[7:19]}"
 
 
+class Trial(Frozen):
+    """What was tried, and what came of it: one line of a sweep's record."""
+
+    number: int
+    settings: dict[str, Any]
+    came_to: Literal["its end", "stopped early", "refused", "cut short"]
+    value: float | None = None
+    """The sweep's metric. Of one that was stopped early, its last validation loss."""
+    run: str = ""
+    """The folder of what was learnt, among the home's runs."""
+    why: str = ""
+
+
 @dataclass(frozen=True)
 class Swept:
-    """What came of a sweep: the draft of the best, its settings and figure, and how many were tried."""
+    """What came of a sweep: the draft of the best, its settings and figure, and all that was tried."""
 
     result: run.TrainResult
     chosen: Mapping[str, Any]
     value: float
-    tried: int
+    trials: tuple[Trial, ...]
+    folder: Path
+    """Where `trials.json` is, the record of them."""
+
+    @property
+    def tried(self) -> int:
+        return sum(trial.came_to != "cut short" for trial in self.trials)
 
 
 def search(sweep: Sweep, home: Home, shelf: Shelf, watch: Callable[[str], Watcher] = lambda name: Silent()) -> Swept:
     """Try until there are so many trials, those of an earlier call included, and train and publish the best.
 
-    A sweep that is stopped goes on where it was. Raises `InvalidConfig` where no trial came to an end.
+    A sweep that is stopped goes on where it was, with the trial that was cut short; one that ended the process twice
+    is left. Settings that a run refuses, or has no memory for, are told and count as tried. Raises `InvalidConfig`
+    where no trial came to an end.
     """
     import optuna
 
@@ -160,34 +183,89 @@ def search(sweep: Sweep, home: Home, shelf: Shelf, watch: Callable[[str], Watche
         pruner=optuna.pruners.MedianPruner() if prunes else optuna.pruners.NopPruner(),
         load_if_exists=True,
     )
-    for trial in study.get_trials(states=(optuna.trial.TrialState.RUNNING,)):  # of a call that was stopped
-        study.tell(trial.number, state=optuna.trial.TrialState.FAIL)
-        if len(trial.params) == len(settings.keys):
-            study.enqueue_trial(trial.params)
-    refused: list[DabtError] = []
-    ended = (optuna.trial.TrialState.COMPLETE, optuna.trial.TrialState.PRUNED)
-    while (tried := len(study.get_trials(states=ended)) + len(refused)) < settings.trials:
+    _take_up(study, settings)
+    looked: run.Looked = {}
+    while (tried := sum(trial.came_to != "cut short" for trial in _trials(study, settings))) < settings.trials:
         # Of its number alone, so that a sweep that goes on draws what one that was not stopped would have drawn.
         study.sampler = optuna.samplers.TPESampler(seed=settings.seed + tried)
         trial = study.ask()
         chosen = {key: _suggested(trial, key, of) for key, of in settings.keys.items()}
-        told = ", ".join(f"{key.partition('.')[2]} {_short(value)}" for key, value in chosen.items())
+        told = ", ".join(f"{key.partition('.')[2]} {short(value)}" for key, value in chosen.items())
         follows = _Pruning(watch(f"trial {tried + 1} of {settings.trials} ({told})"), trial, prunes)
         try:
-            figures = run.learn(sweep.job(chosen), home, shelf, watch=follows).metrics
-            study.tell(trial, _figure(figures, settings.metric))
+            name, learnt = run.learn(sweep.job(chosen), home, shelf, watch=follows, looked=looked)
+            trial.set_user_attr(_RUN, name)
+            study.tell(trial, _figure(learnt.metrics, settings.metric))
         except optuna.TrialPruned:
             study.tell(trial, state=optuna.trial.TrialState.PRUNED)
-        except InvalidConfig as error:  # such as a loss that is no number: these settings are no good
+            follows.say("stopped early: it is behind the others")
+        except InvalidConfig as error:  # such as a loss that is no number, or no room in memory: no good settings
+            trial.set_user_attr(_REFUSED, str(error))
             study.tell(trial, state=optuna.trial.TrialState.FAIL)
-            refused.append(error)
-    if not study.get_trials(states=(optuna.trial.TrialState.COMPLETE,)):
-        raise refused[-1] if refused else InvalidConfig("no trial came to its end; write sweep.pruner: none")
+            follows.say(f"refused: {error}")
+        except KeyboardInterrupt:
+            trial.set_user_attr(_PAUSED, True)
+            raise
+        _keep(study, settings, folder)
+        gc.collect()  # a trainer refers to itself, and the next trial wants its memory
+    trials = _trials(study, settings)
+    if not any(trial.came_to == "its end" for trial in trials):
+        refused = [trial.why for trial in trials if trial.came_to == "refused"]
+        raise InvalidConfig(refused[-1] if refused else "no trial came to its end; write sweep.pruner: none")
     best = study.best_trial
     chosen = {key: _value(best.params[key], of) for key, of in settings.keys.items()}
     note = f"the best of {tried} configurations that were tried, by {settings.metric} on the validation rows"
     result = run.train(sweep.job(chosen), home, shelf, watch=watch("the best"), notes=(note,))
-    return Swept(result, chosen, float(best.value), tried)
+    return Swept(result, chosen, float(best.value), trials, folder)
+
+
+_RUN, _REFUSED, _PAUSED, _AGAIN = "run", "refused", "paused", "again"
+"""What is noted of a trial in the study: the last, that it was begun before, and ended the process."""
+
+
+def _take_up(study: Any, settings: SweepSettings) -> None:
+    """The trial that an earlier call had begun when it was stopped, once more."""
+    import optuna
+
+    for trial in study.get_trials(states=(optuna.trial.TrialState.RUNNING,)):
+        study.tell(trial.number, state=optuna.trial.TrialState.FAIL)
+        paused = _PAUSED in trial.user_attrs
+        if len(trial.params) == len(settings.keys) and (paused or _AGAIN not in trial.user_attrs):
+            study.enqueue_trial(trial.params, user_attrs={} if paused else {_AGAIN: True})
+
+
+def _trials(study: Any, settings: SweepSettings) -> tuple[Trial, ...]:
+    """All that were begun, in order."""
+    made = []
+    for trial in study.get_trials():
+        state, notes = trial.state.name, trial.user_attrs
+        ends = {"COMPLETE": "its end", "PRUNED": "stopped early", "FAIL": "cut short"}
+        if state not in ends:
+            continue
+        why = notes.get(_REFUSED, "")
+        if state == "FAIL" and _AGAIN in notes and _PAUSED not in notes:
+            why = why or "the process ended in it twice, as it does where memory runs out"
+        reported = trial.intermediate_values
+        value = trial.value if state == "COMPLETE" else reported[max(reported)] if reported else None
+        chosen = {key: _value(trial.params[key], of) for key, of in settings.keys.items() if key in trial.params}
+        made.append(
+            Trial(
+                number=trial.number + 1,
+                settings=chosen,
+                came_to="refused" if why else ends[state],
+                value=value,
+                run=notes.get(_RUN, ""),
+                why=why,
+            )
+        )
+    return tuple(made)
+
+
+def _keep(study: Any, settings: SweepSettings, folder: Path) -> None:
+    part = folder / "trials.json.part"
+    lines = [trial.model_dump(mode="json") for trial in _trials(study, settings)]
+    part.write_text(json.dumps(lines, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+    part.replace(folder / "trials.json")
 
 
 class _Pruning(Silent):
@@ -234,5 +312,6 @@ def _figure(figures: Mapping[str, float], metric: str) -> float:
     return figures[metric]
 
 
-def _short(value: Any) -> str:
+def short(value: Any) -> str:
+    """As a person reads it in a table."""
     return f"{value:.3g}" if isinstance(value, float) else str(value)

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from lifecycle.commands.terminal import HomeOption, this_user
+
+if TYPE_CHECKING:
+    from training.sweep import Swept
 
 
 def sweep(
@@ -32,7 +35,24 @@ def sweep(
     told = Sweep.load(config, base=base)
     place, console = Home.at(home), Console()
     swept = search(told, place, Shelf.at(place, actor=this_user()), lambda name: Told(name, Lines(typer.echo)))
+    _show(swept, told.settings.metric)
     chosen = ", ".join(f"{key} {value}" for key, value in swept.chosen.items())
     console.print(f"the best of {swept.tried}: {chosen}", highlight=False)
     console.print(f"{swept.result.version.ref} is a draft: {told.settings.metric} {swept.value:.3f}", highlight=False)
+    console.print(f"  trials: {swept.folder / 'trials.json'}", highlight=False, soft_wrap=True)
     console.print("  next: dabt eval, which compares it with what needs no training", highlight=False)
+
+
+def _show(swept: Swept, metric: str) -> None:
+    from rich.table import Table
+
+    from lifecycle.commands.terminal import print_table
+    from training.sweep import short
+
+    keys = list(swept.chosen)
+    table = Table("trial", *keys, metric, "came to", "run")
+    for trial in swept.trials:
+        figure = "" if trial.value is None else f"{trial.value:.4f}"
+        chosen = [short(trial.settings.get(key, "")) for key in keys]
+        table.add_row(str(trial.number), *chosen, figure, trial.came_to, trial.run)
+    print_table(table)

@@ -66,6 +66,7 @@ CANNOT_RUN = {
         "it trains for minutes where there is no run to reuse; `test_the_loop.py` trains"
     ),
     "torchrun --nproc-per-node 2 -m dabt train run.yaml": "`tests/training/test_processes.py` runs two processes",
+    "dabt train run.yaml --launcher ray --workers 2": "`tests/training/test_by_ray.py` runs two workers",
     "dabt train my-task.yaml --base Qwen/Qwen2.5-0.5B-Instruct": _HUB,
     "dabt data distill tickets.jsonl labelled.jsonl --schema triage.json --instructions task.txt "
     "--model gpt-4.1-mini --price-input 0.4 --price-output 1.6 --max-cost 5": (

@@ -1,7 +1,8 @@
 """A small run of each method, for tests that stop it or share it among processes, and a process that does so.
 
 python -m tests.training.methods_at_work FOLDER dies CASE…      each case in a child that is gone in the middle
-torchrun … -m tests.training.methods_at_work FOLDER shared CASE…  each case by all processes together
+torchrun … -m tests.training.methods_at_work FOLDER shared CASE…  each case by all processes together; after
+                                                                  CASE@STEP it is stopped, and goes on as CASE
 """
 
 from __future__ import annotations
@@ -11,18 +12,22 @@ import os
 import random
 import sys
 import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 from tests.training.conftest import COLOURS, chat, import_libraries
 from tests.training.test_train import Place, place_at
 from tests.training.tiny_bert import make_encoder, sentences
-from training import adapter_folder
+from training import adapter_folder, supervised
 from training.progress import Silent
 
 SHAPE = {"r": 8, "alpha": 16}
 HOW = {"lr": 1e-2, "epochs": 2, "batch_size": 4, "max_length": 128, "seed": 3, "save_minutes": 0}
+ANSWERED = {"best_by": "chrf", "best_by_rows": 5, "best_by_max_tokens": 8}
 PAIRS = {"train": "pairs.jsonl", "validation": "more_pairs.jsonl"}
 TEXTS = {"train": "texts.jsonl", "validation": "more_texts.jsonl"}
 MIXED = [{"path": "train.jsonl", "weight": 2}, {"path": "more.jsonl", "weight": 1}]
@@ -53,7 +58,7 @@ CASES = {
     ),
     "max_steps": Case({"type": "lora", **SHAPE}, how={"max_steps": 4}, dies="before the artifact"),
     "qlora": Case({"type": "qlora", **SHAPE}),
-    "full": Case({"type": "full"}, how={"lr": 1e-3, "accumulation": 2}),
+    "full": Case({"type": "full"}, how={"lr": 1e-3, "accumulation": 2, **ANSWERED}),
     "last_layers": Case({"type": "last_layers", "layers": 1}, how={"lr": 1e-3}),
     "dpo": Case({"type": "dpo", **SHAPE}, PAIRS, {"accumulation": 2}),
     "text": Case({"type": "text", **SHAPE}, TEXTS),
@@ -87,12 +92,15 @@ def prepare(folder: Path, base: Path) -> Path:
 
 
 def place_of(folder: Path, name: str, home: str) -> tuple[Place, dict[str, Any]]:
-    """Where a case runs, in a home of its own, and its settings."""
+    """Where a case runs, in a home of its own, and its settings. `NAME, fsdp` has its weights shared out."""
     base = "encoder" if name == "classification" else "base"
     place = place_at(folder / home / name.replace(" ", "-"), (folder / base).resolve())
     place.raw["prompt"] = {"system": "system.txt"}
     place.folder = folder
-    return place, CASES[name].settings()
+    case, _, shared_out = name.partition(", ")
+    settings = CASES[case].settings()
+    settings["optimisation"]["fsdp"] = bool(shared_out)
+    return place, settings
 
 
 def _numbers(count: int, start: int) -> range:
@@ -145,15 +153,47 @@ def _each_in_a_child(folder: Path, names: list[str]) -> None:
             sys.exit(f"{name} did not die: {status}")
 
 
+class Looking(Silent):
+    """Keeps what each checkpoint of a run holds, which is gone afterwards."""
+
+    def __init__(self, file: Path) -> None:
+        self._file = file
+
+    def saved(self, step: int, folder: Path) -> None:
+        with self._file.open("a") as kept:
+            kept.write(f"{step} {' '.join(sorted(path.name for path in folder.iterdir()))}\n")
+
+
+class StoppedHere(Exception):
+    pass
+
+
+@contextmanager
+def stopping(at: int) -> Iterator[None]:
+    """Every process of a run stops at the beginning of the step with this number."""
+    from transformers import TrainerCallback
+
+    class Stopping(TrainerCallback):  # type: ignore[misc]
+        def on_step_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+            if state.global_step + 1 == at:
+                raise StoppedHere
+
+    ours = supervised.callbacks
+    with patch.object(supervised, "callbacks", lambda *told: [*ours(*told), Stopping()]), suppress(StoppedHere):
+        yield
+
+
 def _by_all(folder: Path, names: list[str]) -> None:
     from training import curves, processes
 
     import_libraries()
     curves.draw = lambda *_: None  # type: ignore[assignment]
     with processes.together():
-        for name in names:
+        for told in names:
+            name, _, at = told.partition("@")
             place, settings = processes.in_turn(lambda name=name: place_of(folder, name, "shared"))
-            place.train(**settings)
+            with stopping(int(at or 0)):
+                place.train(Looking(place.home.root / "saved.txt"), **settings)
 
 
 if __name__ == "__main__":

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from lifecycle.errors import NoRoom
 from tests.training.test_train import HOW, Place, Recorder, make_place
 from training import checkpoints, golden, supervised
 from training.progress import Silent
@@ -98,7 +99,7 @@ def test_golden_prompts_that_fail_cost_no_training(place: Place, monkeypatch: py
 
     with monkeypatch.context() as broken:
         broken.setattr(golden, "record", no_room)
-        with pytest.raises(MemoryError):
+        with pytest.raises(NoRoom, match="memory ran out after training; what was trained is saved"):
             place.train(optimisation=how)
     monkeypatch.setattr(supervised, "train", no_room)  # is not asked again
     assert place.train(optimisation=how).version.ref == "colours:1"

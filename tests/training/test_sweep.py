@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import SimpleNamespace
@@ -15,7 +16,7 @@ from lifecycle.errors import InvalidConfig
 from lifecycle.home import Home
 from training import run, sweep
 from training.progress import Point, Silent
-from training.sweep import Sweep, search
+from training.sweep import Sweep, Trial, search
 
 KEYS = {"optimisation.lr": {"low": 1e-4, "high": 1e-1, "log": True}, "method.r": [8, 16], "optimisation.epochs": [1, 3]}
 
@@ -37,16 +38,23 @@ class Runs:
     learnt: list[Any] = field(default_factory=list)
     published: list[tuple[Any, tuple[str, ...]]] = field(default_factory=list)
     dies_at: int | None = None
+    dies: type[BaseException] = KeyboardInterrupt
+    refuses: int | None = None
+    """A rank that there is no memory for."""
+    looked: list[Any] = field(default_factory=list)
 
-    def learn(self, job: Any, home: Any, shelf: Any, *, watch: Any) -> Any:
+    def learn(self, job: Any, home: Any, shelf: Any, *, watch: Any, looked: Any) -> Any:
         if len(self.learnt) == self.dies_at:
-            raise KeyboardInterrupt
+            raise self.dies
         self.learnt.append(job.config)
+        self.looked.append(looked)
+        if job.config.method.r == self.refuses:
+            raise InvalidConfig("memory ran out in training")
         loss = abs(job.config.optimisation.lr - 0.01) + job.config.method.r / 100
         watch.say("2 rows hold an e-mail address")
         watch.loss("validation", Point(1, 1.0, loss))
         watch.loss("validation", Point(2, 2.0, loss))
-        return SimpleNamespace(metrics={"eval_loss": loss, "eval_macro_f1": -loss})
+        return "colours-1", SimpleNamespace(metrics={"eval_loss": loss, "eval_macro_f1": -loss})
 
     def train(self, job: Any, home: Any, shelf: Any, *, watch: Any, notes: tuple[str, ...]) -> Any:
         self.published.append((job.config, notes))
@@ -145,3 +153,102 @@ def test_what_a_trial_says_of_its_rows_is_heard(tmp_path: Path, runs: Runs) -> N
 
     search(Sweep.load(write(tmp_path, trials=2)), home(tmp_path), None, lambda name: Hearing())
     assert heard == ["2 rows hold an e-mail address"] * 2
+
+
+def test_all_that_was_tried_is_on_record_with_what_came_of_it(tmp_path: Path, runs: Runs) -> None:
+    runs.refuses = 16
+    swept = search(Sweep.load(write(tmp_path, pruner="none")), home(tmp_path), None)
+    kept = [Trial.model_validate(each) for each in json.loads((swept.folder / "trials.json").read_text())]
+    assert (tuple(kept), len(kept), swept.tried) == (swept.trials, 8, 8)
+    assert [trial.number for trial in kept] == [*range(1, 9)]
+    for trial, config in zip(kept, runs.learnt, strict=True):
+        assert trial.settings["optimisation.lr"] == config.optimisation.lr
+        refused = config.method.r == 16
+        assert (trial.came_to, trial.run) == (("refused", "") if refused else ("its end", "colours-1"))
+        assert (trial.value is None, trial.why) == (refused, "memory ran out in training" if refused else "")
+    assert {trial.came_to for trial in kept} == {"refused", "its end"}
+
+
+def test_what_was_refused_before_a_stop_is_not_tried_again(tmp_path: Path, runs: Runs) -> None:
+    runs.refuses, runs.dies_at = 16, 6
+    told = Sweep.load(write(tmp_path, pruner="none"))
+    with pytest.raises(KeyboardInterrupt):
+        search(told, home(tmp_path), None)
+    runs.dies_at = None
+    search(told, home(tmp_path), None)
+    assert any(config.method.r == 16 for config in runs.learnt[:6])
+    assert len(runs.learnt) == 8
+
+
+def test_where_all_settings_are_refused_the_last_reason_is_told(tmp_path: Path, runs: Runs) -> None:
+    runs.refuses = 8
+    told = Sweep.load(write(tmp_path, keys={"method.r": [8], "optimisation.epochs": [1, 2]}, trials=2))
+    with pytest.raises(InvalidConfig, match="memory ran out in training"):
+        search(told, home(tmp_path), None)
+    assert not runs.published
+
+
+def test_a_trial_that_ends_the_process_twice_is_left(tmp_path: Path, runs: Runs) -> None:
+    runs.dies_at, runs.dies = 1, SystemExit  # as one that is killed: nothing is noted
+    told = Sweep.load(write(tmp_path, pruner="none", trials=3))
+    for _ in range(2):
+        with pytest.raises(SystemExit):
+            search(told, home(tmp_path), None)
+    runs.dies_at = None
+    swept = search(told, home(tmp_path), None)
+    assert [trial.came_to for trial in swept.trials] == ["its end", "cut short", "refused", "its end"]
+    assert swept.trials[1].settings == swept.trials[2].settings
+    assert "ended in it twice" in swept.trials[2].why
+    assert (swept.tried, len(runs.learnt)) == (3, 2)
+
+
+def test_one_that_a_person_stops_twice_goes_on(tmp_path: Path, runs: Runs) -> None:
+    runs.dies_at = 1
+    told = Sweep.load(write(tmp_path, pruner="none", trials=3))
+    for _ in range(3):
+        with pytest.raises(KeyboardInterrupt):
+            search(told, home(tmp_path), None)
+    runs.dies_at = None
+    assert search(told, home(tmp_path), None).tried == len(runs.learnt) == 3
+
+
+def test_rows_are_looked_at_once_for_all_trials(tmp_path: Path, runs: Runs) -> None:
+    search(Sweep.load(write(tmp_path, trials=3)), home(tmp_path), None)
+    assert len({id(looked) for looked in runs.looked}) == 1
+
+
+@pytest.mark.e2e
+def test_a_real_sweep_tells_its_trials_and_publishes_the_run_of_the_best(
+    tmp_path: Path, bases: Callable[..., Path], colours: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from typer.testing import CliRunner
+
+    from dabt import app
+    from tests.training.test_train import HOW, make_place
+    from training.data import run_checks
+
+    place = make_place(tmp_path / "home", bases(), colours)
+    how = {**HOW, "epochs": 1, "batch_size": 16}
+    told = {"trials": 2, "keys": {"optimisation.lr": {"low": 1e-5, "high": 2e-2, "log": True}}}
+    (place.folder / "sweep.yaml").write_text(yaml.safe_dump({**place.raw, "optimisation": how, "sweep": told}))
+    looked: list[int] = []
+    look = run_checks.look
+    monkeypatch.setattr(run_checks, "look", lambda rows, *a, **k: looked.append(len(rows)) or look(rows, *a, **k))
+    words = ["sweep", str(place.folder / "sweep.yaml"), "--home", str(place.home.root)]
+    first = CliRunner().invoke(app, words)
+    assert first.exit_code == 0, first.output
+    (record,) = place.home.root.glob("sweeps/*/trials.json")
+    trials = [Trial.model_validate(each) for each in json.loads(record.read_text())]
+    assert [trial.came_to for trial in trials] == ["its end"] * 2
+    assert trials[0].run != trials[1].run
+    assert looked == [48]
+    best = min(trials, key=lambda trial: trial.value or 0.0)
+    assert all(trial.run in first.output for trial in trials)
+    assert f"the best of 2: optimisation.lr {best.settings['optimisation.lr']}" in first.output
+    (published,) = place.shelf.registry.versions()
+    assert published.lineage.run == best.run
+    assert "the best of 2 configurations that were tried" in published.lineage.note
+    again = CliRunner().invoke(app, words)  # nothing is left to try
+    assert again.exit_code == 0, again.output
+    assert looked == [48]
+    assert len(place.shelf.registry.versions()) == 1

@@ -10,8 +10,9 @@ from typing import Any
 
 from training.foreign.axolotl_keys import KEYS, changes_speed_alone
 from training.foreign.axolotl_rows import data, is_completion
+from training.foreign.llama_factory_templates import renders_as
 from training.foreign.optimiser import Named, optimiser
-from training.foreign.shape import base, go_on, targets
+from training.foreign.shape import base, go_on, targets, tracking
 from training.foreign.translation import BEST, Asked, Translation, flat
 
 SIGN = "base_model"
@@ -30,10 +31,13 @@ _NAMED = Named(
         "deepspeed", "fsdp", "fsdp_config", "ray_num_workers", "dp_shard_size", "dp_replicate_size",
         "tensor_parallel_size", "context_parallel_size", "sequence_parallel_degree",
     ),
+    shared=("fsdp", "fsdp_config"),
 )  # fmt: skip
 _NESTED = ("datasets", "test_datasets", "special_tokens", "trl", "peft")
 _LOSSES = ("sigmoid", "hinge", "ipo", "robust", "apo_zero", "apo_down")
 _OWN_TEMPLATE = "tokenizer_default"
+_SAME = ("chatml", "llama3")
+"""Its templates that put the same around a turn as LLaMA-Factory's of that name."""
 
 
 def translate(raw: Mapping[str, Any], asked: Asked) -> Translation:
@@ -152,6 +156,8 @@ def _template(to: Translation) -> None:
     to.leave("chat_template_jinja", f"chat_template is {named}")
     if named == _OWN_TEMPLATE:
         to.leave("chat_template", "the base's own chat template is what is taken")
+    elif named in _SAME and renders_as(named, to.place(to.text(SIGN))) == "":
+        to.leave("chat_template", "the base's own chat template gives the same tokens, compared with its tokenizer")
     elif named:
         to.lose(
             "chat_template",
@@ -175,6 +181,10 @@ def _packing(to: Translation, method: str) -> None:
 
 
 def _rest(to: Translation) -> None:
+    wandb = to.values.get("use_wandb", bool(to.text("wandb_project")))
+    used = {"use_mlflow": to.flag("use_mlflow"), "use_tensorboard": to.flag("use_tensorboard")}
+    named = {key: [key.removeprefix("use_")] for key, value in used.items() if value}
+    tracking(to, {**({"use_wandb" if to.has("use_wandb") else "wandb_project": ["wandb"]} if wandb else {}), **named})
     saving = to.values.get("gradient_checkpointing") not in (None, False)
     to.set(
         "optimisation.gradient_checkpointing",

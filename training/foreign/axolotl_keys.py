@@ -79,7 +79,6 @@ KEYS = Keys(
         "train_on_inputs": Lost("learns the question too; here only answers are learnt"),
         "batch_size": Lost("is the rows of a step", "write gradient_accumulation_steps in its place", ()),
         "auto_find_batch_size": Lost("makes batches smaller until they fit, so their size is not known"),
-        "group_by_length": Lost("puts rows of one length together"),
         "curriculum_sampling": Lost("keeps the order of the rows; here they are shuffled by the seed"),
         "shuffle_merged_datasets": Lost("keeps the order of the rows; here they are shuffled by the seed", "", (True,)),
         "shuffle_before_merging_datasets": Lost("shuffles each data set alone; here all rows are shuffled together"),

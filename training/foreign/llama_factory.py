@@ -9,9 +9,10 @@ from collections.abc import Mapping
 from typing import Any
 
 from training.foreign.llama_factory_keys import KEYS, REWRITES, SYSTEM_TEXTS, THINKING
-from training.foreign.llama_factory_rows import data
+from training.foreign.llama_factory_rows import Held, data
+from training.foreign.llama_factory_templates import renders_as
 from training.foreign.optimiser import Named, optimiser
-from training.foreign.shape import base, go_on, targets
+from training.foreign.shape import base, go_on, targets, tracking
 from training.foreign.translation import BEST, Asked, Translation
 
 SIGN = "model_name_or_path"
@@ -25,6 +26,7 @@ _NAMED = Named(
     default_batch=8,
     default_schedule="linear",
     several=("deepspeed", "fsdp", "ray_num_workers"),
+    shared=("fsdp",),
 )
 _METHODS = {
     ("sft", "lora"): "lora",
@@ -44,7 +46,7 @@ def translate(raw: Mapping[str, Any], asked: Asked) -> Translation:
     method = _method(to)
     held = data(to, method)
     if method != "text":
-        _template(to, held.has_system)
+        _template(to, held)
     else:
         to.leave("template", "plain texts have no template")
         to.leave("enable_thinking", "plain texts have no template")
@@ -150,9 +152,9 @@ def _dpo(to: Translation) -> None:
     to.set("method.sft", float(to.number("pref_ftx", 0.0)), "pref_ftx")
 
 
-def _template(to: Translation, has_system: bool) -> None:
+def _template(to: Translation, held: Held) -> None:
     name = to.text("template")
-    if name:
+    if name and not _same_tokens(to, name, held):
         more = ["; it adds a system text of its own"] * (name in SYSTEM_TEXTS)
         more += ["; it adds empty thoughts to answers, which are learnt"] * (name in THINKING)
         more += ["; it takes the place of the tokenizer's template"] * (name in REWRITES)
@@ -166,10 +168,26 @@ def _template(to: Translation, has_system: bool) -> None:
     if to.has("enable_thinking"):
         if name and name not in THINKING:
             to.leave("enable_thinking", f"the template {name} has no thoughts")
+        elif to.flag("enable_thinking", True):
+            to.lose("enable_thinking", "says that empty thoughts are learnt; here the base's template decides")
         else:
-            to.lose("enable_thinking", "says whether empty thoughts are learnt; here the base's template decides")
+            why = "the base's template is told so, in training and by the service"
+            to.set("prompt.chat_template_kwargs", {"enable_thinking": False}, "enable_thinking", why=why)
     if to.has("default_system"):
-        _default_system(to, has_system)
+        _default_system(to, held.has_system)
+
+
+def _same_tokens(to: Translation, name: str, held: Held) -> bool:
+    """Whether the base's own chat template, or a named one, gives the tokens that `name` gives there."""
+    if held.has_tools:
+        return False
+    always = bool(to.text("default_system")) and not held.has_system
+    here = renders_as(name, to.place(to.text(SIGN)), has_system=always)
+    if here:
+        to.set("template", here, "template", why=f"serve the base by it: --chat-template {here}")
+    elif here is not None:
+        to.leave("template", "the base's own chat template gives the same tokens, compared with its tokenizer")
+    return here is not None
 
 
 def _default_system(to: Translation, has_system: bool) -> None:
@@ -208,6 +226,8 @@ def _packing(to: Translation, method: str) -> None:
 
 
 def _rest(to: Translation) -> None:
+    told = to.values.get("report_to")
+    tracking(to, {"report_to": told if isinstance(told, list) else [told]})
     saves = not to.flag("disable_gradient_checkpointing")
     to.set(
         "optimisation.gradient_checkpointing",

@@ -15,7 +15,7 @@ _MODULES = "trains modules beside the adapter, which a server would not serve"
 KEYS = Keys(
     idle={
         "it says where results and logs go": (
-            "output_dir overwrite_output_dir logging_* log_* report_to run_name project trackio_* plot_loss "
+            "output_dir overwrite_output_dir logging_* log_* run_name project trackio_* plot_loss "
             "use_swanlab swanlab_* "
             "print_param_status include_effective_tokens_per_second include_num_input_tokens_seen "
             "include_tokens_per_second disable_tqdm push_to_hub hub_* debug profiler_* enable_torch_profiler "
@@ -50,6 +50,7 @@ KEYS = Keys(
             "hyper_parallel_args megatron_bridge_args"
         ),
         "a base whose own code would have to run is refused here; no other needs it": "trust_remote_code",
+        "rows of like length come together in a step here too": "group_by_length",
         "it is a secret: log in to the hub instead": "hf_hub_token ms_hub_token om_hub_token",
         "texts alone are trained here": (
             "media_dir image_* video_* audio_* crop_to_patches use_audio_in_video freeze_vision_tower "
@@ -71,8 +72,9 @@ KEYS = Keys(
         "preserve_thinking": Lost("keeps earlier reasoning; here the base's chat template decides"),
         "interleave_probs": Lost("shares of files count with mix_strategy: interleave_under alone", neutral=()),
         "disable_shuffling": Lost("keeps the order of the rows; here they are shuffled by the seed"),
-        "train_sampling_strategy": Lost("orders rows in another way than by chance", neutral=("random",)),
-        "group_by_length": Lost("puts rows of one length together"),
+        "train_sampling_strategy": Lost(
+            "orders rows in another way than by chance", neutral=("random", "group_by_length")
+        ),
         "dataloader_drop_last": Lost("leaves out the rows of the last short batch"),
         "auto_find_batch_size": Lost("makes batches smaller until they fit, so their size is not known"),
         "metric_for_best_model": Lost("chooses the checkpoint by another figure", neutral=("loss", "eval_loss")),

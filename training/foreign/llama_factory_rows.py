@@ -40,6 +40,8 @@ class Held:
     """About how many are trained on; 0 where that is not known."""
     has_system: bool
     """Whether a row may have a system text of its own."""
+    has_tools: bool
+    """Whether a row may have tools, which are written in another form there."""
 
 
 @dataclass(frozen=True)
@@ -132,7 +134,9 @@ def data(to: Translation, method: str) -> Held:
         to.leave("max_samples", "no data set has more rows")
     elif most:
         to.lose("max_samples", f"takes the first {most} rows of each data set", "write files of so many rows")
-    return Held(rows, any(entry.has_system for _, _, _, entry in trained if entry))
+    entries = [entry for _, _, _, entry in trained if entry]
+    tools = any(entry.column("tools") for entry in entries)
+    return Held(rows, any(entry.has_system for entry in entries), tools)
 
 
 def _names(to: Translation, key: str) -> list[str]:

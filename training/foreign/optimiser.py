@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 from training.foreign.translation import Translation
 from training.optimisation import OptimisationSettings
 
 _ADAMW = ("adamw_torch", "adamw_torch_fused", "adamw_hf", "adamw_apex_fused")
+_NOTHING: tuple[Any, ...] = (None, 0, 1, False, "", [], {})
+_SHARED_OUT = ("lora", "full", "text", "last_layers")
+"""Methods that share weights out here too."""
 _SCHEDULES = ("cosine", "linear", "constant_with_warmup")
 
 
@@ -24,6 +28,8 @@ class Named:
     default_schedule: str
     several: tuple[str, ...]
     """Keys of which each says that several devices train together."""
+    shared: tuple[str, ...] = ()
+    """Those of them that share the weights out (FSDP)."""
     default_warmup: float = 0.0
     most_warmup: int | None = None
     """Steps that the default warm-up has at most."""
@@ -38,14 +44,21 @@ def batches(to: Translation, named: Named) -> tuple[int, int]:
     batch = to.whole(named.batch, named.default_batch)
     gathered = to.whole("gradient_accumulation_steps", 1)
     devices = to.asked.devices or 1
+    shared = [key for key in named.shared if to.values.get(key) not in _NOTHING]
+    fsdp = devices > 1 and bool(shared) and to.mapping["method"].get("type") in _SHARED_OUT
+    if fsdp:
+        why = f"start it as `torchrun --nproc-per-node {devices} -m dabt train FILE`, or leave it out"
+        to.set("optimisation.fsdp", True, *shared, why=why)
     for key in named.several:
-        if to.values.get(key) in (None, 0, 1, False, "", [], {}):
+        if to.values.get(key) in _NOTHING:
             to.leave(key, "it asks for no second device")
         elif to.asked.devices is None:
             to.refuse(key, "trains on several devices, and a step has the batches of all", "say --devices N")
         else:
             to.leave(key, "it shares the work out; the batches of its devices are in accumulation")
     total = f"{batch} × {gathered} × {devices} device{'s' * (devices != 1)} = {batch * gathered * devices} rows a step"
+    if fsdp:  # a batch is that of all processes
+        batch, devices = batch * devices, 1
     to.set("optimisation.batch_size", batch, named.batch)
     to.set("optimisation.accumulation", gathered * devices, "gradient_accumulation_steps", why=total)
     return batch, gathered * devices

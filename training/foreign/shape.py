@@ -1,14 +1,16 @@
-"""Where training starts, and the shape of the adapter: what both trainers say of base, adapter and target modules."""
+"""What both trainers say of the base, the adapter, its target modules, and where figures are told."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from lifecycle.errors import DabtError
 from lifecycle.models.base import read_object
 from lifecycle.models.peft_config import CONFIG_FILE
 from training.foreign.translation import Translation
+
+_TRACKERS = ("tensorboard", "mlflow", "wandb")
 
 
 def base(to: Translation, key: str) -> None:
@@ -51,3 +53,12 @@ def targets(to: Translation, key: str, wanted: Any, *, everything: str) -> None:
         to.set("method.target_modules", "all-linear", key, why="without the output layer, there and here")
     else:
         to.set("method.target_modules", named, key)
+
+
+def tracking(to: Translation, asked: Mapping[str, Sequence[Any]]) -> None:
+    """Where figures are told, by the key that says so; where nothing here is of that name, it decides nothing."""
+    known = {kind: key for key, kinds in asked.items() for kind in kinds if kind in _TRACKERS}
+    if known:
+        to.set("tracking", list(known), *dict.fromkeys(known.values()))
+    for key in asked:
+        to.leave(key, "it says where results and logs go")

@@ -7,7 +7,7 @@ from typing import Any
 
 from training.foreign.translation import Setting, Translation
 
-_ORDER = ("name", "base", "template", "data", "method", "optimisation", "prompt")
+_ORDER = ("name", "base", "template", "data", "method", "optimisation", "prompt", "tracking")
 
 
 def written(translation: Translation, source: str) -> str:

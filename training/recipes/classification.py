@@ -63,6 +63,7 @@ class Classification(Method):
     shares: ClassVar = (supervised, label_scores, lora_shape, checkpoints, exact, mixture)
     unused: ClassVar = {
         "optimisation.packing": "texts with labels are not packed",
+        "optimisation.fsdp": "an encoder is not shared out",
         "optimisation.best_by_rows": "all validation rows are classified",
         "optimisation.best_by_max_tokens": "a classifier generates no answer",
         "prompt.system": "a classifier reads the text alone",

@@ -68,7 +68,7 @@ class Dpo(AdapterMethod):
     rows: ClassVar = (Preference,)
     measures: ClassVar = ("loss", *_REWARDS, *ANSWERED)
     shares: ClassVar = (*AdapterMethod.shares, supervised, *supervised.SHARES, completions)
-    unused: ClassVar = {"optimisation.packing": "pairs are not packed"}
+    unused: ClassVar = {"optimisation.packing": "pairs are not packed", "optimisation.fsdp": "pairs are not shared out"}
 
     @model_validator(mode="after")
     def _smoothing_is_used(self) -> Self:
@@ -236,27 +236,33 @@ def _trainer() -> Any:
             loss = super().compute_loss(model, inputs, return_outputs=return_outputs)
             if num_items_in_batch is None:
                 self._pairs.append(len(inputs["input_ids"]) // 2)
+                self._losses.append(float(loss[0] if return_outputs else loss))
                 return loss
             every, real = len(inputs["input_ids"]) // 2, _pairs(inputs)
             total = loss * every - self.at_rest * (every - real)
             # transformers divides by the batches of a step afterwards, and by the processes.
             return total * self.current_gradient_accumulation_steps * processes.count() / num_items_in_batch
 
-        def evaluation_loop(self, *args: Any, **kwargs: Any) -> Any:
+        def evaluation_loop(self, *args: Any, metric_key_prefix: str = "eval", **kwargs: Any) -> Any:
             self._pairs: list[int] = []
-            output = super().evaluation_loop(*args, **kwargs)
+            self._losses: list[float] = []
+            output = super().evaluation_loop(*args, metric_key_prefix=metric_key_prefix, **kwargs)
+            output.metrics[f"{metric_key_prefix}_loss"] = self._each_pair_alike(self._losses)
             if self.answers is not None:
-                output.metrics.update(self.answers.figures(self, "eval"))
+                output.metrics.update(self.answers.figures(self, metric_key_prefix))
             return output
 
         def log(self, logs: dict[str, float], *args: Any, **kwargs: Any) -> None:
             if "eval_loss" in logs:
                 for name, values in self._metrics["eval"].items():
                     if len(values) == len(self._pairs):
-                        weighed = sum(value * pairs for value, pairs in zip(values, self._pairs, strict=True))
                         # TRL tells it in the log alone; the trainer looks for the best in these.
-                        logs[f"eval_{name}"] = weighed / sum(self._pairs)
+                        logs[f"eval_{name}"] = self._each_pair_alike(values)
                         self._metrics["eval"][name] = [logs[f"eval_{name}"]]
             super().log(logs, *args, **kwargs)
+
+        def _each_pair_alike(self, values: Sequence[float]) -> float:
+            """The mean of what the batches of a validation have: TRL, and transformers, weigh a short one as a full."""
+            return sum(value * pairs for value, pairs in zip(values, self._pairs, strict=True)) / sum(self._pairs)
 
     return Trainer

@@ -35,6 +35,7 @@ class QLora(AdapterMethod):
 
     measures: ClassVar = ("loss", *ANSWERED)
     shares: ClassVar = (*AdapterMethod.shares, supervised, *supervised.SHARES, completions)
+    unused: ClassVar = {"optimisation.fsdp": "each process holds the base packed in 4 bits; method lora shares it out"}
 
     def problems(self, base: Path, prompt: Prompt, how: OptimisationSettings, max_rank: int) -> list[Problem]:
         problems = super().problems(base, prompt, how, max_rank)

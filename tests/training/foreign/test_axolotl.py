@@ -215,7 +215,9 @@ def test_what_cannot_be_here_is_refused_by_the_foreign_key(
 def test_a_step_has_the_rows_of_all_devices(chats: Place) -> None:
     raw = {**LEAST, "micro_batch_size": 2, "gradient_accumulation_steps": 3, "fsdp": ["full_shard"], "fsdp_config": {}}
     how = chats.job(raw, devices=2).config.optimisation
-    assert (how.batch_size, how.accumulation) == (2, 6)
+    assert (how.fsdp, how.batch_size, how.accumulation) == (True, 4, 3)  # a batch is of all processes here
+    how = chats.job({**raw, "fsdp": None, "deepspeed": "zero1.json"}, devices=2).config.optimisation
+    assert (how.fsdp, how.batch_size, how.accumulation) == (False, 2, 6)
 
 
 def test_a_template_of_ones_own_is_taken_as_it_is(chats: Place) -> None:
@@ -307,3 +309,16 @@ def test_a_file_of_its_own_validates(chats: Place) -> None:
     chats.rows("test.jsonl", [ROW])
     job = chats.job({**LEAST, "test_datasets": [{"path": "test.jsonl", "type": "chat_template"}]})
     assert job.validation_path == chats.root / "test.jsonl"
+
+
+@pytest.mark.parametrize(
+    ("given", "kinds"),
+    [
+        ({"use_wandb": True, "wandb_project": "p"}, ["wandb"]),
+        ({"wandb_project": "p", "use_mlflow": True}, ["wandb", "mlflow"]),
+        ({"use_tensorboard": True, "use_wandb": False, "wandb_project": "p"}, ["tensorboard"]),
+        ({}, ["tensorboard"]),
+    ],
+)
+def test_figures_are_told_where_they_were_told(chats: Place, given: dict[str, Any], kinds: list[str]) -> None:
+    assert [tracker.type for tracker in chats.job({**LEAST, **given}).config.tracking] == kinds

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import json
 import math
+import shutil
+from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -124,7 +127,7 @@ def test_a_value_that_is_said_in_another_way_is_translated(
         ({"template": "qwen3"}, "template", "empty thoughts"),
         ({"template": "qwen"}, "template", "a system text of its own"),
         ({"template": "chatml"}, "template", "takes the place of the tokenizer's template"),
-        ({"enable_thinking": False}, "enable_thinking", "empty thoughts"),
+        ({"enable_thinking": True}, "enable_thinking", "empty thoughts"),
         ({"train_on_prompt": True}, "train_on_prompt", "only answers"),
         ({"mask_history": True}, "mask_history", "weight 0"),
         ({"packing": True}, "packing", "see each other"),
@@ -380,3 +383,99 @@ def test_the_scale_of_the_adapter_is_theirs(triage: Place) -> None:
     method = triage.job(LEAST).config.method
     assert method.scale == pytest.approx(16 / 8)
     assert method.model_copy(update={"rslora": True}).scale == pytest.approx(16 / math.sqrt(8))
+
+
+def test_several_devices_that_share_weights_out_do_so_here(triage: Place) -> None:
+    raw = {**LEAST, "per_device_train_batch_size": 2, "gradient_accumulation_steps": 3, "fsdp": "full_shard auto_wrap"}
+    how = triage.job(raw, devices=4).config.optimisation
+    assert (how.fsdp, how.batch_size, how.accumulation) == (True, 8, 3)  # a batch is of all processes here
+    alone = triage.job(raw, devices=1).config.optimisation
+    assert (alone.fsdp, alone.batch_size, alone.accumulation) == (False, 2, 3)
+    packed = triage.job({**raw, "quantization_bit": 4}, devices=4).config.optimisation  # qlora shares nothing out
+    assert (packed.fsdp, packed.batch_size, packed.accumulation) == (False, 2, 12)
+
+
+@pytest.mark.parametrize(
+    ("said", "kinds"),
+    [("wandb", ["wandb"]), (["mlflow", "swanlab", "tensorboard"], ["mlflow", "tensorboard"]), ("none", None)],
+)
+def test_figures_are_told_where_they_were_told(triage: Place, said: Any, kinds: list[str] | None) -> None:
+    trackers = [tracker.type for tracker in triage.job({**LEAST, "report_to": said}).config.tracking]
+    assert trackers == (kinds or ["tensorboard"])  # our own default
+
+
+def test_a_model_that_is_not_to_think_is_told_so_by_the_service_too(triage: Place) -> None:
+    raw = {**LEAST, "template": "qwen3", "enable_thinking": False}
+    read = triage.job(raw, accept=("template",)).config
+    assert read.prompt.chat_template_kwargs == {"enable_thinking": False}
+
+
+CHATML = (
+    "{% for m in messages %}<|im_start|>{{ m['role'] }}\n{{ m['content'] | trim }}<|im_end|>\n{% endfor %}"
+    "{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
+)
+"""In other words than ours, with the same tokens."""
+QWEN = (
+    "{% if messages[0]['role'] != 'system' %}<|im_start|>system\nYou are Qwen, created by Alibaba Cloud. "
+    "You are a helpful assistant.<|im_end|>\n{% endif %}" + CHATML
+)
+
+
+@pytest.fixture
+def base(tmp_path: Path, bases: Callable[[str], Path]) -> Callable[[str | None], str]:
+    """A base's folder with this chat template, or with none."""
+
+    def made(template: str | None) -> str:
+        folder = shutil.copytree(bases("bare"), tmp_path / "base")
+        if template is not None:
+            (folder / "chat_template.jinja").write_text(template, encoding="utf-8")
+        return str(folder)
+
+    return made
+
+
+@pytest.mark.e2e
+@pytest.mark.parametrize(
+    ("own", "name", "given", "template"),
+    [
+        (CHATML, "chatml", {}, None),
+        (CHATML, "smollm", {}, None),
+        (QWEN, "qwen", {}, None),
+        (CHATML, "qwen", {"default_system": "Be brief."}, None),  # every row has it, there and here
+        (None, "chatml", {}, "chatml"),
+        (QWEN, "chatml", {}, "chatml"),  # there too it takes the place of the base's own
+    ],
+)
+def test_a_template_that_gives_the_tokens_of_one_here_needs_no_word(
+    triage: Place, base: Callable[..., str], own: str | None, name: str, given: dict[str, str], template: str | None
+) -> None:
+    made = triage.translate({**LEAST, "model_name_or_path": base(own), "template": name, **given})
+    assert made.mapping.get("template") == template
+    assert ("template" in made.idle) == (template is None)
+
+
+@pytest.mark.e2e
+@pytest.mark.parametrize(
+    ("own", "name"),
+    [
+        (CHATML, "qwen"),
+        (QWEN, "smollm"),
+        (CHATML, "llama3"),
+        (None, "smollm"),
+        (CHATML.replace("\n{% end", "{% end"), "yi"),
+    ],
+)
+def test_a_template_that_gives_other_tokens_is_still_to_be_accepted(
+    triage: Place, base: Callable[..., str], own: str | None, name: str
+) -> None:
+    raw = {**LEAST, "model_name_or_path": base(own), "template": name}
+    assert "template" in problems(lambda: triage.translate(raw))
+
+
+@pytest.mark.e2e
+def test_rows_with_tools_are_written_in_another_form_there(place: Place, base: Callable[..., str]) -> None:
+    columns = {"messages": "conversations", "tools": "tools"}
+    place.rows("data/talk.jsonl", [TALK] * 4)
+    place.info(talk={"file_name": "talk.jsonl", "formatting": "sharegpt", "columns": columns})
+    raw = {"model_name_or_path": base(CHATML), "dataset": "talk", "template": "chatml"}
+    assert "template" in problems(lambda: place.translate(raw))
