@@ -41,11 +41,10 @@ _EXTRAS: dict[str, tuple[str, str]] = {
 }
 """Keys that must be empty or false: what is wrong with them, and the cure."""
 
-_PATTERNS = {
-    "rank_pattern": ("r", "a rank for some modules only is served with the wrong scale", "use one r for all"),
-    "alpha_pattern": ("lora_alpha", "an alpha for some modules only is served with the wrong scale", "use one for all"),
-}
-"""Keys that may only repeat, module by module, what the key named first says for all."""
+_PATTERNS = {"rank_pattern": "whole ranks", "alpha_pattern": "alphas above 0"}
+"""Keys that give some modules a rank or an alpha of their own. vLLM 0.32 reads them as PEFT does, and scales by it."""
+_NAMES = regex.compile(r"\^?[\w.\\]+")
+"""Module names, whole or their ends. vLLM matches them as expressions, with nothing that ends a slow one."""
 
 _FLAGS = ("use_rslora", "use_dora", "lora_bias", "use_qalora", "fan_in_fan_out", "inference_mode")
 
@@ -76,12 +75,25 @@ class PeftConfig(Frozen):
     exclude_modules: str | tuple[str, ...] = ()
     layers_to_transform: tuple[int, ...] = ()
     layers_pattern: tuple[str, ...] = ()
+    rank_pattern: tuple[tuple[str, int], ...] = ()
+    """Module names and the rank that they have in place of `r`; the first that fits a module counts."""
+    alpha_pattern: tuple[tuple[str, float], ...] = ()
     base_name: str = ""
 
     @property
     def scale(self) -> float:
         """What B·A is multiplied by: alpha / r, or alpha / sqrt(r) with rank-stabilised LoRA (arXiv 2312.03732)."""
         return self.lora_alpha / (math.sqrt(self.r) if self.use_rslora else self.r)
+
+    @property
+    def largest_rank(self) -> int:
+        """What a server's slot must have room for."""
+        return max(self.r, *(rank for _, rank in self.rank_pattern), 0)
+
+    def rank_of(self, module: str) -> int:
+        """By the rule of PEFT's `get_pattern_key`."""
+        fits = (rank for name, rank in self.rank_pattern if regex.fullmatch(rf"(.*\.)?({name})", module))
+        return next(fits, self.r)
 
     def targets(self, module: str) -> bool:
         """Whether PEFT would adapt the module, by the rules of its `check_target_module_exists`.
@@ -117,6 +129,8 @@ def read_config(folder: Path) -> tuple[PeftConfig | None, list[Problem]]:
         "exclude_modules": _checked(raw, "exclude_modules", problems, _is_names, "module names, or an expression", ()),
         "layers_to_transform": _many(raw.get("layers_to_transform")),
         "layers_pattern": _checked(raw, "layers_pattern", problems, _is_expressions, "expressions", ()),
+        "rank_pattern": _by_module(raw, "rank_pattern", problems, _is_rank),
+        "alpha_pattern": _by_module(raw, "alpha_pattern", problems, _is_alpha),
         "base_name": str(raw.get("base_model_name_or_path") or ""),
     }
     if any(value is None for value in fields.values()):
@@ -152,10 +166,6 @@ def _extras(raw: dict[str, Any]) -> list[Problem]:
     for key, (fault, cure) in _EXTRAS.items():
         if raw.get(key) and (key not in _FLAGS or raw[key] is True):
             problems.append(_problem(key, fault, cure))
-    for key, (of_all, fault, cure) in _PATTERNS.items():
-        pattern = raw.get(key) or {}
-        if not isinstance(pattern, dict) or any(value != raw.get(of_all) for value in pattern.values()):
-            problems.append(_problem(key, fault, cure))
     for key in raw.keys() - {*_READ, *_OF_TRAINING, *_FLAGS, *_EXTRAS, *_PATTERNS}:
         if raw[key]:
             fault = "is no key of PEFT 0.21 that is known here, and it may change what the adapter computes"
@@ -178,6 +188,16 @@ def _checked(
         problems.append(_problem(key, f"is {value!r}" if key in raw else "is missing", f"it must be {wanted}"))
         return None
     return value
+
+
+def _by_module(raw: dict[str, Any], key: str, problems: list[Problem], fits: Any) -> Any:
+    pattern = raw.get(key) or {}
+    if not isinstance(pattern, dict) or not all(
+        _NAMES.fullmatch(name) and _compiles(name) and fits(value) for name, value in pattern.items()
+    ):
+        problems.append(_problem(key, f"is {pattern!r}", f"it must be module names with {_PATTERNS[key]}"))
+        return None
+    return tuple(pattern.items())
 
 
 def _is_rank(value: Any) -> bool:

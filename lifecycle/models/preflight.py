@@ -91,7 +91,7 @@ def preflight(
     if problems or config is None:
         raise AdapterRefused(f"{folder} cannot be served over {base.name}:", problems)
     return LoraFacts(
-        rank=config.r,
+        rank=config.largest_rank,
         alpha=config.lora_alpha,
         use_rslora=config.use_rslora,
         scale=config.scale,
@@ -117,9 +117,10 @@ def refusals(
     """
     shapes = linear_shapes(base)
     pairs, problems = _pair_up(tensors)
-    if config is not None and config.r > max_rank:
+    if config is not None and (rank := config.largest_rank) > max_rank:
         cure = f"train with r ≤ {max_rank}, or start the server with a higher max rank"
-        problems.append(Problem("adapter_config.json: r", f"is {config.r}; the server takes {max_rank}", cure))
+        key = "r" if rank == config.r else "rank_pattern"
+        problems.append(Problem(f"adapter_config.json: {key}", f"is {rank}; the server takes {max_rank}", cure))
     problems += _places(pairs, shapes, served_modules)
     problems += _shapes(pairs, shapes, config)
     if config is not None and tensors:
@@ -240,8 +241,8 @@ def _shapes(pairs: dict[str, Pair], shapes: dict[str, tuple[int, int]], config: 
             if len(shape) != 2:
                 misfits.setdefault(f"has shape {shape}, expected two dimensions", []).append(info.name)
                 continue
-            if config is not None and shape[inner] != config.r:
-                misfits.setdefault(f"has rank {shape[inner]} where the config's r is {config.r}", []).append(info.name)
+            if config is not None and shape[inner] != (rank := config.rank_of(module)):
+                misfits.setdefault(f"has rank {shape[inner]} where the config's r is {rank}", []).append(info.name)
             if module in shapes and shape[1 - inner] != (wanted := shapes[module][1 - inner]):
                 side = "in" if inner == 0 else "out"
                 fault = f"has shape {shape} where the base has {side}_features {wanted}"

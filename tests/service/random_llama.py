@@ -31,12 +31,20 @@ class Recipe:
     rank: int
     targets: tuple[str, ...] = ALL_LINEAR
     use_rslora: bool = False
+    ranks: dict[str, int] = field(default_factory=dict)
+    alphas: dict[str, int] = field(default_factory=dict)
+    """Of some modules, in place of what holds for all."""
 
 
 RECIPES = {
     "red": Recipe(4),
     "green": Recipe(8, ("q_proj", "v_proj", "down_proj")),
-    "blue": Recipe(16, use_rslora=True),
+    "blue": Recipe(
+        8,
+        use_rslora=True,
+        ranks={"q_proj": 4, "layers.1.mlp.down_proj": 16},
+        alphas={"v_proj": 48, "model.layers.0.mlp.up_proj": 4},
+    ),
     "grey": Recipe(8, ("k_proj", "gate_proj")),
 }
 
@@ -87,6 +95,8 @@ def make_adapter(base: Path, folder: Path, recipe: Recipe, seed: int) -> None:
         lora_alpha=2 * recipe.rank,
         target_modules=list(recipe.targets),
         use_rslora=recipe.use_rslora,
+        rank_pattern=recipe.ranks,
+        alpha_pattern=recipe.alphas,
         task_type="CAUSAL_LM",
     )
     model = get_peft_model(AutoModelForCausalLM.from_pretrained(base, dtype=torch.float32), config)

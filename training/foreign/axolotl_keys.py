@@ -9,7 +9,7 @@ from training.foreign.translation import Keys, Lost
 
 _TOKENS = "adds or renames tokens, and an adapter is served with the base's own vocabulary"
 _MODULES = "trains modules beside the adapter, which a server would not serve"
-_PATTERN = "gives modules a rank or a scale of their own, which vLLM drops"
+_PATTERN = "gives modules a rank or a scale of their own; training here gives all of them one"
 _RATES = "gives parts of the model a rate of their own"
 _SCHEDULE = "shapes the schedule further"
 _OTHER_LOSS = "trains by another loss, which is not here"

@@ -122,13 +122,29 @@ def test_a_flag_is_true_or_false_and_no_word_for_it(said, flag, value):
     assert problems == [f"adapter_config.json: {flag}: is {value!r} → it must be true or false, as PEFT writes it"]
 
 
-@pytest.mark.parametrize(("key", "same"), [("rank_pattern", 4), ("alpha_pattern", 8)])
-def test_a_pattern_may_repeat_what_holds_for_all(said, read, key, same):
-    read(**{key: {"q_proj": same, "v_proj": same}})
-    for other in ({"q_proj": same, "v_proj": same + 1}, ["q_proj"], "q_proj"):
-        (problem,) = said(**{key: other})[1]
-        assert problem.startswith(f"adapter_config.json: {key}: ")
-        assert "served with the wrong scale" in problem
+def test_modules_may_have_ranks_and_alphas_of_their_own(read):
+    config = read(
+        rank_pattern={"q_proj": 2, "layers.1.mlp.down_proj": 16, "down_proj": 3}, alpha_pattern={"v_proj": 2.5}
+    )
+    ranks = {"layers.0.self_attn.q_proj": 2, "layers.1.mlp.down_proj": 16, "layers.11.mlp.down_proj": 3, "o_proj": 4}
+    assert {module: config.rank_of(module) for module in ranks} == ranks
+    assert config.rank_of("layers.0.my_q_proj") == 4  # a name starts behind a dot
+    assert (config.largest_rank, config.alpha_pattern) == (16, (("v_proj", 2.5),))
+    assert read(rank_pattern={"q_proj": 2}).largest_rank == read().largest_rank == 4
+
+
+@pytest.mark.parametrize("key", ["rank_pattern", "alpha_pattern"])
+@pytest.mark.parametrize("empty", [None, False, {}, []])
+def test_no_patterns_are_none(read, key, empty):
+    assert getattr(read(**{key: empty}), key) == ()
+
+
+@pytest.mark.parametrize("key", ["rank_pattern", "alpha_pattern"])
+@pytest.mark.parametrize(
+    "value", [{"q_proj": "8"}, {"q_proj": 0}, {"(a+)+": 8}, {"q|k": 8}, {"": 8}, ["q_proj"], "q", 3]
+)
+def test_patterns_are_module_names_with_numbers(said, key, value):
+    assert "it must be module names with" in refused(said, **{key: value})
 
 
 def test_a_key_that_is_unknown_and_set_is_refused(said, read):
@@ -259,7 +275,7 @@ def test_a_pattern_says_what_the_layers_are_called():
 # -- more than a plain LoRA -------------------------------------------------------------------------------------------
 
 EXTRAS = (
-    "use_dora", "lora_bias", "rank_pattern", "alpha_pattern", "modules_to_save", "trainable_token_indices",
+    "use_dora", "lora_bias", "modules_to_save", "trainable_token_indices",
     "alora_invocation_tokens", "layer_replication", "target_parameters", "use_qalora", "use_bdlora", "kasa_config",
     "monteclora_config", "arrow_config", "fan_in_fan_out",
 )  # fmt: skip

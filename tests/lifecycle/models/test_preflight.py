@@ -39,8 +39,9 @@ def the_refusal(peft, base, **limits):
         ("bias", "all", "biases are not served"),
         ("bias", "lora_only", "biases are not served"),
         ("lora_bias", True, "bias on lora_B"),
-        ("rank_pattern", {"q_proj": 8}, "wrong scale"),
-        ("alpha_pattern", {"q_proj": 32}, "wrong scale"),
+        ("rank_pattern", {"absent": 128}, "rank_pattern: is 128; the server takes"),
+        ("rank_pattern", {"q_proj": 0}, "module names with whole ranks"),
+        ("alpha_pattern", {"q_proj": -1}, "module names with alphas above 0"),
         ("modules_to_save", ["lm_head"], "fully trained modules"),
         ("trainable_token_indices", [5, 6], "token embeddings"),
         ("alora_invocation_tokens", [1, 2], "aLoRA"),
@@ -213,6 +214,12 @@ def test_a_shape_that_does_not_fit_the_base_is_refused(peft, base, side, shape, 
     peft.tensors[peft.key(Q0, side)] = numpy.ones(shape)
     peft.save()
     assert says in the_refusal(peft, base)
+
+
+def test_a_rank_of_a_module_other_than_its_own_is_refused(peft, base):
+    peft.config["rank_pattern"] = {"q_proj": 8}
+    peft.save()
+    assert "q_proj.lora_A.weight and 3 more: has rank 4 where the config's r is 8" in the_refusal(peft, base)
 
 
 def test_a_rank_in_the_file_other_than_the_configs_is_refused(peft, base):

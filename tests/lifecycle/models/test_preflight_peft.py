@@ -78,7 +78,6 @@ def test_what_peft_saves_passes_and_its_targets_are_read_as_peft_reads_them(base
         ({"trainable_token_indices": [1, 2]}, "holds trained token embeddings"),
         ({"bias": "all"}, "trained biases"),
         ({"lora_bias": True}, "is a trained bias"),
-        ({"rank_pattern": {"q_proj": 4}}, "has rank 4"),
         ({"init_lora_weights": "pissa"}, "changes the base's own weights"),
         ({"init_lora_weights": True}, "every delta is zero"),
         ({"target_modules": ["q_proj", "embed_tokens"]}, "adapts an embedding"),

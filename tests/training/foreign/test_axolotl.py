@@ -149,7 +149,7 @@ def test_a_value_that_is_said_in_another_way_is_translated(
         ({"special_tokens": {"odd": "x"}}, "special_tokens.odd", "not known"),
         ({"tokens": ["<a>"]}, "tokens", "vocabulary"),
         ({"lora_modules_to_save": ["lm_head"]}, "lora_modules_to_save", "server"),
-        ({"lora_rank_pattern": {"q_proj": 4}}, "lora_rank_pattern", "vLLM drops"),
+        ({"lora_rank_pattern": {"q_proj": 4}}, "lora_rank_pattern", "training here gives all of them one"),
         ({"peft": {"loftq_config": {"loftq_bits": 4}}}, "peft.loftq_config.loftq_bits", "LoftQ"),
         ({"optimizer": "adamw_bnb_8bit"}, "optimizer", "AdamW"),
         ({"lr_scheduler": "rex"}, "lr_scheduler", "cosine"),
