@@ -9,7 +9,7 @@ from __future__ import annotations
 import typer
 
 import evals.cli
-import evals.gate_command
+import evals.gate.command
 import examples.cli
 import lifecycle.commands.gates
 import lifecycle.commands.keys
@@ -58,7 +58,7 @@ shadow.command("stop")(lifecycle.commands.traffic.shadow_stop)
 shadow.command("report")(service.traffic.shadow_cli.report)
 
 gate = typer.Typer(help="What production of a name demands: a policy and evaluations.", no_args_is_help=True)
-gate.command("set")(evals.gate_command.set_)
+gate.command("set")(evals.gate.command.set_)
 gate.command("show")(lifecycle.commands.gates.show)
 
 keys = typer.Typer(help="API keys: who may call a service, for what, and how much they did.", no_args_is_help=True)

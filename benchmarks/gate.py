@@ -27,11 +27,11 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks.gate_draws import CANDIDATES, Cell, Draws, cluster_p, equal, go, knows, sizes_of
-from evals.clusters import spread
-from evals.evidence import holm_levels, mcnemar_power, spent
-from evals.gate import Policy
-from evals.rules import Beats
-from evals.tango import exact_p
+from evals.gate.policy import Policy
+from evals.gate.rules import Beats
+from evals.statistics.clusters import spread
+from evals.statistics.evidence import holm_levels, mcnemar_power, spent
+from evals.statistics.tango import exact_p
 
 ALPHA = Policy(rules=(Beats(rule="beats"),)).alpha
 ITEMS = (50, 100, 200, 626, 1_000, 2_000)

@@ -18,9 +18,9 @@ from scipy.stats import binom, norm, t
 
 from benchmarks.gate import ALPHA, table_of
 from benchmarks.gate_draws import knows, sizes_of
-from evals import tango
-from evals.clusters import Spread, sign_flip, spread, t_tail
-from evals.evidence import spent
+from evals.statistics import tango
+from evals.statistics.clusters import Spread, sign_flip, spread, t_tail
+from evals.statistics.evidence import spent
 
 LEVELS = (0.025, spent(ALPHA, 1), spent(ALPHA, 1) / 4, spent(ALPHA, 5))
 

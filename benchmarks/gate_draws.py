@@ -13,9 +13,9 @@ from functools import lru_cache
 import numpy as np
 from numpy.typing import NDArray
 
-from evals.clusters import Spread, sign_flip, spread, t_tail
-from evals.evidence import mcnemar
-from evals.rules import Clusters
+from evals.gate.rules import Clusters
+from evals.statistics.clusters import Spread, sign_flip, spread, t_tail
+from evals.statistics.evidence import mcnemar
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]

@@ -1,7 +1,18 @@
-"""Is the adapter worth it? Arms → items through the endpoint → paired statistics → gate → report with advice.
+"""Is the adapter worth it? Samples → a solver asks each arm → scorers → paired statistics → gate → report with advice.
 
-Start with `run.py`: it is the whole evaluation as one story. `config.py` is what a user writes, `gate.py` what a
-team agrees on, `metrics.py` and `statistics.py` are pure functions.
+Start with `run.py`: it is the whole evaluation as one story. `config.py` is what a user writes. The rooms:
+
+    tasks/       where samples come from: rows as training reads them, lm-eval's tasks, other packages' suites
+    solvers/     how a version is asked: one turn, several turns, with tools
+    asking/      the endpoint: many requests in flight, what was answered kept, every arm treated alike
+    scorers/     an answer and its sample → figures
+    judging/     scorers that ask another model
+    statistics/  figures over samples, with their intervals, and what a comparison proves
+    gate/        a team's policy, and its verdicts
+    report/      what is written and printed, and the advice
+
+`sample.py`, `solvers/solver.py`, `scorers/scorer.py` and `tasks/suite.py` are the four nouns; scorers, solvers and
+suites of other packages are found by entry points (`plugins.py`).
 
 This package imports neither `service` nor `training`: it reaches every model over the OpenAI HTTP API, so that what
 is measured is what a caller gets.

@@ -39,8 +39,8 @@ def eval_(
 
     from evals.config import EvalConfig
     from evals.progress import shown
+    from evals.report.table import print_evaluation
     from evals.run import evaluate
-    from evals.table import print_evaluation
     from lifecycle.home import Home
     from lifecycle.registry import Registry
 

@@ -12,7 +12,7 @@ from typing import Annotated, Any
 
 from pydantic import AfterValidator, Field, ValidationInfo, model_validator
 
-from evals.gate import Policy
+from evals.gate.policy import Policy
 from lifecycle.answer_schema import AnswerSchema
 from lifecycle.config_file import load_mapping, validated
 from lifecycle.errors import InvalidConfig, InvalidInput, NotFound, Problem

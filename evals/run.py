@@ -11,22 +11,24 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
-from evals.advice import Findings, advise, recommend
 from evals.arms import base_name, resolve_arms, training_rows, with_prod
-from evals.comparison import agreement, arm_result, comparisons
+from evals.asking.endpoint import Endpoint
+from evals.asking.measure import MeasuredArm, measure
+from evals.asking.services import asked
 from evals.config import EvalConfig, load_policy
-from evals.endpoint import Endpoint
-from evals.evaluation import Evaluation
-from evals.gate import check, judge
-from evals.lmeval_task import EvalTask, Item, load
-from evals.measure import MeasuredArm, measure
+from evals.gate.policy import check, judge
+from evals.gate.provisional import provisional
+from evals.gate.suites import facts_of
 from evals.progress import Progress, Silent
-from evals.provisional import provisional
 from evals.report import folder_of, write
-from evals.services import asked
-from evals.suite import make_suite
+from evals.report.advice import Findings, advise, recommend
+from evals.report.evaluation import Evaluation
+from evals.sample import Sample
+from evals.statistics.comparison import agreement, arm_result, comparisons
+from evals.tasks.loading import load_suite
+from evals.tasks.suite import Suite
 from lifecycle.aliases import PROD
-from lifecycle.gates import Suite
+from lifecycle.gates import SuiteFacts
 from lifecycle.home import Home
 from lifecycle.report import Example, Report, Verdict
 from lifecycle.standing import opens
@@ -66,17 +68,17 @@ def evaluate(
     progress = progress or Silent()
     policy = load_policy(config.policy)
     progress.note("reading the task and its items")
-    task = load(config, home.cache)
-    suite = make_suite(config, task, registry)
+    suite = load_suite(config, home.cache)
+    facts = facts_of(config, suite, registry)
     arms = resolve_arms(config, registry, actor=actor)
     candidates = [arm.label for arm in arms if arm.label != config.baseline]
     arms, prod = with_prod(arms, config, registry) if PROD in policy.names else (arms, None)
     with asked(endpoint or Endpoint(url=config.endpoint), arms, transport) as services:
         deployment = services.own.deployment
-        progress.note(f"asking {len(arms)} arms {len(task.items)} items each")
-        measured, noise_floor = measure(config, task, arms, services, home.cache, progress)
+        progress.note(f"asking {len(arms)} arms {len(suite.samples)} items each")
+        measured, noise_floor = measure(config, suite, arms, services, home.cache, progress)
 
-    look = provisional(config, task, measured)
+    look = provisional(config, suite, measured)
     tries = registry.count_try(
         suite.data_digest,
         candidates=[arm.version.digest for arm in arms if arm.label in candidates],
@@ -86,23 +88,23 @@ def evaluate(
         actor=actor,
     )
     plain = Report(
-        task=config.task,
-        task_digest=task.digest,
+        task=suite.name,
+        task_digest=suite.digest,
         base=base_name(config, arms, registry),
-        metric=config.metric,
-        safety_metric=config.safety,
-        arms=tuple(arm_result(arm, task, config) for arm in measured),
-        comparisons=comparisons(measured, task, config),
+        metric=suite.metric,
+        safety_metric=suite.safety,
+        arms=tuple(arm_result(arm, suite) for arm in measured),
+        comparisons=comparisons(measured, suite),
         noise_floor=noise_floor,
-        n_items=len(task.items),
-        suite=suite,
+        n_items=len(suite.samples),
+        suite=facts,
         deployment=deployment,
         provisional=look,
         tries=tries,
         prod=prod,
         n_train=training_rows(arms, registry),
         seed=config.seed,
-        examples=_examples(config, task, measured),
+        examples=_examples(config, suite, measured),
         created_at=datetime.now(UTC),
     )
     findings = Findings(plain, {arm.label: arm.version.spec for arm in arms}, check(plain, policy, candidates), policy)
@@ -115,18 +117,18 @@ def evaluate(
         policy=policy.name,
         recommended=ship.ref if ship else None,
         folder=folder_of(home, report),
-        opens={arm: _opens(verdict, suite, registry) for arm, verdict in zip(candidates, verdicts, strict=True)},
+        opens={arm: _opens(verdict, facts, registry) for arm, verdict in zip(candidates, verdicts, strict=True)},
     )
     # The folder first: a verdict in the registry must never name a report that nobody can open.
-    write(evaluation, task.items, measured)
+    write(evaluation, suite.samples, measured)
     registry.record_report(report, actor=actor)
     versions = [registry.record_verdict(verdict, actor=actor) for verdict in evaluation.verdicts]
     return replace(evaluation, alerts=_alerts(versions, registry))
 
 
-def _opens(verdict: Verdict, suite: Suite, registry: Registry) -> str:
+def _opens(verdict: Verdict, facts: SuiteFacts, registry: Registry) -> str:
     name = Ref.parse(verdict.ref).name
-    return opens(registry.gate(name), verdict, [verdict, *registry.verdicts(verdict.ref)], suite)
+    return opens(registry.gate(name), verdict, [verdict, *registry.verdicts(verdict.ref)], facts)
 
 
 def _alerts(versions: Sequence[Version], registry: Registry) -> tuple[str, ...]:
@@ -139,22 +141,22 @@ def _alerts(versions: Sequence[Version], registry: Registry) -> tuple[str, ...]:
     )
 
 
-def _examples(config: EvalConfig, task: EvalTask, measured: Sequence[MeasuredArm]) -> tuple[Example, ...]:
+def _examples(config: EvalConfig, suite: Suite, measured: Sequence[MeasuredArm]) -> tuple[Example, ...]:
     """Items worth reading: half of them where the arms differ most, half by chance, so that neither hides the other."""
-    places = list(range(len(task.items)))
+    places = list(range(len(suite.samples)))
     random.Random(config.seed).shuffle(places)
-    telling = sorted(places, key=lambda at: -agreement([arm.outcomes[at] for arm in measured], config.metric))
+    telling = sorted(places, key=lambda at: -agreement([arm.outcomes[at] for arm in measured], suite.metric))
     chosen = dict.fromkeys(telling[: (config.examples + 1) // 2])
     chosen |= dict.fromkeys([at for at in places if at not in chosen][: config.examples - len(chosen)])
-    return tuple(_example(task.items[at], at, measured, config.metric) for at in sorted(chosen))
+    return tuple(_example(suite.samples[at], at, measured, suite.metric) for at in sorted(chosen))
 
 
-def _example(item: Item, at: int, measured: Sequence[MeasuredArm], metric: str) -> Example:
+def _example(sample: Sample, at: int, measured: Sequence[MeasuredArm], metric: str) -> Example:
     outcomes = {arm.arm.label: arm.outcomes[at] for arm in measured}
     return Example(
-        item=item.name,
-        question=item.question,
-        target=item.target,
+        item=sample.id,
+        question=sample.question,
+        target=sample.shown_target,
         answers={arm: outcome.error or outcome.answer for arm, outcome in outcomes.items()},
         scores={arm: outcome.scores.get(metric, 0.0) for arm, outcome in outcomes.items()},
     )

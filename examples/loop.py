@@ -102,7 +102,7 @@ class Loop:
 
     def set_gates(self, reason: str) -> None:
         """What `prod` of each name demands, agreed on before anything is measured."""
-        from evals.suite import make_gate
+        from evals.gate.suites import make_gate
 
         for task in self.tasks:
             evaluation = self.folder / "evals" / f"{task}.yaml"
@@ -115,8 +115,8 @@ class Loop:
     def evaluate(self, service: ServiceProcess) -> dict[str, Evaluation]:
         from evals.config import EvalConfig
         from evals.progress import shown
+        from evals.report.table import print_evaluation
         from evals.run import evaluate
-        from evals.table import print_evaluation
 
         done = {}
         for task in self.tasks:

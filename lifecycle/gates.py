@@ -13,7 +13,7 @@ from pydantic import Field
 from lifecycle.version import Digest, Frozen, Name, digest_of
 
 
-class Suite(Frozen):
+class SuiteFacts(Frozen):
     """What an evaluation measures, apart from which candidate it measures it of."""
 
     task: str
@@ -36,7 +36,7 @@ class Suite(Frozen):
     def digest(self) -> str:
         return digest_of(self.model_dump(mode="json", exclude_defaults=True))
 
-    def differences(self, other: Suite) -> list[str]:
+    def differences(self, other: SuiteFacts) -> list[str]:
         """In which of its parts the other is another suite, in words."""
         words = {
             "task": "the task",
@@ -59,7 +59,7 @@ class Gate(Frozen):
     policy_name: str
     policy_body: dict[str, Any] = Field(default_factory=dict)
     """The policy's rules, to be shown. `policy` is what binds."""
-    suites: tuple[Suite, ...] = Field(min_length=1)
+    suites: tuple[SuiteFacts, ...] = Field(min_length=1)
 
     @property
     def digest(self) -> str:

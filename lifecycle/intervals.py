@@ -1,6 +1,6 @@
 """Wilson's interval of a share, in plain arithmetic: a running service needs it as well as an evaluation.
 
-The rest of the statistics is `evals/statistics.py`.
+The rest of the statistics is `evals/statistics/intervals.py`.
 """
 
 from __future__ import annotations

@@ -13,7 +13,7 @@ from pydantic import Field, model_validator
 
 from lifecycle.deployment import Deployment
 from lifecycle.errors import NotFound
-from lifecycle.gates import Suite
+from lifecycle.gates import SuiteFacts
 from lifecycle.version import Digest, Frozen, digest_of
 
 
@@ -54,7 +54,8 @@ class Comparison(Frozen):
     """`arm` against `against` on the same items: the mean paired difference `delta` and its 95 % interval.
 
     From `wins` and `losses`, or from `se` and what follows it, any bound can be tested at any level later
-    (`evals/evidence.py`). Reports from before that have neither, and nothing can be decided by them any more.
+    (`evals/statistics/evidence.py`). Reports from before that have neither, and nothing can be decided by them any
+    more.
     """
 
     arm: str
@@ -137,7 +138,7 @@ class Report(Frozen):
     noise_floor: float = 0.0
     """Share of items whose answer changed when the base arm answered them a second time."""
     n_items: int
-    suite: Suite | None = None
+    suite: SuiteFacts | None = None
     """What was measured; None in reports from before gates."""
     deployment: Deployment | None = None
     """What answered; None when the endpoint did not say."""
@@ -218,7 +219,7 @@ class Verdict(Frozen):
     evaluation_digest: Digest
     policy_digest: Digest
     suite_digest: Digest | None = None
-    """What was measured (`gates.Suite`); None in verdicts from before gates, which open nothing."""
+    """What was measured (`gates.SuiteFacts`); None in verdicts from before gates, which open nothing."""
     deployment: Digest | None = None
     """What answered; None where the endpoint did not say, and such a verdict opens nothing."""
     provisional: tuple[str, ...] = ()

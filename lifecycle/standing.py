@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from lifecycle.gates import Gate, Suite
+from lifecycle.gates import Gate, SuiteFacts
 from lifecycle.report import Ruling, Verdict
 from lifecycle.states import State
 from lifecycle.version import Version
@@ -21,7 +21,7 @@ def asks_for(gate: Gate, verdict: Verdict) -> bool:
     return verdict.policy_digest == gate.policy and verdict.suite_digest in {suite.digest for suite in gate.suites}
 
 
-def deciding(gate: Gate, suite: Suite, version_digest: str, verdicts: Sequence[Verdict]) -> Verdict | None:
+def deciding(gate: Gate, suite: SuiteFacts, version_digest: str, verdicts: Sequence[Verdict]) -> Verdict | None:
     """The newest verdict that counts in this suite; looks and what was left undecided do not."""
     of_suite = _in_suite(gate, suite, version_digest, verdicts)
     return next((verdict for verdict in of_suite if verdict.decides), None)
@@ -54,13 +54,13 @@ def state_after(state: State, gate: Gate | None, verdict: Verdict, verdicts: Seq
     return {State.EVALUATED: State.REJECTED, State.APPROVED: State.DOUBTED}.get(state, state)
 
 
-def opens(gate: Gate | None, verdict: Verdict, verdicts: Sequence[Verdict], suite: Suite | None) -> str:
+def opens(gate: Gate | None, verdict: Verdict, verdicts: Sequence[Verdict], suite: SuiteFacts | None) -> str:
     """Which aliases the verdict opens, or why none. `suite` is what was measured, to say where it is another."""
     why = _not_asked_for(gate, verdict, suite) or _not_enough(gate, verdict, verdicts)
     return f"opens nothing: {why}" if why else f"opens {_name(verdict)}:prod"
 
 
-def _not_asked_for(gate: Gate | None, verdict: Verdict, suite: Suite | None) -> str | None:
+def _not_asked_for(gate: Gate | None, verdict: Verdict, suite: SuiteFacts | None) -> str | None:
     name = _name(verdict)
     if verdict.provisional:
         return f"this run is provisional ({'; '.join(verdict.provisional)})"
@@ -93,7 +93,7 @@ def _name(verdict: Verdict) -> str:
     return verdict.ref.partition(":")[0]
 
 
-def _in_suite(gate: Gate, suite: Suite, version_digest: str, verdicts: Sequence[Verdict]) -> list[Verdict]:
+def _in_suite(gate: Gate, suite: SuiteFacts, version_digest: str, verdicts: Sequence[Verdict]) -> list[Verdict]:
     wanted = (gate.policy, suite.digest, version_digest)
     return [
         verdict
@@ -102,7 +102,7 @@ def _in_suite(gate: Gate, suite: Suite, version_digest: str, verdicts: Sequence[
     ]
 
 
-def _lacks(gate: Gate, suite: Suite, version: Version, verdicts: Sequence[Verdict]) -> str | None:
+def _lacks(gate: Gate, suite: SuiteFacts, version: Version, verdicts: Sequence[Verdict]) -> str | None:
     """Why the version has not passed in this suite; None when it has."""
     where = f"in suite {suite.task} under policy {gate.policy_name}"
     if (verdict := deciding(gate, suite, version.digest, verdicts)) is not None:

@@ -34,8 +34,7 @@ VLLM_MODULES = ("service/engine/vllm_", "service/engine/masked_lora.py", "servic
 HEAVY_MODULES = (
     *VLLM_MODULES,
     "training/recipes/",
-    "evals/endpoint_lm.py",  # subclasses lm-eval's LM
-    "evals/lmeval_metrics.py",  # registers metrics by lm-eval's decorators
+    "evals/tasks/lmeval/metrics.py",  # registers metrics by lm-eval's decorators
 )
 TRAINERS = {"peft", "trl"}
 

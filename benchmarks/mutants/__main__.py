@@ -1,7 +1,7 @@
 """How much wrong code the unit tests notice, per module; ends with 1 where it is less than the bar.
 
     make mutants                                    # a seeded sample of every module
-    make mutants ARGS="evals/gate.py retrieval"     # only paths that hold one of these words
+    make mutants ARGS="evals/gate/policy.py retrieval"     # only paths that hold one of these words
     make mutants ARGS="--all"                       # every mutant
     make mutants ARGS="--sample 20 --seed 2"
 
@@ -49,13 +49,17 @@ ROOMS = (
     Room(
         "evals",
         tuple(f"evals/{name}.py" for name in (
-            "advice", "answers", "case", "chat_rows", "clusters", "comparison", "evidence", "gate",
-            "provisional", "rules", "statistics", "suite", "tango",
+            "asking/answers", "chat_rows", "gate/case", "gate/policy", "gate/provisional", "gate/rules", "gate/suites",
+            "report/advice", "statistics/clusters", "statistics/comparison", "statistics/evidence",
+            "statistics/intervals", "statistics/tango",
         )),
-        tuple(f"tests/evals/test_{name}*.py" for name in (
-            "advice", "answer", "case", "chat_rows", "clusters", "comparison", "evidence", "gate", "edges",
-            "provisional", "rules", "statistics", "suite", "tango", "tries",
-        )),  # of these alone: the others wait for lm-eval
+        (
+            *(f"tests/evals/test_{name}*.py" for name in ("answer", "chat_rows", "edges", "tries")),
+            "tests/evals/asking/test_answers.py", "tests/evals/gate/test_*.py", "tests/evals/report/test_advice.py",
+            *(f"tests/evals/statistics/test_{name}.py" for name in (
+                "clusters", "comparison", "evidence", "intervals", "tango",
+            )),
+        ),  # of these alone: the others wait for lm-eval
     ),
     Room(
         "lifecycle",

@@ -9,11 +9,11 @@ import json
 from collections.abc import Sequence
 from pathlib import Path
 
-from evals.evaluation import Evaluation
-from evals.lmeval_task import Item
-from evals.measure import MeasuredArm
+from evals.asking.measure import MeasuredArm
+from evals.report.evaluation import Evaluation
 from evals.report.html import render_html
 from evals.report.markdown import render_markdown
+from evals.sample import Sample
 from lifecycle.home import Home
 from lifecycle.report import Report
 
@@ -23,12 +23,12 @@ def folder_of(home: Home, report: Report) -> Path:
     return home.evaluations / f"{report.task}-{report.digest.removeprefix('sha256:')[:12]}"
 
 
-def write(evaluation: Evaluation, items: Sequence[Item], measured: Sequence[MeasuredArm]) -> None:
+def write(evaluation: Evaluation, samples: Sequence[Sample], measured: Sequence[MeasuredArm]) -> None:
     """Fills the evaluation's folder. report.json is the report as its digest was taken; the verdicts are beside it."""
     folder = evaluation.folder
     folder.mkdir(parents=True, exist_ok=True)
     verdicts = [verdict.model_dump(mode="json") for verdict in evaluation.verdicts]
-    rows = (_row(item, at, measured) for at, item in enumerate(items))
+    rows = (_row(sample, at, measured) for at, sample in enumerate(samples))
     texts = {
         "report.json": evaluation.report.model_dump_json(indent=2),
         "verdicts.json": json.dumps(verdicts, ensure_ascii=False, indent=2),
@@ -40,6 +40,6 @@ def write(evaluation: Evaluation, items: Sequence[Item], measured: Sequence[Meas
         (folder / name).write_text(text, encoding="utf-8")
 
 
-def _row(item: Item, at: int, measured: Sequence[MeasuredArm]) -> dict[str, object]:
+def _row(sample: Sample, at: int, measured: Sequence[MeasuredArm]) -> dict[str, object]:
     arms = {arm.arm.label: arm.outcomes[at].model_dump(mode="json") for arm in measured}
-    return {**item.model_dump(mode="json"), "arms": arms}
+    return {**sample.told(), "arms": arms}

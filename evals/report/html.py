@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from functools import cache
 from typing import TYPE_CHECKING
 
-from evals.evaluation import RULINGS, Evaluation
+from evals.report.evaluation import RULINGS, Evaluation
 from lifecycle.pages import house_style
 from lifecycle.report import Comparison, Example, Interval
 from lifecycle.text.scores import parse_object

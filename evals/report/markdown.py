@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from evals.evaluation import MARKS, RULINGS, Evaluation
+from evals.report.evaluation import MARKS, RULINGS, Evaluation
 from lifecycle.deployment import Deployment
 from lifecycle.report import ArmResult, Interval
 

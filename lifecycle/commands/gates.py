@@ -1,4 +1,4 @@
-"""`dabt gate show`: what `prod` of each name demands. Setting one takes an evaluation: `evals/gate_command.py`."""
+"""`dabt gate show`: what `prod` of each name demands. Setting one takes an evaluation: `evals/gate/command.py`."""
 
 from __future__ import annotations
 

@@ -1,6 +1,7 @@
 """How often items have been used to decide: each new set of candidates on them is a try, under whatever name.
 
-`report.Tries` is what an evaluation gets of it; `evals/gate.py` spends its bound on false promotions over the tries.
+`report.Tries` is what an evaluation gets of it; `evals/gate/policy.py` spends its bound on false promotions over the
+tries.
 """
 
 from __future__ import annotations

@@ -2,8 +2,8 @@
 
 Texts are compared as a reader does (`lifecycle/text/normaliser.py`), JSON as a program that parses it does
 (`lifecycle/text/strict_json.py`). An answer may be anything, and what cannot be read scores 0; a target may not be
-empty, because nothing could be measured by it. Evaluations score by these (`evals/lmeval_metrics.py`), and a training
-run that keeps its best checkpoint by its answers does too.
+empty, because nothing could be measured by it. Evaluations score by these (`evals/tasks/lmeval/metrics.py`), and a
+training run that keeps its best checkpoint by its answers does too.
 """
 
 from __future__ import annotations

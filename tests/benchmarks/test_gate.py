@@ -10,10 +10,10 @@ import pytest
 from benchmarks import gate
 from benchmarks.gate import Bar, Rate, false_promotions, promoted
 from benchmarks.gate_draws import CANDIDATES, TRIES, Cell, by_pair, cluster_p, equal, go, improved, sizes_of
-from evals.clusters import spread
-from evals.comparison import paired
-from evals.evidence import mcnemar, p_above
-from evals.gate import Policy, judge
+from evals.gate.policy import Policy, judge
+from evals.statistics.clusters import spread
+from evals.statistics.comparison import paired
+from evals.statistics.evidence import mcnemar, p_above
 from lifecycle.report import ArmResult, Comparison, Interval, Report, Tries
 from lifecycle.version import digest_of
 

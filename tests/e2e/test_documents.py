@@ -199,7 +199,7 @@ def demo_home(home: Home) -> None:
     """Versions, gates and index as the demo's, under their numbers; the adapters' bytes are the fake engine's."""
     from evals.arms import resolve_arms
     from evals.config import EvalConfig
-    from evals.suite import make_gate
+    from evals.gate.suites import make_gate
     from retrieval.config import IndexConfig
     from retrieval.publish import publish_index
 

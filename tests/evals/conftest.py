@@ -15,7 +15,7 @@ import httpx
 import pytest
 
 from evals.config import EvalConfig
-from evals.suite import make_gate
+from evals.gate.suites import make_gate
 from lifecycle.deployment import Deployment
 from lifecycle.gates import Gate
 from lifecycle.home import Home
@@ -334,7 +334,7 @@ class ReportMaker:
 
     def shares(self, arm: str, against: str, wins: int, losses: int, n: int) -> Comparison:
         """Of yes/no items, counted."""
-        from evals.comparison import paired
+        from evals.statistics.comparison import paired
 
         rest = [1.0] * (n - wins - losses)
         first, second = [1.0] * wins + [0.0] * losses + rest, [0.0] * wins + [1.0] * losses + rest

@@ -9,10 +9,10 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from evals import lmeval_task
+from evals.asking.endpoint import Endpoint
 from evals.config import EvalConfig
-from evals.endpoint import Endpoint
 from evals.run import evaluate
+from evals.tasks.lmeval import task as lmeval_task
 from lifecycle.answer_schema import AnswerSchema
 from lifecycle.errors import InvalidConfig, InvalidData
 

@@ -11,8 +11,8 @@ import pytest
 
 from evals.chat_rows import documents
 from evals.config import EvalConfig
+from evals.gate.suites import make_gate
 from evals.run import evaluate
-from evals.suite import make_gate
 from lifecycle.errors import InvalidConfig, InvalidData, NotAllowed
 from lifecycle.manifests import ClassifierManifest
 from lifecycle.version import Lineage, Version, VersionSpec, digest_of

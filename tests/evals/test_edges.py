@@ -8,14 +8,14 @@ from pathlib import Path
 import pytest
 
 from evals import chat_rows
-from evals.advice import Findings, advise
-from evals.answers import AnswerStore
-from evals.case import Claim, Level, rival_of
-from evals.comparison import agreement, paired
-from evals.evidence import p_above, smallest_seen
-from evals.gate import Policy
-from evals.measure import ItemResult
-from evals.statistics import items_for_power, mean_interval
+from evals.asking.answers import AnswerStore
+from evals.asking.measure import ItemResult
+from evals.gate.case import Claim, Level, rival_of
+from evals.gate.policy import Policy
+from evals.report.advice import Findings, advise
+from evals.statistics.comparison import agreement, paired
+from evals.statistics.evidence import p_above, smallest_seen
+from evals.statistics.intervals import items_for_power, mean_interval
 from lifecycle.errors import InvalidData, InvalidInput
 from lifecycle.report import Check, Comparison, Ruling
 from lifecycle.text import scores

@@ -11,12 +11,12 @@ import httpx
 import pytest
 from rich.console import Console
 
-from evals import lmeval_task
+from evals.asking.endpoint import Endpoint
 from evals.config import EvalConfig
-from evals.endpoint import Endpoint
-from evals.evaluation import Evaluation
+from evals.report.evaluation import Evaluation
+from evals.report.table import print_evaluation
 from evals.run import evaluate
-from evals.table import print_evaluation
+from evals.tasks.lmeval import task as lmeval_task
 from lifecycle.errors import InvalidConfig, InvalidData, NotAllowed, NotFound, Unavailable
 from lifecycle.home import Home
 from lifecycle.registry import Registry
@@ -427,7 +427,7 @@ def test_other_items_can_take_the_place_of_the_tasks_own(config, workplace, home
     (tmp_path / "fresh.jsonl").write_text("\n".join(lines[:5]), encoding="utf-8")
     own = lmeval_task.load(config, home.cache)
     fresh = lmeval_task.load(config.model_copy(update={"data": tmp_path / "fresh.jsonl"}), home.cache)
-    assert (len(own.items), len(fresh.items)) == (N_ITEMS, 5)
+    assert (len(own.samples), len(fresh.samples)) == (N_ITEMS, 5)
     assert own.digest != fresh.digest
 
 
@@ -465,7 +465,7 @@ def test_the_task_digest_covers_the_normaliser_whether_the_task_names_it_or_not(
     assert digest(named.replace("light-1", "light-2")) not in {unnamed, light_1, labels}
     assert digest(named) == light_1
     assert digest() == labels  # compares no text
-    monkeypatch.setattr("evals.lmeval_metrics.DEFAULT", light_2)
+    monkeypatch.setattr("evals.tasks.lmeval.metrics.DEFAULT", light_2)
     assert digest("  - {metric: json_text, fields: [intent], measures: [exact]}\n") != unnamed
     assert digest(named) == light_1
 

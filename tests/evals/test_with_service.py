@@ -14,8 +14,8 @@ import pytest
 import uvicorn
 from fastapi import FastAPI
 
+from evals.asking.endpoint import Endpoint
 from evals.config import EvalConfig
-from evals.endpoint import Endpoint
 from evals.progress import Silent
 from evals.run import evaluate
 from lifecycle.errors import NotAllowed, Unavailable

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from evals.config import EvalConfig, load_policy
-from evals.lmeval_task import load
+from evals.tasks.lmeval.task import load
 from examples.loop import judged
 from examples.reviews import data
 from examples.reviews.demo import CLASSIFIERS
@@ -64,9 +64,9 @@ def test_the_evaluation_asks_every_arm_for_one_of_the_labels(example: Path, tmp_
     config = EvalConfig.load(example / "evals/sentiment.yaml")
     assert list(config.arms) == ["base", "few-shot", "adapter", "classifier", "classifier-lora"]
     task = load(config, tmp_path / "cache")
-    assert len(task.items) == data.SHARES["test"] * len(data.SITES)
-    assert task.metrics == ("accuracy", "labelled")
-    rule = task.label_rule()
+    assert len(task.samples) == data.SHARES["test"] * len(data.SITES)
+    assert [figure.name for figure in task.figures] == ["accuracy", "labelled"]
+    rule = task.scorers[0].labels
     assert rule is not None
     assert rule[0] == data.LABELS
 

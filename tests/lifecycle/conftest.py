@@ -20,7 +20,7 @@ import numpy
 import pytest
 
 from lifecycle.deployment import Deployment
-from lifecycle.gates import Gate, Suite
+from lifecycle.gates import Gate, SuiteFacts
 from lifecycle.home import Home
 from lifecycle.registry import Registry
 from lifecycle.report import ArmResult, Check, Interval, Report, Ruling, Verdict
@@ -221,11 +221,11 @@ def spec(system: str) -> VersionSpec:
     return VersionSpec(base=BASE, prompt=Prompt(system=system))
 
 
-SUITE = Suite(task="triage", task_digest=digest_of("task"), data_digest=digest_of("items"), metric="accuracy")
+SUITE = SuiteFacts(task="triage", task_digest=digest_of("task"), data_digest=digest_of("items"), metric="accuracy")
 DEPLOYMENT = Deployment(engine="vllm 0.32.0", dtype="float32", base=BASE)
 
 
-def gate_of(name: str, *suites: Suite, policy: str = "policy") -> Gate:
+def gate_of(name: str, *suites: SuiteFacts, policy: str = "policy") -> Gate:
     return Gate(name=name, policy=digest_of(policy), policy_name=policy, suites=suites or (SUITE,))
 
 
@@ -291,7 +291,7 @@ class House:
     def draft(self, system: str = "s", name: str = "triage") -> Version:
         return self.registry.create_version(name, spec(system), actor="amal")
 
-    def gated(self, name: str = "triage", *suites: Suite, policy: str = "policy") -> Gate:
+    def gated(self, name: str = "triage", *suites: SuiteFacts, policy: str = "policy") -> Gate:
         """The name has a gate; without suites, the one that `verdict_on` passes."""
         gate = gate_of(name, *suites, policy=policy)
         self.registry.set_gate(gate, actor="amal", reason="what patients need")

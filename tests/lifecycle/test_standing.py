@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 
 import pytest
 
-from lifecycle.gates import Gate, Suite
+from lifecycle.gates import Gate, SuiteFacts
 from lifecycle.report import Check, Ruling, Verdict
 from lifecycle.standing import asks_for, objections, opens, satisfied, state_after
 from lifecycle.states import MOVES, State
@@ -15,9 +15,9 @@ from lifecycle.version import Version, VersionSpec, digest_of
 RECIPE = VersionSpec(base=digest_of("base"))
 
 
-def suite(task: str = "triage", **parts: object) -> Suite:
+def suite(task: str = "triage", **parts: object) -> SuiteFacts:
     given = {"task_digest": digest_of("task"), "data_digest": digest_of("items"), "metric": "fields", **parts}
-    return Suite.model_validate({"task": task, **given})
+    return SuiteFacts.model_validate({"task": task, **given})
 
 
 ONE, TWO = suite("triage"), suite("safety")
@@ -36,7 +36,7 @@ def version(state: State = State.APPROVED) -> Version:
     )
 
 
-def verdict(ruling: Ruling = Ruling.PASSED, measured: Suite = ONE, **changes: object) -> Verdict:
+def verdict(ruling: Ruling = Ruling.PASSED, measured: SuiteFacts = ONE, **changes: object) -> Verdict:
     given = {
         "ref": "triage:3",
         "version_digest": RECIPE.digest,

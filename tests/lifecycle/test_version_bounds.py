@@ -14,7 +14,7 @@ from pydantic import ValidationError
 from statsmodels.stats.proportion import proportion_confint
 
 from lifecycle.errors import InvalidInput, NotAllowed
-from lifecycle.gates import Gate, Suite
+from lifecycle.gates import Gate, SuiteFacts
 from lifecycle.intervals import Z_TWO_SIDED, score_bounds, wilson
 from lifecycle.states import CALLABLE, MOVES, State, move
 from lifecycle.version import (
@@ -225,7 +225,7 @@ def test_a_move_that_is_refused_names_those_that_are_not():
 
 # -- gates ------------------------------------------------------------------------------------------------------------
 
-SUITE = Suite(task="triage", task_digest=ZERO, data_digest=ZERO, metric="exact")
+SUITE = SuiteFacts(task="triage", task_digest=ZERO, data_digest=ZERO, metric="exact")
 
 
 def test_a_suite_is_another_by_each_of_its_parts():
@@ -245,7 +245,7 @@ def test_a_suite_is_another_by_each_of_its_parts():
         assert SUITE.differences(other) == [words]
         assert other.digest != SUITE.digest
     assert SUITE.differences(SUITE) == []
-    everything = Suite.model_validate(
+    everything = SuiteFacts.model_validate(
         {**SUITE.model_dump(), **{k: v for one in changes.values() for k, v in one.items()}}
     )
     assert SUITE.differences(everything) == list(changes)

@@ -7,12 +7,12 @@ from typing import Any
 import pytest
 
 from lifecycle.access.keys import Role
-from lifecycle.gates import Gate, Suite
+from lifecycle.gates import Gate, SuiteFacts
 from lifecycle.version import digest_of
 
 pytestmark = pytest.mark.timeout(60)
 
-SUITE = Suite(task="triage", task_digest=digest_of("task"), data_digest=digest_of("items"), metric="fields")
+SUITE = SuiteFacts(task="triage", task_digest=digest_of("task"), data_digest=digest_of("items"), metric="fields")
 GATE = Gate(name="triage", policy=digest_of("policy"), policy_name="clinic", suites=(SUITE,))
 CHANGE = {"gate": GATE.model_dump(mode="json"), "reason": "ما يحتاجه المرضى"}
 

@@ -330,7 +330,7 @@ def test_what_is_said_is_found_whatever_its_form(answer: str, spoken: str) -> No
 def test_metrics_of_a_task_file_come_from_lm_evals_registry() -> None:
     from lm_eval.api.registry import get_metric, get_metric_aggregation, is_higher_better
 
-    from evals.lmeval_metrics import register
+    from evals.tasks.lmeval.metrics import register
 
     register()
     register()  # a second evaluation in the process
@@ -341,7 +341,7 @@ def test_metrics_of_a_task_file_come_from_lm_evals_registry() -> None:
 
 
 def test_free_text_inside_json_gets_a_figure_per_field_and_their_mean() -> None:
-    from evals.lmeval_metrics import json_text
+    from evals.tasks.lmeval.metrics import json_text
 
     target = '{"summary": "العيادة مغلقة", "english": "the clinic is closed"}'
     answer = '{"summary": "العياده مغلقه", "english": "open"}'
@@ -352,7 +352,7 @@ def test_free_text_inside_json_gets_a_figure_per_field_and_their_mean() -> None:
 
 
 def test_answer_f1_tells_knowledge_from_format() -> None:
-    from evals.lmeval_metrics import json_text, spoken_f1
+    from evals.tasks.lmeval.metrics import json_text, spoken_f1
 
     target, answer = '{"answer": "at nine", "source": "h1"}', "It opens at nine"
     assert spoken_f1([target], [answer], field="answer")["answer_f1"] == pytest.approx(2 / 3)
@@ -361,7 +361,7 @@ def test_answer_f1_tells_knowledge_from_format() -> None:
 
 @pytest.mark.parametrize("target", ['{"answer": null}', '{"answer": ["a"]}', '{"answer": " "}', "{}"])
 def test_a_target_without_a_text_to_score_names_its_field(target: str) -> None:
-    from evals.lmeval_metrics import json_text, spoken_f1
+    from evals.tasks.lmeval.metrics import json_text, spoken_f1
 
     for figures in (
         lambda: json_text([target], ["{}"], fields=["answer"], measures=["exact"]),
@@ -374,7 +374,7 @@ def test_a_target_without_a_text_to_score_names_its_field(target: str) -> None:
 
 @pytest.mark.parametrize("value", ["0", "false", "0.0"])
 def test_a_target_of_zero_or_false_is_a_target(value: str) -> None:
-    from evals.lmeval_metrics import json_text, spoken_f1
+    from evals.tasks.lmeval.metrics import json_text, spoken_f1
 
     row = f'{{"answer": {value}}}'
     assert json_text([row], [row], fields=["answer"], measures=["exact", "f1"]) == {
@@ -386,7 +386,7 @@ def test_a_target_of_zero_or_false_is_a_target(value: str) -> None:
 
 
 def test_text_metrics_take_the_normaliser_that_the_task_names() -> None:
-    from evals.lmeval_metrics import json_text, rules, spoken_f1
+    from evals.tasks.lmeval.metrics import json_text, rules, spoken_f1
 
     row = '{"answer": "nine"}'
     for measured in (
@@ -400,7 +400,7 @@ def test_text_metrics_take_the_normaliser_that_the_task_names() -> None:
 
 
 def test_what_a_task_scores_by_is_told_whether_it_names_it_or_not() -> None:
-    from evals.lmeval_metrics import rules
+    from evals.tasks.lmeval.metrics import rules
 
     both = {"rules": scores.RULES, "normalisers": ["light-1"]}
     assert rules([{"metric": "json_text"}]) == rules([{"metric": "json_text", "normaliser": "light-1"}]) == both

@@ -1,0 +1,127 @@
+"""What an arm answered to one request, and the file that remembers it, so that no finished item is asked twice.
+
+A second run, or one that goes on after an interruption, reads these. Kept are answers alone, and only of an endpoint
+that says which version answered on what: a refusal may be gone when limits or keys have changed, and of any other
+endpoint nobody knows whether it is still the same. Read `asker.py` next.
+"""
+
+from __future__ import annotations
+
+import os
+from datetime import datetime
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import Field, ValidationError
+
+from lifecycle.version import Digest, Frozen, digest_of
+
+
+class Conditions(Frozen):
+    """Everything besides the question that an answer depends on: with the version's digest it keys the cache.
+
+    A cache shared between models hands one model's answers to another, one shared between deployments another
+    engine's; one shared between concurrencies mixes latencies, and greedy answers too, because they can differ with
+    the batch's composition.
+    """
+
+    version: Digest
+    task: Digest
+    endpoint: str
+    """Its address (`Endpoint.place`): another machine answers alike, in another time."""
+    deployment: Digest | None
+    """What answers (`lifecycle.deployment`); None when the endpoint does not say."""
+    concurrency: int = Field(ge=1)
+    seed: int
+    take: int = Field(default=0, ge=0)
+    """0 for the measurement, 1 for the second pass that finds the noise floor."""
+
+    def key(self, kind: str, item: str, request: object) -> str:
+        """Of one request: `kind` is the endpoint's, `item` the item's hash, `request` its body with the decoding."""
+        return digest_of([self.model_dump(mode="json"), kind, item, request])
+
+
+class Answer(Frozen):
+    """One finished request. An `error` scores zero; `final` says that asking again would fail again."""
+
+    key: Digest
+    version: str
+    item: str
+    text: str = ""
+    tool_calls: tuple[dict[str, Any], ...] = ()
+    """As the endpoint wrote them."""
+    logprob: float | None = None
+    """Natural log of the continuation's probability, for log-likelihood requests."""
+    greedy: bool | None = None
+    finish_reason: str = ""
+    latency: float = Field(ge=0.0)
+    """Seconds from sending the request that was answered to its last byte; waiting for a retry is not in it."""
+    concurrency: int
+    """Requests in flight while it was measured."""
+    prompt_tokens: int = 0
+    completion_tokens: int = 0
+    passages: tuple[str, ...] = ()
+    """Ids of the passages that the service retrieved."""
+    retries: int = 0
+    served: str = ""
+    """The digest of the version that answered, as the endpoint said; empty when it did not."""
+    deployment: str = ""
+    """The digest of what it answered on, likewise."""
+    error: str = ""
+    final: bool = True
+    at: datetime
+
+    @property
+    def kept(self) -> bool:
+        """Whether a later run may read it: an answer, and one of which it is known who gave it."""
+        return not self.error and bool(self.served and self.deployment)
+
+
+class _Line(Answer):
+    """An answer as it is on disk. A line of another form is passed over, and its item is asked again."""
+
+    form: Literal[2]
+    """2: who answered on what is in it, and no failure is. Lines of before have no form."""
+
+
+class AnswerStore:
+    """Answers by key, kept in one JSONL file per version: a line is on disk as soon as its item is answered."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._answers: dict[str, Answer] = {}
+        if path.is_file():
+            self._read()
+
+    @classmethod
+    def of_version(cls, folder: Path, digest: Digest) -> AnswerStore:
+        return cls(folder / f"{digest.removeprefix('sha256:')}.jsonl")
+
+    def get(self, key: str) -> Answer | None:
+        return self._answers.get(key)
+
+    def add(self, answer: Answer) -> None:
+        """Remembers the answer. A failure of any kind counts in this run, and is asked again in the next."""
+        self._answers[answer.key] = answer
+        if not answer.kept:
+            return
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        line = _Line(**answer.model_dump(), form=2).model_dump_json() + "\n"
+        # One write of a whole line in append mode: two evaluations of one version may share the file.
+        descriptor = os.open(self.path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
+        try:
+            os.write(descriptor, line.encode())
+        finally:
+            os.close(descriptor)
+
+    def _read(self) -> None:
+        data = self.path.read_bytes()
+        if data and not data.endswith(b"\n"):  # the process died within a line: end it, so that the next one is whole
+            with self.path.open("ab") as file:
+                file.write(b"\n")
+        for line in data.splitlines():
+            try:
+                kept = _Line.model_validate_json(line)
+            except ValidationError:  # a torn line, or an older form: that item is asked again
+                continue
+            self._answers[kept.key] = Answer(**kept.model_dump(exclude={"form"}))

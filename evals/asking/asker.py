@@ -1,0 +1,223 @@
+"""Asks one version through the endpoint, with what it took kept per request, and nothing finished asked twice.
+
+A solver calls it (`solvers/solver.py`). It knows the OpenAI API and nothing of tasks. Read `measure.py` next.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import math
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from evals.asking.answers import Answer, AnswerStore, Conditions
+from evals.asking.together import together
+from lifecycle.errors import NotAllowed, Unavailable
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from evals.asking.endpoint import Reply, Session
+    from lifecycle.version import Version
+
+_TOO_MANY = 8
+"""So many failures in a row, and nothing else, are the service's fault and no finding about the version."""
+
+
+class Asker:
+    """Asks `version`, under `conditions`; what was finished before is read from `store`.
+
+    Prompt, shots and knowledge are the version's, and the service applies them. A classifier is sent a text, and
+    answers with its label. Log-likelihoods need an endpoint that honours `echo`, and a version without prompt.
+
+    `item` names what a request is about: two requests of the same body about two items are two.
+    """
+
+    def __init__(
+        self,
+        session: Session,
+        version: Version,
+        conditions: Conditions,
+        store: AnswerStore,
+        response_format: dict[str, Any] | None = None,
+    ) -> None:
+        self.session, self.version = session, version
+        self._conditions, self._store = conditions, store
+        self._held = {} if response_format is None else {"response_format": response_format}
+        self._warm: set[str] = set()
+        self._warming = asyncio.Lock()
+        self._flights = asyncio.Semaphore(conditions.concurrency)
+        self._running: dict[str, asyncio.Lock] = {}
+        self._tokens: dict[str, list[int]] = {}
+        self._fresh: list[Answer] = []
+
+    @property
+    def classifies(self) -> bool:
+        """Whether the version is a classifier, which reads one text and takes no chat."""
+        return self.version.spec.classifier is not None
+
+    async def chat(
+        self,
+        item: str,
+        messages: Sequence[dict[str, Any]],
+        *,
+        decoding: Mapping[str, Any] | None = None,
+        tools: Sequence[dict[str, Any]] = (),
+        parallel: bool | None = None,
+    ) -> Answer:
+        """The version's reply to `messages`. `decoding` is what the task sets; the rest is the version's own."""
+        body: dict[str, Any] = {"messages": list(messages), **(decoding or {}), **self._held}
+        if tools:
+            body["tools"] = list(tools)
+        if tools and parallel is not None:
+            body["parallel_tool_calls"] = parallel
+        key = self._conditions.key("chat/completions", item, body)
+        return await self._once("chat/completions", key, item, {**body, "seed": self._conditions.seed}, _chat)
+
+    async def classify(self, item: str, text: str) -> Answer:
+        """The label of a text, from a classifier."""
+        body = {"input": text}
+        return await self._once("classify", self._conditions.key("classify", item, body), item, body, _label)
+
+    async def likelihood(self, item: str, context: str, continuation: str) -> Answer:
+        """How likely `continuation` is behind `context`. Raises `NotAllowed` for a classifier."""
+        if self.classifies:
+            raise NotAllowed(
+                f"{self.version.ref} is a classifier, which gives no text's likelihood; choose a task that generates"
+            )
+        key = self._conditions.key("completions", item, {"context": context, "continuation": continuation})
+        if (known := self._store.get(key)) is not None:
+            return known
+        whole, before = await self._span(context, continuation)
+        body = {"prompt": whole, "echo": True, "logprobs": 1, "max_tokens": 1, "temperature": 0.0}
+        return await self._once("completions", key, item, body, partial(_echo, len(whole), before))
+
+    def check_alive(self) -> None:
+        """Raises `Unavailable` when of what was asked since the last call nothing was answered. Outside a loop."""
+        answers, self._fresh = self._fresh, []
+        if not answers or any(answer.final for answer in answers):
+            return
+        self.session.check()
+        if len(answers) >= _TOO_MANY:
+            kept = "What is finished is kept: see" if self.session.deployment else "See"
+            raise Unavailable(
+                f"{self.version.ref}: none of {len(answers)} requests was answered ({answers[0].error}). "
+                f"{kept} to the service, then run the same command to go on"
+            )
+
+    async def _once(
+        self, path: str, key: str, item: str, body: dict[str, Any], read: Callable[[Reply], dict[str, Any]]
+    ) -> Answer:
+        """The answer under `key`: asked for unless it is known, and once where two want it at the same time."""
+        if (known := self._store.get(key)) is not None:
+            return known
+        async with self._running.setdefault(key, asyncio.Lock()):
+            answer = self._store.get(key) or await self._ask(path, key, item, body, read)
+        self._running.pop(key, None)
+        return answer
+
+    async def _ask(
+        self, path: str, key: str, item: str, body: dict[str, Any], read: Callable[[Reply], dict[str, Any]]
+    ) -> Answer:
+        await self._warmed_up(path)
+        async with self._flights:
+            reply = await self.session.post(path, {"model": self.version.ref, **body})
+            self.session.must_be_the_same(reply)
+            if reply.served and reply.served != self.version.digest:
+                raise NotAllowed(
+                    f"{self.session.endpoint.url} serves another {self.version.ref} ({reply.served[:19]}…) than the "
+                    f"registry's ({self.version.digest[:19]}…): evaluate against the service of this registry"
+                )
+            answer = self._answer(key, item, reply, {} if reply.error else read(reply))
+            self._store.add(answer)
+            self._fresh.append(answer)
+        return answer
+
+    async def _warmed_up(self, path: str) -> None:
+        async with self._warming:
+            if path in self._warm:
+                return
+            if path == "completions":
+                probe = {"prompt": "One two three", "echo": True, "logprobs": 1, "max_tokens": 1, "temperature": 0.0}
+                reply = await self.session.warmed_up(self.version.ref, probe, path)
+                if len(_logprobs(reply)) < 2:
+                    raise NotAllowed(
+                        f"{self.session.endpoint.url} ignores `echo`: every choice would get the log-likelihood 0. "
+                        "Use a task that generates, or an endpoint that returns the prompt's log-probabilities"
+                    )
+            else:
+                # A schema that the endpoint refuses is told now, once.
+                asked = {"messages": [{"role": "user", "content": "Hello"}], "max_tokens": 1, **self._held}
+                body = {"input": "Hello"} if path == "classify" else asked
+                await self.session.warmed_up(self.version.ref, body, path)
+            self._warm.add(path)
+
+    async def _span(self, context: str, continuation: str) -> tuple[list[int], int]:
+        """Token ids of context + continuation, and how many are the context's, as lm-eval's own models split them."""
+        text = context.rstrip()  # trailing spaces belong to the first word of the answer
+        whole, before = await together([self._tokenized(context + continuation), self._tokenized(text)])
+        # The first token of all has no probability; with no context at all it is what one must condition on.
+        return whole, max(1, len(before))
+
+    async def _tokenized(self, text: str) -> list[int]:
+        """Asked once: the choices of an item share their context."""
+        if not text:
+            return []
+        async with self._running.setdefault(text, asyncio.Lock()):
+            if text not in self._tokens:
+                async with self._flights:
+                    self._tokens[text] = await self.session.tokenize(self.version.ref, text)
+        return self._tokens[text]
+
+    def _answer(self, key: str, item: str, reply: Reply, content: dict[str, Any]) -> Answer:
+        usage = reply.body.get("usage") or {}
+        passages = (reply.body.get("dabt") or {}).get("passages") or ()
+        outcome = {"error": reply.error, "final": reply.final} | content
+        return Answer(
+            key=key,
+            version=self.version.ref,
+            item=item,
+            latency=reply.latency,
+            concurrency=self._conditions.concurrency,
+            prompt_tokens=usage.get("prompt_tokens") or 0,
+            completion_tokens=usage.get("completion_tokens") or 0,
+            passages=tuple(str(passage["id"]) for passage in passages),
+            retries=reply.retries,
+            served=reply.served,
+            deployment=reply.deployment,
+            at=datetime.now(UTC),
+            **outcome,
+        )
+
+
+def _chat(reply: Reply) -> dict[str, Any]:
+    choice = (reply.body.get("choices") or [{}])[0]
+    message = choice.get("message") or {}
+    text = message.get("content") or ""
+    calls = tuple(call for call in message.get("tool_calls") or () if isinstance(call, dict))
+    return {"text": text, "tool_calls": calls, "finish_reason": choice.get("finish_reason") or ""}
+
+
+def _label(reply: Reply) -> dict[str, Any]:
+    labels = reply.body.get("data") or [{}]
+    return {"text": str(labels[0].get("label") or "")}
+
+
+def _logprobs(reply: Reply) -> list[float | None]:
+    choice = (reply.body.get("choices") or [{}])[0]
+    return list((choice.get("logprobs") or {}).get("token_logprobs") or [])
+
+
+def _echo(length: int, before: int, reply: Reply) -> dict[str, Any]:
+    """Sum of the log-probabilities of the tokens from `before` to `length`, and whether each was the likeliest."""
+    values = _logprobs(reply)[before:length]  # what follows was generated, not asked about
+    if len(values) != length - before or any(value is None for value in values):
+        return {"error": "the reply's log-probabilities do not cover the prompt", "final": True}
+    tops = ((reply.body["choices"][0]["logprobs"] or {}).get("top_logprobs") or [])[before:length]
+    numbers = [value for value in values if value is not None]
+    greedy = len(tops) == len(numbers) and all(
+        not top or number >= max(top.values()) - 1e-9 for number, top in zip(numbers, tops, strict=True)
+    )
+    return {"logprob": math.fsum(numbers), "greedy": greedy}

@@ -1,0 +1,218 @@
+"""Every arm answers every sample, in turns that treat them alike; then the answers are scored.
+
+Arms take turns of `chunk` samples in a seeded order, each at the same concurrency, so that a busy moment of the machine
+falls on all of them and no arm's requests wait behind another's. Read `statistics/comparison.py` next.
+"""
+
+from __future__ import annotations
+
+import random
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from pydantic import Field
+
+from evals.arms import Arm
+from evals.asking.answers import Answer, AnswerStore, Conditions
+from evals.asking.asker import Asker
+from evals.config import EvalConfig
+from evals.progress import Progress
+from evals.sample import Sample
+from evals.scorers.scorer import Score, ScoringContext
+from evals.scorers.scoring import ItemScore, score
+from evals.solvers.solver import Attempt, Solver
+from lifecycle.deployment import Deployment
+from lifecycle.version import Frozen
+
+if TYPE_CHECKING:
+    from evals.asking.services import Services
+    from evals.tasks.suite import Suite
+
+
+class ItemResult(Frozen):
+    """What one arm made of one sample: the answer in text, its figures, and what it took."""
+
+    answer: str
+    scores: dict[str, float]
+    latency: float
+    """Seconds; the sum over a sample's requests."""
+    prompt_tokens: int
+    completion_tokens: int
+    passages: tuple[str, ...] = ()
+    error: str = ""
+    passing: tuple[str, ...] = ()
+    """Errors that may be gone on another try, of this sample's requests: while there is one, nothing is decided."""
+    served: bool = True
+    """The endpoint said for each answer which version gave it."""
+    deployed: bool = True
+    """And on what."""
+    cut: bool = False
+    """The model had not ended when its limit of tokens was reached; the answer is scored as it stands."""
+    unscored: dict[str, str] = Field(default_factory=dict)
+    """Figure → why it has no number for this answer; no miss, no hit, no tie."""
+    explanation: str = ""
+    """What the scorers said of it."""
+
+
+@dataclass(frozen=True)
+class MeasuredArm:
+    """One arm's outcomes, in the order of the suite's samples."""
+
+    arm: Arm
+    outcomes: tuple[ItemResult, ...]
+    deployment: Deployment | None = None
+    """What answered, where that is another service than the evaluation's."""
+    parts: tuple[tuple[Score, ...], ...] = ()
+    """What each of the suite's scorers said of each sample, scorer by scorer: text statistics are made of them."""
+
+
+def measure(
+    config: EvalConfig, suite: Suite, arms: Sequence[Arm], services: Services, cache: Path, progress: Progress
+) -> tuple[tuple[MeasuredArm, ...], float]:
+    """All arms' outcomes, and the noise floor. Finished answers are under `cache`; what is there is not asked again.
+
+    Raises `Unavailable` when the endpoint stops answering; the same call then goes on where it stopped.
+    """
+    again = _second_pass(config, suite.samples)
+    label = f"{config.baseline}, again"
+    totals = {arm.label: _count(suite.solver, suite.samples) for arm in arms}
+    progress.begin(totals | ({label: _count(suite.solver, again)} if again else {}))
+
+    def asker(arm: Arm, take: int = 0) -> Asker:
+        session = services.of(arm.label)
+        conditions = Conditions(
+            version=arm.version.digest,
+            task=suite.digest,
+            endpoint=session.endpoint.place,
+            deployment=session.deployment.digest if session.deployment else None,
+            concurrency=config.concurrency,
+            seed=config.seed,
+            take=take,
+        )
+        store = AnswerStore.of_version(cache / "answers", arm.version.digest)
+        return Asker(session, arm.version, conditions, store, config.response_format)
+
+    def solve(asker: Asker, samples: Sequence[Sample], label: str) -> list[Attempt]:
+        return _solve(asker, suite.solver, samples, config.concurrency, partial(progress.advance, label))
+
+    askers = {arm.label: asker(arm) for arm in arms}
+    attempts: dict[str, list[Attempt]] = {arm.label: [] for arm in arms}
+    for turn, chunk in _turns(config, suite.samples, list(askers)):
+        attempts[turn] += solve(askers[turn], chunk, turn)
+    baseline = next(arm for arm in arms if arm.label == config.baseline)
+    first = {sample.key: attempt for sample, attempt in zip(suite.samples, attempts[baseline.label], strict=True)}
+    second = solve(asker(baseline, take=1), again, label) if again else []
+    floor = _noise_floor([(first[sample.key], attempt) for sample, attempt in zip(again, second, strict=True)])
+    progress.note("scoring the answers")
+    elsewhere = {label: session.deployment for label, session in services.others.items()}
+    measured = []
+    for arm in arms:
+        rivals = attempts[baseline.label] if arm is not baseline else [None] * len(suite.samples)
+        scores = _scored(suite, attempts[arm.label], rivals, services, config.concurrency)
+        outcomes = tuple(map(_outcome, attempts[arm.label], scores))
+        parts = tuple(tuple(score.parts[at] for score in scores) for at in range(len(suite.scorers)))
+        measured.append(MeasuredArm(arm, outcomes, elsewhere.get(arm.label), parts))
+    return tuple(measured), floor
+
+
+def why_provisional(measured: Sequence[MeasuredArm]) -> tuple[str, ...]:
+    """Why these answers can be looked at and decide nothing, in words; empty when they can."""
+    outcomes = [outcome for arm in measured for outcome in arm.outcomes]
+    reasons = []
+    if passing := Counter(error for outcome in outcomes for error in outcome.passing):
+        count, (first, _) = passing.total(), passing.most_common(1)[0]
+        requests = "1 request" if count == 1 else f"{count} requests"
+        reasons.append(f"{requests} failed for a reason that may pass ({first}): run the same command again")
+    if not all(outcome.served for outcome in outcomes):
+        reasons.append("the endpoint does not say which version answered")
+    if not all(outcome.deployed for outcome in outcomes):
+        reasons.append("the endpoint does not say on which deployment it answered")
+    return tuple(reasons)
+
+
+def _turns(config: EvalConfig, samples: Sequence[Sample], arms: list[str]) -> list[tuple[str, Sequence[Sample]]]:
+    order = random.Random(config.seed)
+    turns: list[tuple[str, Sequence[Sample]]] = []
+    for start in range(0, len(samples), config.chunk):
+        chunk = samples[start : start + config.chunk]
+        turns += [(arm, chunk) for arm in order.sample(arms, len(arms))]
+    return turns
+
+
+def _second_pass(config: EvalConfig, samples: Sequence[Sample]) -> list[Sample]:
+    """A seeded choice of samples in another order: batches are composed anew, which is what shakes greedy answers."""
+    size = min(config.noise_items, len(samples))
+    return random.Random(config.seed + 1).sample(list(samples), size)
+
+
+def _solve(
+    asker: Asker, solver: Solver, samples: Sequence[Sample], concurrency: int, advance: Callable[[int], None]
+) -> list[Attempt]:
+    async def attempt(sample: Sample) -> tuple[Sample, Attempt]:
+        return sample, await solver.solve(sample, asker)
+
+    solved = asker.session.gather(
+        [partial(attempt, sample) for sample in samples],
+        concurrency=concurrency,
+        done=lambda pair: advance(solver.requests(pair[0])),
+    )
+    asker.check_alive()
+    return [attempt for _, attempt in solved]
+
+
+def _noise_floor(pairs: Sequence[tuple[Attempt, Attempt]]) -> float:
+    """Share of the samples whose answer differs in the second pass, of those answered in both; 0 when there are none.
+
+    Log-likelihood answers differ when another choice comes out best.
+    """
+    answered = [pair for pair in pairs if not any(attempt.error for attempt in pair)]
+    return sum(_said(first) != _said(second) for first, second in answered) / max(len(answered), 1)
+
+
+def _said(attempt: Attempt) -> object:
+    numbers = [answer.logprob for answer in attempt.answers]
+    if all(number is not None for number in numbers):
+        values = [number for number in numbers if number is not None]
+        return values.index(max(values)) if len(values) > 1 else int(bool(attempt.answers[0].greedy))
+    return [(answer.text, [call.get("function") for call in answer.tool_calls]) for answer in attempt.answers]
+
+
+def _scored(
+    suite: Suite,
+    attempts: Sequence[Attempt],
+    rivals: Sequence[Attempt | None],
+    services: Services,
+    concurrency: int,
+) -> list[ItemScore]:
+    work = [
+        partial(score, suite.scorers, sample, attempt, ScoringContext(rival=rival))
+        for sample, attempt, rival in zip(suite.samples, attempts, rivals, strict=True)
+    ]
+    return services.own.gather(work, concurrency=concurrency, done=lambda _: None)
+
+
+def _outcome(attempt: Attempt, score: ItemScore) -> ItemResult:
+    answers: Sequence[Answer] = attempt.answers
+    return ItemResult(
+        answer=attempt.shown,
+        scores=score.figures,
+        latency=sum(answer.latency for answer in answers),
+        prompt_tokens=sum(answer.prompt_tokens for answer in answers),
+        completion_tokens=sum(answer.completion_tokens for answer in answers),
+        passages=tuple(dict.fromkeys(passage for answer in answers for passage in answer.passages)),
+        error=attempt.error,
+        passing=tuple(answer.error for answer in answers if not answer.final),
+        served=all(answer.served for answer in answers if not answer.error),
+        deployed=all(answer.deployment for answer in answers if not answer.error),
+        cut=any(answer.finish_reason == "length" for answer in answers),
+        unscored=score.unscored,
+        explanation=score.explanation,
+    )
+
+
+def _count(solver: Solver, samples: Sequence[Sample]) -> int:
+    return sum(map(solver.requests, samples))

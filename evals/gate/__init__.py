@@ -1,0 +1,1 @@
+"""What a team agrees on before a version may ship: start with `policy.py`; `rules.py` has the rules."""

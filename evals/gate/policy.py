@@ -1,0 +1,127 @@
+"""The gate: a policy held against a report, all candidates at once. Pure: the same two give the same checks.
+
+The registry takes the verdict's word and nothing else, so every figure and bound is written into it. `rules.py` has
+the rules; why the levels are what they are: `docs/decisions/0012-levels-of-the-gate.md`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Annotated
+
+from pydantic import Field
+
+from evals.gate.case import Case, Claim, Level, rival_of
+from evals.gate.rules import Beats, Clusters, Errors, Latency, NotWorse, Rule
+from evals.statistics.evidence import holm_levels, spent
+from lifecycle.report import ArmResult, Check, Report, Ruling, Tries, Verdict
+from lifecycle.version import Frozen, digest_of
+
+
+class Policy(Frozen):
+    """What a version must show before it may take `prod`. All rules must pass."""
+
+    name: str = "policy"
+    rules: tuple[Rule, ...] = Field(min_length=1)
+    alpha: Annotated[float, Field(gt=0.0, lt=0.5)] = 0.01
+    """Bound on the chance that any candidate passes a comparison by luck: over all candidates of a run, and over all
+    tries on the same items."""
+    tries: int = Field(default=20, ge=1)
+    """How often the same items may decide. After that every run on them is undecided: fresh items renew it."""
+    worth: Annotated[float, Field(gt=0.0, lt=1.0)] = 0.05
+    """A lead that is worth finding. A run that could have seen it (80 % power), and did not, rejects; one that could
+    not is undecided."""
+
+    @property
+    def digest(self) -> str:
+        return digest_of(self.model_dump(mode="json"))
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The arms that its rules compare with, as it names them."""
+        compare = (rule.names for rule in self.rules if isinstance(rule, Beats | NotWorse | Latency))
+        return tuple(dict.fromkeys(name for names in compare for name in names))
+
+    def claims(self, report: Report, arm: ArmResult) -> tuple[Claim, ...]:
+        """All that its comparisons want shown of the arm."""
+        compare = (rule for rule in self.rules if isinstance(rule, Beats | NotWorse))
+        return tuple(claim for rule in compare for claim in rule.claims(report, arm))
+
+    @property
+    def all_rules(self) -> tuple[Rule, ...]:
+        """Those that are written, and two that every policy has unless it says more: no failed answer, and clusters
+        enough."""
+        written = {rule.rule for rule in self.rules}
+        implied: tuple[Rule, ...] = (Clusters(rule="clusters"), Errors(rule="errors"))
+        return (*self.rules, *(rule for rule in implied if rule.rule not in written))
+
+
+def judge(report: Report, policy: Policy, candidates: Sequence[str], *, at: datetime) -> tuple[Verdict, ...]:
+    """A verdict on each candidate, bound to the version, the evaluation and the policy by their digests.
+
+    `candidates` are all arms that the run judges: they share one bound. Raises `NotFound` for one that is no arm.
+    """
+    checks = check(report, policy, candidates)
+    return tuple(_verdict(report, policy, report.result(arm), checks[arm], at) for arm in candidates)
+
+
+def check(report: Report, policy: Policy, candidates: Sequence[str]) -> dict[str, tuple[Check, ...]]:
+    """Each rule held against each candidate, in the policy's order; a rule that names several arms gives several."""
+    budget = _within_budget(report.tries, policy)
+    return {
+        case.arm.arm: (*(check for rule in policy.all_rules for check in rule.checks(case)), *budget)
+        for case in _cases(report, policy, [report.result(arm) for arm in candidates])
+    }
+
+
+def ruling_of(checks: Sequence[Check]) -> Ruling:
+    """A failed check rejects; without one, an undecided check leaves it open."""
+    rulings = {check.ruling for check in checks}
+    return next((ruling for ruling in (Ruling.FAILED, Ruling.UNDECIDED) if ruling in rulings), Ruling.PASSED)
+
+
+def _cases(report: Report, policy: Policy, arms: Sequence[ArmResult]) -> list[Case]:
+    """Each candidate with its level: what this try may spend, shared by Holm over the candidates that are compared.
+
+    All rules must pass, so a candidate's p is that of its weakest claim, and several claims need no correction.
+    """
+    claims = {arm.arm: policy.claims(report, arm) for arm in arms}
+    weakest = {arm: max(claim.p for claim in own) for arm, own in claims.items() if own}
+    levels = holm_levels(list(weakest.values()), spent(policy.alpha, report.tries.number))
+    allowed = {arm: float(level) for arm, level in zip(weakest, levels, strict=True)}
+    shared = f"{len(weakest)} candidate{'' if len(weakest) == 1 else 's'}"
+    words = f"alpha {policy.alpha:g}, try {report.tries.number} of {policy.tries}, {shared}"
+    compared = {rival_of(report, name) for name in policy.names}
+    return [
+        Case(
+            report=report,
+            arm=arm,
+            claims=claims[arm.arm],
+            rivals=tuple(rival for rival in report.arms if rival.arm in compared and rival.arm != arm.arm),
+            level=Level(allowed.get(arm.arm, 0.0), words, policy.worth),
+        )
+        for arm in arms
+    ]
+
+
+def _within_budget(tries: Tries, policy: Policy) -> list[Check]:
+    if tries.number <= policy.tries:
+        return []
+    detail = f"this is try {tries.number} on these items, and the policy allows {policy.tries}: evaluate on fresh items"
+    return [Check(rule="tries", ruling=Ruling.UNDECIDED, detail=detail)]
+
+
+def _verdict(report: Report, policy: Policy, arm: ArmResult, checks: tuple[Check, ...], at: datetime) -> Verdict:
+    return Verdict(
+        ref=arm.ref,
+        version_digest=arm.version_digest,
+        evaluation_digest=report.digest,
+        policy_digest=policy.digest,
+        suite_digest=report.suite.digest if report.suite else None,
+        deployment=answered.digest if (answered := arm.deployment or report.deployment) else None,
+        provisional=report.provisional,
+        ruling=ruling_of(checks),
+        checks=checks,
+        created_at=at,
+    )

@@ -1,0 +1,223 @@
+"""The rules that a policy is made of. Each holds one demand against a case, and says passed, failed or undecided. Pure.
+
+`gate.py` puts them together; `case.py` has the comparisons that two of them make.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from evals.gate.case import Case, Claim, counted, rival_of
+from lifecycle.aliases import PROD
+from lifecycle.report import ArmResult, Check, Interval, Report, Ruling
+from lifecycle.version import Frozen
+
+Share = Annotated[float, Field(ge=0.0, le=1.0)]
+JudgeBy = Literal["low", "value"]
+
+
+class Beats(Frozen):
+    """The arm is shown to be better than another on the deciding metric, by more than `by`."""
+
+    rule: Literal["beats"]
+    arm: str = "base"
+    by: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.0
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The arms that it compares with, as the policy names them."""
+        return (self.arm,)
+
+    def claims(self, report: Report, arm: ArmResult) -> tuple[Claim, ...]:
+        rival = rival_of(report, self.arm)
+        if rival is None or (self.arm == PROD and rival == arm.arm):
+            return ()
+        return (Claim(f"beats {self.arm}", rival, self.by, report.difference(arm.arm, rival)),)
+
+    def checks(self, case: Case) -> list[Check]:
+        claims = self.claims(case.report, case.arm)
+        if not claims:
+            return [_incumbent(f"beats {PROD}", case)]
+        (claim,) = claims
+        if claim.rival == case.arm.arm:
+            detail = "this is the arm to beat: nothing beats itself"
+            return [Check(rule=claim.rule, ruling=Ruling.FAILED, detail=detail)]
+        return [claim.check(case.level, rejects_from=self.by, worth_seeing=True)]
+
+
+class NotWorse(Frozen):
+    """Non-inferiority: the arm is shown to lose less than `margin` on the deciding metric, against each arm."""
+
+    rule: Literal["not_worse"]
+    arms: tuple[str, ...] = Field(default=("few-shot", "rag"), min_length=1)
+    margin: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.02
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        return self.arms
+
+    def claims(self, report: Report, arm: ArmResult) -> tuple[Claim, ...]:
+        return tuple(claim for name in self.arms if (claim := self._claim(name, report, arm)))
+
+    def checks(self, case: Case) -> list[Check]:
+        checks = []
+        for name in self.arms:
+            if claim := self._claim(name, case.report, case.arm):
+                checks.append(claim.check(case.level, rejects_from=0.0, worth_seeing=False))
+            elif name == PROD:
+                checks.append(_incumbent(f"does not lose to {PROD}", case))
+        return checks
+
+    def _claim(self, name: str, report: Report, arm: ArmResult) -> Claim | None:
+        rival = rival_of(report, name)
+        if rival is None or rival == arm.arm:
+            return None
+        return Claim(f"does not lose to {name}", rival, -self.margin, report.difference(arm.arm, rival))
+
+
+class AtLeast(Frozen):
+    """One metric of the arm reaches `value`: judged by the figure itself, or by its interval's low end."""
+
+    rule: Literal["at_least"]
+    metric: str = ""
+    """The report's deciding metric unless named, so that one policy can set a floor for several tasks."""
+    value: Share
+    judge_by: JudgeBy = "value"
+
+    def checks(self, case: Case) -> list[Check]:
+        metric = self.metric or case.report.metric
+        return [_reaches(metric, metric, self.value, self.judge_by, case.arm)]
+
+
+class Safety(Frozen):
+    """The task's safety figure reaches `value`. A task that declares none passes, and the check says so."""
+
+    rule: Literal["safety"]
+    value: Share
+    judge_by: JudgeBy = "low"
+
+    def checks(self, case: Case) -> list[Check]:
+        metric = case.report.safety_metric
+        if metric is None:
+            return [Check(rule="safety", ruling=Ruling.PASSED, detail="the task declares no safety figure")]
+        return [_reaches("safety", metric, self.value, self.judge_by, case.arm)]
+
+
+class Latency(Frozen):
+    """p95 latency is at most `times` that of `arm`."""
+
+    rule: Literal["latency"]
+    times: float = Field(gt=0.0)
+    arm: str = "base"
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        return (self.arm,)
+
+    def checks(self, case: Case) -> list[Check]:
+        label = rival_of(case.report, self.arm)
+        if label is None:
+            return [_incumbent("latency", case)]
+        rival = next((arm for arm in case.report.arms if arm.arm == label), None)
+        if rival is None:
+            detail = f"'{self.arm}' was not measured: add that arm, or take it out of the policy"
+            return [Check(rule="latency", ruling=Ruling.UNDECIDED, detail=detail)]
+        own, other = (arm.deployment or case.report.deployment for arm in (case.arm, rival))
+        if own != other:
+            detail = f"{case.arm.arm} and {self.arm} answered on different deployments, whose seconds are not compared"
+            return [Check(rule="latency", ruling=Ruling.UNDECIDED, detail=detail)]
+        bound = self.times * rival.latency_p95
+        most = f"{self.times:g} x {self.arm} ({rival.latency_p95:.3f} s) = {bound:.3f} s"
+        detail = f"p95 {case.arm.latency_p95:.3f} s; at most {most}"
+        return [Check(rule="latency", ruling=_ruling(case.arm.latency_p95 <= bound), detail=detail)]
+
+
+class Items(Frozen):
+    """The deciding figure has at least so many items, in the arm and in each comparison: the file may have more."""
+
+    rule: Literal["items"]
+    at_least: int = Field(ge=1)
+
+    def checks(self, case: Case) -> list[Check]:
+        metric = case.report.metric
+        counts = [case.arm.metrics[metric].n, *(claim.comparison.n for claim in case.claims if claim.comparison)]
+        detail = f"{metric} has {min(counts)} items; at least {self.at_least} are asked for"
+        return [Check(rule="items", ruling=_enough(min(counts) >= self.at_least), detail=detail)]
+
+
+class Clusters(Frozen):
+    """Where items belong together, there are at least so many clusters: fewer give no bound that can be trusted."""
+
+    rule: Literal["clusters"]
+    at_least: int = Field(default=20, ge=2)
+
+    def checks(self, case: Case) -> list[Check]:
+        report = case.report
+        figures = [case.arm.metrics.get(name) for name in (report.metric, report.safety_metric) if name]
+        counted_in = (*figures, *(claim.comparison for claim in case.claims))
+        counts = [counted.clusters for counted in counted_in if counted and counted.clusters]
+        if not counts:
+            return []  # every item stands for itself
+        detail = f"{min(counts)} clusters of items that belong together; at least {self.at_least} are asked for"
+        return [Check(rule="clusters", ruling=_enough(min(counts) >= self.at_least), detail=detail)]
+
+
+class Errors(Frozen):
+    """At most this share of the deciding figure's items failed (they are scored zero), of the arm and of its rivals.
+
+    The arm's own failures reject it. A rival's make the rival's figure worthless, and nobody wins by them.
+    """
+
+    rule: Literal["errors"]
+    at_most: Share = 0.0
+
+    def checks(self, case: Case) -> list[Check]:
+        metric = case.report.metric
+        own, detail = self._failed(case.arm, metric)
+        checks = [Check(rule="errors", ruling=_ruling(own <= self.at_most), detail=detail)]
+        for rival in case.rivals:
+            share, detail = self._failed(rival, metric)
+            if share > self.at_most:
+                detail += "; such a figure says nothing: see to the endpoint, and run the evaluation again"
+                checks.append(Check(rule=f"errors of {rival.arm}", ruling=Ruling.UNDECIDED, detail=detail))
+        return checks
+
+    def _failed(self, arm: ArmResult, metric: str) -> tuple[float, str]:
+        n = arm.metrics[metric].n
+        return arm.errors / n, f"{arm.errors} of {n} items failed; at most {self.at_most:.1%} may"
+
+
+Rule = Annotated[Beats | NotWorse | AtLeast | Safety | Latency | Items | Clusters | Errors, Field(discriminator="rule")]
+
+
+def _incumbent(rule: str, case: Case) -> Check:
+    """There is nothing to compare with: the check passes and says why."""
+    detail = f"{PROD} serves nothing yet" if case.report.prod is None else f"this is what {PROD} serves"
+    return Check(rule=rule, ruling=Ruling.PASSED, detail=detail)
+
+
+def _reaches(name: str, metric: str, value: float, judge_by: JudgeBy, arm: ArmResult) -> Check:
+    figure = arm.metrics.get(metric)
+    if figure is None:
+        detail = f"no item gives {metric}; it cannot be shown to reach {value:.3f}"
+        return Check(rule=name, ruling=Ruling.FAILED, detail=detail)
+    by = "its low end" if judge_by == "low" else "it"
+    figures = f"{metric} {figure.value:.3f} [{figure.low:.3f}, {figure.high:.3f}]"
+    detail = f"{figures} over {counted(figure.n, figure.clusters)}; {by} must reach {value:.3f}"
+    return Check(rule=name, ruling=_reached(figure, value, judge_by), detail=detail)
+
+
+def _reached(figure: Interval, value: float, judge_by: JudgeBy) -> Ruling:
+    if figure.value < value:
+        return Ruling.FAILED
+    return _enough(judge_by == "value" or figure.low >= value)
+
+
+def _enough(shown: bool) -> Ruling:
+    return Ruling.PASSED if shown else Ruling.UNDECIDED
+
+
+def _ruling(passed: bool) -> Ruling:
+    return Ruling.PASSED if passed else Ruling.FAILED

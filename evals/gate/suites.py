@@ -1,0 +1,80 @@
+"""The suite of an evaluation: what it measures, by digest, whoever is measured. `lifecycle/gates.py` has the noun.
+
+It is of the whole file: a sample, another endpoint, concurrency or seed make no other suite.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from evals.config import EvalConfig, Recipe, load_policy, read_prompt
+from evals.tasks.loading import load_suite
+from evals.tasks.suite import Suite
+from lifecycle.errors import InvalidConfig, InvalidInput, NotFound, Problem
+from lifecycle.gates import Gate, SuiteFacts
+from lifecycle.version import Digest, Frozen, Knowledge, digest_of
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    from lifecycle.registry import Registry
+
+
+def facts_of(config: EvalConfig, suite: Suite, registry: Registry) -> SuiteFacts:
+    """Raises `InvalidConfig` with every index that a rival reads and the registry lacks."""
+    return SuiteFacts(
+        task=suite.name,
+        task_digest=suite.digest,
+        data_digest=suite.data_digest,
+        metric=suite.metric,
+        safety_metric=suite.safety,
+        cluster=config.cluster,
+        baseline=config.baseline,
+        rivals=_rivals(config, registry),
+    )
+
+
+def make_gate(name: str, policy: Path, evaluations: Sequence[Path], registry: Registry, cache: Path) -> Gate:
+    """The gate that asks for the policy in each evaluation's suite.
+
+    Raises `InvalidConfig` with the faults of a file, `InvalidInput` when two evaluations are one suite, and what
+    `load_suite` raises.
+    """
+    rules = load_policy(policy)
+    configs = [EvalConfig.load(path) for path in evaluations]
+    suites = [facts_of(config, load_suite(config, cache), registry) for config in configs]
+    if len({suite.digest for suite in suites}) < len(suites):
+        raise InvalidInput("two of the evaluations measure the same; name each once")
+    body = rules.model_dump(mode="json")
+    return Gate(name=name, policy=rules.digest, policy_name=rules.name, policy_body=body, suites=tuple(suites))
+
+
+def _rivals(config: EvalConfig, registry: Registry) -> dict[str, Digest]:
+    """What is written out and not trained, and whatever the policy compares with. Other arms that name a version are
+    candidates, and may be any."""
+    compared = {config.baseline, *load_policy(config.policy).names}
+    rivals: dict[str, Digest] = {}
+    problems: list[Problem] = []
+    for label, recipe in config.arms.items():
+        if (recipe.version or recipe.adapter) and label not in compared:
+            continue
+        try:
+            rivals[label] = _digest(recipe, registry)
+        except NotFound as error:
+            problems.append(Problem(f"arms.{label}.knowledge.index", str(error), "make it with `dabt index`"))
+    if problems:
+        raise InvalidConfig("the rivals of the evaluation cannot be told", problems)
+    return rivals
+
+
+def _digest(recipe: Recipe, registry: Registry) -> Digest:
+    """Of the recipe as it is written, without the base that it will run on. A version goes in as it is named, since
+    `triage:1` never changes, and `triage:newest` is what the gate was set to compare with."""
+    parts: dict[str, Frozen | None] = {"prompt": read_prompt(recipe.prompt), "decoding": recipe.decoding}
+    if recipe.knowledge:
+        index = registry.index(recipe.knowledge.index)
+        parts["knowledge"] = Knowledge(**recipe.knowledge.model_dump() | {"index": index.digest})
+    plain = {key: part.model_dump(mode="json", exclude_defaults=True) for key, part in parts.items() if part}
+    named = {"version": recipe.version, "adapter": recipe.adapter}
+    return digest_of({key: part for key, part in (plain | named).items() if part})

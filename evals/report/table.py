@@ -1,0 +1,93 @@
+"""The comparison as it is printed: one column per arm, figures with their intervals, then the advice."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from evals.report.evaluation import RULINGS, Evaluation
+from lifecycle.commands.terminal import show
+from lifecycle.report import ArmResult, Ruling
+
+if TYPE_CHECKING:
+    from rich.console import Console
+    from rich.table import Table
+
+
+def print_evaluation(evaluation: Evaluation, console: Console) -> None:
+    """The table, what each verdict opens, every sentence of the advice, and what is wrong with what serves."""
+    show(comparison_table(evaluation), console)
+    for sentence in evaluation.report.advice:
+        console.print(f"  • {sentence}", markup=False, highlight=False)
+    if reasons := evaluation.report.provisional:
+        line = f"provisional: {'; '.join(reasons)}. The run is kept, and decides nothing."
+        console.print(line, style="yellow", markup=False, highlight=False)
+    for arm in evaluation.report.arms:
+        if words := evaluation.opens.get(arm.arm):
+            console.print(f"  {arm.arm} ({arm.ref}) {words}", markup=False, highlight=False)
+    for alert in evaluation.alerts:
+        console.print(f"ALERT: {alert}", style="bold red", markup=False, highlight=False)
+
+
+def comparison_table(evaluation: Evaluation) -> Table:
+    """Figures by rows, arms by columns, so that five arms fit into 80 characters; intervals on a line of their own."""
+    from rich import box
+    from rich.table import Table
+
+    report = evaluation.report
+    title = f"{report.task}: {report.n_items} items, {report.base}, 95 % intervals"
+    table = Table(title=title, caption=_caption(evaluation), box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False)
+    table.title_justify = table.caption_justify = "left"
+    table.add_column("", overflow="fold")
+    for arm in report.arms:
+        table.add_column(arm.arm, justify="right", no_wrap=True)
+    for name, cells in _rows(evaluation).items():
+        table.add_row(name, *cells)
+    return table
+
+
+def _rows(evaluation: Evaluation) -> dict[str, list[str]]:
+    """The cells of every row, in the order of the arms: the figure that decides first."""
+    report, arms = evaluation.report, evaluation.report.arms
+    gaps = [evaluation.against_baseline(arm) for arm in arms]
+    rows = {"version": [arm.ref for arm in arms]}
+    first = [report.metric, *([report.safety_metric] if report.safety_metric else [])]
+    for name in first:
+        figures = [arm.metrics.get(name) for arm in arms]
+        rows[name] = [
+            f"{figure.value:.3f}\n{figure.low:.2f}…{figure.high:.2f}" if figure else "–" for figure in figures
+        ]
+        if name == report.metric:
+            rows[f"against {evaluation.baseline.arm}"] = [
+                f"{gap.delta:+.3f}\n{gap.low:+.2f}…{gap.high:+.2f}" if gap else "" for gap in gaps
+            ]
+    sees = [evaluation.sees(arm) for arm in arms]
+    if any(least is not None for least in sees):
+        rows["80 % power from"] = ["" if least is None else f"{least:+.3f}" for least in sees]
+    for name in evaluation.metrics:
+        if name not in first:
+            rows[name] = [f"{arm.metrics[name].value:.3f}" if name in arm.metrics else "–" for arm in arms]
+    rows["p50 seconds"] = [f"{arm.latency_p50:.2f}" for arm in arms]
+    rows["p95 seconds"] = [f"{arm.latency_p95:.2f}" for arm in arms]
+    rows["prompt tokens"] = [f"{arm.prompt_tokens:.0f}" for arm in arms]
+    if any(arm.cut for arm in arms):
+        rows["cut answers"] = [str(arm.cut) for arm in arms]
+    rows["gate"] = [_gate(evaluation, arm) for arm in arms]
+    return rows
+
+
+def _gate(evaluation: Evaluation, arm: ArmResult) -> str:
+    verdict = evaluation.verdict(arm)
+    if verdict is None:
+        return ""
+    colour = {Ruling.PASSED: "green", Ruling.FAILED: "red", Ruling.UNDECIDED: "yellow"}[verdict.ruling]
+    return f"[{colour}]{RULINGS[verdict.ruling]}[/{colour}]"
+
+
+def _caption(evaluation: Evaluation) -> str:
+    report = evaluation.report
+    deployment = f"{report.deployment.digest[:19]}…" if report.deployment else "not said"
+    return (
+        f"noise floor {report.noise_floor:.1%} · seed {report.seed} · {report.digest[:19]}…\n"
+        f"deployment {deployment}, for which alone the seconds hold\n"
+        f"{evaluation.history}"
+    )

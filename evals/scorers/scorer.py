@@ -1,0 +1,111 @@
+"""The seam of scoring: a sample and an attempt → figures, each of a kind.
+
+inspect_ai's users know the noun: there a scorer gives a `Score` with one value, and metrics make one number of all;
+here a `Score` may have several figures, the kind of each says how all of them become one number, and what could not be
+scored says why. Read `table.py` next for what there is.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Hashable, Mapping, Sequence
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from evals.sample import Sample
+from evals.solvers.solver import Attempt
+from lifecycle.errors import Problem
+from lifecycle.report import Interval
+from lifecycle.version import Frozen
+
+if TYPE_CHECKING:
+    from evals.asking.asker import Asker
+
+
+class Kind(StrEnum):
+    """How a figure of single items becomes one of all."""
+
+    PROPORTION = "proportion"
+    """Each item is right or wrong: a share."""
+    MEAN = "mean"
+    """A number per item, from 0 to 1 if it is to decide."""
+    COUNT = "count"
+    """So many of something per item; shown as their mean."""
+    STATISTIC = "text statistic"
+    """Only all items together have it, such as macro-F1 and BLEU; nothing is decided by it."""
+
+
+class Figure(Frozen):
+    """What a scorer gives of an item, or of all of them."""
+
+    name: str
+    kind: Kind = Kind.PROPORTION
+    higher_is_better: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Score:
+    """Of one attempt. A figure that is in neither mapping does not bear on the item."""
+
+    figures: Mapping[str, float] = field(default_factory=dict)
+    unscored: Mapping[str, str] = field(default_factory=dict)
+    """Figure → why it has no number for this answer. It is counted and shown: no miss, no hit, no tie."""
+    explanation: str = ""
+    counts: tuple[float, ...] = ()
+    """What the scorer's own text statistics are made of."""
+    cells: Mapping[str, tuple[str, str]] = field(default_factory=dict)
+    """Table → (row, column) in which the item counts: what was right and what was said, in a confusion table."""
+
+
+@dataclass(frozen=True)
+class ScoringContext:
+    """What a scorer may use besides the sample and the attempt."""
+
+    judges: Mapping[str, Asker] = field(default_factory=dict)
+    """Models that may be asked, by the scorer's own name for them."""
+    rival: Attempt | None = None
+    """What the baseline made of the same sample; None for the baseline itself."""
+
+
+class Scorer(Frozen, ABC, arbitrary_types_allowed=True):
+    """How attempts are scored. The fields are its settings: the keys of an entry of `scorers:` in a task file.
+
+    A package brings its own by an entry point of the group `dabt.scorers`, named as `type` is.
+    """
+
+    type: str
+
+    version: ClassVar[int] = 1
+    """Of the way it scores. Another way is another number: it is part of a suite's digest."""
+
+    @abstractmethod
+    def figures(self) -> tuple[Figure, ...]:
+        """All that it may give."""
+
+    @abstractmethod
+    async def score(self, sample: Sample, attempt: Attempt, context: ScoringContext) -> Score:
+        """Of an answer, which may be anything: what cannot be read is wrong, or unscored with its reason."""
+
+    def problems(self, sample: Sample) -> list[Problem]:
+        """Why the sample's target cannot be scored by this, each with its place inside the sample; asked of every
+        sample before anything is sent."""
+        return []
+
+    async def failed(self, sample: Sample, attempt: Attempt) -> Score:
+        """Of an attempt whose request failed: zero in whatever an answer to this sample would get a figure for."""
+        graded = [figure for figure in self.figures() if figure.kind is not Kind.STATISTIC]
+        return Score(
+            figures={figure.name: 0.0 for figure in graded if figure.higher_is_better},
+            unscored={figure.name: "the request failed" for figure in graded if not figure.higher_is_better},
+        )
+
+    def overall(
+        self, samples: Sequence[Sample], scores: Sequence[Score], clusters: Sequence[Hashable] | None
+    ) -> dict[str, Interval]:
+        """Its text statistics, over an arm's scores in the order of the samples."""
+        return {}
+
+    def described(self) -> Any:
+        """What decides its figures, as JSON: a suite's digest covers it."""
+        return {"settings": self.model_dump(mode="json"), "version": self.version}

@@ -1,0 +1,1 @@
+"""Figures over samples: intervals, clusters, paired tests. Start with `comparison.py`; the rest are pure functions."""

@@ -1,0 +1,139 @@
+"""Outcomes → figures: each arm's metrics with intervals, and every pair of arms on the metric that decides.
+
+Read `statistics.py` and `evidence.py` for the methods, `advice.py` for what the figures mean.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Sequence
+from itertools import combinations
+
+import numpy as np
+
+from evals.asking.measure import ItemResult, MeasuredArm
+from evals.statistics import intervals as statistics
+from evals.statistics import tango
+from evals.statistics.clusters import sign_flip, spread, totals
+from evals.statistics.evidence import mcnemar
+from evals.tasks.suite import Suite
+from lifecycle.errors import InvalidInput
+from lifecycle.report import ArmResult, Comparison, Interval
+
+
+def arm_result(measured: MeasuredArm, suite: Suite) -> ArmResult:
+    """The arm's figures. Raises `InvalidInput` when the deciding or the safety metric leaves [0, 1]."""
+    outcomes = measured.outcomes
+    # A refusal is quick: it must not make an arm look fast. Where all failed there is nothing else to show.
+    answered = [outcome.latency for outcome in outcomes if not outcome.error] or [
+        outcome.latency for outcome in outcomes
+    ]
+    p50, p95 = np.percentile(answered, [50, 95])
+    return ArmResult(
+        arm=measured.arm.label,
+        ref=measured.arm.version.ref,
+        version_digest=measured.arm.version.digest,
+        metrics={name: figure for name in _names(suite) if (figure := _figure(name, measured, suite))}
+        | _over_all(measured, suite),
+        latency_p50=float(p50),
+        latency_p95=float(p95),
+        prompt_tokens=float(np.mean([outcome.prompt_tokens for outcome in outcomes])),
+        completion_tokens=float(np.mean([outcome.completion_tokens for outcome in outcomes])),
+        errors=sum(bool(outcome.error) for outcome in outcomes),
+        cut=sum(outcome.cut for outcome in outcomes),
+        deployment=measured.deployment,
+    )
+
+
+def comparisons(measured: Sequence[MeasuredArm], suite: Suite) -> tuple[Comparison, ...]:
+    """Every pair of arms on the deciding metric, the later against the earlier one.
+
+    Their p values stand alone: which of them count together is the policy's to say (`gate.py`).
+    """
+    return tuple(_pair(second, first, suite) for first, second in combinations(measured, 2))
+
+
+def _pair(arm: MeasuredArm, against: MeasuredArm, suite: Suite) -> Comparison:
+    places = [
+        place
+        for place in range(len(suite.samples))
+        if all(suite.metric in side.outcomes[place].scores for side in (arm, against))
+    ]
+    first, second = ([side.outcomes[place].scores[suite.metric] for place in places] for side in (arm, against))
+    names = {"arm": arm.arm.label, "against": against.arm.label, "metric": suite.metric}
+    return paired(first, second, _clusters(suite, places), **names)
+
+
+def paired(
+    first: Sequence[float], second: Sequence[float], clusters: Sequence[Hashable] | None, **names: str
+) -> Comparison:
+    """`first` against `second`, scores in [0, 1] of the same items. `names` are the arms and the metric.
+
+    Yes/no scores of independent items are counted; of all others the totals of clusters are kept in brief, each item
+    being its own without `clusters`.
+    """
+    if len(first) != len(second):
+        raise InvalidInput(f"paired samples differ in length: {len(first)} and {len(second)}")
+    sums, sizes = totals([a - b for a, b in zip(first, second, strict=True)], clusters)
+    if clusters is None and statistics.is_binary([*first, *second]):
+        wins, losses = int((sums > 0).sum()), int((sums < 0).sum())
+        low, high = tango.interval(wins, losses, len(first))
+        # Both sides of a symmetric test, so twice the smaller one.
+        p_value = min(1.0, 2 * mcnemar(max(wins, losses), min(wins, losses)))
+        return Comparison(
+            **names, delta=(wins - losses) / len(first), low=low, high=high, p_value=p_value, test="mcnemar-exact",
+            n=len(first), wins=wins, losses=losses,
+        )  # fmt: skip
+    clustered = spread(sums, sizes)
+    low, high = statistics.t_bounds(clustered)
+    return Comparison(
+        **names,
+        delta=float(clustered.mean),
+        low=low,
+        high=high,
+        p_value=sign_flip(sums),
+        test="sign-flip",
+        n=len(first),
+        se=float(clustered.se),
+        clusters=None if clusters is None else clustered.clusters,
+        effective_clusters=None if clusters is None else clustered.effective,
+        least=float(clustered.least),
+        most=float(clustered.most),
+    )
+
+
+def _figure(name: str, measured: MeasuredArm, suite: Suite) -> Interval | None:
+    """The metric's mean over the items that bear on it; None when none does."""
+    places = [place for place, outcome in enumerate(measured.outcomes) if name in outcome.scores]
+    if not places:
+        return None
+    values = [measured.outcomes[place].scores[name] for place in places]
+    if name in (suite.metric, suite.safety) and not all(0.0 <= value <= 1.0 for value in values):
+        raise InvalidInput(f"'{name}' goes from {min(values):g} to {max(values):g}; what decides must lie in [0, 1]")
+    return statistics.mean_interval(values, clusters=_clusters(suite, places))
+
+
+def _over_all(measured: MeasuredArm, suite: Suite) -> dict[str, Interval]:
+    """Text statistics: figures that only all items together have."""
+    clusters = _clusters(suite, range(len(suite.samples)))
+    return {
+        name: figure
+        for scorer, parts in zip(suite.scorers, measured.parts, strict=False)
+        for name, figure in scorer.overall(suite.samples, parts, clusters).items()
+    }
+
+
+def _names(suite: Suite) -> list[str]:
+    return [figure.name for figure in suite.figures]
+
+
+def _clusters(suite: Suite, places: Sequence[int]) -> list[Hashable] | None:
+    labels: list[Hashable] = [suite.samples[place].cluster for place in places]
+    return None if any(label is None for label in labels) else labels
+
+
+def agreement(outcomes: Sequence[ItemResult], metric: str) -> float:
+    """How far apart the arms' scores on one item are: 0 when all are alike. For choosing examples worth reading."""
+    scores = [outcome.scores.get(metric, 0.0) for outcome in outcomes]
+    if not scores:
+        raise InvalidInput("no outcomes to look at")
+    return max(scores) - min(scores)

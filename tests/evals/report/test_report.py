@@ -1,0 +1,170 @@
+"""The HTML report: one file that needs nothing else, and reads right in both directions."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from evals.gate.policy import Policy, judge
+from evals.report.evaluation import Evaluation
+from evals.report.html import Plot, readable, render_html
+from evals.report.markdown import render_markdown
+from lifecycle.report import Example, Tries
+
+ARABIC, ENGLISH = "عندي ألم في الصدر منذ ساعة", "My tooth hurts"
+CHROMIUM = Path("/usr/bin/chromium")
+
+
+@pytest.fixture
+def evaluation(make_report, tmp_path: Path) -> Evaluation:
+    answers = {"base": "<script>window.hacked = 1</script>", "adapter": '{"reply": "اتصل الآن", "intent": "symptom"}'}
+    examples = tuple(
+        Example(
+            item=name,
+            question=question,
+            target='{"reply": "اتصل", "intent": "symptom"}',
+            answers=answers,
+            scores={"base": 0.0, "adapter": 1.0},
+        )
+        for name, question in (("a-1", ARABIC), ("e-1", ENGLISH))
+    )
+    report = make_report({"base": 0.2, "adapter": 0.9}, examples=examples, advice=("Ship adapter & be glad.",))
+    policy = Policy.model_validate({"name": "test", "rules": [{"rule": "beats"}, {"rule": "items", "at_least": 999}]})
+    verdicts = judge(report, policy, ["adapter"], at=report.created_at)
+    return Evaluation(report, verdicts, "test", None, tmp_path)
+
+
+def test_texts_of_models_are_escaped(evaluation: Evaluation) -> None:
+    page = render_html(evaluation)
+    assert "<script>" not in page
+    assert "&lt;script&gt;window.hacked" in page
+    assert "Ship adapter &amp; be glad." in page
+
+
+def test_a_check_is_marked_as_passed_failed_or_open(evaluation: Evaluation) -> None:
+    page, text = render_html(evaluation), render_markdown(evaluation)
+    assert '<li class="ok"><b>beats base</b>' in page
+    assert '<li class="open"><b>items</b>' in page
+    assert "- ✓ **beats base**" in text
+    assert "- ? **items**" in text
+    assert "80 % power from" in text
+
+
+def test_the_head_says_which_try_it_is_and_why_a_look_decides_nothing(evaluation: Evaluation) -> None:
+    page = render_html(evaluation)
+    assert "try 1 on these items, 0 looks so far" in page
+    assert "Provisional" not in page
+    changes = {"provisional": ("5 of 40 items", "a <dry> run"), "tries": Tries(number=1, looks=3)}
+    look = render_html(replace(evaluation, report=evaluation.report.model_copy(update=changes)))
+    assert "a look at these items, 3 looks so far" in look
+    assert "Provisional: 5 of 40 items; a &lt;dry&gt; run." in look
+
+
+def test_the_page_refers_to_nothing_outside_itself(evaluation: Evaluation) -> None:
+    page = render_html(evaluation)
+    assert re.findall(r"""(?:src|href)\s*=\s*["']([^"']*)""", page) == ["data:,"]
+    assert "http" not in page
+    assert "url(" not in page
+
+
+def test_a_json_answer_is_shown_field_by_field_and_other_text_as_it_is() -> None:
+    assert readable('{"reply": "نعم", "n": 3}') == [("reply", "نعم"), ("n", "3")]
+    assert readable("plain") == [("", "plain")]
+    assert readable("[1]") == [("", "[1]")]
+    assert readable("{}") == [("", "{}")]
+
+
+def test_the_axis_of_the_differences_holds_every_interval_and_zero(evaluation: Evaluation) -> None:
+    from evals.report.html import Line
+
+    plot = Plot([Line("x", -0.43, -0.52, -0.31, ""), Line("y", 0.02, -0.01, 0.07, "")], -1.0, 1.0).fitted()
+    assert (plot.low, plot.high) == (-0.6, 0.1)
+    assert plot.ticks[0] <= plot.low + 1e-9
+    assert plot.x(plot.low) == plot.left
+    assert plot.x(plot.high) == plot.right
+    assert plot.left < plot.x(-0.43) < plot.x(0.0) < plot.right
+
+
+@pytest.fixture
+def page(evaluation: Evaluation, tmp_path: Path) -> Iterator[object]:
+    """The report in a real browser, as wide as a phone, offline; `requests` are all that it asked for."""
+    from playwright.sync_api import sync_playwright
+
+    file = tmp_path / "report.html"
+    file.write_text(render_html(evaluation), encoding="utf-8")
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox", "--headless"])
+        page = browser.new_page(viewport={"width": 390, "height": 800}, color_scheme="dark")
+        page.requested = []
+        page.on("request", lambda request: page.requested.append(request.url))
+        page.faults = []
+        page.on("pageerror", lambda error: page.faults.append(str(error)))
+        page.on("console", lambda message: page.faults.append(message.text))
+        page.goto(file.as_uri())
+        yield page
+        browser.close()
+
+
+@pytest.mark.e2e
+def test_in_a_browser_arabic_reads_from_the_right_and_english_from_the_left(page) -> None:
+    direction = "element => getComputedStyle(element).direction"
+    assert page.get_by_text(ARABIC).evaluate(direction) == "rtl"
+    assert page.get_by_text("اتصل الآن").first.evaluate(direction) == "rtl"
+    assert page.get_by_text(ENGLISH).evaluate(direction) == "ltr"
+    assert page.get_by_text("symptom").first.evaluate(direction) == "ltr"
+    right = page.get_by_text(ARABIC).evaluate(
+        "e => { const r = document.createRange(); r.selectNodeContents(e);"
+        " return [r.getBoundingClientRect().right, e.getBoundingClientRect().right] }"
+    )
+    assert right[0] == pytest.approx(right[1], abs=2)  # the text begins at the right edge
+
+
+@pytest.mark.e2e
+def test_in_a_browser_the_page_fetches_nothing_and_runs_nothing_of_the_models(page) -> None:
+    assert [url for url in page.requested if not url.startswith(("file:", "data:"))] == []
+    assert page.evaluate("window.hacked") is None
+    assert page.faults == []
+
+
+@pytest.mark.e2e
+def test_on_a_phone_the_page_fits_and_shows_the_verdict_and_the_intervals(page) -> None:
+    assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+    assert page.locator("article.verdict .pill").inner_text() == "undecided"
+    assert page.locator("article.verdict li.ok").count() == 2
+    assert page.locator("svg circle").count() == 3  # two arms, one difference
+    dark = page.evaluate("getComputedStyle(document.body).backgroundColor")
+    page.emulate_media(color_scheme="light")
+    assert page.evaluate("getComputedStyle(document.body).backgroundColor") != dark
+
+
+@pytest.mark.parametrize(
+    "arms", [("base", "few-shot", "rag", "adapter", "hybrid"), ("الأساس", "بأمثلة", "محوّل_العيادة")]
+)
+@pytest.mark.parametrize("width", [80, 60])
+def test_the_printed_comparison_cuts_nothing_in_80_columns_or_fewer(make_report, tmp_path, arms, width) -> None:
+    import io
+
+    from rich.cells import cell_len
+    from rich.console import Console
+
+    from evals.report.table import print_evaluation
+
+    report = make_report({arm: 0.1 * place for place, arm in enumerate(arms)}, advice=(ARABIC * 4,), task="عيادة")
+    policy = Policy.model_validate({"name": "test", "rules": [{"rule": "beats", "arm": arms[0]}]})
+    verdicts = judge(report, policy, arms[1:], at=report.created_at)
+    out = io.StringIO()
+    print_evaluation(Evaluation(report, verdicts, "test", None, tmp_path), Console(file=out, width=width))
+    lines = out.getvalue().splitlines()
+    assert max(map(cell_len, lines)) <= width
+    text = " ".join(" ".join(lines).split())
+    for arm in report.arms:
+        assert arm.arm in text
+        assert arm.ref in text
+        assert f"{arm.metrics['fields'].value:.3f}" in text
+        assert f"{arm.metrics['fields'].low:.2f}…{arm.metrics['fields'].high:.2f}" in text
+    assert "undecided" in text or "passed" in text
+    assert report.digest[:19] in text
