@@ -69,7 +69,7 @@ def resolve_arms(config: EvalConfig, registry: Registry, *, actor: str) -> tuple
             spec = _spec(label, recipe, bare, origin, registry, problems)
             if spec is None:
                 continue
-            lineage = Lineage(source="evaluation", note=f"arm {label} of {config.task}")
+            lineage = Lineage(source="evaluation", note=f"arm {label} of {config.title}")
             version = registry.create_version(config.name, spec, actor=actor, lineage=lineage)
         if version.state == State.RETIRED:
             problems.append(Problem(f"arms.{label}", f"{version.ref} is retired", "change the recipe, or leave it out"))

@@ -40,17 +40,17 @@ def documents(path: Path) -> list[Document]:
     ids: dict[str, str] = {}
     for row in rows:
         line = row.place.rpartition(":")[2]
-        name = row.id or _unnamed(f"{path.stem}-{line}", ids)
+        name = row.id or unnamed(f"{path.stem}-{line}", ids)
         if name in ids:
             problems.append(Problem(row.place, f"the id {name} is that of line {ids[name]}", "one id, one item"))
         if isinstance(row, Conversation) and not row.messages[-1].trained:
             problems.append(Problem(row.place, "the last answer has weight 0, so it is no target", "leave weight out"))
-        if isinstance(row, Conversation) and (fault := _beyond_texts(row)):
+        if isinstance(row, Conversation) and (fault := beyond_texts(row)):
             problems.append(Problem(row.place, fault, "an evaluation sends texts alone; take the row out"))
         ids.setdefault(name, line)
     if problems:
-        raise bad_rows(sorted(problems, key=_line), str(path))
-    return [_document(row, name) for row, name in zip(rows, ids, strict=True)]
+        raise bad_rows(sorted(problems, key=line_of), str(path))
+    return [document(row, name) for row, name in zip(rows, ids, strict=True)]
 
 
 def messages_before(document: Mapping[str, Any]) -> list[dict[str, Any]]:
@@ -59,7 +59,8 @@ def messages_before(document: Mapping[str, Any]) -> list[dict[str, Any]]:
     return before
 
 
-def _document(row: Conversation | Labelled, name: str) -> Document:
+def document(row: Conversation | Labelled, name: str) -> Document:
+    """The row as lm-eval's tasks have it."""
     before: list[dict[str, Any]] = []
     if isinstance(row, Labelled):
         question, target = row.text, str(row.label)
@@ -75,15 +76,15 @@ def _document(row: Conversation | Labelled, name: str) -> Document:
     }
 
 
-def _beyond_texts(row: Conversation) -> str:
-    """What the row has that no request of an evaluation carries."""
+def beyond_texts(row: Conversation) -> str:
+    """What the row has that no request for one of lm-eval's tasks carries."""
     if row.tools or any(message.tool_calls for message in row.messages):
-        return "it has tools, which an evaluation cannot send yet"
+        return "it has tools, which a task of lm-eval's cannot send: name the rows in a short task file"
     extra = next((key for message in row.messages for key in message.sent().keys() - {"role", "content"}), "")
     return f"it has {extra}, which an evaluation does not send" if extra else ""
 
 
-def _unnamed(name: str, taken: Mapping[str, str]) -> str:
+def unnamed(name: str, taken: Mapping[str, str]) -> str:
     """`name`, or with a number where a line holds several rows."""
     number = 1
     while (free := name if number == 1 else f"{name}.{number}") in taken:
@@ -91,6 +92,7 @@ def _unnamed(name: str, taken: Mapping[str, str]) -> str:
     return free
 
 
-def _line(problem: Problem) -> int:
+def line_of(problem: Problem) -> int:
+    """For the order of faults."""
     line = problem.place.rpartition(":")[2]
     return int(line) if line.isdecimal() else 0

@@ -9,8 +9,10 @@ from typing import Annotated
 import typer
 
 
-def eval_(
-    config: Annotated[Path, typer.Argument(help="The evaluation, as YAML: task, arms, metric, policy.")],
+def eval_(  # noqa: PLR0913, PLR0917  (one parameter is one option of the command)
+    config: Annotated[
+        Path | None, typer.Argument(help="The evaluation, as YAML: task, arms, metric, policy. Or --data and --arms.")
+    ] = None,
     endpoint: Annotated[
         str | None, typer.Option(help="Where the models answer, with /v1; else the file's own.")
     ] = None,
@@ -19,8 +21,13 @@ def eval_(
         int | None, typer.Option(min=1, help="A seeded sample of so many items; nothing is decided by a part.")
     ] = None,
     data: Annotated[
-        Path | None, typer.Option(help="Items to look at in place of the evaluation's own; nothing is decided.")
+        Path | None,
+        typer.Option(help="Rows to look at, alone or in place of the evaluation's own; nothing is decided."),
     ] = None,
+    arms: Annotated[
+        str, typer.Option(help="Without a file: what to compare, the baseline first, such as base,triage:3.")
+    ] = "",
+    metric: Annotated[str | None, typer.Option(help="The figure that decides; else the file's or rows' own.")] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only look: nothing is decided, the run is kept.")] = False,
     concurrency: Annotated[int | None, typer.Option(min=1, help="Requests in flight.")] = None,
     home: Annotated[
@@ -33,6 +40,8 @@ def eval_(
 
     Example: `dabt eval examples/clinic/evals/triage.yaml --endpoint http://127.0.0.1:8000/v1 --limit 50`
 
+    Without a file, rows that training reads are enough: `dabt eval --data test.jsonl --arms base,triage:3`
+
     An interrupted run goes on where it stopped; what is unchanged is not asked again.
     """
     from rich.console import Console
@@ -41,15 +50,21 @@ def eval_(
     from evals.progress import shown
     from evals.report.table import print_evaluation
     from evals.run import evaluate
+    from lifecycle.errors import InvalidInput
     from lifecycle.home import Home
     from lifecycle.registry import Registry
 
     place, console = Home.at(home), Console()
     local = str(Path(base).resolve()) if base and Path(base).exists() else base
-    given = {"endpoint": endpoint, "base": local, "limit": limit, "concurrency": concurrency}
+    given = {"endpoint": endpoint, "base": local, "limit": limit, "concurrency": concurrency, "metric": metric}
     items = str(data.resolve()) if data else None
-    plan = EvalConfig.load(config, **given, data=items, provisional=("a dry run",) if dry_run else None)
-    with Registry.open(place.registry_url) as registry, shown(plan.task, console) as progress:
+    if config is None:
+        plan = EvalConfig.of_rows(items, arms, **given)
+    elif arms:
+        raise InvalidInput(f"the arms are those of {config}: take --arms out, or the file")
+    else:
+        plan = EvalConfig.load(config, **given, data=items, provisional=("a dry run",) if dry_run else None)
+    with Registry.open(place.registry_url) as registry, shown(plan.title, console) as progress:
         evaluation = evaluate(plan, registry, place, actor=_actor(), progress=progress)
     print_evaluation(evaluation, console)
     console.print(f"report: {evaluation.folder / 'report.html'}", soft_wrap=True, highlight=False)

@@ -5,20 +5,26 @@ Paths are relative to the file. `arms.py` turns the recipes into versions; `gate
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from functools import cached_property, partial
 from pathlib import Path
 from typing import Annotated, Any
 
 from pydantic import AfterValidator, Field, ValidationInfo, model_validator
+from pydantic_core import PydanticCustomError
 
 from evals.gate.policy import Policy
+from evals.gate.rules import Beats
+from evals.plugins import SUITES, entries
 from lifecycle.answer_schema import AnswerSchema
 from lifecycle.config_file import load_mapping, validated
 from lifecycle.errors import InvalidConfig, InvalidInput, NotFound, Problem
 from lifecycle.rows import hub, prompt_files
 from lifecycle.version import Decoding, Frozen, Knowledge, Name, Prompt, Ref, Template, TemplateKwargs
 
+_BASE = "base"
+"""The arm that is the base model as it is."""
 ENDPOINT = "http://127.0.0.1:8000/v1"
 
 
@@ -55,6 +61,32 @@ def _model(base: str, info: ValidationInfo) -> str:
     """A folder or GGUF file beside the file, else what was written: a hub id."""
     local = _anchored(Path(base), info)
     return str(local) if local.exists() else base
+
+
+def _task(task: str, info: ValidationInfo) -> str:
+    """A file beside the evaluation's, else what was written: a name."""
+    local = _anchored(Path(task), info)
+    if Path(task).suffix in (".yaml", ".yml") and not local.is_file():
+        raise ValueError(f"there is no file {local}")
+    return str(local) if task and local.is_file() else task
+
+
+def _decides(metric: str | None, info: ValidationInfo) -> str | None:
+    task = info.data.get("task")
+    brings_its_own = not task or _is_file(task) or (not info.data.get("task_files") and task in entries(SUITES))
+    if metric is None and not brings_its_own:
+        raise PydanticCustomError("missing", "is missing")
+    return metric
+
+
+def _judged(policy: Path | None, info: ValidationInfo) -> Path | None:
+    if policy is None and not info.data.get("provisional"):
+        raise PydanticCustomError("missing", "is missing")
+    return policy
+
+
+def _is_file(task: str) -> bool:
+    return Path(task).suffix in (".yaml", ".yml")
 
 
 def _schema(source: str, info: ValidationInfo) -> str:
@@ -134,12 +166,15 @@ class EvalConfig(Frozen):
 
     name: Name
     """Inline recipes become versions of this name."""
-    task: str = Field(min_length=1)
-    """An lm-eval task: one of `task_files`, or any public task or group."""
+    task: Annotated[str, AfterValidator(_task)] = ""
+    """The file of a short task (`tasks/task_file.py`), another package's suite by its name, or an lm-eval task: one of
+    `task_files`, or any public task or group. Without it, `data` alone is the task."""
     task_files: Annotated[Path, AfterValidator(_folder)] | None = None
     """Folder of lm-eval task files. Without it, lm-eval's own tasks are searched."""
     data: RowsFile | None = None
-    """Items to use in place of the task file's own."""
+    """Items to use in place of the task's own: rows in any form that training reads."""
+    provisional: tuple[str, ...] = ()
+    """Why every run is only a look, whatever it finds: a dry run, other items than the file's own."""
     answer_schema: Annotated[str, AfterValidator(_schema)] | None = None
     """What an answer must be: the file of a JSON schema, or a pydantic model as `package.module:Model`. Items get the
     figure `fits_schema`, and every target of our own rows must fit."""
@@ -150,14 +185,16 @@ class EvalConfig(Frozen):
     base: Annotated[str, AfterValidator(_model)] | None = None
     """Base model of the inline recipes: a folder, a GGUF file, a hub id, or a version with whole weights (triage:3).
     Without it, that of the first version that an arm names."""
-    metric: str
-    """Decides. It must give one number per item, higher is better, from 0 to 1."""
+    metric: Annotated[str | None, AfterValidator(_decides)] = Field(default=None, validate_default=True)
+    """Decides. It must give one number per item, higher is better, from 0 to 1. A task of lm-eval's needs one; others
+    have one of their own."""
     safety: str | None = None
     """The safety figure, when the task has one; the policy's `safety` rule is held against it."""
     baseline: str = "base"
     """The arm that the others must beat."""
     arms: dict[str, Recipe] = Field(min_length=2)
-    policy: File
+    policy: Annotated[File | None, AfterValidator(_judged)] = Field(default=None, validate_default=True)
+    """A look needs none: better than the baseline is what it is held to."""
     endpoint: str = Field(default=ENDPOINT, pattern=r"^https?://")
     concurrency: int = Field(default=8, ge=1, le=512)
     """Requests in flight. Latencies are only comparable at one concurrency, so it is part of the cache's key."""
@@ -172,8 +209,17 @@ class EvalConfig(Frozen):
     cluster: str | None = None
     """Field of an item that says which items belong together (one article, one patient): they count as one."""
     seed: int = Field(default=17, ge=0, lt=2**32)
-    provisional: tuple[str, ...] = ()
-    """Why every run is only a look, whatever it finds: a dry run, other items than the file's own."""
+
+    @property
+    def task_file(self) -> Path | None:
+        """Of a short task."""
+        return Path(self.task) if _is_file(self.task) else None
+
+    @property
+    def title(self) -> str:
+        """What people call the task."""
+        file = self.task_file or (None if self.task else self.data)
+        return file.name.partition(".")[0] if file else self.task
 
     @cached_property
     def schema_of_answers(self) -> AnswerSchema | None:
@@ -190,6 +236,17 @@ class EvalConfig(Frozen):
             raise ValueError("structured needs an answer_schema to ask for")
         if self.structured and self.schema_of_answers and (wrong := self.schema_of_answers.unservable):
             raise ValueError(f"structured: no service holds answers to this schema: {'; '.join(map(str, wrong))}")
+        return self
+
+    @model_validator(mode="after")
+    def _something_to_measure(self) -> EvalConfig:
+        if not self.task and not self.data:
+            raise ValueError("there is neither a task nor data: nothing to measure")
+        if not self.task or self.task_file:
+            if self.task_files:
+                raise ValueError("task_files holds tasks of lm-eval's, and the task is none: take it out")
+            if self.task_shots:
+                raise ValueError("task_shots is for lm-eval's tasks: an arm's prompt brings its own shots")
         return self
 
     @model_validator(mode="after")
@@ -218,9 +275,40 @@ class EvalConfig(Frozen):
             raise InvalidConfig(f"{path} is no evaluation that can run", dict.fromkeys(problems))
         return config
 
+    @classmethod
+    def of_rows(cls, data: str | None, arms: str, **overrides: Any) -> EvalConfig:
+        """Rows and arms are enough for a look: `base,triage:3`, the baseline first. `base` is the base as it is,
+        anything else a version. Recipes become versions of the file's name.
 
-def load_policy(path: Path) -> Policy:
-    """The policy in the YAML file. Raises `InvalidConfig` with all of its problems."""
+        Raises `InvalidConfig` with every problem.
+        """
+        labels = [label.strip() for label in arms.split(",") if label.strip()]
+        problems = [
+            Problem(place, "is missing", cure)
+            for place, given, cure in (
+                ("--data", data, "name a file of rows, or an evaluation's YAML"),
+                ("--arms", labels, "such as base,triage:3"),
+            )
+            if not given
+        ]
+        problems += [Problem("--arms", f"{label} is there twice") for label in {*labels} if labels.count(label) > 1]
+        if problems or data is None:
+            raise InvalidConfig("there is no evaluation to run", problems)
+        name = re.sub(r"[^a-z0-9_-]+", "-", Path(data).name.partition(".")[0].lower()).strip("-_") or "rows"
+        raw: dict[str, Any] = {
+            "name": name[:60],
+            "data": data,
+            "arms": {label: {} if label == _BASE else {"version": label} for label in labels},
+            "baseline": labels[0],
+            "provisional": ("no evaluation file says what decides",),
+        }
+        return validated(cls, raw | {key: value for key, value in overrides.items() if value is not None}, Path())
+
+
+def load_policy(path: Path | None, baseline: str = "base") -> Policy:
+    """The policy in the YAML file; without one, better than the baseline. Raises `InvalidConfig` with all problems."""
+    if path is None:
+        return Policy(name="better than the baseline", rules=(Beats(rule="beats", arm=baseline),))
     return validated(Policy, load_mapping(path), path)
 
 

@@ -24,7 +24,7 @@ from evals.report import folder_of, write
 from evals.report.advice import Findings, advise, recommend
 from evals.report.evaluation import Evaluation
 from evals.sample import Sample
-from evals.statistics.comparison import agreement, arm_result, comparisons
+from evals.statistics.comparison import agreement, arm_result, comparisons, require_decided
 from evals.tasks.loading import load_suite
 from evals.tasks.suite import Suite
 from lifecycle.aliases import PROD
@@ -66,7 +66,7 @@ def evaluate(
     refuses a version, and `Unavailable` when it stops answering.
     """
     progress = progress or Silent()
-    policy = load_policy(config.policy)
+    policy = load_policy(config.policy, config.baseline)
     progress.note("reading the task and its items")
     suite = load_suite(config, home.cache)
     facts = facts_of(config, suite, registry)
@@ -87,13 +87,15 @@ def evaluate(
         provisional=bool(look),
         actor=actor,
     )
+    results = tuple(arm_result(arm, suite) for arm in measured)
+    require_decided(results, suite.metric)
     plain = Report(
         task=suite.name,
         task_digest=suite.digest,
         base=base_name(config, arms, registry),
         metric=suite.metric,
         safety_metric=suite.safety,
-        arms=tuple(arm_result(arm, suite) for arm in measured),
+        arms=results,
         comparisons=comparisons(measured, suite),
         noise_floor=noise_floor,
         n_items=len(suite.samples),

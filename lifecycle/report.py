@@ -48,6 +48,10 @@ class ArmResult(Frozen):
     """Items whose answer was cut by its limit of tokens; each is scored as it stands."""
     deployment: Deployment | None = None
     """What answered, where that is another service than the report's."""
+    unscored: dict[str, dict[str, int]] = Field(default_factory=dict)
+    """Figure → reason → answers that it has no number for: they are in no mean, and are no miss, hit or tie."""
+    tables: dict[str, dict[str, dict[str, int]]] = Field(default_factory=dict)
+    """Table → row → column → items, such as a confusion table: what was right, and what was said."""
 
 
 class Comparison(Frozen):

@@ -27,8 +27,8 @@ ArtifactKind = Literal["adapter", "weights", "classifier"]
 `artifact_kinds.py` has the table of what is done with each."""
 
 ArmKind = Literal["base", "few-shot", "rag", "adapter", "classifier", "weights", "hybrid"]
-"""By what there is to keep up, least first: a prompt before retrieval, retrieval before training, training before both.
-An adapter runs on a base that is there anyway; a classifier is a small model of its own, whole weights a large one."""
+"""What people call a recipe. Nothing is decided by it: what is trained, retrieves and costs to keep up follows from the
+recipe's parts (`VersionSpec.upkeep`)."""
 
 _NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,62}")
 _NUMBER = re.compile(r"[1-9][0-9]{0,8}")
@@ -213,9 +213,18 @@ class VersionSpec(Frozen):
         return "few-shot" if self.prompt.shots else "base"
 
     @property
-    def upkeep(self) -> int:
-        """How much there is to keep up, as a place in `ArmKind`."""
-        return get_args(ArmKind).index(self.kind)
+    def retrieves(self) -> bool:
+        return self.knowledge is not None
+
+    @property
+    def upkeep(self) -> tuple[int, ...]:
+        """How much there is to keep up, to be compared: training and retrieval together are the most, then what was
+        trained (an adapter runs on a base that is there anyway, a classifier is a small model of its own, whole weights
+        a large one), then retrieval, then shots."""
+        made = self.artifact
+        trained = ("adapter", "classifier", "weights").index(made[0]) + 1 if made else 0
+        shots = bool(self.prompt.shots) and not made and not self.retrieves
+        return (int(self.trained and self.retrieves), trained, int(self.retrieves), int(shots))
 
 
 class Lineage(Frozen):

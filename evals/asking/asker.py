@@ -74,7 +74,7 @@ class Asker:
         if tools and parallel is not None:
             body["parallel_tool_calls"] = parallel
         key = self._conditions.key("chat/completions", item, body)
-        return await self._once("chat/completions", key, item, {**body, "seed": self._conditions.seed}, _chat)
+        return await self._once("chat/completions", key, item, {**body, "seed": self._conditions.seed}, chat_reply)
 
     async def classify(self, item: str, text: str) -> Answer:
         """The label of a text, from a classifier."""
@@ -192,12 +192,25 @@ class Asker:
         )
 
 
-def _chat(reply: Reply) -> dict[str, Any]:
+def chat_reply(reply: Reply) -> dict[str, Any]:
+    """Text, calls and end of the first choice."""
     choice = (reply.body.get("choices") or [{}])[0]
     message = choice.get("message") or {}
-    text = message.get("content") or ""
-    calls = tuple(call for call in message.get("tool_calls") or () if isinstance(call, dict))
-    return {"text": text, "tool_calls": calls, "finish_reason": choice.get("finish_reason") or ""}
+    calls = tuple(_whole(call) for call in message.get("tool_calls") or () if isinstance(call, dict))
+    return {
+        "text": _whole(message.get("content") or ""),
+        "tool_calls": calls,
+        "finish_reason": choice.get("finish_reason") or "",
+    }
+
+
+def _whole(value: Any) -> Any:
+    """Without halves of surrogate pairs, which no UTF-8 file holds: each is the replacement character."""
+    if isinstance(value, str):
+        return value.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+    if isinstance(value, dict):
+        return {_whole(key): _whole(part) for key, part in value.items()}
+    return [_whole(part) for part in value] if isinstance(value, list) else value
 
 
 def _label(reply: Reply) -> dict[str, Any]:

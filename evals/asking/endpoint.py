@@ -11,6 +11,7 @@ import os
 import random
 import time
 from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from contextlib import ExitStack
 from typing import Any, Self, TypeVar
 
 import httpx
@@ -99,6 +100,7 @@ class Session:
         headers = {"x-dabt-purpose": "evaluation"} | ({"Authorization": f"Bearer {key}"} if key else {})
         self.deployment: Deployment | None = None
         """What answers, once `ask_deployment` has asked; None when the endpoint does not say."""
+        self._transport, self._beside = transport, ExitStack()
         self._chance = random.Random(0)
         self.runner, self._own = runner or asyncio.Runner(), runner is None
         self._http = httpx.AsyncClient(
@@ -114,10 +116,17 @@ class Session:
 
     def __exit__(self, *_: object) -> None:
         try:
+            self._beside.close()
             self.run(self._http.aclose())
         finally:
             if self._own:
                 self.runner.close()
+
+    def beside(self, url: str) -> Session:
+        """A session with another endpoint on the same loop, which ends with it; its key is in DABT_JUDGE_API_KEY."""
+        key = os.environ.get("DABT_JUDGE_API_KEY", "")
+        endpoint = self.endpoint.model_copy(update={"url": url, "api_key": key})
+        return self._beside.enter_context(Session(endpoint, self._transport, self.runner))
 
     def run(self, work: Coroutine[Any, Any, _T]) -> _T:
         return self.runner.run(work)

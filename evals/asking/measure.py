@@ -19,6 +19,7 @@ from pydantic import Field
 from evals.arms import Arm
 from evals.asking.answers import Answer, AnswerStore, Conditions
 from evals.asking.asker import Asker
+from evals.asking.judges import ServedJudges
 from evals.config import EvalConfig
 from evals.progress import Progress
 from evals.sample import Sample
@@ -109,10 +110,12 @@ def measure(
     floor = _noise_floor([(first[sample.key], attempt) for sample, attempt in zip(again, second, strict=True)])
     progress.note("scoring the answers")
     elsewhere = {label: session.deployment for label, session in services.others.items()}
+    judges = ServedJudges(services.own, cache / "judges", config.concurrency)
     measured = []
     for arm in arms:
         rivals = attempts[baseline.label] if arm is not baseline else [None] * len(suite.samples)
-        scores = _scored(suite, attempts[arm.label], rivals, services, config.concurrency)
+        contexts = [ScoringContext(judges, rival) for rival in rivals]
+        scores = _scored(suite, attempts[arm.label], contexts, services, config.concurrency)
         outcomes = tuple(map(_outcome, attempts[arm.label], scores))
         parts = tuple(tuple(score.parts[at] for score in scores) for at in range(len(suite.scorers)))
         measured.append(MeasuredArm(arm, outcomes, elsewhere.get(arm.label), parts))
@@ -184,13 +187,13 @@ def _said(attempt: Attempt) -> object:
 def _scored(
     suite: Suite,
     attempts: Sequence[Attempt],
-    rivals: Sequence[Attempt | None],
+    contexts: Sequence[ScoringContext],
     services: Services,
     concurrency: int,
 ) -> list[ItemScore]:
     work = [
-        partial(score, suite.scorers, sample, attempt, ScoringContext(rival=rival))
-        for sample, attempt, rival in zip(suite.samples, attempts, rivals, strict=True)
+        partial(score, suite.scorers, sample, attempt, context)
+        for sample, attempt, context in zip(suite.samples, attempts, contexts, strict=True)
     ]
     return services.own.gather(work, concurrency=concurrency, done=lambda _: None)
 

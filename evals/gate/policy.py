@@ -13,7 +13,7 @@ from typing import Annotated
 from pydantic import Field
 
 from evals.gate.case import Case, Claim, Level, rival_of
-from evals.gate.rules import Beats, Clusters, Errors, Latency, NotWorse, Rule
+from evals.gate.rules import Beats, Clusters, Errors, Latency, NotWorse, Rule, Unscored
 from evals.statistics.evidence import holm_levels, spent
 from lifecycle.report import ArmResult, Check, Report, Ruling, Tries, Verdict
 from lifecycle.version import Frozen, digest_of
@@ -50,10 +50,10 @@ class Policy(Frozen):
 
     @property
     def all_rules(self) -> tuple[Rule, ...]:
-        """Those that are written, and two that every policy has unless it says more: no failed answer, and clusters
-        enough."""
+        """Those that are written, and three that every policy has unless it says more: no failed answer, none that
+        could not be scored, and clusters enough."""
         written = {rule.rule for rule in self.rules}
-        implied: tuple[Rule, ...] = (Clusters(rule="clusters"), Errors(rule="errors"))
+        implied: tuple[Rule, ...] = (Clusters(rule="clusters"), Errors(rule="errors"), Unscored(rule="unscored"))
         return (*self.rules, *(rule for rule in implied if rule.rule not in written))
 
 

@@ -189,7 +189,36 @@ class Errors(Frozen):
         return arm.errors / n, f"{arm.errors} of {n} items failed; at most {self.at_most:.1%} may"
 
 
-Rule = Annotated[Beats | NotWorse | AtLeast | Safety | Latency | Items | Clusters | Errors, Field(discriminator="rule")]
+class Unscored(Frozen):
+    """At most this share of the answers has no figure where one decides, of the arm and of its rivals.
+
+    Who is unscored where it would have lost looks better than it is: nothing is decided by what is left.
+    """
+
+    rule: Literal["unscored"]
+    at_most: Share = 0.0
+
+    def checks(self, case: Case) -> list[Check]:
+        checks = []
+        deciding = dict.fromkeys(name for name in (case.report.metric, case.report.safety_metric) if name)
+        for arm in (case.arm, *case.rivals):
+            for name in deciding:
+                reasons = arm.unscored.get(name, {})
+                without = sum(reasons.values())
+                if not without:
+                    continue
+                whole = without + (arm.metrics[name].n if name in arm.metrics else 0)
+                told = "; ".join(f"{count} x {reason}" for reason, count in reasons.items())
+                detail = f"{without} of {whole} answers have no {name} ({told}); at most {self.at_most:.1%} may"
+                ruling = _enough(without / whole <= self.at_most)
+                rule = "unscored" if arm is case.arm else f"unscored of {arm.arm}"
+                checks.append(Check(rule=rule, ruling=ruling, detail=detail))
+        return checks
+
+
+Rule = Annotated[
+    Beats | NotWorse | AtLeast | Safety | Latency | Items | Clusters | Errors | Unscored, Field(discriminator="rule")
+]
 
 
 def _incumbent(rule: str, case: Case) -> Check:

@@ -29,7 +29,7 @@ def facts_of(config: EvalConfig, suite: Suite, registry: Registry) -> SuiteFacts
         data_digest=suite.data_digest,
         metric=suite.metric,
         safety_metric=suite.safety,
-        cluster=config.cluster,
+        cluster=suite.cluster,
         baseline=config.baseline,
         rivals=_rivals(config, registry),
     )
@@ -53,7 +53,7 @@ def make_gate(name: str, policy: Path, evaluations: Sequence[Path], registry: Re
 def _rivals(config: EvalConfig, registry: Registry) -> dict[str, Digest]:
     """What is written out and not trained, and whatever the policy compares with. Other arms that name a version are
     candidates, and may be any."""
-    compared = {config.baseline, *load_policy(config.policy).names}
+    compared = {config.baseline, *load_policy(config.policy, config.baseline).names}
     rivals: dict[str, Digest] = {}
     problems: list[Problem] = []
     for label, recipe in config.arms.items():

@@ -54,9 +54,9 @@ class Findings:
     @property
     def best(self) -> ArmResult:
         """Of all arms, the baseline too; of equals the simplest."""
-        return max(self.report.arms, key=lambda arm: (self.figure(arm.arm).value, -self.rank(arm.arm)))
+        return min(self.report.arms, key=lambda arm: (-self.figure(arm.arm).value, self.rank(arm.arm)))
 
-    def rank(self, arm: str) -> int:
+    def rank(self, arm: str) -> tuple[int, ...]:
         return self.specs[arm].upkeep
 
     def near(self, arm: str) -> bool:
@@ -169,9 +169,9 @@ def _worth_of_training(findings: Findings) -> list[str]:
 def _hybrid(findings: Findings) -> list[str]:
     """A hybrid can lose to its own parts (Ovadia et al. 2023, arXiv 2312.05934, Table 2)."""
     remarks = []
-    passages = _of(findings, lambda spec: spec.knowledge is not None and not spec.trained)
-    trained = _of(findings, lambda spec: spec.knowledge is None and spec.trained)
-    for hybrid in _of(findings, lambda spec: spec.knowledge is not None and spec.trained):
+    passages = _of(findings, lambda spec: spec.retrieves and not spec.trained)
+    trained = _of(findings, lambda spec: spec.trained and not spec.retrieves)
+    for hybrid in _of(findings, lambda spec: spec.retrieves and spec.trained):
         parts = [*passages, *(arm for arm in trained if _made_alike(findings, arm, hybrid))]
         if lost := [gap for part in parts if (gap := findings.against(hybrid.arm, part.arm)).high < 0]:
             told = " and ".join(f"{gap.against} ({_delta(gap)})" for gap in lost)

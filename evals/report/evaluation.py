@@ -14,6 +14,11 @@ MARKS = {Ruling.PASSED: "✓", Ruling.FAILED: "✗", Ruling.UNDECIDED: "?"}
 """As a reader sees them before a check."""
 
 
+def columns_of(table: Mapping[str, Mapping[str, int]]) -> list[str]:
+    """Of a table of the report: its rows' names first, then what else was said; "" is no answer of a known kind."""
+    return list(dict.fromkeys([*table, *(column for row in table.values() for column in row)]))
+
+
 @dataclass(frozen=True)
 class Evaluation:
     """`report/` writes it, `table.py` prints it."""

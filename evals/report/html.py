@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from functools import cache
 from typing import TYPE_CHECKING
 
-from evals.report.evaluation import RULINGS, Evaluation
+from evals.report.evaluation import RULINGS, Evaluation, columns_of
 from lifecycle.pages import house_style
 from lifecycle.report import Comparison, Example, Interval
 from lifecycle.text.scores import parse_object
@@ -29,6 +29,7 @@ def render_html(evaluation: Evaluation) -> str:
         differences=Plot(differences, -1.0, 1.0).fitted(),
         readable=readable,
         best=_best,
+        columns_of=columns_of,
         rulings=RULINGS,
     )
 

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from evals.report.evaluation import MARKS, RULINGS, Evaluation
+from evals.report.evaluation import MARKS, RULINGS, Evaluation, columns_of
 from lifecycle.deployment import Deployment
-from lifecycle.report import ArmResult, Interval
+from lifecycle.report import ArmResult, Interval, Report
 
 
 def render_markdown(evaluation: Evaluation) -> str:
@@ -25,6 +25,8 @@ def render_markdown(evaluation: Evaluation) -> str:
         "tokens.",
         _deployment(report.deployment),
         *(f"{arm.arm} is another service's: {_deployment(arm.deployment)}" for arm in report.arms if arm.deployment),
+        *_unscored(report),
+        *_tables(report),
         "## Comparisons",
         _comparisons(evaluation),
         "## Verdicts",
@@ -59,6 +61,29 @@ def _figures(evaluation: Evaluation) -> str:
         for arm in evaluation.report.arms
     ]
     return _table(head, rows)
+
+
+def _unscored(report: Report) -> list[str]:
+    """What is in no figure: a smaller n is never silent."""
+    lines = [
+        f"- {arm.arm}, {name}: {count} x {reason}"
+        for arm in report.arms
+        for name, reasons in arm.unscored.items()
+        for reason, count in reasons.items()
+    ]
+    return ["Answers without a figure, which are no miss, no hit and no tie:", "\n".join(lines)] if lines else []
+
+
+def _tables(report: Report) -> list[str]:
+    """Rows are what was right, columns what was said."""
+    parts = []
+    for arm in report.arms:
+        for name, table in arm.tables.items():
+            columns = columns_of(table)
+            rows = [[row, *(str(counts.get(column, 0)) for column in columns)] for row, counts in table.items()]
+            head = [f"{arm.arm}: right, then said", *(column or "(none)" for column in columns)]
+            parts += [f"{name.capitalize()} of {arm.arm}", _table(head, rows)]
+    return parts
 
 
 def _comparisons(evaluation: Evaluation) -> str:

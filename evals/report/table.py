@@ -71,6 +71,8 @@ def _rows(evaluation: Evaluation) -> dict[str, list[str]]:
     rows["prompt tokens"] = [f"{arm.prompt_tokens:.0f}" for arm in arms]
     if any(arm.cut for arm in arms):
         rows["cut answers"] = [str(arm.cut) for arm in arms]
+    if any(arm.unscored for arm in arms):
+        rows["unscored"] = [str(sum(arm.unscored.get(report.metric, {}).values())) for arm in arms]
     rows["gate"] = [_gate(evaluation, arm) for arm in arms]
     return rows
 

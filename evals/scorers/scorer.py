@@ -11,16 +11,14 @@ from abc import ABC, abstractmethod
 from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import Any, ClassVar, Self
 
+from evals.judging.judge import Judges
 from evals.sample import Sample
 from evals.solvers.solver import Attempt
 from lifecycle.errors import Problem
 from lifecycle.report import Interval
 from lifecycle.version import Frozen
-
-if TYPE_CHECKING:
-    from evals.asking.asker import Asker
 
 
 class Kind(StrEnum):
@@ -62,8 +60,8 @@ class Score:
 class ScoringContext:
     """What a scorer may use besides the sample and the attempt."""
 
-    judges: Mapping[str, Asker] = field(default_factory=dict)
-    """Models that may be asked, by the scorer's own name for them."""
+    judges: Judges | None = None
+    """Other models, which may be asked for a verdict."""
     rival: Attempt | None = None
     """What the baseline made of the same sample; None for the baseline itself."""
 
@@ -86,6 +84,10 @@ class Scorer(Frozen, ABC, arbitrary_types_allowed=True):
     @abstractmethod
     async def score(self, sample: Sample, attempt: Attempt, context: ScoringContext) -> Score:
         """Of an answer, which may be anything: what cannot be read is wrong, or unscored with its reason."""
+
+    def settled(self, samples: Sequence[Sample]) -> Self:
+        """With whatever its settings leave to the suite's samples, all of them; asked first of all."""
+        return self
 
     def problems(self, sample: Sample) -> list[Problem]:
         """Why the sample's target cannot be scored by this, each with its place inside the sample; asked of every

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, Literal
 
 from pydantic import Field
 
+from evals.asking.answers import Answer
 from evals.asking.asker import Asker
-from evals.sample import Sample
+from evals.sample import Sample, Turn
 from evals.solvers.solver import Attempt, Solver
 from lifecycle.errors import NotAllowed
 from lifecycle.version import digest_of
@@ -26,7 +28,7 @@ class Chat(Solver):
             return Attempt.of(await asker.classify(digest_of([sample.key, 1]), text_alone(sample)))
         return Attempt.of(await self.ask(sample, asker, sample.messages, 1))
 
-    async def ask(self, sample: Sample, asker: Asker, messages: Any, number: int) -> Any:
+    async def ask(self, sample: Sample, asker: Asker, messages: Sequence[Turn], number: int) -> Answer:
         """The `number`th request about the sample."""
         return await asker.chat(
             digest_of([sample.key, number]),

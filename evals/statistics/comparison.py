@@ -11,6 +11,7 @@ from itertools import combinations
 import numpy as np
 
 from evals.asking.measure import ItemResult, MeasuredArm
+from evals.scorers.scorer import Figure, Kind
 from evals.statistics import intervals as statistics
 from evals.statistics import tango
 from evals.statistics.clusters import sign_flip, spread, totals
@@ -27,13 +28,13 @@ def arm_result(measured: MeasuredArm, suite: Suite) -> ArmResult:
     answered = [outcome.latency for outcome in outcomes if not outcome.error] or [
         outcome.latency for outcome in outcomes
     ]
+    metrics = {of.name: figure for of in suite.figures if (figure := _figure(of, measured, suite))}
     p50, p95 = np.percentile(answered, [50, 95])
     return ArmResult(
         arm=measured.arm.label,
         ref=measured.arm.version.ref,
         version_digest=measured.arm.version.digest,
-        metrics={name: figure for name in _names(suite) if (figure := _figure(name, measured, suite))}
-        | _over_all(measured, suite),
+        metrics=metrics | _over_all(measured, suite),
         latency_p50=float(p50),
         latency_p95=float(p95),
         prompt_tokens=float(np.mean([outcome.prompt_tokens for outcome in outcomes])),
@@ -41,7 +42,17 @@ def arm_result(measured: MeasuredArm, suite: Suite) -> ArmResult:
         errors=sum(bool(outcome.error) for outcome in outcomes),
         cut=sum(outcome.cut for outcome in outcomes),
         deployment=measured.deployment,
+        unscored=_unscored(measured),
+        tables=_tables(measured),
     )
+
+
+def require_decided(arms: Sequence[ArmResult], metric: str) -> None:
+    """Raises `InvalidInput` for an arm of which no answer has the deciding figure, and says why none has."""
+    for arm in arms:
+        if metric not in arm.metrics:
+            reasons = "; ".join(arm.unscored.get(metric, {})) or "no item bears on it"
+            raise InvalidInput(f"no answer of {arm.arm} has the deciding figure {metric}: {reasons}")
 
 
 def comparisons(measured: Sequence[MeasuredArm], suite: Suite) -> tuple[Comparison, ...]:
@@ -101,15 +112,16 @@ def paired(
     )
 
 
-def _figure(name: str, measured: MeasuredArm, suite: Suite) -> Interval | None:
-    """The metric's mean over the items that bear on it; None when none does."""
+def _figure(of: Figure, measured: MeasuredArm, suite: Suite) -> Interval | None:
+    """The figure's mean over the items that bear on it; None when none does."""
+    name = of.name
     places = [place for place, outcome in enumerate(measured.outcomes) if name in outcome.scores]
     if not places:
         return None
     values = [measured.outcomes[place].scores[name] for place in places]
     if name in (suite.metric, suite.safety) and not all(0.0 <= value <= 1.0 for value in values):
         raise InvalidInput(f"'{name}' goes from {min(values):g} to {max(values):g}; what decides must lie in [0, 1]")
-    return statistics.mean_interval(values, clusters=_clusters(suite, places))
+    return statistics.mean_interval(values, clusters=_clusters(suite, places), counts=of.kind is Kind.COUNT)
 
 
 def _over_all(measured: MeasuredArm, suite: Suite) -> dict[str, Interval]:
@@ -122,8 +134,21 @@ def _over_all(measured: MeasuredArm, suite: Suite) -> dict[str, Interval]:
     }
 
 
-def _names(suite: Suite) -> list[str]:
-    return [figure.name for figure in suite.figures]
+def _unscored(measured: MeasuredArm) -> dict[str, dict[str, int]]:
+    counts: dict[str, dict[str, int]] = {}
+    for outcome in measured.outcomes:
+        for name, reason in outcome.unscored.items():
+            reasons = counts.setdefault(name, {})
+            reasons[reason] = reasons.get(reason, 0) + 1
+    return counts
+
+
+def _tables(measured: MeasuredArm) -> dict[str, dict[str, dict[str, int]]]:
+    tables: dict[str, dict[str, dict[str, int]]] = {}
+    for name, (row, column) in (cell for part in measured.parts for score in part for cell in score.cells.items()):
+        columns = tables.setdefault(name, {}).setdefault(row, {})
+        columns[column] = columns.get(column, 0) + 1
+    return tables
 
 
 def _clusters(suite: Suite, places: Sequence[int]) -> list[Hashable] | None:

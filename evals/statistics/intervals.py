@@ -31,20 +31,25 @@ def rule_of_three(n: int) -> float:
     return min(1.0, 3 / n)
 
 
-def mean_interval(values: Sequence[float], *, clusters: Sequence[Hashable] | None = None) -> Interval:
+def mean_interval(
+    values: Sequence[float], *, clusters: Sequence[Hashable] | None = None, counts: bool = False
+) -> Interval:
     """The mean of scores with its 95 % interval.
 
     Wilson's for yes/no scores of independent items. For other scores in [0, 1], and for items in `clusters` (one label
     per value): Wilson's with the number of yes/no items that would have this standard error, and Student's t (Franco,
-    Little, Louis & Slud 2019, J. Surv. Stat. Methodol. 7: the modified Wilson interval). For scores beyond: Student's.
+    Little, Louis & Slud 2019, J. Surv. Stat. Methodol. 7: the modified Wilson interval). For scores beyond, and for
+    `counts`, which have no upper end: Student's, and of a single cluster the mean alone.
     """
     sums, sizes = totals(values, clusters)
     n, count = len(values), len(sums) if clusters is not None else None
-    if clusters is None and is_binary(values):
+    if clusters is None and is_binary(values) and not counts:
         return wilson(int(sums.sum()), n)
     clustered = spread(sums, sizes)
     mean, se = float(clustered.mean), float(clustered.se)
-    if not all(0.0 <= value <= 1.0 for value in values):
+    if counts or not all(0.0 <= value <= 1.0 for value in values):
+        if clustered.clusters < 2:  # infinite bounds are no JSON
+            return Interval(value=mean, low=mean, high=mean, n=n, clusters=count)
         low, high = t_bounds(clustered, -math.inf, math.inf)
         return Interval(value=mean, low=low, high=high, n=n, clusters=count)
     if clustered.clusters < 2:

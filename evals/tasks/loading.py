@@ -1,8 +1,12 @@
-"""The suite that an evaluation names."""
+"""The suite that an evaluation names: rows, a short task file, another package's suite, or a task of lm-eval's."""
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
+
+from lifecycle.errors import InvalidConfig, Problem
+from lifecycle.version import digest_of
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -12,7 +16,60 @@ if TYPE_CHECKING:
 
 
 def load_suite(config: EvalConfig, cache: Path) -> Suite:
-    """Loads it, and looks at every target before anything is asked. Raises what the kinds of suite raise."""
+    """Loads it, and looks at every target before anything is asked.
+
+    Raises `NotFound` for a task that there is not, `InvalidConfig` where nothing can be decided, and `InvalidData` with
+    all rows and targets that are bad.
+    """
+    from evals.tasks.source import SOURCES
+
+    if config.task_file or not config.task:
+        return _of_rows(config)
+    if config.task_files is None and config.task in SOURCES.names():
+        return _of_package(config)
     from evals.tasks.lmeval.task import load
 
     return load(config, cache)
+
+
+def _of_rows(config: EvalConfig) -> Suite:
+    from evals.scorers.json_answers import Json
+    from evals.solvers.chat import Chat
+    from evals.tasks.building import Contents, build
+    from evals.tasks.by_shape import scorers_for
+    from evals.tasks.rows import read
+    from evals.tasks.task_file import TaskFile
+
+    given = TaskFile.load(config.task_file) if config.task_file else None
+    file, solver, scorers = given or (None, Chat(), ())
+    data = config.data or (file.data if file else None)
+    assert data is not None, "an evaluation has a task or data"
+    cluster = config.cluster or (file.cluster if file else None)
+    rows = read(data, cluster, file.slices if file else ())
+    metric = file.metric if file else None
+    if not scorers and config.answer_schema:
+        scorers = (Json(schema=config.answer_schema),)
+        metric = metric or "fields"
+    elif not scorers:
+        scorers, decides = scorers_for(rows.samples, rows.kind)
+        metric = metric or decides
+    safety = file.safety if file else None
+    contents = Contents(rows.samples, rows.digests, rows.places, solver, scorers, metric, safety, cluster)
+    return build(config, config.title, contents)
+
+
+def _of_package(config: EvalConfig) -> Suite:
+    from evals.tasks.building import Contents, build
+    from evals.tasks.source import SOURCES
+
+    if config.data or config.cluster:
+        cure = "take data and cluster out: the suite brings its own"
+        raise InvalidConfig("the suite cannot be used", [Problem("task", f"'{config.task}' brings its samples", cure)])
+    source = SOURCES.named(config.task, "task")()  # type: ignore[call-arg]
+    samples = list(source.samples())
+    contents = [[s.id, list(s.messages), s.target, dict(s.metadata), list(s.tools), s.cluster] for s in samples]
+    digests = [digest_of(content) for content in contents]
+    keyed = [replace(s, key=f"{s.id}/{digest[7:19]}") for s, digest in zip(samples, digests, strict=True)]
+    places = [f"{config.task}:{sample.id}" for sample in keyed]
+    parts = (source.solver(), tuple(source.scorers()), source.metric, source.safety)
+    return build(config, config.task, Contents(keyed, digests, places, *parts))

@@ -29,6 +29,8 @@ class Suite:
     whole: int
     """How many items there are; `samples` are fewer when they are a sample of them."""
     safety: str | None = None
+    cluster: str | None = None
+    """The field of an item that says which items belong together."""
 
     @property
     def figures(self) -> tuple[Figure, ...]:

@@ -75,6 +75,7 @@ def load(config: EvalConfig, cache: Path) -> Suite:
         scorers=(scorer,),
         metric=require_decidable(config.task, figures, config.metric, config.safety),
         safety=config.safety,
+        cluster=config.cluster,
         digest=_digest(config, tasks),
         data_digest=_data_digest(tasks),
         whole=sum(len(task.eval_docs) for task in tasks.values()),

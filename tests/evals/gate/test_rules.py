@@ -473,3 +473,36 @@ def test_an_arm_that_others_are_compared_with_fails_by_its_own_errors_once(make_
     found = check(report, policy, ["few-shot", "adapter"])
     assert [one.rule for one in found["few-shot"] if one.rule.startswith("errors")] == ["errors"]
     assert [one.rule for one in found["adapter"] if one.rule.startswith("errors")] == ["errors", "errors of few-shot"]
+
+
+# unscored
+
+
+def silent(make_report, arm: str, name: str, count: int, n: int = 200) -> Report:
+    """`count` of the arm's `n` answers have no figure of that name."""
+    report = make_report({"base": 0.5, "adapter": 0.9}, n=n - count)
+    arms = [
+        one.model_copy(update={"unscored": {name: {"the judge's answer is empty": count}}}) if one.arm == arm else one
+        for one in report.arms
+    ]
+    return report.model_copy(update={"arms": tuple(arms)})
+
+
+@pytest.mark.parametrize(("count", "at_most", "ruling"), [(1, 0.0, UNDECIDED), (2, 0.01, PASSED), (3, 0.01, UNDECIDED)])
+def test_answers_that_could_not_be_scored_leave_it_open(make_report, count, at_most, ruling) -> None:
+    report = silent(make_report, "adapter", "fields", count)
+    assert rulings(report, {"rule": "unscored", "at_most": at_most}) == [ruling]
+    (one,) = checks(report, {"rule": "unscored", "at_most": at_most})
+    assert f"{count} of 200 answers have no fields ({count} x the judge's answer is empty)" in one.detail
+
+
+def test_a_rivals_unscored_answers_leave_it_open_too(make_report) -> None:
+    report = silent(make_report, "base", "fields", 1)
+    found = check(report, Policy.model_validate({"rules": [{"rule": "beats"}]}), ["adapter"])["adapter"]
+    rulings = {one.rule: one.ruling for one in found}
+    assert rulings == {"beats base": PASSED, "errors": PASSED, "unscored of base": UNDECIDED}
+
+
+def test_a_figure_that_decides_nothing_may_be_unscored_and_nobody_unscored_is_no_check(make_report) -> None:
+    assert checks(silent(make_report, "adapter", "rubric", 50), {"rule": "unscored"}) == []
+    assert checks(make_report({"base": 0.5, "adapter": 0.9}), {"rule": "unscored"}) == []

@@ -229,3 +229,13 @@ def test_a_score_just_beyond_1_makes_the_figure_one_beyond_shares_too() -> None:
     share, beyond = (statistics.mean_interval([0.2, 0.9, most, 0.4]) for most in (1.0, 1.001))
     assert share.high <= 1.0
     assert beyond.high > 1.0
+
+
+def test_a_mean_of_counts_has_no_upper_end_even_where_all_counts_are_0_or_1() -> None:
+    values = [0.0] * 3 + [1.0] * 3
+    share, mean = statistics.mean_interval(values), statistics.mean_interval(values, counts=True)
+    assert share.value == mean.value == 0.5
+    assert (mean.low, mean.high) == (pytest.approx(-0.0749, abs=1e-3), pytest.approx(1.0749, abs=1e-3))
+    one = statistics.mean_interval([3.0], counts=True)
+    assert (one.low, one.value, one.high) == (3.0, 3.0, 3.0)
+    assert statistics.mean_interval([3.0]).high == 3.0, "no infinity, which no report could hold"

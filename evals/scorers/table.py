@@ -1,0 +1,29 @@
+"""Which scorers there are. A task file names them by the words on the left."""
+
+from __future__ import annotations
+
+from evals.plugins import Seam
+from evals.scorers.scorer import Scorer
+
+SCORERS: Seam[Scorer] = Seam(
+    word="scorer",
+    group="dabt.scorers",
+    ours={
+        "exact": "evals.scorers.texts:Exact",
+        "normalised": "evals.scorers.texts:Normalised",
+        "f1": "evals.scorers.texts:TokenF1",
+        "contains": "evals.scorers.texts:Contains",
+        "regex": "evals.scorers.texts:Pattern",
+        "label": "evals.scorers.labels:Label",
+        "rouge": "evals.scorers.overlap:Rouge",
+        "bleu": "evals.scorers.overlap:Bleu",
+        "chrf": "evals.scorers.overlap:Chrf",
+        "nearer": "evals.scorers.overlap:Nearer",
+        "json": "evals.scorers.json_answers:Json",
+        "tool_calls": "evals.scorers.tool_calls:ToolCalls",
+        "similarity": "evals.scorers.similarity:Similarity",
+        "rubric": "evals.judging.rubric:Rubric",
+        "pairwise": "evals.judging.pairwise:Pairwise",
+    },
+    base=Scorer,  # type: ignore[type-abstract]
+)

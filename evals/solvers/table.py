@@ -1,0 +1,17 @@
+"""Which solvers there are. A task file names one by the words on the left."""
+
+from __future__ import annotations
+
+from evals.plugins import Seam
+from evals.solvers.solver import Solver
+
+SOLVERS: Seam[Solver] = Seam(
+    word="solver",
+    group="dabt.solvers",
+    ours={
+        "chat": "evals.solvers.chat:Chat",
+        "turns": "evals.solvers.turns:Turns",
+        "tools": "evals.solvers.tools:Tools",
+    },
+    base=Solver,  # type: ignore[type-abstract]
+)

@@ -1,0 +1,96 @@
+"""Samples, a solver and scorers into a suite: every target looked at, and all that decides a figure in its digest."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from evals.config import EvalConfig
+from evals.sample import Sample
+from evals.scorers.scorer import Scorer
+from evals.solvers.solver import Solver
+from evals.tasks.sampling import sampled
+from evals.tasks.suite import Suite, require_decidable
+from lifecycle.errors import InvalidConfig, InvalidData, Problem
+from lifecycle.version import Digest, digest_of
+
+_TOLD = 20
+"""Bad targets that are told; how many there are is told too."""
+
+
+@dataclass(frozen=True)
+class Contents:
+    """What a suite is made of, before anybody has looked at it."""
+
+    samples: Sequence[Sample]
+    digests: Sequence[Digest]
+    """Of what each sample says."""
+    places: Sequence[str]
+    """Where each stands."""
+    solver: Solver
+    scorers: Sequence[Scorer]
+    metric: str | None
+    safety: str | None
+    cluster: str | None = None
+
+
+def build(config: EvalConfig, name: str, contents: Contents) -> Suite:
+    """What `config` says of the deciding and the safety figure wins.
+
+    Raises `InvalidData` with the targets that cannot be scored, `InvalidConfig` when nothing can be decided.
+    """
+    samples = contents.samples
+    settled = tuple(scorer.settled(samples) for scorer in contents.scorers)
+    figures = [figure for scorer in settled for figure in scorer.figures()]
+    twice = [figure for figure, count in Counter(figure.name for figure in figures).items() if count > 1]
+    if twice:
+        problems = [Problem("scorers", f"two give a figure {name}", "leave one of them out") for name in twice]
+        raise InvalidConfig(f"the answers to '{name}' cannot be scored", problems)
+    _require_scorable(name, contents, settled)
+    parts: dict[str, Any] = {
+        "samples": list(contents.digests),
+        "solver": _described(contents.solver),
+        "scorers": [_described(scorer) for scorer in settled],
+    }
+    if schema := config.schema_of_answers:
+        parts["schema"] = [schema.digest, config.structured]
+    chosen = sampled(len(samples), config.limit, config.seed)
+    decides = config.metric or contents.metric or next((figure.name for figure in figures), None)
+    safety = config.safety or contents.safety
+    return Suite(
+        name=name,
+        samples=tuple(samples[at] for at in chosen),
+        solver=contents.solver,
+        scorers=settled,
+        metric=require_decidable(name, figures, decides, safety),
+        safety=safety,
+        digest=digest_of(parts),
+        data_digest=digest_of(sorted(contents.digests)),
+        whole=len(samples),
+        cluster=contents.cluster,
+    )
+
+
+def _require_scorable(name: str, contents: Contents, scorers: Sequence[Scorer]) -> None:
+    if not contents.samples:
+        raise InvalidData(f"'{name}' has no samples", [Problem(name, "has no samples", "give it some")])
+    problems = [
+        Problem(f"{place} {problem.place}", f"{scorer.type}: {problem.fault}", problem.cure)
+        for place, sample in zip(contents.places, contents.samples, strict=True)
+        for scorer in scorers
+        for problem in scorer.problems(sample)
+    ]
+    if len(problems) > _TOLD:
+        more = Problem(name, f"and {len(problems) - _TOLD} more", "")
+        problems = [*problems[:_TOLD], more]
+    if problems:
+        raise InvalidData("the targets cannot be scored by this task", problems)
+
+
+def _described(part: Solver | Scorer) -> Any:
+    """Its settings, and for a part of another package its name as well as its own word on its version."""
+    described = part.described() if isinstance(part, Scorer) else part.model_dump(mode="json")
+    kind = type(part)
+    return [part.type, f"{kind.__module__}:{kind.__qualname__}", described]
