@@ -98,10 +98,10 @@ def test_a_run_goes_on_with_its_weights_shared_out_or_not_as_it_began(shared: Pa
         place.train(**settings)
     (shared / "checkpoint-4").mkdir()
     sharding.require_same(shared / "checkpoint-4", fsdp=False)
-    with pytest.raises(InvalidConfig, match=r"checkpoint-4 was made with whole weights — write false"):
+    with pytest.raises(InvalidConfig, match=r"checkpoint-4 was made with whole weights → write false"):
         sharding.require_same(shared / "checkpoint-4", fsdp=True)
     (shared / "checkpoint-4" / "pytorch_model_fsdp.bin").touch()
-    with pytest.raises(InvalidConfig, match=r"made with shared-out weights — write true to go on"):
+    with pytest.raises(InvalidConfig, match=r"made with shared-out weights → write true to go on"):
         sharding.require_same(shared / "checkpoint-4", fsdp=False)
 
 
