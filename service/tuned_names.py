@@ -39,7 +39,7 @@ class TunedNames:
         tuned = self._known.get(model)
         if tuned is None:
             tuned = await self._at_registry.run(self._jobs.tuned, model)
-        if tuned is None or tuned.owner != ("" if caller.key is None else caller.key.name):
+        if tuned is None or tuned.owner != ("" if caller.key is None else caller.key.owner):
             return caller
         self._known[model] = tuned
         self._known.move_to_end(model)

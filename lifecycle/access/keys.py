@@ -96,6 +96,9 @@ class ApiKey(KeyGrant):
 
     id: str
     """Names the key in logs, trail, metrics and usage; no secret."""
+    owner: str = Field(default_factory=lambda known: str(known["id"]))
+    """Whose its files, jobs and tuned models are: the id of the first of the keys that share them, which is its own
+    unless it was made to share another's. Keys from before schema 8 have their name here."""
     hint: str
     """The secret's last four characters, to tell keys apart."""
     digest: Digest = Field(exclude=True, repr=False)

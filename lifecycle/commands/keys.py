@@ -51,6 +51,9 @@ def create(  # noqa: PLR0913, PLR0917  (one parameter is one option of the comma
     training_jobs: Annotated[int | None, typer.Option(min=1, help="Fine-tuning jobs that have not ended.")] = None,
     storage_mib: Annotated[int | None, typer.Option(min=1, help="Files that it has sent, and results.")] = None,
     days: Annotated[int | None, typer.Option(min=1, help="How long it lasts; for ever by default.")] = None,
+    shares_with: Annotated[
+        str, typer.Option(help="A key, by name or id, whose files, jobs and models it has too: one that it replaces.")
+    ] = "",
     as_json: JsonOption = False,
     home: HomeOption = None,
 ) -> None:
@@ -70,7 +73,7 @@ def create(  # noqa: PLR0913, PLR0917  (one parameter is one option of the comma
     }
     grant = _grant({"name": name, "role": role, "models": model or ["*"], "limits": limits}, days)
     with open_registry(home) as registry:
-        key, secret = registry.keys.create(grant, actor=this_user())
+        key, secret = registry.keys.create(grant, actor=this_user(), shares_with=shares_with)
     if as_json:
         typer.echo(to_json({**key.model_dump(mode="json"), "secret": secret}))
         return
@@ -100,13 +103,20 @@ def list_(
         typer.echo("no keys; make one with `dabt keys create`")
 
 
-def revoke(key: KeyArgument, reason: ReasonOption = "", home: HomeOption = None) -> None:
-    """End a key: running services refuse it within a second.
+def revoke(
+    key: KeyArgument,
+    reason: ReasonOption = "",
+    cancel_jobs: Annotated[
+        bool, typer.Option("--cancel-jobs", help="End its fine-tuning jobs too, and those of keys that share them.")
+    ] = False,
+    home: HomeOption = None,
+) -> None:
+    """End a key: running services refuse it within a second. Its fine-tuning jobs go on.
 
     Example: `dabt keys revoke clinic-app --reason "leaked into a notebook"`
     """
     with open_registry(home) as registry:
-        ended = registry.keys.revoke(key, actor=this_user(), reason=reason)
+        ended = registry.keys.revoke(key, actor=this_user(), reason=reason, cancel_jobs=cancel_jobs)
     typer.echo(f"{ended.id} ({ended.name}) is revoked")
 
 

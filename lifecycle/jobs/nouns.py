@@ -5,8 +5,8 @@ compares clocks: whoever sees the same number for a whole term of his own counti
 statement that asks for that very number (`registry/job_book.py`). So clocks may be wrong, and may jump.
 
 A file is a folder of the artifact store with that one file in it, called by its id, so that no two files share their
-bytes and one can be removed. It belongs to the key that sent it: `owner` is the key's name, so that a key that takes
-the place of a revoked one, under its name, has its files, jobs and models.
+bytes and one can be removed. It belongs to the key that sent it, and to keys that were made to share with that one:
+`owner` is what `ApiKey.owner` says, so that a new key has nothing of an old one because it is called the same.
 """
 
 from __future__ import annotations

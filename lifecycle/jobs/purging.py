@@ -10,11 +10,14 @@ if TYPE_CHECKING:
     from lifecycle.store.artifacts import ArtifactStore
 
 
-def purge(store: ArtifactStore, registry: Registry) -> None:
-    """Remove the bytes of what was deleted or has expired, and that no unfinished job reads any more."""
+def purge(store: ArtifactStore, registry: Registry, *, actor: str) -> None:
+    """Remove the bytes of what was deleted or has expired, and that no unfinished job reads any more.
+
+    The bytes go before the row says so: a sweep that is killed between is done again by the next.
+    """
     for file in registry.files.left():
         store.remove(file.digest)
-        registry.files.purged(file.id)
+        registry.files.purged(file.id, actor=actor)
     for part in registry.uploads.left():
         store.remove(part.digest)
         registry.uploads.purged(part.id)

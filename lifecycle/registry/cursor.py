@@ -26,11 +26,20 @@ class Page(Generic[T]):
     has_more: bool = False
 
 
-def rows(tx: Connection, table: Table, where: ColumnElement[bool], cursor: Cursor) -> Page[Row[Any]]:
-    """In the order in which they were made. Raises `InvalidInput` when there is no item to come after."""
+def rows(
+    tx: Connection,
+    table: Table,
+    where: ColumnElement[bool],
+    cursor: Cursor,
+    *,
+    known: ColumnElement[bool] | None = None,
+) -> Page[Row[Any]]:
+    """In the order in which they were made. `known`: rows that may be come after, more than those that are shown, so
+    that who deletes what he has read goes on reading. Raises `InvalidInput` when there is no item to come after."""
     query = select(table).where(where)
     if cursor.after is not None:
-        last = tx.execute(select(table.c.number).where(where & (table.c.id == cursor.after))).scalar()
+        among = where if known is None else known
+        last = tx.execute(select(table.c.number).where(among & (table.c.id == cursor.after))).scalar()
         if last is None:
             raise InvalidInput(
                 "The list has no such page:", [Problem("after", f"{cursor.after!r} is not in this list")]

@@ -13,12 +13,13 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import sqlalchemy
-from sqlalchemy import URL, Connection, Engine, event, exc, insert, make_url, select, text, update
+from sqlalchemy import URL, ColumnElement, Connection, Engine, event, exc, func, insert, make_url, select, text, update
 
 from lifecycle.errors import Conflict, Corrupt, DabtError, InvalidConfig, Unavailable
 from lifecycle.registry import tables
@@ -128,6 +129,15 @@ class Database:
             raise Corrupt(f"a row of the registry {self.name} that this needs holds broken JSON: {error}") from error
         except (exc.SQLAlchemyError, OSError) as error:
             raise Unavailable(f"the registry {self.name} cannot be used: {_first_line(str(error))}") from error
+
+
+Moment = datetime | ColumnElement[datetime]
+
+
+def now(tx: Connection) -> Moment:
+    """By the one clock of the registry: a PostgreSQL server's, so that the clocks of many machines do not matter; this
+    machine's for SQLite, whose file no other machine opens."""
+    return datetime.now(UTC) if tx.dialect.name == "sqlite" else func.now()
 
 
 def _schema(tx: Connection) -> tuple[int, str | None]:

@@ -1,11 +1,13 @@
 """The registry's files of the fine-tuning API (`jobs/nouns.py`): `registry.files`. Their bytes are in the store.
 
 A file that was deleted, or has expired, is gone for its owner at once. Its bytes go when no unfinished job reads them.
+A row comes before its bytes, and is no file until they have come: so what a process that died has put is found again.
+Expiry goes by the database's clock (`database.now`): a worker whose own is wrong removes nothing early.
 """
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import timedelta
 from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, Row, func, insert, or_, select, update
@@ -15,11 +17,13 @@ from lifecycle.jobs.nouns import UploadedFile
 from lifecycle.jobs.states import ENDED
 from lifecycle.registry import audit, cursor, tables
 from lifecycle.registry.cursor import Cursor, Page
-from lifecycle.registry.database import Database
+from lifecycle.registry.database import Database, Moment, now
 from lifecycle.registry.readable import valid
 
 _T = tables.files.c
-_UNKEPT = ("number", "deleted_at", "purged_at")
+_UNKEPT = ("number", "deleted_at", "purged_at", "arrived_at")
+_ON_ITS_WAY = timedelta(days=1)
+"""After which bytes that have not come are given up."""
 
 
 class FileBook:
@@ -28,7 +32,25 @@ class FileBook:
     def __init__(self, database: Database) -> None:
         self._database = database
 
+    def expect(self, file: UploadedFile, *, most: int | None = None) -> bool:
+        """Its bytes are about to be put: `add` says that they have come, `give_up` that they never will.
+
+        False, and nothing is done, where its owner would have more than `most` bytes with it.
+        """
+        with self._database.write() as tx:
+            if most is not None and _used(tx, file.owner) + file.bytes > most:
+                return False
+            _insert(tx, file, arrived_at=None)
+        return True
+
+    def give_up(self, id_: str) -> None:
+        """What was put of it is removed with the next `purge`."""
+        with self._database.write() as tx:
+            waited = (_T.id == id_) & _T.arrived_at.is_(None)
+            tx.execute(update(tables.files).where(waited).values(deleted_at=now(tx)))
+
     def add(self, file: UploadedFile, *, actor: str) -> None:
+        """Its bytes are in the store."""
         with self._database.write() as tx:
             add(tx, file, actor)
 
@@ -39,25 +61,24 @@ class FileBook:
 
     def all(self, owner: str, at: Cursor, purpose: str | None = None) -> Page[UploadedFile]:
         """Newest first, unless `at` says otherwise."""
-        where = _there(datetime.now(UTC)) & (_T.owner == owner)
-        if purpose is not None:
-            where &= _T.purpose == purpose
+        mine = _T.owner == owner
         with self._database.read() as tx:
-            page = cursor.rows(tx, tables.files, where, at)
+            where = _there(tx) & mine
+            if purpose is not None:
+                where &= _T.purpose == purpose
+            page = cursor.rows(tx, tables.files, where, at, known=mine)
         return Page([_noun(row) for row in page.items], page.has_more)
 
     def used(self, owner: str) -> int:
-        """Bytes of the owner's files."""
-        query = select(func.coalesce(func.sum(_T.bytes), 0)).where(_there(datetime.now(UTC)) & (_T.owner == owner))
+        """Bytes of the owner's files, and of those on their way."""
         with self._database.read() as tx:
-            return int(tx.execute(query).scalar_one())
+            return _used(tx, owner)
 
     def delete(self, id_: str, owner: str, *, actor: str) -> UploadedFile:
         """Raises `NotFound`."""
-        now = datetime.now(UTC)
         with self._database.write() as tx:
             file = get(tx, id_, owner)
-            tx.execute(update(tables.files).where(_T.id == id_).values(deleted_at=now))
+            tx.execute(update(tables.files).where(_T.id == id_).values(deleted_at=now(tx)))
             audit.append(tx, actor, "file.delete", id_, {"bytes": file.bytes})
         return file
 
@@ -70,38 +91,61 @@ class FileBook:
         return _noun(row)
 
     def left(self) -> list[UploadedFile]:
-        """Gone for their owners, with bytes that no unfinished job needs any more."""
+        """Gone for their owners, or never come, with bytes that no unfinished job needs any more."""
         jobs = tables.jobs
-        now = datetime.now(UTC)
         with self._database.read() as tx:
+            here = select(tables.files).where(_gone(tx) & _T.purged_at.is_(None)).order_by(_T.number)
+            if not (gone := list(tx.execute(here))):
+                return []
             wanted: set[str] = set()
             for row in tx.execute(select(jobs.c.request).where(jobs.c.state.not_in(sorted(ENDED)))):
                 wanted |= {row.request["training_file"], row.request.get("validation_file") or ""}
-            gone = or_(_T.deleted_at.is_not(None), _T.expires_at <= now) & _T.purged_at.is_(None)
-            return [_noun(row) for row in tx.execute(select(tables.files).where(gone)) if row.id not in wanted]
+            return [_noun(row) for row in gone if row.id not in wanted]
 
-    def purged(self, id_: str) -> None:
-        """Its bytes have been removed."""
+    def purged(self, id_: str, *, actor: str) -> None:
+        """Its bytes have been removed. One that was not deleted has expired, or never came: the trail says which."""
         with self._database.write() as tx:
-            tx.execute(update(tables.files).where(_T.id == id_).values(purged_at=datetime.now(UTC)))
-            audit.append(tx, "dabt", "file.purge", id_)
+            here = (_T.id == id_) & _T.purged_at.is_(None)
+            if (row := tx.execute(select(tables.files).where(here)).first()) is None:
+                return  # another sweep was first
+            tx.execute(update(tables.files).where(_T.id == id_).values(purged_at=now(tx)))
+            why = "never came" if row.arrived_at is None else "deleted" if row.deleted_at is not None else "expired"
+            audit.append(tx, actor, "file.purge", id_, {"why": why, "bytes": row.bytes})
 
 
 def add(tx: Connection, file: UploadedFile, actor: str) -> None:
-    moments = {"created_at": file.created_at, "expires_at": file.expires_at}
-    tx.execute(insert(tables.files).values(**file.model_dump(exclude={*moments}), **moments))
+    expected = (_T.id == file.id) & _T.arrived_at.is_(None) & _T.purged_at.is_(None) & _T.deleted_at.is_(None)
+    if not tx.execute(update(tables.files).where(expected).values(arrived_at=now(tx))).rowcount:
+        _insert(tx, file, arrived_at=now(tx))
     audit.append(tx, actor, "file.add", file.id, {"bytes": file.bytes, "purpose": file.purpose, "digest": file.digest})
 
 
 def get(tx: Connection, id_: str, owner: str) -> UploadedFile:
-    where = _there(datetime.now(UTC)) & (_T.id == id_) & (_T.owner == owner)
+    where = _there(tx) & (_T.id == id_) & (_T.owner == owner)
     if (row := tx.execute(select(tables.files).where(where)).first()) is None:
         raise NotFound(f"No such File object: {id_}", place="id")
     return _noun(row)
 
 
-def _there(now: datetime) -> ColumnElement[bool]:
-    return _T.deleted_at.is_(None) & _T.purged_at.is_(None) & or_(_T.expires_at.is_(None), _T.expires_at > now)
+def _insert(tx: Connection, file: UploadedFile, arrived_at: Moment | None) -> None:
+    moments = {"created_at": file.created_at, "expires_at": file.expires_at}
+    row = file.model_dump(exclude={*moments})
+    tx.execute(insert(tables.files).values(**row, **moments, arrived_at=arrived_at))
+
+
+def _used(tx: Connection, owner: str) -> int:
+    counted = (_there(tx) | _T.arrived_at.is_(None) & ~_gone(tx)) & (_T.owner == owner)
+    return int(tx.execute(select(func.coalesce(func.sum(_T.bytes), 0)).where(counted)).scalar_one())
+
+
+def _there(tx: Connection) -> ColumnElement[bool]:
+    unexpired = or_(_T.expires_at.is_(None), _T.expires_at > now(tx))
+    return _T.arrived_at.is_not(None) & _T.deleted_at.is_(None) & _T.purged_at.is_(None) & unexpired
+
+
+def _gone(tx: Connection) -> ColumnElement[bool]:
+    late = _T.arrived_at.is_(None) & (_T.created_at <= now(tx) - _ON_ITS_WAY)
+    return or_(_T.deleted_at.is_not(None), _T.expires_at <= now(tx), late)
 
 
 def _noun(row: Row[Any]) -> UploadedFile:

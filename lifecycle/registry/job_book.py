@@ -14,14 +14,14 @@ from sqlalchemy import ColumnElement, Connection, Row, func, insert, select, upd
 
 from lifecycle.errors import InvalidInput, NotFound, Problem
 from lifecycle.jobs.nouns import Job, JobCheckpoint, JobEvent, TunedModel
-from lifecycle.jobs.states import ENDED, JobState, move_job
-from lifecycle.registry import audit, cursor, tables
+from lifecycle.jobs.states import ENDED, JOB_MOVES, JobState, move_job
+from lifecycle.registry import audit, cursor, tables, turns
 from lifecycle.registry.cursor import Cursor, Page
 from lifecycle.registry.database import Database
 from lifecycle.registry.readable import valid
 
 _T = tables.jobs.c
-_UNKEPT = ("number", "asked", "again")
+_UNKEPT = ("number", "asked", "again", "turn")
 _TOLD = {
     JobState.CANCELLED: "The job has been cancelled",
     JobState.PAUSED: "The job has been paused",
@@ -106,7 +106,14 @@ class JobBook:
         with self._database.read() as tx:
             _row(tx, id_, owner)
             page = cursor.rows(tx, tables.job_checkpoints, tables.job_checkpoints.c.job == id_, at)
-        return Page([valid(JobCheckpoint, _without(row, "number"), row.id) for row in page.items], page.has_more)
+        rows = [(row, _without(row, "number", "expired_at")) for row in page.items]
+        return Page([valid(JobCheckpoint, fields, row.id) for row, fields in rows], page.has_more)
+
+    def before(self, job: Job) -> int:
+        """Jobs over the same base that are taken before this one, which waits, as the queue stands now."""
+        with self._database.read() as tx:
+            order = turns.in_order(tx, [job.base])
+        return order.index(job.id) if job.id in order else 0
 
     def tuned(self, name: str) -> TunedModel | None:
         """What a name such as `ft:base:dabt:suffix:id` stands for."""
@@ -138,6 +145,15 @@ def shift(tx: Connection, row: Row[Any], to: JobState, actor: str, events: Itera
     say(tx, row.id, events)
     audit.append(tx, actor, "job.state", row.id, {"from": row.state, "to": now.value})
     return to_job(_row(tx, row.id, None))
+
+
+def cancel_all(tx: Connection, owner: str, actor: str) -> None:
+    """Those of the owner's that can be cancelled: not what is being published, which takes a moment."""
+    said = JobEvent(level="warn", message="The job has been cancelled: the key that asked for it was revoked")
+    where = (_T.owner == owner) & _T.state.not_in(sorted(ENDED))
+    for row in list(tx.execute(select(tables.jobs).where(where).order_by(_T.number))):
+        if JobState.CANCELLED in JOB_MOVES[JobState(row.state)]:
+            shift(tx, row, JobState.CANCELLED, actor, [said])
 
 
 def row_of(tx: Connection, id_: str) -> Row[Any]:

@@ -24,7 +24,7 @@ from lifecycle.jobs.nouns import (
     UploadedFile,
 )
 from lifecycle.jobs.states import HELD, JobState
-from lifecycle.registry import audit, file_book, tables
+from lifecycle.registry import audit, file_book, tables, turns
 from lifecycle.registry.database import Database
 from lifecycle.registry.job_book import row_of, say, shift, to_job
 
@@ -53,10 +53,15 @@ class JobLeases:
             return {row.id: (row.holder, row.beat) for row in tx.execute(columns.where(where))}
 
     def take(self, worker: str, bases: Sequence[str], lapsed: Mapping[str, tuple[str, int]]) -> Job | None:
-        """The oldest job that waits, or that one of `lapsed` holders has let lapse, if it is still as it was seen.
+        """The job whose turn it is (`turns.py`), or that one of `lapsed` holders has let lapse, if it is still as seen.
 
         None when there is none. One that has ended too many workers fails.
         """
+        where = (_T.state == JobState.QUEUED.value) & _T.base.in_(bases)
+        with self._database.read() as tx:
+            # The one lock of all writers is not taken for nothing, by every worker, every second.
+            if not lapsed and tx.execute(select(_T.id).where(where).limit(1)).first() is None:
+                return None
         with self._database.write() as tx:
             for id_, (holder, beat) in lapsed.items():
                 row = row_of(tx, id_)
@@ -67,14 +72,14 @@ class JobLeases:
                     continue
                 event = JobEvent(level="warn", message="The worker of this job has gone; another goes on with it")
                 return _hold(tx, row, worker, event)
-            where = (_T.state == JobState.QUEUED.value) & _T.base.in_(bases)
-            query = select(tables.jobs).where(where).order_by(_T.number).limit(1)
-            while (oldest := tx.execute(query).first()) is not None and oldest.tries >= MOST_TRIES:
-                _end(tx, oldest, JobState.FAILED, JobResult(fault=_TOO_OFTEN), worker, [])
-            if oldest is None:
-                return None
-            shift(tx, oldest, JobState.RUNNING, worker, [])
-            return _hold(tx, oldest, worker, JobEvent(message="Fine-tuning job started"))
+            for id_ in turns.in_order(tx, bases):
+                row = row_of(tx, id_)
+                if row.tries >= MOST_TRIES:
+                    _end(tx, row, JobState.FAILED, JobResult(fault=_TOO_OFTEN), worker, [])
+                    continue
+                shift(tx, row, JobState.RUNNING, worker, [], turn=turns.next_turn(tx))
+                return _hold(tx, row, worker, JobEvent(message="Fine-tuning job started"))
+            return None
 
     def beat(self, id_: str, worker: str, progress: JobProgress) -> None:
         """Still alive, and so far. Raises `LeaseLost` when the job is this worker's no more."""
@@ -117,7 +122,9 @@ class JobLeases:
             row = _mine(tx, id_, worker)
             if row.state == JobState.RUNNING.value:
                 said = JobEvent(level="warn", message="The worker of this job stops; another will go on with it")
-                shift(tx, row, JobState.QUEUED, worker, [said], tries=row.tries - (not tried))
+                # One that its worker left for reasons of its own has not had its turn.
+                changes = {} if tried else {"tries": row.tries - 1, "turn": None}
+                shift(tx, row, JobState.QUEUED, worker, [said], **changes)
 
     def succeeded(
         self,

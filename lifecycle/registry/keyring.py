@@ -11,7 +11,7 @@ from sqlalchemy import Connection, Row, insert, select, update
 
 from lifecycle.access.keys import ApiKey, KeyGrant, digest_of_secret, new_secret
 from lifecycle.errors import InvalidInput, NotFound, Problem
-from lifecycle.registry import audit, readable, tables
+from lifecycle.registry import audit, job_book, readable, tables
 from lifecycle.registry.database import Database
 from lifecycle.registry.readable import LeftOut, valid
 
@@ -22,10 +22,12 @@ class Keyring:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    def create(self, grant: KeyGrant, *, actor: str) -> tuple[ApiKey, str]:
+    def create(self, grant: KeyGrant, *, actor: str, shares_with: str = "") -> tuple[ApiKey, str]:
         """The key and its secret, which is not kept and cannot be had again.
 
-        Raises `InvalidInput` when a usable key has that name already, or when it would expire at once.
+        `shares_with` is the name or id of the key whose files, jobs and models it has too, such as one that it takes
+        the place of. Raises `InvalidInput` when a usable key has that name already, or when it would expire at once;
+        `NotFound` when there is none to share with.
         """
         now = datetime.now(UTC)
         if grant.expires_at is not None and grant.expires_at <= now:
@@ -40,6 +42,8 @@ class Keyring:
             created_by=actor,
         )
         with self._database.write() as tx:
+            if shares_with:
+                key = key.model_copy(update={"owner": _find(tx, shares_with, now).owner})
             if (other := _live(tx, grant.name, now)) is not None:
                 cure = f"revoke it first (`dabt keys revoke {grant.name}`), or choose another name"
                 raise InvalidInput("The key was not made:", [Problem("name", f"{other.id} has this name", cure)])
@@ -51,18 +55,21 @@ class Keyring:
             # A limit that is not set is not written: a release that does not know it yet goes on reading the key.
             limits = key.limits.model_dump(mode="json", exclude_none=True)
             tx.execute(insert(tables.api_keys).values(**row, **moments, limits=limits, digest=key.digest))
-            detail = key.model_dump(mode="json", include={*KeyGrant.model_fields}, exclude_none=True)
+            detail = key.model_dump(mode="json", include={*KeyGrant.model_fields, "owner"}, exclude_none=True)
             audit.append(tx, actor, "key.create", key.id, detail)
         return key, secret
 
-    def revoke(self, name_or_id: str, *, actor: str, reason: str = "") -> ApiKey:
+    def revoke(self, name_or_id: str, *, actor: str, reason: str = "", cancel_jobs: bool = False) -> ApiKey:
         """End the key. Services refuse it within a second; what it is being answered just now is answered.
 
-        Raises `NotFound`. Revoking a revoked key changes nothing.
+        Its fine-tuning jobs go on, unless `cancel_jobs` ends those of all keys that share them. Raises `NotFound`.
+        Revoking a revoked key changes nothing but that.
         """
         now = datetime.now(UTC)
         with self._database.write() as tx:
             key = _find(tx, name_or_id, now)
+            if cancel_jobs:
+                job_book.cancel_all(tx, key.owner, actor)
             if key.revoked_at is not None:
                 return key
             tx.execute(update(tables.api_keys).where(tables.api_keys.c.id == key.id).values(revoked_at=now))

@@ -29,11 +29,11 @@ from sqlalchemy import (
     UniqueConstraint,
 )
 
-SCHEMA_VERSION = 7
+SCHEMA_VERSION = 8
 """2 added `api_keys` and `key_usage`, 3 `alias_policies`, 4 `canary_outcomes`, 5 `gates` and `tries`, 6 `artifacts` in
-the place of `adapters`, 7 files and jobs of the fine-tuning API. It grows with each migration, because releases from
-before migrations look at it alone."""
-REVISION = "0007"
+the place of `adapters`, 7 files and jobs of the fine-tuning API, 8 owners of keys, and turns of jobs. It grows with
+each migration, because releases from before migrations look at it alone."""
+REVISION = "0008"
 """Alembic's name of the newest migration under `migrations/versions/`."""
 
 
@@ -196,6 +196,7 @@ api_keys = Table(
     Column("created_by", Text, nullable=False),
     Column("expires_at", Utc),
     Column("revoked_at", Utc),
+    Column("owner", String(64)),
 )
 
 key_usage = Table(
@@ -223,6 +224,7 @@ canary_outcomes = Table(
     sqlite_autoincrement=True,
 )
 
+# A row is there before its bytes are, so that they are found again whatever dies between: then `arrived_at` is empty.
 # Whose bytes are gone has a moment in `purged_at`: it may have been deleted, or have expired, while a job read it.
 files = Table(
     "files",
@@ -238,6 +240,7 @@ files = Table(
     Column("expires_at", Utc, index=True),
     Column("deleted_at", Utc),
     Column("purged_at", Utc),
+    Column("arrived_at", Utc),
     Index("files_of_an_owner", "owner", "number"),
 )
 
@@ -283,8 +286,10 @@ jobs = Table(
     Column("holder", String(64), nullable=False),
     Column("beat", Integer, nullable=False),
     Column("tries", Integer, nullable=False),
+    Column("turn", Integer),
     Index("jobs_of_an_owner", "owner", "number"),
     Index("jobs_in_a_state", "state", "number"),
+    Index("turns_of_an_owner", "owner", "turn"),
 )
 
 job_events = Table(
@@ -311,6 +316,7 @@ job_checkpoints = Table(
     Column("version", String(80), nullable=False),
     Column("metrics", JSON, nullable=False),
     Column("created_at", Utc, nullable=False),
+    Column("expired_at", Utc),
     UniqueConstraint("job", "step", name="one_checkpoint_a_step"),
 )
 

@@ -14,7 +14,7 @@ from sqlalchemy import ColumnElement, Connection, Row, delete, func, insert, sel
 from lifecycle.errors import InvalidInput, NotFound, Problem
 from lifecycle.jobs.nouns import Upload, UploadedFile, UploadPart
 from lifecycle.registry import audit, file_book, tables
-from lifecycle.registry.database import Database
+from lifecycle.registry.database import Database, now
 from lifecycle.registry.readable import valid
 
 _T, _P = tables.uploads.c, tables.upload_parts.c
@@ -46,7 +46,7 @@ class UploadBook:
         """Bytes that the owner's open uploads will be."""
         with self._database.read() as tx:
             return sum(
-                _noun(row).bytes for row in tx.execute(select(tables.uploads).where(_open() & (_T.owner == owner)))
+                _noun(row).bytes for row in tx.execute(select(tables.uploads).where(_open(tx) & (_T.owner == owner)))
             )
 
     def check_open(self, id_: str, owner: str) -> None:
@@ -93,7 +93,7 @@ class UploadBook:
     def left(self) -> list[UploadPart]:
         """Parts of uploads that are over."""
         with self._database.read() as tx:
-            query = select(tables.upload_parts).join(tables.uploads, _T.id == _P.upload).where(~_open())
+            query = select(tables.upload_parts).join(tables.uploads, _T.id == _P.upload).where(~_open(tx))
             return [valid(UploadPart, _without(row, "number"), row.id) for row in tx.execute(query)]
 
     def purged(self, part: str) -> None:
@@ -102,8 +102,8 @@ class UploadBook:
             tx.execute(delete(tables.upload_parts).where(_P.id == part))
 
 
-def _open() -> ColumnElement[bool]:
-    return (_T.status == "pending") & (_T.expires_at > datetime.now(UTC))
+def _open(tx: Connection) -> ColumnElement[bool]:
+    return (_T.status == "pending") & (_T.expires_at > now(tx))
 
 
 def _open_one(tx: Connection, id_: str, owner: str) -> Upload:

@@ -20,8 +20,15 @@ _ACTOR = "admin-api"
 router = APIRouter(prefix="/admin")
 
 
+class NewKey(KeyGrant):
+    shares_with: str = ""
+    """The name or id of a key whose files, jobs and models it has too."""
+
+
 class Revocation(Frozen):
     reason: str = ""
+    cancel_jobs: bool = False
+    """End its fine-tuning jobs too."""
 
 
 @router.post("/keys")
@@ -30,9 +37,11 @@ async def create(request: Request) -> Response:
     if context_of(request).key is None:
         # It would shut out everyone who was let in without a key until now, the sender of this request too.
         raise NotAllowed("the first key is made on the service's machine: `dabt keys create NAME --role admin`")
-    grant = await admin_body(request, KeyGrant)
+    asked = await admin_body(request, NewKey)
+    grant = KeyGrant.model_validate(asked.model_dump(exclude={"shares_with"}))
+    actor = actor_of(request, _ACTOR)
     key, secret = await parts_of(request).at_registry.run(
-        registry_of(request).keys.create, grant, actor=actor_of(request, _ACTOR)
+        registry_of(request).keys.create, grant, actor=actor, shares_with=asked.shares_with
     )
     await parts_of(request).catch_up()
     shown = {**key.model_dump(mode="json"), "secret": secret}
@@ -49,7 +58,11 @@ async def keys(request: Request) -> Response:
 async def revoke(request: Request, name_or_id: str) -> Response:
     asked = await admin_body(request, Revocation)
     key = await parts_of(request).at_registry.run(
-        registry_of(request).keys.revoke, name_or_id, actor=actor_of(request, _ACTOR), reason=asked.reason
+        registry_of(request).keys.revoke,
+        name_or_id,
+        actor=actor_of(request, _ACTOR),
+        reason=asked.reason,
+        cancel_jobs=asked.cancel_jobs,
     )
     await parts_of(request).catch_up()
     return JSONResponse(key.model_dump(mode="json"))

@@ -91,10 +91,10 @@ class House:
         self.adapters[name] = digest
         return digest
 
-    def key(self, name: str, **grant: object) -> dict[str, str]:
+    def key(self, name: str, *, shares_with: str = "", **grant: object) -> dict[str, str]:
         """The header of a new API key."""
         made = KeyGrant.model_validate({"name": name, **grant})
-        return {"authorization": f"Bearer {self.registry.keys.create(made, actor='test')[1]}"}
+        return {"authorization": f"Bearer {self.registry.keys.create(made, actor='test', shares_with=shares_with)[1]}"}
 
     def index(self, folder: Path) -> Digest:
         """Put a built index into the store and the registry."""

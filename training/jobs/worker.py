@@ -110,7 +110,7 @@ class Worker:
 
     def _sweep(self) -> None:
         """Bytes of files that were deleted, or have expired, and that no job reads any more."""
-        purge(self.shelf.store, self.shelf.registry)
+        purge(self.shelf.store, self.shelf.registry, actor=self.name)
 
     # -- files of new jobs ----------------------------------------------------------------------------------------
 

@@ -12,13 +12,15 @@ from pathlib import Path
 from sqlalchemy import Connection
 
 
-def migrate(connection: Connection) -> None:
-    """Bring the tables to this release, within the caller's transaction. Empty ones, and schemas 1 to 4, become the
-    baseline first."""
+def migrate(connection: Connection, to: str = "head") -> None:
+    """Bring the tables to this release, or to the revision `to`, within the caller's transaction.
+
+    Empty ones, and schemas 1 to 4, become the baseline first.
+    """
     from alembic import command  # a fifth of a second, and needed once in a registry's life
     from alembic.config import Config
 
     config = Config()
     config.set_main_option("script_location", str(Path(__file__).parent).replace("%", "%%"))
     config.attributes["connection"] = connection
-    command.upgrade(config, "head")
+    command.upgrade(config, to)

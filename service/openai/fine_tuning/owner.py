@@ -1,4 +1,4 @@
-"""Whose a file or a job is: the key's, by its name; without keys, everybody's on this machine."""
+"""Whose a file or a job is: the key's, and of keys that share with it; without keys, everybody's on this machine."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from service.request_context import context_of
 
 def owner_of(request: Request) -> str:
     key = context_of(request).key
-    return "" if key is None else key.name
+    return "" if key is None else key.owner
 
 
 def acting_for(request: Request) -> str | None:

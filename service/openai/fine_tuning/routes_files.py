@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -10,10 +11,10 @@ from typing import Any
 from fastapi import APIRouter, Request
 from starlette.responses import FileResponse, JSONResponse, Response
 
-from lifecycle.errors import InvalidInput, LimitReached, Problem
+from lifecycle.errors import DabtError, InvalidInput, LimitReached, Problem
 from lifecycle.jobs.nouns import UploadedFile, new_id
 from lifecycle.jobs.purging import purge
-from lifecycle.store.artifacts import ArtifactStore
+from lifecycle.store.artifacts import ArtifactStore, digest_of_folder
 from service.admin import registry_of
 from service.openai.fine_tuning.asked import cursor_of, expiry_of
 from service.openai.fine_tuning.form import received
@@ -42,18 +43,18 @@ async def create(request: Request) -> Response:
         expires_at = expiry_of(expires, created) or expires_at_of(purpose, created)
         await check_room(request, form.bytes)
         id_ = new_id("file-")
-        digest = await parts.at_store.run(put_file, parts.store, sent, id_)
+        folder = in_folder(sent, id_)
         file = UploadedFile(
             id=id_,
             owner=owner_of(request),
             purpose=purpose,
             filename=form.filename,
             bytes=form.bytes,
-            digest=digest,
+            digest=await parts.at_store.run(digest_of_folder, folder),
             created_at=created,
             expires_at=expires_at,
         )
-        await parts.at_registry.run(registry_of(request).files.add, file, actor=who(request))
+        await keep(request, file, folder)
     return JSONResponse(file_object(file))
 
 
@@ -82,7 +83,7 @@ async def delete(request: Request, id_: str) -> Response:
     """Gone for its owner at once; its bytes, when no unfinished job reads them."""
     parts, registry = parts_of(request), registry_of(request)
     await parts.at_registry.run(registry.files.delete, id_, owner_of(request), actor=who(request))
-    await parts.at_store.run(purge, parts.store, registry)
+    await parts.at_store.run(purge, parts.store, registry, actor=who(request))
     return JSONResponse({"id": id_, "object": "file", "deleted": True})
 
 
@@ -102,24 +103,61 @@ def checked_purpose(purpose: Any) -> str:
 
 async def check_room(request: Request, more: int) -> None:
     """Raises `LimitReached` when so many bytes more are over the key's storage."""
-    key = context_of(request).key
-    if key is None or key.limits.storage_mib is None:
+    if (most := _storage(request)) is None:
         return
-    registry, run = registry_of(request), parts_of(request).at_registry.run
-    used = await run(registry.files.used, key.name) + await run(registry.uploads.reserved, key.name)
-    if used + more > key.limits.storage_mib * 2**20:
-        raise LimitReached(
-            f"the {key} may keep {key.limits.storage_mib} MiB of files, and has {used / 2**20:.1f}; delete some first",
-            retry_after=60.0,
-        )
+    used = await _used(request)
+    if used + more > most:
+        raise _full(request, used)
+
+
+async def keep(request: Request, file: UploadedFile, folder: Path) -> None:
+    """The file of `folder`: its row first, so that what dies before its bytes are whole leaves none that nobody knows.
+
+    Raises `LimitReached` when others have taken the room meanwhile, and what the store and the registry raise.
+    """
+    parts, registry, most = parts_of(request), registry_of(request), _storage(request)
+    if most is not None:
+        most -= await parts.at_registry.run(registry.uploads.reserved, file.owner)
+    if not await parts.at_registry.run(registry.files.expect, file, most=most):
+        raise _full(request, await _used(request))
+    try:
+        await parts.at_store.run(parts.store.put, folder)
+    except DabtError:
+        with suppress(DabtError):  # the row is given up a day later
+            await parts.at_registry.run(registry.files.give_up, file.id)
+        raise
+    await parts.at_registry.run(registry.files.add, file, actor=who(request))
 
 
 def put_file(store: ArtifactStore, sent: Path, id_: str) -> str:
     """Into the store, as a folder with this one file: its digest."""
+    return store.put(in_folder(sent, id_))
+
+
+def in_folder(sent: Path, id_: str) -> Path:
+    """The file alone in a folder beside it, called by its id, as the store has it."""
     folder = sent.parent / "folder"
     folder.mkdir()
     shutil.move(sent, folder / id_)
-    return store.put(folder)
+    return folder
+
+
+async def _used(request: Request) -> int:
+    """Bytes of the owner's files, and of those that open uploads will be."""
+    registry, run, owner = registry_of(request), parts_of(request).at_registry.run, owner_of(request)
+    return int(await run(registry.files.used, owner)) + int(await run(registry.uploads.reserved, owner))
+
+
+def _storage(request: Request) -> int | None:
+    """Bytes that the key may keep."""
+    key = context_of(request).key
+    return None if key is None or key.limits.storage_mib is None else key.limits.storage_mib * 2**20
+
+
+def _full(request: Request, used: int) -> LimitReached:
+    key, most = context_of(request).key, _storage(request) or 0
+    said = f"the {key} may keep {most / 2**20:g} MiB of files, and has {used / 2**20:.1f}; delete some first"
+    return LimitReached(said, retry_after=60.0)
 
 
 async def _file(request: Request, id_: str) -> UploadedFile:

@@ -137,7 +137,7 @@ async def _check_jobs(request: Request) -> None:
     key = context_of(request).key
     if key is None or key.limits.training_jobs is None:
         return
-    unfinished = await parts_of(request).at_registry.run(registry_of(request).jobs.unfinished, key.name)
+    unfinished = await parts_of(request).at_registry.run(registry_of(request).jobs.unfinished, key.owner)
     if unfinished >= key.limits.training_jobs:
         raise LimitReached(
             f"the {key} has {unfinished} unfinished jobs, and may have {key.limits.training_jobs}; wait for one to end",

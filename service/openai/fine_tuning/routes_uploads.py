@@ -132,7 +132,7 @@ async def complete(request: Request, id_: str) -> Response:
         except InvalidInput:
             await parts.at_store.run(parts.store.remove, digest)
             raise
-    await parts.at_store.run(purge, parts.store, registry)
+    await parts.at_store.run(purge, parts.store, registry, actor=who(request))
     return JSONResponse(upload_object(done, file))
 
 
@@ -140,7 +140,7 @@ async def complete(request: Request, id_: str) -> Response:
 async def cancel(request: Request, id_: str) -> Response:
     parts, registry = parts_of(request), registry_of(request)
     ended = await parts.at_registry.run(registry.uploads.cancel, id_, owner_of(request), actor=who(request))
-    await parts.at_store.run(purge, parts.store, registry)
+    await parts.at_store.run(purge, parts.store, registry, actor=who(request))
     return JSONResponse(upload_object(ended, None))
 
 

@@ -141,7 +141,10 @@ def test_patterns_cover_what_they_say_and_no_more(patterns, covered, not_covered
 def test_a_registry_from_before_there_were_keys_gets_their_tables_and_keeps_what_it_has(registry, registry_url, house):
     version = house.draft()
     with registry._database.write() as tx:
-        for table in (tables.key_usage, tables.api_keys, tables.gates, tables.tries, tables.alembic_version):
+        of_tuning = (tables.files, tables.jobs, tables.job_events, tables.job_checkpoints, tables.tuned_models)
+        of_tuning += (tables.uploads, tables.upload_parts)
+        since = (tables.key_usage, tables.api_keys, tables.gates, tables.tries, tables.alembic_version, *of_tuning)
+        for table in since:
             table.drop(tx)
         tx.execute(update(tables.meta).values(value="1"))
     with Registry.open(registry_url) as opened:

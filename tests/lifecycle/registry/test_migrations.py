@@ -6,7 +6,7 @@ import json
 import sqlite3
 import subprocess
 import sys
-from datetime import date
+from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +14,7 @@ import pytest
 import sqlalchemy
 from sqlalchemy import select, text, update
 
-from lifecycle.access.keys import digest_of_secret
+from lifecycle.access.keys import KeyGrant, digest_of_secret
 from lifecycle.errors import InvalidConfig, NotAllowed
 from lifecycle.registry import Registry, database, tables
 from lifecycle.registry.migrations import migrate
@@ -185,11 +185,12 @@ print(registry.revision(), registry.version("triage:3").state)
 def test_a_registry_of_a_newer_release_is_refused_in_one_sentence_and_left_alone(registry, registry_url, mark):
     with registry._database.write() as tx:
         if mark == "schema":
-            tx.execute(update(tables.meta).values(value="8"))
+            tx.execute(update(tables.meta).values(value=str(tables.SCHEMA_VERSION + 1)))
         else:
-            tx.execute(update(tables.alembic_version).values(version_num="0008"))
+            tx.execute(update(tables.alembic_version).values(version_num=f"{tables.SCHEMA_VERSION + 1:04}"))
     before = registry.revision()
-    with pytest.raises(InvalidConfig, match="this release reads 7; use the release that wrote it") as caught:
+    says = f"this release reads {tables.SCHEMA_VERSION}; use the release that wrote it"
+    with pytest.raises(InvalidConfig, match=says) as caught:
         Registry.open(registry_url)
     assert "\n" not in str(caught.value)
     assert registry.revision() == before
@@ -199,6 +200,37 @@ def test_a_release_from_before_migrations_refuses_a_migrated_registry(old):
     """It compares this number with its own, 4, and nothing else."""
     with old._database.read() as tx:
         assert int(tx.execute(select(tables.meta.c.value).where(tables.meta.c.key == "schema")).scalar()) > 4
+
+
+# -- what owned by its name -------------------------------------------------------------------------------------------
+
+
+def test_keys_of_schema_7_keep_what_they_had_by_their_name_and_new_ones_own_by_their_id(registry_url):
+    new = Registry.later(registry_url, new=True)
+    moment = datetime(2026, 11, 1, tzinfo=UTC)
+    with new._database._transaction(writes=True) as tx:
+        migrate(tx, "0007")
+        tx.execute(text("INSERT INTO dabt_meta (key, value) VALUES ('schema', '7')"))
+        kept = {"role": "trainer", "hint": "AAAA", "models": ["*"], "limits": {}, "created_by": "ops"}
+        for number, revoked in ((1, moment), (2, None)):
+            key = {"id": f"key-{number}", "name": "amal", "digest": f"sha256:{number:064}", "revoked_at": revoked}
+            columns = [column for column in tables.api_keys.c if column.name != "owner"]
+            of_seven = sqlalchemy.Table("api_keys", sqlalchemy.MetaData(), *(c._copy() for c in columns))
+            tx.execute(of_seven.insert().values(created_at=moment, **key, **kept))
+        columns = [column for column in tables.files.c if column.name != "arrived_at"]
+        of_seven = sqlalchemy.Table("files", sqlalchemy.MetaData(), *(c._copy() for c in columns))
+        file = {"id": "file-1", "owner": "amal", "purpose": "fine-tune", "filename": "a.jsonl", "bytes": 3}
+        tx.execute(of_seven.insert().values(digest=f"sha256:{9:064}", created_at=moment, **file))
+    new.close()
+    with Registry.open(registry_url) as opened:
+        assert {key.owner for key in opened.keys.all()} == {"amal"}
+        assert opened.files.get("file-1", "amal").created_at == moment
+        assert opened.files.left() == []
+        opened.keys.revoke("amal", actor="ops")
+        namesake, _ = opened.keys.create(KeyGrant(name="amal"), actor="ops")
+        heir, _ = opened.keys.create(KeyGrant(name="amal-2"), actor="ops", shares_with="key-2")
+        assert (namesake.owner, heir.owner) == (namesake.id, "amal")
+        assert {key.id: key.owner for key in opened.keys.all()}[namesake.id] == namesake.id
 
 
 # -- the tables -------------------------------------------------------------------------------------------------------

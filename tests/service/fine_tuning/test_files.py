@@ -160,13 +160,18 @@ async def test_files_are_their_senders_alone_and_a_trainers_key_is_needed(house:
             with pytest.raises(openai.PermissionDeniedError, match="needs a trainer's or more"):
                 await app.files.list()
         assert [file.id async for file in mine.files.list()] == [made.id]
-        # A key is rotated by revoking it and making another of its name.
+        # A key of the same name has nothing of it; one that was made to share has all.
         house.registry.keys.revoke("one", actor="test")
         again = house.key("one", role="trainer")
+        heir = house.key("one-2", role="trainer", shares_with=house.registry.keys.all()[0].id)
         await mine.running.app.state.parts.catch_up()
         with pytest.raises(openai.AuthenticationError):
             await mine.files.list()
-        async with client_of(house, key=again, running=mine.running) as rotated:
+        async with client_of(house, key=again, running=mine.running) as namesake:
+            assert (await namesake.files.list()).data == []
+            with pytest.raises(openai.NotFoundError):
+                await namesake.files.content(made.id)
+        async with client_of(house, key=heir, running=mine.running) as rotated:
             assert (await rotated.files.retrieve(made.id)).id == made.id
 
 

@@ -377,16 +377,21 @@ async def test_the_result_is_callable_by_its_owner_at_once_as_a_draft_and_by_nob
             await client.chat.completions.create(model=result.version, messages=asked)
         # It can be trained on, by its name.
         more = await client.fine_tuning.jobs.create(model=result.model, training_file=file, suffix="triage")
-        assert house.registry.jobs.get(more.id, "one").request.start == "triage:1"
+        assert house.registry.jobs.get(more.id, None).request.start == "triage:1"
         with pytest.raises(openai.NotFoundError):
             await other.fine_tuning.jobs.create(model=result.model, training_file=await sent(other))
-        # The next key of its name has it.
+        # The next key of its name has it not; one that was made to share has it.
         house.registry.keys.revoke("one", actor="test")
         again = house.key("one", role="trainer")
+        heir = house.key("one-2", role="trainer", shares_with=house.registry.keys.all()[0].id)
         await client.running.app.state.parts.catch_up()
         with pytest.raises(openai.AuthenticationError):
             await client.chat.completions.create(model=result.model, messages=asked)
-        async with client_of(house, key=again, running=client.running) as rotated:
+        async with client_of(house, key=again, running=client.running) as namesake:
+            with pytest.raises(openai.NotFoundError):
+                await namesake.chat.completions.create(model=result.model, messages=asked)
+            assert (await namesake.fine_tuning.jobs.list()).data == []
+        async with client_of(house, key=heir, running=client.running) as rotated:
             assert (await rotated.chat.completions.create(model=result.model, messages=asked)).model == result.model
 
 
