@@ -69,6 +69,8 @@ class ServeConfig(Frozen):
     """Of a file that comes in parts."""
     worker: bool = False
     """Start a worker beside the service, which trains what the fine-tuning API is asked for; `dabt serve` does."""
+    checkpoint_days: int | None = Field(default=None, ge=1)
+    """How long that worker keeps checkpoints of jobs; None for ever."""
 
     keys: Literal["auto", "required", "off"] = "auto"
     """`auto` asks every caller for an API key once the registry has had one; `required` also refuses to start without

@@ -30,6 +30,8 @@ class WorkerProcess:
     def __init__(self, config: ServeConfig, home: Home) -> None:
         """For jobs over the model folder `config.base`."""
         words = ["worker", "--base", str(config.base), "--max-rank", str(config.max_lora_rank), "--nice", str(_NICE)]
+        if config.checkpoint_days is not None:
+            words += ["--checkpoint-days", str(config.checkpoint_days)]
         self._command = [
             sys.executable,
             "-m",

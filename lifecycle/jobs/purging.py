@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from lifecycle.store.artifacts import ArtifactStore
 
 
-def purge(store: ArtifactStore, registry: Registry, *, actor: str) -> None:
+def purge(store: ArtifactStore, registry: Registry, *, actor: str = "dabt") -> None:
     """Remove the bytes of what was deleted or has expired, and that no unfinished job reads any more.
 
     The bytes go before the row says so: a sweep that is killed between is done again by the next.

@@ -145,7 +145,8 @@ def _there(tx: Connection) -> ColumnElement[bool]:
 
 def _gone(tx: Connection) -> ColumnElement[bool]:
     late = _T.arrived_at.is_(None) & (_T.created_at <= now(tx) - _ON_ITS_WAY)
-    return or_(_T.deleted_at.is_not(None), _T.expires_at <= now(tx), late)
+    expired = _T.expires_at.is_not(None) & (_T.expires_at <= now(tx))
+    return or_(_T.deleted_at.is_not(None), expired, late)
 
 
 def _noun(row: Row[Any]) -> UploadedFile:

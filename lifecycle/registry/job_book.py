@@ -7,7 +7,7 @@ Owners' wishes are here; `job_leases.py` has what workers do. Each move is one t
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, Row, func, insert, select, update
@@ -15,10 +15,11 @@ from sqlalchemy import ColumnElement, Connection, Row, func, insert, select, upd
 from lifecycle.errors import InvalidInput, NotFound, Problem
 from lifecycle.jobs.nouns import Job, JobCheckpoint, JobEvent, TunedModel
 from lifecycle.jobs.states import ENDED, JOB_MOVES, JobState, move_job
-from lifecycle.registry import audit, cursor, tables, turns
+from lifecycle.registry import audit, checkpoint_expiry, cursor, tables, turns
 from lifecycle.registry.cursor import Cursor, Page
 from lifecycle.registry.database import Database
 from lifecycle.registry.readable import valid
+from lifecycle.version import Digest
 
 _T = tables.jobs.c
 _UNKEPT = ("number", "asked", "again", "turn")
@@ -102,10 +103,11 @@ class JobBook:
         return Page([valid(JobEvent, _without(row, "number", "job"), row.id) for row in page.items], page.has_more)
 
     def checkpoints(self, id_: str, owner: str | None, at: Cursor) -> Page[JobCheckpoint]:
-        """Newest first."""
+        """Newest first, without those that have expired."""
+        table = tables.job_checkpoints
         with self._database.read() as tx:
             _row(tx, id_, owner)
-            page = cursor.rows(tx, tables.job_checkpoints, tables.job_checkpoints.c.job == id_, at)
+            page = cursor.rows(tx, table, (table.c.job == id_) & table.c.expired_at.is_(None), at)
         rows = [(row, _without(row, "number", "expired_at")) for row in page.items]
         return Page([valid(JobCheckpoint, fields, row.id) for row, fields in rows], page.has_more)
 
@@ -114,6 +116,10 @@ class JobBook:
         with self._database.read() as tx:
             order = turns.in_order(tx, [job.base])
         return order.index(job.id) if job.id in order else 0
+
+    def expire_checkpoints(self, after: timedelta, *, actor: str) -> list[Digest]:
+        """Those that have lasted so long and that nobody needs: the adapters whose bytes are to go."""
+        return checkpoint_expiry.expire(self._database, after, actor)
 
     def tuned(self, name: str) -> TunedModel | None:
         """What a name such as `ft:base:dabt:suffix:id` stands for."""
@@ -149,11 +155,11 @@ def shift(tx: Connection, row: Row[Any], to: JobState, actor: str, events: Itera
 
 def cancel_all(tx: Connection, owner: str, actor: str) -> None:
     """Those of the owner's that can be cancelled: not what is being published, which takes a moment."""
-    said = JobEvent(level="warn", message="The job has been cancelled: the key that asked for it was revoked")
+    said = "The job has been cancelled: the key that asked for it was revoked"
     where = (_T.owner == owner) & _T.state.not_in(sorted(ENDED))
     for row in list(tx.execute(select(tables.jobs).where(where).order_by(_T.number))):
         if JobState.CANCELLED in JOB_MOVES[JobState(row.state)]:
-            shift(tx, row, JobState.CANCELLED, actor, [said])
+            shift(tx, row, JobState.CANCELLED, actor, [JobEvent(level="warn", message=said)])
 
 
 def row_of(tx: Connection, id_: str) -> Row[Any]:

@@ -11,6 +11,9 @@ import typer
 def worker(
     base: Annotated[str, typer.Option(envvar="DABT_BASE", help="The base whose jobs it takes: folder or hub id.")],
     max_rank: Annotated[int, typer.Option(min=1, help="The largest rank that the servers take.")] = 16,
+    checkpoint_days: Annotated[
+        int | None, typer.Option(min=1, help="How long checkpoints of jobs are kept; for ever by default.")
+    ] = None,
     once: Annotated[bool, typer.Option("--once", help="End when no job waits any more.")] = False,
     nice: Annotated[int, typer.Option(min=0, max=19, help="Leave the processor to others so far.")] = 0,
     leave_with: Annotated[int | None, typer.Option(hidden=True, help="End with the process that started it.")] = None,
@@ -33,7 +36,8 @@ def worker(
 
     os.nice(nice)
     place = Home.at(home)
-    hand = Worker(place, Shelf.at(place, actor="worker", max_rank=max_rank), resolve_base(base))
+    shelf = Shelf.at(place, actor="worker", max_rank=max_rank)
+    hand = Worker(place, shelf, resolve_base(base), checkpoint_days=checkpoint_days)
     for asked in (signal.SIGTERM, signal.SIGINT):
         signal.signal(asked, lambda *_: hand.stop.set())
 

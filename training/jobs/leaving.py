@@ -17,6 +17,8 @@ from typing import TYPE_CHECKING
 from lifecycle.jobs.nouns import Job, JobCheckpoint, JobEvent, JobResult, UploadedFile, new_id
 from lifecycle.models.base import fingerprint
 from lifecycle.publishing import Provenance, Shelf, publish
+from lifecycle.states import State
+from lifecycle.store.artifacts import digest_of_folder
 from training import adapter_folder
 from training.jobs.watching import Epoch, JobWatcher
 
@@ -30,7 +32,8 @@ def leave(job: Job, result: TrainResult, watch: JobWatcher, shelf: Shelf, base: 
     """Raises `LeaseLost` when the job is the worker's no more."""
     name = model_name(job)
     watch.losses = losses_of(result.folder)
-    checkpoints = [_checkpoint(job, name, epoch, result, shelf, base) for epoch in watch.epochs()]
+    made = (_checkpoint(job, name, epoch, result, shelf, base) for epoch in watch.epochs())
+    checkpoints = [checkpoint for checkpoint in made if checkpoint is not None]
     figures = _results(job, watch.losses, shelf)
     metrics = result.record.metrics
     learnt = metrics.get("learnt_tokens")
@@ -77,7 +80,10 @@ def table(losses: Mapping[int, Mapping[str, float]]) -> str:
     return out.getvalue()
 
 
-def _checkpoint(job: Job, name: str, epoch: Epoch, result: TrainResult, shelf: Shelf, base: Path) -> JobCheckpoint:
+def _checkpoint(
+    job: Job, name: str, epoch: Epoch, result: TrainResult, shelf: Shelf, base: Path
+) -> JobCheckpoint | None:
+    """None for one that an equal job has made before, and that has expired."""
     record = result.record
     adapter_folder.tidy(epoch.folder, fingerprint(base))
     version = publish(
@@ -93,6 +99,8 @@ def _checkpoint(job: Job, name: str, epoch: Epoch, result: TrainResult, shelf: S
         ),
         shelf=shelf,
     )
+    if version.state is State.RETIRED:
+        return None
     return JobCheckpoint(
         id=new_id("ftckpt_"),
         job=job.id,
@@ -110,16 +118,18 @@ def _results(job: Job, losses: Mapping[int, Mapping[str, float]], shelf: Shelf) 
     id_ = new_id("file-")
     with shelf.store.scratch() as scratch:
         (scratch / id_).write_bytes(body)
-        digest = shelf.store.put(scratch)
-    return UploadedFile(
-        id=id_,
-        owner=job.owner,
-        purpose="fine-tune-results",
-        filename="step_metrics.csv",
-        bytes=len(body),
-        digest=digest,
-        created_at=datetime.now(UTC),
-    )
+        file = UploadedFile(
+            id=id_,
+            owner=job.owner,
+            purpose="fine-tune-results",
+            filename="step_metrics.csv",
+            bytes=len(body),
+            digest=digest_of_folder(scratch),
+            created_at=datetime.now(UTC),
+        )
+        shelf.registry.files.expect(file)
+        shelf.store.put(scratch)
+    return file
 
 
 def _next(name: str, shelf: Shelf) -> str:

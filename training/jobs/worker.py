@@ -8,10 +8,12 @@ seen its lease lapse; the run goes on from its last checkpoint, where both have 
 
 from __future__ import annotations
 
+import errno
 import shutil
 import socket
 import threading
 import time
+from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
@@ -22,19 +24,23 @@ import structlog
 from lifecycle.errors import DabtError, InvalidInput, LeaseLost, NotFound, Unavailable
 from lifecycle.home import Home
 from lifecycle.jobs.nouns import Job, JobEvent, JobFault, new_id
-from lifecycle.jobs.purging import purge
 from lifecycle.jobs.states import JobState
 from lifecycle.models.base import fingerprint
 from lifecycle.publishing import Shelf
 from training.jobs import files as job_files
 from training.jobs import leaving
+from training.jobs.housekeeping import sweep
 from training.jobs.plan import JobFiles, plan, settled
 from training.jobs.watching import Interrupted, JobWatcher
 
 log = structlog.get_logger(__name__)
 
+_NO_ROOM = (errno.ENOSPC, errno.EDQUOT)
 _FULL = 32 * 2**20
 """Bytes on a disk, below which a failure is put down to that."""
+
+
+_AWAY = "The store, the registry or the service is away: the job waits, and goes on by itself"
 
 
 @dataclass(frozen=True)
@@ -47,6 +53,10 @@ class Pauses:
     """Between two signs of life."""
     lapse: float = 30.0
     """Without one, after which a job is another worker's to take."""
+    sweep: float = 60.0
+    """Between two looks at what is to be cleared away."""
+    longest: float = 60.0
+    """Between two tries while the store or the registry is away; they begin with `poll`, and double."""
 
 
 @dataclass
@@ -55,6 +65,8 @@ class Worker:
     shelf: Shelf
     base: Path
     pauses: Pauses = Pauses()
+    checkpoint_days: int | None = None
+    """How long a job's checkpoints are kept; None for ever."""
     name: str = field(default_factory=lambda: f"{socket.gethostname()[:40]}-{new_id('', 8)}")
     clock: Callable[[], float] = time.monotonic
     stop: threading.Event = field(default_factory=threading.Event)
@@ -77,9 +89,9 @@ class Worker:
             if job is not None:
                 self._do(job)
             elif once:
+                self._sweep()
                 return
             else:
-                self._asking(self._sweep)
                 self.stop.wait(self.pauses.poll)
         if validating.is_alive():
             validating.join(timeout=self.pauses.lapse)
@@ -109,15 +121,23 @@ class Worker:
             return None
 
     def _sweep(self) -> None:
-        """Bytes of files that were deleted, or have expired, and that no job reads any more."""
-        purge(self.shelf.store, self.shelf.registry, actor=self.name)
+        with suppress(Unavailable):
+            sweep(self.home, self.shelf, self.name, self.checkpoint_days)
 
-    # -- files of new jobs ----------------------------------------------------------------------------------------
+    # -- files of new jobs, and what is cleared away: beside the training ------------------------------------------
 
     def _validate(self) -> None:
+        swept = self.clock() - self.pauses.sweep
         while not self.stop.wait(self.pauses.poll):
-            with suppress(Unavailable):
+            try:
                 self.validate()
+                if self.clock() - swept >= self.pauses.sweep:
+                    swept = self.clock()
+                    self._sweep()
+            except Unavailable as error:
+                log.warning("the worker waits", problem=str(error))
+            except Exception as error:  # one job's fault must not end the looking at all others
+                log.error("files could not be looked at", exc_info=error)
 
     def validate(self) -> None:
         """Look at the files of all jobs that wait for that. Several workers may look at one; one of them is heard."""
@@ -135,27 +155,21 @@ class Worker:
         except Unavailable:
             raise
         except Exception as error:
-            return self._fault(job, error, None), []
+            return self._fault(job, error), []
 
     # -- one job --------------------------------------------------------------------------------------------------
 
     def _do(self, job: Job) -> None:
         log.info("job taken", job=job.id, tries=job.tries)
         lease = _Lease(self, job)
-        fetched: JobFiles | None = None
         try:
             with lease:
-                fetched = job_files.fetch(job, self._folder(job), self.shelf)
-                self._train(job, fetched, lease)
+                self._until_there(job, lease)
         except (Interrupted, LeaseLost) as error:
             log.info("job left", job=job.id, why=str(error))
-            self._give_back(job, tried=False)
-        except Unavailable as error:
-            log.warning("job given back", job=job.id, problem=str(error))
-            self._give_back(job, tried=True)
-            self.stop.wait(self.pauses.poll)
+            self._give_back(job)
         except Exception as error:
-            fault = self._fault(job, error, fetched)
+            fault = self._fault(job, error)
             log.error(
                 "job failed", job=job.id, code=fault.code, exc_info=None if isinstance(error, DabtError) else error
             )
@@ -164,33 +178,52 @@ class Worker:
         finally:
             self._tidy(job)
 
+    def _until_there(self, job: Job, lease: _Lease) -> None:
+        """Train it. While the store or the registry is away it waits where it is, and goes on from its last step.
+
+        That is no fault of the job's, so it counts as no try, and nobody else could do more with it.
+        """
+        pause = self.pauses.poll
+        while True:
+            try:
+                fetched = job_files.fetch(job, self._folder(job), self.shelf)
+                self._train(job, fetched, lease)
+                return
+            except Unavailable as error:
+                log.warning("the job waits", job=job.id, problem=str(error))
+                lease.warn(_AWAY)
+                if lease.watch is not None and lease.watch.progress().step > job.progress.step:
+                    job = job.model_copy(update={"progress": lease.watch.progress()})
+                if lease.stop.wait(pause):
+                    raise Interrupted(f"{job.id} is to stop") from error
+                pause = min(2 * pause, self.pauses.longest)
+
     def _train(self, job: Job, fetched: JobFiles, lease: _Lease) -> None:
         from training.run import train  # this takes a moment
 
         hyper = settled(job, job_files.count(fetched.train))
-        watch = JobWatcher(job, self._folder(job), hyper, seal=lease.seal, stop=lease.stop)
+        watch = JobWatcher(job, self._folder(job), hyper, seal=lease.seal, stop=lease.stop, events=lease.events)
         lease.watch = watch
         run = plan(job, fetched, self.base, hyper)
         result = train(run, self.home, self.shelf, watch=watch)
         leaving.leave(job, result, watch, self.shelf, self.base, self.name)
         log.info("job done", job=job.id, version=result.version.ref)
 
-    def _give_back(self, job: Job, *, tried: bool) -> None:
+    def _give_back(self, job: Job) -> None:
         """Where it still is this worker's. It is not, as a rule, where somebody cancelled or paused it."""
         with suppress(LeaseLost, Unavailable):
-            self.shelf.registry.leases.give_back(job.id, self.name, tried=tried)
+            self.shelf.registry.leases.give_back(job.id, self.name, tried=False)
 
-    def _fault(self, job: Job, error: Exception, fetched: JobFiles | None) -> JobFault:
-        if shutil.disk_usage(self.home.root).free < _FULL:
+    def _fault(self, job: Job, error: Exception) -> JobFault:
+        if _says_full(error) or shutil.disk_usage(self.home.root).free < _FULL:
             said = "the disk of the worker is full; free some space on it, and ask for the job again"
             return JobFault(code="disk_full", message=said)
         if not self.base.is_dir():
             return JobFault(
                 code="base_missing", message=f"the base {self.base.name} is not there for the worker any more"
             )
-        files = fetched or JobFiles(self._folder(job) / "rows")
         if isinstance(error, InvalidInput | NotFound):
-            return job_files.fault_of(error, files, None)
+            return job_files.fault_of(error, JobFiles(self._folder(job) / "rows"), None)
         if isinstance(error, DabtError):
             return JobFault(code=error.code, message=str(error))
         said = f"the worker failed on this job ({type(error).__name__}); its log has the details"
@@ -217,6 +250,10 @@ class _Lease:
         self.stop = threading.Event()
         """The run is to stop: the worker is asked to, or has the job no more."""
         self.watch: JobWatcher | None = None
+        self.events: deque[JobEvent] = deque()
+        """Not told yet."""
+        self._telling = threading.Lock()
+        self._said = ""
 
     def __enter__(self) -> _Lease:
         self._thread.start()
@@ -226,17 +263,26 @@ class _Lease:
         self._over.set()
         self._thread.join()
 
+    def warn(self, message: str) -> None:
+        """Once, however often it is said."""
+        if message != self._said:
+            self.events.append(JobEvent(level="warn", message=message))
+        self._said = message
+
     def seal(self) -> None:
         self.tell()
         self._leases.seal(self._job.id, self._worker.name)
 
     def tell(self) -> None:
         """Raises `LeaseLost`."""
-        if self.watch is None:
-            return
-        events = [self.watch.events.popleft() for _ in range(len(self.watch.events))]
-        if events:
-            self._leases.tell(self._job.id, self._worker.name, events)
+        with self._telling:
+            events = [self.events.popleft() for _ in range(len(self.events))]
+            try:
+                if events:
+                    self._leases.tell(self._job.id, self._worker.name, events)
+            except Unavailable:
+                self.events.extendleft(reversed(events))
+                raise
 
     def _run(self) -> None:
         while not self._over.wait(self._worker.pauses.beat):
@@ -253,6 +299,15 @@ class _Lease:
                 return
             except DabtError as error:
                 log.warning("no sign of life could be given", job=self._job.id, problem=str(error))
+
+
+def _says_full(error: BaseException | None) -> bool:
+    """It, or what it comes from: libraries that write weights tell of a full disk in words of their own."""
+    while error is not None:
+        if getattr(error, "errno", None) in _NO_ROOM or "No space left on device" in str(error):
+            return True
+        error = error.__cause__ or error.__context__
+    return False
 
 
 @contextmanager

@@ -125,6 +125,7 @@ async def keep(request: Request, file: UploadedFile, folder: Path) -> None:
     except DabtError:
         with suppress(DabtError):  # the row is given up a day later
             await parts.at_registry.run(registry.files.give_up, file.id)
+            await parts.at_store.run(purge, parts.store, registry, actor=who(request))
         raise
     await parts.at_registry.run(registry.files.add, file, actor=who(request))
 

@@ -75,8 +75,11 @@ async def listed(request: Request) -> Response:
 
 @router.get("/jobs/{id_}")
 async def retrieve(request: Request, id_: str) -> Response:
-    job: Job = await parts_of(request).at_registry.run(registry_of(request).jobs.get, id_, acting_for(request))
-    return JSONResponse(job_object(job))
+    """Of one that waits, also its place in the queue: 1 is next."""
+    run, jobs = parts_of(request).at_registry.run, registry_of(request).jobs
+    job: Job = await run(jobs.get, id_, acting_for(request))
+    place = {"queue_position": await run(jobs.before, job) + 1} if job.state is JobState.QUEUED else {}
+    return JSONResponse(job_object(job) | place)
 
 
 @router.get("/jobs/{id_}/events")

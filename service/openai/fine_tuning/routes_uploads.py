@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import shutil
 from collections.abc import Sequence
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Annotated, Any
@@ -17,16 +18,16 @@ from fastapi import APIRouter, Request
 from pydantic import Field, StringConstraints, ValidationError
 from starlette.responses import JSONResponse, Response
 
-from lifecycle.errors import InvalidInput, Problem, TooLarge
+from lifecycle.errors import DabtError, InvalidInput, Problem, TooLarge
 from lifecycle.jobs.nouns import Upload, UploadedFile, UploadPart, new_id
 from lifecycle.jobs.purging import purge
-from lifecycle.store.artifacts import ArtifactStore
+from lifecycle.store.artifacts import ArtifactStore, digest_of_folder
 from lifecycle.version import Frozen
 from service.admin import registry_of
 from service.openai.fine_tuning.asked import expiry_of
 from service.openai.fine_tuning.form import received
 from service.openai.fine_tuning.owner import owner_of, who
-from service.openai.fine_tuning.routes_files import check_room, checked_purpose, expires_at_of, put_file
+from service.openai.fine_tuning.routes_files import check_room, checked_purpose, expires_at_of, in_folder, put_file
 from service.openai.fine_tuning.shapes import part_object, upload_object
 from service.openai.http_input import json_object
 from service.openai.validation import problems_of
@@ -115,22 +116,26 @@ async def complete(request: Request, id_: str) -> Response:
         if asked.md5 is not None and asked.md5.lower() != md5:
             raise _refused(Problem("md5", f"is {md5} of the parts as they are named", "name them in their order"))
         file_id, created = new_id("file-"), datetime.now(UTC)
-        digest = await parts.at_store.run(put_file, parts.store, whole, file_id)
+        folder = in_folder(whole, file_id)
         file = UploadedFile(
             id=file_id,
             owner=owner,
             purpose=upload.purpose,
             filename=upload.filename,
             bytes=upload.bytes,
-            digest=digest,
+            digest=await parts.at_store.run(digest_of_folder, folder),
             created_at=created,
             expires_at=expires_at_of(upload.purpose, created, upload.expires_after),
         )
         complete_it = registry.uploads.complete
+        await parts.at_registry.run(registry.files.expect, file)  # so that its bytes are found, whatever dies now
         try:
+            await parts.at_store.run(parts.store.put, folder)
             done = await parts.at_registry.run(complete_it, id_, owner, file, asked.part_ids, actor=who(request))
-        except InvalidInput:
-            await parts.at_store.run(parts.store.remove, digest)
+        except DabtError:
+            with suppress(DabtError):
+                await parts.at_registry.run(registry.files.give_up, file.id)
+                await parts.at_store.run(purge, parts.store, registry, actor=who(request))
             raise
     await parts.at_store.run(purge, parts.store, registry, actor=who(request))
     return JSONResponse(upload_object(done, file))
