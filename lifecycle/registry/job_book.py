@@ -12,10 +12,10 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, Row, func, insert, select, update
 
-from lifecycle.errors import InvalidInput, NotFound, Problem
+from lifecycle.errors import InvalidInput, ModelNotFound, NotFound, Problem
 from lifecycle.jobs.nouns import Job, JobCheckpoint, JobEvent, TunedModel
 from lifecycle.jobs.states import ENDED, JOB_MOVES, JobState, move_job
-from lifecycle.registry import audit, checkpoint_expiry, cursor, tables, turns
+from lifecycle.registry import audit, checkpoint_expiry, cursor, judging, tables, turns
 from lifecycle.registry.cursor import Cursor, Page
 from lifecycle.registry.database import Database
 from lifecycle.registry.readable import valid
@@ -126,7 +126,34 @@ class JobBook:
         table = tables.tuned_models
         with self._database.read() as tx:
             row = tx.execute(select(table).where((table.c.name == name) & table.c.deleted_at.is_(None))).first()
-        return None if row is None else valid(TunedModel, _without(row, "created_at", "deleted_at"), name)
+        return None if row is None else _tuned(row)
+
+    def all_tuned(self, owner: str) -> list[TunedModel]:
+        """The owner's, in the order in which they were made."""
+        table = tables.tuned_models
+        query = select(table).where((table.c.owner == owner) & table.c.deleted_at.is_(None))
+        with self._database.read() as tx:
+            return [_tuned(row) for row in tx.execute(query.order_by(table.c.created_at, table.c.name))]
+
+    def delete_tuned(self, name: str, owner: str, *, actor: str) -> None:
+        """Nobody calls it by this name any more, and its version is retired with the last of its names.
+
+        Raises `NotFound`, also for another owner's, and `NotAllowed` while an alias points at the version.
+        """
+        table = tables.tuned_models
+        mine = (table.c.owner == owner) & table.c.deleted_at.is_(None)
+        with self._database.write() as tx:
+            if (row := tx.execute(select(table).where(mine & (table.c.name == name))).first()) is None:
+                raise ModelNotFound(f"The model '{name}' does not exist", place="model")
+            others = select(table.c.name).where((table.c.version == row.version) & table.c.deleted_at.is_(None))
+            if tx.execute(others.where(table.c.name != name)).first() is None:
+                judging.retire(tx, row.version, actor, f"{name} was deleted")
+            tx.execute(update(table).where(table.c.name == name).values(deleted_at=datetime.now(UTC)))
+            audit.append(tx, actor, "model.delete", name, {"version": row.version})
+
+
+def _tuned(row: Row[Any]) -> TunedModel:
+    return valid(TunedModel, _without(row, "created_at", "deleted_at"), row.name)
 
 
 _VALIDATING = "Validating training file"

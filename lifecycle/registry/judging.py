@@ -12,12 +12,12 @@ from sqlalchemy import Connection, Row, insert, select, update
 
 from lifecycle.errors import InvalidInput, NotAllowed
 from lifecycle.gates import Gate
-from lifecycle.registry import audit, records, tables
+from lifecycle.registry import alias_stack, audit, records, tables
 from lifecycle.registry.moves import Decision
 from lifecycle.report import Report, Verdict
 from lifecycle.standing import satisfied, state_after
 from lifecycle.states import State, move
-from lifecycle.version import Version
+from lifecycle.version import Ref, Version
 
 _AWAITING = (State.EVALUATED.value, State.REJECTED.value)
 
@@ -66,6 +66,16 @@ def record_verdict(tx: Connection, verdict: Verdict, actor: str) -> Version:
     gate = records.gate(tx, version.name)
     state = state_after(version.state, gate, verdict, records.verdicts(tx, row))
     return move_state(tx, row, state, actor, names, verdict.why if state is State.DOUBTED else "")
+
+
+def retire(tx: Connection, ref: str | Ref, actor: str, reason: str) -> Version:
+    """Raises `NotAllowed` while an alias points at the version."""
+    row = records.version_row(tx, ref)
+    version = records.to_version(row)
+    behind = [alias.ref for alias in alias_stack.every(tx, version.name) if version.number in alias.numbers]
+    if behind:
+        raise NotAllowed(f"{version.ref} is behind {', '.join(behind)}; move that first, then retire it")
+    return move_state(tx, row, State.RETIRED, actor, reason=reason)
 
 
 def move_state(

@@ -18,7 +18,7 @@ from typing import Any, Self
 from sqlalchemy import func, insert, select
 
 from lifecycle.aliases import PROD, Alias, Target
-from lifecycle.errors import InvalidInput, NotAllowed, NotFound, Problem
+from lifecycle.errors import InvalidInput, NotFound, Problem
 from lifecycle.gates import Gate
 from lifecycle.manifests import AdapterManifest, Manifest
 from lifecycle.registry import alias_stack, artifact_book, audit, judging, moves, records, tables, try_book
@@ -192,12 +192,7 @@ class Registry:
     def retire(self, ref: str | Ref, actor: str, reason: str) -> Version:
         """Take the version out of service for good. Raises `NotAllowed` while an alias points at it."""
         with self._database.write() as tx:
-            row = records.version_row(tx, ref)
-            version = records.to_version(row)
-            behind = [alias.ref for alias in alias_stack.every(tx, version.name) if version.number in alias.numbers]
-            if behind:
-                raise NotAllowed(f"{version.ref} is behind {', '.join(behind)}; move that first, then retire it")
-            return judging.move_state(tx, row, State.RETIRED, actor, reason=reason)
+            return judging.retire(tx, ref, actor, reason)
 
     # -- evaluations and verdicts ---------------------------------------------------------------------------------
 

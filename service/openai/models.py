@@ -12,6 +12,7 @@ from pydantic_core import to_json
 
 from lifecycle.aliases import PROD, Alias
 from lifecycle.errors import InvalidInput, ModelNotFound, Unavailable
+from lifecycle.jobs.nouns import TunedModel
 from lifecycle.states import CALLABLE, State
 from lifecycle.version import Digest, Ref, Version
 from service.catalogue import Snapshot
@@ -166,6 +167,13 @@ def _one(model: str, snapshot: Snapshot, running: Running, caller: Caller) -> di
         return _version_card(version.ref, version, None, running) if version is not None and shown else None
     alias = snapshot.aliases.get(ref.name, {}).get(str(ref.alias))
     return _alias_card(alias, [*snapshot.behind(alias)], running) if alias is not None else None
+
+
+def with_tuned(page: bytes, tuned: Sequence[TunedModel], snapshot: Snapshot, running: Running) -> bytes:
+    """The page with what jobs of the caller's have made, at its end."""
+    cards = [_tuned_card(model.name, Ref.parse(model.version), snapshot, running) for model in tuned]
+    texts = [to_json(card) for card in cards if card is not None]
+    return page.removesuffix(b"]}") + b"".join(b"," + text for text in texts) + b"]}"
 
 
 def _tuned_card(name: str, ref: Ref, snapshot: Snapshot, running: Running) -> dict[str, Any] | None:

@@ -12,17 +12,20 @@ from pydantic_core import to_json
 from starlette.requests import ClientDisconnect
 from starlette.responses import Response
 
-from lifecycle.errors import DabtError, InvalidInput, Problem
+from lifecycle.access.keys import Role
+from lifecycle.errors import DabtError, Forbidden, InvalidInput, NotAllowed, Problem
+from service.admin import registry_of
 from service.engine.interface import Kind
 from service.openai import allowed_fields, http_errors, models, responses
 from service.openai import embeddings as embedding
 from service.openai.event_stream import streamed
+from service.openai.fine_tuning.owner import owner_of, who
 from service.openai.http_input import json_object, unless_disconnected
 from service.openai.messages import check_messages
 from service.openai.prompts import check_tokens
 from service.parts import Parts, parts_of
 from service.request_context import code_of, context_of
-from service.resolution import caller_of
+from service.resolution import Caller, caller_of
 from service.serving import Reply, Service
 
 router = APIRouter()
@@ -77,7 +80,8 @@ async def list_models(request: Request) -> Response:
     page = parts.models.page(*asked)
     if page is None:
         page = await asyncio.to_thread(parts.models.make, *asked)
-    return Response(page, media_type="application/json")
+    tuned = await parts.tuned.all(caller) if may_train(caller) else []
+    return Response(models.with_tuned(page, tuned, asked[0], asked[1]), media_type="application/json")
 
 
 @router.get("/v1/models/{model:path}")
@@ -85,6 +89,21 @@ async def retrieve_model(request: Request, model: str) -> Response:
     parts = parts_of(request)
     caller = await parts.tuned.caller(caller_of({}, context_of(request)), model)
     return _json(models.card_of(model, parts.catalogue.snapshot, await _running(parts), caller))
+
+
+@router.delete("/v1/models/{model:path}")
+async def delete_model(request: Request, model: str) -> Response:
+    """What a job of the caller's has made: its name is gone, and with the last of its names the version is retired."""
+    parts, caller = parts_of(request), caller_of({}, context_of(request))
+    if not may_train(caller):
+        raise Forbidden(f"the {caller.key} deletes no models: that needs a trainer's or more")
+    if not model.startswith("ft:"):
+        raise NotAllowed(f"{model!r} was not made by a fine-tuning job; only names that begin with ft: are deleted")
+    jobs = registry_of(request).jobs
+    await parts.at_registry.run(jobs.delete_tuned, model, owner_of(request), actor=who(request))
+    parts.tuned.forget(model)
+    await parts.catch_up()
+    return _json({"id": model, "object": "model", "deleted": True})
 
 
 @router.post("/tokenize")
@@ -138,6 +157,10 @@ async def _streamed(
         return await streamed(request.receive, answer, seconds, told)
     except ClientDisconnect:
         return Response(status_code=499)  # nobody reads it
+
+
+def may_train(caller: Caller) -> bool:
+    return caller.key is None or caller.key.role.includes(Role.TRAINER)
 
 
 async def _running(parts: Parts) -> models.Running:

@@ -20,21 +20,27 @@ from lifecycle.publishing import Provenance, Shelf, publish
 from lifecycle.states import State
 from lifecycle.store.artifacts import digest_of_folder
 from training import adapter_folder
-from training.jobs.watching import Epoch, JobWatcher
+from training.jobs.watching import Epoch, JobWatcher, figures_of
 
 if TYPE_CHECKING:
     from training.run import TrainResult
 
-_COLUMNS = ("step", "train_loss", "train_accuracy", "valid_loss", "valid_mean_token_accuracy")
+_COLUMNS = {
+    "train_loss": "train_loss",
+    "train_accuracy": "train_mean_token_accuracy",
+    "valid_loss": "valid_loss",
+    "valid_mean_token_accuracy": "valid_mean_token_accuracy",
+}
+"""Of the result file, and what stands there by the names that events have."""
 
 
 def leave(job: Job, result: TrainResult, watch: JobWatcher, shelf: Shelf, base: Path, worker: str) -> None:
     """Raises `LeaseLost` when the job is the worker's no more."""
     name = model_name(job)
-    watch.losses = losses_of(result.folder)
+    watch.figures = all_figures(result.folder)
     made = (_checkpoint(job, name, epoch, result, shelf, base) for epoch in watch.epochs())
     checkpoints = [checkpoint for checkpoint in made if checkpoint is not None]
-    figures = _results(job, watch.losses, shelf)
+    figures = _results(job, watch.figures, shelf)
     metrics = result.record.metrics
     learnt = metrics.get("learnt_tokens")
     ended = JobResult(
@@ -60,23 +66,22 @@ def model_name(job: Job) -> str:
     return f"ft:{base}:dabt:{job.name if asked.suffix else ''}:{job.tail}"
 
 
-def losses_of(run: Path) -> dict[int, dict[str, float]]:
+def all_figures(run: Path) -> dict[int, dict[str, float]]:
     """All of the run's, whichever workers made it: by step, as `JobWatcher` keeps them."""
-    losses: dict[int, dict[str, float]] = {}
+    figures: dict[int, dict[str, float]] = {}
     for line in (run / "log.jsonl").read_text(encoding="utf-8").splitlines():
         told = json.loads(line)
-        name = "train_loss" if told["kind"] == "train" else "valid_loss"
-        losses.setdefault(told["step"], {})[name] = told["loss"]
-    return losses
+        figures.setdefault(told["step"], {}).update(figures_of(told["kind"], told))
+    return figures
 
 
-def table(losses: Mapping[int, Mapping[str, float]]) -> str:
+def table(figures: Mapping[int, Mapping[str, float]]) -> str:
     """The figures as CSV, one line for each step that has some."""
     out = io.StringIO()
     writer = csv.writer(out)
-    writer.writerow(_COLUMNS)
-    for step in sorted(losses):
-        writer.writerow([step, *(losses[step].get(column, "") for column in _COLUMNS[1:])])
+    writer.writerow(["step", *_COLUMNS])
+    for step in sorted(figures):
+        writer.writerow([step, *(figures[step].get(name, "") for name in _COLUMNS.values())])
     return out.getvalue()
 
 
@@ -94,7 +99,7 @@ def _checkpoint(
         provenance=Provenance(
             source="training",
             **record.model_dump(include={"run", "started_from", "data_digest", "code_revision", "config"}),
-            metrics={key: value for key, value in epoch.metrics.items() if value is not None},
+            metrics=epoch.metrics,
             note=f"the checkpoint at step {epoch.step} of {job.id}",
         ),
         shelf=shelf,
@@ -112,9 +117,9 @@ def _checkpoint(
     )
 
 
-def _results(job: Job, losses: Mapping[int, Mapping[str, float]], shelf: Shelf) -> UploadedFile:
+def _results(job: Job, figures: Mapping[int, Mapping[str, float]], shelf: Shelf) -> UploadedFile:
     """In the store, as OpenAI gives it: the CSV in base64."""
-    body = base64.b64encode(table(losses).encode())
+    body = base64.b64encode(table(figures).encode())
     id_ = new_id("file-")
     with shelf.store.scratch() as scratch:
         (scratch / id_).write_bytes(body)

@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 from lifecycle.jobs.nouns import Auto, Hyperparameters, Job, TrainedBy
 from training.config import TrainJob
 from training.optimisation import OptimisationSettings
+from training.tracking.wandb import Wandb
 
 METHODS: dict[TrainedBy, str] = {"supervised": "lora", "dpo": "dpo"}
 _DEFAULT = OptimisationSettings()
@@ -69,8 +71,30 @@ def plan(job: Job, files: JobFiles, base: Path, hyper: Hyperparameters) -> Train
             "max_length": context_of(base),
             "save_minutes": _SAVE_MINUTES,
         },
+        "tracking": ["tensorboard", *told_elsewhere(job)[0]],
     }
     return TrainJob.from_mapping(raw, files.train.parent, source=job.id)
+
+
+def told_elsewhere(job: Job) -> tuple[list[dict[str, Any]], str]:
+    """The job's integrations as trackers, and what to say of them. Where the worker has no key of theirs, the run is
+    kept to be sent later."""
+    if not job.request.integrations:
+        return [], ""
+    if find_spec(Wandb.package) is None:
+        return [], "This worker has no wandb: nothing is told to Weights & Biases"
+    sends = Wandb.can_send()
+    trackers = [
+        {
+            "type": "wandb",
+            **{key: value for key, value in asked["wandb"].items() if value},
+            "name": asked["wandb"].get("name") or job.id,
+            "mode": None if sends else "offline",
+        }
+        for asked in job.request.integrations
+    ]
+    kept = "This worker has no key of Weights & Biases: the run is kept in its folder, for `wandb sync`"
+    return trackers, "" if sends else kept
 
 
 def context_of(base: Path) -> int:

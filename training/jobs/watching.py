@@ -8,7 +8,7 @@ from __future__ import annotations
 import shutil
 import threading
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -48,8 +48,8 @@ class JobWatcher:
     events: deque[JobEvent] = field(default_factory=deque)
     """Not told yet."""
     pace: Pace = field(default_factory=Pace)
-    losses: dict[int, dict[str, float]] = field(default_factory=dict)
-    """By step: train_loss, valid_loss, and the token accuracies where they are known."""
+    figures: dict[int, dict[str, float]] = field(default_factory=dict)
+    """By step, as `figures_of` names them."""
     _step: int = 0
     _total: int = 0
     _finish: datetime | None = None
@@ -71,14 +71,12 @@ class JobWatcher:
         self._check()
 
     def loss(self, kind: str, point: Point) -> None:
-        name = "train_loss" if kind == "train" else "valid_loss"
-        self.losses.setdefault(point.step, {})[name] = point.loss
+        new = figures_of(kind, point.figures)
+        self.figures.setdefault(point.step, {}).update(new)
         if not point.step:
             return  # the base's own, before any training
-        data: dict[str, Any] = {"step": point.step, "total_steps": self._total or None, name: point.loss}
+        data: dict[str, Any] = {"step": point.step, "total_steps": self._total or None, **new}
         said = "training" if kind == "train" else "validation"
-        if kind != "train":
-            data["full_valid_loss"] = point.loss
         if point.step <= self.job.progress.step:
             return  # told before, by the worker that had the job
         of = f"/{self._total}" if self._total else ""
@@ -86,8 +84,7 @@ class JobWatcher:
 
     def saved(self, step: int, folder: Path) -> None:
         """At the end of an epoch its adapter is put aside: the run removes its own when it is done."""
-        metrics = self.losses.get(step, {})
-        if "valid_loss" not in metrics:
+        if "valid_loss" not in self.figures.get(step, {}):
             return
         from lifecycle.models.peft_config import CONFIG_FILE
         from lifecycle.models.preflight import WEIGHTS_FILE
@@ -106,22 +103,29 @@ class JobWatcher:
     def epochs(self) -> list[Epoch]:
         """Those that were put aside, in order; by whichever worker."""
         folders = {int(path.name.removeprefix("step-")): path for path in self.folder.glob("step-*[0-9]")}
-        return [Epoch(step, folders[step], self._figures(step)) for step in sorted(folders)]
+        return [Epoch(step, folders[step], self._at(step)) for step in sorted(folders)]
 
     def progress(self) -> JobProgress:
         return JobProgress(
             step=self._step, total_steps=self._total, estimated_finish=self._finish, hyperparameters=self.hyper
         )
 
-    def _figures(self, step: int) -> dict[str, float]:
-        figures = dict(self.losses.get(step, {}))
-        before = [at for at, told in self.losses.items() if at <= step and "train_loss" in told]
-        if before:
-            figures.setdefault("train_loss", self.losses[max(before)]["train_loss"])
-        if "valid_loss" in figures:
-            figures["full_valid_loss"] = figures["valid_loss"]
-        return figures
+    def _at(self, step: int) -> dict[str, float]:
+        """What is known there; of the training's figures, the last before."""
+        before = [told for at, told in sorted(self.figures.items()) if at <= step and "train_loss" in told]
+        trained = {name: value for name, value in before[-1].items() if name.startswith("train_")} if before else {}
+        return {**trained, **self.figures.get(step, {})}
 
     def _check(self) -> None:
         if self.stop.is_set():
             raise Interrupted(f"{self.job.id} is to stop")
+
+
+def figures_of(kind: str, told: Mapping[str, float | None]) -> dict[str, float]:
+    """What a run measured at a step, by OpenAI's names: the loss and the share of tokens that it would have written.
+
+    Here every validation is over all of its rows, which OpenAI calls `full_valid_`.
+    """
+    measured = {"loss": told.get("loss"), "mean_token_accuracy": told.get("mean_token_accuracy")}
+    starts = ("train_",) if kind == "train" else ("valid_", "full_valid_")
+    return {f"{start}{name}": value for start in starts for name, value in measured.items() if value is not None}

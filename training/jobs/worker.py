@@ -30,7 +30,7 @@ from lifecycle.publishing import Shelf
 from training.jobs import files as job_files
 from training.jobs import leaving
 from training.jobs.housekeeping import sweep
-from training.jobs.plan import JobFiles, plan, settled
+from training.jobs.plan import JobFiles, plan, settled, told_elsewhere
 from training.jobs.watching import Interrupted, JobWatcher
 
 log = structlog.get_logger(__name__)
@@ -205,6 +205,8 @@ class Worker:
         watch = JobWatcher(job, self._folder(job), hyper, seal=lease.seal, stop=lease.stop, events=lease.events)
         lease.watch = watch
         run = plan(job, fetched, self.base, hyper)
+        if note := told_elsewhere(job)[1]:
+            watch.say(note)
         result = train(run, self.home, self.shelf, watch=watch)
         leaving.leave(job, result, watch, self.shelf, self.base, self.name)
         log.info("job done", job=job.id, version=result.version.ref)

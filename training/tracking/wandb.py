@@ -23,10 +23,18 @@ class Wandb(Tracker):
     project: str = "dabt"
     entity: str | None = None
     """The team or user; None is the key's own."""
+    name: str | None = None
+    """Of the run there; None is this run's own."""
+    tags: tuple[str, ...] = ()
     mode: Literal["online", "offline"] | None = None
     """None takes `WANDB_MODE`, or online."""
 
     package: ClassVar[str] = "wandb"
+
+    @classmethod
+    def can_send(cls) -> bool:
+        """Whether there is a key of theirs here."""
+        return bool(os.environ.get("WANDB_API_KEY")) or _logged_in()
 
     @property
     def _mode(self) -> Any:
@@ -34,7 +42,7 @@ class Wandb(Tracker):
 
     def problems(self) -> list[Problem]:
         problems = super().problems()
-        if self._mode == "online" and not os.environ.get("WANDB_API_KEY") and not _logged_in():
+        if self._mode == "online" and not self.can_send():
             cure = "run `wandb login`, set WANDB_API_KEY, or write mode: offline"
             problems.append(Problem("tracking.wandb", "there is no key of Weights & Biases here", cure))
         return problems
@@ -54,7 +62,8 @@ class Wandb(Tracker):
         opened = wandb.init(
             project=self.project,
             entity=self.entity,
-            name=run.name,
+            name=self.name or run.name,
+            tags=self.tags,
             id=known or secrets.token_hex(8),
             resume="allow",
             mode=self._mode,

@@ -77,7 +77,7 @@ class _NewJob(Frozen):
     hyperparameters: _Supervised | None = None
     method: _Method | None = None
     metadata: Annotated[dict[Key, Value], Field(max_length=_MOST_METADATA)] | None = None
-    integrations: Annotated[list[_Integration], Field(max_length=5)] | None = None
+    integrations: Annotated[list[_Integration], Field(max_length=1)] | None = None
 
 
 def job_request(body: Mapping[str, Any]) -> JobRequest:
