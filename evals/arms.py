@@ -8,7 +8,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from evals.config import EvalConfig, Recipe, read_prompt
+from evals.config import NEWEST, EvalConfig, Recipe, read_prompt
 from lifecycle.aliases import PROD
 from lifecycle.errors import InvalidConfig, NotFound, Problem
 from lifecycle.manifests import Manifest
@@ -20,9 +20,6 @@ from lifecycle.version import ArmKind, Decoding, Frozen, Knowledge, Lineage, Ref
 
 if TYPE_CHECKING:
     from lifecycle.registry import Registry
-
-NEWEST = "newest"
-"""As an alias in a configuration: the newest version of that name that training published."""
 
 
 class Arm(Frozen):

@@ -28,6 +28,9 @@ def eval_(  # noqa: PLR0913, PLR0917  (one parameter is one option of the comman
         str, typer.Option(help="Without a file: what to compare, the baseline first, such as base,triage:3.")
     ] = "",
     metric: Annotated[str | None, typer.Option(help="The figure that decides; else the file's or rows' own.")] = None,
+    candidate: Annotated[
+        str | None, typer.Option(help="The version that NAME:newest in the file stands for, such as triage:5.")
+    ] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only look: nothing is decided, the run is kept.")] = False,
     concurrency: Annotated[int | None, typer.Option(min=1, help="Requests in flight.")] = None,
     home: Annotated[
@@ -63,7 +66,8 @@ def eval_(  # noqa: PLR0913, PLR0917  (one parameter is one option of the comman
     elif arms:
         raise InvalidInput(f"the arms are those of {config}: take --arms out, or the file")
     else:
-        plan = EvalConfig.load(config, **given, data=items, provisional=("a dry run",) if dry_run else None)
+        look = ("a dry run",) if dry_run else None
+        plan = EvalConfig.load(config, **given, data=items, candidate=candidate, provisional=look)
     with Registry.open(place.registry_url) as registry, shown(plan.title, console) as progress:
         evaluation = evaluate(plan, registry, place, actor=_actor(), progress=progress)
     print_evaluation(evaluation, console)

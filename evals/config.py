@@ -25,6 +25,8 @@ from lifecycle.version import Decoding, Frozen, Knowledge, Name, Prompt, Ref, Te
 
 _BASE = "base"
 """The arm that is the base model as it is."""
+NEWEST = "newest"
+"""As an alias in a configuration: the newest version of that name that training published."""
 ENDPOINT = "http://127.0.0.1:8000/v1"
 
 
@@ -258,12 +260,15 @@ class EvalConfig(Frozen):
     @classmethod
     def load(cls, path: Path, **overrides: Any) -> EvalConfig:
         """Reads `path`; `overrides` (those that are not None) win over the file's keys. Other `data` makes it a look.
+        `candidate`, a version, is what `NAME:newest` in an arm stands for.
 
         Raises `InvalidConfig` with every problem: unknown and missing keys, wrong values, files that are not there,
         bad lines of the shots (file:line), and the policy's own.
         """
         given = {key: value for key, value in overrides.items() if value is not None}
         raw = load_mapping(path)
+        if (candidate := given.pop("candidate", None)) is not None:
+            raw = _with_candidate(raw, candidate, path)
         if "data" in given and given["data"] != raw.get("data"):
             given["provisional"] = (*given.get("provisional", ()), f"other items ({given['data']})")
         config = validated(cls, raw | given, path)
@@ -310,6 +315,27 @@ def load_policy(path: Path | None, baseline: str = "base") -> Policy:
     if path is None:
         return Policy(name="better than the baseline", rules=(Beats(rule="beats", arm=baseline),))
     return validated(Policy, load_mapping(path), path)
+
+
+def _with_candidate(raw: dict[str, Any], candidate: str, path: Path) -> dict[str, Any]:
+    """Of arms with the newest of several names, those of the candidate's own."""
+    arms = raw.get("arms")
+    recipes = {label: recipe for label, recipe in (arms or {}).items() if isinstance(recipe, dict)}
+    newest = {
+        (label, key): str(recipe[key])
+        for label, recipe in recipes.items()
+        for key in ("version", "adapter")
+        if str(recipe.get(key, "")).endswith(f":{NEWEST}")
+    }
+    own = f"{candidate.partition(':')[0]}:{NEWEST}"
+    places = [place for place, ref in newest.items() if ref == own] or [*newest]
+    if not places:
+        fault = f"no arm is of the newest version, so none can be {candidate}"
+        raise InvalidConfig(f"{path} cannot judge {candidate}", [Problem("arms", fault, f"write version: {own}")])
+    changed = {
+        label: {**recipes[label], **{key: candidate for at, key in places if at == label}} for label, _ in places
+    }
+    return {**raw, "arms": {**raw["arms"], **changed}}
 
 
 def read_prompt(files: PromptFiles | None) -> Prompt:

@@ -44,7 +44,7 @@ class Shelf:
 class Provenance(Frozen):
     """What is known of how an artifact was made; all of it goes into its manifest or its version's lineage."""
 
-    source: Literal["training", "import"]
+    source: Literal["training", "checkpoint", "import"]
     run: str = ""
     started_from: str = ""
     data_digest: str = ""

@@ -230,7 +230,8 @@ class VersionSpec(Frozen):
 class Lineage(Frozen):
     """Where a version came from."""
 
-    source: Literal["training", "evaluation", "import", "manual"] = "manual"
+    source: Literal["training", "checkpoint", "evaluation", "import", "manual"] = "manual"
+    """A checkpoint is what a job's training left on its way, beside its result."""
     run: str = ""
     started_from: str = ""
     """The digest of the adapter that training went on from."""

@@ -87,6 +87,9 @@ def serve(  # noqa: PLR0913, PLR0917  (one parameter is one option of the comman
     checkpoint_days: Annotated[
         int | None, typer.Option(help="How long its worker keeps checkpoints of jobs; for ever by default.")
     ] = None,
+    evals: Annotated[
+        Path | None, typer.Option(envvar="DABT_EVALS", help="Folder of evaluations that jobs may ask for.")
+    ] = None,
     log_bodies: Annotated[bool, typer.Option("--log-bodies", help="Log what callers send; never their keys.")] = False,
     log_level: Annotated[str | None, typer.Option(help="debug, info, warning or error.")] = None,
     log_format: Annotated[str | None, typer.Option(help="logfmt, or json: one object a line.")] = None,

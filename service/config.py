@@ -72,6 +72,9 @@ class ServeConfig(Frozen):
     checkpoint_days: int | None = Field(default=None, ge=1)
     """How long that worker keeps checkpoints of jobs; None for ever."""
 
+    evals: Path | None = None
+    """The folder of the evaluations that a job may ask for by its metadata (`dabt_eval: NAME` is NAME.yaml in it)."""
+
     keys: Literal["auto", "required", "off"] = "auto"
     """`auto` asks every caller for an API key once the registry has had one; `required` also refuses to start without
     one; `off` asks for none, and is for loopback alone."""

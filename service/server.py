@@ -75,7 +75,7 @@ def serve(
             ),
             config.drain_seconds,
         )
-        with WorkerProcess(config, home) if config.worker else nullcontext():
+        with WorkerProcess(config, home, first.url) if config.worker else nullcontext():
             server.run(sockets=[first.listener])  # on uvloop, as vLLM's own server
     if server.fatal:
         raise EngineDead(server.fatal)

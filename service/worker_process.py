@@ -27,21 +27,15 @@ log = structlog.get_logger(__name__)
 class WorkerProcess:
     """A context: the worker runs inside of it."""
 
-    def __init__(self, config: ServeConfig, home: Home) -> None:
-        """For jobs over the model folder `config.base`."""
+    def __init__(self, config: ServeConfig, home: Home, url: str) -> None:
+        """For jobs over the model folder `config.base`, which the service at `url` answers with."""
         words = ["worker", "--base", str(config.base), "--max-rank", str(config.max_lora_rank), "--nice", str(_NICE)]
+        words += ["--leave-with", str(os.getpid()), "--home", str(home.root), "--endpoint", f"{url}/v1"]
+        if config.evals is not None:
+            words += ["--evals", str(config.evals)]
         if config.checkpoint_days is not None:
             words += ["--checkpoint-days", str(config.checkpoint_days)]
-        self._command = [
-            sys.executable,
-            "-m",
-            "dabt",
-            *words,
-            "--leave-with",
-            str(os.getpid()),
-            "--home",
-            str(home.root),
-        ]
+        self._command = [sys.executable, "-m", "dabt", *words]
         places = {"DABT_REGISTRY_URL": home.registry_url, "DABT_ARTIFACTS_URL": home.artifacts_url}
         self._environment = {**os.environ, **places}
         self._over = threading.Event()

@@ -11,9 +11,11 @@ bytes and one can be removed. It belongs to the key that sent it, and to keys th
 
 from __future__ import annotations
 
+import re
 import secrets
 import string
 from datetime import datetime
+from pathlib import Path
 from typing import Any, Literal
 
 from pydantic import Field
@@ -120,6 +122,26 @@ class JobProgress(Frozen):
     """With a number for every `auto`, once training has begun."""
 
 
+EVALUATION = "dabt_eval"
+"""The key of a job's metadata that names the evaluation which its model is to pass."""
+
+
+def evaluation_file(folder: Path, name: str) -> Path | None:
+    """Where the evaluation of this name is to lie; None for what is no name: a caller names no path."""
+    return folder / f"{name}.yaml" if re.fullmatch(r"[a-zA-Z0-9][a-zA-Z0-9_-]{0,63}", name) else None
+
+
+class JobEvaluation(Frozen):
+    """What came of the evaluation that a job asked for."""
+
+    name: str
+    ruling: Literal["passed", "failed", "undecided", "error"]
+    """`error`: it could not be run, and there is no verdict."""
+    verdict: Digest | None = None
+    opens: str = ""
+    """Which aliases the verdict opens, or why none; or why there is none."""
+
+
 class JobResult(Frozen):
     """What it ended with."""
 
@@ -129,6 +151,7 @@ class JobResult(Frozen):
     """The registry's name for it: `triage:3`."""
     trained_tokens: int | None = None
     result_files: tuple[str, ...] = ()
+    evaluation: JobEvaluation | None = None
     fault: JobFault | None = None
 
 
@@ -150,6 +173,11 @@ class Job(Frozen):
     beat: int = 0
     tries: int = 0
     """How often a worker took it."""
+
+    @property
+    def evaluation(self) -> str:
+        """The name of the one that it asks for; empty for none."""
+        return (self.request.metadata or {}).get(EVALUATION, "")
 
     @property
     def tail(self) -> str:

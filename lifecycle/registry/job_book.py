@@ -14,7 +14,7 @@ from sqlalchemy import ColumnElement, Connection, Row, func, insert, select, upd
 
 from lifecycle.errors import InvalidInput, ModelNotFound, NotFound, Problem
 from lifecycle.jobs.nouns import Job, JobCheckpoint, JobEvent, TunedModel
-from lifecycle.jobs.states import ENDED, JOB_MOVES, JobState, move_job
+from lifecycle.jobs.states import ENDED, HELD, JOB_MOVES, JobState, move_job
 from lifecycle.registry import audit, checkpoint_expiry, cursor, judging, tables, turns
 from lifecycle.registry.cursor import Cursor, Page
 from lifecycle.registry.database import Database
@@ -172,7 +172,7 @@ def shift(tx: Connection, row: Row[Any], to: JobState, actor: str, events: Itera
     now = move_job(row.id, JobState(row.state), to)
     if now in ENDED:
         changes["finished_at"] = datetime.now(UTC)
-    if now not in (JobState.RUNNING, JobState.FINISHING):
+    if now not in HELD:
         changes["holder"] = ""
     tx.execute(update(tables.jobs).where(_T.id == row.id).values(state=now.value, **changes))
     say(tx, row.id, events)

@@ -16,10 +16,12 @@ from lifecycle.errors import LeaseLost
 from lifecycle.jobs.nouns import (
     Job,
     JobCheckpoint,
+    JobEvaluation,
     JobEvent,
     JobFault,
     JobProgress,
     JobResult,
+    Level,
     TunedModel,
     UploadedFile,
 )
@@ -31,6 +33,7 @@ from lifecycle.registry.job_book import row_of, say, shift, to_job
 _T = tables.jobs.c
 MOST_TRIES = 4
 """Workers that may end while they have a job, before it counts as the job's own fault."""
+COMPLETED = "The job has successfully completed"
 
 
 class JobLeases:
@@ -66,6 +69,9 @@ class JobLeases:
             for id_, (holder, beat) in lapsed.items():
                 row = row_of(tx, id_)
                 if row.state not in HELD or (row.holder, row.beat) != (holder, beat):
+                    continue
+                if row.tries >= MOST_TRIES and row.state == JobState.EVALUATING.value:
+                    _evaluated(tx, row, worker, _unevaluated(to_job(row)))
                     continue
                 if row.tries >= MOST_TRIES:
                     _end(tx, row, JobState.FAILED, JobResult(fault=_TOO_OFTEN), worker, [])
@@ -137,7 +143,7 @@ class JobLeases:
     ) -> None:
         """All of it at once: the result, its file of figures, its checkpoints, and the names that they are called by.
 
-        Raises `LeaseLost`.
+        A job that asks for an evaluation is the worker's until `evaluated`. Raises `LeaseLost`.
         """
         now = datetime.now(UTC)
         with self._database.write() as tx:
@@ -149,7 +155,13 @@ class JobLeases:
             for name, version in names:
                 tuned = TunedModel(name=name, version=version, owner=job.owner, job=job.id)
                 tx.execute(insert(tables.tuned_models).values(**tuned.model_dump(), created_at=now))
-            _end(tx, row, JobState.SUCCEEDED, result, worker, events)
+            to = JobState.EVALUATING if job.evaluation else JobState.SUCCEEDED
+            _end(tx, row, to, result, worker, events)
+
+    def evaluated(self, id_: str, worker: str, evaluation: JobEvaluation) -> None:
+        """Raises `LeaseLost`."""
+        with self._database.write() as tx:
+            _evaluated(tx, _mine(tx, id_, worker), worker, evaluation)
 
     def failed(self, id_: str, worker: str, fault: JobFault) -> None:
         """Raises `LeaseLost`."""
@@ -173,6 +185,18 @@ def _end(
     if result.fault is not None:
         said.append(JobEvent(level="error", message=result.fault.message))
     shift(tx, row, to, worker, said, result=result.model_dump(mode="json"))
+
+
+def _evaluated(tx: Connection, row: Row[Any], worker: str, evaluation: JobEvaluation) -> None:
+    result = to_job(row).result.model_copy(update={"evaluation": evaluation})
+    level: Level = "info" if evaluation.ruling == "passed" else "warn"
+    said = JobEvent(level=level, message=f"Evaluation {evaluation.name}: {evaluation.ruling}; {evaluation.opens}")
+    _end(tx, row, JobState.SUCCEEDED, result, worker, [said, JobEvent(message=COMPLETED)])
+
+
+def _unevaluated(job: Job) -> JobEvaluation:
+    why = f"{MOST_TRIES} workers ended while they evaluated; `dabt eval` goes on with it"
+    return JobEvaluation(name=job.evaluation, ruling="error", opens=why)
 
 
 def _mine(tx: Connection, id_: str, worker: str) -> Row[Any]:

@@ -113,3 +113,24 @@ def test_every_evaluation_of_the_clinic_loads() -> None:
         config = EvalConfig.load(folder / f"{task}.yaml")
         assert list(config.arms) == ["base", "few-shot", "rag", "adapter", "hybrid"]
     assert len(load_policy(folder / "policy.yaml").rules) == 8
+
+
+def test_a_candidate_stands_for_the_newest_version_of_its_name(workplace: Path) -> None:
+    plain = EvalConfig.load(workplace / "toy.yaml")
+    config = EvalConfig.load(workplace / "toy.yaml", candidate="toy:7")
+    changed = {label: recipe for label, recipe in config.arms.items() if recipe != plain.arms[label]}
+    assert {label: recipe.version or recipe.adapter for label, recipe in changed.items()} == dict.fromkeys(
+        [label for label, recipe in plain.arms.items() if "toy:newest" in (recipe.version, recipe.adapter)], "toy:7"
+    )
+    assert changed
+    # A name of its own is taken for the file's when the file has no arm of it.
+    other = EvalConfig.load(workplace / "toy.yaml", candidate="other:2")
+    assert other.arms["adapter"].version == "other:2"
+
+
+def test_a_candidate_needs_an_arm_to_stand_in(workplace: Path) -> None:
+    text = (workplace / "toy.yaml").read_text().replace("toy:newest", "toy:1")
+    (workplace / "toy.yaml").write_text(text)
+    with pytest.raises(InvalidConfig, match="toy:7") as error:
+        EvalConfig.load(workplace / "toy.yaml", candidate="toy:7")
+    assert places(error) == ["arms"]

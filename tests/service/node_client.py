@@ -15,13 +15,18 @@ INSTALLED = Path(__file__).parents[2] / "build" / "node_client"
 
 
 def ask(url: str, model: str, embedder: str) -> dict[str, Any]:
-    """What `node/client.mjs` prints. Skips where there is no Node; fails where there is, and the client fails."""
+    """What `node/client.mjs` prints."""
+    return run("client.mjs", f"{url}/v1", model, embedder)
+
+
+def run(program: str, *arguments: str) -> dict[str, Any]:
+    """What it prints. Skips where there is no Node; fails where there is, and the client fails."""
     if shutil.which("node") is None or shutil.which("npm") is None:
         pytest.skip("node and npm are not installed")
     _install()
-    run = _run("node", "client.mjs", f"{url}/v1", model, embedder)
-    assert run.returncode == 0, run.stderr
-    said: dict[str, Any] = json.loads(run.stdout)
+    done = _run("node", program, *arguments)
+    assert done.returncode == 0, done.stderr
+    said: dict[str, Any] = json.loads(done.stdout)
     return said
 
 
@@ -55,11 +60,11 @@ def _install() -> None:
     wanted = (HERE / "package-lock.json").read_bytes()
     mark = INSTALLED / "node_modules" / ".installed"
     INSTALLED.mkdir(parents=True, exist_ok=True)
-    for name in ("package.json", "package-lock.json", "client.mjs"):
+    for name in ("package.json", "package-lock.json", "client.mjs", "jobs.mjs"):
         shutil.copyfile(HERE / name, INSTALLED / name)
     if mark.is_file() and mark.read_bytes() == wanted:
         return
-    run = _run("npm", "ci", "--no-audit", "--no-fund", "--ignore-scripts", "--loglevel=error")
-    if run.returncode != 0:
-        pytest.skip(f"the openai package for Node cannot be had: {run.stderr.strip()[-300:]}")
+    made = _run("npm", "ci", "--no-audit", "--no-fund", "--ignore-scripts", "--loglevel=error")
+    if made.returncode != 0:
+        pytest.skip(f"the openai package for Node cannot be had: {made.stderr.strip()[-300:]}")
     mark.write_bytes(wanted)

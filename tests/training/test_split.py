@@ -48,8 +48,25 @@ def test_a_prompt_stands_at_its_hash_and_one_exactly_at_the_share_is_trained(jso
     assert exact in {row.question for row in kept}
 
 
-@pytest.mark.parametrize("share", [0.0, 1.0])
-def test_neither_side_may_be_empty(jsonl: Callable[..., Path], share: float) -> None:
+@pytest.mark.parametrize(("share", "sizes"), [(0.0, (4, 1)), (1e-9, (4, 1)), (1 - 1e-9, (1, 4)), (1.0, (1, 4))])
+def test_of_few_prompts_one_at_least_is_on_each_side(
+    jsonl: Callable[..., Path], share: float, sizes: tuple[int, int]
+) -> None:
     (rows,) = read_rows(jsonl("t.jsonl", [{"prompt": f"q {n}", "completion": "a"} for n in range(5)]))
-    with pytest.raises(InvalidData, match="5 rows are too few"):
-        hold_out(rows, share, seed=1)
+    kept, held = hold_out(rows, share, seed=1)
+    assert (len(kept), len(held)) == sizes
+    assert {row.question for row in (held if share < 0.5 else kept)} == {
+        (min if share < 0.5 else max)((f"q {n}" for n in range(5)), key=lambda question: point(question, 1))
+    }
+    with pytest.raises(InvalidData, match="5 rows of one prompt leave none"):
+        hold_out(rows[:1] * 5, share, seed=1)
+
+
+def test_ten_rows_the_fewest_that_a_job_takes_are_enough_whatever_the_seed(jsonl: Callable[..., Path]) -> None:
+    (rows,) = read_rows(jsonl("t.jsonl", [{"prompt": f"q {n}", "completion": "a"} for n in range(10)]))
+    without = [seed for seed in range(40) if all(point(f"q {n}", seed) >= 0.1 * 2**64 for n in range(10))]
+    assert len(without) > 5  # where chance alone would hold out none
+    for seed in range(40):
+        kept, held = hold_out(rows, 0.1, seed=seed)
+        assert kept
+        assert len(held) == 1 if seed in without else held

@@ -17,15 +17,21 @@ def hold_out(rows: Sequence[_Row], share: float, seed: int) -> tuple[list[_Row],
     """(training rows, validation rows): about `share` of the prompts goes to validation.
 
     A row's side depends on its normalised prompt and `seed` alone, so rows that ask the same never end up on both
-    sides, and adding rows moves none of the others. Raises `InvalidData` when a side would be empty.
+    sides, and adding rows moves none of the others; of few prompts, one at least is on each side. Raises `InvalidData`
+    when all rows ask the same.
     """
-    kept: list[_Row] = []
-    held: list[_Row] = []
-    for row in rows:
-        digest = hashlib.sha256(f"{seed}\n{LIGHT_1.normal(row.question)}".encode()).digest()
-        (held if int.from_bytes(digest[:8], "big") < share * 2**64 else kept).append(row)
-    if not kept or not held:
+    places = [_place(LIGHT_1.normal(row.question), seed) for row in rows]
+    apart = sorted({*places})
+    if len(apart) < 2:
         raise InvalidData(
-            f"{len(rows)} rows are too few to hold out {share:.0%} for validation; name a file in data.validation"
+            f"{len(rows)} rows of one prompt leave none to hold out for validation; name a file in data.validation"
         )
+    most = min(max(share * 2**64, apart[0] + 1), apart[-1])
+    kept = [row for row, place in zip(rows, places, strict=True) if place >= most]
+    held = [row for row, place in zip(rows, places, strict=True) if place < most]
     return kept, held
+
+
+def _place(prompt: str, seed: int) -> int:
+    """Below 2**64, by chance."""
+    return int.from_bytes(hashlib.sha256(f"{seed}\n{prompt}".encode()).digest()[:8], "big")

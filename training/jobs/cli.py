@@ -14,6 +14,10 @@ def worker(
     checkpoint_days: Annotated[
         int | None, typer.Option(min=1, help="How long checkpoints of jobs are kept; for ever by default.")
     ] = None,
+    evals: Annotated[
+        Path | None, typer.Option(envvar="DABT_EVALS", help="Folder of evaluations that jobs may ask for.")
+    ] = None,
+    endpoint: Annotated[str, typer.Option(help="Where evaluations ask, with /v1.")] = "http://127.0.0.1:8000/v1",
     once: Annotated[bool, typer.Option("--once", help="End when no job waits any more.")] = False,
     nice: Annotated[int, typer.Option(min=0, max=19, help="Leave the processor to others so far.")] = 0,
     leave_with: Annotated[int | None, typer.Option(hidden=True, help="End with the process that started it.")] = None,
@@ -32,12 +36,18 @@ def worker(
     from lifecycle.home import Home
     from lifecycle.models.base import resolve_base
     from lifecycle.publishing import Shelf
+    from training.jobs.evaluating import Evaluations
     from training.jobs.worker import Worker, device_of
 
     os.nice(nice)
     place = Home.at(home)
-    shelf = Shelf.at(place, actor="worker", max_rank=max_rank)
-    hand = Worker(place, shelf, resolve_base(base), checkpoint_days=checkpoint_days)
+    hand = Worker(
+        place,
+        Shelf.at(place, actor="worker", max_rank=max_rank),
+        resolve_base(base),
+        checkpoint_days=checkpoint_days,
+        evaluations=Evaluations(evals.resolve() if evals else None, endpoint),
+    )
     for asked in (signal.SIGTERM, signal.SIGINT):
         signal.signal(asked, lambda *_: hand.stop.set())
 

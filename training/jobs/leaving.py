@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 from lifecycle.jobs.nouns import Job, JobCheckpoint, JobEvent, JobResult, UploadedFile, new_id
 from lifecycle.models.base import fingerprint
 from lifecycle.publishing import Provenance, Shelf, publish
+from lifecycle.registry.job_leases import COMPLETED
 from lifecycle.states import State
 from lifecycle.store.artifacts import digest_of_folder
 from training import adapter_folder
@@ -54,7 +55,7 @@ def leave(job: Job, result: TrainResult, watch: JobWatcher, shelf: Shelf, base: 
         JobEvent(message=f"New fine-tuned model created: {name}, which is {result.version.ref}, a draft"),
         *(JobEvent(level="warn", message=note) for note in result.record.notes),
         JobEvent(message=_next(result.version.name, shelf)),
-        JobEvent(message="The job has successfully completed"),
+        *([] if job.evaluation else [JobEvent(message=COMPLETED)]),
     ]
     shelf.registry.leases.succeeded(job, worker, ended, checkpoints, events, figures)
 
@@ -97,7 +98,7 @@ def _checkpoint(
         base=base,
         prompt=result.version.spec.prompt,
         provenance=Provenance(
-            source="training",
+            source="checkpoint",
             **record.model_dump(include={"run", "started_from", "data_digest", "code_revision", "config"}),
             metrics=epoch.metrics,
             note=f"the checkpoint at step {epoch.step} of {job.id}",

@@ -58,7 +58,7 @@ def plan(job: Job, files: JobFiles, base: Path, hyper: Hyperparameters) -> Train
     data = {"train": str(files.train), "checks": "off"}  # `files.py` has looked, and told in the job's own way
     if files.validation is not None:
         data["validation"] = str(files.validation)
-    raw = {
+    raw: dict[str, Any] = {
         "name": job.name,
         "base": str(base),
         "data": data,
@@ -71,8 +71,9 @@ def plan(job: Job, files: JobFiles, base: Path, hyper: Hyperparameters) -> Train
             "max_length": context_of(base),
             "save_minutes": _SAVE_MINUTES,
         },
-        "tracking": ["tensorboard", *told_elsewhere(job)[0]],
     }
+    if trackers := told_elsewhere(job)[0]:
+        raw["tracking"] = ["tensorboard", *trackers]
     return TrainJob.from_mapping(raw, files.train.parent, source=job.id)
 
 

@@ -23,12 +23,13 @@ import structlog
 
 from lifecycle.errors import DabtError, InvalidInput, LeaseLost, NotFound, Unavailable
 from lifecycle.home import Home
-from lifecycle.jobs.nouns import Job, JobEvent, JobFault, new_id
+from lifecycle.jobs.nouns import Job, JobEvaluation, JobEvent, JobFault, new_id
 from lifecycle.jobs.states import JobState
 from lifecycle.models.base import fingerprint
 from lifecycle.publishing import Shelf
 from training.jobs import files as job_files
 from training.jobs import leaving
+from training.jobs.evaluating import Evaluations, evaluate
 from training.jobs.housekeeping import sweep
 from training.jobs.plan import JobFiles, plan, settled, told_elsewhere
 from training.jobs.watching import Interrupted, JobWatcher
@@ -67,6 +68,7 @@ class Worker:
     pauses: Pauses = Pauses()
     checkpoint_days: int | None = None
     """How long a job's checkpoints are kept; None for ever."""
+    evaluations: Evaluations = field(default_factory=Evaluations)
     name: str = field(default_factory=lambda: f"{socket.gethostname()[:40]}-{new_id('', 8)}")
     clock: Callable[[], float] = time.monotonic
     stop: threading.Event = field(default_factory=threading.Event)
@@ -186,8 +188,12 @@ class Worker:
         pause = self.pauses.poll
         while True:
             try:
-                fetched = job_files.fetch(job, self._folder(job), self.shelf)
-                self._train(job, fetched, lease)
+                if job.state is not JobState.EVALUATING:
+                    fetched = job_files.fetch(job, self._folder(job), self.shelf)
+                    self._train(job, fetched, lease)
+                    job = job.model_copy(update={"state": JobState.EVALUATING})
+                if job.evaluation:
+                    self._evaluate(job, lease)
                 return
             except Unavailable as error:
                 log.warning("the job waits", job=job.id, problem=str(error))
@@ -210,6 +216,19 @@ class Worker:
         result = train(run, self.home, self.shelf, watch=watch)
         leaving.leave(job, result, watch, self.shelf, self.base, self.name)
         log.info("job done", job=job.id, version=result.version.ref)
+
+    def _evaluate(self, job: Job, lease: _Lease) -> None:
+        registry = self.shelf.registry
+        made = registry.jobs.get(job.id, None)
+        try:
+            evaluation = evaluate(made, self.evaluations, self.home, registry, lease.stop)
+        except (Interrupted, Unavailable):
+            raise
+        except Exception as error:  # the model is there, whatever becomes of its evaluation
+            log.error("evaluation failed", job=job.id, exc_info=error)
+            evaluation = JobEvaluation(name=job.evaluation, ruling="error", opens=f"there is no verdict: {error}")
+        registry.leases.evaluated(job.id, self.name, evaluation)
+        log.info("job evaluated", job=job.id, evaluation=evaluation.name, ruling=evaluation.ruling)
 
     def _give_back(self, job: Job) -> None:
         """Where it still is this worker's. It is not, as a rule, where somebody cancelled or paused it."""

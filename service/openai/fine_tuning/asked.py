@@ -6,13 +6,14 @@ import re
 import secrets
 from collections.abc import Mapping
 from datetime import datetime, timedelta
+from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from fastapi import Request
 from pydantic import Field, StringConstraints, ValidationError, model_validator
 
 from lifecycle.errors import InvalidInput, Problem
-from lifecycle.jobs.nouns import Auto, Hyperparameters, JobRequest
+from lifecycle.jobs.nouns import EVALUATION, Auto, Hyperparameters, JobRequest, evaluation_file
 from lifecycle.registry.cursor import Cursor
 from lifecycle.version import Frozen
 from service.openai.validation import problems_of
@@ -20,6 +21,9 @@ from service.openai.validation import problems_of
 _MOST_METADATA = 16
 _SOONEST, _LATEST = 3600, 30 * 24 * 3600
 """Seconds after which a file may expire."""
+
+_OURS = "dabt_"
+"""Keys of metadata that begin so mean something here."""
 
 Key = Annotated[str, StringConstraints(min_length=1, max_length=64)]
 Value = Annotated[str, StringConstraints(max_length=512)]
@@ -108,6 +112,28 @@ def job_request(body: Mapping[str, Any]) -> JobRequest:
         metadata=asked.metadata or None,
         integrations=tuple(each.model_dump(mode="json") for each in asked.integrations or ()),
     )
+
+
+def check_evaluation(metadata: Mapping[str, str] | None, evaluations: Path | None) -> None:
+    """Raises `InvalidInput` when the metadata asks for one that is not among them, or has another key of ours."""
+    problems = []
+    for key, value in (metadata or {}).items():
+        if not key.startswith(_OURS):
+            continue
+        place = f"metadata.{key}"
+        if key != EVALUATION:
+            problems.append(
+                Problem(place, "is not known here", f"{EVALUATION}, or a key that does not begin with {_OURS}")
+            )
+        elif evaluations is None:
+            problems.append(
+                Problem(place, "this service was started without evaluations", "`dabt serve --evals FOLDER`")
+            )
+        elif not (named := evaluation_file(evaluations, value)) or not named.is_file():
+            there = ", ".join(sorted(path.stem for path in evaluations.glob("*.yaml"))) or "none"
+            problems.append(Problem(place, f"there is no evaluation {value!r}", f"one of {there}"))
+    if problems:
+        raise InvalidInput("The request is not valid:", problems)
 
 
 def slug(text: str) -> str:

@@ -7,7 +7,7 @@ from datetime import datetime
 from typing import Any
 
 from lifecycle.jobs.nouns import Hyperparameters, Job, JobCheckpoint, JobEvent, Upload, UploadedFile, UploadPart
-from lifecycle.jobs.states import JobState
+from lifecycle.jobs.states import HELD, JobState
 
 ORGANIZATION = "dabt"
 _METRICS = (
@@ -56,8 +56,8 @@ def part_object(part: UploadPart) -> dict[str, Any]:
 def job_object(job: Job) -> dict[str, Any]:
     asked, ended, progress = job.request, job.result, job.progress
     hyper = _hyperparameters(progress.hyperparameters or asked.hyperparameters)
-    running = job.state in (JobState.RUNNING, JobState.FINISHING)
-    state = JobState.RUNNING if job.state is JobState.FINISHING else job.state
+    running = job.state in HELD
+    state = JobState.RUNNING if running else job.state
     fault = ended.fault
     return {
         "id": job.id,
@@ -80,6 +80,10 @@ def job_object(job: Job) -> dict[str, Any]:
         "integrations": list(asked.integrations),
         "user_provided_suffix": asked.suffix or None,
         "error": {"code": fault.code, "message": fault.message, "param": fault.param} if fault else None,
+        "dabt": {
+            "version": ended.version or None,
+            "evaluation": ended.evaluation.model_dump(mode="json") if ended.evaluation else None,
+        },
     }
 
 

@@ -12,6 +12,7 @@ from lifecycle.jobs.nouns import (
     Hyperparameters,
     Job,
     JobCheckpoint,
+    JobEvaluation,
     JobEvent,
     JobFault,
     JobProgress,
@@ -19,6 +20,7 @@ from lifecycle.jobs.nouns import (
     UploadedFile,
     new_id,
 )
+from lifecycle.registry.job_leases import MOST_TRIES
 from tests.service.fine_tuning.conftest import rows
 
 pytestmark = pytest.mark.timeout(60)
@@ -80,6 +82,7 @@ async def test_a_new_job_has_every_key(house: Any, client_of: Any) -> None:
         ],
         "user_provided_suffix": "Triage for Amal",
         "error": None,
+        "dabt": {"version": None, "evaluation": None},
     }
 
 
@@ -131,7 +134,9 @@ def _hyper(**values: object) -> dict[str, Any]:
         ({"metadata": {str(n): "" for n in range(17)}}, "metadata"),
         ({"metadata": {"k" * 65: ""}}, None),
         ({"metadata": {"k": "v" * 513}}, "metadata.k"),
-        ({"integrations": [WANDB] * 6}, "integrations"),
+        ({"integrations": [WANDB] * 2}, "integrations"),
+        ({"metadata": {"dabt_eval": "triage"}}, "metadata.dabt_eval"),
+        ({"metadata": {"dabt_evals": "triage"}}, "metadata.dabt_evals"),
         ({"integrations": [{"type": "wandb", "wandb": {}}]}, "integrations.0.wandb.project"),
         ({"extra_body": {"epochs": 3}}, "epochs"),
     ],
@@ -402,3 +407,130 @@ async def test_a_key_trains_only_names_that_it_covers(house: Any, client_of: Any
         await client.fine_tuning.jobs.create(model="tiny", training_file=file, suffix="triage")
         with pytest.raises(openai.PermissionDeniedError, match="not for billing:1"):
             await client.fine_tuning.jobs.create(model="tiny", training_file=file, suffix="billing")
+
+
+# -- the models that jobs have made -----------------------------------------------------------------------------------
+
+
+async def test_models_of_jobs_are_listed_for_their_owner_and_deleted_by_it_alone(house: Any, client_of: Any) -> None:
+    house.adapter("one")
+    house.adapter("two")
+    one, two, app = (house.key(name, role=role) for name, role in (("a", "trainer"), ("b", "trainer"), ("c", "caller")))
+    async with (
+        client_of(house, key=one) as client,
+        client_of(house, key=two, running=client.running) as other,
+        client_of(house, key=app, running=client.running) as caller,
+    ):
+        made = await client.fine_tuning.jobs.create(model="tiny", training_file=await sent(client), suffix="triage")
+        model = finish(house, taken(house, made.id)).model
+        names, asked = [model, f"{model}:ckpt-step-4"], [{"role": "user", "content": "hello"}]
+        await client.running.app.state.parts.catch_up()
+        assert [each.id async for each in client.models.list()] == ["tiny", *names]
+        for stranger in (other, caller):
+            assert [each.id async for each in stranger.models.list()] == ["tiny"]
+        with pytest.raises(openai.NotFoundError):
+            await other.models.delete(model)
+        with pytest.raises(openai.PermissionDeniedError, match="needs a trainer's"):
+            await caller.models.delete(model)
+        for name in ("tiny", "triage:1"):
+            with pytest.raises(openai.PermissionDeniedError, match="only names that begin with ft:"):
+                await client.models.delete(name)
+        # Both names are of one version, which stays until the last of them is gone.
+        for name in names:
+            assert (await client.chat.completions.create(model=name, messages=asked)).model == name
+        gone = await client.models.delete(names[1])
+        assert gone.to_dict() == {"id": names[1], "object": "model", "deleted": True}
+        assert house.registry.version("triage:1").state == "draft"
+        assert (await client.chat.completions.create(model=model, messages=asked)).model == model
+        house.registry.promote("triage:1", actor="test", reason="for the test", force=True)
+        with pytest.raises(openai.PermissionDeniedError, match="behind triage:prod; move that first"):
+            await client.models.delete(model)
+        house.registry.promote(house.version("triage", adapter="two").ref, actor="test", reason="next", force=True)
+        assert (await client.models.delete(model)).deleted
+        assert house.registry.version("triage:1").state == "retired"
+        for call in (
+            client.models.delete(model),
+            client.models.retrieve(model),
+            client.chat.completions.create(model=model, messages=asked),
+        ):
+            with pytest.raises(openai.NotFoundError):
+                await call
+        assert [each.id async for each in client.models.list()] == ["tiny", "triage"]
+    trail = [entry.action for entry in house.registry.audit(model)]
+    assert trail == ["model.delete"] * 2  # of the model, and of its checkpoint
+
+
+async def test_a_name_that_was_deleted_elsewhere_is_not_called_any_more(house: Any, client_of: Any) -> None:
+    house.adapter("one")
+    async with client_of(house) as client:
+        made = await client.fine_tuning.jobs.create(model="tiny", training_file=await sent(client))
+        model = finish(house, taken(house, made.id)).model
+        asked = {"model": model, "messages": [{"role": "user", "content": "hello"}]}
+        await client.chat.completions.create(**asked)
+        for name in (model, f"{model}:ckpt-step-4"):
+            house.registry.jobs.delete_tuned(name, "", actor="another service")
+        await client.running.app.state.parts.catch_up()
+        with pytest.raises(openai.NotFoundError):
+            await client.chat.completions.create(**asked)
+
+
+# -- the evaluation that a job asks for -------------------------------------------------------------------------------
+
+
+async def test_a_job_may_ask_for_an_evaluation_that_is_there(house: Any, client_of: Any, tmp_path: Any) -> None:
+    (tmp_path / "triage.yaml").write_text("")
+    async with client_of(house, evals=tmp_path) as client:
+        file = await sent(client)
+        create = client.fine_tuning.jobs.create
+        for name in ("nothing", "../triage", "", "triage.yaml"):
+            with pytest.raises(openai.BadRequestError, match="one of triage") as caught:
+                await create(model="tiny", training_file=file, metadata={"dabt_eval": name})
+            assert caught.value.param == "metadata.dabt_eval"
+        made = await create(model="tiny", training_file=file, metadata={"dabt_eval": "triage", "team": "amal"})
+        assert made.metadata == {"dabt_eval": "triage", "team": "amal"}
+
+
+async def test_a_job_runs_until_its_evaluation_has_a_verdict(house: Any, client_of: Any, tmp_path: Any) -> None:
+    (tmp_path / "triage.yaml").write_text("")
+    house.adapter("one")
+    async with client_of(house, evals=tmp_path) as client:
+        jobs = client.fine_tuning.jobs
+        file, metadata = await sent(client), {"dabt_eval": "triage"}
+        made = await jobs.create(model="tiny", training_file=file, suffix="triage", metadata=metadata)
+        result = finish(house, taken(house, made.id))
+        between = await jobs.retrieve(made.id)
+        assert (between.status, between.fine_tuned_model, between.finished_at) == ("running", result.model, None)
+        asked = [{"role": "user", "content": "hello"}]
+        assert (await client.chat.completions.create(model=result.model, messages=asked)).model == result.model
+        for call in (jobs.cancel, jobs.pause):
+            with pytest.raises(openai.BadRequestError, match="only its evaluation still runs"):
+                await call(made.id)
+        # Its worker is lost, and another goes on with it.
+        held = house.registry.leases.held([house.base_digest])
+        job = house.registry.leases.take("w2", [house.base_digest], held)
+        assert (job.id, job.state, job.result.version) == (made.id, "evaluating", "triage:1")
+        opens = "opens triage:prod"
+        passed = JobEvaluation(name="triage", ruling="passed", verdict=house.base_digest, opens=opens)
+        house.registry.leases.evaluated(made.id, "w2", passed)
+        ended = await jobs.retrieve(made.id)
+        assert ended.status == "succeeded"
+        assert ended.to_dict()["dabt"] == {"version": "triage:1", "evaluation": passed.model_dump()}
+        said = [event.message async for event in jobs.list_events(made.id)]
+        assert said[:2] == ["The job has successfully completed", "Evaluation triage: passed; opens triage:prod"]
+
+
+async def test_an_evaluation_that_ends_its_workers_leaves_the_model_without_a_verdict(
+    house: Any, client_of: Any, tmp_path: Any
+) -> None:
+    (tmp_path / "triage.yaml").write_text("")
+    house.adapter("one")
+    async with client_of(house, evals=tmp_path) as client:
+        file, metadata = await sent(client), {"dabt_eval": "triage"}
+        made = await client.fine_tuning.jobs.create(model="tiny", training_file=file, metadata=metadata)
+        finish(house, taken(house, made.id))
+        leases, bases = house.registry.leases, [house.base_digest]
+        while (job := leases.take("next", bases, leases.held(bases))) is not None:
+            assert job.tries <= MOST_TRIES
+        ended = await client.fine_tuning.jobs.retrieve(made.id)
+        assert (ended.status, ended.error) == ("succeeded", None)
+        assert ended.to_dict()["dabt"]["evaluation"]["ruling"] == "error"

@@ -1,0 +1,79 @@
+// OpenAI's guide of a fine-tuning job by the official Node client: one JSON object on standard output.
+// node jobs.mjs <base URL> <key> <file of rows> <model>
+import fs from "node:fs";
+import OpenAI, { toFile } from "openai";
+
+const [baseURL, apiKey, rows, model] = process.argv.slice(2);
+const client = new OpenAI({ baseURL, apiKey });
+const all = async (list) => {
+  const items = [];
+  for await (const item of list) items.push(item);
+  return items;
+};
+
+const file = await client.files.create({ file: fs.createReadStream(rows), purpose: "fine-tune" });
+const processed = await client.files.waitForProcessing(file.id);
+
+const text = fs.readFileSync(rows);
+const upload = await client.uploads.create({
+  bytes: text.length,
+  filename: "rows.jsonl",
+  mime_type: "application/jsonl",
+  purpose: "fine-tune",
+});
+const half = Math.floor(text.length / 2);
+const late = await client.uploads.parts.create(upload.id, { data: await toFile(text.subarray(half)) });
+const early = await client.uploads.parts.create(upload.id, { data: await toFile(text.subarray(0, half)) });
+const whole = await client.uploads.complete(upload.id, { part_ids: [early.id, late.id] });
+const content = Buffer.from(await (await client.files.content(whole.file.id)).arrayBuffer());
+
+const hyperparameters = { n_epochs: 1, batch_size: 10 };
+let job = await client.fineTuning.jobs.create({
+  model,
+  training_file: whole.file.id,
+  suffix: "node",
+  method: { type: "supervised", supervised: { hyperparameters } },
+});
+while (!["succeeded", "failed", "cancelled"].includes(job.status)) {
+  await new Promise((resume) => setTimeout(resume, 200));
+  job = await client.fineTuning.jobs.retrieve(job.id);
+}
+const events = await all(client.fineTuning.jobs.listEvents(job.id, { limit: 2 }));
+const checkpoints = await all(client.fineTuning.jobs.checkpoints.list(job.id));
+const table = await (await client.files.content(job.result_files[0])).text();
+const answer = await client.chat.completions.create({
+  model: job.fine_tuned_model,
+  messages: [{ role: "user", content: "متى تفتح العيادة؟" }],
+  max_tokens: 4,
+});
+
+const second = await client.fineTuning.jobs.create({ model, training_file: file.id, suffix: "stopped" });
+const cancelled = await client.fineTuning.jobs.cancel(second.id);
+let refused = null;
+try {
+  await client.fineTuning.jobs.cancel(second.id);
+} catch (error) {
+  refused = { name: error.constructor.name, status: error.status, code: error.code };
+}
+
+console.log(
+  JSON.stringify({
+    file: processed.status,
+    upload: whole.status,
+    same: content.equals(text),
+    status: job.status,
+    error: job.error?.message ?? null,
+    model: job.fine_tuned_model,
+    events: events.map((event) => event.message),
+    checkpoints: checkpoints.map((each) => each.step_number),
+    table: Buffer.from(table, "base64").toString(),
+    answered_by: answer.model,
+    answer: answer.choices[0].message.content,
+    cancelled: cancelled.status,
+    refused,
+    jobs: (await all(client.fineTuning.jobs.list({ limit: 1 }))).map((each) => each.id),
+    ids: [second.id, job.id],
+    files: (await all(client.files.list({ limit: 1 }))).length,
+    deleted: (await client.models.delete(job.fine_tuned_model)).deleted,
+  }),
+);

@@ -1,0 +1,105 @@
+"""What a job's run tells: figures by OpenAI's names, and when it will be done."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+
+from lifecycle.jobs.nouns import Hyperparameters, Job, JobProgress, JobRequest
+from lifecycle.jobs.states import JobState
+from training.jobs.leaving import table
+from training.jobs.plan import told_elsewhere
+from training.jobs.watching import JobWatcher, figures_of
+from training.progress import Pace, Point
+
+WANDB = {"type": "wandb", "wandb": {"project": "clinic", "name": None, "entity": "team", "tags": ["a"]}}
+
+
+def job(**request: object) -> Job:
+    return Job(
+        id="ftjob-0123456789",
+        owner="amal",
+        state=JobState.RUNNING,
+        base="sha256:" + "0" * 64,
+        name="triage",
+        request=JobRequest.model_validate({"model": "tiny", "training_file": "file-a", "seed": 1, **request}),
+        created_at=datetime.now(UTC),
+    )
+
+
+def watcher(of: Job, folder: Path, clock: list[float]) -> JobWatcher:
+    return JobWatcher(of, folder, Hyperparameters(), seal=lambda: None, pace=Pace(lambda: clock[0]))
+
+
+def test_the_estimated_finish_is_told_from_the_second_step_and_follows_the_pace(tmp_path: Path) -> None:
+    clock = [0.0]
+    watch = watcher(job(), tmp_path, clock)
+    watch.step(1, 100)
+    assert watch.progress().estimated_finish is None
+    for at, step, left in ((10.0, 2, 980.0), (40.0, 3, 1940.0)):
+        clock[0] = at
+        watch.step(step, 100)
+        told = watch.progress().estimated_finish
+        assert told is not None
+        assert abs(told - datetime.now(UTC) - timedelta(seconds=left)) < timedelta(seconds=30)
+        assert (watch.progress().step, watch.progress().total_steps) == (step, 100)
+
+
+def test_events_and_checkpoints_have_losses_and_token_accuracies(tmp_path: Path) -> None:
+    watch = watcher(job(), tmp_path, [0.0])
+    watch.step(4, 8)
+    watch.loss("train", Point(4, 0.5, 0.7, {"mean_token_accuracy": 0.8, "learning_rate": 1e-4}))
+    watch.loss("validation", Point(4, 0.5, 0.9, {"mean_token_accuracy": 0.6}))
+    first, second = watch.events
+    assert first.data == {"step": 4, "total_steps": 8, "train_loss": 0.7, "train_mean_token_accuracy": 0.8}
+    assert second.data == {
+        "step": 4,
+        "total_steps": 8,
+        "valid_loss": 0.9,
+        "valid_mean_token_accuracy": 0.6,
+        "full_valid_loss": 0.9,
+        "full_valid_mean_token_accuracy": 0.6,
+    }
+    assert [event.message for event in watch.events] == [
+        "Step 4/8: training loss=0.70",
+        "Step 4/8: validation loss=0.90",
+    ]
+    assert table(watch.figures).splitlines() == [
+        "step,train_loss,train_accuracy,valid_loss,valid_mean_token_accuracy",
+        "4,0.7,0.8,0.9,0.6",
+    ]
+
+
+def test_a_figure_that_is_not_known_is_left_out(tmp_path: Path) -> None:
+    assert figures_of("validation", {"loss": 0.5, "mean_token_accuracy": None}) == {
+        "valid_loss": 0.5,
+        "full_valid_loss": 0.5,
+    }
+    assert table({1: {"train_loss": 0.5}}).splitlines()[1] == "1,0.5,,,"
+
+
+def test_figures_that_another_worker_told_are_not_told_again(tmp_path: Path) -> None:
+    before = job().model_copy(update={"progress": JobProgress(step=4)})
+    watch = watcher(before, tmp_path, [0.0])
+    for step in (4, 5):
+        watch.loss("train", Point(step, 0.5, 0.7))
+    assert [event.data["step"] for event in watch.events if event.data] == [5]
+
+
+def test_an_integration_is_a_tracker_kept_offline_where_there_is_no_key(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("NETRC", str(tmp_path / "netrc"))
+    monkeypatch.delenv("WANDB_API_KEY", raising=False)
+    asked = job(integrations=[WANDB])
+    expected = {"type": "wandb", "project": "clinic", "entity": "team", "tags": ["a"], "name": asked.id}
+    trackers, note = told_elsewhere(asked)
+    assert trackers == [{**expected, "mode": "offline"}]
+    assert "wandb sync" in note
+    monkeypatch.setenv("WANDB_API_KEY", "k")
+    assert told_elsewhere(asked) == ([{**expected, "mode": None}], "")
+    assert told_elsewhere(job()) == ([], "")
+    monkeypatch.setattr("training.jobs.plan.find_spec", lambda name: None)
+    assert told_elsewhere(asked) == ([], "This worker has no wandb: nothing is told to Weights & Biases")
