@@ -160,6 +160,13 @@ install_project() {
     fail "the project itself cannot be installed; see $LOG"
 }
 
+# Where Python is told to write no bytecode, as containers and CI do, every process would compile the libraries anew:
+# ten seconds of each that loads the engine or trains. Some files of theirs are templates and no Python.
+compile_libraries() {
+  [[ -n "${PYTHONDONTWRITEBYTECODE:-}" ]] || return 0
+  still "the libraries are still being compiled" "$VENV/bin/python" -m compileall -qq -j 0 "$VENV/lib" >/dev/null || true
+}
+
 DEVICE=$(choose_device)
 readonly DEVICE LOCK=requirements/$DEVICE.lock
 [[ -f "$LOCK" ]] || fail "there is no $LOCK; DABT_DEVICE is cpu or cuda"
@@ -185,6 +192,7 @@ if [[ "${old_lock:-}" != "$lock_sum" ]]; then
   : >"$LOG"
   install_torch
   install_lock
+  compile_libraries
 fi
 install_project
 printf '%s\n' "$lock_sum" "$project_sum" "$PWD" >"$STAMP"

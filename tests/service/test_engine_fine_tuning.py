@@ -15,8 +15,8 @@ from typing import Any
 
 import openai
 import pytest
-from evals.suite import make_gate
 
+from evals.gate.suites import make_gate
 from lifecycle.access.keys import KeyGrant
 from lifecycle.home import Home
 from lifecycle.registry import Registry

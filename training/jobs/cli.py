@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 
-def worker(
+def worker(  # noqa: PLR0913, PLR0917  (one parameter is one option of the command)
     base: Annotated[str, typer.Option(envvar="DABT_BASE", help="The base whose jobs it takes: folder or hub id.")],
     max_rank: Annotated[int, typer.Option(min=1, help="The largest rank that the servers take.")] = 16,
     checkpoint_days: Annotated[
