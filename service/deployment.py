@@ -36,7 +36,7 @@ NO_ANSWER = frozenset(
             "fetch_seconds",
             "load_wait_seconds",
             "client_seconds",
-            *("max_file_mib", "worker"),
+            *("max_file_mib", "max_upload_mib", "worker", "evals", "checkpoint_days"),
             "keep_alive_seconds",
             "drain_seconds",
         ),

@@ -192,7 +192,7 @@ BY_ROLE = [
     ("GET", "/whatever-comes-later", None, [401, 404, 404, 404, 404, 404]),
     ("GET", "/v1/files", None, [401, 403, 403, 200, 200, 200]),
     ("GET", "/v1/fine_tuning/jobs", None, [401, 403, 403, 200, 200, 200]),
-    ("GET", "/v1/uploads", None, [401, 403, 403, 404, 404, 404]),
+    ("GET", "/v1/uploads", None, [401, 403, 403, 405, 405, 405]),
 ]
 
 
