@@ -6,12 +6,10 @@ import json
 
 import pytest
 from pydantic import ValidationError
-from sqlalchemy import text
 
 from lifecycle.config_file import validated
 from lifecycle.errors import InvalidConfig, InvalidInput, NotAllowed, NotFound, Unreadable
 from lifecycle.registry import Registry, Target, tables
-from lifecycle.registry.database import Database
 from lifecycle.states import State
 from lifecycle.traffic import CanaryBounds, Shadow, TrafficPolicy, parse_share
 
@@ -255,18 +253,6 @@ def test_a_policy_that_a_later_release_wrote_is_told_as_such(three):
         tx.execute(tables.policies.update().values(body={"canary": {"max_tears": 3}}))
     with pytest.raises(Unreadable, match="triage:prod cannot be read by this release"):
         three.registry.alias("triage", "prod")
-
-
-def test_a_registry_that_was_made_before_there_were_policies_gets_their_table(tmp_path):
-    url = f"sqlite:///{tmp_path / 'registry.db'}"
-    database = Database(url)
-    with database.write() as tx:
-        for table in ("alias_policies", "gates", "tries", "alembic_version"):
-            tx.execute(text(f"DROP TABLE {table}"))
-        tx.execute(tables.meta.update().values(value="1"))
-    database.close()
-    with Registry.open(url) as registry:
-        assert registry.aliases() == []
 
 
 # -- bounds -----------------------------------------------------------------------------------------------------------
