@@ -22,7 +22,15 @@ from lifecycle.errors import AdapterUnloadable, Corrupt, DabtError, EngineDead, 
 from lifecycle.models.preflight import preflight
 from service.concurrency import Bulkhead
 from service.config import QUEUE_FACTOR, ServeConfig
-from service.engine import vllm_facts, vllm_forkserver, vllm_gpu_memory, vllm_metrics, vllm_requests, vllm_submission
+from service.engine import (
+    vllm_facts,
+    vllm_forkserver,
+    vllm_gpu_memory,
+    vllm_metrics,
+    vllm_reasoning,
+    vllm_requests,
+    vllm_submission,
+)
 from service.engine.interface import AdapterHandle, Call, EngineAnswer, EngineDetail, EngineFacts, Tally
 from service.engine.vllm_errors import border, last_line, raise_reported
 from service.engine.vllm_flags import set_environment, takes_adapters, target_modules
@@ -285,6 +293,7 @@ class VllmEngine:
         from starlette.datastructures import State
         from vllm.entrypoints.launchers.api_server.app_state import init_app_state
 
+        vllm_reasoning.drop_opening_marks()
         state = State()
         await init_app_state(self._llm, state, args, await self._llm.get_supported_tasks())
         # The handlers ask this for the name to put into answers, in the task of the request.
