@@ -119,7 +119,7 @@ class JobProgress(Frozen):
     total_steps: int = 0
     estimated_finish: datetime | None = None
     hyperparameters: Hyperparameters | None = None
-    """With a number for every `auto`, once training has begun."""
+    """With a number for every `auto`, once its files have been looked at."""
 
 
 EVALUATION = "dabt_eval"

@@ -14,6 +14,7 @@ from sqlalchemy import Connection, Row, insert, select, update
 
 from lifecycle.errors import LeaseLost
 from lifecycle.jobs.nouns import (
+    Hyperparameters,
     Job,
     JobCheckpoint,
     JobEvaluation,
@@ -99,8 +100,18 @@ class JobLeases:
             _mine(tx, id_, worker)
             say(tx, id_, events)
 
-    def validated(self, id_: str, fault: JobFault | None, worker: str, events: Sequence[JobEvent] = ()) -> bool:
-        """What came of looking at its files; no lease is needed. False when somebody has moved it meanwhile."""
+    def validated(
+        self,
+        id_: str,
+        fault: JobFault | None,
+        worker: str,
+        events: Sequence[JobEvent] = (),
+        hyper: Hyperparameters | None = None,
+    ) -> bool:
+        """What came of looking at its files, with a number for every `auto`, so that nobody reads them again for that.
+
+        No lease is needed. False when somebody has moved it meanwhile.
+        """
         with self._database.write() as tx:
             row = row_of(tx, id_)
             if row.state != JobState.VALIDATING.value:
@@ -109,7 +120,8 @@ class JobLeases:
                 _end(tx, row, JobState.FAILED, JobResult(fault=fault), worker, events)
             else:
                 said = JobEvent(message="Files validated, moving job to queued state")
-                shift(tx, row, JobState.QUEUED, worker, [*events, said])
+                progress = JobProgress(hyperparameters=hyper).model_dump(mode="json")
+                shift(tx, row, JobState.QUEUED, worker, [*events, said], progress=progress)
             return True
 
     def seal(self, id_: str, worker: str) -> None:

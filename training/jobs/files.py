@@ -1,4 +1,4 @@
-"""A job's files beside its worker, and whether they can be trained on: read by the one reader, looked at by the checks.
+"""A job's files beside its worker, and whether they can be trained on: read once, looked at by the checks, counted.
 
 What is wrong becomes the job's error, line by line. What is only doubtful is told in its events.
 """
@@ -8,14 +8,15 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 from lifecycle.errors import InvalidInput, NotFound
 from lifecycle.jobs.nouns import Job, JobEvent, JobFault, TrainedBy
 from lifecycle.publishing import Shelf
 from lifecycle.rows.files import Reading, read_kinds
-from lifecycle.rows.kinds import Kinds
-from training.data import looking
+from lifecycle.rows.kinds import Kinds, Row
+from training.data.checks import check
 from training.data.findings import Finding
 from training.jobs.plan import METHODS, JobFiles
 from training.methods import method_class
@@ -62,32 +63,46 @@ def rows_of(method: TrainedBy) -> Kinds:
     return method_class(METHODS[method]).rows
 
 
-def count(path: Path) -> int:
-    """Its rows."""
+def rows_in(path: Path) -> int:
+    """Of a job whose hyperparameters were not settled when its files were looked at: an older worker did that."""
     return sum(1 for _ in Reading(path))
 
 
-def faults(job: Job, files: JobFiles) -> tuple[JobFault | None, list[JobEvent]]:
-    """Why it cannot be trained, and what is doubtful."""
+@dataclass(frozen=True)
+class Looked:
+    """What one reading of a job's files gave."""
+
+    fault: JobFault | None = None
+    """Why it cannot be trained."""
+    events: tuple[JobEvent, ...] = ()
+    """What is doubtful."""
+    rows: int = 0
+    """Of the training file."""
+
+
+def look(job: Job, files: JobFiles) -> Looked:
+    """Each file is read once."""
     kinds = rows_of(job.request.method)
+    read: list[tuple[Row, ...]] = []
     for param, path in zip(_PARAMS, (files.train, files.validation), strict=True):
         if path is None:
             continue
         try:
             (rows,) = read_kinds(kinds, path)
         except InvalidInput as error:
-            return fault_of(error, files, param), []
+            return Looked(fault_of(error, files, param))
         if param == _PARAMS[0] and len(rows) < LEAST_ROWS:
             said = f"{path.name} has {len(rows)} examples, and {LEAST_ROWS} are needed at least"
-            return JobFault(code="invalid_n_examples", message=said, param=param), []
-    against = () if files.validation is None else (files.validation,)
-    report = looking.look(looking.Task((files.train,), against=against))
+            return Looked(JobFault(code="invalid_n_examples", message=said, param=param))
+        read.append(rows)
+    training, *validation = read
+    report = check(training, {"validation": validation[0]} if validation else {})
     told = {level: list(_told(report.of(level), files)) for level in ("error", "warning")}
-    events = [JobEvent(level="warn", message=line) for line in told["warning"]]
+    events = tuple(JobEvent(level="warn", message=line) for line in told["warning"])
     if told["error"]:
         lines = "\n".join(["The data checks found errors:", *told["error"][:_TOLD]])
-        return JobFault(code="invalid_training_file", message=lines, param=_PARAMS[0]), events
-    return None, events
+        return Looked(JobFault(code="invalid_training_file", message=lines, param=_PARAMS[0]), events)
+    return Looked(None, events, len(training))
 
 
 def fault_of(error: InvalidInput | NotFound, files: JobFiles, param: str | None) -> JobFault:

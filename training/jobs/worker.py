@@ -30,6 +30,7 @@ from lifecycle.publishing import Shelf
 from training.jobs import files as job_files
 from training.jobs import leaving
 from training.jobs.evaluating import Evaluations, evaluate
+from training.jobs.files import Looked, rows_in
 from training.jobs.housekeeping import sweep
 from training.jobs.plan import JobFiles, plan, settled, told_elsewhere
 from training.jobs.watching import Interrupted, JobWatcher
@@ -146,18 +147,19 @@ class Worker:
         for job in self.shelf.registry.leases.waiting([self._digest], JobState.VALIDATING):
             if self.stop.is_set():
                 return
-            fault, events = self._looked_at(job)
-            if self.shelf.registry.leases.validated(job.id, fault, self.name, events):
+            looked = self._looked_at(job)
+            fault, hyper = looked.fault, settled(job, looked.rows)
+            if self.shelf.registry.leases.validated(job.id, fault, self.name, looked.events, hyper):
                 log.info("files looked at", job=job.id, fault=fault.code if fault else None)
 
-    def _looked_at(self, job: Job) -> tuple[JobFault | None, list[JobEvent]]:
+    def _looked_at(self, job: Job) -> Looked:
         try:
             fetched = job_files.fetch(job, self._folder(job), self.shelf)
-            return job_files.faults(job, fetched)
+            return job_files.look(job, fetched)
         except Unavailable:
             raise
         except Exception as error:
-            return self._fault(job, error), []
+            return Looked(self._fault(job, error))
 
     # -- one job --------------------------------------------------------------------------------------------------
 
@@ -207,7 +209,7 @@ class Worker:
     def _train(self, job: Job, fetched: JobFiles, lease: _Lease) -> None:
         from training.run import train  # this takes a moment
 
-        hyper = settled(job, job_files.count(fetched.train))
+        hyper = job.progress.hyperparameters or settled(job, rows_in(fetched.train))
         watch = JobWatcher(job, self._folder(job), hyper, seal=lease.seal, stop=lease.stop, events=lease.events)
         lease.watch = watch
         run = plan(job, fetched, self.base, hyper)
