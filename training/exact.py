@@ -16,6 +16,9 @@ from training.best_by import Answers
 from training.mixture import Mixture
 from training.tokens import IGNORED
 
+_OF_TOKENS = {"mean_token_accuracy", "entropy"}
+"""Figures that TRL takes over the learnt tokens of a batch."""
+
 
 def exact(trainer: type[Any], *, shifted: bool = True) -> type[Any]:
     """`trainer`, a class of transformers' for rows with `labels`. `order` says which rows each epoch sees, and
@@ -30,12 +33,35 @@ def exact(trainer: type[Any], *, shifted: bool = True) -> type[Any]:
         judging = False
         answers: Answers | None = None
 
+        def __init__(self, *args: Any, **kwargs: Any) -> None:
+            self._tokens: list[int] = []
+            """Learnt in each batch since the last log."""
+            super().__init__(*args, **kwargs)
+
         def create_accelerator_and_postprocess(self) -> None:
             super().create_accelerator_and_postprocess()
             sharding.on_processors_too(self)
 
         def _get_train_sampler(self, *args: Any, **kwargs: Any) -> Any:
             return self.order or super()._get_train_sampler(*args, **kwargs)
+
+        def compute_loss(self, model: Any, inputs: Any, *args: Any, **kwargs: Any) -> Any:
+            tokens = torch.tensor(self._learnt_in(inputs), device=self.args.device)
+            self._tokens.append(int(self.accelerator.reduce(tokens, "sum")))
+            return super().compute_loss(model, inputs, *args, **kwargs)
+
+        def log(self, logs: dict[str, float], *args: Any, **kwargs: Any) -> None:
+            # TRL takes the mean of what its batches had, whatever lay in them.
+            told = getattr(self, "_metrics", {}).get("train" if self.model.training else "eval", {})
+            for name in _OF_TOKENS & told.keys():
+                if len(told[name]) == len(self._tokens):
+                    told[name] = [mean(told[name], self._tokens)]
+            self._tokens = []
+            super().log(logs, *args, **kwargs)
+
+        def _learnt_in(self, inputs: Any) -> int:
+            labels = inputs["labels"][..., 1:] if shifted else inputs["labels"]
+            return int((labels != IGNORED).sum())
 
         def evaluation_loop(self, *args: Any, metric_key_prefix: str = "eval", **kwargs: Any) -> Any:
             self._sums = torch.zeros(2, dtype=torch.float64)
@@ -53,12 +79,16 @@ def exact(trainer: type[Any], *, shifted: bool = True) -> type[Any]:
             self.judging = True  # the mean over this process's own rows, which are weighed below
             outputs = super().prediction_step(model, inputs, *args, **kwargs)
             self.judging = False
-            labels = inputs["labels"][..., 1:] if shifted else inputs["labels"]
-            learnt = int((labels != IGNORED).sum())
+            learnt = self._learnt_in(inputs)
             self._sums += torch.tensor([float(outputs[0]) * learnt, learnt], dtype=torch.float64)
             return outputs
 
     return Exact
+
+
+def mean(values: Sequence[float], weights: Sequence[float]) -> float:
+    """Of what batches have, each of which counts for its weight."""
+    return sum(value * weight for value, weight in zip(values, weights, strict=True)) / max(sum(weights), 1)
 
 
 class EpochOrder:

@@ -75,11 +75,13 @@ def test_a_short_last_window_of_accumulation_weighs_its_tokens_as_the_others(
     torch.testing.assert_close(weights[0], weights[1], rtol=1e-4, atol=1e-6)
 
 
-def test_a_validation_loss_is_the_mean_over_tokens_whatever_lies_together(
+def test_figures_of_a_validation_are_the_means_over_tokens_whatever_lies_together(
     bases: Callable[..., Path], tmp_path: Path
 ) -> None:
-    losses = [trainer(bases(), tmp_path, batch, 1).evaluate()["eval_loss"] for batch in (12, 5, 1)]
-    assert losses == pytest.approx([losses[0]] * 3, rel=1e-5)
+    told = [trainer(bases(), tmp_path, batch, 1).evaluate() for batch in (12, 5, 1)]
+    for name in ("eval_loss", "eval_mean_token_accuracy", "eval_entropy"):
+        figures = [each[name] for each in told]
+        assert figures == pytest.approx([figures[0]] * 3, rel=1e-5), name
 
 
 def test_a_process_works_on_one_gpu_of_several(bases: Callable[..., Path], tmp_path: Path) -> None:

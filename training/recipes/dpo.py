@@ -23,7 +23,7 @@ from lifecycle.version import Prompt
 from training import adapter_folder, checkpoints, completions, processes, supervised
 from training.adapter_method import AdapterMethod
 from training.best_by import ANSWERED, Answers, best_of
-from training.exact import EpochOrder
+from training.exact import EpochOrder, mean
 from training.method import Task, Trained
 from training.mixture import Mixture
 from training.optimisation import OptimisationSettings
@@ -33,6 +33,9 @@ from training.tokens import Example
 _REWARDS = {"reward_accuracy": "rewards/accuracies", "reward_margin": "rewards/margins"}
 """How often and by how much the chosen answer is ahead: our name, and the trainer's."""
 
+_OF_TOKENS = {"mean_token_accuracy": 0, "logits/chosen": 0, "logits/rejected": 1}
+"""Figures that TRL takes over the tokens of a batch: of its chosen answers, or of its rejected ones."""
+
 
 @dataclass(frozen=True, slots=True)
 class Pair:
@@ -40,6 +43,11 @@ class Pair:
 
     chosen: Example
     rejected: Example
+
+    @property
+    def learnt(self) -> int:
+        """Tokens of both answers."""
+        return sum(answer.answer_end - answer.answer_start for answer in (self.chosen, self.rejected))
 
     def row(self) -> dict[str, list[int]]:
         """As TRL's collator takes it: each answer ends with the token that ends its turn."""
@@ -158,6 +166,7 @@ class Dpo(AdapterMethod):
         metrics = {
             "train_rows": len(training),
             "validation_rows": len(validation),
+            "learnt_tokens": sum(pair.learnt for pair in training),
             "steps": trainer.state.global_step,
             "epochs": round(trainer.state.epoch or 0.0, 3),
             "train_loss": curve.train[-1].loss,
@@ -236,6 +245,7 @@ def _trainer() -> Any:
             loss = super().compute_loss(model, inputs, return_outputs=return_outputs)
             if num_items_in_batch is None:
                 self._pairs.append(len(inputs["input_ids"]) // 2)
+                self._tokens.append([int(mask.sum()) for mask in inputs["completion_mask"].chunk(2)])
                 self._losses.append(float(loss[0] if return_outputs else loss))
                 return loss
             every, real = len(inputs["input_ids"]) // 2, _pairs(inputs)
@@ -245,9 +255,10 @@ def _trainer() -> Any:
 
         def evaluation_loop(self, *args: Any, metric_key_prefix: str = "eval", **kwargs: Any) -> Any:
             self._pairs: list[int] = []
+            self._tokens: list[list[int]] = []
             self._losses: list[float] = []
             output = super().evaluation_loop(*args, metric_key_prefix=metric_key_prefix, **kwargs)
-            output.metrics[f"{metric_key_prefix}_loss"] = self._each_pair_alike(self._losses)
+            output.metrics[f"{metric_key_prefix}_loss"] = mean(self._losses, self._pairs)
             if self.answers is not None:
                 output.metrics.update(self.answers.figures(self, metric_key_prefix))
             return output
@@ -257,12 +268,14 @@ def _trainer() -> Any:
                 for name, values in self._metrics["eval"].items():
                     if len(values) == len(self._pairs):
                         # TRL tells it in the log alone; the trainer looks for the best in these.
-                        logs[f"eval_{name}"] = self._each_pair_alike(values)
+                        logs[f"eval_{name}"] = mean(values, self._weights(name))
                         self._metrics["eval"][name] = [logs[f"eval_{name}"]]
             super().log(logs, *args, **kwargs)
 
-        def _each_pair_alike(self, values: Sequence[float]) -> float:
-            """The mean of what the batches of a validation have: TRL, and transformers, weigh a short one as a full."""
-            return sum(value * pairs for value, pairs in zip(values, self._pairs, strict=True)) / sum(self._pairs)
+        def _weights(self, figure: str) -> list[int]:
+            """What each batch of a validation counts for: its pairs, or its tokens, where a figure is of those. TRL,
+            and transformers, weigh a short one as a full."""
+            answer = _OF_TOKENS.get(figure)
+            return self._pairs if answer is None else [tokens[answer] for tokens in self._tokens]
 
     return Trainer
