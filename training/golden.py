@@ -58,6 +58,32 @@ def compute(
     return golden
 
 
+def by_others(base: Path, adapters: Sequence[Path], prompts: Sequence[GoldenPrompt]) -> list[tuple[GoldenPrompt, ...]]:
+    """The same `prompts` by each of other adapters over the same base, which is loaded once, and not for none."""
+    if not adapters:
+        return []
+    compute_all = partial(_by_others, base, adapters, prompts)
+    return room.at_first_with_room(room.spots_for(base), compute_all)
+
+
+def _by_others(
+    base: Path, adapters: Sequence[Path], prompts: Sequence[GoldenPrompt], spot: Spot
+) -> list[tuple[GoldenPrompt, ...]]:
+    from peft import PeftModel
+
+    original, golden = _model(base, spot), []
+    for folder in adapters:
+        model = PeftModel.from_pretrained(original, str(folder)).eval()
+        golden.append(tuple(_by_other(model, prompt) for prompt in prompts))
+        original = model.unload()
+    return golden
+
+
+def _by_other(model: Any, prompt: GoldenPrompt) -> GoldenPrompt:
+    ids = [*prompt.prompt_ids, *prompt.completion_ids]
+    return prompt.model_copy(update={"adapter_logprobs": _answer_logprobs(model, ids, len(prompt.prompt_ids))})
+
+
 def _by_adapter(base: Path, adapter: Path, examples: Sequence[Example], spot: Spot) -> tuple[GoldenPrompt, ...]:
     from peft import PeftModel
 

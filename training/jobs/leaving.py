@@ -9,18 +9,20 @@ import base64
 import csv
 import io
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from lifecycle.jobs.nouns import Job, JobCheckpoint, JobEvent, JobResult, UploadedFile, new_id
+from lifecycle.manifests import Golden, GoldenPrompt
 from lifecycle.models.base import fingerprint
 from lifecycle.publishing import Provenance, Shelf, publish
 from lifecycle.registry.job_leases import COMPLETED
 from lifecycle.states import State
 from lifecycle.store.artifacts import digest_of_folder
 from training import adapter_folder
+from training.golden import by_others
 from training.jobs.watching import Epoch, JobWatcher, figures_of
 
 if TYPE_CHECKING:
@@ -39,7 +41,8 @@ def leave(job: Job, result: TrainResult, watch: JobWatcher, shelf: Shelf, base: 
     """Raises `LeaseLost` when the job is the worker's no more."""
     name = model_name(job)
     watch.figures = all_figures(result.folder)
-    made = (_checkpoint(job, name, epoch, result, shelf, base) for epoch in watch.epochs())
+    proved = _proved(watch.epochs(), result, base)
+    made = (_checkpoint(job, name, epoch, golden, result, shelf, base) for epoch, golden in proved)
     checkpoints = [checkpoint for checkpoint in made if checkpoint is not None]
     figures = _results(job, watch.figures, shelf)
     metrics = result.record.metrics
@@ -86,12 +89,27 @@ def table(figures: Mapping[int, Mapping[str, float]]) -> str:
     return out.getvalue()
 
 
+def _proved(epochs: Sequence[Epoch], result: TrainResult, base: Path) -> list[tuple[Epoch, Golden]]:
+    """Each with golden prompts: the model's own, as its weights answer them. One of them is the model, as a rule."""
+    known, told = fingerprint(base), result.record.golden
+    for epoch in epochs:
+        adapter_folder.tidy(epoch.folder, known)
+    model = result.version.spec.adapter
+    others = [epoch for epoch in epochs if digest_of_folder(epoch.folder) != model]
+    prompts = [prompt for prompt in told if isinstance(prompt, GoldenPrompt)]
+    golden = by_others(base, [epoch.folder for epoch in others], prompts)
+    of_step = dict(zip((epoch.step for epoch in others), golden, strict=True))
+    return [(epoch, of_step.get(epoch.step, told)) for epoch in epochs]
+
+
 def _checkpoint(
-    job: Job, name: str, epoch: Epoch, result: TrainResult, shelf: Shelf, base: Path
+    job: Job, name: str, epoch: Epoch, golden: Golden, result: TrainResult, shelf: Shelf, base: Path
 ) -> JobCheckpoint | None:
-    """None for one that an equal job has made before, and that has expired."""
+    """None for one that an equal job has made before, and that has expired; and for one that gives no figures where it
+    is to prove itself, which is no fault of the model's."""
+    if any(prompt.fault for prompt in golden):
+        return None
     record = result.record
-    adapter_folder.tidy(epoch.folder, fingerprint(base))
     version = publish(
         epoch.folder,
         name=job.name,
@@ -101,6 +119,7 @@ def _checkpoint(
             source="checkpoint",
             **record.model_dump(include={"run", "started_from", "data_digest", "code_revision", "config"}),
             metrics=epoch.metrics,
+            golden=golden,
             note=f"the checkpoint at step {epoch.step} of {job.id}",
         ),
         shelf=shelf,

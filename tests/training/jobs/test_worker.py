@@ -98,7 +98,15 @@ def queue(tmp_path: Path, bases: Callable[..., Path]) -> Queue:
     return Queue(home, bases(), Shelf.at(home, actor="worker"))
 
 
-def test_a_supervised_job_becomes_a_draft_with_checkpoints_figures_and_an_account(queue: Queue, colours: Any) -> None:
+def test_a_supervised_job_becomes_a_draft_with_checkpoints_figures_and_an_account(
+    queue: Queue, colours: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from transformers import AutoModelForCausalLM
+
+    load, loaded = AutoModelForCausalLM.from_pretrained, []
+    monkeypatch.setattr(
+        AutoModelForCausalLM, "from_pretrained", lambda base, **more: loaded.append(base) or load(base, **more)
+    )
     job = queue.ask(queue.file(colours(48)), validation_file=queue.file(colours(8, start=100)))
     queue.worker().run(once=True)
     done = queue.job(job)
@@ -114,9 +122,15 @@ def test_a_supervised_job_becomes_a_draft_with_checkpoints_figures_and_an_accoun
     # The last three of four epochs, and no more.
     checkpoints = queue.registry.jobs.checkpoints(job.id, "amal", ALL).items
     assert [each.step for each in checkpoints] == [24, 18, 12]
+    proofs = {}
     for each in checkpoints:
         assert queue.registry.jobs.tuned(each.model).version == each.version
+        golden = queue.registry.adapter(queue.registry.version(each.version).spec.adapter).golden
+        proofs[each.version] = [prompt.adapter_logprobs for prompt in golden]
+        assert [prompt.prompt_ids for prompt in golden] == [prompt.prompt_ids for prompt in manifest.golden]
         assert each.metrics["full_valid_loss"] == each.metrics["valid_loss"] > 0
+    assert len(set(map(str, proofs.values()))) == 3  # each by its own weights
+    assert loaded.count(queue.base) == 3  # to train, for the model's golden prompts, and for those of the others
     # The last epoch was the best, so it is the version itself.
     assert [each.version for each in checkpoints] == ["triage:1", "triage:3", "triage:2"]
     assert queue.registry.version("triage:2").lineage.note == f"the checkpoint at step 12 of {job.id}"
@@ -158,6 +172,9 @@ def test_a_dpo_job_learns_from_pairs_and_one_goes_on_from_another(queue: Queue, 
         n_epochs=1, batch_size=2, learning_rate_multiplier=1.0, beta=0.1
     )
     version = queue.registry.version(done.result.version)
+    # Of both answers, in the one epoch: as many as a row of each would learn.
+    manifest = queue.registry.adapter(version.spec.adapter)
+    assert done.result.trained_tokens == manifest.metrics["learnt_tokens"] > 0
     assert version.lineage.started_from == queue.registry.version(start).spec.adapter
 
 
