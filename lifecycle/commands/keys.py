@@ -107,7 +107,7 @@ def revoke(
     key: KeyArgument,
     reason: ReasonOption = "",
     cancel_jobs: Annotated[
-        bool, typer.Option("--cancel-jobs", help="End its fine-tuning jobs too, and those of keys that share them.")
+        bool, typer.Option("--cancel-jobs", help="End the fine-tuning jobs that it asked for too.")
     ] = False,
     home: HomeOption = None,
 ) -> None:

@@ -102,6 +102,8 @@ class JobRequest(Frozen):
     seed: int
     metadata: dict[str, str] | None = None
     integrations: tuple[dict[str, Any], ...] = ()
+    key: str = ""
+    """The id of the key that asked; the job is also of those that share with it. Empty without keys."""
 
 
 class JobFault(Frozen):

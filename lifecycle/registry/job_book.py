@@ -12,6 +12,7 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, Row, func, insert, select, update
 
+from lifecycle.access.keys import ApiKey
 from lifecycle.errors import InvalidInput, ModelNotFound, NotFound, Problem
 from lifecycle.jobs.nouns import Job, JobCheckpoint, JobEvent, TunedModel
 from lifecycle.jobs.states import ENDED, HELD, JOB_MOVES, JobState, move_job
@@ -180,11 +181,16 @@ def shift(tx: Connection, row: Row[Any], to: JobState, actor: str, events: Itera
     return to_job(_row(tx, row.id, None))
 
 
-def cancel_all(tx: Connection, owner: str, actor: str) -> None:
-    """Those of the owner's that can be cancelled: not what is being published, which takes a moment."""
+def cancel_all(tx: Connection, key: ApiKey, actor: str) -> None:
+    """Those that the key itself asked for and that can be cancelled: not what is being published, which takes a moment.
+
+    A job of an earlier release does not say who asked: it counts as the first of the keys that share it.
+    """
     said = "The job has been cancelled: the key that asked for it was revoked"
-    where = (_T.owner == owner) & _T.state.not_in(sorted(ENDED))
+    where = (_T.owner == key.owner) & _T.state.not_in(sorted(ENDED))
     for row in list(tx.execute(select(tables.jobs).where(where).order_by(_T.number))):
+        if (row.request.get("key") or row.owner) != key.id:
+            continue
         if JobState.CANCELLED in JOB_MOVES[JobState(row.state)]:
             shift(tx, row, JobState.CANCELLED, actor, [JobEvent(level="warn", message=said)])
 

@@ -62,14 +62,14 @@ class Keyring:
     def revoke(self, name_or_id: str, *, actor: str, reason: str = "", cancel_jobs: bool = False) -> ApiKey:
         """End the key. Services refuse it within a second; what it is being answered just now is answered.
 
-        Its fine-tuning jobs go on, unless `cancel_jobs` ends those of all keys that share them. Raises `NotFound`.
-        Revoking a revoked key changes nothing but that.
+        Its fine-tuning jobs go on, unless `cancel_jobs` ends those that it asked for: not those of keys that share with
+        it. Raises `NotFound`. Revoking a revoked key changes nothing but that.
         """
         now = datetime.now(UTC)
         with self._database.write() as tx:
             key = _find(tx, name_or_id, now)
             if cancel_jobs:
-                job_book.cancel_all(tx, key.owner, actor)
+                job_book.cancel_all(tx, key, actor)
             if key.revoked_at is not None:
                 return key
             tx.execute(update(tables.api_keys).where(tables.api_keys.c.id == key.id).values(revoked_at=now))

@@ -46,13 +46,14 @@ async def create(request: Request) -> Response:
     permit(f"{name}:1", caller)
     await _check_files(request, asked)
     await _check_jobs(request)
+    key = context.key.id if context.key is not None else ""
     job = Job(
         id=new_id("ftjob-"),
         owner=owner_of(request),
         state=JobState.VALIDATING,
         base=parts.base.digest,
         name=name,
-        request=asked.model_copy(update={"start": start.ref if start is not None else ""}),
+        request=asked.model_copy(update={"start": start.ref if start is not None else "", "key": key}),
         created_at=datetime.now(UTC),
     )
     job = await parts.at_registry.run(

@@ -164,6 +164,21 @@ def test_jobs_of_a_revoked_key_go_on_unless_they_are_to_end_with_it(registry):
             assert "the key that asked for it was revoked" in said.message
 
 
+def test_a_revoked_key_ends_the_jobs_that_it_asked_for_and_none_of_the_keys_that_share_them(registry):
+    first, _ = registry.keys.create(KeyGrant(name="amal"), actor="ops")
+    heir, _ = registry.keys.create(KeyGrant(name="badr"), actor="ops", shares_with="amal")
+    jobs = []
+    for key in (first.id, heir.id, ""):
+        job = job_of(first.owner)
+        asked_by = job.model_copy(update={"request": job.request.model_copy(update={"key": key})})
+        jobs.append(registry.jobs.create(asked_by, asked=job.id, actor="amal"))
+    registry.keys.revoke("badr", actor="ops", cancel_jobs=True)
+    states = [registry.jobs.get(job.id, None).state for job in jobs]
+    assert states == [S.VALIDATING, S.CANCELLED, S.VALIDATING]
+    registry.keys.revoke("amal", actor="ops", cancel_jobs=True)  # the last one is of a release that kept no key
+    assert [registry.jobs.get(job.id, None).state for job in jobs] == [S.CANCELLED] * 3
+
+
 def test_a_key_that_shares_owns_what_the_other_owns_and_one_of_its_name_does_not(registry):
     first, _ = registry.keys.create(KeyGrant(name="amal"), actor="ops")
     heir, _ = registry.keys.create(KeyGrant(name="amal-2"), actor="ops", shares_with="amal")

@@ -68,6 +68,7 @@ async def test_the_job_of_a_key_that_is_revoked_goes_on_unless_it_is_to_end_with
     async with client_of(house, key=key) as client, client_of(house, key=ops, running=client.running) as admin:
         id_ = await asked(client, house)
         job = house.registry.leases.take("w", [house.base_digest], {})
+        assert job.request.key == house.registry.keys.find("one").id
         reply = await client.running.client.post(
             "/admin/keys/one/revoke", json={"reason": "leaked", "cancel_jobs": cancel_jobs}, headers=ops
         )
