@@ -20,6 +20,19 @@ def keep(job: TrainJob, folder: Path) -> None:
     (folder / _GIVEN).write_text(text + "\n", encoding="utf-8")
 
 
+def runs_of(rows: Path, runs: Path) -> list[Path]:
+    """The folders of those under `runs` that were told to train on files in the folder `rows`."""
+    return [given.parent for given in runs.glob(f"*/{_GIVEN}") if _trains_on(rows.resolve(), given)]
+
+
+def _trains_on(rows: Path, given: Path) -> bool:
+    try:
+        sources = json.loads(given.read_text(encoding="utf-8"))["data"]["train"]
+        return any(Path(source["path"]).is_relative_to(rows) for source in sources)
+    except (OSError, ValueError, KeyError, TypeError):
+        return False
+
+
 def job_of(folder: Path) -> TrainJob:
     """What the run in `folder` was told. Raises `NotFound`, and `InvalidConfig` for files that are there no more."""
     try:

@@ -50,6 +50,12 @@ class RunRecord(Frozen):
     finished_at: datetime
 
 
+def lock_of(run: Path) -> Path:
+    """The file whose lock the maker of the run in this folder has. Its folder is there afterwards."""
+    run.parent.mkdir(parents=True, exist_ok=True)
+    return run.with_name(f".{run.name}.lock")
+
+
 def keep_record(record: RunRecord, folder: Path) -> None:
     """In the run's folder, in place of what was trained."""
     _write(folder / _RECORD, record)

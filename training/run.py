@@ -48,6 +48,7 @@ from training.records import (
     code_revision,
     keep_artifact,
     keep_record,
+    lock_of,
     saved_artifact,
     whole_run,
 )
@@ -388,8 +389,7 @@ def _alone(run: _Run) -> Iterator[None]:
         yield
         return
     folder, watch = run.folder, run.task.watch
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    with folder.with_name(f".{folder.name}.lock").open("w") as lock:
+    with lock_of(folder).open("w") as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:

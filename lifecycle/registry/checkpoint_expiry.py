@@ -6,6 +6,7 @@ that is no draft any more. It is kept, with its name.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
 
@@ -22,24 +23,44 @@ _C, _M, _J, _V = tables.job_checkpoints.c, tables.tuned_models.c, tables.jobs.c,
 _AT_ONCE = 100
 
 
-def expire(database: Database, after: timedelta, actor: str) -> list[Digest]:
-    """Those that are older by the database's clock: the adapters whose bytes nothing names any more."""
-    freed: list[Digest] = []
+def expire(database: Database, after: timedelta, remove: Callable[[Digest], object], actor: str) -> list[Digest]:
+    """Those that are older by the database's clock: the adapters that nothing names any more, and that `remove` took.
+
+    A checkpoint has expired when its bytes are gone: what a worker that died has begun, the next one ends.
+    """
     with database.write() as tx:
-        old = _C.expired_at.is_(None) & (_C.created_at <= now(tx) - after)
-        started = _started_from(tx)
-        for row in list(tx.execute(select(tables.job_checkpoints).where(old).order_by(_C.number).limit(_AT_ONCE))):
-            version = _version(tx, row.version)
-            if version is not None and (row.version in started or _is_used(tx, version)):
-                continue
-            tx.execute(update(tables.job_checkpoints).where(_C.number == row.number).values(expired_at=now(tx)))
-            tx.execute(update(tables.tuned_models).where(_M.name == row.model).values(deleted_at=now(tx)))
-            audit.append(tx, actor, "checkpoint.expire", row.id, {"model": row.model, "version": row.version})
-            if version is not None and not _is_named(tx, row.version):
-                judging.move_state(tx, version, State.RETIRED, actor, reason=f"the checkpoint {row.id} has expired")
-                if (adapter := records.to_version(version).spec.adapter) and not _is_shared(tx, adapter):
-                    freed.append(adapter)
+        ending = _nameless(tx, after, actor)
+    freed = list(dict.fromkeys(adapter for _, adapter in ending if adapter is not None))
+    for adapter in freed:
+        remove(adapter)
+    with database.write() as tx:
+        for row, _ in ending:
+            here = (_C.number == row.number) & _C.expired_at.is_(None)
+            if tx.execute(update(tables.job_checkpoints).where(here).values(expired_at=now(tx))).rowcount:
+                audit.append(tx, actor, "checkpoint.expire", row.id, {"model": row.model, "version": row.version})
     return freed
+
+
+def _nameless(tx: Connection, after: timedelta, actor: str) -> list[tuple[Row[Any], Digest | None]]:
+    """The rows of those that are to expire, whose names are gone from here on, and the adapters that go with them."""
+    ending: list[tuple[Row[Any], Digest | None]] = []
+    old = _C.expired_at.is_(None) & (_C.created_at <= now(tx) - after)
+    started = _started_from(tx)
+    for row in list(tx.execute(select(tables.job_checkpoints).where(old).order_by(_C.number))):
+        version = _version(tx, row.version)
+        if version is not None and (row.version in started or _is_used(tx, version)):
+            continue
+        tx.execute(update(tables.tuned_models).where(_M.name == row.model).values(deleted_at=now(tx)))
+        freed = None
+        if version is not None and not _is_named(tx, row.version):
+            if version.state != State.RETIRED:
+                judging.move_state(tx, version, State.RETIRED, actor, reason=f"the checkpoint {row.id} has expired")
+            adapter = records.to_version(version).spec.adapter
+            freed = adapter if adapter and not _is_shared(tx, adapter) else None
+        ending.append((row, freed))
+        if len(ending) == _AT_ONCE:
+            break
+    return ending
 
 
 def _started_from(tx: Connection) -> set[str]:

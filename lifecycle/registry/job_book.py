@@ -6,7 +6,7 @@ Owners' wishes are here; `job_leases.py` has what workers do. Each move is one t
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -118,9 +118,9 @@ class JobBook:
             order = turns.in_order(tx, [job.base])
         return order.index(job.id) if job.id in order else 0
 
-    def expire_checkpoints(self, after: timedelta, *, actor: str) -> list[Digest]:
-        """Those that have lasted so long and that nobody needs: the adapters whose bytes are to go."""
-        return checkpoint_expiry.expire(self._database, after, actor)
+    def expire_checkpoints(self, after: timedelta, remove: Callable[[Digest], object], *, actor: str) -> list[Digest]:
+        """Those that have lasted so long and that nobody needs: the adapters whose bytes `remove` took."""
+        return checkpoint_expiry.expire(self._database, after, remove, actor)
 
     def tuned(self, name: str) -> TunedModel | None:
         """What a name such as `ft:base:dabt:suffix:id` stands for."""

@@ -55,7 +55,10 @@ class UploadBook:
             _open_one(tx, id_, owner)
 
     def add_part(self, part: UploadPart, owner: str) -> None:
-        """Raises `InvalidInput` when the upload is over, or its parts would be more than it may have."""
+        """Its bytes are about to be put: whatever dies then, they go with the upload.
+
+        Raises `InvalidInput` when the upload is over, or its parts would be more than it may have.
+        """
         with self._database.write() as tx:
             upload = _open_one(tx, part.upload, owner)
             sent = select(func.coalesce(func.sum(_P.bytes), 0)).where(_P.upload == upload.id)
@@ -95,6 +98,11 @@ class UploadBook:
         with self._database.read() as tx:
             query = select(tables.upload_parts).join(tables.uploads, _T.id == _P.upload).where(~_open(tx))
             return [valid(UploadPart, _without(row, "number"), row.id) for row in tx.execute(query)]
+
+    def give_up(self, part: str) -> None:
+        """Its bytes did not come, or not all: it counts for nothing, and what was put of it goes with the upload."""
+        with self._database.write() as tx:
+            tx.execute(update(tables.upload_parts).where(_P.id == part).values(bytes=0))
 
     def purged(self, part: str) -> None:
         """Its bytes have been removed."""

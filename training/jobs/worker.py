@@ -31,7 +31,7 @@ from training.jobs import files as job_files
 from training.jobs import leaving
 from training.jobs.evaluating import Evaluations, evaluate
 from training.jobs.files import Looked, rows_in
-from training.jobs.housekeeping import sweep
+from training.jobs.housekeeping import sweep, tidy
 from training.jobs.plan import JobFiles, plan, settled, told_elsewhere
 from training.jobs.watching import Interrupted, JobWatcher
 
@@ -180,7 +180,8 @@ class Worker:
             with suppress(LeaseLost, Unavailable):
                 self.shelf.registry.leases.failed(job.id, self.name, fault)
         finally:
-            self._tidy(job)
+            with suppress(DabtError):
+                tidy(self.home, self.shelf, job.id)
 
     def _until_there(self, job: Job, lease: _Lease) -> None:
         """Train it. While the store or the registry is away it waits where it is, and goes on from its last step.
@@ -254,12 +255,6 @@ class Worker:
 
     def _folder(self, job: Job) -> Path:
         return self.home.root / "jobs" / job.id
-
-    def _tidy(self, job: Job) -> None:
-        """What lies here of a job that has ended."""
-        with suppress(DabtError):
-            if self.shelf.registry.jobs.get(job.id, None).finished_at is not None:
-                shutil.rmtree(self._folder(job), ignore_errors=True)
 
 
 class _Lease:

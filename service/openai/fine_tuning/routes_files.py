@@ -14,7 +14,7 @@ from starlette.responses import FileResponse, JSONResponse, Response
 from lifecycle.errors import DabtError, InvalidInput, LimitReached, Problem
 from lifecycle.jobs.nouns import UploadedFile, new_id
 from lifecycle.jobs.purging import purge
-from lifecycle.store.artifacts import ArtifactStore, digest_of_folder
+from lifecycle.store.artifacts import digest_of_folder
 from service.admin import registry_of
 from service.openai.fine_tuning.asked import cursor_of, expiry_of
 from service.openai.fine_tuning.form import received
@@ -128,11 +128,6 @@ async def keep(request: Request, file: UploadedFile, folder: Path) -> None:
             await parts.at_store.run(purge, parts.store, registry, actor=who(request))
         raise
     await parts.at_registry.run(registry.files.add, file, actor=who(request))
-
-
-def put_file(store: ArtifactStore, sent: Path, id_: str) -> str:
-    """Into the store, as a folder with this one file: its digest."""
-    return store.put(in_folder(sent, id_))
 
 
 def in_folder(sent: Path, id_: str) -> Path:

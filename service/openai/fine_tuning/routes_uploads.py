@@ -27,7 +27,7 @@ from service.admin import registry_of
 from service.openai.fine_tuning.asked import expiry_of
 from service.openai.fine_tuning.form import received
 from service.openai.fine_tuning.owner import owner_of, who
-from service.openai.fine_tuning.routes_files import check_room, checked_purpose, expires_at_of, in_folder, put_file
+from service.openai.fine_tuning.routes_files import check_room, checked_purpose, expires_at_of, in_folder
 from service.openai.fine_tuning.shapes import part_object, upload_object
 from service.openai.http_input import json_object
 from service.openai.validation import problems_of
@@ -87,12 +87,18 @@ async def add_part(request: Request, id_: str) -> Response:
     with parts.under_way.counted(), parts.store.scratch() as scratch:
         form = await received(request, scratch, PART_BYTES, parts.at_store)
         part_id = new_id("part_")
-        digest = await parts.at_store.run(put_file, parts.store, form.require_file("data"), part_id)
+        folder = in_folder(form.require_file("data"), part_id)
+        digest = await parts.at_store.run(digest_of_folder, folder)
         part = UploadPart(id=part_id, upload=id_, digest=digest, bytes=form.bytes, created_at=datetime.now(UTC))
+        await parts.at_registry.run(uploads.add_part, part, owner)  # so that its bytes are found, whatever dies now
         try:
-            await parts.at_registry.run(uploads.add_part, part, owner)
-        except InvalidInput:  # it was ended meanwhile, and nobody knows of these bytes
-            await parts.at_store.run(parts.store.remove, digest)
+            await parts.at_store.run(parts.store.put, folder)
+            await parts.at_registry.run(uploads.check_open, id_, owner)
+        except DabtError:  # it was ended meanwhile, say, and its parts are gone already
+            with suppress(DabtError):
+                await parts.at_registry.run(uploads.give_up, part_id)
+                await parts.at_store.run(parts.store.remove, digest)
+                await parts.at_registry.run(uploads.purged, part_id)
             raise
     return JSONResponse(part_object(part))
 

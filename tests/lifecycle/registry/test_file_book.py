@@ -9,11 +9,11 @@ import pytest
 from sqlalchemy import update
 
 from lifecycle.aliases import Target
-from lifecycle.errors import NotFound
+from lifecycle.errors import NotFound, Unavailable
 from lifecycle.jobs.nouns import JobCheckpoint, JobResult
 from lifecycle.jobs.states import JobState
 from lifecycle.manifests import AdapterManifest
-from lifecycle.registry import alias_stack, tables
+from lifecycle.registry import alias_stack, checkpoint_expiry, tables
 from lifecycle.registry.cursor import Cursor
 from lifecycle.states import State
 from lifecycle.version import VersionSpec, digest_of
@@ -155,11 +155,41 @@ def trained(registry: Any, *adapters: str) -> tuple[Any, list[Any]]:
     return job, versions
 
 
+def _remove(adapter):
+    """The store's part is another's to test."""
+
+
+def test_bytes_that_were_not_removed_are_removed_by_the_next_sweep(registry):
+    job, (old, _) = trained(registry, "one", "two")
+
+    def away(adapter):
+        raise Unavailable("the store is away")
+
+    with pytest.raises(Unavailable):
+        registry.jobs.expire_checkpoints(NOW, away, actor="w")
+    assert registry.version(old.ref).state is State.RETIRED
+    assert registry.jobs.tuned(f"ft:{job.id}:ckpt-step-0") is None
+    removed = []
+    assert registry.jobs.expire_checkpoints(NOW, removed.append, actor="w") == removed == [old.spec.adapter]
+    assert registry.jobs.expire_checkpoints(NOW, removed.append, actor="w") == []
+    trail = [entry.action for entry in registry.audit() if entry.action.startswith("checkpoint")]
+    assert trail == ["checkpoint.expire"] * 2
+
+
+def test_checkpoints_that_are_needed_are_in_nobodys_way(registry, monkeypatch):
+    monkeypatch.setattr(checkpoint_expiry, "_AT_ONCE", 1)
+    _, (served, old, _) = trained(registry, "one", "two", "three")
+    with registry._database.write() as tx:
+        alias_stack.push(tx, served.name, "canary", [Target(number=served.number, weight=1.0)], forced=True)
+    assert registry.jobs.expire_checkpoints(NOW, _remove, actor="w") == [old.spec.adapter]
+
+
 def test_checkpoints_expire_with_the_drafts_and_bytes_that_nobody_needs(registry):
     job, (old, best) = trained(registry, "one", "two")
-    assert registry.jobs.expire_checkpoints(timedelta(hours=1), actor="w") == []
-    freed = registry.jobs.expire_checkpoints(NOW, actor="worker-1")
-    assert freed == [old.spec.adapter]
+    assert registry.jobs.expire_checkpoints(timedelta(hours=1), _remove, actor="w") == []
+    removed = []
+    freed = registry.jobs.expire_checkpoints(NOW, removed.append, actor="worker-1")
+    assert freed == removed == [old.spec.adapter]
     assert registry.version(old.ref).state is State.RETIRED
     # The job's own model stays, under its own name, though it was a checkpoint too.
     assert registry.version(best.ref).state is State.DRAFT
@@ -169,7 +199,7 @@ def test_checkpoints_expire_with_the_drafts_and_bytes_that_nobody_needs(registry
     assert registry.jobs.checkpoints(job.id, None, Cursor()).items == []
     trail = [(entry.actor, entry.action) for entry in registry.audit() if entry.action.startswith("checkpoint")]
     assert trail == [("worker-1", "checkpoint.expire")] * 2
-    assert registry.jobs.expire_checkpoints(NOW, actor="worker-1") == []
+    assert registry.jobs.expire_checkpoints(NOW, _remove, actor="worker-1") == []
 
 
 def test_what_an_alias_serves_a_job_starts_from_or_somebody_has_evaluated_never_expires(registry):
@@ -178,18 +208,18 @@ def test_what_an_alias_serves_a_job_starts_from_or_somebody_has_evaluated_never_
         alias_stack.push(tx, served.name, "canary", [Target(number=served.number, weight=1.0)], forced=True)
         tx.execute(update(tables.versions).where(tables.versions.c.number == judged.number).values(state="evaluated"))
     running = asked(registry, start=started.ref)
-    assert registry.jobs.expire_checkpoints(NOW, actor="w") == []
+    assert registry.jobs.expire_checkpoints(NOW, _remove, actor="w") == []
     kept = [point.step for point in registry.jobs.checkpoints(job.id, None, Cursor()).items]
     assert kept == [2, 1, 0]
     for version in (served, judged, started):
         assert registry.version(version.ref).state is not State.RETIRED
     registry.jobs.move(running.id, JobState.CANCELLED, None, actor="amal")
-    assert registry.jobs.expire_checkpoints(NOW, actor="w") == [started.spec.adapter]
+    assert registry.jobs.expire_checkpoints(NOW, _remove, actor="w") == [started.spec.adapter]
 
 
 def test_bytes_that_another_version_shares_stay(registry):
     _, (old, _) = trained(registry, "one", "two")
     other = registry.create_version("billing", VersionSpec(base=old.spec.base, adapter=old.spec.adapter), actor="x")
-    assert registry.jobs.expire_checkpoints(NOW, actor="w") == []
+    assert registry.jobs.expire_checkpoints(NOW, _remove, actor="w") == []
     assert registry.version(old.ref).state is State.RETIRED
     assert registry.version(other.ref).state is State.DRAFT

@@ -9,10 +9,12 @@ from typing import Any
 
 import openai
 import pytest
-from sqlalchemy import update
+from sqlalchemy import select, update
 
+from lifecycle.errors import Unavailable
 from lifecycle.jobs.purging import purge
 from lifecycle.registry import tables
+from lifecycle.store.artifacts import ArtifactStore
 from tests.service.fine_tuning.conftest import rows
 
 pytestmark = pytest.mark.timeout(60)
@@ -136,6 +138,31 @@ async def test_a_cancelled_or_expired_upload_takes_nothing_and_its_bytes_are_gon
         purge(house.store, house.registry)  # as a worker does between two jobs
         assert artifacts(house) == []
         assert (await client.files.list()).data == []
+
+
+async def test_a_part_is_known_before_its_bytes_are_there(house: Any, client_of: Any, monkeypatch: Any) -> None:
+    """So that what dies between leaves bytes that the next sweep removes."""
+    put, known = ArtifactStore.put, []
+
+    def dying(store: ArtifactStore, folder: Path) -> str:
+        with house.registry._database.read() as tx:
+            ids = {row.id for row in tx.execute(select(tables.upload_parts))}
+        known.append({path.name for path in folder.iterdir()} <= ids)
+        put(store, folder)
+        raise Unavailable("the store is away")
+
+    async with client_of(house) as client:
+        upload = await begun(client, 3)
+        with monkeypatch.context() as patched:
+            patched.setattr(ArtifactStore, "put", dying)
+            patched.setattr(ArtifactStore, "remove", lambda *_: (_ for _ in ()).throw(Unavailable("and stays away")))
+            with pytest.raises(openai.InternalServerError):
+                await client.uploads.parts.create(upload.id, data=b"abc")
+        assert known == [True] * 3  # the client has tried again, and what was given up counts for nothing
+        assert len(artifacts(house)) > 0
+        over(house, upload.id)
+        purge(house.store, house.registry)
+        assert artifacts(house) == []
 
 
 async def test_limits_are_of_the_whole_and_of_each_part(house: Any, client_of: Any, monkeypatch: Any) -> None:

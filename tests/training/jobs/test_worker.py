@@ -225,6 +225,8 @@ def test_a_job_that_is_stopped_while_it_trains_leaves_nothing_half_registered(
     assert queue.job(job).state is to
     assert (queue.registry.versions(), queue.registry.jobs.checkpoints(job.id, None, ALL).items) == ([], [])
     assert queue.registry.leases.held([job.base]) == {}
+    runs = [path for path in queue.home.runs.iterdir() if path.is_dir()]
+    assert len(runs) == (to is JobState.PAUSED)  # what one that can be resumed goes on from stays
     if to is JobState.PAUSED:
         queue.registry.jobs.move(job.id, JobState.QUEUED, "amal", actor="amal")
         queue.worker().run(once=True)
