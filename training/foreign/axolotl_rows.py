@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from training.foreign.holding_out import hold_out
-from training.foreign.rows import Theirs, Turns, agreement
+from training.foreign.rows import Theirs, Turns, agreement, hub_rows
 from training.foreign.translation import Translation
 
 _ROLES = {
@@ -25,7 +25,7 @@ _IDLE = {
     "ds_type": "what a file is, is told by its first bytes",
     "trust_remote_code": "no code of a data set is run",
     "preprocess_shards": "it changes speed and memory alone",
-    "revision": "it is of a hub",
+    "revision": "it is of a hub, and this is a file",
 }
 _NEUTRAL: dict[str, tuple[Any, ...]] = {
     "split": ("train",),
@@ -58,6 +58,8 @@ _MEANS = {
     "field_thinking": "names another column for reasoning",
     "template_thinking_key": "names another key for reasoning",
 }
+_HUB_PARTS = {"config": "name", "revision": "revision", "split": "split"}
+"""What says which rows of a hub's data set are meant: all of it is in their name here."""
 _MAPPING = ("field_messages", "message_property_mappings", "roles", "field_chosen", "field_rejected", "field")
 _LEGACY = {"message_field_role": "role", "message_field_content": "content"}
 _CHAT = ("chat_template",)
@@ -112,7 +114,9 @@ def _files(to: Translation, raw: Mapping[str, Any], key: str, method: str) -> tu
             continue
         found = _paths(to, place, described)
         theirs = _kind(to, place, described, method)
-        _settings(to, place, described)
+        is_hubs = any(not path.is_absolute() for path in found)
+        of_hub = [f"{place}.{name}" for name in _HUB_PARTS.values() if is_hubs]
+        _settings(to, place, described, of_hub)
         for path in found:
             read = agreement(path, theirs or (lambda row: ()))
             rows += read.rows
@@ -121,7 +125,8 @@ def _files(to: Translation, raw: Mapping[str, Any], key: str, method: str) -> tu
             elif read.fault and theirs:
                 to.lose(place, read.fault, read.cure)
         files += found
-        keys += [name for name in to.values if name.startswith((f"{place}.path", f"{place}.data_files"))]
+        named = (f"{place}.path", f"{place}.data_files")
+        keys += [name for name in to.values if name.startswith(named) or name in of_hub]
     return files, rows, keys
 
 
@@ -137,12 +142,13 @@ def _paths(to: Translation, place: str, described: Mapping[str, Any]) -> list[Pa
     if named in ("json", "csv", "parquet", "text") and isinstance(parts, list):
         return [to.place(str(part)) for part in parts]
     if start.is_dir():
-        if isinstance(parts, list):
-            return [start / str(part) for part in parts]
-        return sorted(path for path in start.iterdir() if path.is_file())
-    fault = f"there is no file {start}, and data sets of hubs and clouds are not fetched here"
-    to.refuse(f"{place}.path", fault, "download it and name the file, or say by --root where Axolotl is started")
-    return []
+        inside_it = sorted(path for path in start.iterdir() if path.is_file())
+        return [start / str(part) for part in parts] if isinstance(parts, list) else inside_it
+    rows = None if inside else hub_rows(named, **{ours: described.get(key) for ours, key in _HUB_PARTS.items()})
+    if rows is None:
+        fault = f"there is no file {start}, and of hubs whole splits alone are fetched, by org/name"
+        to.refuse(f"{place}.path", fault, "download it and name the file, or say by --root where Axolotl is started")
+    return [] if rows is None else [rows]
 
 
 def _kind(to: Translation, place: str, described: Mapping[str, Any], method: str) -> Theirs | None:
@@ -203,11 +209,13 @@ def _roles(given: Any) -> Iterator[tuple[str, str]]:
                 yield source, role
 
 
-def _settings(to: Translation, place: str, described: Mapping[str, Any]) -> None:
-    """Every other key of a data set."""
+def _settings(to: Translation, place: str, described: Mapping[str, Any], done: list[str]) -> None:
+    """Every key of a data set that is not `done`."""
     for key, value in described.items():
         names = [name for name in to.values if name == f"{place}.{key}" or name.startswith(f"{place}.{key}.")]
         for name in names:
+            if name in done:
+                continue
             if key in (*_MAPPING, *_LEGACY):
                 to.leave(name, "the rows were read by it, and come to the same here")
             elif key in _IDLE:

@@ -13,11 +13,12 @@ from pathlib import Path
 from typing import Any
 
 from training.foreign.holding_out import hold_out
-from training.foreign.rows import Agreement, Theirs, Turns, agreement
+from training.foreign.rows import Agreement, Theirs, Turns, agreement, hub_rows
 from training.foreign.translation import Translation
 
 INFO = "dataset_info.json"
-_REMOTE = ("hf_hub_url", "ms_hub_url", "om_hub_url", "script_url", "cloud_file_name")
+_HUB = "hf_hub_url"
+_REMOTE = ("ms_hub_url", "om_hub_url", "script_url", "cloud_file_name")
 _COLUMNS = {"prompt": "instruction", "query": "input", "response": "output", "messages": "conversations"}
 _TAGS = {
     "role_tag": "from",
@@ -28,7 +29,8 @@ _TAGS = {
     "function_tag": "function_call",
     "system_tag": "system",
 }
-_ENTRY = {"file_name", "formatting", "ranking", "columns", "tags", "split", "num_samples", "subset", "folder"}
+_FORM = ("formatting", "ranking", "columns", "tags", "split", "num_samples", "subset", "folder")
+_ENTRY = {_HUB, *_REMOTE, "file_name", *_FORM}
 _MEDIA = ("images", "videos", "audios")
 
 
@@ -149,9 +151,11 @@ def _names(to: Translation, key: str) -> list[str]:
 
 def _info(to: Translation) -> Mapping[str, Any]:
     folder = to.values.get("dataset_dir", "data")
+    if folder == "ONLINE":
+        folder = {name: {_HUB: name} for key in ("dataset", "eval_dataset") for name in _names(to, key)}
     if isinstance(folder, Mapping):
         return folder
-    if not isinstance(folder, str) or folder == "ONLINE" or folder.startswith("REMOTE:"):
+    if not isinstance(folder, str) or folder.startswith("REMOTE:"):
         to.refuse("dataset_dir", f"{folder!r} is no folder here", "download the data and name its folder")
         return {}
     file = to.place(folder) / INFO
@@ -177,7 +181,8 @@ def _files(to: Translation, name: str, info: Mapping[str, Any], stage: str) -> t
         if info:
             to.refuse(place, f"{INFO} has no {name}", f"it has {', '.join(list(info)[:8])}")
         return [], 0, None
-    if remote := [key for key in _REMOTE if raw.get(key)]:
+    hub = raw.get(_HUB)
+    if not hub and (remote := [key for key in _REMOTE if raw.get(key)]):
         to.refuse(place, f"its {remote[0]} {raw[remote[0]]} is no file here", "download it, and give it a file_name")
         return [], 0, None
     entry = Entry(raw)
@@ -185,13 +190,29 @@ def _files(to: Translation, name: str, info: Mapping[str, Any], stage: str) -> t
     if bool(raw.get("ranking")) != (stage == "dpo"):
         kind = "pairs of answers" if raw.get("ranking") else "no pairs of answers"
         to.refuse(place, f"holds {kind}, and the stage is {stage}", "name another data set, or another stage")
-    folder = to.values.get("dataset_dir", "data")
-    start = to.place(folder if isinstance(folder, str) else ".") / str(raw.get("file_name", ""))
-    paths = sorted(path for path in start.iterdir() if path.is_file()) if start.is_dir() else [start]
+    paths = _of_hub(to, place, raw) if hub else _local(to, raw)
     read = [agreement(path, entry.turns(stage)) for path in paths]
     if wrong := next((part for part in read if part.fault), None):
         _differs(to, place, wrong)
     return paths, sum(part.rows for part in read), entry
+
+
+def _local(to: Translation, raw: Mapping[str, Any]) -> list[Path]:
+    folder = to.values.get("dataset_dir", "data")
+    start = to.place(folder if isinstance(folder, str) else ".") / str(raw.get("file_name", ""))
+    return sorted(path for path in start.iterdir() if path.is_file()) if start.is_dir() else [start]
+
+
+def _of_hub(to: Translation, place: str, raw: Mapping[str, Any]) -> list[Path]:
+    """The data set by its name, which comes before a file there too."""
+    if raw.get("folder"):
+        to.refuse(f"{place}.folder", "takes a folder of the data set", "name its config or split, or download it")
+        return []
+    rows = hub_rows(str(raw[_HUB]), config=raw.get("subset"), split=raw.get("split"))
+    if rows is None:
+        fault = f"{raw[_HUB]}, with its subset and split, is no name of rows on a hub"
+        to.refuse(place, fault, "name the data set as org/name, and a whole split of it; or download it")
+    return [] if rows is None else [rows]
 
 
 def _unread(to: Translation, place: str, entry: Entry) -> None:
@@ -204,7 +225,7 @@ def _unread(to: Translation, place: str, entry: Entry) -> None:
             to.lose(f"{place}.{key}", "is no key that is known of a data set")
     if entry.raw.get("num_samples"):
         to.lose(f"{place}.num_samples", "takes so many rows by chance", "write a file of them")
-    if entry.raw.get("split", "train") != "train":
+    if not entry.raw.get(_HUB) and entry.raw.get("split", "train") != "train":
         to.lose(f"{place}.split", "takes a part of the file", "write a file of it")
     for name in _MEDIA:
         if entry.column(name):

@@ -12,7 +12,8 @@ from pathlib import Path
 from typing import Any
 
 from lifecycle.conversation import Conversation
-from lifecycle.rows import forms
+from lifecycle.errors import DabtError
+from lifecycle.rows import forms, hub
 from lifecycle.rows.faults import Unreadable
 from lifecycle.rows.files import Reading
 from lifecycle.rows.kinds import Judged, Labelled, Preference, Row
@@ -37,9 +38,19 @@ class Agreement:
     cure: str = ""
 
 
+def hub_rows(name: str, *, revision: Any = None, config: Any = None, split: Any = None) -> Path | None:
+    """A data set's rows as they are named here in the place of a file; None for what no name says."""
+    told = hub.HubRows(name, *(str(part or "") for part in (revision, config, split or ("train" if config else ""))))
+    return Path(str(told)) if hub.named(str(told)) == told else None
+
+
 def agreement(path: Path, theirs: Theirs) -> Agreement:
-    """Of all rows of a file."""
-    if not path.is_file():
+    """Of all rows of a file, or of a hub's data set, by its name."""
+    try:
+        there = hub.file_of(path).is_file()
+    except DabtError as error:
+        return Agreement(0, str(error))
+    if not there:
         return Agreement(0, f"there is no file {path}", "name the folder that the tool is started in with --root")
     reading = Reading(path)
     wrong, first, cure = 0, "", ""

@@ -158,8 +158,8 @@ class Translation:
         return Path(os.path.abspath(self.asked.root / Path(path).expanduser()))
 
     def path(self, place: Path) -> str:
-        """As our file names `place`."""
-        if self.asked.out is None:
+        """As our file names `place`. A hub's rows are called the same everywhere."""
+        if self.asked.out is None or not place.is_absolute():
             return str(place)
         return os.path.relpath(place, self.asked.folder)
 

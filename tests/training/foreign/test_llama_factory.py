@@ -179,7 +179,7 @@ def test_what_would_be_lost_is_refused_with_the_cure_and_goes_on_when_it_is_acce
         ({"deepspeed": "ds_z3.json"}, "deepspeed", "--devices"),
         ({"dataset": "none"}, "dataset.none", "it has triage"),
         ({"adapter_name_or_path": "a,b"}, "adapter_name_or_path", "several adapters"),
-        ({"dataset_dir": "ONLINE"}, "dataset_dir", "no folder here"),
+        ({"dataset_dir": "REMOTE:org/sets"}, "dataset_dir", "no folder here"),
         ({"dataset_dir": "elsewhere"}, "dataset_dir", "--root"),
     ],
 )
@@ -320,7 +320,9 @@ def test_a_row_that_the_tool_drops_in_silence_is_named(place: Place) -> None:
 @pytest.mark.parametrize(
     ("entry", "place_of", "fault"),
     [
-        ({"hf_hub_url": "org/data"}, "dataset.triage", "download it"),
+        ({"ms_hub_url": "org/data"}, "dataset.triage", "download it"),
+        ({"hf_hub_url": "org/data", "split": "train[:10%]"}, "dataset.triage", "a whole split"),
+        ({"hf_hub_url": "org/data", "folder": "ar"}, "dataset.triage.folder", "download it"),
         ({"script_url": "code"}, "dataset.triage", "download it"),
         ({"formatting": "openai"}, "dataset.triage.formatting", "adds a system text of its own"),
         ({"num_samples": 5}, "dataset.triage.num_samples", "by chance"),
