@@ -22,7 +22,7 @@ def eval_(  # noqa: PLR0913, PLR0917  (one parameter is one option of the comman
     ] = None,
     data: Annotated[
         Path | None,
-        typer.Option(help="Rows to look at, alone or in place of the evaluation's own; nothing is decided."),
+        typer.Option(help="Rows to look at, a file or a hub's org/name, alone or in place of the evaluation's own."),
     ] = None,
     arms: Annotated[
         str, typer.Option(help="Without a file: what to compare, the baseline first, such as base,triage:3.")
@@ -56,11 +56,12 @@ def eval_(  # noqa: PLR0913, PLR0917  (one parameter is one option of the comman
     from lifecycle.errors import InvalidInput
     from lifecycle.home import Home
     from lifecycle.registry import Registry
+    from lifecycle.rows import hub
 
     place, console = Home.at(home), Console()
     local = str(Path(base).resolve()) if base and Path(base).exists() else base
     given = {"endpoint": endpoint, "base": local, "limit": limit, "concurrency": concurrency, "metric": metric}
-    items = str(data.resolve()) if data else None
+    items = str(hub.file_of(data).resolve()) if data else None
     if config is None:
         plan = EvalConfig.of_rows(items, arms, **given)
     elif arms:
