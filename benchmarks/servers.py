@@ -57,7 +57,7 @@ def ours(config: ServeConfig, home: Path) -> Recipe:
     command += ["--max-loras", str(config.max_loras), "--max-cpu-loras", str(config.max_cpu_loras)]
     command += ["--max-lora-rank", str(config.max_lora_rank), "--max-queue", str(config.max_queue)]
     command += ["--log-format", "json"]
-    return Recipe("dabt", tuple(command), {}, "/ready")
+    return Recipe("dabt", tuple(command), {"DABT_WORKER": "0"}, "/ready")  # no worker beside what is measured
 
 
 def stock(config: ServeConfig, adapters: Mapping[str, Path]) -> Recipe:
