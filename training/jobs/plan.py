@@ -94,6 +94,7 @@ def told_elsewhere(job: Job) -> tuple[list[dict[str, Any]], str]:
         }
         for asked in job.request.integrations
     ]
+    trackers = [tracker for at, tracker in enumerate(trackers) if tracker not in trackers[:at]]
     kept = "This worker has no key of Weights & Biases: the run is kept in its folder, for `wandb sync`"
     return trackers, "" if sends else kept
 

@@ -27,14 +27,16 @@ _TOLD = "tracked.json"
 def as_settings(value: Any) -> Any:
     """What stands under `tracking:` as a list of mappings: a name, a mapping with its type, a list of them, or none.
 
-    Raises `ValueError` for a name that is no tracker, and for one that comes twice.
+    Raises `ValueError` for a name that is no tracker, and for one that comes twice, to the same place.
     """
     entries = value if isinstance(value, list | tuple) else [] if value in (None, False, "none") else [value]
     made = [{"type": entry} if isinstance(entry, str) else entry for entry in entries]
     names = [entry.get("type") if isinstance(entry, Mapping) else getattr(entry, "type", None) for entry in made]
     if unknown := [name for name in names if name not in _KINDS]:
         raise ValueError(f"{unknown[0]!r} is no tracker; write {', '.join(_KINDS)}, a list of them, or none")
-    if len(set(names)) < len(names):
+    # Several of wandb's are several runs there, in projects of their own; of the others one run is all there is.
+    places = [entry if name == "wandb" else name for entry, name in zip(made, names, strict=True)]
+    if any(place in places[:at] for at, place in enumerate(places)):
         raise ValueError("a tracker is named twice")
     return made
 
@@ -56,12 +58,14 @@ class Trackers:
         """Open the run at every tracker, or go on there. Of several processes, the first is to."""
         self._folder = run.folder
         self._marks = _read(run.folder / _TOLD)
-        for tracker in self._trackers:
-            self._safely(tracker.type, partial(self._begin, tracker, run))
+        for at, tracker in enumerate(self._trackers):
+            before = sum(other.type == tracker.type for other in self._trackers[:at])
+            name = f"{tracker.type} {before + 1}" if before else tracker.type
+            self._safely(name, partial(self._begin, name, tracker, run))
 
-    def _begin(self, tracker: Tracker, run: RunFacts) -> None:
-        mark = self._marks.setdefault(tracker.type, {"id": "", "told": {}})
-        self._open[tracker.type] = opened = tracker.begin(run, mark["id"])
+    def _begin(self, name: str, tracker: Tracker, run: RunFacts) -> None:
+        mark = self._marks.setdefault(name, {"id": "", "told": {}})
+        self._open[name] = opened = tracker.begin(run, mark["id"])
         mark["id"] = opened.id
         self._write()
 

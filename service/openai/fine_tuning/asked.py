@@ -19,6 +19,7 @@ from lifecycle.version import Frozen
 from service.openai.validation import problems_of
 
 _MOST_METADATA = 16
+_MOST_INTEGRATIONS = 5
 _SOONEST, _LATEST = 3600, 30 * 24 * 3600
 """Seconds after which a file may expire."""
 
@@ -81,7 +82,7 @@ class _NewJob(Frozen):
     hyperparameters: _Supervised | None = None
     method: _Method | None = None
     metadata: Annotated[dict[Key, Value], Field(max_length=_MOST_METADATA)] | None = None
-    integrations: Annotated[list[_Integration], Field(max_length=1)] | None = None
+    integrations: Annotated[list[_Integration], Field(max_length=_MOST_INTEGRATIONS)] | None = None
 
 
 def job_request(body: Mapping[str, Any]) -> JobRequest:

@@ -134,7 +134,7 @@ def _hyper(**values: object) -> dict[str, Any]:
         ({"metadata": {str(n): "" for n in range(17)}}, "metadata"),
         ({"metadata": {"k" * 65: ""}}, None),
         ({"metadata": {"k": "v" * 513}}, "metadata.k"),
-        ({"integrations": [WANDB] * 2}, "integrations"),
+        ({"integrations": [WANDB] * 6}, "integrations"),
         ({"metadata": {"dabt_eval": "triage"}}, "metadata.dabt_eval"),
         ({"metadata": {"dabt_evals": "triage"}}, "metadata.dabt_evals"),
         ({"integrations": [{"type": "wandb", "wandb": {}}]}, "integrations.0.wandb.project"),

@@ -100,6 +100,11 @@ def test_an_integration_is_a_tracker_kept_offline_where_there_is_no_key(
     assert "wandb sync" in note
     monkeypatch.setenv("WANDB_API_KEY", "k")
     assert told_elsewhere(asked) == ([{**expected, "mode": None}], "")
+    several = asked.request.model_copy(
+        update={"integrations": (WANDB, {"type": "wandb", "wandb": {"project": "other"}}, WANDB)}
+    )
+    projects = [tracker["project"] for tracker in told_elsewhere(asked.model_copy(update={"request": several}))[0]]
+    assert projects == ["clinic", "other"]
     assert told_elsewhere(job()) == ([], "")
     monkeypatch.setattr("training.jobs.plan.find_spec", lambda name: None)
     assert told_elsewhere(asked) == ([], "This worker has no wandb: nothing is told to Weights & Biases")

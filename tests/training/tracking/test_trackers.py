@@ -36,6 +36,7 @@ def tracking(folder: Path, **more: Any) -> tuple[Tracker, ...]:
         (["tensorboard", "mlflow"], (TensorBoard(), MLflow())),
         ({"type": "mlflow", "experiment": "triage"}, (MLflow(experiment="triage"),)),
         ([{"type": "wandb", "mode": "offline"}, "tensorboard"], (Wandb(mode="offline"), TensorBoard())),
+        (["wandb", {"type": "wandb", "project": "x"}], (Wandb(), Wandb(project="x"))),
     ],
 )
 def test_a_tracker_is_one_line_of_the_configuration(tmp_path: Path, written: Any, means: tuple[Tracker, ...]) -> None:
@@ -51,6 +52,8 @@ def test_tensorboard_is_the_default(tmp_path: Path) -> None:
     [
         ("comet", "'comet' is no tracker; write tensorboard, mlflow, wandb"),
         (["mlflow", "mlflow"], "named twice"),
+        (["mlflow", {"type": "mlflow", "experiment": "x"}], "named twice"),
+        ([{"type": "wandb", "project": "x"}] * 2, "named twice"),
         ({"experiment": "x"}, "is no tracker"),
         ({"type": "mlflow", "experimant": "x"}, "did you mean experiment?"),
         ({"type": "wandb", "mode": "sometimes"}, "tracking"),
@@ -189,6 +192,16 @@ def test_a_run_that_goes_on_is_told_in_the_same_run_and_no_step_twice(tmp_path: 
     assert first.told[0] == (1, {"train/loss": 1.0, "train/epoch": 0.1, "train/learning_rate": 0.5})
     assert [step for step, _ in (*first.told, *second.told)] == [1, 1, 2, 2, 3, 3, 4, 4]
     assert [*first.ended, *second.ended] == [False, False]  # nothing was published
+
+
+def test_of_two_trackers_of_a_kind_each_has_its_own_run_and_its_own_fate(tmp_path: Path) -> None:
+    for _ in range(2):
+        with Trackers((Noted(), Noted(breaks=2)), Silent()) as trackers:
+            trackers.begin(facts(tmp_path))
+            for step in (1, 2, 3):
+                trackers.loss("train", Point(step, 0.1, 1.0))
+        assert trackers.notes in ([], ["noted 2 is told nothing more of this run: the server is gone"])
+    assert [[step for step, _ in book.told] for book in Noted.books] == [[1, 2, 3], [1], [], [3]]
 
 
 def test_a_full_disk_costs_the_tracker_and_not_the_run(tmp_path: Path) -> None:
