@@ -31,6 +31,7 @@ class WorkerProcess:
         """For jobs over the model folder `config.base`, which the service at `url` answers with."""
         words = ["worker", "--base", str(config.base), "--max-rank", str(config.max_lora_rank), "--nice", str(_NICE)]
         words += ["--leave-with", str(os.getpid()), "--home", str(home.root), "--endpoint", f"{url}/v1"]
+        words += ["--log-format", config.log_format]
         if config.evals is not None:
             words += ["--evals", str(config.evals)]
         if config.checkpoint_days is not None:

@@ -13,17 +13,14 @@ import sys
 from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import Literal, TextIO, cast
+from typing import TextIO, cast
 
 import structlog
 from structlog.types import EventDict, Processor, WrappedLogger
 
-from lifecycle.access.keys import SECRET
+from lifecycle.log_lines import FORMAT_VARIABLE, Format, known, renderer
 from service.request_context import current
 
-Format = Literal["logfmt", "json"]
-FORMAT_VARIABLE = "DABT_LOG_FORMAT"
-"""Tells vLLM's processes the format; they begin with an environment and no configuration of ours."""
 VLLM_LOGGING = Path(__file__).with_name("vllm_logging.json")
 """A `logging.config.dictConfig` that gives vLLM's loggers the handler below, in each of its processes."""
 
@@ -31,7 +28,7 @@ VLLM_LOGGING = Path(__file__).with_name("vllm_logging.json")
 def configure(level: str, log_format: Format) -> None:
     """For the life of the process. Libraries are heard from warnings on, unless everything is (`debug`)."""
     structlog.configure(
-        processors=[*_known(), _renderer(log_format)],
+        processors=[*_known(), renderer(log_format)],
         wrapper_class=structlog.make_filtering_bound_logger(logging.getLevelName(level.upper())),
         logger_factory=structlog.PrintLoggerFactory(file=cast(TextIO, _Lossy(sys.stderr))),
     )
@@ -54,7 +51,7 @@ def handler(level: str = "NOTSET") -> logging.Handler:
     made.setFormatter(
         structlog.stdlib.ProcessorFormatter(
             foreign_pre_chain=[structlog.stdlib.add_logger_name, _name_process, *_known()],
-            processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, _renderer(log_format)],
+            processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, renderer(log_format)],
         )
     )
     return made
@@ -95,41 +92,23 @@ class _Stderr(logging.StreamHandler[TextIO]):
 def _known() -> Sequence[Processor]:
     return (
         _name_request,
-        structlog.processors.add_log_level,
-        structlog.processors.TimeStamper(fmt="iso"),
-        # As text: structured tracebacks hold local variables, and with them what was asked.
-        structlog.processors.format_exc_info,
-        _hide_keys,
+        *known(),
     )
-
-
-def _renderer(log_format: Format) -> Processor:
-    if log_format == "json":
-        return structlog.processors.JSONRenderer(ensure_ascii=False, default=str)
-    return structlog.processors.LogfmtRenderer(key_order=["timestamp", "level", "event"], bool_as_flag=False)
 
 
 def _name_request(logger: WrappedLogger, method: str, event: EventDict) -> EventDict:
     context = current()
     if context is not None:
-        known = {
+        facts = {
             "request_id": context.id,
             "trace_id": context.trace_id,
             "key": context.key_id,
             "version": context.version,
             "digest": context.digest,
         }
-        for name, value in known.items():
+        for name, value in facts.items():
             if value:
                 event.setdefault(name, value)
-    return event
-
-
-def _hide_keys(logger: WrappedLogger, method: str, event: EventDict) -> EventDict:
-    """No line is meant to hold an API key; this is for one that came in a place where nobody looks for it."""
-    for name, value in event.items():
-        if isinstance(value, str):
-            event[name] = SECRET.sub("dabt-…", value)
     return event
 
 

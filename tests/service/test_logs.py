@@ -16,10 +16,12 @@ from unittest.mock import patch
 import pytest
 import structlog
 
+from lifecycle.home import Home
 from service.config import ServeConfig
 from service.engine.vllm_flags import set_environment
 from service.observability import logs
 from service.request_context import RequestContext, begun
+from service.worker_process import WorkerProcess
 from tests.service.logged import logged
 
 ROOT = Path(__file__).parents[2]
@@ -36,6 +38,13 @@ def test_lines_of_libraries_and_warnings_have_the_same_form_as_ours() -> None:
     assert (warning["level"], warning["logger"]) == ("warning", "py.warnings")
     assert "take care" in warning["event"]
     assert set(ours) - {"size"} == set(theirs) - {"logger"}
+
+
+def test_the_worker_beside_the_service_writes_as_the_service_does(tmp_path: Path) -> None:
+    for log_format in ("json", "logfmt"):
+        config = ServeConfig.model_validate({"base": tmp_path, "log_format": log_format})
+        command = WorkerProcess(config, Home.at(tmp_path), "http://127.0.0.1:8000")._command
+        assert command[command.index("--log-format") + 1] == log_format
 
 
 @pytest.mark.parametrize("log_format", ["json", "logfmt"])

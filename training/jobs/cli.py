@@ -20,6 +20,9 @@ def worker(  # noqa: PLR0913, PLR0917  (one parameter is one option of the comma
     endpoint: Annotated[str, typer.Option(help="Where evaluations ask, with /v1.")] = "http://127.0.0.1:8000/v1",
     once: Annotated[bool, typer.Option("--once", help="End when no job waits any more.")] = False,
     nice: Annotated[int, typer.Option(min=0, max=19, help="Leave the processor to others so far.")] = 0,
+    log_format: Annotated[
+        str, typer.Option(envvar="DABT_LOG_FORMAT", help="logfmt, or json: one object a line.")
+    ] = "logfmt",
     leave_with: Annotated[int | None, typer.Option(hidden=True, help="End with the process that started it.")] = None,
     home: Annotated[Path | None, typer.Option(envvar="DABT_HOME", help="Registry, artifacts and runs.")] = None,
 ) -> None:
@@ -33,12 +36,14 @@ def worker(  # noqa: PLR0913, PLR0917  (one parameter is one option of the comma
     import signal
     import threading
 
+    from lifecycle import log_lines
     from lifecycle.home import Home
     from lifecycle.models.base import resolve_base
     from lifecycle.publishing import Shelf
     from training.jobs.evaluating import Evaluations
     from training.jobs.worker import Worker, device_of
 
+    log_lines.configure("json" if log_format == "json" else "logfmt")
     os.nice(nice)
     place = Home.at(home)
     hand = Worker(
