@@ -9,8 +9,9 @@ from typing import Any
 import pytest
 import yaml
 
+from evals.cli import eval_
 from evals.config import EvalConfig
-from lifecycle.errors import InvalidConfig
+from lifecycle.errors import InvalidConfig, NotFound
 from lifecycle.rows import hub
 from tests.lifecycle.rows.stub_hub import StubHub, serving
 from training.config import TrainJob
@@ -69,6 +70,22 @@ def test_data_sets_are_looked_at_and_split_by_their_name(stub: StubHub, tmp_path
     sides = [Side("train", tmp_path / "a.jsonl", None), Side("test", tmp_path / "b.jsonl", 1)]
     split(Path("org/set"), sides)
     assert (tmp_path / "a.jsonl").read_bytes() + (tmp_path / "b.jsonl").read_bytes() in (ROWS, ROWS[35:] + ROWS[:35])
+
+
+def test_the_rows_of_the_command_may_be_a_data_sets(stub: StubHub, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Taken(Exception):
+        """Nothing is asked of the rows."""
+
+    def of_rows(items: str, arms: str, **_: Any) -> None:
+        raise Taken(Path(items).read_bytes())
+
+    stub.put("org/set", {"train.jsonl": b"", "test.jsonl": ROWS})
+    monkeypatch.setattr(EvalConfig, "of_rows", of_rows)
+    with pytest.raises(Taken) as taken:
+        eval_(None, data=Path("org/set:test"), arms="base,t:1")
+    assert taken.value.args == (ROWS,)
+    with pytest.raises(NotFound, match="no data set org/none"):
+        eval_(None, data=Path("org/none"), arms="base,t:1")
 
 
 def test_an_evaluations_rows_may_be_a_data_sets(stub: StubHub, tmp_path: Path) -> None:
