@@ -210,6 +210,9 @@ class EvalConfig(Frozen):
     """Items shown side by side in the report."""
     cluster: str | None = None
     """Field of an item that says which items belong together (one article, one patient): they count as one."""
+    slices: tuple[str, ...] = ()
+    """Fields of an item that part the items in the report, and for a policy's rules; language, length and label are
+    worked out (`evals/slices.py`)."""
     seed: int = Field(default=17, ge=0, lt=2**32)
 
     @property

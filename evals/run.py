@@ -25,6 +25,7 @@ from evals.report.advice import Findings, advise, recommend
 from evals.report.evaluation import Evaluation
 from evals.sample import Sample
 from evals.statistics.comparison import agreement, arm_result, comparisons, require_decided
+from evals.statistics.slices import slices
 from evals.tasks.loading import load_suite
 from evals.tasks.suite import Suite
 from lifecycle.aliases import PROD
@@ -97,6 +98,7 @@ def evaluate(
         safety_metric=suite.safety,
         arms=results,
         comparisons=comparisons(measured, suite),
+        slices=slices(measured, suite, config.baseline, ()),
         noise_floor=noise_floor,
         n_items=len(suite.samples),
         suite=facts,

@@ -16,6 +16,9 @@ from lifecycle.errors import NotFound
 from lifecycle.gates import SuiteFacts
 from lifecycle.version import Digest, Frozen, digest_of
 
+Where = dict[str, str]
+"""A slice of the items: what its fields are, such as {"language": "ar"}; of several fields, all of them."""
+
 
 class Interval(Frozen):
     """A figure with its 95 % interval over `n` items. For a share, `low` and `high` are Wilson's."""
@@ -118,6 +121,28 @@ class Example(Frozen):
     scores: dict[str, float]
 
 
+class Slice(Frozen):
+    """The figures of the items in one part of the suite. Intervals are of 95 % each, one slice at a time."""
+
+    where: Where
+    n: int = Field(ge=1)
+    clusters: int | None = None
+    thin: bool
+    """Too few items, or clusters of such, to decide anything by (`evals/statistics/slices.py`)."""
+    arms: tuple[ArmResult, ...]
+    """Without text statistics and tables; an arm has no figure that none of these items bears on."""
+    comparisons: tuple[Comparison, ...] = ()
+    """Of every arm with the baseline; of all pairs where a rule names the slice."""
+
+    def __str__(self) -> str:
+        return words_of(self.where)
+
+
+def words_of(where: Where) -> str:
+    """`language ar, length short`"""
+    return ", ".join(" ".join(f"{field} {value}".split()) for field, value in where.items())
+
+
 class Tries(Frozen):
     """How often these items have been used to decide: the bound on false promotions is spent over the tries."""
 
@@ -139,6 +164,8 @@ class Report(Frozen):
     safety_metric: str | None = None
     arms: tuple[ArmResult, ...]
     comparisons: tuple[Comparison, ...] = ()
+    slices: tuple[Slice, ...] = ()
+    """Parts of the items, by each way of parting them that parts these; and those that a rule names."""
     noise_floor: float = 0.0
     """Share of items whose answer changed when the base arm answered them a second time."""
     n_items: int
@@ -187,6 +214,13 @@ class Report(Frozen):
                 return comparison.turned
         return None
 
+    def slice(self, where: Where) -> Slice | None:
+        return next((part for part in self.slices if part.where == where), None)
+
+    def within(self, part: Slice) -> Report:
+        """The same of the slice's items alone: its arms have only the figures that those give."""
+        return self.model_copy(update={"arms": part.arms, "comparisons": part.comparisons, "n_items": part.n})
+
     @property
     def digest(self) -> str:
         return digest_of(self.model_dump(mode="json", exclude_defaults=True))
@@ -207,6 +241,8 @@ class Check(Frozen):
     ruling: Ruling
     detail: str
     """The figures and the bound, in words."""
+    slice: Where | None = None
+    """Of which items; None for all."""
     sees: float | None = None
     """For a comparison: the smallest true difference that would have passed in 4 of 5 such runs (80 % power)."""
 

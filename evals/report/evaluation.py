@@ -6,12 +6,25 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from lifecycle.report import ArmResult, Comparison, Report, Ruling, Verdict
+from evals.statistics.thin import THIN
+from lifecycle.report import ArmResult, Comparison, Interval, Report, Ruling, Slice, Verdict
 
 RULINGS = {Ruling.PASSED: "passed", Ruling.FAILED: "rejected", Ruling.UNDECIDED: "undecided"}
 """As a reader sees them beside an arm."""
 MARKS = {Ruling.PASSED: "✓", Ruling.FAILED: "✗", Ruling.UNDECIDED: "?"}
 """As a reader sees them before a check."""
+
+OF_SLICES = (
+    "Each interval is of 95 % for its slice alone: of twenty, one misses the truth by chance. A thin slice has under "
+    f"{THIN} items, or clusters of them: it decides nothing."
+)
+"""What a reader of slices must know."""
+
+
+def size_of(part: Slice) -> str:
+    """`84 items in 31 clusters, thin`"""
+    clusters = f" in {part.clusters} clusters" if part.clusters else ""
+    return f"{part.n} items{clusters}{', thin' if part.thin else ''}"
 
 
 def columns_of(table: Mapping[str, Mapping[str, int]]) -> list[str]:
@@ -59,7 +72,16 @@ class Evaluation:
     def sees(self, arm: ArmResult) -> float | None:
         """The smallest true difference that its first comparison would have seen (80 % power); None for none."""
         verdict = self.verdict(arm)
-        return next((check.sees for check in verdict.checks if check.sees is not None), None) if verdict else None
+        checks = verdict.checks if verdict else ()
+        return next((check.sees for check in checks if check.sees is not None and check.slice is None), None)
+
+    def figure_in(self, part: Slice, arm: ArmResult) -> Interval | None:
+        """The arm's deciding figure on the slice; None where no item there has one."""
+        return self.report.within(part).result(arm.arm).metrics.get(self.report.metric)
+
+    def difference_in(self, part: Slice, arm: ArmResult) -> Comparison | None:
+        """The arm's difference to the baseline on the slice's items; None for the baseline itself."""
+        return self.report.within(part).difference(arm.arm, self.baseline.arm)
 
     @property
     def metrics(self) -> list[str]:

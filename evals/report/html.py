@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from functools import cache
 from typing import TYPE_CHECKING
 
-from evals.report.evaluation import RULINGS, Evaluation, columns_of
+from evals.report.evaluation import OF_SLICES, RULINGS, Evaluation, columns_of, size_of
 from lifecycle.pages import house_style
 from lifecycle.report import Comparison, Example, Interval
 from lifecycle.text.scores import parse_object
@@ -30,6 +30,8 @@ def render_html(evaluation: Evaluation) -> str:
         readable=readable,
         best=_best,
         columns_of=columns_of,
+        size_of=size_of,
+        of_slices=OF_SLICES,
         rulings=RULINGS,
     )
 

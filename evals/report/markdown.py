@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from evals.report.evaluation import MARKS, RULINGS, Evaluation, columns_of
+from evals.report.evaluation import MARKS, OF_SLICES, RULINGS, Evaluation, columns_of, size_of
 from lifecycle.deployment import Deployment
-from lifecycle.report import ArmResult, Interval, Report
+from lifecycle.report import ArmResult, Comparison, Interval, Report
 
 
 def render_markdown(evaluation: Evaluation) -> str:
@@ -27,6 +27,7 @@ def render_markdown(evaluation: Evaluation) -> str:
         *(f"{arm.arm} is another service's: {_deployment(arm.deployment)}" for arm in report.arms if arm.deployment),
         *_unscored(report),
         *_tables(report),
+        *_slices(evaluation),
         "## Comparisons",
         _comparisons(evaluation),
         "## Verdicts",
@@ -86,6 +87,25 @@ def _tables(report: Report) -> list[str]:
     return parts
 
 
+def _slices(evaluation: Evaluation) -> list[str]:
+    """The deciding figure by slice, and each arm's difference to the baseline on the same items."""
+    report, baseline = evaluation.report, evaluation.baseline
+    if not report.slices:
+        return []
+    others = [arm for arm in report.arms if arm is not baseline]
+    head = ["slice", "items", *(arm.arm for arm in report.arms), *(f"{arm.arm} − {baseline.arm}" for arm in others)]
+    rows = [
+        [
+            str(part),
+            size_of(part),
+            *(_interval(evaluation.figure_in(part, arm)) for arm in report.arms),
+            *(_difference(evaluation.difference_in(part, arm)) for arm in others),
+        ]
+        for part in report.slices
+    ]
+    return [f"## {report.metric} by slice", _table(head, rows), OF_SLICES]
+
+
 def _comparisons(evaluation: Evaluation) -> str:
     head = ["arm", "against", "difference", "95 % interval", "p", "test", "n"]
     rows = [
@@ -114,6 +134,10 @@ def _verdict(evaluation: Evaluation, arm: ArmResult) -> str:
 
 def _interval(figure: Interval | None) -> str:
     return "–" if figure is None else f"{figure.value:.3f} [{figure.low:.3f}, {figure.high:.3f}]"
+
+
+def _difference(gap: Comparison | None) -> str:
+    return "–" if gap is None else f"{gap.delta:+.3f} [{gap.low:+.3f}, {gap.high:+.3f}]"
 
 
 def _table(head: list[str], rows: list[list[str]]) -> str:

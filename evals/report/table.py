@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from evals.report.evaluation import RULINGS, Evaluation
+from evals.report.evaluation import OF_SLICES, RULINGS, Evaluation, size_of
 from lifecycle.commands.terminal import show
-from lifecycle.report import ArmResult, Ruling
+from lifecycle.report import ArmResult, Comparison, Interval, Ruling
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 def print_evaluation(evaluation: Evaluation, console: Console) -> None:
     """The table, what each verdict opens, every sentence of the advice, and what is wrong with what serves."""
     show(comparison_table(evaluation), console)
+    if evaluation.report.slices:
+        show(slice_table(evaluation), console)
     for sentence in evaluation.report.advice:
         console.print(f"  • {sentence}", markup=False, highlight=False)
     if reasons := evaluation.report.provisional:
@@ -30,19 +32,50 @@ def print_evaluation(evaluation: Evaluation, console: Console) -> None:
 
 def comparison_table(evaluation: Evaluation) -> Table:
     """Figures by rows, arms by columns, so that five arms fit into 80 characters; intervals on a line of their own."""
-    from rich import box
-    from rich.table import Table
-
     report = evaluation.report
-    title = f"{report.task}: {report.n_items} items, {report.base}, 95 % intervals"
-    table = Table(title=title, caption=_caption(evaluation), box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False)
-    table.title_justify = table.caption_justify = "left"
-    table.add_column("", overflow="fold")
-    for arm in report.arms:
-        table.add_column(arm.arm, justify="right", no_wrap=True)
+    table = _of_arms(evaluation, f"{report.task}: {report.n_items} items, {report.base}, 95 % intervals")
+    table.caption = _caption(evaluation)
     for name, cells in _rows(evaluation).items():
         table.add_row(name, *cells)
     return table
+
+
+def slice_table(evaluation: Evaluation) -> Table:
+    """The deciding figure of each slice, and under it the difference to the baseline on the same items."""
+    from rich.markup import escape
+
+    report = evaluation.report
+    table = _of_arms(evaluation, f"{report.metric} by slice, and against {evaluation.baseline.arm}")
+    table.caption = OF_SLICES
+    for part in report.slices:
+        figures = [_figure(evaluation.figure_in(part, arm)) for arm in report.arms]
+        gaps = [_gap(evaluation.difference_in(part, arm)) for arm in report.arms]
+        table.add_row(
+            f"{escape(str(part))}\n{size_of(part)}",
+            *(f"{figure}\n{gap}" if gap else figure for figure, gap in zip(figures, gaps, strict=True)),
+        )
+    return table
+
+
+def _of_arms(evaluation: Evaluation, title: str) -> Table:
+    """A column per arm."""
+    from rich import box
+    from rich.table import Table
+
+    table = Table(title=title, box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False)
+    table.title_justify = table.caption_justify = "left"
+    table.add_column("", overflow="fold")
+    for arm in evaluation.report.arms:
+        table.add_column(arm.arm, justify="right", no_wrap=True)
+    return table
+
+
+def _figure(figure: Interval | None) -> str:
+    return f"{figure.value:.3f}\n{figure.low:.2f}…{figure.high:.2f}" if figure else "–"
+
+
+def _gap(gap: Comparison | None) -> str:
+    return f"{gap.delta:+.3f}\n{gap.low:+.2f}…{gap.high:+.2f}" if gap else ""
 
 
 def _rows(evaluation: Evaluation) -> dict[str, list[str]]:
@@ -52,14 +85,9 @@ def _rows(evaluation: Evaluation) -> dict[str, list[str]]:
     rows = {"version": [arm.ref for arm in arms]}
     first = [report.metric, *([report.safety_metric] if report.safety_metric else [])]
     for name in first:
-        figures = [arm.metrics.get(name) for arm in arms]
-        rows[name] = [
-            f"{figure.value:.3f}\n{figure.low:.2f}…{figure.high:.2f}" if figure else "–" for figure in figures
-        ]
+        rows[name] = [_figure(arm.metrics.get(name)) for arm in arms]
         if name == report.metric:
-            rows[f"against {evaluation.baseline.arm}"] = [
-                f"{gap.delta:+.3f}\n{gap.low:+.2f}…{gap.high:+.2f}" if gap else "" for gap in gaps
-            ]
+            rows[f"against {evaluation.baseline.arm}"] = [_gap(gap) for gap in gaps]
     sees = [evaluation.sees(arm) for arm in arms]
     if any(least is not None for least in sees):
         rows["80 % power from"] = ["" if least is None else f"{least:+.3f}" for least in sees]

@@ -60,15 +60,21 @@ def comparisons(measured: Sequence[MeasuredArm], suite: Suite) -> tuple[Comparis
 
     Their p values stand alone: which of them count together is the policy's to say (`gate.py`).
     """
-    return tuple(_pair(second, first, suite) for first, second in combinations(measured, 2))
+    return tuple(compared(second, first, suite) for first, second in combinations(measured, 2))
 
 
-def _pair(arm: MeasuredArm, against: MeasuredArm, suite: Suite) -> Comparison:
-    places = [
+def in_common(arm: MeasuredArm, against: MeasuredArm, suite: Suite) -> list[int]:
+    """The places of the items that both have the deciding figure of."""
+    return [
         place
         for place in range(len(suite.samples))
         if all(suite.metric in side.outcomes[place].scores for side in (arm, against))
     ]
+
+
+def compared(arm: MeasuredArm, against: MeasuredArm, suite: Suite) -> Comparison:
+    """On the deciding metric. Raises `InvalidInput` for two that have no item in common."""
+    places = in_common(arm, against, suite)
     first, second = ([side.outcomes[place].scores[suite.metric] for place in places] for side in (arm, against))
     names = {"arm": arm.arm.label, "against": against.arm.label, "metric": suite.metric}
     return paired(first, second, _clusters(suite, places), **names)

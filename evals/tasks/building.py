@@ -9,8 +9,11 @@ from typing import Any
 
 from evals.config import EvalConfig
 from evals.sample import Sample
+from evals.scorers.labels import Label
 from evals.scorers.scorer import Scorer
+from evals.slices import with_slices
 from evals.solvers.solver import Solver
+from evals.tasks.by_shape import are_labels
 from evals.tasks.sampling import sampled
 from evals.tasks.suite import Suite, require_decidable
 from lifecycle.errors import InvalidConfig, InvalidData, Problem
@@ -41,7 +44,8 @@ def build(config: EvalConfig, name: str, contents: Contents) -> Suite:
 
     Raises `InvalidData` with the targets that cannot be scored, `InvalidConfig` when nothing can be decided.
     """
-    samples = contents.samples
+    labels = any(isinstance(scorer, Label) for scorer in contents.scorers)
+    samples = with_slices(contents.samples, labels=labels or are_labels([s.shown_target for s in contents.samples]))
     settled = tuple(scorer.settled(samples) for scorer in contents.scorers)
     figures = [figure for scorer in settled for figure in scorer.figures()]
     twice = [figure for figure, count in Counter(figure.name for figure in figures).items() if count > 1]

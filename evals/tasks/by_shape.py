@@ -35,7 +35,7 @@ def scorers_for(samples: Sequence[Sample], kind: str) -> tuple[tuple[Scorer, ...
     if any(sample.tools or isinstance(sample.target, dict) for sample in samples):
         return (ToolCalls(),), "tool_calls"
     targets = [sample.shown_target for sample in samples]
-    if kind == KINDS[Labelled].name or _are_labels(targets):
+    if kind == KINDS[Labelled].name or are_labels(targets):
         return (Label(),), "accuracy"
     if all(parse_object(target) for target in targets):
         return (Json(),), "fields"
@@ -46,7 +46,8 @@ def scorers_for(samples: Sequence[Sample], kind: str) -> tuple[tuple[Scorer, ...
     return (Chrf(), Rouge(), TokenF1()), "chrf"
 
 
-def _are_labels(targets: Sequence[str]) -> bool:
+def are_labels(targets: Sequence[str]) -> bool:
+    """Whether the targets are few short texts that come again."""
     counts = Counter(map(DEFAULT.normal, targets))
     few = 2 <= len(counts) <= MOST_LABELS and min(counts.values()) >= 2
     return few and all(len(DEFAULT.words(target)) <= 3 for target in targets)

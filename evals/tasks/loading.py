@@ -45,7 +45,7 @@ def _of_rows(config: EvalConfig) -> Suite:
     data = config.data or (file.data if file else None)
     assert data is not None, "an evaluation has a task or data"
     cluster = config.cluster or (file.cluster if file else None)
-    rows = read(data, cluster, file.slices if file else ())
+    rows = read(data, cluster, config.slices or (file.slices if file else ()))
     metric = file.metric if file else None
     if not scorers and config.answer_schema:
         scorers = (Json(schema=config.answer_schema),)
@@ -62,8 +62,8 @@ def _of_package(config: EvalConfig) -> Suite:
     from evals.tasks.building import Contents, build
     from evals.tasks.source import SOURCES
 
-    if config.data or config.cluster:
-        cure = "take data and cluster out: the suite brings its own"
+    if config.data or config.cluster or config.slices:
+        cure = "take data, cluster and slices out: the suite brings its own"
         raise InvalidConfig("the suite cannot be used", [Problem("task", f"'{config.task}' brings its samples", cure)])
     source = SOURCES.named(config.task, "task")()  # type: ignore[call-arg]
     samples = list(source.samples())

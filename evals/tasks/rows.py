@@ -13,6 +13,7 @@ from typing import Any
 
 from evals import chat_rows
 from evals.sample import Sample
+from evals.slices import named, required
 from lifecycle.conversation import Conversation, Message
 from lifecycle.errors import Problem
 from lifecycle.rows.faults import bad_rows
@@ -36,7 +37,8 @@ class Rows:
 
 
 def read(path: Path, cluster: str | None = None, slices: Sequence[str] = ()) -> Rows:
-    """The file's samples. `cluster` and `slices` name fields of the rows' `meta`.
+    """The file's samples. `cluster` and `slices` name fields of the rows' `meta`; a slice that is worked out of the
+    item (`evals/slices.py`) need not be there.
 
     Raises `InvalidData` with file and line of each row that is no item.
     """
@@ -49,7 +51,7 @@ def read(path: Path, cluster: str | None = None, slices: Sequence[str] = ()) -> 
         if name in names:
             problems.append(Problem(row.place, f"the id {name} is that of line {names[name]}", "one id, one item"))
         names.setdefault(name, line)
-        problems += _faults(row, [*([cluster] if cluster else []), *slices])
+        problems += _faults(row, [*([cluster] if cluster else []), *required(slices)])
         if not problems:
             content = _content(row, name)
             digests.append(digest_of(content))
@@ -88,7 +90,7 @@ def _sample(row: Row, name: str, digest: Digest, cluster: str | None, slices: Se
         target=target,
         metadata={**row.meta, **rejected},
         cluster=str(row.meta[cluster]) if cluster else None,
-        slices={field: str(row.meta[field]) for field in slices},
+        slices=named(slices, row.meta),
         tools=tools,
         parallel_tool_calls=parallel,
     )

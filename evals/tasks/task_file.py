@@ -4,7 +4,7 @@
     scorers: [normalised, {type: json, unordered: [symptoms]}]
     metric: normalised
 
-Every key but `data` may be left out. The evaluation's own `metric`, `safety` and `cluster` win.
+Every key but `data` may be left out. The evaluation's own `metric`, `safety`, `cluster` and `slices` win.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ class TaskFile(Frozen):
     cluster: str | None = None
     """Field of `meta` that says which rows belong together: they count as one."""
     slices: tuple[str, ...] = Field(default=())
-    """Fields of `meta` that part the rows."""
+    """Fields of `meta` that part the rows, besides what is worked out of them (`evals/slices.py`)."""
 
     @classmethod
     def load(cls, path: Path) -> tuple[TaskFile, Solver, tuple[Scorer, ...]]:

@@ -8,7 +8,8 @@ import pytest
 
 from lifecycle.conversation import Conversation, Message
 from lifecycle.rows.kinds import Labelled, PlainText
-from training.data.balance import balance, language, lengths
+from lifecycle.text.script import language
+from training.data.balance import balance, lengths
 
 
 def row(question: str, answer: str) -> Conversation:

@@ -11,8 +11,9 @@ import pytest
 from lifecycle.conversation import Conversation, Message, ToolCall
 from lifecycle.errors import InvalidInput
 from lifecycle.text.normaliser import LIGHT_1
+from lifecycle.text.script import language
 from training.data import personal
-from training.data.balance import balance, language, lengths
+from training.data.balance import balance, lengths
 from training.data.checks import DataReport, check
 
 

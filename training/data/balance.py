@@ -5,7 +5,6 @@ from __future__ import annotations
 import bisect
 import itertools
 import json
-import unicodedata
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from functools import lru_cache
@@ -13,6 +12,7 @@ from typing import Any
 
 from lifecycle.rows.kinds import Row
 from lifecycle.text import strict_json
+from lifecycle.text.script import language
 from lifecycle.version import Frozen
 from training.data.content import MANY_TIMES, Content, content
 
@@ -162,29 +162,6 @@ def spread_lengths(unit: str, sizes: Counter[int]) -> Lengths:
 
 def lengths(unit: str, values: Iterable[int]) -> Lengths:
     return spread_lengths(unit, Counter(values))
-
-
-def language(text: str) -> str:
-    """The script that has at least 70 % of the letters, otherwise `mixed`; `none` without letters.
-
-    A script is not a language, but it is what tells Arabic from English without a model.
-    """
-    if text.isascii():
-        return "latin" if any(map(str.isalpha, text)) else "none"
-    letters: dict[str, int] = {}
-    for char in set(text):
-        if script := _script(char):
-            letters[script] = letters.get(script, 0) + text.count(char)
-    if not letters:
-        return "none"
-    most = max(letters, key=letters.__getitem__)
-    return most if letters[most] >= 0.7 * sum(letters.values()) else "mixed"
-
-
-@lru_cache(maxsize=4096)
-def _script(char: str) -> str:
-    """Of a letter; empty for what is none."""
-    return unicodedata.name(char, "unknown").split()[0].split("-")[0].lower() if char.isalpha() else ""
 
 
 def _object(answer: str) -> dict[str, object] | None:

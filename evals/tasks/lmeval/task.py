@@ -22,6 +22,8 @@ from evals.chat_rows import messages_before
 from evals.config import EvalConfig
 from evals.sample import Sample
 from evals.scorers.scorer import Figure, Kind
+from evals.slices import named, required, with_slices
+from evals.tasks.by_shape import are_labels
 from evals.tasks.lmeval.metrics import labels_of, register, rules
 from evals.tasks.lmeval.scorer import FITS, LmEvalScorer, figures_of, generates, suffix_of
 from evals.tasks.lmeval.solver import LmEvalSolver
@@ -70,7 +72,7 @@ def load(config: EvalConfig, cache: Path) -> Suite:
     )
     return Suite(
         name=config.task,
-        samples=samples,
+        samples=with_slices(samples, labels=are_labels([sample.shown_target for sample in samples])),
         solver=LmEvalSolver(instances=instances),
         scorers=(scorer,),
         metric=require_decidable(config.task, figures, config.metric, config.safety),
@@ -113,20 +115,22 @@ def _sample(name: str, task: Any, doc_id: int, request: Any, config: EvalConfig)
     if isinstance(target, int) and task.config.doc_to_choice is not None:
         target = task.doc_to_choice(doc)[target]
     meta = json.loads(doc["meta"]) if isinstance(doc.get("meta"), str) else {}
-    cluster = None
-    if config.cluster:
-        value = doc.get(config.cluster, meta.get(config.cluster))
-        if value is None:
-            place = Problem(f"{name}:{doc_id}", f"it has no '{config.cluster}'", "take out `cluster`, or add the field")
-            raise InvalidData("items cannot be put into clusters", [place])
-        cluster = str(value)
+    fields = {**meta, **doc}
+    for key, wanted in (("cluster", [config.cluster] if config.cluster else []), ("slices", required(config.slices))):
+        if problems := [
+            Problem(f"{name}:{doc_id}", f"it has no '{field}'", f"take it out of `{key}`, or add the field")
+            for field in wanted
+            if fields.get(field) is None
+        ]:
+            raise InvalidData(f"items cannot be put into {key.rstrip('s')}s", problems)
     return Sample(
         key=_key(name, doc_id, doc),
         id=str(doc.get("id") or f"{name}/{doc_id}"),
         messages=(*messages_before(doc), {"role": "user", "content": str(request.args[0])}),
         target=str(target),
         metadata=meta,
-        cluster=cluster,
+        cluster=str(fields[config.cluster]) if config.cluster else None,
+        slices=named(config.slices, fields),
     )
 
 

@@ -5,15 +5,18 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from dataclasses import replace
+from io import StringIO
 from pathlib import Path
 
 import pytest
+from rich.console import Console
 
 from evals.gate.policy import Policy, judge
 from evals.report.evaluation import Evaluation
 from evals.report.html import Plot, readable, render_html
 from evals.report.markdown import render_markdown
-from lifecycle.report import Example, Tries
+from evals.report.table import print_evaluation
+from lifecycle.report import Example, Report, Slice, Tries
 
 ARABIC, ENGLISH = "عندي ألم في الصدر منذ ساعة", "My tooth hurts"
 CHROMIUM = Path("/usr/bin/chromium")
@@ -168,3 +171,34 @@ def test_the_printed_comparison_cuts_nothing_in_80_columns_or_fewer(make_report,
         assert f"{arm.metrics['fields'].low:.2f}…{arm.metrics['fields'].high:.2f}" in text
     assert "undecided" in text or "passed" in text
     assert report.digest[:19] in text
+
+
+@pytest.fixture
+def sliced(evaluation: Evaluation, make_report) -> Evaluation:
+    """With one slice that is thin and named by what an item says."""
+    part = make_report({"base": 0.3, "adapter": 0.7}, n=12)
+    few = Slice(where={"ward": "<b>|x"}, n=12, thin=True, arms=part.arms, comparisons=part.comparisons)
+    many = few.model_copy(update={"where": {"language": "ar"}, "n": 90, "clusters": 31, "thin": False})
+    return replace(evaluation, report=evaluation.report.model_copy(update={"slices": (many, few)}))
+
+
+def test_slices_stand_in_every_form_of_the_report_with_intervals_and_differences(sliced: Evaluation) -> None:
+    console = Console(width=100, record=True, file=StringIO())
+    print_evaluation(sliced, console)
+    page, text, printed = render_html(sliced), render_markdown(sliced), console.export_text()
+    figures = "0.300 [0.270, 0.330] | 0.700 [0.670, 0.730] | +0.400 [+0.370, +0.430]"
+    assert f"| language ar | 90 items in 31 clusters | {figures} |" in text
+    assert "| ward <b>\\|x | 12 items, thin |" in text
+    assert "ward &lt;b&gt;|x</bdi><small>12 items, thin" in page
+    assert '<span class="up">+0.400</span>' in page
+    for words in ("fields by slice", "language ar", "90 items in 31", "12 items, thin", "+0.400", "+0.37…+0.43"):
+        assert words in printed
+    for shown in (page, text):
+        assert "under 30 items" in shown
+    again = Report.model_validate_json(sliced.report.model_dump_json())
+    assert [part.n for part in again.slices] == [90, 12]
+
+
+def test_a_report_without_slices_says_nothing_of_them(evaluation: Evaluation) -> None:
+    assert "slice" not in render_html(evaluation)
+    assert "slice" not in render_markdown(evaluation)

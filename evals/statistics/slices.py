@@ -1,0 +1,61 @@
+"""The figures of each slice: those of the whole, taken over the items that lie in it. `comparison.py` makes them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from itertools import combinations
+
+from evals.asking.measure import MeasuredArm
+from evals.slices import lies_in
+from evals.statistics.comparison import arm_result, compared, in_common
+from evals.statistics.thin import THIN
+from evals.tasks.suite import Suite
+from lifecycle.report import Slice, Where
+
+MOST_VALUES = 20
+"""A field with more values than this parts items into names, not into slices. Only a rule brings one into a report."""
+
+
+def slices(measured: Sequence[MeasuredArm], suite: Suite, baseline: str, asked: Sequence[Where]) -> tuple[Slice, ...]:
+    """Every slice of the suite's items with the baseline's pairs, and those that rules ask for with all pairs of arms.
+
+    One that no item lies in is left out, and so is a field of one value: that slice would be the whole.
+    """
+    wanted = [*asked, *(where for where in _ways(suite) if where not in asked)]
+    parts = ((where, [at for at, sample in enumerate(suite.samples) if lies_in(sample, where)]) for where in wanted)
+    return tuple(_slice(where, places, measured, suite, None if where in asked else baseline)
+                 for where, places in parts if places)  # fmt: skip
+
+
+def _ways(suite: Suite) -> list[Where]:
+    """By single fields, the values in their order."""
+    values: dict[str, set[str]] = {}
+    for sample in suite.samples:
+        for field, value in sample.slices.items():
+            values.setdefault(field, set()).add(value)
+    return [
+        {field: value} for field, few in values.items() if 1 < len(few) <= MOST_VALUES for value in sorted(few)
+    ]  # fmt: skip
+
+
+def _slice(
+    where: Where, places: Sequence[int], measured: Sequence[MeasuredArm], suite: Suite, against: str | None
+) -> Slice:
+    part = replace(suite, samples=tuple(suite.samples[at] for at in places))
+    # Text statistics and tables take what scorers said of each item: they are of all items alone.
+    arms = [replace(arm, outcomes=tuple(arm.outcomes[at] for at in places), parts=()) for arm in measured]
+    labels = {sample.cluster for sample in part.samples}
+    clusters = None if None in labels else len(labels)
+    return Slice(
+        where=where,
+        n=len(places),
+        clusters=clusters,
+        thin=(len(places) if clusters is None else clusters) < THIN,
+        arms=tuple(arm_result(arm, part) for arm in arms),
+        comparisons=tuple(
+            compared(second, first, part)
+            for first, second in combinations(arms, 2)
+            if (against is None or against in (first.arm.label, second.arm.label)) and in_common(second, first, part)
+        ),
+    )
