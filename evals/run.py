@@ -18,7 +18,7 @@ from evals.asking.services import asked
 from evals.config import EvalConfig, load_policy
 from evals.gate.policy import check, judge
 from evals.gate.provisional import provisional
-from evals.gate.suites import facts_of
+from evals.gate.suites import facts_of, require_slices
 from evals.progress import Progress, Silent
 from evals.report import folder_of, write
 from evals.report.advice import Findings, advise, recommend
@@ -70,6 +70,7 @@ def evaluate(
     policy = load_policy(config.policy, config.baseline)
     progress.note("reading the task and its items")
     suite = load_suite(config, home.cache)
+    require_slices(policy, suite)
     facts = facts_of(config, suite, registry)
     arms = resolve_arms(config, registry, actor=actor)
     candidates = [arm.label for arm in arms if arm.label != config.baseline]
@@ -98,7 +99,7 @@ def evaluate(
         safety_metric=suite.safety,
         arms=results,
         comparisons=comparisons(measured, suite),
-        slices=slices(measured, suite, config.baseline, ()),
+        slices=slices(measured, suite, config.baseline, policy.slices),
         noise_floor=noise_floor,
         n_items=len(suite.samples),
         suite=facts,

@@ -6,11 +6,11 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from evals.statistics.evidence import p_above, p_below, smallest_seen
 from lifecycle.aliases import PROD
-from lifecycle.report import ArmResult, Check, Comparison, Report, Ruling
+from lifecycle.report import ArmResult, Check, Comparison, Report, Ruling, Slice, Where
 
 
 @dataclass(frozen=True)
@@ -21,8 +21,26 @@ class Level:
     """The largest p that passes."""
     words: str
     """Where it comes from."""
-    worth: float
-    """A lead that is worth finding: a run that could have seen it, and did not, rejects."""
+    worth: float | None
+    """A lead that is worth finding: a run that could have seen it, and did not, rejects. With None it does not."""
+    slices: int = 1
+    """How many claims on slices share the level at which what is shown to be worse rejects."""
+
+    @property
+    def rejects(self) -> float:
+        """The largest p that rejects."""
+        return self.p / self.slices
+
+    def of_slices(self, claims: int) -> Level:
+        """For so many claims on slices.
+
+        To pass, a candidate must have all of them shown, and each is held to the whole level: the chance that all are
+        shown while one is untrue is at most that of the one (intersection-union, Berger 1982), so that no share is
+        taken. To be rejected, one is enough: there the chance of luck adds up, and the level is shared (Bonferroni).
+        A lead that a run could have seen, and did not, would be missed in one of five slices that have it; so that
+        alone rejects nobody.
+        """
+        return replace(self, worth=None, slices=max(claims, 1))
 
 
 @dataclass(frozen=True)
@@ -55,7 +73,9 @@ class Claim:
         )
         if self.p <= level.p:
             ruling = Ruling.PASSED
-        elif p_below(comparison, rejects_from) <= level.p or (worth_seeing and sees <= self.bound + level.worth):
+        elif p_below(comparison, rejects_from) <= level.rejects or (
+            worth_seeing and level.worth is not None and sees <= self.bound + level.worth
+        ):
             ruling = Ruling.FAILED
         else:
             ruling = Ruling.UNDECIDED
@@ -69,10 +89,14 @@ class Case:
     report: Report
     arm: ArmResult
     claims: tuple[Claim, ...]
-    """All that the policy's comparisons want shown of the arm."""
+    """All that the policy's comparisons want shown of the arm, on these items."""
     rivals: tuple[ArmResult, ...]
     """The arms that any rule of the policy compares with, besides this one."""
     level: Level
+    where: Where | None = None
+    """Of which items the figures are; None for all."""
+    slice: Slice | None = None
+    """The report's word on those; None where it has none."""
 
 
 def rival_of(report: Report, name: str) -> str | None:

@@ -14,8 +14,9 @@ from pydantic import Field
 
 from evals.gate.case import Case, Claim, Level, rival_of
 from evals.gate.rules import Beats, Clusters, Errors, Latency, NotWorse, Rule, Unscored
+from evals.gate.slices import figures_in, on_slice
 from evals.statistics.evidence import holm_levels, spent
-from lifecycle.report import ArmResult, Check, Report, Ruling, Tries, Verdict
+from lifecycle.report import ArmResult, Check, Report, Ruling, Tries, Verdict, Where
 from lifecycle.version import Frozen, digest_of
 
 
@@ -43,18 +44,31 @@ class Policy(Frozen):
         compare = (rule.names for rule in self.rules if isinstance(rule, Beats | NotWorse | Latency))
         return tuple(dict.fromkeys(name for names in compare for name in names))
 
-    def claims(self, report: Report, arm: ArmResult) -> tuple[Claim, ...]:
-        """All that its comparisons want shown of the arm."""
-        compare = (rule for rule in self.rules if isinstance(rule, Beats | NotWorse))
+    @property
+    def slices(self) -> tuple[Where, ...]:
+        """Those that its rules name, each once."""
+        named = (rule.slice for rule in self.rules if rule.slice)
+        return tuple({tuple(sorted(where.items())): where for where in named}.values())
+
+    def claims(self, report: Report, arm: ArmResult, where: Where | None = None) -> tuple[Claim, ...]:
+        """All that its comparisons want shown of the arm, on all items or on a slice, whose figures `report` has."""
+        compare = (rule for rule in self.rules if isinstance(rule, Beats | NotWorse) and rule.slice == where)
         return tuple(claim for rule in compare for claim in rule.claims(report, arm))
 
     @property
     def all_rules(self) -> tuple[Rule, ...]:
         """Those that are written, and three that every policy has unless it says more: no failed answer, none that
-        could not be scored, and clusters enough."""
-        written = {rule.rule for rule in self.rules}
-        implied: tuple[Rule, ...] = (Clusters(rule="clusters"), Errors(rule="errors"), Unscored(rule="unscored"))
-        return (*self.rules, *(rule for rule in implied if rule.rule not in written))
+        could not be scored, and clusters enough. A slice that a rule names may have no larger shares of failed and of
+        unscored answers than the whole: they could all be in it."""
+        whole = {rule.rule: rule for rule in self.rules if rule.slice is None}
+        errors = whole.get("errors", Errors(rule="errors"))
+        unscored = whole.get("unscored", Unscored(rule="unscored"))
+        implied: tuple[Rule, ...] = (Clusters(rule="clusters"), errors, unscored)
+        of_slices = (
+            rule.model_copy(update={"slice": where}) for where in self.slices for rule in (errors, unscored)
+            if (rule.rule, where) not in [(written.rule, written.slice) for written in self.rules]
+        )  # fmt: skip
+        return (*self.rules, *(rule for rule in implied if rule.rule not in whole), *of_slices)
 
 
 def judge(report: Report, policy: Policy, candidates: Sequence[str], *, at: datetime) -> tuple[Verdict, ...]:
@@ -70,9 +84,17 @@ def check(report: Report, policy: Policy, candidates: Sequence[str]) -> dict[str
     """Each rule held against each candidate, in the policy's order; a rule that names several arms gives several."""
     budget = _within_budget(report.tries, policy)
     return {
-        case.arm.arm: (*(check for rule in policy.all_rules for check in rule.checks(case)), *budget)
-        for case in _cases(report, policy, [report.result(arm) for arm in candidates])
+        arm: (*(check for rule in policy.all_rules for check in _checks(rule, cases)), *budget)
+        for arm, cases in _cases(report, policy, [report.result(arm) for arm in candidates]).items()
     }
+
+
+def _checks(rule: Rule, cases: Sequence[Case]) -> list[Check]:
+    """The rule held against the case of its own items."""
+    if rule.slice is None:
+        return rule.checks(cases[0])
+    case = next(case for case in cases if case.where == rule.slice)
+    return on_slice(rule, case)
 
 
 def ruling_of(checks: Sequence[Check]) -> Ruling:
@@ -81,28 +103,42 @@ def ruling_of(checks: Sequence[Check]) -> Ruling:
     return next((ruling for ruling in (Ruling.FAILED, Ruling.UNDECIDED) if ruling in rulings), Ruling.PASSED)
 
 
-def _cases(report: Report, policy: Policy, arms: Sequence[ArmResult]) -> list[Case]:
-    """Each candidate with its level: what this try may spend, shared by Holm over the candidates that are compared.
+def _cases(report: Report, policy: Policy, arms: Sequence[ArmResult]) -> dict[str, list[Case]]:
+    """Each candidate with its level: what this try may spend, shared by Holm over the candidates that are compared. Its
+    first case is of all items, the others of the slices that rules name.
 
-    All rules must pass, so a candidate's p is that of its weakest claim, and several claims need no correction.
+    All rules must pass, so a candidate's p is that of its weakest claim, and several claims need no correction, whether
+    they are on all items or on slices (`Level.of_slices`).
     """
-    claims = {arm.arm: policy.claims(report, arm) for arm in arms}
-    weakest = {arm: max(claim.p for claim in own) for arm, own in claims.items() if own}
+    places = (None, *policy.slices)
+    figures = [figures_in(report, where) for where in places]
+    claims = {
+        arm.arm: [policy.claims(part, part.result(arm.arm), where) for part, where in zip(figures, places, strict=True)]
+        for arm in arms
+    }
+    weakest = {arm: max(claim.p for part in own for claim in part) for arm, own in claims.items() if any(own)}
     levels = holm_levels(list(weakest.values()), spent(policy.alpha, report.tries.number))
     allowed = {arm: float(level) for arm, level in zip(weakest, levels, strict=True)}
     shared = f"{len(weakest)} candidate{'' if len(weakest) == 1 else 's'}"
     words = f"alpha {policy.alpha:g}, try {report.tries.number} of {policy.tries}, {shared}"
     compared = {rival_of(report, name) for name in policy.names}
-    return [
-        Case(
-            report=report,
-            arm=arm,
-            claims=claims[arm.arm],
-            rivals=tuple(rival for rival in report.arms if rival.arm in compared and rival.arm != arm.arm),
-            level=Level(allowed.get(arm.arm, 0.0), words, policy.worth),
-        )
-        for arm in arms
-    ]
+    cases = {}
+    for arm, own in claims.items():
+        level = Level(allowed.get(arm, 0.0), words, policy.worth)
+        of_slices = level.of_slices(sum(map(len, own[1:])))
+        cases[arm] = [
+            Case(
+                report=part,
+                arm=part.result(arm),
+                claims=shown,
+                rivals=tuple(rival for rival in part.arms if rival.arm in compared and rival.arm != arm),
+                level=of_slices if where else level,
+                where=where,
+                slice=report.slice(where) if where else None,
+            )
+            for part, shown, where in zip(figures, own, places, strict=True)
+        ]
+    return cases
 
 
 def _within_budget(tries: Tries, policy: Policy) -> list[Check]:

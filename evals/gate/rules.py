@@ -7,9 +7,10 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import BeforeValidator, Field
 
 from evals.gate.case import Case, Claim, counted, rival_of
+from evals.slices import told
 from lifecycle.aliases import PROD
 from lifecycle.report import ArmResult, Check, Interval, Report, Ruling
 from lifecycle.version import Frozen
@@ -18,7 +19,22 @@ Share = Annotated[float, Field(ge=0.0, le=1.0)]
 JudgeBy = Literal["low", "value"]
 
 
-class Beats(Frozen):
+def _value(value: object) -> object:
+    """YAML's true and 3 as items have them."""
+    return value if isinstance(value, str) else told(value)
+
+
+class OnItems(Frozen):
+    """What all rules may say."""
+
+    slice: Annotated[dict[str, Annotated[str, BeforeValidator(_value)]], Field(min_length=1)] | None = Field(
+        default=None, exclude_if=lambda where: where is None
+    )
+    """Hold it against these items alone, such as {language: ar}, and not against all. A policy's digest is what it was
+    before there were slices, where it names none."""
+
+
+class Beats(OnItems):
     """The arm is shown to be better than another on the deciding metric, by more than `by`."""
 
     rule: Literal["beats"]
@@ -47,7 +63,7 @@ class Beats(Frozen):
         return [claim.check(case.level, rejects_from=self.by, worth_seeing=True)]
 
 
-class NotWorse(Frozen):
+class NotWorse(OnItems):
     """Non-inferiority: the arm is shown to lose less than `margin` on the deciding metric, against each arm."""
 
     rule: Literal["not_worse"]
@@ -77,7 +93,7 @@ class NotWorse(Frozen):
         return Claim(f"does not lose to {name}", rival, -self.margin, report.difference(arm.arm, rival))
 
 
-class AtLeast(Frozen):
+class AtLeast(OnItems):
     """One metric of the arm reaches `value`: judged by the figure itself, or by its interval's low end."""
 
     rule: Literal["at_least"]
@@ -91,7 +107,7 @@ class AtLeast(Frozen):
         return [_reaches(metric, metric, self.value, self.judge_by, case.arm)]
 
 
-class Safety(Frozen):
+class Safety(OnItems):
     """The task's safety figure reaches `value`. A task that declares none passes, and the check says so."""
 
     rule: Literal["safety"]
@@ -105,7 +121,7 @@ class Safety(Frozen):
         return [_reaches("safety", metric, self.value, self.judge_by, case.arm)]
 
 
-class Latency(Frozen):
+class Latency(OnItems):
     """p95 latency is at most `times` that of `arm`."""
 
     rule: Literal["latency"]
@@ -134,7 +150,7 @@ class Latency(Frozen):
         return [Check(rule="latency", ruling=_ruling(case.arm.latency_p95 <= bound), detail=detail)]
 
 
-class Items(Frozen):
+class Items(OnItems):
     """The deciding figure has at least so many items, in the arm and in each comparison: the file may have more."""
 
     rule: Literal["items"]
@@ -147,7 +163,7 @@ class Items(Frozen):
         return [Check(rule="items", ruling=_enough(min(counts) >= self.at_least), detail=detail)]
 
 
-class Clusters(Frozen):
+class Clusters(OnItems):
     """Where items belong together, there are at least so many clusters: fewer give no bound that can be trusted."""
 
     rule: Literal["clusters"]
@@ -164,7 +180,7 @@ class Clusters(Frozen):
         return [Check(rule="clusters", ruling=_enough(min(counts) >= self.at_least), detail=detail)]
 
 
-class Errors(Frozen):
+class Errors(OnItems):
     """At most this share of the deciding figure's items failed (they are scored zero), of the arm and of its rivals.
 
     The arm's own failures reject it. A rival's make the rival's figure worthless, and nobody wins by them.
@@ -189,7 +205,7 @@ class Errors(Frozen):
         return arm.errors / n, f"{arm.errors} of {n} items failed; at most {self.at_most:.1%} may"
 
 
-class Unscored(Frozen):
+class Unscored(OnItems):
     """At most this share of the answers has no figure where one decides, of the arm and of its rivals.
 
     Who is unscored where it would have lost looks better than it is: nothing is decided by what is left.

@@ -8,10 +8,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from evals.config import EvalConfig, Recipe, load_policy, read_prompt
+from evals.gate.policy import Policy
+from evals.slices import lies_in
 from evals.tasks.loading import load_suite
 from evals.tasks.suite import Suite
 from lifecycle.errors import InvalidConfig, InvalidInput, NotFound, Problem
 from lifecycle.gates import Gate, SuiteFacts
+from lifecycle.report import Where, words_of
 from lifecycle.version import Digest, Frozen, Knowledge, digest_of
 
 if TYPE_CHECKING:
@@ -38,16 +41,49 @@ def facts_of(config: EvalConfig, suite: Suite, registry: Registry) -> SuiteFacts
 def make_gate(name: str, policy: Path, evaluations: Sequence[Path], registry: Registry, cache: Path) -> Gate:
     """The gate that asks for the policy in each evaluation's suite.
 
-    Raises `InvalidConfig` with the faults of a file, `InvalidInput` when two evaluations are one suite, and what
-    `load_suite` raises.
+    Raises `InvalidConfig` with the faults of a file or with the slices that no item lies in, `InvalidInput` when two
+    evaluations are one suite, and what `load_suite` raises.
     """
     rules = load_policy(policy)
     configs = [EvalConfig.load(path) for path in evaluations]
-    suites = [facts_of(config, load_suite(config, cache), registry) for config in configs]
+    loaded = [load_suite(config, cache) for config in configs]
+    for suite in loaded:
+        require_slices(rules, suite)
+    suites = [facts_of(config, suite, registry) for config, suite in zip(configs, loaded, strict=True)]
     if len({suite.digest for suite in suites}) < len(suites):
         raise InvalidInput("two of the evaluations measure the same; name each once")
     body = rules.model_dump(mode="json")
     return Gate(name=name, policy=rules.digest, policy_name=rules.name, policy_body=body, suites=tuple(suites))
+
+
+def require_slices(policy: Policy, suite: Suite) -> None:
+    """Raises `InvalidConfig` with every rule on a slice that no item of the suite lies in. Of a sample of the items
+    (`limit`) nothing is asked: it decides nothing."""
+    if len(suite.samples) < suite.whole:
+        return
+    problems = [
+        Problem(
+            f"rules.{number}.slice",
+            f"no item of '{suite.name}' has {words_of(rule.slice)}",
+            _there_is(suite, rule.slice),
+        )
+        for number, rule in enumerate(policy.rules)
+        if rule.slice and not any(lies_in(sample, rule.slice) for sample in suite.samples)
+    ]
+    if problems:
+        raise InvalidConfig(f"the policy {policy.name} cannot judge '{suite.name}'", problems)
+
+
+def _there_is(suite: Suite, where: Where) -> str:
+    """What the items have instead, field by field."""
+    known = {field: sorted({s.slices[field] for s in suite.samples if field in s.slices}) for field in where}
+    fields = sorted({field for sample in suite.samples for field in sample.slices})
+    return "; ".join(
+        f"{field} is {', '.join(values[:10])}{', …' if len(values) > 10 else ''}"
+        if values
+        else f"name {field} in the task's `slices`: there is only {', '.join(fields)}"
+        for field, values in known.items()
+    )
 
 
 def _rivals(config: EvalConfig, registry: Registry) -> dict[str, Digest]:
