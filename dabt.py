@@ -10,6 +10,7 @@ import typer
 
 import evals.cli
 import evals.gate.command
+import evals.retrieval.command
 import examples.cli
 import lifecycle.commands.gates
 import lifecycle.commands.keys
@@ -78,6 +79,7 @@ app.command("sweep")(training.sweep_command.sweep)
 app.command("import")(training.cli.import_adapter)
 app.command("export")(training.export_command.export)
 app.command("index")(retrieval.cli.index)
+app.command("measure-index")(evals.retrieval.command.measure_index)
 app.command("eval")(evals.cli.eval_)
 app.command("promote")(lifecycle.commands.versions.promote)
 app.command("rollback")(lifecycle.commands.versions.rollback)

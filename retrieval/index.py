@@ -150,6 +150,11 @@ class Index:
     def __len__(self) -> int:
         return len(self._chunks)
 
+    @property
+    def passages(self) -> tuple[Chunk, ...]:
+        """All of them, in the order of the documents."""
+        return self._chunks
+
     def warm(self) -> None:
         """Loads the embedding model now (seconds), so that the first query does not wait for it."""
         if self._dense is not None:
