@@ -8,6 +8,7 @@ endpoint nobody knows whether it is still the same. Read `asker.py` next.
 from __future__ import annotations
 
 import os
+import sys
 from datetime import datetime
 from pathlib import Path
 from typing import Any, Literal
@@ -62,6 +63,8 @@ class Answer(Frozen):
     completion_tokens: int = 0
     passages: tuple[str, ...] = ()
     """Ids of the passages that the service retrieved."""
+    texts: tuple[str, ...] = ()
+    """What they say, in the same order."""
     retries: int = 0
     served: str = ""
     """The digest of the version that answered, as the endpoint said; empty when it did not."""
@@ -124,4 +127,7 @@ class AnswerStore:
                 kept = _Line.model_validate_json(line)
             except ValidationError:  # a torn line, or an older form: that item is asked again
                 continue
-            self._answers[kept.key] = Answer(**kept.model_dump(exclude={"form"}))
+            if len(kept.texts) != len(kept.passages):  # of an earlier release, which kept the ids alone
+                continue
+            texts = tuple(map(sys.intern, kept.texts))  # one passage is behind many answers
+            self._answers[kept.key] = Answer(**kept.model_dump(exclude={"form", "texts"}), texts=texts)

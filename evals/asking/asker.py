@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import math
+import sys
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from functools import partial
@@ -184,6 +185,7 @@ class Asker:
             prompt_tokens=usage.get("prompt_tokens") or 0,
             completion_tokens=usage.get("completion_tokens") or 0,
             passages=tuple(str(passage["id"]) for passage in passages),
+            texts=tuple(sys.intern(_whole(str(passage.get("text") or ""))) for passage in passages),
             retries=reply.retries,
             served=reply.served,
             deployment=reply.deployment,

@@ -114,7 +114,7 @@ def measure(
     measured = []
     for arm in arms:
         rivals = attempts[baseline.label] if arm is not baseline else [None] * len(suite.samples)
-        contexts = [ScoringContext(judges, rival) for rival in rivals]
+        contexts = [ScoringContext(judges, rival, arm.version.spec.retrieves) for rival in rivals]
         scores = _scored(suite, attempts[arm.label], contexts, services, config.concurrency)
         outcomes = tuple(map(_outcome, attempts[arm.label], scores))
         parts = tuple(tuple(score.parts[at] for score in scores) for at in range(len(suite.scorers)))
@@ -206,7 +206,7 @@ def _outcome(attempt: Attempt, score: ItemScore) -> ItemResult:
         latency=sum(answer.latency for answer in answers),
         prompt_tokens=sum(answer.prompt_tokens for answer in answers),
         completion_tokens=sum(answer.completion_tokens for answer in answers),
-        passages=tuple(dict.fromkeys(passage for answer in answers for passage in answer.passages)),
+        passages=tuple(attempt.passages),
         error=attempt.error,
         passing=tuple(answer.error for answer in answers if not answer.final),
         served=all(answer.served for answer in answers if not answer.error),

@@ -12,4 +12,5 @@ from evals.tasks.suite import Suite
 def provisional(config: EvalConfig, suite: Suite, measured: Sequence[MeasuredArm]) -> tuple[str, ...]:
     """Every reason, in words; empty for a run that decides."""
     part = [f"{len(suite.samples)} of {suite.whole} items"] if len(suite.samples) < suite.whole else []
-    return (*config.provisional, *part, *why_provisional(measured))
+    asked = [suite.solver.look] if suite.solver.look else []
+    return (*config.provisional, *asked, *part, *why_provisional(measured))

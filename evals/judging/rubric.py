@@ -43,10 +43,14 @@ class Rubric(Scorer):
     def figures(self) -> tuple[Figure, ...]:
         return (Figure(name="rubric", kind=Kind.MEAN), *(Figure(name=name) for name in self.questions))
 
+    def beside(self, sample: Sample, attempt: Attempt) -> str:
+        """What else the judge sees, between marks."""
+        return f"\n<reference>\n{sample.shown_target}\n</reference>\n" if self.with_target else ""
+
     async def score(self, sample: Sample, attempt: Attempt, context: ScoringContext) -> Score:
         text = _TASK.format(
             conversation=shown(sample.messages),
-            reference=f"\n<reference>\n{sample.shown_target}\n</reference>\n" if self.with_target else "",
+            reference=self.beside(sample, attempt),
             answer=attempt.shown,
             questions="\n".join(f"- {name}: {question}" for name, question in self.questions.items()),
             form=json.dumps(dict.fromkeys(self.questions, True)),

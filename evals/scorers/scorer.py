@@ -64,6 +64,8 @@ class ScoringContext:
     """Other models, which may be asked for a verdict."""
     rival: Attempt | None = None
     """What the baseline made of the same sample; None for the baseline itself."""
+    retrieves: bool = False
+    """Whether the version has knowledge, so that no passage means that none was found."""
 
 
 class Scorer(Frozen, ABC, arbitrary_types_allowed=True):

@@ -21,8 +21,13 @@ SCORERS: Seam[Scorer] = Seam(
         "nearer": "evals.scorers.overlap:Nearer",
         "json": "evals.scorers.json_answers:Json",
         "tool_calls": "evals.scorers.tool_calls:ToolCalls",
+        "citations": "evals.scorers.knowledge:Citations",
+        "abstention": "evals.scorers.knowledge:Abstention",
+        "missed": "evals.scorers.missed:Missed",
+        "faithfulness": "evals.scorers.faithfulness:Faithfulness",
         "similarity": "evals.scorers.similarity:Similarity",
         "rubric": "evals.judging.rubric:Rubric",
+        "grounded": "evals.judging.grounded:Grounded",
         "pairwise": "evals.judging.pairwise:Pairwise",
     },
     base=Scorer,  # type: ignore[type-abstract]

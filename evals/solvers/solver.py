@@ -8,12 +8,14 @@ asked twice, and its time and tokens are counted.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, ClassVar
 
 from evals.asking.answers import Answer
 from evals.asking.asker import Asker
 from evals.sample import Sample
+from lifecycle.errors import Problem
 from lifecycle.version import Frozen
 
 
@@ -26,6 +28,16 @@ class Attempt:
     """The final answer, as it is scored."""
     tool_calls: tuple[dict[str, Any], ...] = ()
     """What it called in the final answer, as the OpenAI API writes it."""
+    given: Mapping[str, str] = field(default_factory=dict)
+    """Passages that the solver itself put before the version: id → text."""
+
+    @property
+    def passages(self) -> dict[str, str]:
+        """Id → text of the passages that stood before the version, best first: retrieved by the service, or given."""
+        retrieved = {
+            name: text for answer in self.answers for name, text in zip(answer.passages, answer.texts, strict=True)
+        }
+        return {**self.given, **retrieved}
 
     @property
     def shown(self) -> str:
@@ -52,6 +64,18 @@ class Solver(Frozen, ABC):
     """
 
     type: str
+
+    look: ClassVar[str] = ""
+    """Why an evaluation that asks so decides nothing, where callers are not answered so."""
+
+    def described(self) -> Any:
+        """What decides its answers, as JSON: a suite's digest covers it."""
+        return self.model_dump(mode="json")
+
+    def problems(self, sample: Sample) -> list[Problem]:
+        """Why it cannot ask about the sample, each with its place inside it; asked of every sample before anything is
+        sent."""
+        return []
 
     def requests(self, sample: Sample) -> int:
         """How many requests it will send about the sample, at most; progress is counted by it."""

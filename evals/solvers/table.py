@@ -12,6 +12,7 @@ SOLVERS: Seam[Solver] = Seam(
         "chat": "evals.solvers.chat:Chat",
         "turns": "evals.solvers.turns:Turns",
         "tools": "evals.solvers.tools:Tools",
+        "oracle": "evals.solvers.oracle:Oracle",
     },
     base=Solver,  # type: ignore[type-abstract]
 )

@@ -80,11 +80,12 @@ def build(config: EvalConfig, name: str, contents: Contents) -> Suite:
 def _require_scorable(name: str, contents: Contents, scorers: Sequence[Scorer]) -> None:
     if not contents.samples:
         raise InvalidData(f"'{name}' has no samples", [Problem(name, "has no samples", "give it some")])
+    parts: tuple[Solver | Scorer, ...] = (contents.solver, *scorers)
     problems = [
-        Problem(f"{place} {problem.place}", f"{scorer.type}: {problem.fault}", problem.cure)
+        Problem(f"{place} {problem.place}", f"{part.type}: {problem.fault}", problem.cure)
         for place, sample in zip(contents.places, contents.samples, strict=True)
-        for scorer in scorers
-        for problem in scorer.problems(sample)
+        for part in parts
+        for problem in part.problems(sample)
     ]
     if len(problems) > _TOLD:
         more = Problem(name, f"and {len(problems) - _TOLD} more", "")
@@ -95,6 +96,5 @@ def _require_scorable(name: str, contents: Contents, scorers: Sequence[Scorer]) 
 
 def _described(part: Solver | Scorer) -> Any:
     """Its settings, and for a part of another package its name as well as its own word on its version."""
-    described = part.described() if isinstance(part, Scorer) else part.model_dump(mode="json")
     kind = type(part)
-    return [part.type, f"{kind.__module__}:{kind.__qualname__}", described]
+    return [part.type, f"{kind.__module__}:{kind.__qualname__}", part.described()]

@@ -52,10 +52,10 @@ class TaskFile(Frozen):
             cure = "name the folder that it lies in as task_files, and the task by its own name"
             raise InvalidConfig(f"{path} cannot be used", [Problem(str(path), "is a task file of lm-eval's", cure)])
         file = validated(cls, load_mapping(path), path)
-        solver, problems = SOLVERS.read(file.solver, "solver")
+        solver, problems = SOLVERS.read(_anchored(file.solver, path, "documents"), "solver")
         scorers = []
         for number, entry in enumerate(file.scorers):
-            scorer, faults = SCORERS.read(_anchored(entry, path), f"scorers.{number}")
+            scorer, faults = SCORERS.read(_anchored(entry, path, "schema"), f"scorers.{number}")
             problems += faults
             scorers += [scorer] if scorer else []
         if problems:
@@ -65,9 +65,9 @@ class TaskFile(Frozen):
         return file, solver, tuple(scorers)
 
 
-def _anchored(entry: Any, path: Path) -> Any:
-    """With the file of a schema beside the task file's, as all paths are."""
-    if isinstance(entry, dict) and isinstance(entry.get("schema"), str):
-        local = path.parent / entry["schema"]
-        return {**entry, "schema": str(local)} if local.is_file() else entry
+def _anchored(entry: Any, path: Path, key: str) -> Any:
+    """With the file or folder under `key` beside the task file's, as all paths are."""
+    if isinstance(entry, dict) and isinstance(entry.get(key), str):
+        local = path.parent / entry[key]
+        return {**entry, key: str(local)} if local.exists() else entry
     return entry

@@ -145,6 +145,7 @@ def test_bounds_and_defaults() -> None:
         "prompt_tokens": 0,
         "completion_tokens": 0,
         "passages": (),
+        "texts": (),
         "retries": 0,
         "served": "",
         "deployment": "",
