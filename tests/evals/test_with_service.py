@@ -18,7 +18,7 @@ from evals.asking.endpoint import Endpoint
 from evals.config import EvalConfig
 from evals.progress import Silent
 from evals.run import evaluate
-from lifecycle.errors import NotAllowed, Unavailable
+from lifecycle.errors import InvalidInput, NotAllowed, Unavailable
 from lifecycle.home import Home
 from lifecycle.manifests import AdapterManifest, GoldenPrompt
 from lifecycle.models.base import fingerprint
@@ -219,3 +219,34 @@ def test_a_service_that_starts_again_as_another_ends_the_run(plan, registry, hom
     assert not registry.reports()
     report = evaluate(plan, registry, home).report
     assert [arm.errors for arm in report.arms] == [0, 0, 0]
+
+
+@pytest.mark.e2e
+def test_an_edited_document_changes_the_rags_answer_at_once_and_the_adapters_never(
+    registry, store, home, base_model, published, served, tmp_path
+) -> None:
+    from evals.freshness import measure_freshness
+    from lifecycle.version import Knowledge
+    from retrieval.config import IndexConfig
+    from retrieval.publish import publish_index
+
+    page = tmp_path / "documents" / "page.md"
+    page.parent.mkdir()
+    page.write_text("## h01\nThe pharmacy opens at 8:30.\n", encoding="utf-8")
+    config = IndexConfig(dense="none")
+    index, _ = publish_index(page.parent, "handbook", config, store=store, registry=registry)
+    spec = VersionSpec(base=fingerprint(base_model).digest, knowledge=Knowledge(index=index))
+    rag = registry.create_version("toy", spec, actor="test").ref
+
+    def measured(text: str):
+        page.write_text(text, encoding="utf-8")
+        where = {"registry": registry, "home": home, "endpoint": Endpoint(url=served)}
+        return measure_freshness([rag, published], ["When does the pharmacy open?"], page.parent, "9:15", **where)
+
+    fresh, learned = measured("## h01\nThe pharmacy opens at 9:15.\n")
+    assert (fresh.changed, learned.changed) == (1, 0)
+    assert fresh.after != fresh.before
+    assert learned.after == learned.before
+    assert registry.version(fresh.after).spec.knowledge.index == registry.index("handbook").digest != index
+    with pytest.raises(InvalidInput, match="nothing was edited"):
+        measured("## h01\nThe pharmacy opens at 8:30.\n")
