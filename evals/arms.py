@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from evals.config import NEWEST, EvalConfig, Recipe, read_prompt
+from evals.knowledge import knowledge_of
 from lifecycle.aliases import PROD
 from lifecycle.errors import InvalidConfig, NotFound, Problem
 from lifecycle.manifests import Manifest
@@ -16,7 +17,7 @@ from lifecycle.models.answers import bare_spec
 from lifecycle.models.base import fingerprint, resolve_base
 from lifecycle.models.generation import decoding_in_force
 from lifecycle.states import State
-from lifecycle.version import ArmKind, Decoding, Frozen, Knowledge, Lineage, Ref, Version, VersionSpec
+from lifecycle.version import ArmKind, Decoding, Frozen, Lineage, Ref, Version, VersionSpec
 
 if TYPE_CHECKING:
     from lifecycle.registry import Registry
@@ -209,12 +210,10 @@ def _spec(
     given = origin.spec if origin else bare
     knowledge = given.knowledge
     if recipe.knowledge:
-        try:
-            index = registry.index(recipe.knowledge.index)
-        except NotFound as error:
-            problems.append(Problem(f"arms.{label}.knowledge.index", str(error), "make it with `dabt index`"))
+        knowledge, faults = knowledge_of(recipe.knowledge, f"arms.{label}", registry)
+        if faults:
+            problems += faults
             return None
-        knowledge = Knowledge(**recipe.knowledge.model_dump() | {"index": index.digest})
     return VersionSpec(
         base=bare.base,
         adapter=given.adapter,

@@ -16,10 +16,10 @@ from pydantic_core import PydanticCustomError
 
 from evals.gate.policy import Policy
 from evals.gate.rules import Beats
-from evals.plugins import SUITES, entries
 from lifecycle.answer_schema import AnswerSchema
 from lifecycle.config_file import load_mapping, validated
 from lifecycle.errors import InvalidConfig, InvalidInput, NotFound, Problem
+from lifecycle.plugins import SUITES, entries
 from lifecycle.rows import hub, prompt_files
 from lifecycle.version import Decoding, Frozen, Knowledge, Name, Prompt, Ref, Template, TemplateKwargs
 
@@ -63,6 +63,13 @@ def _model(base: str, info: ValidationInfo) -> str:
     """A folder or GGUF file beside the file, else what was written: a hub id."""
     local = _anchored(Path(base), info)
     return str(local) if local.exists() else base
+
+
+def _stage(stage: str | dict[str, Any], info: ValidationInfo) -> str | dict[str, Any]:
+    """With the folder of a stage's model beside the file, as that of a base is."""
+    if isinstance(stage, str) or not isinstance(model := stage.get("model"), str):
+        return stage
+    return {**stage, "model": _model(model, info)}
 
 
 def _task(task: str, info: ValidationInfo) -> str:
@@ -134,6 +141,8 @@ class KnowledgeRecipe(Frozen):
     template: Template = Knowledge.model_fields["template"].default
     arabic_template: Template | None = None
     """In place of `template` for a question that is mainly Arabic."""
+    stages: tuple[Annotated[str | dict[str, Any], AfterValidator(_stage)], ...] = ()
+    """How the index is searched: stages in order, each a name or a mapping with `type` and its settings."""
 
 
 class Recipe(Frozen):

@@ -13,7 +13,16 @@ from datetime import datetime
 from functools import cached_property
 from typing import Annotated, Any, Literal, Self, get_args
 
-from pydantic import AfterValidator, AllowInfNan, BaseModel, ConfigDict, Field, StringConstraints, model_validator
+from pydantic import (
+    AfterValidator,
+    AllowInfNan,
+    BaseModel,
+    ConfigDict,
+    Field,
+    JsonValue,
+    StringConstraints,
+    model_validator,
+)
 
 from lifecycle.errors import InvalidInput
 from lifecycle.states import State
@@ -105,6 +114,19 @@ Template = Annotated[str, AfterValidator(_has_both_places)]
 """How passages and question become one message."""
 
 
+class RetrieverStage(Frozen):
+    """One stage of a version's retriever, as `retrieval/stages/table.py` declares it."""
+
+    type: str
+    settings: dict[str, JsonValue] = Field(default_factory=dict)
+    """Those that are not at their defaults."""
+    fingerprint: Digest
+    """Of its code's version or package, and of the files that it reads."""
+
+    def __hash__(self) -> int:
+        return hash(digest_of(self.model_dump(mode="json")))
+
+
 class Knowledge(Frozen):
     """What to retrieve from, and how the passages enter the prompt."""
 
@@ -114,6 +136,8 @@ class Knowledge(Frozen):
     """Wraps the last user message; `{passages}` is one `[id] text` line per passage, best first."""
     arabic_template: Template | None = None
     """In its place when that message is mainly Arabic. None: `template` wraps every message."""
+    stages: tuple[RetrieverStage, ...] = ()
+    """How the index is searched, in this order. None: by words and by meaning, fused, as the index says."""
 
 
 class Decoding(Frozen):

@@ -22,7 +22,7 @@ _HEADING = re.compile(r"^ {0,3}(#{1,6})\s+(.*?)\s*#*\s*$")
 _FENCE = re.compile(r"^ {0,3}(```|~~~)")
 _ID_ALONE = re.compile(r"^(?=\S*\d)[A-Za-z][A-Za-z0-9_.-]*$")
 _ID_BEHIND = re.compile(r"^(.*?)\s*\{#([A-Za-z][A-Za-z0-9_.-]*)\}$")
-_SENTENCE_END = re.compile(r"(?<=[.!?؟…])\s+")
+SENTENCE_END = re.compile(r"(?<=[.!?؟…])\s+")
 
 
 @dataclass
@@ -149,7 +149,7 @@ def _words(sentences: Sequence[str]) -> int:
 
 def _sentences(paragraph: str, max_words: int) -> Iterator[str]:
     """The paragraph's sentences; one that is longer than a passage may be is cut between words."""
-    for sentence in _SENTENCE_END.split(paragraph):
+    for sentence in SENTENCE_END.split(paragraph):
         words = sentence.split()
         for start in range(0, len(words), max_words):
             yield " ".join(words[start : start + max_words])

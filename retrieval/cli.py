@@ -10,7 +10,7 @@ import typer
 from retrieval.config import PACKAGED_MODEL
 
 
-def index(
+def index(  # noqa: PLR0913, PLR0917  (one parameter is one option of the command)
     documents: Annotated[Path, typer.Argument(help="A folder of .md and .txt files, or one such file.")],
     name: Annotated[str, typer.Option(help="The name to register the index under.")],
     dense: Annotated[
@@ -20,6 +20,12 @@ def index(
     max_words: Annotated[int, typer.Option(help="Longest passage without an id of its own.")] = 120,
     query: Annotated[str | None, typer.Option(help="Try the index with this question.")] = None,
     top_k: Annotated[int, typer.Option(help="Passages to show for --query.")] = 3,
+    stages: Annotated[
+        Path | None, typer.Option(help="A YAML file with `stages:`, as in an arm's knowledge, to try with --query.")
+    ] = None,
+    base: Annotated[
+        Path | None, typer.Option(help="The base model's folder, for stages that count its tokens.")
+    ] = None,
     home: Annotated[
         Path | None, typer.Option(envvar="DABT_HOME", help="Where things are kept; .dabt by default.")
     ] = None,
@@ -37,7 +43,9 @@ def index(
     from lifecycle.store.artifacts import ArtifactStore
     from retrieval.config import IndexConfig
     from retrieval.index import Index
+    from retrieval.passage import Retrieved
     from retrieval.publish import publish_index
+    from retrieval.stages.trial import tried
 
     try:
         config = IndexConfig(dense=dense, dense_reads_arabic=reads_arabic, max_words=max_words)
@@ -56,6 +64,14 @@ def index(
     what = f"{facts.passages} passages, {facts.words} words, from {facts.documents} document{plural}"
     typer.echo(f"{name}: {what}, {'indexed' if new else 'unchanged'}")
     typer.echo(f"  {digest}")
-    if query is not None:
-        for passage in loaded.search(query, top_k):
-            typer.echo(f"  {passage.score:.4f} [{passage.id}] {passage.text}  ({passage.source})")
+    if query is None:
+        return
+    if stages is None:
+        retrieved = Retrieved(tuple(loaded.search(query, top_k)))
+    else:
+        retrieved = tried(stages, loaded, base).search(query, top_k)
+    for passage in retrieved:
+        why = ", ".join(f"{ranking} {rank}" for ranking, rank in passage.why.items())
+        typer.echo(f"  {passage.score:.4f} [{passage.id}] {passage.text}  ({passage.source}; {why})")
+    for cut in retrieved.left_out:
+        typer.echo(f"  left out: [{cut.id}], {cut.tokens - cut.kept} of its {cut.tokens} tokens")

@@ -24,10 +24,10 @@ if TYPE_CHECKING:
 _FETCHED = ["*.json", "*.txt", "*.model", "*.safetensors"]
 
 
-def locate(model: str) -> Path:
+def locate(model: str, place: str = "dense", kind: str = "embedding model") -> Path:
     """The folder of `model`: the packaged one, a folder, or a hub id (downloaded, or found in the hub's cache).
 
-    Raises `InvalidConfig` when there is none.
+    Raises `InvalidConfig` when there is none: `place` is the key that names it.
     """
     if (local := _local(model)) is not None:
         return local
@@ -36,8 +36,9 @@ def locate(model: str) -> Path:
     try:
         return Path(snapshot_download(model, allow_patterns=_FETCHED))
     except Exception as error:  # the hub's client raises its own, requests' and OS errors; each means "not here"
-        cure = f"write a folder, a hub id that can be reached, {PACKAGED_MODEL} or none"
-        raise InvalidConfig("No such embedding model", [Problem("dense", f"'{model}': {error}", cure)]) from error
+        ours = f", {PACKAGED_MODEL} or none" if place == "dense" else ""
+        cure = f"write a folder, or a hub id that can be reached{ours}"
+        raise InvalidConfig(f"No such {kind}", [Problem(place, f"'{model}': {error}", cure)]) from error
 
 
 def kept(model: str) -> Path | None:

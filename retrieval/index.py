@@ -1,7 +1,8 @@
 """The index: built from documents once, then searched. The whole way of retrieval reads from top to bottom here.
 
 documents → chunks (`chunks.py`) → a ranking by words (`lexical.py`) and one by meaning (`dense.py`) → reciprocal-rank
-fusion (`fusion.py`) → passages. `prompting.py` puts them before the model.
+fusion (`fusion.py`) → passages. `prompting.py` puts them before the model. A version may search by other stages
+(`pipeline.py`).
 
 An index is a folder of `index.json`, `passages.jsonl` and, unless dense is off, `embeddings.npy` (float32, one unit
 vector per passage). `index.json` also says by which analyser and embedding model it is to be searched: its bytes, and
@@ -27,9 +28,11 @@ from retrieval.analysis import is_arabic
 from retrieval.chunks import chunk_documents
 from retrieval.config import IndexConfig, IndexFacts
 from retrieval.documents import read_documents
-from retrieval.fusion import reciprocal_rank_fusion
 from retrieval.lexical import LexicalRanking, WordRanking, word_ranking
 from retrieval.passage import Chunk, Passage
+from retrieval.pipeline import Pipeline
+from retrieval.stages.rankings import Dense, Fusion, Lexical
+from retrieval.stages.stage import Stage, Surroundings
 
 if TYPE_CHECKING:
     import numpy as np
@@ -160,22 +163,33 @@ class Index:
         if self._dense is not None:
             self._dense.warm()
 
+    @property
+    def chunks(self) -> Sequence[Chunk]:
+        """The passages, in the documents' order."""
+        return self._chunks
+
     def search(self, query: str, top_k: int, mode: Mode = "hybrid") -> list[Passage]:
         """The at most `top_k` passages for `query`, best first; none when nothing matches.
 
         An Arabic query is answered by words alone unless the index says that its model reads Arabic. `mode` asks
-        for one of the two rankings; `lexical` needs no embedding model.
+        for one of the two rankings; `lexical` needs no embedding model. `pipeline.py` searches by other stages.
         """
-        rankings = []
+        finding: list[Stage] = []
         if mode != "dense":
-            rankings.append(self._lexical.search(query, self.config.depth))
-        if mode != "lexical" and self._dense is not None and self._is_embeddable(query):
-            rankings.append(self._dense.search(query, self.config.depth))
-        fused = reciprocal_rank_fusion(rankings, self.config.rrf_k)[:top_k]
-        return [
-            Passage(id=chunk.id, text=chunk.text, score=score, source=chunk.source)
-            for chunk, score in ((self._chunks[number], score) for number, score in fused)
-        ]
+            finding.append(Lexical())
+        if mode != "lexical":
+            finding.append(Dense())
+        return list(Pipeline.of([*finding, Fusion()], Surroundings(self)).search(query, top_k))
+
+    def by_words(self, query: str, depth: int) -> list[int]:
+        """Numbers of the at most `depth` passages that share a term with `query`, best first."""
+        return self._lexical.search(query, depth)
+
+    def by_meaning(self, query: str, depth: int) -> list[int]:
+        """Numbers of the `depth` passages nearest to `query`; none without a model that reads it."""
+        if self._dense is None or not self._is_embeddable(query):
+            return []
+        return self._dense.search(query, depth)
 
     def _is_embeddable(self, query: str) -> bool:
         return bool(query.strip()) and (self.config.dense_reads_arabic or not is_arabic(query))

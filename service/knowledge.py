@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections import OrderedDict
+from collections.abc import Callable, Coroutine
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, TypeVar
 
-from lifecycle.version import Digest, Knowledge
+from lifecycle.version import Digest, Knowledge, RetrieverStage
 from service.adapters.residency import Store
 from service.concurrency import Bulkhead, Once
 
@@ -14,10 +15,14 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from retrieval.index import Index
-    from retrieval.passage import Passage
+    from retrieval.passage import Retrieved
+    from retrieval.pipeline import Pipeline
+
+K = TypeVar("K")
+T = TypeVar("T")
 
 _KEPT = 16
-"""Indexes in memory; the least recently searched leaves first."""
+"""Indexes in memory, and rows of stages; the least recently searched leaves first."""
 _LOAD_SECONDS = 300.0
 """For an index and its embedding model, which may have to come from the hub."""
 _SEARCH_SECONDS = 30.0
@@ -26,32 +31,43 @@ _SEARCH_SECONDS = 30.0
 class Library:
     """Belongs to one event loop. An index is immutable and named by digest, so what is kept is never stale."""
 
-    def __init__(self, store: Store, fetch_seconds: float = 120.0, load_seconds: float = _LOAD_SECONDS) -> None:
-        """`fetch_seconds` is how long the store may take for an index, `load_seconds` how long its loading may."""
+    def __init__(
+        self,
+        store: Store,
+        fetch_seconds: float = 120.0,
+        load_seconds: float = _LOAD_SECONDS,
+        base: Path | None = None,
+    ) -> None:
+        """`fetch_seconds` is how long the store may take for an index, `load_seconds` how long its loading may, and
+        that of a version's stages. `base` is the folder of the model that reads the passages."""
         self._store = store
+        self._base = base
         self._indexes: OrderedDict[Digest, Once[Index]] = OrderedDict()
+        self._pipelines: OrderedDict[tuple[Digest, tuple[RetrieverStage, ...]], Once[Pipeline]] = OrderedDict()
         self._fetching = Bulkhead("artifact store", at_once=_KEPT, waiting=1024, seconds=fetch_seconds)
         # Apart from searches: an embedding model that a hub does not send must not hold them up.
         self._loading = Bulkhead("retrieval", at_once=4, waiting=1024, seconds=load_seconds)
         # One at a time: the dense encoder is not made for several, and would take the engine's cores.
         self._searching = Bulkhead("retrieval", at_once=1, waiting=1024, seconds=_SEARCH_SECONDS)
 
-    async def search(self, knowledge: Knowledge, query: str) -> list[Passage]:
-        """The best passages, best first.
+    async def search(self, knowledge: Knowledge, query: str) -> Retrieved:
+        """The best passages, best first, and what of them was left out.
 
-        Raises `NotFound` or `Corrupt` when the store lacks the index, and `Unavailable` when the store, the hub or a
-        search takes too long.
+        Raises `NotFound` or `Corrupt` when the store lacks the index, `Corrupt` or `InvalidConfig` when a stage is not
+        what the version was made with, and `Unavailable` when the store, the hub or a search takes too long.
         """
         index = await self._index(knowledge.index)
-        return await self._searching.run(index.search, query, knowledge.top_k)
+        if not knowledge.stages:
+            return await self._searching.run(_searched, index, query, knowledge.top_k)
+        make = partial(self._load_pipeline, index, knowledge.stages)
+        pipeline = await _kept(self._pipelines, (knowledge.index, knowledge.stages), make)
+        return await self._searching.run(pipeline.search, query, knowledge.top_k)
 
     async def _index(self, digest: Digest) -> Index:
-        if digest not in self._indexes:
-            self._indexes[digest] = Once(partial(self._load, digest))
-            while len(self._indexes) > _KEPT:
-                self._indexes.popitem(last=False)
-        self._indexes.move_to_end(digest)
-        return await self._indexes[digest].result()
+        return await _kept(self._indexes, digest, partial(self._load, digest))
+
+    async def _load_pipeline(self, index: Index, stages: tuple[RetrieverStage, ...]) -> Pipeline:
+        return await self._loading.run(_load_stages, index, stages, self._base)
 
     async def _load(self, digest: Digest) -> Index:
         path = await self._fetching.run(self._store.get, digest)
@@ -65,3 +81,25 @@ def _load_warm(path: Path) -> Index:
     index = Index.load(path)
     index.warm()
     return index
+
+
+def _searched(index: Index, query: str, top_k: int) -> Retrieved:
+    from retrieval.passage import Retrieved
+
+    return Retrieved(tuple(index.search(query, top_k)))
+
+
+def _load_stages(index: Index, stages: tuple[RetrieverStage, ...], base: Path | None) -> Pipeline:
+    from retrieval.pipeline import Pipeline
+    from retrieval.stages.stage import Surroundings
+
+    return Pipeline.load(stages, Surroundings(index, base))
+
+
+async def _kept(of: OrderedDict[K, Once[T]], key: K, make: Callable[[], Coroutine[Any, Any, T]]) -> T:
+    if key not in of:
+        of[key] = Once(make)
+        while len(of) > _KEPT:
+            of.popitem(last=False)
+    of.move_to_end(key)
+    return await of[key].result()

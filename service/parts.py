@@ -198,7 +198,7 @@ def assemble(
         warmer=warmer,
         gate=gate,
         classifiers=classifiers,
-        library=Library(store, config.fetch_seconds),
+        library=Library(store, config.fetch_seconds, base=config.base),
         embedder=None if config.embedding_model == "none" else Embedder(config.embedding_model),
         supervisor=supervisor,
         telemetry=telemetry,

@@ -6,7 +6,6 @@ Read `serving.py` for the way itself.
 from __future__ import annotations
 
 import uuid
-from collections.abc import Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from types import TracebackType
@@ -23,7 +22,7 @@ from service.resolution import Resolved
 from service.traffic.shadow import Ask
 
 if TYPE_CHECKING:
-    from retrieval.passage import Passage
+    from retrieval.passage import Retrieved
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +30,7 @@ class Prepared:
     """What the engine is given, and the seconds that a slot was waited for."""
 
     body: dict[str, Any]
-    passages: Sequence[Passage]
+    passages: Retrieved | None
     adapter: AdapterHandle | None
     waited: float
 
@@ -60,7 +59,7 @@ class ServedRequest:
         self._parts = parts
         self.context = context
         self._engine_span: Span | None = None
-        self._passages: Sequence[Passage] = ()
+        self._passages: Retrieved | None = None
         context.answered_by(resolved.ref, resolved.digest, self.figures)
 
     async def __aenter__(self) -> ServedRequest:
@@ -111,8 +110,11 @@ class ServedRequest:
 
     def note(self) -> dict[str, Any]:
         """The extra key of every answer: who gave it, and from what."""
-        return {
+        note: dict[str, Any] = {
             "version": self.resolved.ref,
             "digest": self.resolved.digest,
-            "passages": [{"id": item.id, "text": item.text, "score": item.score} for item in self._passages],
+            "passages": [{"id": item.id, "text": item.text, "score": item.score} for item in self._passages or ()],
         }
+        if self._passages is not None and self._passages.left_out:
+            note["left_out"] = [passage.model_dump() for passage in self._passages.left_out]
+        return note

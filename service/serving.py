@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import json
 import uuid
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator
 from contextlib import AsyncExitStack, aclosing
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -44,7 +44,7 @@ from service.resolution import Caller, Resolved, caller_of, resolve
 from service.served_request import Prepared, ServedRequest
 
 if TYPE_CHECKING:
-    from retrieval.passage import Passage
+    from retrieval.passage import Retrieved
 
 log = structlog.get_logger(__name__)
 
@@ -160,7 +160,7 @@ class Service:
         self, kind: Kind, body: dict[str, Any], version: Version | None, at_engine: AsyncExitStack
     ) -> Prepared:
         """All that comes before the engine. `at_engine` gives back what is taken for it."""
-        passages: Sequence[Passage] = ()
+        passages: Retrieved | None = None
         if version is not None:
             check_answerer(kind, version.ref, version)  # a shadow's copy has not been resolved
         if kind == "classification":
@@ -184,10 +184,10 @@ class Service:
             waited = await at_engine.enter_async_context(self.parts.gate.turn(adapter.name))
         return Prepared(body, passages, adapter, waited)
 
-    async def _retrieved(self, kind: Kind, body: dict[str, Any], version: Version) -> Sequence[Passage]:
+    async def _retrieved(self, kind: Kind, body: dict[str, Any], version: Version) -> Retrieved | None:
         knowledge = version.spec.knowledge
         if knowledge is None or kind != "chat":
-            return ()
+            return None
         from retrieval.prompting import question
 
         with span("retrieve", {"dabt.index": knowledge.index}), self.parts.telemetry.retrieving(version.ref):

@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING
 from evals.config import EvalConfig, Recipe, load_policy, read_prompt
 from evals.gate.policy import Policy
 from evals.slices import lies_in
+from evals.knowledge import knowledge_of
 from evals.tasks.loading import load_suite
 from evals.tasks.suite import Suite
-from lifecycle.errors import InvalidConfig, InvalidInput, NotFound, Problem
+from lifecycle.errors import InvalidConfig, InvalidInput, Problem
 from lifecycle.gates import Gate, SuiteFacts
 from lifecycle.report import Where, words_of
 from lifecycle.version import Digest, Frozen, Knowledge, digest_of
@@ -95,22 +96,24 @@ def _rivals(config: EvalConfig, registry: Registry) -> dict[str, Digest]:
     for label, recipe in config.arms.items():
         if (recipe.version or recipe.adapter) and label not in compared:
             continue
-        try:
-            rivals[label] = _digest(recipe, registry)
-        except NotFound as error:
-            problems.append(Problem(f"arms.{label}.knowledge.index", str(error), "make it with `dabt index`"))
+        knowledge = None
+        if recipe.knowledge:
+            knowledge, faults = knowledge_of(recipe.knowledge, f"arms.{label}", registry)
+            problems += faults
+        rivals[label] = _digest(recipe, knowledge)
     if problems:
         raise InvalidConfig("the rivals of the evaluation cannot be told", problems)
     return rivals
 
 
-def _digest(recipe: Recipe, registry: Registry) -> Digest:
+def _digest(recipe: Recipe, knowledge: Knowledge | None) -> Digest:
     """Of the recipe as it is written, without the base that it will run on. A version goes in as it is named, since
     `triage:1` never changes, and `triage:newest` is what the gate was set to compare with."""
-    parts: dict[str, Frozen | None] = {"prompt": read_prompt(recipe.prompt), "decoding": recipe.decoding}
-    if recipe.knowledge:
-        index = registry.index(recipe.knowledge.index)
-        parts["knowledge"] = Knowledge(**recipe.knowledge.model_dump() | {"index": index.digest})
+    parts: dict[str, Frozen | None] = {
+        "prompt": read_prompt(recipe.prompt),
+        "decoding": recipe.decoding,
+        "knowledge": knowledge,
+    }
     plain = {key: part.model_dump(mode="json", exclude_defaults=True) for key, part in parts.items() if part}
     named = {"version": recipe.version, "adapter": recipe.adapter}
     return digest_of({key: part for key, part in (plain | named).items() if part})

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from evals.plugins import Seam
 from evals.scorers.scorer import Scorer
+from lifecycle.plugins import Seam
 
 SCORERS: Seam[Scorer] = Seam(
     word="scorer",

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from evals.plugins import Seam
 from evals.solvers.solver import Solver
+from lifecycle.plugins import Seam
 
 SOLVERS: Seam[Solver] = Seam(
     word="solver",

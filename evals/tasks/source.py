@@ -5,11 +5,11 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 
-from evals.plugins import SUITES, Seam
 from evals.sample import Sample
 from evals.scorers.scorer import Scorer
 from evals.solvers.chat import Chat
 from evals.solvers.solver import Solver
+from lifecycle.plugins import SUITES, Seam
 from lifecycle.version import Frozen
 
 

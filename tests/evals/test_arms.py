@@ -14,7 +14,7 @@ from lifecycle.errors import InvalidConfig
 from lifecycle.models.answers import answer_settings
 from lifecycle.registry import Registry
 from lifecycle.states import State
-from lifecycle.version import Decoding, Lineage, Prompt, VersionSpec, digest_of
+from lifecycle.version import Decoding, Knowledge, Lineage, Prompt, VersionSpec, digest_of
 
 
 def with_arms(config: EvalConfig, workplace: Path, text: str) -> EvalConfig:
@@ -233,3 +233,36 @@ def test_prod_over_another_base_or_another_arm_of_that_label_cannot_be_compared(
         with_prod(arms, config, registry)
     assert [one.place for one in error.value.problems] == ["policy", "arms.prod"]
     assert "toy:prod serves" in error.value.problems[0].fault
+
+
+def test_an_arm_declares_its_retrievers_stages_and_two_rows_of_stages_are_two_versions(
+    config: EvalConfig, workplace: Path, registry: Registry
+) -> None:
+    (workplace / "reranker").mkdir()
+    (workplace / "reranker" / "config.json").write_text("{}")
+    text = (
+        "  base: {}\n  plain: {knowledge: {index: handbook}}\n"
+        "  ranked: {knowledge: {index: handbook, stages: [lexical, {type: rerank, model: reranker}]}}\n"
+    )
+    _, plain, ranked = resolve_arms(with_arms(config, workplace, text), registry, actor="test")
+    assert plain.version.spec.knowledge == Knowledge(index=registry.index("handbook").digest)
+    assert ranked.version.spec.knowledge
+    assert [stage.type for stage in ranked.version.spec.knowledge.stages] == ["lexical", "rerank"]
+    before = ranked.version.digest
+    assert len({before, plain.version.digest}) == 2
+    (workplace / "reranker" / "config.json").write_text('{"other": 1}')
+    again = resolve_arms(with_arms(config, workplace, text), registry, actor="test")
+    assert again[2].version.digest != before, "the reranker's files are in the digest"
+
+
+def test_what_is_wrong_with_the_stages_of_all_arms_is_told_together(
+    config: EvalConfig, workplace: Path, registry: Registry
+) -> None:
+    text = (
+        "  base: {knowledge: {index: handbook, stages: [fusion, lexical]}}\n"
+        "  rag: {knowledge: {index: handbook, stages: [lexcal]}}\n"
+    )
+    with pytest.raises(InvalidConfig) as error:
+        resolve_arms(with_arms(config, workplace, text), registry, actor="test")
+    places = [problem.place for problem in error.value.problems]
+    assert places == ["arms.base.knowledge.stages.0", "arms.rag.knowledge.stages.0"]

@@ -9,11 +9,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tokenizers import Tokenizer, models, pre_tokenizers
 
 from lifecycle.errors import NotFound, Unavailable
 from lifecycle.version import Knowledge
 from retrieval.config import IndexConfig
 from retrieval.index import Index, build_index
+from retrieval.stages.table import declared
 from service.knowledge import Library
 
 pytestmark = pytest.mark.timeout(60)
@@ -52,6 +54,32 @@ async def test_the_answer_carries_the_passages_that_the_prompt_was_made_with(
     assert reply.json()["choices"] == by_hand.json()["choices"]
     first = json.loads(streamed.text.split("\n\n")[0].removeprefix("data: "))
     assert first["dabt"] == reply.json()["dabt"]
+
+
+async def test_a_version_searches_by_its_stages_and_the_answer_tells_what_its_budget_left_out(
+    house: Any, start: Any, index_digest: str
+) -> None:
+    tokenizer = Tokenizer(models.WordLevel({"?": 0}, unk_token="?"))
+    tokenizer.pre_tokenizer = pre_tokenizers.Whitespace()
+    tokenizer.save(str(house.base / "tokenizer.json"))
+    stages, problems = declared(["lexical", {"type": "token_budget", "tokens": 9}], "stages", {})
+    assert problems == []
+    asked = {"index": index_digest, "stages": [stage.model_dump() for stage in stages]}
+    house.prod("small", knowledge=asked)
+    house.prod("changed", knowledge=asked | {"stages": [stages[0].model_dump() | {"fingerprint": index_digest}]})
+    async with start(house) as running:
+        fits = (await running.chat("small", "متى تبدأ الزيارة؟")).json()["dabt"]
+        cut = await running.chat("small", "When do visits begin?")
+        streamed = await running.chat("small", "When do visits begin?", stream=True)
+        refused = await running.chat("changed", "When do visits begin?")
+        by_hand = await running.chat("tiny", "Passages:\n(none)\n\nQuestion: When do visits begin?")
+    assert ([passage["id"] for passage in fits["passages"]], "left_out" in fits) == (["h02"], False)
+    assert cut.json()["dabt"]["passages"] == []
+    assert cut.json()["dabt"]["left_out"] == [{"id": "h01", "tokens": 8, "kept": 0}]
+    assert cut.json()["choices"] == by_hand.json()["choices"]
+    assert json.loads(streamed.text.split("\n\n")[0].removeprefix("data: "))["dabt"] == cut.json()["dabt"]
+    assert refused.status_code >= 400
+    assert "not the one that the version was made with" in refused.json()["error"]["message"]
 
 
 async def test_a_version_with_knowledge_needs_a_question(house: Any, start: Any, index_digest: str) -> None:

@@ -1,7 +1,7 @@
-"""Parts of an evaluation by their names: the product's own stand in a table, those of other packages are entry points.
+"""Parts by their names: the product's own stand in a table, those of other packages are entry points.
 
 A package says in its metadata `[project.entry-points."dabt.scorers"]` and `politeness = "our_scorers:Politeness"`; so
-for `dabt.solvers` and `dabt.suites`. Ours come first: no package changes what a name of ours means.
+for `dabt.solvers`, `dabt.suites` and `dabt.stages`. Ours come first: no package changes what a name of ours means.
 """
 
 from __future__ import annotations
@@ -66,6 +66,11 @@ class Seam(Generic[_Part]):
         except ValidationError as error:
             told = faults(error, kind, given)
             return None, [Problem(f"{place}.{one.place}".rstrip("."), one.fault, one.cure) for one in told]
+
+    def package(self, name: str) -> str:
+        """Which package's release a part is from, such as `our-stages 1.0`; empty for ours."""
+        entry = None if name in self.ours else self._foreign().get(name)
+        return f"{entry.dist.name} {entry.dist.version}" if entry and entry.dist else ""
 
     def _foreign(self) -> dict[str, EntryPoint]:
         return entries(self.group)
