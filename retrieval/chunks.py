@@ -16,12 +16,14 @@ from pathlib import PurePosixPath
 from lifecycle.errors import InvalidData, Problem
 from retrieval.config import IndexConfig
 from retrieval.documents import Document
+from retrieval.pages import Block
 from retrieval.passage import Chunk
 
 _HEADING = re.compile(r"^ {0,3}(#{1,6})\s+(.*?)\s*#*\s*$")
 _FENCE = re.compile(r"^ {0,3}(```|~~~)")
 _ID_ALONE = re.compile(r"^(?=\S*\d)[A-Za-z][A-Za-z0-9_.-]*$")
 _ID_BEHIND = re.compile(r"^(.*?)\s*\{#([A-Za-z][A-Za-z0-9_.-]*)\}$")
+_WHOLE = re.compile(r"[.!?؟…][\"'»”)]*$")
 SENTENCE_END = re.compile(r"(?<=[.!?؟…])\s+")
 
 
@@ -29,7 +31,8 @@ SENTENCE_END = re.compile(r"(?<=[.!?؟…])\s+")
 class _Section:
     """A heading with the paragraphs below it; each paragraph is one line of text."""
 
-    line: int
+    place: str
+    """Behind the document's path."""
     title: str = ""
     id: str | None = None
     paragraphs: list[str] = field(default_factory=list)
@@ -54,7 +57,7 @@ def chunk_documents(documents: Sequence[Document], config: IndexConfig) -> Chunk
         name = (stem if stems.count(stem) == 1 else document.path).replace("/", "-").replace(" ", "_")
         number = 0
         for section in _sections(document):
-            source = f"{document.path}:{section.line}"
+            source = f"{document.path}{section.place}"
             if section.id is not None:
                 if not section.paragraphs:
                     problems.append(
@@ -94,9 +97,13 @@ def _doubled(chunks: Sequence[Chunk]) -> list[Problem]:
 
 
 def _sections(document: Document) -> Iterator[_Section]:
-    """The document cut at its headings; a plain text file is one section."""
+    """The document cut at its headings; a plain text file is one section. A page of a PDF begins a section as well, so
+    that its passages say their page, unless a sentence goes on over the page's end."""
+    if document.blocks:
+        yield from _of_blocks(document.blocks)
+        return
     markdown = not document.path.lower().endswith(".txt")
-    section = _Section(line=1)
+    section = _Section(place=":1")
     paragraph: list[str] = []
     fenced = False
     for number, line in enumerate(document.text.split("\n"), start=1):
@@ -107,10 +114,32 @@ def _sections(document: Document) -> Iterator[_Section]:
             _close(section, paragraph)
         if heading:
             yield section
-            section = _headed(number, heading.group(2))
+            section = _headed(f":{number}", heading.group(2))
         elif line.strip():
             paragraph.append(line)
     _close(section, paragraph)
+    yield section
+
+
+def _of_blocks(blocks: Sequence[Block]) -> Iterator[_Section]:
+    section = _Section(place=blocks[0].place)
+    for block in blocks:
+        if block.heading:
+            yield section
+            section = _headed(block.place, block.text)
+            continue
+        text = block.text
+        turned = block.place.startswith("#page=") and block.place != section.place
+        if turned and section.paragraphs and section.id is None:
+            if not _WHOLE.search(section.paragraphs[-1]):
+                rest = SENTENCE_END.split(text, maxsplit=1)
+                section.paragraphs[-1] += " " + rest[0]
+                text = rest[1] if len(rest) > 1 else ""
+            if text:
+                yield section
+                section = _Section(place=block.place, title=section.title)
+        if text:
+            section.paragraphs.append(text)
     yield section
 
 
@@ -121,12 +150,12 @@ def _close(section: _Section, paragraph: list[str]) -> None:
         paragraph.clear()
 
 
-def _headed(line: int, heading: str) -> _Section:
+def _headed(place: str, heading: str) -> _Section:
     if _ID_ALONE.match(heading):
-        return _Section(line=line, id=heading)
+        return _Section(place=place, id=heading)
     if behind := _ID_BEHIND.match(heading):
-        return _Section(line=line, title=behind.group(1), id=behind.group(2))
-    return _Section(line=line, title=heading)
+        return _Section(place=place, title=behind.group(1), id=behind.group(2))
+    return _Section(place=place, title=heading)
 
 
 def _pieces(paragraphs: Sequence[str], config: IndexConfig) -> Iterator[str]:

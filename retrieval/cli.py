@@ -11,7 +11,7 @@ from retrieval.config import PACKAGED_MODEL
 
 
 def index(  # noqa: PLR0913, PLR0917  (one parameter is one option of the command)
-    documents: Annotated[Path, typer.Argument(help="A folder of .md and .txt files, or one such file.")],
+    documents: Annotated[Path, typer.Argument(help="A folder of .md, .txt, .html and .pdf files, or one such file.")],
     name: Annotated[str, typer.Option(help="The name to register the index under.")],
     dense: Annotated[
         str, typer.Option(help="A sentence-transformers model by name or folder, or none.")

@@ -1,4 +1,4 @@
-"""A folder of documents → their text. Markdown and plain text, UTF-8; read `chunks.py` next."""
+"""A folder of documents → their text. Markdown and text in UTF-8, HTML and PDF (`pages.py`); read `chunks.py` next."""
 
 from __future__ import annotations
 
@@ -6,8 +6,10 @@ from pathlib import Path
 
 from lifecycle.errors import InvalidData, NotFound, Problem
 from lifecycle.version import Frozen
+from retrieval.pages import Block, html_blocks, pdf_blocks
 
-SUFFIXES = frozenset({".md", ".markdown", ".txt"})
+SUFFIXES = frozenset({".md", ".markdown", ".txt", ".html", ".htm", ".pdf"})
+_PAGES = {".html": html_blocks, ".htm": html_blocks, ".pdf": pdf_blocks}
 
 
 class Document(Frozen):
@@ -15,6 +17,8 @@ class Document(Frozen):
 
     path: str
     text: str
+    blocks: tuple[Block, ...] = ()
+    """Of HTML and PDF, where `text` is what they say together."""
 
 
 def read_documents(root: Path) -> list[Document]:
@@ -36,24 +40,37 @@ def read_documents(root: Path) -> list[Document]:
     documents: list[Document] = []
     for file in files:
         path = file.relative_to(folder).as_posix()
-        raw = file.read_bytes()
         try:
-            text = raw.decode("utf-8-sig")
-        except UnicodeDecodeError as error:
-            line = raw[: error.start].count(b"\n") + 1
-            byte = f"byte 0x{raw[error.start]:02x} is not UTF-8"
-            problems.append(Problem(f"{path}:{line}", byte, "save the file as UTF-8"))
-            continue
-        if text.strip():
-            documents.append(Document(path=path, text=text))
-        else:
-            problems.append(Problem(f"{path}:1", "the file is empty", "write in it, or remove it"))
+            documents.append(_document(file, path))
+        except InvalidData as error:
+            problems += error.problems
     if not files:
         wanted = ", ".join(sorted(SUFFIXES))
         problems.append(Problem(str(root), "no document in this folder", f"put files in it that end in {wanted}"))
     if problems:
         raise InvalidData("The documents cannot be indexed", problems)
     return documents
+
+
+def _document(file: Path, path: str) -> Document:
+    if read := _PAGES.get(file.suffix.lower()):
+        if not (blocks := read(file, path)):
+            raise _unread(Problem(path, "no text in the file", "write in it, or remove it"))
+        return Document(path=path, text="\n".join(block.text for block in blocks), blocks=blocks)
+    raw = file.read_bytes()
+    try:
+        text = raw.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = raw[: error.start].count(b"\n") + 1
+        byte = f"byte 0x{raw[error.start]:02x} is not UTF-8"
+        raise _unread(Problem(f"{path}:{line}", byte, "save the file as UTF-8")) from error
+    if not text.strip():
+        raise _unread(Problem(f"{path}:1", "the file is empty", "write in it, or remove it"))
+    return Document(path=path, text=text)
+
+
+def _unread(problem: Problem) -> InvalidData:
+    return InvalidData("The documents cannot be indexed", [problem])
 
 
 def _is_document(path: Path, root: Path) -> bool:

@@ -208,4 +208,4 @@ def test_a_bad_byte_is_named_with_its_own_line(tmp_path: Path) -> None:
 def test_an_empty_folder_says_what_it_may_hold(tmp_path: Path) -> None:
     with pytest.raises(InvalidData) as raised:
         read_documents(tmp_path)
-    assert raised.value.problems[0].cure == "put files in it that end in .markdown, .md, .txt"
+    assert raised.value.problems[0].cure == "put files in it that end in .htm, .html, .markdown, .md, .pdf, .txt"

@@ -1,4 +1,4 @@
-"""A row of stages: the default is the index's own ranking; order, settings and fingerprints count; packages bring more."""
+"""A row of stages: the default is the index's ranking; order, settings and fingerprints count; packages add more."""
 
 from __future__ import annotations
 
