@@ -38,5 +38,8 @@ class IndexFacts(Frozen):
     dense_model: str | None = None
     dense_model_digest: Digest | None = None
     dimensions: int | None = None
+    windowed: dict[int, int] | None = None
+    """Passages, by number, that are longer than the model reads, each with how many windows of it were embedded. None
+    where there is none, and in an index from before: what was too long for the model was cut off in those."""
     recipe: Digest
     """Of passages, config and embedding model: what was asked for, whatever a processor makes of the last float bit."""

@@ -15,6 +15,7 @@ from lifecycle.models.base import sha256_of
 from lifecycle.version import digest_of
 from retrieval.config import PACKAGED_MODEL
 from retrieval.threads import one_thread
+from retrieval.windows import Windows
 
 if TYPE_CHECKING:
     import numpy as np
@@ -140,16 +141,24 @@ class Encoder:
 class DenseRanking:
     """The passages' vectors beside the model that can embed a query. Threads may share it."""
 
-    def __init__(self, vectors: NDArray[np.float32], encoder: Encoder) -> None:
+    def __init__(self, vectors: NDArray[np.float32], encoder: Encoder, counts: Sequence[int], windows: Windows) -> None:
+        """`vectors` are in the passages' order, and `counts` says how many each has, at least one."""
+        import numpy as np
+
         self._vectors = vectors
         self._encoder = encoder
+        self._firsts = np.cumsum([0, *counts[:-1]])
+        self._windows = windows
 
     def warm(self) -> None:
         self._encoder.warm()
 
-    def search(self, query: str, depth: int) -> list[int]:
-        """Numbers of the `depth` passages nearest to `query` by cosine, nearest first."""
+    def search(self, query: str, depth: int, whole: bool = True) -> list[int]:
+        """Numbers of the `depth` passages nearest to `query` by cosine, nearest first. A passage of several windows is
+        as near as its nearest, and so is a query that is longer than the model reads, if it is to be read `whole`."""
         import numpy as np
 
-        similarity = self._vectors @ self._encoder.query(query)
+        queries = self._windows.of(query) if whole else [query]
+        nearest = np.max([self._vectors @ self._encoder.query(window) for window in queries], axis=0)
+        similarity = np.maximum.reduceat(nearest, self._firsts)
         return [int(number) for number in np.argsort(-similarity, kind="stable")[:depth]]

@@ -5,7 +5,8 @@ fusion (`fusion.py`) → passages. `prompting.py` puts them before the model. A 
 (`pipeline.py`).
 
 An index is a folder of `index.json`, `passages.jsonl` and, unless dense is off, `embeddings.npy` (float32, one unit
-vector per passage). `index.json` also says by which analyser and embedding model it is to be searched: its bytes, and
+vector per passage, or per window of one that is longer than the model reads: `windows.py`). `index.json` also says by
+which analyser and embedding model it is to be searched: its bytes, and
 with them the digest of every version over it, change when those do. It holds no time and no machine's path. The first
 two files are the same bytes wherever they are made; embeddings are the same from run to run on one machine, but
 another processor or build of torch may round a last bit otherwise. `IndexFacts.recipe` names what was asked for, and
@@ -33,6 +34,7 @@ from retrieval.passage import Chunk, Passage
 from retrieval.pipeline import Pipeline
 from retrieval.stages.rankings import Dense, Fusion, Lexical
 from retrieval.stages.stage import Stage, Surroundings
+from retrieval.windows import Windows
 
 if TYPE_CHECKING:
     import numpy as np
@@ -71,6 +73,10 @@ def plan_index(documents: Path, config: IndexConfig) -> Plan:
     asked = config.model_dump(mode="json", exclude={"dense"}) | {"dense": model}
     rows = [chunk.model_dump(mode="json") for chunk in chunking.chunks]
     ranking = word_ranking().model_dump(mode="json")
+    recipe = {"format": _FORMAT, "config": asked, "passages": rows, "word_ranking": ranking}
+    windowed = {} if model is None else _windowed(chunking.chunks, config.dense)
+    if windowed:
+        recipe["windowed"] = sorted(windowed.items())
     facts = IndexFacts(
         documents=len(texts),
         passages=len(chunking.chunks),
@@ -78,9 +84,16 @@ def plan_index(documents: Path, config: IndexConfig) -> Plan:
         marked=chunking.marked,
         dense_model=None if model is None else config.dense,
         dense_model_digest=model,
-        recipe=digest_of({"format": _FORMAT, "config": asked, "passages": rows, "word_ranking": ranking}),
+        windowed=windowed or None,
+        recipe=digest_of(recipe),
     )
     return Plan(config=config, chunks=chunking.chunks, facts=facts)
+
+
+def _windowed(chunks: Sequence[Chunk], model: str) -> dict[int, int]:
+    windows = Windows(dense.locate(model))
+    counts = ((number, len(windows.of(chunk.text))) for number, chunk in enumerate(chunks))
+    return {number: count for number, count in counts if count > 1}
 
 
 def build_index(documents: Path, out: Path, config: IndexConfig | None = None) -> IndexFacts:
@@ -99,13 +112,18 @@ def write_index(plan: Plan, out: Path) -> IndexFacts:
     facts = plan.facts
     out.mkdir(parents=True, exist_ok=True)
     if facts.dense_model is not None:
-        rows = dense.Encoder(dense.locate(facts.dense_model)).documents([chunk.text for chunk in plan.chunks])
+        folder = dense.locate(facts.dense_model)
+        windows = Windows(folder)
+        rows = dense.Encoder(folder).documents([text for chunk in plan.chunks for text in windows.of(chunk.text)])
         facts = facts.model_copy(update={"dimensions": int(rows.shape[1])})
         np.save(out / "embeddings.npy", rows, allow_pickle=False)
     lines = (json.dumps(chunk.model_dump(), ensure_ascii=False, sort_keys=True) + "\n" for chunk in plan.chunks)
     (out / "passages.jsonl").write_text("".join(lines), encoding="utf-8")
     header = _Header(format=_FORMAT, config=plan.config, facts=facts, word_ranking=word_ranking())
-    text = json.dumps(header.model_dump(mode="json"), ensure_ascii=False, indent=2, sort_keys=True)
+    told = header.model_dump(mode="json")
+    if facts.windowed is None:  # an index without long passages keeps the bytes that it had before they were windowed
+        del told["facts"]["windowed"]
+    text = json.dumps(told, ensure_ascii=False, indent=2, sort_keys=True)
     (out / "index.json").write_text(text + "\n", encoding="utf-8")
     return facts
 
@@ -118,7 +136,11 @@ class Index:
         self.facts = header.facts
         self._chunks = tuple(chunks)
         self._lexical = LexicalRanking([chunk.text for chunk in chunks])
-        self._dense = None if embeddings is None else dense.DenseRanking(embeddings, _encoder_of(header.facts))
+        self._dense = None
+        if embeddings is not None and header.facts.dense_model is not None:
+            counts = [(header.facts.windowed or {}).get(number, 1) for number in range(len(chunks))]
+            windows = Windows(dense.locate(header.facts.dense_model))
+            self._dense = dense.DenseRanking(embeddings, _encoder_of(header.facts), counts, windows)
 
     @classmethod
     def load(cls, folder: Path) -> Index:
@@ -142,7 +164,8 @@ class Index:
             raise Corrupt(f"The index in '{folder}' cannot be read: {error}; build it again") from error
         _check_words(folder, header.word_ranking)
         shape = None if embeddings is None else embeddings.shape
-        expected = None if embeddings is None else (header.facts.passages, header.facts.dimensions)
+        more = sum(count - 1 for count in (header.facts.windowed or {}).values())
+        expected = None if embeddings is None else (header.facts.passages + more, header.facts.dimensions)
         if len(chunks) != header.facts.passages or shape != expected:
             raise Corrupt(
                 f"The index in '{folder}' does not hang together: {len(chunks)} passages and embeddings of shape "
@@ -178,18 +201,19 @@ class Index:
         if mode != "dense":
             finding.append(Lexical())
         if mode != "lexical":
-            finding.append(Dense())
+            finding.append(Dense(long_queries="cut"))
         return list(Pipeline.of([*finding, Fusion()], Surroundings(self)).search(query, top_k))
 
     def by_words(self, query: str, depth: int) -> list[int]:
         """Numbers of the at most `depth` passages that share a term with `query`, best first."""
         return self._lexical.search(query, depth)
 
-    def by_meaning(self, query: str, depth: int) -> list[int]:
-        """Numbers of the `depth` passages nearest to `query`; none without a model that reads it."""
+    def by_meaning(self, query: str, depth: int, whole: bool) -> list[int]:
+        """Numbers of the `depth` passages nearest to `query`; none without a model that reads it. `whole` is whether a
+        query that is longer than the model reads counts by the best of its windows, or by its beginning."""
         if self._dense is None or not self._is_embeddable(query):
             return []
-        return self._dense.search(query, depth)
+        return self._dense.search(query, depth, whole)
 
     def _is_embeddable(self, query: str) -> bool:
         return bool(query.strip()) and (self.config.dense_reads_arabic or not is_arabic(query))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import Any, ClassVar, Literal
 
 from pydantic import Field
@@ -30,12 +31,16 @@ class Dense(Stage):
 
     type: Literal["dense"] = "dense"
     depth: int | None = Field(default=None, ge=1, le=1000)
+    long_queries: Literal["windows", "cut"] = "windows"
+    """A query that is longer than the model reads counts by the best of its windows. `cut` reads its beginning alone,
+    as versions without stages do: theirs must find what they found when they were evaluated."""
 
     def unfit(self, facts: Mapping[str, Any]) -> str:
         return "" if facts.get("dense_model", "?") else "the index was made without an embedding model"
 
     def load(self, surroundings: Surroundings) -> Step:
-        return _finding("dense", surroundings, surroundings.corpus.by_meaning, self.depth)
+        rank = partial(surroundings.corpus.by_meaning, whole=self.long_queries == "windows")
+        return _finding("dense", surroundings, rank, self.depth)
 
 
 def _finding(

@@ -56,7 +56,7 @@ def test_fused_scores_are_reciprocal_rank_fusions_bit_for_bit_and_say_why() -> N
         config = IndexConfig(dense="none")
         chunks = Index.chunks
         by_words = staticmethod(lambda query, depth: [3, 1, 2][:depth])
-        by_meaning = staticmethod(lambda query, depth: [1, 4][:depth])
+        by_meaning = staticmethod(lambda query, depth, whole: [1, 4][:depth])
 
     from retrieval.passage import Chunk
 
