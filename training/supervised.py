@@ -63,7 +63,6 @@ def train(
     trainer = exact.exact(SFTTrainer)(
         model=model,
         args=arguments(task, len(training), SFTConfig, eval_on_start=stopped_at is None, **UNCUT),
-        data_collator=PackingCollator(pad_of(tokenizer)) if how.packing else None,
         train_dataset=_dataset([*every, blank] if processes.count() > 1 else every),
         eval_dataset=_dataset([*validation, *[blank] * processes.missing(len(validation), 2 * how.batch_size)]),
         processing_class=tokenizer,
@@ -73,10 +72,10 @@ def train(
     if metric in ANSWERED:
         trainer.answers = Answers(how, metric, validation, task.chat)
     if how.packing:
-        require_exact(trainer.model, trainer.data_collator, trainer.train_dataset)
+        _pack(trainer, PackingCollator(pad_of(tokenizer)), required=how.packing is True)
     lengths = [len(example.input_ids) for example in every]
-    group = None if how.packing else how.batch_size * how.accumulation
-    trainer.order = EpochOrder(training, lengths, how.seed, group=group, batch_size=how.batch_size)
+    # Not by length: steps that see long rows alone and short rows alone by turns end in a higher loss.
+    trainer.order = EpochOrder(training, lengths, how.seed, group=None, batch_size=how.batch_size)
     in_float32(trainer.model)
     trainer.remove_callback(PrinterCallback)
     if how.early_stopping:
@@ -174,6 +173,17 @@ def require_ends_learnt(trainer: Any, stops: frozenset[int], rows: int) -> None:
         if len(learnt) == len(row):
             problem = Problem(f"first batch, row {number + 1}", "the question is learnt too, not the answer alone")
             raise InvalidConfig("the loss would not be on the assistant's tokens alone", [problem])
+
+
+def _pack(trainer: Any, collate: PackingCollator, *, required: bool) -> None:
+    """Pack batches where the base keeps rows apart. Raises `InvalidConfig` where it does not and that is `required`."""
+    try:
+        require_exact(trainer.model, collate, trainer.train_dataset)
+    except InvalidConfig:
+        if required:
+            raise
+    else:
+        trainer.data_collator = collate
 
 
 def in_float32(model: Any) -> None:

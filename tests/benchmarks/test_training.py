@@ -7,13 +7,14 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks import accelerated, methods
+from benchmarks import accelerated, methods, orders
 from benchmarks.our_run import Ran
 from benchmarks.tables import markdown
 from benchmarks.trainers import SIDES
 from benchmarks.training import OTHERS, OURS, Measured, absolute, beside, ratios
 from benchmarks.training_tasks import TrainingTask
 from training.config import TrainJob
+from training.exact import EpochOrder
 from training.methods import names
 
 
@@ -23,7 +24,7 @@ def measured(seconds: float, *, loss: float = 0.5, peak: float = 900.0) -> list[
 
 SIDES_MEASURED = {
     "Dabt": measured(10.0),
-    "Dabt bfloat16 packed": measured(5.0, loss=0.511),
+    "Dabt bfloat16": measured(5.0, loss=0.511),
     "TRL": measured(13.0, peak=1000.0),
     "PEFT": measured(12.9, loss=0.49),
 }
@@ -33,17 +34,17 @@ def test_both_of_ours_are_held_against_each_other_side_in_speed_and_loss() -> No
     made = {figure.what: figure for figure in ratios("clinic", SIDES_MEASURED)}
     assert (made["Dabt / TRL: tokens a second"].middle, made["Dabt / TRL: tokens a second"].passed) == (1.3, True)
     assert made["Dabt / PEFT: tokens a second"].passed is False
-    assert made["Dabt bfloat16 packed / TRL: tokens a second"].middle == 2.6
+    assert made["Dabt bfloat16 / TRL: tokens a second"].middle == 2.6
     assert made["Dabt / TRL: validation loss"].passed is True
     assert made["Dabt / PEFT: validation loss"].passed is False
-    assert made["Dabt bfloat16 packed / TRL: validation loss"].passed is False
+    assert made["Dabt bfloat16 / TRL: validation loss"].passed is False
     assert (made["Dabt / TRL: peak memory"].middle, made["Dabt / TRL: peak memory"].passed) == (0.9, None)
     assert not any(f"/ {ours}" in what for ours in OURS for what in made)
 
 
 def test_the_table_has_a_row_for_each_side_and_our_speed_beside_the_others() -> None:
     header, _, *rows = beside(SIDES_MEASURED).splitlines()
-    assert header.endswith("| Dabt / it | Dabt bfloat16 packed / it |")
+    assert header.endswith("| Dabt / it | Dabt bfloat16 / it |")
     assert rows[0] == "| Dabt | 130 | 900 MiB | 0.500 | 20 s |  |  |"
     assert rows[2] == "| TRL | 100 | 1000 MiB | 0.500 | 20 s | 1.30 | 2.60 |"
     assert len(rows) == len(SIDES_MEASURED)
@@ -63,6 +64,23 @@ def test_every_side_takes_as_many_steps_as_the_rows_make_batches() -> None:
     task = TrainingTask("clinic", Path(), rows=320, validation=80, lr=1e-3)
     assert (task.steps, task.shorter().steps) == (40, 10)
     assert TrainingTask("clinic", Path(), rows=9, validation=1, lr=1e-3).steps == 2
+
+
+@pytest.mark.e2e
+def test_other_sides_get_the_rows_in_the_order_in_which_ours_takes_them(tmp_path: Path) -> None:
+    task = TrainingTask("clinic", Path(), rows=20, validation=1, lr=1e-3)
+    ours, theirs = (
+        _lines(task.written(tmp_path, side, 0, shuffled=shuffled).parent / "train.jsonl")
+        for side, shuffled in (("Dabt", False), ("TRL", True))
+    )
+    order = EpochOrder(range(20), [], 17, group=None, batch_size=8)
+    assert theirs == [ours[at] for at in order] != ours
+
+
+def test_the_orders_of_rows_are_compared_seed_by_seed() -> None:
+    *_, chance, length = orders.table({"by chance": [0.4, 0.5], "by length": [0.45, 0.55]}).splitlines()
+    assert chance == "| by chance | 0.450 | 0.071 | 2 of 2 |"
+    assert length == "| by length | 0.500 | 0.071 | 0 of 2 |"
 
 
 def test_a_table_has_as_many_cells_in_every_row() -> None:

@@ -5,10 +5,14 @@ from __future__ import annotations
 import random
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
+from lifecycle.errors import InvalidConfig
+from training import supervised
+from training.optimisation import OptimisationSettings
 from training.packing import PackingCollator, bins, joined
 from training.tokens import IGNORED
 
@@ -69,6 +73,25 @@ def test_a_batch_has_fewer_tokens_than_padding_would_give() -> None:
     assert tokens <= lines * width < 1.2 * tokens < 0.8 * 16 * width
     learnt = sum(label != IGNORED for row in rows for label in row["labels"])
     assert int((batch["labels"] != IGNORED).sum()) == learnt
+
+
+def test_by_default_rows_lie_apart_over_a_base_that_cannot_pack_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    def packed(exact: bool, packing: bool | str) -> bool:
+        def tried(*_: Any) -> None:
+            if not exact:
+                raise InvalidConfig("the base cannot be trained on packed rows")
+
+        monkeypatch.setattr(supervised, "require_exact", tried)
+        trainer = SimpleNamespace(model=None, train_dataset=[], data_collator="padding")
+        supervised._pack(trainer, PackingCollator(pad=0), required=packing is True)
+        return trainer.data_collator != "padding"
+
+    assert OptimisationSettings().packing == "auto"
+    assert packed(exact=True, packing="auto")
+    assert packed(exact=True, packing=True)
+    assert not packed(exact=False, packing="auto")
+    with pytest.raises(InvalidConfig, match="cannot be trained on packed rows"):
+        packed(exact=False, packing=True)
 
 
 @pytest.mark.e2e

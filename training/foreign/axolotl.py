@@ -174,10 +174,10 @@ def _packing(to: Translation, method: str) -> None:
             "sample_packing",
             "a batch there is of lines of sequence_len tokens, each with as many rows as fit; here batch_size counts "
             "rows, packed or not",
-            "set optimisation.batch_size to the rows that a step had, and packing: true for the speed",
+            "set optimisation.batch_size to the rows that a step had",
         )
     else:
-        to.leave("sample_packing", "rows are not packed")
+        to.leave("sample_packing", "packing changes no loss here")
 
 
 def _rest(to: Translation) -> None:

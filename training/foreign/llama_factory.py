@@ -220,7 +220,7 @@ def _packing(to: Translation, method: str) -> None:
             key,
             f"a batch there is of lines of cutoff_len tokens, each with as many rows as fit{apart}; here batch_size "
             "counts rows, packed or not",
-            "set optimisation.batch_size to the rows that a step had, and packing: true for the speed",
+            "set optimisation.batch_size to the rows that a step had",
         )
         to.leave("packing" if neat else "neat_packing", f"{key} decides")
 

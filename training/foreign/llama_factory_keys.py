@@ -50,7 +50,7 @@ KEYS = Keys(
             "hyper_parallel_args megatron_bridge_args"
         ),
         "a base whose own code would have to run is refused here; no other needs it": "trust_remote_code",
-        "rows of like length come together in a step here too": "group_by_length",
+        "rows come in a random order here, and packing saves the padding": "group_by_length",
         "it is a secret: log in to the hub instead": "hf_hub_token ms_hub_token om_hub_token",
         "texts alone are trained here": (
             "media_dir image_* video_* audio_* crop_to_patches use_audio_in_video freeze_vision_tower "

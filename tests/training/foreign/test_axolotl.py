@@ -243,7 +243,7 @@ def test_plain_texts_are_packed_into_blocks(place: Place) -> None:
     assert "no form of rows here fits it" in problems(lambda: place.translate(raw))["datasets[0]"]
     place.rows("c4.jsonl", [{"text": "one"}])
     job = place.job({**raw, "datasets": [{"path": "c4.jsonl", "type": "completion"}]})
-    assert (job.config.method.type, job.config.optimisation.packing) == ("text", False)
+    assert (job.config.method.type, job.config.optimisation.packing) == ("text", "auto")
 
 
 def test_preferences_become_dpo(place: Place) -> None:
