@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 
 from evals.config import EvalConfig, Recipe, load_policy, read_prompt
 from evals.gate.policy import Policy
-from evals.slices import lies_in
 from evals.knowledge import knowledge_of
+from evals.slices import lies_in
 from evals.tasks.loading import load_suite
 from evals.tasks.suite import Suite
 from lifecycle.errors import InvalidConfig, InvalidInput, Problem
