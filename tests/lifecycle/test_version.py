@@ -131,6 +131,10 @@ CHANGES: list[tuple[str, Any]] = [
     ("knowledge.template", "P: {passages}\nQ: {question}"),
     ("knowledge.arabic_template", "مقاطع: {passages}\nسؤال: {question}"),
     ("knowledge.arabic_template", None),
+    ("knowledge.stages", ({"type": "lexical", "fingerprint": digest("0")},)),
+    ("knowledge.stages", ({"type": "lexical", "fingerprint": digest("1")},)),
+    ("knowledge.stages", ({"type": "dense", "fingerprint": digest("0")},)),
+    ("knowledge.stages", ({"type": "lexical", "settings": {"k": 5}, "fingerprint": digest("0")},)),
     ("decoding.temperature", 0.3),
     ("decoding.top_p", 0.8),
     ("decoding.max_tokens", 65),
@@ -196,6 +200,7 @@ def test_defaults_once_released_never_change() -> None:
         "top_k": 3,
         "template": "Passages:\n{passages}\n\nQuestion: {question}",
         "arabic_template": None,
+        "stages": (),
     }
     assert AnswerSettings(tokenizer_config=digest("a")).model_dump() == {
         "tokenizer_config": digest("a"),

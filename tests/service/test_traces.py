@@ -26,6 +26,7 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2_grpc import (
 from opentelemetry.proto.trace.v1.trace_pb2 import Span, Status
 
 from lifecycle.errors import InvalidConfig
+from retrieval.passage import Retrieved
 from service.config import config_from
 from service.observability import spans
 from tests.service.logged import logged
@@ -154,8 +155,8 @@ async def test_retrieval_is_a_step_of_its_own(
     index = house.index(tmp_path / "built")
     house.prod("faq", knowledge={"index": index, "top_k": 1})
 
-    async def search(*_: Any) -> list[Any]:
-        return []
+    async def search(*_: Any) -> Retrieved:
+        return Retrieved.of([])
 
     async with start(house, otlp_endpoint=collector.url) as running:
         monkeypatch.setattr(running.app.state.parts.library, "search", search)

@@ -44,7 +44,8 @@ def pauses(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     async def sleep(seconds: float) -> None:
         slept.append(seconds)
 
-    monkeypatch.setattr("evals.asking.endpoint.asyncio.sleep", sleep)
+    of_the_endpoint = SimpleNamespace(**{**vars(asyncio), "sleep": sleep})  # loops of other threads go on sleeping
+    monkeypatch.setattr("evals.asking.endpoint.asyncio", of_the_endpoint)
     return slept
 
 

@@ -284,4 +284,4 @@ def test_the_bytes_in_hand_do_not_grow_with_the_file(tmp_path: Path, name: str) 
             tracemalloc.stop()
 
     peak(10)  # what is imported and compiled once
-    assert peak(20_000) < 2 * peak(4000)
+    assert peak(20_000) < 2 * peak(4000) + 2**16  # rows that are kept take megabytes
