@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import sys
 import tempfile
 import time
 from collections.abc import Sequence
@@ -38,8 +39,9 @@ def main() -> None:
     given = parser.parse_args()
     with tempfile.TemporaryDirectory() as root:
         home = Home.at(Path(root) / "home")
-        command = ("dabt", "serve", "--base", str(CLINIC / "base_model"), "--home", str(home.root), "--worker")
-        with Server(Recipe("dabt", (*command, "--kv-cache-gib", "0.5"), {}, "/ready"), Path(root)) as server:
+        command = [sys.executable, "-m", "dabt", "serve", "--base", str(CLINIC / "base_model"), "--worker"]
+        command += ["--home", str(home.root), "--kv-cache-gib", "0.5"]
+        with Server(Recipe("dabt", tuple(command), {}, "/ready"), Path(root)) as server:
             told = measure(server.url, given.turns, given.requests, given.concurrent)
     print(json.dumps(machine.facts()["processor"]), machine.facts()["cores"], "cores")
     print(table(*told))
