@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 _KEPT_BYTES = 64 * 2**20
 """Of pages that were put together: a service with thousands of versions sends megabytes."""
+_BEGINS, _ENDS = b'{"object":"list","data":[', b"]}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,7 +101,7 @@ class ModelList:
             pages = self._list.pages
             if (page := pages.get(_kind(caller))) is None:
                 texts = [card.text for card in _visible(self._list.cards, caller)]
-                page = b'{"object":"list","data":[' + b",".join(texts) + b"]}"
+                page = _page(texts)
                 while pages and sum(map(len, pages.values())) + len(page) > _KEPT_BYTES:
                     del pages[next(iter(pages))]
                 pages[_kind(caller)] = page
@@ -173,7 +174,14 @@ def with_tuned(page: bytes, tuned: Sequence[TunedModel], snapshot: Snapshot, run
     """The page with what jobs of the caller's have made, at its end."""
     cards = [_tuned_card(model.name, Ref.parse(model.version), snapshot, running) for model in tuned]
     texts = [to_json(card) for card in cards if card is not None]
-    return page.removesuffix(b"]}") + b"".join(b"," + text for text in texts) + b"]}"
+    if not texts:
+        return page
+    listed = page.removeprefix(_BEGINS).removesuffix(_ENDS)
+    return _page([listed, *texts] if listed else texts)
+
+
+def _page(cards: Sequence[bytes]) -> bytes:
+    return _BEGINS + b",".join(cards) + _ENDS
 
 
 def _tuned_card(name: str, ref: Ref, snapshot: Snapshot, running: Running) -> dict[str, Any] | None:

@@ -460,6 +460,23 @@ async def test_models_of_jobs_are_listed_for_their_owner_and_deleted_by_it_alone
     assert trail == ["model.delete"] * 2  # of the model, and of its checkpoint
 
 
+async def test_models_of_jobs_are_listed_where_the_key_sees_no_other(house: Any, client_of: Any) -> None:
+    house.adapter("one")
+    wide, narrow = (
+        house.key("a", role="trainer"),
+        house.key("b", role="trainer", models=("triage",), shares_with="a"),
+    )
+    async with (
+        client_of(house, key=wide) as client,
+        client_of(house, key=narrow, running=client.running) as other,
+    ):
+        assert [each.id async for each in other.models.list()] == []
+        made = await client.fine_tuning.jobs.create(model="tiny", training_file=await sent(client), suffix="triage")
+        model = finish(house, taken(house, made.id)).model
+        await client.running.app.state.parts.catch_up()
+        assert [each.id async for each in other.models.list()] == [model, f"{model}:ckpt-step-4"]
+
+
 async def test_a_name_that_was_deleted_elsewhere_is_not_called_any_more(house: Any, client_of: Any) -> None:
     house.adapter("one")
     async with client_of(house) as client:
