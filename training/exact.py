@@ -34,8 +34,8 @@ def exact(trainer: type[Any], *, shifted: bool = True) -> type[Any]:
         answers: Answers | None = None
 
         def __init__(self, *args: Any, **kwargs: Any) -> None:
-            self._tokens: list[int] = []
-            """Learnt in each batch since the last log."""
+            self._tokens: list[Any] = []
+            """Learnt in each batch of this process since the last log, as tensors: nothing waits for the device."""
             super().__init__(*args, **kwargs)
 
         def create_accelerator_and_postprocess(self) -> None:
@@ -46,22 +46,22 @@ def exact(trainer: type[Any], *, shifted: bool = True) -> type[Any]:
             return self.order or super()._get_train_sampler(*args, **kwargs)
 
         def compute_loss(self, model: Any, inputs: Any, *args: Any, **kwargs: Any) -> Any:
-            tokens = torch.tensor(self._learnt_in(inputs), device=self.args.device)
-            self._tokens.append(int(self.accelerator.reduce(tokens, "sum")))
+            self._tokens.append(self._learnt_in(inputs))
             return super().compute_loss(model, inputs, *args, **kwargs)
 
         def log(self, logs: dict[str, float], *args: Any, **kwargs: Any) -> None:
             # TRL takes the mean of what its batches had, whatever lay in them.
             told = getattr(self, "_metrics", {}).get("train" if self.model.training else "eval", {})
-            for name in _OF_TOKENS & told.keys():
-                if len(told[name]) == len(self._tokens):
-                    told[name] = [mean(told[name], self._tokens)]
+            counted = [name for name in sorted(_OF_TOKENS & told.keys()) if len(told[name]) == len(self._tokens)]
+            if counted and self._tokens:
+                tokens = self.accelerator.reduce(torch.stack(self._tokens), "sum").tolist()
+                told.update({name: [mean(told[name], tokens)] for name in counted})
             self._tokens = []
             super().log(logs, *args, **kwargs)
 
-        def _learnt_in(self, inputs: Any) -> int:
+        def _learnt_in(self, inputs: Any) -> Any:
             labels = inputs["labels"][..., 1:] if shifted else inputs["labels"]
-            return int((labels != IGNORED).sum())
+            return (labels != IGNORED).sum()
 
         def evaluation_loop(self, *args: Any, metric_key_prefix: str = "eval", **kwargs: Any) -> Any:
             self._sums = torch.zeros(2, dtype=torch.float64)
@@ -79,7 +79,7 @@ def exact(trainer: type[Any], *, shifted: bool = True) -> type[Any]:
             self.judging = True  # the mean over this process's own rows, which are weighed below
             outputs = super().prediction_step(model, inputs, *args, **kwargs)
             self.judging = False
-            learnt = self._learnt_in(inputs)
+            learnt = int(self._learnt_in(inputs))
             self._sums += torch.tensor([float(outputs[0]) * learnt, learnt], dtype=torch.float64)
             return outputs
 
