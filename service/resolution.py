@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import TYPE_CHECKING, Any, Literal
 
-from lifecycle.access.keys import ApiKey, allows
+from lifecycle.access.keys import ApiKey, allows, owner_of
 from lifecycle.aliases import PROD, Alias, Target
 from lifecycle.errors import Forbidden, InvalidInput, ModelNotFound, NotAllowed, Problem, Unreadable
 from lifecycle.jobs.nouns import TunedModel
@@ -42,6 +42,11 @@ class Caller:
     """None where no keys are asked for."""
     tuned: TunedModel | None = None
     """What a job of its own has made, where it asks for that: it may call it as a draft."""
+
+    @property
+    def owner(self) -> str:
+        """Whose files, jobs and tuned models it has; without keys, everybody's on this machine."""
+        return owner_of(self.key)
 
     def may_call(self, ref: str) -> bool:
         """Whether its key covers `triage:3`, `triage:prod`, or the base's name."""

@@ -48,7 +48,7 @@ class TunedNames:
         if tuned is None or self._is_retired(tuned):
             self.forget(model)
             tuned = await self._at_registry.run(self._jobs.tuned, model)
-        if tuned is None or tuned.owner != _owner(caller):
+        if tuned is None or tuned.owner != caller.owner:
             return caller
         self._known[model] = tuned
         self._known.move_to_end(model)
@@ -61,7 +61,7 @@ class TunedNames:
 
     async def all(self, caller: Caller) -> list[TunedModel]:
         """The caller's, as they were last read while the registry is away."""
-        owner, revision = _owner(caller), self._catalogue.snapshot.revision
+        owner, revision = caller.owner, self._catalogue.snapshot.revision
         read_at, tuned = self._owned.get(owner, (None, []))
         if read_at != revision:
             with suppress(Unavailable, TimeoutError):
@@ -78,7 +78,3 @@ class TunedNames:
         ref = Ref.parse(tuned.version)
         version = self._catalogue.snapshot.version(ref.name, ref.number or 0)
         return version is not None and version.state is State.RETIRED
-
-
-def _owner(caller: Caller) -> str:
-    return "" if caller.key is None else caller.key.owner

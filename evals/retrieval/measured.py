@@ -109,7 +109,7 @@ def measure_indexes(
         for ranking, mode in MODES.items():
             if mode != "lexical" and index.facts.dense_model is None:
                 continue
-            results = tuple(_scored(_asked(question, index, mode, cuts[-1], names), cuts) for question in questions)
+            results = tuple(_asked(question, index, mode, cuts, names) for question in questions)
             against = _against(rankings[0], results, f"{name}, {ranking}", questions) if rankings else None
             rankings.append(_ranking(name, digest, ranking, results, questions, against))
     return RetrievalReport(
@@ -135,21 +135,20 @@ def scores_of(ranked: Sequence[str], gold: Sequence[str], cuts: Sequence[int]) -
     return scores | {f"ndcg@{k}": figures.ndcg(ranked, gold, k) for k in cuts}
 
 
-def _asked(question: LabelledQuestion, index: Index, mode: Mode, depth: int, names: dict[str, str]) -> QuestionResult:
+def _asked(
+    question: LabelledQuestion, index: Index, mode: Mode, cuts: Sequence[int], names: dict[str, str]
+) -> QuestionResult:
     passages = index.search(question.text, index.config.depth, mode)
+    gold = tuple(dict.fromkeys(names[label] for label in question.gold))
+    ranked = tuple(dict.fromkeys(names[passage.id] for passage in passages))[: cuts[-1]]
     return QuestionResult(
         id=question.id,
         question=question.text,
         language=question.language,
-        gold=tuple(dict.fromkeys(names[label] for label in question.gold)),
-        ranked=tuple(dict.fromkeys(names[passage.id] for passage in passages))[:depth],
-        scores={},
+        gold=gold,
+        ranked=ranked,
+        scores=scores_of(ranked, gold, cuts) if gold else {},
     )
-
-
-def _scored(result: QuestionResult, cuts: Sequence[int]) -> QuestionResult:
-    scores = scores_of(result.ranked, result.gold, cuts) if result.gold else {}
-    return result.model_copy(update={"scores": scores})
 
 
 def _ranking(

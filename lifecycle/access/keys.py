@@ -135,3 +135,8 @@ def new_secret() -> str:
 
 def digest_of_secret(secret: str) -> str:
     return "sha256:" + hashlib.sha256(secret.encode()).hexdigest()
+
+
+def owner_of(key: ApiKey | None) -> str:
+    """Whose files, jobs and tuned models a key's are; without keys all are everybody's, and that owner has no name."""
+    return "" if key is None else key.owner

@@ -24,8 +24,8 @@ class AuditEntry(Frozen):
     """`adapter.add` and `adapter.golden`, or those of another kind of artifact; `index.add`, `version.create`,
     `version.state`, `report.record`, `verdict.record`, `gate.set`, `alias.move`, `alias.force`, `alias.rollback`,
     `alias.policy`, `alias.stuck`, `key.create` or `key.revoke`; of the fine-tuning API `file.add`, `file.delete`,
-    `file.purge`, `upload.create`, `upload.completed`, `upload.cancelled`, `job.create`, `job.state`, `job.take` and
-    `checkpoint.expire`."""
+    `file.purge`, `upload.create`, `upload.completed`, `upload.cancelled`, `job.create`, `job.state`, `job.take`,
+    `checkpoint.expire` and `model.delete`."""
     subject: str
     """`triage:3` for a version, `triage:prod` for an alias, `triage` for its gate; a digest, an index's name, a task, a
     key's, file's or job's id otherwise."""

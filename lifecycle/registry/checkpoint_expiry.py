@@ -30,6 +30,8 @@ def expire(database: Database, after: timedelta, remove: Callable[[Digest], obje
     """
     with database.write() as tx:
         ending = _nameless(tx, after, actor)
+    if not ending:
+        return []
     freed = list(dict.fromkeys(adapter for _, adapter in ending if adapter is not None))
     for adapter in freed:
         remove(adapter)

@@ -13,7 +13,7 @@ from evals.cli import eval_
 from evals.config import EvalConfig
 from lifecycle.errors import InvalidConfig, NotFound
 from lifecycle.rows import hub
-from tests.lifecycle.rows.stub_hub import StubHub, serving
+from tests.lifecycle.rows.stub_hub import StubHub, used
 from training.config import TrainJob
 from training.data.looking import Task, look
 from training.data.split_files import Side, split
@@ -23,10 +23,8 @@ ROWS = b'{"prompt": "q", "completion": "a"}\n{"prompt": "another", "completion":
 
 @pytest.fixture
 def stub(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[StubHub]:
-    with serving() as stub:
-        stub.use(monkeypatch, tmp_path)
+    with used(monkeypatch, tmp_path) as stub:
         yield stub
-    hub._fetched.cache_clear()
 
 
 def configured(**data: Any) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""The worker: takes the oldest job that waits, trains it, leaves a draft; any number of them, one job a device.
+"""The worker: takes the job whose turn it is, trains it, leaves a draft; any number of them, one job a device.
 
 Three things go on: jobs are trained, one after the other (`Worker.run`); the lease of the one in hand is renewed, and
 what it tells is written down (`_Lease`); files of new jobs are looked at, so that a bad one fails while another trains.
@@ -40,8 +40,6 @@ log = structlog.get_logger(__name__)
 _NO_ROOM = (errno.ENOSPC, errno.EDQUOT)
 _FULL = 32 * 2**20
 """Bytes on a disk, below which a failure is put down to that."""
-
-
 _AWAY = "The store, the registry or the service is away: the job waits, and goes on by itself"
 
 
@@ -308,10 +306,8 @@ class _Lease:
                 self.stop.set()
             try:
                 self.tell()
-                if self.watch is not None:
-                    self._leases.beat(self._job.id, self._worker.name, self.watch.progress())
-                else:
-                    self._leases.beat(self._job.id, self._worker.name, self._job.progress)
+                progress = self._job.progress if self.watch is None else self.watch.progress()
+                self._leases.beat(self._job.id, self._worker.name, progress)
             except LeaseLost:
                 self.stop.set()
                 return

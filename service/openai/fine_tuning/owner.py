@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from fastapi import Request
 
+from lifecycle.access import keys
 from lifecycle.access.keys import Role
 from service.access.authentication import actor_of
 from service.request_context import context_of
 
 
 def owner_of(request: Request) -> str:
-    key = context_of(request).key
-    return "" if key is None else key.owner
+    return keys.owner_of(context_of(request).key)
 
 
 def acting_for(request: Request) -> str | None:

@@ -14,6 +14,8 @@ from urllib.parse import unquote
 
 import pytest
 
+from lifecycle.rows import hub as rows_hub
+
 Files = dict[str, bytes]
 
 
@@ -55,7 +57,16 @@ class StubHub:
 
 
 @contextmanager
-def serving() -> Iterator[StubHub]:
+def used(monkeypatch: pytest.MonkeyPatch, folder: Path) -> Iterator[StubHub]:
+    """A hub that everything asks in the place of the real one, with its caches in `folder`."""
+    with _serving() as stub:
+        stub.use(monkeypatch, folder)
+        yield stub
+    rows_hub._fetched.cache_clear()
+
+
+@contextmanager
+def _serving() -> Iterator[StubHub]:
     hub = StubHub()
     server = ThreadingHTTPServer(("127.0.0.1", 0), type("Handler", (_Handler,), {"hub": hub}))
     server.daemon_threads = True

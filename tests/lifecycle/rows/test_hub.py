@@ -13,7 +13,7 @@ import pytest
 from lifecycle.errors import DabtError, InvalidConfig, InvalidData, InvalidInput, NotFound, Unavailable
 from lifecycle.rows import hub
 from lifecycle.rows.files import Reading
-from tests.lifecycle.rows.stub_hub import StubHub, serving
+from tests.lifecycle.rows.stub_hub import StubHub, used
 
 
 def lines(*questions: str) -> bytes:
@@ -29,10 +29,8 @@ OUTSIDE = b"---\nconfigs:\n- config_name: default\n  data_files: /etc/passwd\n--
 
 @pytest.fixture
 def stub(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[StubHub]:
-    with serving() as stub:
-        stub.use(monkeypatch, tmp_path)
+    with used(monkeypatch, tmp_path) as stub:
         yield stub
-    hub._fetched.cache_clear()
 
 
 def test_a_data_sets_name_stands_for_its_train_rows(stub: StubHub) -> None:

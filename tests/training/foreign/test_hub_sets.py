@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from lifecycle.rows import hub
-from tests.lifecycle.rows.stub_hub import StubHub, serving
+from tests.lifecycle.rows.stub_hub import StubHub, used
 from tests.training.foreign import test_axolotl, test_llama_factory
 from tests.training.foreign.conftest import Place, problems
 
@@ -21,10 +21,8 @@ CARD = b"---\nconfigs:\n- config_name: ar\n  data_files:\n  - {split: train, pat
 
 @pytest.fixture
 def stub(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[StubHub]:
-    with serving() as stub:
-        stub.use(monkeypatch, tmp_path)
+    with used(monkeypatch, tmp_path) as stub:
         yield stub
-    hub._fetched.cache_clear()
 
 
 def factory(place: Place, **entry: Any) -> dict[str, Any]:
