@@ -138,7 +138,23 @@ def _model(folder: Path, spot: Spot) -> Any:
     from transformers import AutoModelForCausalLM
 
     room.free_gpu()  # whatever model was in memory before
-    return AutoModelForCausalLM.from_pretrained(folder, dtype=getattr(torch, spot.dtype)).to(spot.on)
+    more = _unpacking(folder)
+    return AutoModelForCausalLM.from_pretrained(folder, dtype=getattr(torch, spot.dtype), **more).to(spot.on)
+
+
+def _unpacking(folder: Path) -> dict[str, Any]:
+    """How to load a base of packed weights so that PEFT finds a weight in each layer.
+
+    compressed-tensors leaves packed layers without one. Where it rounds activations too, its layers have weights and
+    round as the server does, and are left as they are.
+    """
+    from transformers import AutoConfig, CompressedTensorsConfig
+
+    packing = getattr(AutoConfig.from_pretrained(folder), "quantization_config", None) or {}
+    groups = packing.get("config_groups", {}).values()
+    if packing.get("quant_method") != "compressed-tensors" or any(group.get("input_activations") for group in groups):
+        return {}
+    return {"quantization_config": CompressedTensorsConfig(dequantize=True)}
 
 
 def _golden_part(example: Example) -> tuple[list[int], int]:

@@ -159,6 +159,12 @@ def linear_shapes(path: Path) -> dict[str, tuple[int, int]]:
     return shapes
 
 
+def packed_in_words(path: Path) -> bool:
+    """Whether layers are packed into integers of several weights each: AWQ, GPTQ, and compressed-tensors in 4 bits."""
+    files = [file for file in weight_files(path) if file.suffix == ".safetensors"] if quantization_of(path) else []
+    return any(name.endswith((".qweight", ".weight_packed")) for file in files for name in read_header(file))
+
+
 def quantization_of(path: Path) -> dict[str, Any]:
     """What config.json says of how the weights are packed; nothing when they are not."""
     packing = read_object(path / "config.json").get("quantization_config") if (path / "config.json").is_file() else None

@@ -29,7 +29,7 @@ begin than it takes to widen them."""
 
 
 def register() -> None:
-    """Entry point of the plugin, for this kernel and the norms': vLLM calls it in each of its processes.
+    """Entry point of the plugin, for this kernel and what else a CPU needs: vLLM calls it in each of its processes.
 
     It does nothing on a GPU.
     """
@@ -38,9 +38,10 @@ def register() -> None:
     if current_platform.is_cpu():
         from vllm.platforms.cpu import CpuPlatform
 
-        from service.engine import cpu_norms
+        from service.engine import cpu_norms, vllm_packed_lora
 
         cpu_norms.register()
+        vllm_packed_lora.register()
         CpuPlatform.get_punica_wrapper = classmethod(lambda cls: QUALNAME)
 
 

@@ -7,7 +7,7 @@ import os
 from pathlib import Path
 
 from lifecycle.errors import InvalidConfig, Problem
-from lifecycle.models.base import linear_shapes, read_object
+from lifecycle.models.base import linear_shapes, packed_in_words, read_object
 from lifecycle.models.preflight import SERVED_MODULES
 from lifecycle.models.templates import served_template
 from service.config import Dtype, ServeConfig
@@ -39,10 +39,10 @@ def set_environment(config: ServeConfig) -> None:
 def flags(config: ServeConfig, *, on_cpu: bool, executor: str = "") -> list[str]:
     """`executor`, when given, runs vLLM's workers in place of the one that it would choose.
 
-    Raises `InvalidConfig` when the base has no layers that an adapter could change, or several workers find too little
-    shared memory.
+    Raises `InvalidConfig` when the base has no layers that an adapter could change, its packed weights cannot be
+    multiplied with numbers of this width, or several workers find too little shared memory.
     """
-    dtype = cpu_dtype() if on_cpu and config.dtype == "auto" else config.dtype
+    dtype = _dtype_on_a_cpu(config) if on_cpu else config.dtype
     if config.tensor_parallel > 1:
         check_shared_memory()
     given = [
@@ -134,6 +134,16 @@ def _cache_bytes(config: ServeConfig, dtype: Dtype) -> int:
         return int(config.kv_cache_gib * GIB)
     beside = beside_the_engine(config)
     return cpu_cache_bytes(config.base, dtype, config.max_model_len, machine_memory(), beside)
+
+
+def _dtype_on_a_cpu(config: ServeConfig) -> Dtype:
+    """Raises `InvalidConfig` where the engine would start and end with the first request."""
+    if not packed_in_words(config.base):
+        return cpu_dtype() if config.dtype == "auto" else config.dtype
+    if config.dtype == "float32":
+        fault = "is float32, and on a CPU weights in 4 bits are multiplied with 16-bit numbers alone"
+        raise InvalidConfig("The base cannot be served:", [Problem("--dtype", fault, "take bfloat16, or leave it out")])
+    return "bfloat16" if config.dtype == "auto" else config.dtype
 
 
 def cpu_dtype() -> Dtype:
