@@ -31,6 +31,9 @@ def eval_(  # noqa: PLR0913, PLR0917  (one parameter is one option of the comman
     candidate: Annotated[
         str | None, typer.Option(help="The version that NAME:newest in the file stands for, such as triage:5.")
     ] = None,
+    repeats: Annotated[
+        int | None, typer.Option(min=1, help="Answers to each item, sampled apart: their mean, pass@k, majority vote.")
+    ] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only look: nothing is decided, the run is kept.")] = False,
     concurrency: Annotated[int | None, typer.Option(min=1, help="Requests in flight.")] = None,
     home: Annotated[
@@ -61,6 +64,7 @@ def eval_(  # noqa: PLR0913, PLR0917  (one parameter is one option of the comman
     place, console = Home.at(home), Console()
     local = str(Path(base).resolve()) if base and Path(base).exists() else base
     given = {"endpoint": endpoint, "base": local, "limit": limit, "concurrency": concurrency, "metric": metric}
+    given |= {"repeats": repeats}
     items = str(hub.file_of(data).resolve()) if data else None
     if config is None:
         plan = EvalConfig.of_rows(items, arms, **given)

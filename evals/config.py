@@ -213,6 +213,8 @@ class EvalConfig(Frozen):
     """Items that one arm answers before the next arm's turn; a busy moment of the machine then touches all arms."""
     limit: int | None = Field(default=None, ge=1)
     """Use a seeded sample of so many items."""
+    repeats: int = Field(default=1, ge=1, le=1000)
+    """Answers to each item, sampled with seeds of their own; an arm that answers greedily is asked once."""
     noise_items: int = Field(default=50, ge=0)
     """Items that the baseline answers a second time, to see how far its answers change on their own."""
     examples: int = Field(default=8, ge=0)

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from evals.arms import base_name, resolve_arms, training_rows, with_prod
 from evals.asking.endpoint import Endpoint
-from evals.asking.measure import MeasuredArm, measure
+from evals.asking.measure import MeasuredArm, measure, require_sampled
 from evals.asking.services import asked
 from evals.config import EvalConfig, load_policy
 from evals.gate.policy import check, judge
@@ -75,6 +75,7 @@ def evaluate(
     arms = resolve_arms(config, registry, actor=actor)
     candidates = [arm.label for arm in arms if arm.label != config.baseline]
     arms, prod = with_prod(arms, config, registry) if PROD in policy.names else (arms, None)
+    require_sampled(arms, suite, config.repeats)
     with asked(endpoint or Endpoint(url=config.endpoint), arms, transport) as services:
         deployment = services.own.deployment
         progress.note(f"asking {len(arms)} arms {len(suite.samples)} items each")
@@ -88,6 +89,7 @@ def evaluate(
         name=config.name,
         provisional=bool(look),
         actor=actor,
+        drawn="" if all(suite.solver.greedy(arm.version) for arm in arms) else f"{config.seed} x {config.repeats}",
     )
     results = tuple(arm_result(arm, suite) for arm in measured)
     require_decided(results, suite.metric)
@@ -102,6 +104,7 @@ def evaluate(
         slices=slices(measured, suite, config.baseline, policy.slices),
         noise_floor=noise_floor,
         n_items=len(suite.samples),
+        repeats=config.repeats,
         suite=facts,
         deployment=deployment,
         provisional=look,
@@ -164,4 +167,9 @@ def _example(sample: Sample, at: int, measured: Sequence[MeasuredArm], metric: s
         target=sample.shown_target,
         answers={arm: outcome.error or outcome.answer for arm, outcome in outcomes.items()},
         scores={arm: outcome.scores.get(metric, 0.0) for arm, outcome in outcomes.items()},
+        samples={
+            arm: tuple((one.error or one.answer, one.scores.get(metric, 0.0)) for one in outcome.repeats)
+            for arm, outcome in outcomes.items()
+            if outcome.repeats
+        },
     )

@@ -14,6 +14,7 @@ from pydantic import Field, model_validator
 from lifecycle.deployment import Deployment
 from lifecycle.errors import NotFound
 from lifecycle.gates import SuiteFacts
+from lifecycle.repeats import Repeats
 from lifecycle.version import Digest, Frozen, digest_of
 
 Where = dict[str, str]
@@ -29,6 +30,13 @@ class Interval(Frozen):
     n: int = Field(ge=1)
     clusters: int | None = None
     """Groups of items that belong together, where the task has such; they are what counts as independent."""
+    repeats: Repeats | None = None
+    """Of items that were asked several times: an item counts once, as the mean of its answers."""
+
+    @property
+    def answers(self) -> int:
+        """How many answers the figure is of."""
+        return self.repeats.answers if self.repeats else self.n
 
 
 class ArmResult(Frozen):
@@ -46,9 +54,9 @@ class ArmResult(Frozen):
     """Mean per item, as the engine counted (with system text, shots and passages)."""
     completion_tokens: float
     errors: int = 0
-    """Items that the endpoint refused or failed; each is scored zero, never left out."""
+    """Answers that the endpoint refused or failed; each is scored zero, never left out."""
     cut: int = 0
-    """Items whose answer was cut by its limit of tokens; each is scored as it stands."""
+    """Answers that were cut by their limit of tokens; each is scored as it stands."""
     deployment: Deployment | None = None
     """What answered, where that is another service than the report's."""
     unscored: dict[str, dict[str, int]] = Field(default_factory=dict)
@@ -92,6 +100,8 @@ class Comparison(Frozen):
     """The lowest mean difference of a cluster."""
     most: float | None = None
     """The highest."""
+    repeats: Repeats | None = None
+    """Where an arm answered the items several times: the difference is that of its means."""
 
     @property
     def turned(self) -> Self:
@@ -119,6 +129,8 @@ class Example(Frozen):
     target: str
     answers: dict[str, str]
     scores: dict[str, float]
+    samples: dict[str, tuple[tuple[str, float], ...]] = Field(default_factory=dict)
+    """Of arms that answered it several times: each answer with its score."""
 
 
 class Slice(Frozen):
@@ -169,6 +181,8 @@ class Report(Frozen):
     noise_floor: float = 0.0
     """Share of items whose answer changed when the base arm answered them a second time."""
     n_items: int
+    repeats: int = 1
+    """How often each item was asked of an arm that samples its answers."""
     suite: SuiteFacts | None = None
     """What was measured; None in reports from before gates."""
     deployment: Deployment | None = None

@@ -36,10 +36,19 @@ class Conditions(Frozen):
     seed: int
     take: int = Field(default=0, ge=0)
     """0 for the measurement, 1 for the second pass that finds the noise floor."""
+    repeat: int = Field(default=0, ge=0)
+    """Which of several answers to the same item."""
 
     def key(self, kind: str, item: str, request: object) -> str:
         """Of one request: `kind` is the endpoint's, `item` the item's hash, `request` its body with the decoding."""
-        return digest_of([self.model_dump(mode="json"), kind, item, request])
+        # The first answers have the keys that they had before there were several.
+        conditions = self.model_dump(mode="json", exclude=None if self.repeat else {"repeat"})
+        return digest_of([conditions, kind, item, request])
+
+    def seed_of(self, item: str) -> int:
+        """Of a request that is sampled. Engines draw the same numbers for the same seed, whatever the prompt is: with
+        one seed for all, items would be right or wrong together."""
+        return int(digest_of([self.seed, item, self.repeat]).removeprefix("sha256:")[:8], 16)
 
 
 class Answer(Frozen):

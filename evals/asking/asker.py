@@ -6,6 +6,7 @@ A solver calls it (`solvers/solver.py`). It knows the OpenAI API and nothing of 
 from __future__ import annotations
 
 import asyncio
+import copy
 import math
 import sys
 from collections.abc import Mapping, Sequence
@@ -54,6 +55,12 @@ class Asker:
         self._tokens: dict[str, list[int]] = {}
         self._fresh: list[Answer] = []
 
+    def repeat(self, number: int) -> Asker:
+        """The same for each item's answer `number`, counted from 0: sampled with a seed of its own, kept apart."""
+        other = copy.copy(self)
+        other._conditions = self._conditions.model_copy(update={"repeat": number})
+        return other
+
     @property
     def classifies(self) -> bool:
         """Whether the version is a classifier, which reads one text and takes no chat."""
@@ -74,8 +81,10 @@ class Asker:
             body["tools"] = list(tools)
         if tools and parallel is not None:
             body["parallel_tool_calls"] = parallel
-        key = self._conditions.key("chat/completions", item, body)
-        return await self._once("chat/completions", key, item, {**body, "seed": self._conditions.seed}, chat_reply)
+        sampled = body.get("temperature", self.version.spec.decoding.temperature) > 0
+        seed = self._conditions.seed_of(item) if sampled else self._conditions.seed
+        key = self._conditions.key("chat/completions", item, {**body, "seed": seed} if sampled else body)
+        return await self._once("chat/completions", key, item, {**body, "seed": seed}, chat_reply)
 
     async def classify(self, item: str, text: str) -> Answer:
         """The label of a text, from a classifier."""
@@ -97,7 +106,8 @@ class Asker:
 
     def check_alive(self) -> None:
         """Raises `Unavailable` when of what was asked since the last call nothing was answered. Outside a loop."""
-        answers, self._fresh = self._fresh, []
+        answers = list(self._fresh)
+        self._fresh.clear()
         if not answers or any(answer.final for answer in answers):
             return
         self.session.check()

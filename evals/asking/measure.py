@@ -1,4 +1,4 @@
-"""Every arm answers every sample, in turns that treat them alike; then the answers are scored.
+"""Every arm answers every sample, once or several times, in turns that treat them alike; then the answers are scored.
 
 Arms take turns of `chunk` samples in a seeded order, each at the same concurrency, so that a busy moment of the machine
 falls on all of them and no arm's requests wait behind another's. Read `statistics/comparison.py` next.
@@ -6,6 +6,7 @@ falls on all of them and no arm's requests wait behind another's. Read `statisti
 
 from __future__ import annotations
 
+import json
 import random
 from collections import Counter
 from collections.abc import Callable, Sequence
@@ -27,6 +28,9 @@ from evals.scorers.scorer import Score, ScoringContext
 from evals.scorers.scoring import ItemScore, score
 from evals.solvers.solver import Attempt, Solver
 from lifecycle.deployment import Deployment
+from lifecycle.errors import InvalidConfig, Problem
+from lifecycle.text.normaliser import DEFAULT
+from lifecycle.text.scores import parse_object
 from lifecycle.version import Frozen
 
 if TYPE_CHECKING:
@@ -57,6 +61,42 @@ class ItemResult(Frozen):
     """Figure → why it has no number for this answer; no miss, no hit, no tie."""
     explanation: str = ""
     """What the scorers said of it."""
+    said: str = Field(default="", exclude_if=lambda said: not said)
+    """What the answer comes to: one of several to the same sample votes by it."""
+    repeats: tuple[ItemResult, ...] = Field(default=(), exclude_if=lambda repeats: not repeats)
+    """Each answer to a sample that was asked several times, in the order of their seeds."""
+
+    @property
+    def each(self) -> tuple[ItemResult, ...]:
+        """The single answers."""
+        return self.repeats or (self,)
+
+    @classmethod
+    def of(cls, repeats: Sequence[ItemResult]) -> ItemResult:
+        """The sample's result: the one answer's, or of several the mean of each figure over those that have it, with
+        the first answer to show. It failed where all did."""
+        if len(repeats) == 1:
+            return repeats[0]
+        given: dict[str, list[float]] = {}
+        for result in repeats:
+            for name, value in result.scores.items():
+                given.setdefault(name, []).append(value)
+        return cls(
+            answer=repeats[0].answer,
+            scores={name: sum(values) / len(values) for name, values in given.items()},
+            latency=sum(result.latency for result in repeats) / len(repeats),
+            prompt_tokens=round(sum(result.prompt_tokens for result in repeats) / len(repeats)),
+            completion_tokens=round(sum(result.completion_tokens for result in repeats) / len(repeats)),
+            passages=repeats[0].passages,
+            error=repeats[0].error if all(result.error for result in repeats) else "",
+            passing=tuple(error for result in repeats for error in result.passing),
+            served=all(result.served for result in repeats),
+            deployed=all(result.deployed for result in repeats),
+            cut=any(result.cut for result in repeats),
+            unscored={name: reason for result in repeats for name, reason in result.unscored.items()},
+            explanation=repeats[0].explanation,
+            repeats=tuple(repeats),
+        )
 
 
 @dataclass(frozen=True)
@@ -68,7 +108,8 @@ class MeasuredArm:
     deployment: Deployment | None = None
     """What answered, where that is another service than the evaluation's."""
     parts: tuple[tuple[Score, ...], ...] = ()
-    """What each of the suite's scorers said of each sample, scorer by scorer: text statistics are made of them."""
+    """What each of the suite's scorers said of each answer, scorer by scorer: text statistics are made of them. Of a
+    sample that was asked several times, its answers stand together."""
 
 
 def measure(
@@ -80,7 +121,8 @@ def measure(
     """
     again = _second_pass(config, suite.samples)
     label = f"{config.baseline}, again"
-    totals = {arm.label: _count(suite.solver, suite.samples) for arm in arms}
+    repeats = {arm.label: repeats_of(arm, suite, config.repeats) for arm in arms}
+    totals = {arm.label: _count(suite.solver, suite.samples) * repeats[arm.label] for arm in arms}
     progress.begin(totals | ({label: _count(suite.solver, again)} if again else {}))
 
     def asker(arm: Arm, take: int = 0) -> Asker:
@@ -97,29 +139,51 @@ def measure(
         store = AnswerStore.of_version(cache / "answers", arm.version.digest)
         return Asker(session, arm.version, conditions, store, config.response_format)
 
-    def solve(asker: Asker, samples: Sequence[Sample], label: str) -> list[Attempt]:
-        return _solve(asker, suite.solver, samples, config.concurrency, partial(progress.advance, label))
+    def solve(asker: Asker, samples: Sequence[Sample], label: str, repeats: int = 1) -> list[tuple[Attempt, ...]]:
+        askers = [asker.repeat(number) for number in range(repeats)]
+        return _solve(askers, suite.solver, samples, config.concurrency, partial(progress.advance, label))
 
     askers = {arm.label: asker(arm) for arm in arms}
-    attempts: dict[str, list[Attempt]] = {arm.label: [] for arm in arms}
+    attempts: dict[str, list[tuple[Attempt, ...]]] = {arm.label: [] for arm in arms}
     for turn, chunk in _turns(config, suite.samples, list(askers)):
-        attempts[turn] += solve(askers[turn], chunk, turn)
+        attempts[turn] += solve(askers[turn], chunk, turn, repeats[turn])
     baseline = next(arm for arm in arms if arm.label == config.baseline)
     first = {sample.key: attempt for sample, attempt in zip(suite.samples, attempts[baseline.label], strict=True)}
     second = solve(asker(baseline, take=1), again, label) if again else []
-    floor = _noise_floor([(first[sample.key], attempt) for sample, attempt in zip(again, second, strict=True)])
+    floor = _noise_floor([(first[sample.key][0], attempt) for sample, (attempt,) in zip(again, second, strict=True)])
     progress.note("scoring the answers")
     elsewhere = {label: session.deployment for label, session in services.others.items()}
     judges = ServedJudges(services.own, cache / "judges", config.concurrency)
     measured = []
     for arm in arms:
-        rivals = attempts[baseline.label] if arm is not baseline else [None] * len(suite.samples)
-        contexts = [ScoringContext(judges, rival, arm.version.spec.retrieves) for rival in rivals]
-        scores = _scored(suite, attempts[arm.label], contexts, services, config.concurrency)
-        outcomes = tuple(map(_outcome, attempts[arm.label], scores))
+        given = attempts[arm.label]
+        rivals = attempts[baseline.label] if arm is not baseline else [()] * len(given)
+        work = [
+            (sample, attempt, ScoringContext(judges, _at(number, rival), arm.version.spec.retrieves))
+            for sample, several, rival in zip(suite.samples, given, rivals, strict=True)
+            for number, attempt in enumerate(several)
+        ]
+        scores = _scored(suite, work, services, config.concurrency)
+        count = repeats[arm.label]
+        results = (_outcome(attempt, score, count) for (_, attempt, _), score in zip(work, scores, strict=True))
+        outcomes = tuple(ItemResult.of(together) for together in zip(*[results] * count, strict=True))
         parts = tuple(tuple(score.parts[at] for score in scores) for at in range(len(suite.scorers)))
         measured.append(MeasuredArm(arm, outcomes, elsewhere.get(arm.label), parts))
     return tuple(measured), floor
+
+
+def repeats_of(arm: Arm, suite: Suite, repeats: int) -> int:
+    """How often each sample is asked of the arm: once where it would answer the same again."""
+    return 1 if suite.solver.greedy(arm.version) else repeats
+
+
+def require_sampled(arms: Sequence[Arm], suite: Suite, repeats: int) -> None:
+    """Raises `InvalidConfig` where several answers are asked for and no arm samples any."""
+    if repeats == 1 or any(not suite.solver.greedy(arm.version) for arm in arms):
+        return
+    fault = f"every arm of '{suite.name}' answers greedily, so {repeats} answers to an item would be one and the same"
+    cure = "give an arm `decoding: {temperature: 0.7}`, or the task's solver a temperature; or leave repeats at 1"
+    raise InvalidConfig("nothing would be learnt by asking again", [Problem("repeats", fault, cure)])
 
 
 def why_provisional(measured: Sequence[MeasuredArm]) -> tuple[str, ...]:
@@ -153,18 +217,24 @@ def _second_pass(config: EvalConfig, samples: Sequence[Sample]) -> list[Sample]:
 
 
 def _solve(
-    asker: Asker, solver: Solver, samples: Sequence[Sample], concurrency: int, advance: Callable[[int], None]
-) -> list[Attempt]:
-    async def attempt(sample: Sample) -> tuple[Sample, Attempt]:
+    askers: Sequence[Asker],
+    solver: Solver,
+    samples: Sequence[Sample],
+    concurrency: int,
+    advance: Callable[[int], None],
+) -> list[tuple[Attempt, ...]]:
+    """Each sample's attempts, one by each asker."""
+
+    async def attempt(sample: Sample, asker: Asker) -> tuple[Sample, Attempt]:
         return sample, await solver.solve(sample, asker)
 
-    solved = asker.session.gather(
-        [partial(attempt, sample) for sample in samples],
+    solved = askers[0].session.gather(
+        [partial(attempt, sample, asker) for sample in samples for asker in askers],
         concurrency=concurrency,
         done=lambda pair: advance(solver.requests(pair[0])),
     )
-    asker.check_alive()
-    return [attempt for _, attempt in solved]
+    askers[0].check_alive()
+    return list(zip(*[(attempt for _, attempt in solved)] * len(askers), strict=True))
 
 
 def _noise_floor(pairs: Sequence[tuple[Attempt, Attempt]]) -> float:
@@ -184,21 +254,21 @@ def _said(attempt: Attempt) -> object:
     return [(answer.text, [call.get("function") for call in answer.tool_calls]) for answer in attempt.answers]
 
 
+def _at(number: int, several: Sequence[Attempt]) -> Attempt | None:
+    """The rival's answer of the same number; one that answers greedily has the same for all."""
+    return several[number % len(several)] if several else None
+
+
 def _scored(
-    suite: Suite,
-    attempts: Sequence[Attempt],
-    contexts: Sequence[ScoringContext],
-    services: Services,
-    concurrency: int,
+    suite: Suite, attempts: Sequence[tuple[Sample, Attempt, ScoringContext]], services: Services, concurrency: int
 ) -> list[ItemScore]:
-    work = [
-        partial(score, suite.scorers, sample, attempt, context)
-        for sample, attempt, context in zip(suite.samples, attempts, contexts, strict=True)
-    ]
+    work = [partial(score, suite.scorers, *attempt) for attempt in attempts]
     return services.own.gather(work, concurrency=concurrency, done=lambda _: None)
 
 
-def _outcome(attempt: Attempt, score: ItemScore) -> ItemResult:
+def _outcome(attempt: Attempt, score: ItemScore, count: int) -> ItemResult:
+    """Of one of `count` answers to a sample."""
+    said = _vote(attempt) if score.said is None and count > 1 else score.said
     answers: Sequence[Answer] = attempt.answers
     return ItemResult(
         answer=attempt.shown,
@@ -214,7 +284,16 @@ def _outcome(attempt: Attempt, score: ItemScore) -> ItemResult:
         cut=any(answer.finish_reason == "length" for answer in answers),
         unscored=score.unscored,
         explanation=score.explanation,
+        said=said if said and count > 1 else "",
     )
+
+
+def _vote(attempt: Attempt) -> str:
+    """An answer as others are counted to say the same: JSON as a program reads it, else as a reader does."""
+    if attempt.tool_calls:
+        return attempt.shown
+    value = parse_object(attempt.text)
+    return DEFAULT.normal(attempt.text) if value is None else json.dumps(value, ensure_ascii=False, sort_keys=True)
 
 
 def _count(solver: Solver, samples: Sequence[Sample]) -> int:

@@ -181,7 +181,7 @@ class Clusters(OnItems):
 
 
 class Errors(OnItems):
-    """At most this share of the deciding figure's items failed (they are scored zero), of the arm and of its rivals.
+    """At most this share of the deciding figure's answers failed (they are scored zero), of the arm and of its rivals.
 
     The arm's own failures reject it. A rival's make the rival's figure worthless, and nobody wins by them.
     """
@@ -201,8 +201,8 @@ class Errors(OnItems):
         return checks
 
     def _failed(self, arm: ArmResult, metric: str) -> tuple[float, str]:
-        n = arm.metrics[metric].n
-        return arm.errors / n, f"{arm.errors} of {n} items failed; at most {self.at_most:.1%} may"
+        n, of = arm.metrics[metric].answers, "answers" if arm.metrics[metric].repeats else "items"
+        return arm.errors / n, f"{arm.errors} of {n} {of} failed; at most {self.at_most:.1%} may"
 
 
 class Unscored(OnItems):
@@ -223,7 +223,7 @@ class Unscored(OnItems):
                 without = sum(reasons.values())
                 if not without:
                     continue
-                whole = without + (arm.metrics[name].n if name in arm.metrics else 0)
+                whole = without + (arm.metrics[name].answers if name in arm.metrics else 0)
                 told = "; ".join(f"{count} x {reason}" for reason, count in reasons.items())
                 detail = f"{without} of {whole} answers have no {name} ({told}); at most {self.at_most:.1%} may"
                 ruling = _enough(without / whole <= self.at_most)

@@ -11,6 +11,8 @@ from dataclasses import dataclass
 
 from evals.gate.policy import Policy, ruling_of
 from evals.statistics.intervals import items_from_interval, rule_of_three
+from evals.statistics.repeats import items_for
+from lifecycle.repeats import Repeats
 from lifecycle.report import ArmResult, Check, Comparison, Interval, Report, Ruling
 from lifecycle.version import VersionSpec
 
@@ -73,8 +75,8 @@ def recommend(findings: Findings) -> ArmResult | None:
 def advise(findings: Findings) -> tuple[str, ...]:
     """The recommendation first, then what a careful reader would add. One sentence or two each."""
     remarks: tuple[Callable[[Findings], list[str]], ...] = (
-        _recommendation, _seen, _tries, _worth_of_training, _hybrid, _cost, _safety, _items, _noise, _errors, _cut,
-        _training_rows,
+        _recommendation, _seen, _tries, _worth_of_training, _hybrid, _cost, _safety, _items, _sampling, _noise, _errors,
+        _cut, _training_rows,
     )  # fmt: skip
     return tuple(sentence for remark in remarks for sentence in remark(findings))
 
@@ -227,9 +229,28 @@ def _items(findings: Findings) -> list[str]:
     if gap.low > 0 or width / 2 <= worth:
         return []
     needed = items_from_interval(width, gap.n, worth)
-    return [
+    words = (
         f"{gap.n} items are too few to order {order[0].arm} and {order[1].arm}: to find a difference of "
-        f"{worth * 100:g} points with 80 % power takes about {_rounded_up(needed):,}."
+        f"{worth * 100:g} points with 80 % power takes about {_rounded_up(needed):,}"
+    )
+    if (several := gap.repeats) and several.se > 0:
+        fewer = items_for(worth, gap.n * several.se_at(answers=2) ** 2)
+        words += f" with {several.per_item} answers to each, or {_rounded_up(fewer):,} with {2 * several.per_item}"
+    return [f"{words}."]
+
+
+def _sampling(findings: Findings) -> list[str]:
+    """What more answers or more items would buy, of the first two arms."""
+    order = sorted(findings.report.arms, key=lambda arm: findings.figure(arm.arm).value, reverse=True)
+    gap = findings.against(order[0].arm, order[1].arm)
+    several = gap.repeats
+    if several is None or several.se == 0:
+        return []
+    more, items = several.se_at(answers=2), several.se_at(items=2)
+    return [
+        f"Of the variance of the difference between {gap.arm} and {gap.against}, {several.share:.0%} is the sampling "
+        f"of answers: its standard error of {several.se:.4f} would be {more:.4f} with twice the answers to each item, "
+        f"and {items:.4f} with twice as many items."
     ]
 
 
@@ -247,18 +268,22 @@ def _errors(findings: Findings) -> list[str]:
     failed = [f"{arm.arm} {arm.errors}" for arm in findings.report.arms if arm.errors]
     if not failed:
         return []
-    return [f"Requests failed and were scored zero ({', '.join(failed)}, of {findings.report.n_items} items each)."]
+    return [f"Requests failed and were scored zero ({', '.join(failed)}, of {_asked(findings.report)})."]
 
 
 def _cut(findings: Findings) -> list[str]:
     """Answers that are cut say what the limit is worth, not what the arm is."""
     report = findings.report
-    many = [f"{arm.arm} {arm.cut}" for arm in report.arms if arm.cut > MANY_CUT * report.n_items]
+    many = [
+        f"{arm.arm} {arm.cut}"
+        for arm in report.arms
+        if arm.cut > MANY_CUT * report.n_items * (several.per_item if (several := _several(report, arm)) else 1)
+    ]
     if not many:
         return []
     return [
-        f"Answers were cut by their limit of tokens and scored as they stand ({', '.join(many)}, of {report.n_items} "
-        "items each): raise max_tokens (in a task file, max_gen_toks), or find out why the model does not end."
+        f"Answers were cut by their limit of tokens and scored as they stand ({', '.join(many)}, of {_asked(report)}): "
+        "raise max_tokens (in a task file, max_gen_toks), or find out why the model does not end."
     ]
 
 
@@ -270,6 +295,15 @@ def _training_rows(findings: Findings) -> list[str]:
         f"Training saw {rows:,} training examples; under about {SMALL_TRAINING:,}, more or better examples are the "
         "first thing to try before another rank or method."
     ]
+
+
+def _several(report: Report, arm: ArmResult) -> Repeats | None:
+    return arm.metrics[report.metric].repeats
+
+
+def _asked(report: Report) -> str:
+    times = f", asked {report.repeats} times where answers are sampled" if report.repeats > 1 else " each"
+    return f"{report.n_items} items{times}"
 
 
 def _rounded_up(n: int) -> int:

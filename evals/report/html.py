@@ -8,6 +8,7 @@ from functools import cache
 from typing import TYPE_CHECKING
 
 from evals.report.evaluation import OF_SLICES, RULINGS, Evaluation, columns_of, size_of
+from evals.report.repeats import repeats_shown
 from lifecycle.pages import house_style
 from lifecycle.report import Comparison, Example, Interval
 from lifecycle.text.scores import parse_object
@@ -33,6 +34,7 @@ def render_html(evaluation: Evaluation) -> str:
         size_of=size_of,
         of_slices=OF_SLICES,
         rulings=RULINGS,
+        several=repeats_shown(evaluation),
     )
 
 

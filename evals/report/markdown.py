@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from evals.report.evaluation import MARKS, OF_SLICES, RULINGS, Evaluation, columns_of, size_of
+from evals.report.repeats import repeats_shown
 from lifecycle.deployment import Deployment
 from lifecycle.report import ArmResult, Comparison, Interval, Report
 
@@ -27,6 +28,7 @@ def render_markdown(evaluation: Evaluation) -> str:
         *(f"{arm.arm} is another service's: {_deployment(arm.deployment)}" for arm in report.arms if arm.deployment),
         *_unscored(report),
         *_tables(report),
+        *_repeats(evaluation),
         *_slices(evaluation),
         "## Comparisons",
         _comparisons(evaluation),
@@ -85,6 +87,12 @@ def _tables(report: Report) -> list[str]:
             head = [f"{arm.arm}: right, then said", *(column or "(none)" for column in columns)]
             parts += [f"{name.capitalize()} of {arm.arm}", _table(head, rows)]
     return parts
+
+
+def _repeats(evaluation: Evaluation) -> list[str]:
+    """Of items that were asked several times."""
+    shown = repeats_shown(evaluation)
+    return [f"## {shown.title}", _table([*shown.head], [[*row] for row in shown.rows]), shown.note] if shown else []
 
 
 def _slices(evaluation: Evaluation) -> list[str]:

@@ -44,7 +44,7 @@ class Label(Scorer):
     async def score(self, sample: Sample, attempt: Attempt, context: ScoringContext) -> Score:
         right, said = self._label(sample.shown_target), self._label(attempt.text)
         figures = {"accuracy": float(said == right), "labelled": float(said is not None)}
-        return Score(figures, cells={_TABLE: (str(right), said or "")})
+        return Score(figures, cells={_TABLE: (str(right), said or "")}, said=said)
 
     async def failed(self, sample: Sample, attempt: Attempt) -> Score:
         right = str(self._label(sample.shown_target))

@@ -54,6 +54,8 @@ class Score:
     """What the scorer's own text statistics are made of."""
     cells: Mapping[str, tuple[str, str]] = field(default_factory=dict)
     """Table → (row, column) in which the item counts: what was right and what was said, in a confusion table."""
+    said: str | None = None
+    """What the scorer read out of the answer, such as its label: several answers vote by it. Else by their text."""
 
 
 @dataclass(frozen=True)

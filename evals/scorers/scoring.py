@@ -28,6 +28,11 @@ class ItemScore:
         return {name: reason for part in self.parts for name, reason in part.unscored.items()}
 
     @property
+    def said(self) -> str | None:
+        """What the first scorer that reads something out of answers read out of this one."""
+        return next((part.said for part in self.parts if part.said is not None), None)
+
+    @property
     def explanation(self) -> str:
         return "\n".join(part.explanation for part in self.parts if part.explanation)
 
@@ -49,4 +54,4 @@ async def _part(scorer: Scorer, sample: Sample, attempt: Attempt, context: Scori
     if not odd:
         return given
     kept = {name: value for name, value in given.figures.items() if name not in odd}
-    return Score(kept, {**given.unscored, **odd}, given.explanation, given.counts, given.cells)
+    return Score(kept, {**given.unscored, **odd}, given.explanation, given.counts, given.cells, given.said)

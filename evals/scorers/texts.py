@@ -131,4 +131,4 @@ class Pattern(Scorer):
             found = look(self.pattern, attempt.text, timeout=_SLOW)
         except TimeoutError:
             return Score(unscored={self.name: f"the pattern was still looking after {_SLOW:g} s"})
-        return Score({self.name: float(found is not None)})
+        return Score({self.name: float(found is not None)}, said=found.group() if found else None)

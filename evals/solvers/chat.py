@@ -12,7 +12,7 @@ from evals.asking.asker import Asker
 from evals.sample import Sample, Turn
 from evals.solvers.solver import Attempt, Solver
 from lifecycle.errors import NotAllowed
-from lifecycle.version import digest_of
+from lifecycle.version import Version, digest_of
 
 
 class Chat(Solver):
@@ -22,6 +22,11 @@ class Chat(Solver):
     max_tokens: int | None = Field(default=None, ge=1)
     temperature: float | None = Field(default=None, ge=0.0, le=2.0)
     stop: tuple[str, ...] = Field(default=(), max_length=4)
+
+    def greedy(self, version: Version) -> bool:
+        if self.temperature is None or version.spec.classifier is not None:
+            return super().greedy(version)
+        return self.temperature == 0
 
     async def solve(self, sample: Sample, asker: Asker) -> Attempt:
         if asker.classifies:

@@ -16,7 +16,7 @@ from evals.asking.answers import Answer
 from evals.asking.asker import Asker
 from evals.sample import Sample
 from lifecycle.errors import Problem
-from lifecycle.version import Frozen
+from lifecycle.version import Frozen, Version
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +76,11 @@ class Solver(Frozen, ABC):
         """Why it cannot ask about the sample, each with its place inside it; asked of every sample before anything is
         sent."""
         return []
+
+    def greedy(self, version: Version) -> bool:
+        """Whether the version is asked so that it answers the same again, and several answers tell no more than one. A
+        solver that sets the temperature says it here too."""
+        return version.spec.classifier is not None or version.spec.decoding.temperature == 0
 
     def requests(self, sample: Sample) -> int:
         """How many requests it will send about the sample, at most; progress is counted by it."""

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Hashable, Sequence
 from itertools import combinations
+from typing import TypeVar
 
 import numpy as np
 
@@ -16,14 +17,17 @@ from evals.statistics import intervals as statistics
 from evals.statistics import tango
 from evals.statistics.clusters import sign_flip, spread, totals
 from evals.statistics.evidence import mcnemar
+from evals.statistics.repeats import differences, figures_of, repeats
 from evals.tasks.suite import Suite
 from lifecycle.errors import InvalidInput
 from lifecycle.report import ArmResult, Comparison, Interval
 
+T = TypeVar("T")
+
 
 def arm_result(measured: MeasuredArm, suite: Suite) -> ArmResult:
     """The arm's figures. Raises `InvalidInput` when the deciding or the safety metric leaves [0, 1]."""
-    outcomes = measured.outcomes
+    outcomes = [answer for outcome in measured.outcomes for answer in outcome.each]
     # A refusal is quick: it must not make an arm look fast. Where all failed there is nothing else to show.
     answered = [outcome.latency for outcome in outcomes if not outcome.error] or [
         outcome.latency for outcome in outcomes
@@ -34,7 +38,7 @@ def arm_result(measured: MeasuredArm, suite: Suite) -> ArmResult:
         arm=measured.arm.label,
         ref=measured.arm.version.ref,
         version_digest=measured.arm.version.digest,
-        metrics=metrics | _over_all(measured, suite),
+        metrics=metrics | _of_several(measured, suite) | _over_all(measured, suite),
         latency_p50=float(p50),
         latency_p95=float(p95),
         prompt_tokens=float(np.mean([outcome.prompt_tokens for outcome in outcomes])),
@@ -77,7 +81,14 @@ def compared(arm: MeasuredArm, against: MeasuredArm, suite: Suite) -> Comparison
     places = in_common(arm, against, suite)
     first, second = ([side.outcomes[place].scores[suite.metric] for place in places] for side in (arm, against))
     names = {"arm": arm.arm.label, "against": against.arm.label, "metric": suite.metric}
-    return paired(first, second, _clusters(suite, places), **names)
+    gap = paired(first, second, _clusters(suite, places), **names)
+    pairs = [(arm.outcomes[place], against.outcomes[place]) for place in places]
+    if not any(outcome.repeats for pair in pairs for outcome in pair):
+        return gap
+    within = [differences(mine, theirs, suite.metric) for mine, theirs in pairs]
+    clustered = spread(*totals([a - b for a, b in zip(first, second, strict=True)], _clusters(suite, places)))
+    count = sum(len(outcome.each) for pair in pairs for outcome in pair)
+    return gap.model_copy(update={"repeats": repeats(within, float(clustered.se), count)})
 
 
 def paired(
@@ -127,23 +138,51 @@ def _figure(of: Figure, measured: MeasuredArm, suite: Suite) -> Interval | None:
     values = [measured.outcomes[place].scores[name] for place in places]
     if name in (suite.metric, suite.safety) and not all(0.0 <= value <= 1.0 for value in values):
         raise InvalidInput(f"'{name}' goes from {min(values):g} to {max(values):g}; what decides must lie in [0, 1]")
-    return statistics.mean_interval(values, clusters=_clusters(suite, places), counts=of.kind is Kind.COUNT)
+    figure = statistics.mean_interval(values, clusters=_clusters(suite, places), counts=of.kind is Kind.COUNT)
+    if not any(measured.outcomes[place].repeats for place in places):
+        return figure
+    each = [[one.scores[name] for one in measured.outcomes[place].each if name in one.scores] for place in places]
+    se = float(spread(*totals(values, _clusters(suite, places))).se)
+    return figure.model_copy(update={"repeats": repeats(each, se)})
+
+
+def _of_several(measured: MeasuredArm, suite: Suite) -> dict[str, Interval]:
+    """What several answers to an item have, of the figures that decide."""
+    made: dict[str, Interval] = {}
+    for name in dict.fromkeys(name for name in (suite.metric, suite.safety) if name):
+        places = [at for at, outcome in enumerate(measured.outcomes) if outcome.repeats and name in outcome.scores]
+        if places:
+            clusters = _clusters(suite, places)
+            figures = figures_of([measured.outcomes[at].each for at in places], name)
+            made |= {key: statistics.mean_interval(values, clusters=clusters) for key, values in figures.items()}
+    return made
 
 
 def _over_all(measured: MeasuredArm, suite: Suite) -> dict[str, Interval]:
     """Text statistics: figures that only all items together have."""
-    clusters = _clusters(suite, range(len(suite.samples)))
+    samples, clusters = suite.samples, _clusters(suite, range(len(suite.samples)))
+    size: dict[str, int | None] = {}
+    if any(outcome.repeats for outcome in measured.outcomes):  # an item's answers belong together
+        size = {"n": len(samples)} | ({"clusters": None} if clusters is None else {})
+        clusters = [sample.key for sample in samples] if clusters is None else clusters
+        counts = [len(outcome.each) for outcome in measured.outcomes]
+        samples, clusters = _each(samples, counts), _each(clusters, counts)
     return {
-        name: figure
+        name: figure.model_copy(update=size)
         for scorer, parts in zip(suite.scorers, measured.parts, strict=False)
-        for name, figure in scorer.overall(suite.samples, parts, clusters).items()
+        for name, figure in scorer.overall(samples, parts, clusters).items()
     }
+
+
+def _each(values: Sequence[T], counts: Sequence[int]) -> list[T]:
+    """Each value as often as its item was asked."""
+    return [value for value, count in zip(values, counts, strict=True) for _ in range(count)]
 
 
 def _unscored(measured: MeasuredArm) -> dict[str, dict[str, int]]:
     counts: dict[str, dict[str, int]] = {}
-    for outcome in measured.outcomes:
-        for name, reason in outcome.unscored.items():
+    for result in (answer for outcome in measured.outcomes for answer in outcome.each):
+        for name, reason in result.unscored.items():
             reasons = counts.setdefault(name, {})
             reasons[reason] = reasons.get(reason, 0) + 1
     return counts

@@ -16,7 +16,7 @@ from lifecycle.report import Interval
 
 TAIL = 0.025
 """What a 95 % interval leaves out on each side."""
-_Z_POWER = 0.8416212335729143  # 80 % point: the usual power
+Z_POWER = 0.8416212335729143  # 80 % point: the usual power
 
 
 def is_binary(values: Sequence[float]) -> bool:
@@ -83,7 +83,7 @@ def items_for_power(difference: float, discordant: float) -> int:
     """
     if not 0 < abs(difference) <= discordant <= 1:
         raise InvalidInput(f"a difference of {difference} cannot come from a discordant share of {discordant}")
-    root = Z_TWO_SIDED * math.sqrt(discordant) + _Z_POWER * math.sqrt(discordant - difference**2)
+    root = Z_TWO_SIDED * math.sqrt(discordant) + Z_POWER * math.sqrt(discordant - difference**2)
     return math.ceil((root / difference) ** 2)
 
 
@@ -95,7 +95,7 @@ def items_from_interval(width: float, n: int, difference: float) -> int:
     if difference == 0 or width <= 0 or n < 1:
         raise InvalidInput("needs a difference that is not 0, and an interval with a width")
     half = width / (2 * Z_TWO_SIDED) * math.sqrt(n)
-    return math.ceil(((Z_TWO_SIDED + _Z_POWER) * half / difference) ** 2)
+    return math.ceil(((Z_TWO_SIDED + Z_POWER) * half / difference) ** 2)
 
 
 def _quantile(clustered: Spread) -> float:

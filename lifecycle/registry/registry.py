@@ -294,13 +294,15 @@ class Registry:
         name: str,
         provisional: bool,
         actor: str,
+        drawn: str = "",
     ) -> Tries:
         """Which try on these items the candidates are; counted over all names, because false passes add up over all.
 
-        The same candidates in the same deployment are the same try, however often. A provisional run takes no number:
+        The same candidates in the same deployment are the same try, however often, unless their answers were `drawn`
+        otherwise (seed, number of answers). A provisional run takes no number:
         it gets the one that a whole run would get, and is counted among the looks.
         """
-        attempt = Attempt(data, candidates, deployment, name)
+        attempt = Attempt(data, candidates, deployment, name, drawn)
         with self._database.write() as tx:
             return try_book.count(tx, attempt, provisional=provisional, actor=actor)
 

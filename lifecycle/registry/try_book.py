@@ -25,10 +25,12 @@ class Attempt:
     candidates: Sequence[Digest]
     deployment: Digest | None
     name: str
+    drawn: str = ""
+    """How answers were sampled, where they were: other draws are another chance to pass by luck."""
 
     @property
     def key(self) -> Digest:
-        return digest_of([sorted(set(self.candidates)), self.deployment])
+        return digest_of([sorted(set(self.candidates)), self.deployment, *([self.drawn] if self.drawn else [])])
 
 
 def count(tx: Connection, attempt: Attempt, *, provisional: bool, actor: str) -> Tries:

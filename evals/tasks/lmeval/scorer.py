@@ -54,14 +54,17 @@ class LmEvalScorer(Scorer):
         requests = _answered(self.instances[sample.key], attempt.answers)
         task = self.tasks[requests[0].task_name]
         figures: dict[str, float] = {}
+        said = []
         for kind in task._filters:
             kind.apply(requests)
             responses = [request.filtered_resps[kind.name] for request in requests]
+            said.append(str(responses[0]))
             suffix = suffix_of(task, kind.name)
             figures |= figures_of(task.process_results(requests[0].doc, responses), suffix)
             if self.answer_schema and generates(task):
                 figures[FITS + suffix] = float(not self.answer_schema.faults(str(responses[0])))
-        return Score(figures, cells=self._cells(sample, attempt))
+        # What the first filter takes from the answer is what a vote is about, not the thoughts before it.
+        return Score(figures, cells=self._cells(sample, attempt), said=said[0] if generates(task) else None)
 
     def _cells(self, sample: Sample, attempt: Attempt) -> dict[str, tuple[str, str]]:
         if self.labels is None:

@@ -14,7 +14,7 @@ from evals.sample import Sample
 from evals.solvers.chat import text_alone
 from evals.solvers.solver import Attempt, Solver
 from lifecycle.errors import NotAllowed
-from lifecycle.version import digest_of
+from lifecycle.version import Version, digest_of
 
 
 class LmEvalSolver(Solver):
@@ -25,6 +25,16 @@ class LmEvalSolver(Solver):
 
     def requests(self, sample: Sample) -> int:
         return len(self.instances[sample.key])
+
+    def greedy(self, version: Version) -> bool:
+        """Likelihoods are computed and not drawn; a generating task may set the temperature."""
+        own = version.spec.decoding.temperature
+        asked = {
+            decoding(request.args[1]).get("temperature", own) if request.request_type == "generate_until" else 0.0
+            for requests in self.instances.values()
+            for request in requests[:1]
+        }
+        return version.spec.classifier is not None or not any(asked)
 
     async def solve(self, sample: Sample, asker: Asker) -> Attempt:
         seen: Counter[int] = Counter()

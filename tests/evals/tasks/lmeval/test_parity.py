@@ -10,7 +10,9 @@ from typing import Any
 import pytest
 
 from evals.asking.answers import Answer
+from evals.asking.endpoint import Endpoint
 from evals.config import EvalConfig
+from evals.run import evaluate
 from evals.scorers.scorer import ScoringContext
 from evals.solvers.solver import Attempt
 from evals.tasks.lmeval.task import load
@@ -151,3 +153,30 @@ async def test_a_task_that_samples_several_answers_is_asked_so_often_and_votes(c
     assert {suite.solver.requests(sample) for sample in suite.samples} == {3}
     scores = await ours(suite)
     assert [one["exact_match,first"] for one in scores.values()] != [one["exact_match,vote"] for one in scores.values()]
+
+
+@pytest.mark.parametrize("repeats", [1, 2])
+def test_answers_that_a_task_repeats_are_sampled_apart_and_again_apart_from_ours(
+    configs: Any, registry: Any, home: Home, models: Any, repeats: int
+) -> None:
+    """One seed for all would make three answers one, and the vote of them nothing."""
+    config = configs("votes", "exact_match,first").model_copy(update={"limit": 5, "noise_items": 0, "repeats": repeats})
+    models.speaks = dict.fromkeys(models.speaks, lambda _: COLOURS[models.bodies[-1]["seed"] % 3])
+    report = evaluate(
+        config, registry, home, transport=models.transport, endpoint=Endpoint(url="http://models.test/v1")
+    ).report
+    seeds: dict[tuple[str, str], set[int]] = {}
+    for body in models.bodies:
+        seeds.setdefault((body["model"], body["messages"][-1]["content"]), set()).add(body["seed"])
+    assert {len(several) for several in seeds.values()} == {3 * repeats}
+    assert len(seeds) == 4 * 5
+    assert ("exact_match,first majority" in report.result("base").metrics) == (repeats > 1)
+
+
+def test_a_task_that_sets_the_temperature_says_whether_answers_are_sampled(
+    configs: Any, home: Home, registry: Any, trained: str
+) -> None:
+    version = registry.version(trained)
+    assert version.spec.decoding.temperature == 0
+    assert not load(configs("votes", "exact_match,first"), home.cache).solver.greedy(version)
+    assert load(configs("kinds", "acc"), home.cache).solver.greedy(version), "a likelihood is computed"
