@@ -5,17 +5,20 @@ Read `measure.py` next: it asks them.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from evals.alias_arms import served_arms, served_now
 from evals.config import NEWEST, EvalConfig, Recipe, read_prompt
 from evals.knowledge import knowledge_of
 from lifecycle.aliases import PROD
-from lifecycle.errors import InvalidConfig, NotFound, Problem
+from lifecycle.errors import InvalidConfig, InvalidInput, NotFound, Problem
 from lifecycle.manifests import Manifest
 from lifecycle.models.answers import bare_spec
 from lifecycle.models.base import fingerprint, resolve_base
 from lifecycle.models.generation import decoding_in_force
+from lifecycle.report import Served
 from lifecycle.states import State
 from lifecycle.version import ArmKind, Decoding, Frozen, Lineage, Ref, Version, VersionSpec
 
@@ -36,29 +39,40 @@ class Arm(Frozen):
         return self.version.spec.kind
 
 
-def resolve_arms(config: EvalConfig, registry: Registry, *, actor: str) -> tuple[Arm, ...]:
+def resolve_arms(
+    config: EvalConfig, registry: Registry, *, actor: str, served: Mapping[str, Served] | None = None
+) -> tuple[Arm, ...]:
     """The arms in the configuration's order; new recipes are numbered under `config.name` as drafts.
+
+    `served` is what aliases stand for (`served_arms`). An arm of an alias that serves nothing is left out, and so is
+    one that serves what another arm is, unless it is the baseline: then the other arm is what is served.
 
     Raises `InvalidConfig` with every version and index that is not there, versions over different bases, retired
     ones, and two arms that are one version.
     """
     problems: list[Problem] = []
-    known = {label: _known(label, recipe, registry, problems) for label, recipe in config.arms.items()}
+    served = served_arms(config, registry) if served is None else served
+    recipes = {label: recipe for label, recipe in config.arms.items() if label not in served or served[label].ref}
+    known = {
+        label: registry.version(served[label].ref or "") if label in served
+        else _known(label, recipe, registry, problems)
+        for label, recipe in recipes.items()
+    }  # fmt: skip
     # A classifier is served beside any base, and what answers elsewhere has its own: they are compared with nothing.
     over_base = {
         label: version
         for label, version in known.items()
-        if version and not version.spec.classifier and not config.arms[label].endpoint
+        if version and not version.spec.classifier and not recipes[label].endpoint
     }
-    need_base = over_base or any(not config.arms[label].version for label in known)
+    need_base = over_base or any(not recipe.version for recipe in recipes.values())
     bare = _bare(config, list(over_base.values()), registry, problems) if need_base else None
     if bare is not None:
-        served = [version for label, version in over_base.items() if config.arms[label].version]
-        problems += _strangers(bare, served)
+        whole = [version for label, version in over_base.items() if recipes[label].version]
+        problems += _strangers(bare, whole)
     if problems or (bare is None and need_base):
         raise InvalidConfig("the arms cannot be made into versions", problems)
     arms: list[Arm] = []
-    for label, recipe in config.arms.items():
+    for label, recipe in recipes.items():
         origin = known[label]
         if recipe.version and origin:
             version = origin
@@ -72,34 +86,36 @@ def resolve_arms(config: EvalConfig, registry: Registry, *, actor: str) -> tuple
         if version.state == State.RETIRED:
             problems.append(Problem(f"arms.{label}", f"{version.ref} is retired", "change the recipe, or leave it out"))
         arms.append(Arm(label=label, version=version, endpoint=recipe.endpoint or ""))
+    spare = {label for label in served if label != config.baseline}
+    arms = [arm for arm in arms if arm.label not in spare or not _twin(arm, arms)]
     problems += _twins(arms)
     if problems:
         raise InvalidConfig("the arms cannot be made into versions", problems)
     return tuple(arms)
 
 
-def with_prod(arms: tuple[Arm, ...], config: EvalConfig, registry: Registry) -> tuple[tuple[Arm, ...], str | None]:
+def with_prod(
+    arms: tuple[Arm, ...], config: EvalConfig, registry: Registry, served: Mapping[str, Served] | None = None
+) -> tuple[tuple[Arm, ...], str | None]:
     """The arms with what `prod` of this name serves now, for policies that compare with it, and its label.
 
-    It is added as `prod` unless one of the arms is that version; (`arms`, None) when nothing is served. Of several
-    versions behind `prod` it is the incumbent, or that with the most traffic. Raises `InvalidConfig` when the two
-    cannot be compared.
+    It is added as `prod` unless one of the arms is that version; (`arms`, None) when nothing is served. What arms of
+    aliases were found to be (`served`) is not asked again. Raises `InvalidConfig` when the two cannot be compared.
     """
-    try:
-        alias = registry.alias(config.name, PROD)
-    except NotFound:
+    named = {now.alias: now for now in (served or {}).values()}
+    now = named.get(f"{config.name}:{PROD}") or served_now(config.name, PROD, registry)
+    if now.ref is None:
         return arms, None
-    number = alias.incumbent or max(alias.targets, key=lambda target: target.weight).number
-    version = registry.version(f"{config.name}:{number}")
+    version = registry.version(now.ref)
     if label := next((arm.label for arm in arms if arm.version.digest == version.digest), None):
         return arms, label
     problems = []
     bases = {arm.version.spec.base for arm in arms if not arm.version.spec.classifier and not arm.endpoint}
     if bases and not version.spec.classifier and version.spec.base not in bases:
-        fault = f"{alias.ref} serves {version.ref}, which is over another base: the policy cannot compare with it"
+        fault = f"{now.alias} serves {version.ref}, which is over another base: the policy cannot compare with it"
         problems.append(Problem("policy", fault, f"take {PROD} out of the policy's rules for the change of the base"))
     if any(arm.label == PROD for arm in arms):
-        fault = f"it is not what {alias.ref} serves ({version.ref})"
+        fault = f"it is not what {now.alias} serves ({version.ref})"
         problems.append(Problem(f"arms.{PROD}", fault, "give this arm another label"))
     if problems:
         raise InvalidConfig("the arms cannot be compared with what is served", problems)
@@ -135,7 +151,7 @@ def _known(label: str, recipe: Recipe, registry: Registry, problems: list[Proble
     ref = Ref.parse(text)
     try:
         version = _newest(ref.name, registry) if ref.alias == NEWEST else registry.version(text)
-    except NotFound as error:
+    except (NotFound, InvalidInput) as error:  # or an adapter of an alias that is split
         problems.append(Problem(f"arms.{label}.{key}", str(error)))
         return None
     if recipe.adapter and not version.spec.adapter:
@@ -229,6 +245,10 @@ def _decoding(recipe: Recipe, bare: VersionSpec, given: VersionSpec) -> Decoding
     """What the recipe says, and where it is silent, the adapter's version or the base."""
     said = recipe.decoding.model_dump(exclude_unset=True) if recipe.decoding else {}
     return decoding_in_force(given, bare.decoding).model_copy(update=said)
+
+
+def _twin(arm: Arm, arms: list[Arm]) -> bool:
+    return any(other.version.digest == arm.version.digest for other in arms if other is not arm)
 
 
 def _twins(arms: list[Arm]) -> list[Problem]:

@@ -16,6 +16,7 @@ from pydantic_core import PydanticCustomError
 
 from evals.gate.policy import Policy
 from evals.gate.rules import Beats
+from lifecycle.aliases import PROD
 from lifecycle.answer_schema import AnswerSchema
 from lifecycle.config_file import load_mapping, validated
 from lifecycle.errors import InvalidConfig, InvalidInput, NotFound, Problem
@@ -246,6 +247,15 @@ class EvalConfig(Frozen):
         """What every request asks for, if anything."""
         return self.schema_of_answers.response_format if self.structured and self.schema_of_answers else None
 
+    @model_validator(mode="before")
+    @classmethod
+    def _prod_of_its_name(cls, raw: Any) -> Any:
+        """An arm `prod: {}` is `prod` of the configuration's own name."""
+        arms, name = (raw.get("arms"), raw.get("name")) if isinstance(raw, dict) else (None, None)
+        if isinstance(arms, dict) and name and PROD in arms and not arms[PROD]:
+            return {**raw, "arms": {**arms, PROD: {"version": f"{name}:{PROD}"}}}
+        return raw
+
     @model_validator(mode="after")
     def _structured_by_a_schema(self) -> EvalConfig:
         if self.structured and not self.schema_of_answers:
@@ -311,13 +321,16 @@ class EvalConfig(Frozen):
             if not given
         ]
         problems += [Problem("--arms", f"{label} is there twice") for label in {*labels} if labels.count(label) > 1]
+        names = {label.partition(":")[0] for label in labels if ":" in label}
+        if PROD in labels and len(names) != 1:
+            problems.append(Problem("--arms", f"{PROD} of which name?", f"write NAME:{PROD}, such as triage:prod"))
         if problems or data is None:
             raise InvalidConfig("there is no evaluation to run", problems)
         name = re.sub(r"[^a-z0-9_-]+", "-", Path(data).name.partition(".")[0].lower()).strip("-_") or "rows"
         raw: dict[str, Any] = {
             "name": name[:60],
             "data": data,
-            "arms": {label: {} if label == _BASE else {"version": label} for label in labels},
+            "arms": {label: {} if label == _BASE else {"version": _named(label, names)} for label in labels},
             "baseline": labels[0],
             "provisional": ("no evaluation file says what decides",),
         }
@@ -355,6 +368,11 @@ def _with_candidate(raw: dict[str, Any], candidate: str, path: Path) -> dict[str
 def read_prompt(files: PromptFiles | None) -> Prompt:
     """The texts that `files` name. Raises `InvalidConfig` with every bad line of the shots, as file:line."""
     return prompt_files.read_prompt(files.system, files.shots, files.chat_template_kwargs) if files else Prompt()
+
+
+def _named(label: str, names: set[str]) -> str:
+    """`prod` among versions of one name is that name's."""
+    return f"{min(names)}:{PROD}" if label == PROD else label
 
 
 def _collect(problems: list[Problem], read: Callable[[], object]) -> None:

@@ -11,6 +11,7 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
+from evals.alias_arms import served_arms
 from evals.arms import base_name, resolve_arms, training_rows, with_prod
 from evals.asking.endpoint import Endpoint
 from evals.asking.measure import MeasuredArm, measure, require_sampled
@@ -53,10 +54,12 @@ def evaluate(
     progress: Progress | None = None,
     endpoint: Endpoint | None = None,
     transport: httpx.AsyncBaseTransport | None = None,
+    first_deploy: bool = False,
 ) -> Evaluation:
     """Runs the evaluation, writes its folder, and records the report and a verdict for every arm but the baseline.
 
-    A policy that compares with `prod` adds the version that is served now, which is not judged.
+    A policy that compares with `prod` adds the version that is served now, which is not judged; nor is an arm called
+    so. With `first_deploy` an arm of an alias that serves nothing yet is left out, and the report says so.
 
     Whether that is a verdict that moves anybody's standing or only a look is in `provisional.py`, and what a verdict
     opens is for the gate of its name (`lifecycle/standing.py`).
@@ -72,9 +75,11 @@ def evaluate(
     suite = load_suite(config, home.cache)
     require_slices(policy, suite)
     facts = facts_of(config, suite, registry)
-    arms = resolve_arms(config, registry, actor=actor)
-    candidates = [arm.label for arm in arms if arm.label != config.baseline]
-    arms, prod = with_prod(arms, config, registry) if PROD in policy.names else (arms, None)
+    served = served_arms(config, registry, first_deploy=first_deploy)
+    arms = resolve_arms(config, registry, actor=actor, served=served)
+    unjudged = {config.baseline} | ({PROD} & served.keys())
+    candidates = [arm.label for arm in arms if arm.label not in unjudged]
+    arms, prod = with_prod(arms, config, registry, served) if PROD in policy.names else (arms, None)
     require_sampled(arms, suite, config.repeats)
     with asked(endpoint or Endpoint(url=config.endpoint), arms, transport) as services:
         deployment = services.own.deployment
@@ -109,6 +114,8 @@ def evaluate(
         deployment=deployment,
         provisional=look,
         tries=tries,
+        scoring=suite.scoring,
+        served=served,
         prod=prod,
         n_train=training_rows(arms, registry),
         seed=config.seed,

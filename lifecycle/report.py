@@ -164,6 +164,37 @@ class Tries(Frozen):
     """Candidates looked at on them in provisional runs so far; that decides nothing and spends nothing."""
 
 
+class Served(Frozen):
+    """What an alias stood for when a run began. An arm that is named by an alias is this version, and no other."""
+
+    alias: str
+    """`triage:prod`"""
+    ref: str | None = None
+    """None while it serves nothing: then there is no such arm."""
+    version_digest: Digest | None = None
+    shares: str = ""
+    """Of an alias that is split: who has which share. The arm is its incumbent, or the version with the most."""
+
+    def __str__(self) -> str:
+        if self.ref is None:
+            return f"{self.alias} serves nothing yet: a first deploy, which is compared with nothing"
+        return f"{self.alias} is {self.ref}" + (f", of {self.shares}" if self.shares else "")
+
+
+class Imported(Frozen):
+    """Of a report that another tool measured. Nothing binds it to what serves: it opens no gate."""
+
+    tool: str
+    """`lm-eval 0.4.13`"""
+    file: str
+    """Its name, without a folder."""
+    file_digest: Digest
+    settings: dict[str, str] = Field(default_factory=dict)
+    """What the tool says of its model and its run."""
+    notes: tuple[str, ...] = ()
+    """What is not in the file, or was left out."""
+
+
 class Report(Frozen):
     """The whole evaluation of one task. Its digest is what a verdict names."""
 
@@ -187,6 +218,12 @@ class Report(Frozen):
     """What was measured; None in reports from before gates."""
     deployment: Deployment | None = None
     """What answered; None when the endpoint did not say."""
+    scoring: Digest | None = None
+    """Of how the items are asked and scored, apart from the items themselves; None in reports from before."""
+    served: dict[str, Served] = Field(default_factory=dict)
+    """Of the arms that are named by an alias: what it stood for when the run began."""
+    imported: Imported | None = None
+    """Where another tool measured; None for our own."""
     prod: str | None = None
     """The arm that `prod` of this name served when the run began; None when it served none, or no rule asked."""
     provisional: tuple[str, ...] = ()

@@ -62,8 +62,10 @@ class Evaluation:
 
     @property
     def baseline(self) -> ArmResult:
-        """The arm that was not judged."""
-        return next(arm for arm in self.report.arms if self.verdict(arm) is None)
+        """The arm that was not judged: that of the suite, or the first one in reports from before suites."""
+        named = self.report.suite.baseline if self.report.suite else ""
+        unjudged = [arm for arm in self.report.arms if self.verdict(arm) is None]
+        return next((arm for arm in unjudged if arm.arm == named), unjudged[0])
 
     def against_baseline(self, arm: ArmResult) -> Comparison | None:
         """The arm's difference to the baseline on the deciding metric; None for the baseline itself."""

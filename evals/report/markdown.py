@@ -18,6 +18,7 @@ def render_markdown(evaluation: Evaluation) -> str:
         + f", noise floor {report.noise_floor:.1%}, {report.created_at:%Y-%m-%d %H:%M} UTC, {evaluation.history}, "
         f"`{report.digest}`",
         *([f"**Provisional: {'; '.join(report.provisional)}.** Nothing is decided."] if report.provisional else []),
+        *(f"{now}." for now in report.served.values()),
         "## Advice",
         "\n".join(f"- {sentence}" for sentence in report.advice),
         "## Figures",

@@ -20,6 +20,8 @@ def print_evaluation(evaluation: Evaluation, console: Console) -> None:
         show(slice_table(evaluation), console)
     for sentence in evaluation.report.advice:
         console.print(f"  • {sentence}", markup=False, highlight=False)
+    for now in evaluation.report.served.values():
+        console.print(f"  {now}", markup=False, highlight=False)
     if reasons := evaluation.report.provisional:
         line = f"provisional: {'; '.join(reasons)}. The run is kept, and decides nothing."
         console.print(line, style="yellow", markup=False, highlight=False)

@@ -60,6 +60,8 @@ def build(config: EvalConfig, name: str, contents: Contents) -> Suite:
     }
     if schema := config.schema_of_answers:
         parts["schema"] = [schema.digest, config.structured]
+    # Scorers as they are written: what they settle by the items is told by the items.
+    alike = {**parts, "samples": None, "scorers": [_described(scorer) for scorer in contents.scorers]}
     chosen = sampled(len(samples), config.limit, config.seed)
     decides = config.metric or contents.metric or next((figure.name for figure in figures), None)
     safety = config.safety or contents.safety
@@ -73,6 +75,7 @@ def build(config: EvalConfig, name: str, contents: Contents) -> Suite:
         digest=digest_of(parts),
         data_digest=digest_of(sorted(contents.digests)),
         whole=len(samples),
+        scoring=digest_of(alike),
         cluster=contents.cluster,
     )
 

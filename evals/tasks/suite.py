@@ -29,6 +29,9 @@ class Suite:
     whole: int
     """How many items there are; `samples` are fewer when they are a sample of them."""
     safety: str | None = None
+    scoring: Digest | None = None
+    """Of the solver and the scorers with their settings, apart from the samples: two runs with the same one asked and
+    scored alike, whatever the items. None where nobody said."""
     cluster: str | None = None
     """The field of an item that says which items belong together."""
 

@@ -79,6 +79,7 @@ def load(config: EvalConfig, cache: Path) -> Suite:
         safety=config.safety,
         cluster=config.cluster,
         digest=_digest(config, tasks),
+        scoring=_digest(config, tasks, items=False),
         data_digest=_data_digest(tasks),
         whole=sum(len(task.eval_docs) for task in tasks.values()),
     )
@@ -182,16 +183,17 @@ def _off_schema(name: str, task: Any, schema: AnswerSchema) -> list[Problem]:
     ]
 
 
-def _digest(config: EvalConfig, tasks: Mapping[str, Any]) -> Digest:
+def _digest(config: EvalConfig, tasks: Mapping[str, Any], *, items: bool = True) -> Digest:
     """Of the task files, all items, the metrics' settings, and by what rules they score. No path is in it, and no
-    `limit`."""
+    `limit`. Without `items`: of all else."""
     parts = {}
     for name, task in tasks.items():
         settings = dict(vars(task.config))
         for place in ("metadata", "dataset_kwargs", "fewshot_config"):
             settings.pop(place, None)
         scoring = rules(settings.get("metric_list") or [])
-        parts[name] = [_stable(settings), [_stable(doc) for doc in task.eval_docs], config.task_shots, scoring]
+        docs = [_stable(doc) for doc in task.eval_docs] if items else []
+        parts[name] = [_stable(settings), docs, config.task_shots, scoring]
     if schema := config.schema_of_answers:  # the digests of other tasks are what they were
         return digest_of({**parts, "": [schema.digest, config.structured]})
     return digest_of(parts)
