@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import typer
 
+import evals.archive.command
 import evals.cli
 import evals.gate.command
 import evals.retrieval.command
@@ -62,6 +63,11 @@ gate = typer.Typer(help="What production of a name demands: a policy and evaluat
 gate.command("set")(evals.gate.command.set_)
 gate.command("show")(lifecycle.commands.gates.show)
 
+reports = typer.Typer(help="Evaluations that are kept: shown, searched and compared over time.", no_args_is_help=True)
+reports.command("list")(evals.archive.command.list_)
+reports.command("show")(evals.archive.command.show)
+reports.command("diff")(evals.archive.command.diff)
+
 keys = typer.Typer(help="API keys: who may call a service, for what, and how much they did.", no_args_is_help=True)
 keys.command("create")(lifecycle.commands.keys.create)
 keys.command("list")(lifecycle.commands.keys.list_)
@@ -71,6 +77,7 @@ keys.command("usage")(lifecycle.commands.keys.usage)
 app.add_typer(data, name="data")
 app.add_typer(gate, name="gate")
 app.add_typer(keys, name="keys")
+app.add_typer(reports, name="reports")
 app.add_typer(traffic, name="traffic")
 app.add_typer(shadow, name="shadow")
 app.command("train")(training.cli.train)

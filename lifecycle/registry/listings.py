@@ -16,7 +16,7 @@ from lifecycle.gates import Gate
 from lifecycle.registry import audit, changes, readable, records, tables
 from lifecycle.registry.database import Database
 from lifecycle.registry.readable import LeftOut
-from lifecycle.report import Verdict
+from lifecycle.report import Report, Verdict
 from lifecycle.states import State
 from lifecycle.version import Version
 
@@ -40,6 +40,15 @@ class VersionRow:
     """Newest first."""
     doubt: str | None
     """Why it is doubted, in words."""
+
+
+@dataclass(frozen=True, slots=True)
+class ReportRow:
+    """An evaluation with what was said of its arms."""
+
+    report: Report
+    verdicts: tuple[Verdict, ...]
+    """In the order in which they were recorded."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +86,33 @@ class Listings:
             rows = tuple(AliasRow(alias, audit.stuck(tx, alias.ref)) for alias in aliases)
             return Listed(rows, tuple(left_out))
 
+    def reports(self, task: str | None = None, digest: str = "") -> Listed[ReportRow]:
+        """Of every task or of one, and whose digest begins so; newest first."""
+        table, given = tables.reports, tables.verdicts
+        these = table.c.digest.startswith(digest, autoescape=True)
+        if task is not None:
+            these &= table.c.task == task
+        wanted = select(table.c.id, table.c.digest).where(these)
+        with self._database.read() as tx:
+            named = {row.id: row.digest for row in tx.execute(wanted)}
+            fetched, unfetched = readable.rows(tx, select(table), table.c.id, list(named))
+            fetched.sort(key=lambda row: -int(row.id))
+            reports, left_out = readable.nouns(
+                "report", fetched, [named[id_] for id_ in unfetched], _with_digest, lambda row: str(row.digest)
+            )
+            of_these = select(given.c.id, given.c.digest).join(table, table.c.digest == given.c.evaluation_digest)
+            here = {row.id: row.digest for row in tx.execute(of_these.where(these))}
+            fetched, unfetched = readable.rows(tx, select(given), given.c.id, list(here))
+            fetched.sort(key=lambda row: int(row.id))
+            verdicts, unread = readable.nouns(
+                "verdict", fetched, [here[id_] for id_ in unfetched], records.to_verdict, lambda row: str(row.digest)
+            )
+            of_report: dict[str, list[Verdict]] = {}
+            for verdict in verdicts:
+                of_report.setdefault(verdict.evaluation_digest, []).append(verdict)
+            rows = tuple(ReportRow(report, tuple(of_report.get(digest, ()))) for digest, report in reports)
+            return Listed(rows, (*left_out, *unread))
+
     def gates(self, name: str | None = None) -> Listed[Gate]:
         """Of every name that has one, or of `name`; by name."""
         table = tables.gates
@@ -90,6 +126,11 @@ class Listings:
                 "gate", fetched, [named[id_] for id_ in unfetched], records.to_gate, lambda row: str(row.name)
             )
             return Listed(tuple(sorted(gates, key=lambda gate: gate.name)), tuple(left_out))
+
+
+def _with_digest(row: Any) -> tuple[str, Report]:
+    """The digest that it was kept under, which an older release may have taken in another way."""
+    return str(row.digest), records.to_report(row)
 
 
 def _refs(tx: Connection, of_name: Any, tail: Any, name: str | None) -> list[str] | None:

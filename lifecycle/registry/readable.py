@@ -20,7 +20,7 @@ Noun = TypeVar("Noun", bound=Frozen)
 T = TypeVar("T")
 Kept = Literal["version", "alias", "policy", "key", "artifact"]
 """Of what a service keeps a copy of."""
-Kind = Literal[Kept, "gate", "verdict"]
+Kind = Literal[Kept, "gate", "verdict", "report"]
 
 UNFETCHED = "a column of it is broken"
 
@@ -34,7 +34,7 @@ class LeftOut(Frozen):
     kind: Kind
     ref: str
     """`triage:3` of a version, `triage:prod` of an alias and of its policy, `triage` of a gate, a key's id, the digest
-    of an artifact or of a verdict."""
+    of an artifact, a verdict or a report."""
     why: str
     """Names fields and never what they hold."""
 

@@ -1,0 +1,69 @@
+"""Items as CSV that a spreadsheet opens as texts and runs none of, and that gives every text back.
+
+A text that a spreadsheet could take for a formula gets an apostrophe before it (OWASP, "CSV Injection"), and so does
+one that begins with an apostrophe itself: whoever takes one apostrophe off the beginning of a cell has the text
+(`text_of`). All cells are in quotes, so that none falls apart where another sign parts columns. Numbers stay numbers.
+"""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Sequence
+from pathlib import Path
+
+from evals.archive.items import Item
+from evals.archive.library import Kept
+from lifecycle.text.letters import visible
+
+_BEGINS = ("=", "+", "-", "@", "\t", "\r", "\n", "＝", "＋", "－", "＠", "'")
+"""With the wide forms, which spreadsheets of East Asia take for the same."""
+_MARK = "'"
+
+
+def cell_of(text: str) -> str:
+    """The text as a cell that is no formula, also where a spreadsheet drops what is not seen before its first sign."""
+    seen = visible(text)
+    risky = text.startswith(_BEGINS) or seen.startswith(_BEGINS) or seen.strip(" \xa0\0").startswith(_BEGINS)
+    return _MARK + text if risky else text
+
+
+def text_of(cell: str) -> str:
+    """The text that `cell_of` made the cell of."""
+    return cell.removeprefix(_MARK)
+
+
+def export(kept: Kept, path: Path, *, bom: bool = False, chosen: Sequence[Item] | None = None) -> int:
+    """Writes the report's items, or the chosen ones of them, and says how many. `bom` marks the file as UTF-8, without
+    which Excel shows Arabic as other letters."""
+    metrics: dict[str, dict[str, None]] = {arm.arm: {} for arm in kept.report.arms}
+    slices: dict[str, None] = {}
+    for item in kept.items() if chosen is None else chosen:  # the columns first: a row alone does not have them all
+        slices |= dict.fromkeys(item.slices)
+        for arm, answer in item.arms.items():
+            metrics.setdefault(arm, {}).update(dict.fromkeys([*answer.scores, *answer.unscored]))
+    head = ["anchor", "key", "name", "question", "target", "cluster", *(f"slice {name}" for name in slices)]
+    for arm, names in metrics.items():
+        head += [f"{arm}: answer", f"{arm}: error", *(f"{arm}: {name}" for name in names)]
+    count = 0
+    encoding = "utf-8-sig" if bom else "utf-8"
+    with path.open("w", encoding=encoding, errors="replace", newline="") as file:
+        rows = csv.writer(file, quoting=csv.QUOTE_ALL)
+        rows.writerow(map(cell_of, head))
+        for item in kept.items() if chosen is None else chosen:
+            rows.writerow(_row(item, list(slices), metrics))
+            count += 1
+    return count
+
+
+def _row(item: Item, slices: Sequence[str], metrics: dict[str, dict[str, None]]) -> list[str]:
+    cells = [item.anchor, item.key, item.name, item.question, item.target, item.cluster or ""]
+    cells += [item.slices.get(name, "") for name in slices]
+    row = list(map(cell_of, cells))
+    for arm, names in metrics.items():
+        answer = item.arms.get(arm)
+        row += [cell_of(answer.answer), cell_of(answer.error)] if answer else ["", ""]
+        for name in names:
+            score = answer.scores.get(name) if answer else None
+            reason = answer.unscored.get(name, "") if answer else ""
+            row.append(cell_of(f"unscored: {reason}" if reason else "") if score is None else repr(score))
+    return row
