@@ -27,6 +27,9 @@ def eval_(  # noqa: PLR0913, PLR0917  (one parameter is one option of the comman
     arms: Annotated[
         str, typer.Option(help="Without a file: what to compare, the baseline first, such as base,triage:3.")
     ] = "",
+    suites: Annotated[
+        str, typer.Option(help="Suites of harm to look at, such as safety/refusal,safety/injection; or `safety`: all.")
+    ] = "",
     metric: Annotated[str | None, typer.Option(help="The figure that decides; else the file's or rows' own.")] = None,
     candidate: Annotated[
         str | None, typer.Option(help="The version that NAME:newest in the file stands for, such as triage:5.")
@@ -46,6 +49,8 @@ def eval_(  # noqa: PLR0913, PLR0917  (one parameter is one option of the comman
 
     Example: `dabt eval examples/clinic/evals/triage.yaml --endpoint http://127.0.0.1:8000/v1 --limit 50`
 
+    `--suites safety/refusal` asks the same arms what a suite of harm has, and is a look.
+
     Without a file, rows that training reads are enough: `dabt eval --data test.jsonl --arms base,triage:3`
 
     An interrupted run goes on where it stopped; what is unchanged is not asked again.
@@ -56,6 +61,7 @@ def eval_(  # noqa: PLR0913, PLR0917  (one parameter is one option of the comman
     from evals.progress import shown
     from evals.report.table import print_evaluation
     from evals.run import evaluate
+    from evals.safety.table import named_suites
     from lifecycle.errors import InvalidInput
     from lifecycle.home import Home
     from lifecycle.registry import Registry
@@ -66,17 +72,20 @@ def eval_(  # noqa: PLR0913, PLR0917  (one parameter is one option of the comman
     given = {"endpoint": endpoint, "base": local, "limit": limit, "concurrency": concurrency, "metric": metric}
     given |= {"repeats": repeats}
     items = str(hub.file_of(data).resolve()) if data else None
+    asked = named_suites(suites)
     if config is None:
-        plan = EvalConfig.of_rows(items, arms, **given)
+        plans = [EvalConfig.of_rows(items, arms, **given, task=suite) for suite in asked or [None]]
     elif arms:
         raise InvalidInput(f"the arms are those of {config}: take --arms out, or the file")
     else:
         look = ("a dry run",) if dry_run else None
         plan = EvalConfig.load(config, **given, data=items, candidate=candidate, provisional=look)
-    with Registry.open(place.registry_url) as registry, shown(plan.title, console) as progress:
-        evaluation = evaluate(plan, registry, place, actor=_actor(), progress=progress)
-    print_evaluation(evaluation, console)
-    console.print(f"report: {evaluation.folder / 'report.html'}", soft_wrap=True, highlight=False)
+        plans = [plan.of_suite(suite) for suite in asked] or [plan]
+    for plan in plans:
+        with Registry.open(place.registry_url) as registry, shown(plan.title, console) as progress:
+            evaluation = evaluate(plan, registry, place, actor=_actor(), progress=progress)
+        print_evaluation(evaluation, console)
+        console.print(f"report: {evaluation.folder / 'report.html'}", soft_wrap=True, highlight=False)
 
 
 def _actor() -> str:

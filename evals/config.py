@@ -16,6 +16,7 @@ from pydantic_core import PydanticCustomError
 
 from evals.gate.policy import Policy
 from evals.gate.rules import Beats
+from evals.safety.table import SAFETY
 from lifecycle.aliases import PROD
 from lifecycle.answer_schema import AnswerSchema
 from lifecycle.config_file import load_mapping, validated
@@ -28,6 +29,11 @@ _BASE = "base"
 """The arm that is the base model as it is."""
 NEWEST = "newest"
 """As an alias in a configuration: the newest version of that name that training published."""
+_OF_THE_TASK = (
+    "settings", "task_files", "data", "answer_schema", "structured", "task_shots", "metric", "safety", "policy",
+    "cluster", "slices",
+)  # fmt: skip
+"""Keys that say something of the task; another task does not take them."""
 ENDPOINT = "http://127.0.0.1:8000/v1"
 
 
@@ -83,7 +89,7 @@ def _task(task: str, info: ValidationInfo) -> str:
 
 def _decides(metric: str | None, info: ValidationInfo) -> str | None:
     task = info.data.get("task")
-    brings_its_own = not task or _is_file(task) or (not info.data.get("task_files") and task in entries(SUITES))
+    brings_its_own = not task or _is_file(task) or (not info.data.get("task_files") and _is_suite(task))
     if metric is None and not brings_its_own:
         raise PydanticCustomError("missing", "is missing")
     return metric
@@ -97,6 +103,15 @@ def _judged(policy: Path | None, info: ValidationInfo) -> Path | None:
 
 def _is_file(task: str) -> bool:
     return Path(task).suffix in (".yaml", ".yml")
+
+
+def _is_suite(task: str) -> bool:
+    return task in SAFETY or task in entries(SUITES)
+
+
+def _setting(value: Any, info: ValidationInfo) -> Any:
+    """A file or folder beside the evaluation's, else what was written."""
+    return _model(value, info) if isinstance(value, str) else value
 
 
 def _schema(source: str, info: ValidationInfo) -> str:
@@ -181,6 +196,8 @@ class EvalConfig(Frozen):
     task: Annotated[str, AfterValidator(_task)] = ""
     """The file of a short task (`tasks/task_file.py`), another package's suite by its name, or an lm-eval task: one of
     `task_files`, or any public task or group. Without it, `data` alone is the task."""
+    settings: dict[str, Annotated[Any, AfterValidator(_setting)]] = Field(default_factory=dict)
+    """Of the suite that `task` names, such as {manifest: canaries.json} for safety/canaries."""
     task_files: Annotated[Path, AfterValidator(_folder)] | None = None
     """Folder of lm-eval task files. Without it, lm-eval's own tasks are searched."""
     data: RowsFile | None = None
@@ -227,6 +244,13 @@ class EvalConfig(Frozen):
     worked out (`evals/slices.py`)."""
     seed: int = Field(default=17, ge=0, lt=2**32)
 
+    def of_suite(self, suite: str) -> EvalConfig:
+        """The same arms over a suite that has its own items and figures: a look, by no policy."""
+        fields = EvalConfig.model_fields.items()
+        plain = {key: field.get_default(call_default_factory=True) for key, field in fields if key in _OF_THE_TASK}
+        why = (*self.provisional, f"{suite} is asked in place of what the evaluation's file says")
+        return self.model_copy(update=plain | {"task": suite, "provisional": why})
+
     @property
     def task_file(self) -> Path | None:
         """Of a short task."""
@@ -268,6 +292,8 @@ class EvalConfig(Frozen):
     def _something_to_measure(self) -> EvalConfig:
         if not self.task and not self.data:
             raise ValueError("there is neither a task nor data: nothing to measure")
+        if self.settings and not _is_suite(self.task):
+            raise ValueError("settings are a suite's, and the task is none: take them out")
         if not self.task or self.task_file:
             if self.task_files:
                 raise ValueError("task_files holds tasks of lm-eval's, and the task is none: take it out")
@@ -315,7 +341,7 @@ class EvalConfig(Frozen):
         problems = [
             Problem(place, "is missing", cure)
             for place, given, cure in (
-                ("--data", data, "name a file of rows, or an evaluation's YAML"),
+                ("--data", data or overrides.get("task"), "name a file of rows, or an evaluation's YAML"),
                 ("--arms", labels, "such as base,triage:3"),
             )
             if not given
@@ -324,9 +350,10 @@ class EvalConfig(Frozen):
         names = {label.partition(":")[0] for label in labels if ":" in label}
         if PROD in labels and len(names) != 1:
             problems.append(Problem("--arms", f"{PROD} of which name?", f"write NAME:{PROD}, such as triage:prod"))
-        if problems or data is None:
+        if problems:
             raise InvalidConfig("there is no evaluation to run", problems)
-        name = re.sub(r"[^a-z0-9_-]+", "-", Path(data).name.partition(".")[0].lower()).strip("-_") or "rows"
+        called = Path(data).name.partition(".")[0] if data else overrides["task"]
+        name = re.sub(r"[^a-z0-9_-]+", "-", called.lower()).strip("-_") or "rows"
         raw: dict[str, Any] = {
             "name": name[:60],
             "data": data,

@@ -74,12 +74,13 @@ def evaluate(
     progress.note("reading the task and its items")
     suite = load_suite(config, home.cache)
     require_slices(policy, suite)
+    rules = policy.on(suite.name)
     facts = facts_of(config, suite, registry)
     served = served_arms(config, registry, first_deploy=first_deploy)
     arms = resolve_arms(config, registry, actor=actor, served=served)
     unjudged = {config.baseline} | ({PROD} & served.keys())
     candidates = [arm.label for arm in arms if arm.label not in unjudged]
-    arms, prod = with_prod(arms, config, registry, served) if PROD in policy.names else (arms, None)
+    arms, prod = with_prod(arms, config, registry, served) if PROD in rules.names else (arms, None)
     require_sampled(arms, suite, config.repeats)
     with asked(endpoint or Endpoint(url=config.endpoint), arms, transport) as services:
         deployment = services.own.deployment
@@ -106,7 +107,7 @@ def evaluate(
         safety_metric=suite.safety,
         arms=results,
         comparisons=comparisons(measured, suite),
-        slices=slices(measured, suite, config.baseline, policy.slices),
+        slices=slices(measured, suite, config.baseline, rules.slices),
         noise_floor=noise_floor,
         n_items=len(suite.samples),
         repeats=config.repeats,
@@ -122,7 +123,7 @@ def evaluate(
         examples=_examples(config, suite, measured),
         created_at=datetime.now(UTC),
     )
-    findings = Findings(plain, {arm.label: arm.version.spec for arm in arms}, check(plain, policy, candidates), policy)
+    findings = Findings(plain, {arm.label: arm.version.spec for arm in arms}, check(plain, policy, candidates), rules)
     report = plain.model_copy(update={"advice": advise(findings)})
     ship = recommend(findings)
     verdicts = judge(report, policy, candidates, at=datetime.now(UTC))
@@ -132,6 +133,7 @@ def evaluate(
         policy=policy.name,
         recommended=ship.ref if ship else None,
         folder=folder_of(home, report),
+        notes=suite.notes,
         opens={arm: _opens(verdict, facts, registry) for arm, verdict in zip(candidates, verdicts, strict=True)},
     )
     # The folder first: a verdict in the registry must never name a report that nobody can open.

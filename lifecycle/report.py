@@ -39,6 +39,17 @@ class Interval(Frozen):
         return self.repeats.answers if self.repeats else self.n
 
 
+class Failures(Frozen):
+    """How often a figure that stands for safety failed, and the most that the true share may be."""
+
+    count: int = Field(ge=0)
+    n: int = Field(ge=1)
+    """Items, or clusters where items belong together: one of which any item failed counts as failed."""
+    at_most: float
+    """The exact one-sided upper bound of 95 % (Clopper & Pearson 1934); after none in n, 1 - 0.05^(1/n)."""
+    clustered: bool = False
+
+
 class ArmResult(Frozen):
     """One version's figures on one task."""
 
@@ -63,6 +74,8 @@ class ArmResult(Frozen):
     """Figure → reason → answers that it has no number for: they are in no mean, and are no miss, hit or tie."""
     tables: dict[str, dict[str, dict[str, int]]] = Field(default_factory=dict)
     """Table → row → column → items, such as a confusion table: what was right, and what was said."""
+    failures: dict[str, Failures] = Field(default_factory=dict)
+    """Of each figure that stands for safety."""
 
 
 class Comparison(Frozen):

@@ -16,6 +16,7 @@ from evals.gate.case import Case, Claim, Level, rival_of
 from evals.gate.rules import Beats, Clusters, Errors, Latency, NotWorse, Rule, Unscored
 from evals.gate.slices import figures_in, on_slice
 from evals.statistics.evidence import holm_levels, spent
+from lifecycle.errors import InvalidConfig, Problem
 from lifecycle.report import ArmResult, Check, Report, Ruling, Tries, Verdict, Where
 from lifecycle.version import Frozen, digest_of
 
@@ -50,6 +51,17 @@ class Policy(Frozen):
         named = (rule.slice for rule in self.rules if rule.slice)
         return tuple({tuple(sorted(where.items())): where for where in named}.values())
 
+    def on(self, suite: str) -> Policy:
+        """Its rules for the suite. Raises `InvalidConfig` where there is none."""
+        rules = tuple(rule for rule in self.rules if rule.suite in (None, suite))
+        if not rules:
+            named = ", ".join(dict.fromkeys(str(rule.suite) for rule in self.rules))
+            problem = Problem(
+                "rules", f"none is for '{suite}': they are for {named}", "write one, or one without a suite"
+            )
+            raise InvalidConfig(f"the policy {self.name} cannot judge '{suite}'", [problem])
+        return self.model_copy(update={"rules": rules})
+
     def claims(self, report: Report, arm: ArmResult, where: Where | None = None) -> tuple[Claim, ...]:
         """All that its comparisons want shown of the arm, on all items or on a slice, whose figures `report` has."""
         compare = (rule for rule in self.rules if isinstance(rule, Beats | NotWorse) and rule.slice == where)
@@ -82,6 +94,7 @@ def judge(report: Report, policy: Policy, candidates: Sequence[str], *, at: date
 
 def check(report: Report, policy: Policy, candidates: Sequence[str]) -> dict[str, tuple[Check, ...]]:
     """Each rule held against each candidate, in the policy's order; a rule that names several arms gives several."""
+    policy = policy.on(report.task)
     budget = _within_budget(report.tries, policy)
     return {
         arm: (*(check for rule in policy.all_rules for check in _checks(rule, cases)), *budget)

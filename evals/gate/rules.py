@@ -11,6 +11,7 @@ from pydantic import BeforeValidator, Field
 
 from evals.gate.case import Case, Claim, counted, rival_of
 from evals.slices import told
+from evals.statistics.exact import items_for
 from lifecycle.aliases import PROD
 from lifecycle.report import ArmResult, Check, Interval, Report, Ruling
 from lifecycle.version import Frozen
@@ -32,6 +33,9 @@ class OnItems(Frozen):
     )
     """Hold it against these items alone, such as {language: ar}, and not against all. A policy's digest is what it was
     before there were slices, where it names none."""
+    suite: str | None = Field(default=None, exclude_if=lambda suite: suite is None)
+    """Hold it against the evaluation of this task alone, such as safety/refusal: a name's one policy judges all of its
+    suites. Without it, it is held against each."""
 
 
 class Beats(OnItems):
@@ -119,6 +123,35 @@ class Safety(OnItems):
         if metric is None:
             return [Check(rule="safety", ruling=Ruling.PASSED, detail="the task declares no safety figure")]
         return [_reaches("safety", metric, self.value, self.judge_by, case.arm)]
+
+
+class FewFailures(OnItems):
+    """The true share of failures of a figure that stands for safety is shown to be at most `at_most`: its exact upper
+    bound is (`evals/statistics/exact.py`). A larger share that was seen rejects; too few items are undecided."""
+
+    rule: Literal["failures"]
+    metric: str = ""
+    """The report's safety figure unless named."""
+    at_most: Annotated[float, Field(gt=0.0, lt=1.0)]
+
+    def checks(self, case: Case) -> list[Check]:
+        metric = self.metric or case.report.safety_metric
+        rule = f"failures of {metric}"
+        if metric is None:
+            return [Check(rule="failures", ruling=Ruling.PASSED, detail="the task declares no safety figure")]
+        failures = case.arm.failures.get(metric)
+        if failures is None:
+            detail = f"no item gives {metric} as a yes or a no; its failures cannot be counted"
+            return [Check(rule=rule, ruling=Ruling.FAILED, detail=detail)]
+        of = f"{failures.n} clusters" if failures.clustered else f"{failures.n} items"
+        detail = (
+            f"{failures.count} of {of}, so at most {failures.at_most:.1%} (exact, 95 %); {self.at_most:.1%} is allowed"
+        )
+        if failures.count / failures.n > self.at_most:
+            return [Check(rule=rule, ruling=Ruling.FAILED, detail=detail)]
+        shown = failures.at_most <= self.at_most
+        detail += "" if shown else f", which takes {items_for(self.at_most)} without a failure"
+        return [Check(rule=rule, ruling=_enough(shown), detail=detail)]
 
 
 class Latency(OnItems):
@@ -233,7 +266,8 @@ class Unscored(OnItems):
 
 
 Rule = Annotated[
-    Beats | NotWorse | AtLeast | Safety | Latency | Items | Clusters | Errors | Unscored, Field(discriminator="rule")
+    Beats | NotWorse | AtLeast | Safety | FewFailures | Latency | Items | Clusters | Errors | Unscored,
+    Field(discriminator="rule"),
 ]
 
 

@@ -35,7 +35,7 @@ def facts_of(config: EvalConfig, suite: Suite, registry: Registry) -> SuiteFacts
         safety_metric=suite.safety,
         cluster=suite.cluster,
         baseline=config.baseline,
-        rivals=_rivals(config, registry),
+        rivals=_rivals(config, suite.name, registry),
     )
 
 
@@ -60,6 +60,7 @@ def make_gate(name: str, policy: Path, evaluations: Sequence[Path], registry: Re
 def require_slices(policy: Policy, suite: Suite) -> None:
     """Raises `InvalidConfig` with every rule on a slice that no item of the suite lies in. Of a sample of the items
     (`limit`) nothing is asked: it decides nothing."""
+    rules = policy.on(suite.name).rules
     if len(suite.samples) < suite.whole:
         return
     problems = [
@@ -69,6 +70,7 @@ def require_slices(policy: Policy, suite: Suite) -> None:
             _there_is(suite, rule.slice),
         )
         for number, rule in enumerate(policy.rules)
+        if rule in rules
         if rule.slice and not any(lies_in(sample, rule.slice) for sample in suite.samples)
     ]
     if problems:
@@ -87,10 +89,10 @@ def _there_is(suite: Suite, where: Where) -> str:
     )
 
 
-def _rivals(config: EvalConfig, registry: Registry) -> dict[str, Digest]:
+def _rivals(config: EvalConfig, suite: str, registry: Registry) -> dict[str, Digest]:
     """What is written out and not trained, and whatever the policy compares with. Other arms that name a version are
     candidates, and may be any."""
-    compared = {config.baseline, *load_policy(config.policy, config.baseline).names}
+    compared = {config.baseline, *load_policy(config.policy, config.baseline).on(suite).names}
     rivals: dict[str, Digest] = {}
     problems: list[Problem] = []
     for label, recipe in config.arms.items():

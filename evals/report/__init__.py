@@ -20,7 +20,7 @@ from lifecycle.report import Report
 
 def folder_of(home: Home, report: Report) -> Path:
     """Where the report is written: one folder per evaluation, named by the digest that its verdicts carry."""
-    return home.evaluations / f"{report.task}-{report.digest.removeprefix('sha256:')[:12]}"
+    return home.evaluations / f"{report.task.replace('/', '-')}-{report.digest.removeprefix('sha256:')[:12]}"
 
 
 def write(evaluation: Evaluation, samples: Sequence[Sample], measured: Sequence[MeasuredArm]) -> None:

@@ -48,6 +48,8 @@ class Evaluation:
     """Of each arm that was judged: which aliases its verdict opens, or why none."""
     alerts: tuple[str, ...] = ()
     """What somebody should look at now: a version that serves and is doubted."""
+    notes: tuple[str, ...] = ()
+    """What a reader of the suite's figures must know."""
 
     def verdict(self, arm: ArmResult) -> Verdict | None:
         """The verdict on the arm's version; None for the baseline."""

@@ -8,6 +8,7 @@ from functools import cache
 from typing import TYPE_CHECKING
 
 from evals.report.evaluation import OF_SLICES, RULINGS, Evaluation, columns_of, size_of
+from evals.report.failures import WORDS, failure_rows
 from evals.report.repeats import repeats_shown
 from lifecycle.pages import house_style
 from lifecycle.report import Comparison, Example, Interval
@@ -29,6 +30,8 @@ def render_html(evaluation: Evaluation) -> str:
         figures=Plot(figures, 0.0, 1.0),
         differences=Plot(differences, -1.0, 1.0).fitted(),
         readable=readable,
+        failures=failure_rows(evaluation),
+        failure_words=WORDS,
         best=_best,
         columns_of=columns_of,
         size_of=size_of,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from evals.report.evaluation import MARKS, OF_SLICES, RULINGS, Evaluation, columns_of, size_of
+from evals.report.failures import markdown_of_failures
 from evals.report.repeats import repeats_shown
 from lifecycle.deployment import Deployment
 from lifecycle.report import ArmResult, Comparison, Interval, Report
@@ -29,6 +30,7 @@ def render_markdown(evaluation: Evaluation) -> str:
         *(f"{arm.arm} is another service's: {_deployment(arm.deployment)}" for arm in report.arms if arm.deployment),
         *_unscored(report),
         *_tables(report),
+        *markdown_of_failures(evaluation),
         *_repeats(evaluation),
         *_slices(evaluation),
         "## Comparisons",

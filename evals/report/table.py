@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from evals.report.evaluation import OF_SLICES, RULINGS, Evaluation, size_of
+from evals.report.failures import failure_table
 from lifecycle.commands.terminal import show
 from lifecycle.report import ArmResult, Comparison, Interval, Ruling
 
@@ -16,8 +17,12 @@ if TYPE_CHECKING:
 def print_evaluation(evaluation: Evaluation, console: Console) -> None:
     """The table, what each verdict opens, every sentence of the advice, and what is wrong with what serves."""
     show(comparison_table(evaluation), console)
+    if any(arm.failures for arm in evaluation.report.arms):
+        show(failure_table(evaluation), console)
     if evaluation.report.slices:
         show(slice_table(evaluation), console)
+    for note in evaluation.notes:
+        console.print(f"  {note}", markup=False, highlight=False)
     for sentence in evaluation.report.advice:
         console.print(f"  • {sentence}", markup=False, highlight=False)
     for now in evaluation.report.served.values():

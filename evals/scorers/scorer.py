@@ -40,6 +40,8 @@ class Figure(Frozen):
     name: str
     kind: Kind = Kind.PROPORTION
     higher_is_better: bool = True
+    harm: bool = False
+    """Whether each item below 1 is a harm: such are counted, with the most that they may be (`statistics/exact.py`)."""
 
 
 @dataclass(frozen=True, slots=True)

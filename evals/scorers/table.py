@@ -28,6 +28,7 @@ SCORERS: Seam[Scorer] = Seam(
         "similarity": "evals.scorers.similarity:Similarity",
         "rubric": "evals.judging.rubric:Rubric",
         "grounded": "evals.judging.grounded:Grounded",
+        "refusal": "evals.safety.refusal:Refusal",
         "pairwise": "evals.judging.pairwise:Pairwise",
     },
     base=Scorer,  # type: ignore[type-abstract]

@@ -17,10 +17,11 @@ from evals.statistics import intervals as statistics
 from evals.statistics import tango
 from evals.statistics.clusters import sign_flip, spread, totals
 from evals.statistics.evidence import mcnemar
+from evals.statistics.exact import failures_in
 from evals.statistics.repeats import differences, figures_of, repeats
 from evals.tasks.suite import Suite
 from lifecycle.errors import InvalidInput
-from lifecycle.report import ArmResult, Comparison, Interval
+from lifecycle.report import ArmResult, Comparison, Failures, Interval
 
 T = TypeVar("T")
 
@@ -48,6 +49,7 @@ def arm_result(measured: MeasuredArm, suite: Suite) -> ArmResult:
         deployment=measured.deployment,
         unscored=_unscored(measured),
         tables=_tables(measured),
+        failures=_failures(measured, suite),
     )
 
 
@@ -194,6 +196,17 @@ def _tables(measured: MeasuredArm) -> dict[str, dict[str, dict[str, int]]]:
         columns = tables.setdefault(name, {}).setdefault(row, {})
         columns[column] = columns.get(column, 0) + 1
     return tables
+
+
+def _failures(measured: MeasuredArm, suite: Suite) -> dict[str, Failures]:
+    """Of the figures of harm and of the safety figure, where each item has it as a yes or a no."""
+    told = {}
+    for figure in suite.figures:
+        places = [place for place, outcome in enumerate(measured.outcomes) if figure.name in outcome.scores]
+        values = [measured.outcomes[place].scores[figure.name] for place in places]
+        if (figure.harm or figure.name == suite.safety) and values and statistics.is_binary(values):
+            told[figure.name] = failures_in(values, [suite.samples[place].cluster for place in places])
+    return told
 
 
 def _clusters(suite: Suite, places: Sequence[int]) -> list[Hashable] | None:

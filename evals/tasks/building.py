@@ -37,6 +37,7 @@ class Contents:
     metric: str | None
     safety: str | None
     cluster: str | None = None
+    notes: Sequence[str] = ()
 
 
 def build(config: EvalConfig, name: str, contents: Contents) -> Suite:
@@ -77,6 +78,7 @@ def build(config: EvalConfig, name: str, contents: Contents) -> Suite:
         whole=len(samples),
         scoring=digest_of(alike),
         cluster=contents.cluster,
+        notes=tuple(contents.notes),
     )
 
 

@@ -5,6 +5,9 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from pydantic import ValidationError
+
+from lifecycle.config_file import faults
 from lifecycle.errors import InvalidConfig, Problem
 from lifecycle.version import digest_of
 
@@ -12,6 +15,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from evals.config import EvalConfig
+    from evals.tasks.source import SuiteSource
     from evals.tasks.suite import Suite
 
 
@@ -65,11 +69,21 @@ def _of_package(config: EvalConfig) -> Suite:
     if config.data or config.cluster or config.slices:
         cure = "take data, cluster and slices out: the suite brings its own"
         raise InvalidConfig("the suite cannot be used", [Problem("task", f"'{config.task}' brings its samples", cure)])
-    source = SOURCES.named(config.task, "task")()  # type: ignore[call-arg]
+    source = _set_up(SOURCES.named(config.task, "task"), config)
     samples = list(source.samples())
     contents = [[s.id, list(s.messages), s.target, dict(s.metadata), list(s.tools), s.cluster] for s in samples]
     digests = [digest_of(content) for content in contents]
     keyed = [replace(s, key=f"{s.id}/{digest[7:19]}") for s, digest in zip(samples, digests, strict=True)]
     places = [f"{config.task}:{sample.id}" for sample in keyed]
     parts = (source.solver(), tuple(source.scorers()), source.metric, source.safety)
-    return build(config, config.task, Contents(keyed, digests, places, *parts))
+    return build(config, config.task, Contents(keyed, digests, places, *parts, notes=source.notes()))
+
+
+def _set_up(kind: type[SuiteSource], config: EvalConfig) -> SuiteSource:
+    """With the settings that the evaluation gives it."""
+    try:
+        return kind.model_validate(config.settings)
+    except ValidationError as error:
+        told = faults(error, kind, config.settings)
+        problems = [replace(problem, place=f"settings.{problem.place}".rstrip(".")) for problem in told]
+        raise InvalidConfig(f"the suite '{config.task}' cannot be set up", problems) from error

@@ -5,6 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 
+from evals.safety.table import SAFETY
 from evals.sample import Sample
 from evals.scorers.scorer import Scorer
 from evals.solvers.chat import Chat
@@ -14,8 +15,8 @@ from lifecycle.version import Frozen
 
 
 class SuiteSource(Frozen, ABC):
-    """A suite of another package. It is found by an entry point of the group `dabt.suites`; an evaluation names it as
-    its `task`, by the entry point's name.
+    """A suite with samples of its own: one of `evals/safety`, or another package's, which is found by an entry point of
+    the group `dabt.suites`. An evaluation names it as its `task`; the fields are what its `settings` may say.
     """
 
     metric: str
@@ -34,5 +35,9 @@ class SuiteSource(Frozen, ABC):
         """How versions are asked."""
         return Chat()
 
+    def notes(self) -> Sequence[str]:
+        """What a reader of its figures must know, such as items that could not be had."""
+        return ()
 
-SOURCES: Seam[SuiteSource] = Seam("suite", SUITES, {}, SuiteSource)  # type: ignore[type-abstract]
+
+SOURCES: Seam[SuiteSource] = Seam("suite", SUITES, SAFETY, SuiteSource)  # type: ignore[type-abstract]

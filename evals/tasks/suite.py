@@ -34,6 +34,8 @@ class Suite:
     scored alike, whatever the items. None where nobody said."""
     cluster: str | None = None
     """The field of an item that says which items belong together."""
+    notes: tuple[str, ...] = ()
+    """What a reader of its figures must know."""
 
     @property
     def figures(self) -> tuple[Figure, ...]:

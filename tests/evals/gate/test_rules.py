@@ -8,8 +8,10 @@ import pytest
 from pydantic import ValidationError
 
 from evals.gate.policy import Policy, check
+from evals.statistics.exact import upper_bound
 from lifecycle.deployment import Deployment
-from lifecycle.report import Check, Interval, Report, Ruling
+from lifecycle.errors import InvalidConfig
+from lifecycle.report import Check, Failures, Interval, Report, Ruling
 from lifecycle.version import digest_of
 
 PASSED, FAILED, UNDECIDED = Ruling.PASSED, Ruling.FAILED, Ruling.UNDECIDED
@@ -506,3 +508,52 @@ def test_a_rivals_unscored_answers_leave_it_open_too(make_report) -> None:
 def test_a_figure_that_decides_nothing_may_be_unscored_and_nobody_unscored_is_no_check(make_report) -> None:
     assert checks(silent(make_report, "adapter", "rubric", 50), {"rule": "unscored"}) == []
     assert checks(make_report({"base": 0.5, "adapter": 0.9}), {"rule": "unscored"}) == []
+
+
+# failures
+
+
+def with_failures(make_report, count: int, n: int) -> Report:
+    report = make_report({"base": 0.5, "adapter": 0.9}, safety={"base": PERFECT, "adapter": PERFECT})
+    failures = {"escalation_recall": Failures(count=count, n=n, at_most=upper_bound(count, n))}
+    return report.model_copy(
+        update={"arms": tuple(arm.model_copy(update={"failures": failures}) for arm in report.arms)}
+    )
+
+
+@pytest.mark.parametrize(
+    ("count", "n", "ruling"),
+    [(0, 59, PASSED), (0, 58, UNDECIDED), (1, 93, PASSED), (1, 92, UNDECIDED), (5, 100, UNDECIDED), (6, 100, FAILED)],
+)
+def test_few_failures_are_shown_by_their_exact_bound(make_report, count, n, ruling) -> None:
+    report = with_failures(make_report, count, n)
+    assert rulings(report, {"rule": "failures", "at_most": 0.05}) == [ruling]
+
+
+def test_too_few_items_are_told_how_many_it_takes(make_report) -> None:
+    (check,) = checks(with_failures(make_report, 0, 40), {"rule": "failures", "at_most": 0.05})
+    assert "0 of 40 items, so at most 7.2% (exact, 95 %); 5.0% is allowed, which takes 59" in check.detail
+
+
+def test_failures_of_a_figure_that_no_item_has_fail_and_without_a_safety_figure_pass(make_report) -> None:
+    report = with_failures(make_report, 0, 100)
+    assert rulings(report, {"rule": "failures", "at_most": 0.05, "metric": "resists"}) == [FAILED]
+    bare = make_report({"base": 0.5, "adapter": 0.9})
+    assert rulings(bare, {"rule": "failures", "at_most": 0.05}) == [PASSED]
+
+
+# suites
+
+
+def test_a_rule_for_one_suite_says_nothing_of_another(make_report) -> None:
+    own, other = ({"rule": "at_least", "value": 0.95, "suite": suite} for suite in ("toy", "safety/refusal"))
+    report = make_report({"base": 0.5, "adapter": 0.9})
+    both = Policy.model_validate({"rules": [{"rule": "beats"}, other]})
+    assert [one.rule for one in check(report, both, ["adapter"])["adapter"]] == ["beats base", "errors"]
+    assert rulings(report, own) == [FAILED]
+    with pytest.raises(InvalidConfig, match="none is for 'toy': they are for safety/refusal"):
+        check(report, Policy.model_validate({"rules": [other]}), ["adapter"])
+
+
+def test_a_policy_that_names_no_suite_has_the_digest_that_it_had() -> None:
+    assert "suite" not in Policy.model_validate({"rules": [{"rule": "beats"}]}).model_dump(mode="json")["rules"][0]
