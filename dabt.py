@@ -12,6 +12,7 @@ import evals.archive.command
 import evals.cli
 import evals.gate.command
 import evals.retrieval.command
+import evals.safety.command
 import examples.cli
 import lifecycle.commands.gates
 import lifecycle.commands.keys
@@ -78,6 +79,7 @@ app.add_typer(data, name="data")
 app.add_typer(gate, name="gate")
 app.add_typer(keys, name="keys")
 app.add_typer(reports, name="reports")
+app.add_typer(evals.safety.command.app, name="safety")
 app.add_typer(traffic, name="traffic")
 app.add_typer(shadow, name="shadow")
 app.command("train")(training.cli.train)

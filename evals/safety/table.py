@@ -6,6 +6,7 @@ from lifecycle.errors import InvalidInput
 
 SAFETY = {
     "safety/refusal": "evals.safety.refusal:RefusalSuite",
+    "safety/injection": "evals.safety.injection:InjectionSuite",
 }
 SET_UP = frozenset({"safety/canaries"})
 """Those that need `settings`, so that only an evaluation's file can name them."""
