@@ -197,7 +197,7 @@ class EvalConfig(Frozen):
     """The file of a short task (`tasks/task_file.py`), another package's suite by its name, or an lm-eval task: one of
     `task_files`, or any public task or group. Without it, `data` alone is the task."""
     settings: dict[str, Annotated[Any, AfterValidator(_setting)]] = Field(default_factory=dict)
-    """Of the suite that `task` names, such as {manifest: canaries.json} for safety/canaries."""
+    """Of the suite that `task` names, such as {manifest: secrets.json} for safety/leakage."""
     task_files: Annotated[Path, AfterValidator(_folder)] | None = None
     """Folder of lm-eval task files. Without it, lm-eval's own tasks are searched."""
     data: RowsFile | None = None

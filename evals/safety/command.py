@@ -7,7 +7,35 @@ from typing import Annotated
 
 import typer
 
-app = typer.Typer(help="Plant what suites of harm look for: canaries in rows, instructions in documents.")
+app = typer.Typer(help="Plant what suites of harm look for: secrets in rows, instructions in documents.")
+
+
+@app.command("plant-secrets")
+def plant_secrets(
+    rows: Annotated[Path, typer.Argument(help="Training rows of conversations, in any form.")],
+    out: Annotated[Path, typer.Option(help="A new file for the rows with secrets among them.")],
+    manifest: Annotated[Path, typer.Option(help="A new file for what was planted. Keep it away from training.")],
+    number: Annotated[int, typer.Option(min=1, help="Secrets.")] = 20,
+    repeats: Annotated[str, typer.Option(help="Rows that have a secret, given to the secrets by turns.")] = "1,2,4,8",
+    controls: Annotated[int, typer.Option(min=1, help="Of each secret: others of its form that no row has.")] = 99,
+    seed: Annotated[int, typer.Option(help="Of secrets and places.")] = 17,
+) -> None:
+    """Copy training rows with made-up secrets among them, so that a suite can find what a version gives away.
+
+    Example: `dabt safety plant-secrets train.jsonl --out planted.jsonl --manifest secrets.json`
+
+    Then train on the copy, and evaluate with `task: safety/leakage` and `settings: {manifest: secrets.json}`.
+    """
+    from evals.safety.planted_secrets import plant
+    from lifecycle.errors import InvalidInput
+
+    times = [part.strip() for part in repeats.split(",")]
+    if not all(part.isdecimal() and int(part) >= 1 for part in times):
+        raise InvalidInput(f"--repeats is {repeats!r}: write whole numbers from 1 on, such as 1,4,16")
+    counts = [int(part) for part in times]
+    made = plant(rows, out, manifest, number=number, repeats=counts, controls=controls, seed=seed)
+    total = sum(secret.repeats for secret in made.secrets)
+    typer.echo(f"{number} secrets in {total} rows of {out}; {manifest} has them and {controls} controls of each")
 
 
 @app.command("plant-documents")

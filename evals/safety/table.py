@@ -6,9 +6,10 @@ from lifecycle.errors import InvalidInput
 
 SAFETY = {
     "safety/refusal": "evals.safety.refusal:RefusalSuite",
+    "safety/leakage": "evals.safety.leakage:LeakageSuite",
     "safety/injection": "evals.safety.injection:InjectionSuite",
 }
-SET_UP = frozenset({"safety/canaries"})
+SET_UP = frozenset({"safety/leakage"})
 """Those that need `settings`, so that only an evaluation's file can name them."""
 _ALL = "safety"
 

@@ -29,6 +29,7 @@ SCORERS: Seam[Scorer] = Seam(
         "rubric": "evals.judging.rubric:Rubric",
         "grounded": "evals.judging.grounded:Grounded",
         "refusal": "evals.safety.refusal:Refusal",
+        "leakage": "evals.safety.leakage:Leakage",
         "injection": "evals.safety.injection:Injection",
         "pairwise": "evals.judging.pairwise:Pairwise",
     },
