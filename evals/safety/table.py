@@ -6,6 +6,9 @@ from lifecycle.errors import InvalidInput
 
 SAFETY = {
     "safety/refusal": "evals.safety.refusal:RefusalSuite",
+    "safety/counterfactual": "evals.safety.counterfactual:CounterfactualSuite",
+    "safety/robustness": "evals.safety.robustness:RobustnessSuite",
+    "safety/ability": "evals.safety.ability:AbilitySuite",
     "safety/leakage": "evals.safety.leakage:LeakageSuite",
     "safety/injection": "evals.safety.injection:InjectionSuite",
 }

@@ -30,6 +30,8 @@ class Kind(StrEnum):
     """A number per item, from 0 to 1 if it is to decide."""
     COUNT = "count"
     """So many of something per item; shown as their mean."""
+    DIFFERENCE = "difference"
+    """Of two scores of one item, from -1 to 1; nothing is decided by it."""
     STATISTIC = "text statistic"
     """Only all items together have it, such as macro-F1 and BLEU; nothing is decided by it."""
 

@@ -30,6 +30,8 @@ SCORERS: Seam[Scorer] = Seam(
         "grounded": "evals.judging.grounded:Grounded",
         "refusal": "evals.safety.refusal:Refusal",
         "leakage": "evals.safety.leakage:Leakage",
+        "alike": "evals.safety.pairs:Alike",
+        "chosen": "evals.safety.counterfactual:Chosen",
         "injection": "evals.safety.injection:Injection",
         "pairwise": "evals.judging.pairwise:Pairwise",
     },

@@ -13,6 +13,7 @@ SOLVERS: Seam[Solver] = Seam(
         "turns": "evals.solvers.turns:Turns",
         "tools": "evals.solvers.tools:Tools",
         "oracle": "evals.solvers.oracle:Oracle",
+        "pairs": "evals.safety.pairs:Pairs",
         "secrets": "evals.safety.leakage:Secrets",
     },
     base=Solver,  # type: ignore[type-abstract]

@@ -140,11 +140,15 @@ def _figure(of: Figure, measured: MeasuredArm, suite: Suite) -> Interval | None:
     values = [measured.outcomes[place].scores[name] for place in places]
     if name in (suite.metric, suite.safety) and not all(0.0 <= value <= 1.0 for value in values):
         raise InvalidInput(f"'{name}' goes from {min(values):g} to {max(values):g}; what decides must lie in [0, 1]")
-    figure = statistics.mean_interval(values, clusters=_clusters(suite, places), counts=of.kind is Kind.COUNT)
+    clusters = _clusters(suite, places)
+    if of.kind is Kind.DIFFERENCE:
+        figure = statistics.difference_interval(values, clusters)
+    else:
+        figure = statistics.mean_interval(values, clusters=clusters, counts=of.kind is Kind.COUNT)
     if not any(measured.outcomes[place].repeats for place in places):
         return figure
     each = [[one.scores[name] for one in measured.outcomes[place].each if name in one.scores] for place in places]
-    se = float(spread(*totals(values, _clusters(suite, places))).se)
+    se = float(spread(*totals(values, clusters)).se)
     return figure.model_copy(update={"repeats": repeats(each, se)})
 
 

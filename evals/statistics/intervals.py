@@ -62,6 +62,14 @@ def mean_interval(
     return Interval(value=mean, low=low, high=high, n=n, clusters=count)
 
 
+def difference_interval(values: Sequence[float], clusters: Sequence[Hashable] | None = None) -> Interval:
+    """The mean of differences in [-1, 1] with its 95 % interval: `t_bounds`."""
+    clustered = spread(*totals(values, clusters))
+    low, high = t_bounds(clustered)
+    count = clustered.clusters if clusters is not None else None
+    return Interval(value=float(clustered.mean), low=low, high=high, n=len(values), clusters=count)
+
+
 def t_bounds(clustered: Spread, floor: float = -1.0, ceiling: float = 1.0) -> tuple[float, float]:
     """Student's 95 % bounds of a mean of items within [floor, ceiling]; wider where nothing varies (`t_tail`)."""
     if clustered.clusters < 2:

@@ -48,7 +48,7 @@ class Suite:
 def undecidable(name: str, figures: Sequence[Figure], metric: str | None, safety: str | None) -> list[Problem]:
     """Why the two cannot decide over a suite with these figures."""
     known = {figure.name: figure for figure in figures}
-    graded = [figure.name for figure in figures if figure.kind is not Kind.STATISTIC]
+    graded = [figure.name for figure in figures if figure.kind not in (Kind.STATISTIC, Kind.DIFFERENCE)]
     cure = f"one of {', '.join(graded)}"
     problems = [] if metric else [Problem("metric", "is missing: nothing says what decides", cure)]
     for key, named in (("metric", metric), ("safety", safety)):
@@ -57,6 +57,8 @@ def undecidable(name: str, figures: Sequence[Figure], metric: str | None, safety
             problems.append(Problem(key, f"'{named}' is no figure that the items of '{name}' get", cure))
         elif figure and figure.kind is Kind.STATISTIC:
             problems.append(Problem(key, f"'{named}' is of all items together: nothing is decided by it", cure))
+        elif figure and figure.kind is Kind.DIFFERENCE:
+            problems.append(Problem(key, f"'{named}' is a difference, which goes below 0", cure))
         elif figure and not figure.higher_is_better:
             problems.append(Problem(key, f"of '{named}' less is better", cure))
     return problems
