@@ -29,11 +29,11 @@ from sqlalchemy import (
     UniqueConstraint,
 )
 
-SCHEMA_VERSION = 8
+SCHEMA_VERSION = 9
 """2 added `api_keys` and `key_usage`, 3 `alias_policies`, 4 `canary_outcomes`, 5 `gates` and `tries`, 6 `artifacts` in
-the place of `adapters`, 7 files and jobs of the fine-tuning API, 8 owners of keys, and turns of jobs. It grows with
-each migration, because releases from before migrations look at it alone."""
-REVISION = "0008"
+the place of `adapters`, 7 files and jobs of the fine-tuning API, 8 owners of keys, and turns of jobs, 9 ratings by
+people (`rating_tables.py`). It grows with each migration, because releases from before migrations look at it alone."""
+REVISION = "0009"
 """Alembic's name of the newest migration under `migrations/versions/`."""
 
 
