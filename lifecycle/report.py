@@ -168,6 +168,55 @@ def words_of(where: Where) -> str:
     return ", ".join(" ".join(f"{field} {value}".split()) for field, value in where.items())
 
 
+class FigureAgreement(Frozen):
+    """How often a figure of the items, such as a judge's, prefers the answer that a person prefers."""
+
+    agreed: Interval
+    """Over all votes; ties are an answer of their own."""
+    decided: Interval | None = None
+    """Over votes for one side, where the figure takes a side too; None for none."""
+
+
+class PeopleComparison(Frozen):
+    """People's blind votes on the answers of `arm` beside those of `against`: closed campaigns of `rating.py`."""
+
+    arm: str
+    against: str
+    campaigns: tuple[str, ...]
+    where: Where = Field(default_factory=dict)
+    """Of which items; empty for all."""
+    win_rate: Interval
+    """Share of the items that `arm` wins, one half for ties; by the mean of each item's votes."""
+    wins: int
+    """Votes for `arm`."""
+    losses: int
+    ties: int
+    both_bad: int
+    """Votes that neither answer is good; in the win rate, a tie."""
+    skipped: int = 0
+    settled: int = 0
+    """Items that nobody was asked about: equal answers are a tie, an arm that gave none loses. They are in the win
+    rate, and in no count of votes."""
+    raters: int
+    alpha: float | None = None
+    """Krippendorff's, nominal, over the four kinds of vote; None where no pair has two votes."""
+    people_agreed: Interval | None = None
+    """How often two people say the same of a pair; what a figure's agreement is to be held beside."""
+    figures: dict[str, FigureAgreement] = Field(default_factory=dict)
+
+    @property
+    def votes(self) -> int:
+        return self.wins + self.losses + self.ties + self.both_bad
+
+    @property
+    def turned(self) -> Self:
+        """The same, seen from the other arm."""
+        rate = self.win_rate
+        swapped = rate.model_copy(update={"value": 1 - rate.value, "low": 1 - rate.high, "high": 1 - rate.low})
+        names = {"arm": self.against, "against": self.arm, "wins": self.losses, "losses": self.wins}
+        return self.model_copy(update={**names, "win_rate": swapped})
+
+
 class Tries(Frozen):
     """How often these items have been used to decide: the bound on false promotions is spent over the tries."""
 
@@ -222,6 +271,8 @@ class Report(Frozen):
     comparisons: tuple[Comparison, ...] = ()
     slices: tuple[Slice, ...] = ()
     """Parts of the items, by each way of parting them that parts these; and those that a rule names."""
+    people: tuple[PeopleComparison, ...] = ()
+    """Of every two arms whose answers people have rated, on all items and on slices that a rule names."""
     noise_floor: float = 0.0
     """Share of items whose answer changed when the base arm answered them a second time."""
     n_items: int
@@ -276,6 +327,13 @@ class Report(Frozen):
                 return comparison
             if comparison.metric == self.metric and (comparison.arm, comparison.against) == (against, arm):
                 return comparison.turned
+        return None
+
+    def rated(self, arm: str, against: str, where: Where | None = None) -> PeopleComparison | None:
+        """What people say of `arm` beside `against`, turned round when it was told the other way; or None."""
+        for told in self.people:
+            if told.where == (where or {}) and {told.arm, told.against} == {arm, against}:
+                return told if told.arm == arm else told.turned
         return None
 
     def slice(self, where: Where) -> Slice | None:

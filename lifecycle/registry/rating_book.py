@@ -63,7 +63,8 @@ class RatingBook:
                 raise NotAllowed(f"nobody is asked about a version that is retired: {', '.join(sorted(retired))}")
             row = {"name": campaign.name, "evaluation": campaign.evaluation, "created_at": campaign.created_at}
             body = campaign.model_dump(mode="json", exclude={"closed_at"})
-            number = tx.execute(insert(rated.campaigns).values(**row, body=body)).inserted_primary_key[0]
+            tx.execute(insert(rated.campaigns).values(**row, body=body))
+            number = _row(tx, campaign.name).number
             for at in range(0, len(items), _AT_ONCE):
                 _add(tx, campaign, number, items[at : at + _AT_ONCE])
             arms = {label: arm.ref for label, arm in campaign.arms.items()}
@@ -365,7 +366,7 @@ def _ratings(tx: Connection, row: Row[Any]) -> Ratings:
     )
 
 
-def _vote(row: Row[Any]) -> Vote:
+def _vote(row: Any) -> Vote:
     said = _SIDES.get(Choice(row.choice))
     preferred = said.turned if said and row.swapped else said
     names = {"item": row.key, "first": row.first, "second": row.second, "rater": row.rater}
