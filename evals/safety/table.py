@@ -9,10 +9,13 @@ SAFETY = {
     "safety/counterfactual": "evals.safety.counterfactual:CounterfactualSuite",
     "safety/robustness": "evals.safety.robustness:RobustnessSuite",
     "safety/ability": "evals.safety.ability:AbilitySuite",
+    "safety/toxicity": "evals.safety.toxicity:ToxicitySuite",
+    "safety/tone": "evals.safety.tone:ToneSuite",
     "safety/leakage": "evals.safety.leakage:LeakageSuite",
+    "safety/escalation": "evals.safety.escalation:EscalationSuite",
     "safety/injection": "evals.safety.injection:InjectionSuite",
 }
-SET_UP = frozenset({"safety/leakage"})
+SET_UP = frozenset({"safety/leakage", "safety/tone"})
 """Those that need `settings`, so that only an evaluation's file can name them."""
 _ALL = "safety"
 

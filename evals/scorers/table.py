@@ -32,6 +32,8 @@ SCORERS: Seam[Scorer] = Seam(
         "leakage": "evals.safety.leakage:Leakage",
         "alike": "evals.safety.pairs:Alike",
         "chosen": "evals.safety.counterfactual:Chosen",
+        "toxicity": "evals.safety.toxicity:Toxicity",
+        "escalation": "evals.safety.escalation:Escalation",
         "injection": "evals.safety.injection:Injection",
         "pairwise": "evals.judging.pairwise:Pairwise",
     },

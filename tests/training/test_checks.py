@@ -9,8 +9,8 @@ import pytest
 
 from lifecycle.conversation import Conversation, Message
 from lifecycle.errors import Problem
+from lifecycle.text.toxicity import Rules
 from training.data.checks import Checks, Finding, check
-from training.data.toxicity import Rules
 
 
 def row(question: str, answer: str = "a", place: str = "t:1", system: str = "") -> Conversation:

@@ -13,11 +13,11 @@ import pytest
 from lifecycle.conversation import Conversation, Message
 from lifecycle.errors import InvalidConfig
 from lifecycle.rows.files import Reading
+from lifecycle.text.toxicity import Rules
 from training.data.checks import Checks, DataReport, check
 from training.data.findings import MOST_PLACES, Finding
 from training.data.repeats import decisive
 from training.data.spool import Spool
-from training.data.toxicity import Rules
 
 
 def row(question: str, answer: str = "a", place: str = "t:1", **more: Any) -> Conversation:

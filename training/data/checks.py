@@ -16,6 +16,7 @@ from lifecycle.errors import Problem
 from lifecycle.rows.faults import RowProblem
 from lifecycle.rows.kinds import Row
 from lifecycle.text.normaliser import LIGHT_1
+from lifecycle.text.toxicity import Rules
 from training.data import advice
 from training.data.balance import Spread
 from training.data.content import Normal, content, normal
@@ -23,7 +24,7 @@ from training.data.findings import DataReport, Finding, Places, Severity, findin
 from training.data.leaks import Leaks
 from training.data.personal import kinds_in
 from training.data.repeats import Repeats
-from training.data.toxicity import Rules, Toxicity
+from training.data.toxicity import Toxicity
 
 __all__ = ["Checks", "DataReport", "Finding", "Severity", "check"]
 

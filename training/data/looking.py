@@ -18,13 +18,13 @@ from lifecycle.home import Home
 from lifecycle.rows import hub
 from lifecycle.rows.files import Reading
 from lifecycle.rows.kinds import Labelled, PlainText, Preference, Row
+from lifecycle.text.toxicity import Rules
 from lifecycle.version import Prompt
 from training.data import advice
 from training.data.balance import spread_lengths
 from training.data.checks import SIMILARITY, Checks, graded
 from training.data.estimate import Expected, Plan, Shape, expected, measured_speed
 from training.data.findings import DataReport, Finding, Places, finding
-from training.data.toxicity import Rules
 
 
 @dataclass(frozen=True)

@@ -107,5 +107,5 @@ def test_prompts_of_other_packages_come_beside_the_suites_own_and_their_absence_
     assert evaluation.report.n_items == 81
     assert {str(part) for part in evaluation.report.slices} >= {"source bastion", "source built-in"}
     told = "\n".join(evaluation.notes)
-    assert "bastion: 2 prompts of bastioncorpus==0.6.0" in told
+    assert "bastion: 1 prompt of bastioncorpus==0.6.0" in told
     assert "harmbench is not here" in told
