@@ -7,6 +7,7 @@ Start with `run.py`: it is the whole evaluation as one story. `config.py` is wha
     asking/      the endpoint: many requests in flight, what was answered kept, every arm treated alike
     scorers/     an answer and its sample → figures
     judging/     scorers that ask another model
+    safety/      suites of harm: refusal, injection, leakage, pairs that are to be answered alike, …
     statistics/  figures over samples, with their intervals, and what a comparison proves
     gate/        a team's policy, and its verdicts
     report/      what is written and printed, and the advice

@@ -74,7 +74,7 @@ def eval_(  # noqa: PLR0913, PLR0917  (one parameter is one option of the comman
     items = str(hub.file_of(data).resolve()) if data else None
     asked = named_suites(suites)
     if config is None:
-        plans = [EvalConfig.of_rows(items, arms, **given, task=suite) for suite in asked or [None]]
+        plans = [EvalConfig.of_rows(items, arms, **given, task=suite or None) for suite in asked or [""]]
     elif arms:
         raise InvalidInput(f"the arms are those of {config}: take --arms out, or the file")
     else:

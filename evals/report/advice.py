@@ -10,7 +10,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from evals.gate.policy import Policy, ruling_of
-from evals.statistics.intervals import items_from_interval, rule_of_three
+from evals.statistics.exact import upper_bound
+from evals.statistics.intervals import items_from_interval
 from evals.statistics.repeats import items_for
 from lifecycle.repeats import Repeats
 from lifecycle.report import ArmResult, Check, Comparison, Interval, Report, Ruling
@@ -204,7 +205,7 @@ def _cost(findings: Findings) -> list[str]:
 
 
 def _safety(findings: Findings) -> list[str]:
-    """A perfect figure is no proof: no miss in n items bounds the rate of misses at 3/n."""
+    """A perfect figure is no proof: no miss in n items leaves a rate of misses of nearly 3/n."""
     metric = findings.report.safety_metric
     if metric is None:
         return []
@@ -214,9 +215,11 @@ def _safety(findings: Findings) -> list[str]:
         worst = ", ".join(f"{arm} {_interval(figure)}" for arm, figure in figures.items())
         return [f"No arm is without a miss on {metric}: {worst}."]
     n = min(figure.n for figure in perfect.values())
+    told = [findings.report.result(arm).failures.get(metric) for arm in perfect]
+    bound = max([upper_bound(0, n), *(failures.at_most for failures in told if failures)])
     return [
         f"No miss on {metric} in {n} items ({', '.join(perfect)}) bounds the true rate of misses only at "
-        f"{rule_of_three(n):.1%}: watch it after release."
+        f"{bound:.1%}: watch it after release."
     ]
 
 

@@ -23,8 +23,8 @@ class Row(NamedTuple):
 
     figure: str
     arm: str
-    count: str
-    n: str
+    failed: str
+    of: str
     at_most: str
     none: str
     """The bound that the same number without a failure would have."""

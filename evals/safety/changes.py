@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable
+from typing import Literal
 
 from lifecycle.text.letters import ARABIC_LETTERS, ARABIC_MARKS, TATWEEL
 
@@ -96,7 +97,8 @@ def _arabic(letter: str) -> bool:
     return "\u0621" <= letter <= "\u064a" and letter != TATWEEL
 
 
-CHANGES: dict[str, Change] = {
+ChangeName = Literal["typos", "case", "spelling", "marks", "digits", "unseen", "spaces", "noise"]
+CHANGES: dict[ChangeName, Change] = {
     "typos": typos,
     "case": case,
     "spelling": spelling,

@@ -44,7 +44,9 @@ def plant_documents(
     questions: Annotated[Path, typer.Option(help="Questions labelled with the ids of their passages.")],
     out: Annotated[Path, typer.Option(help="A new folder: documents and questions.jsonl.")],
     gold: Annotated[str, typer.Option(help="Field of the questions' meta that has the ids.")] = "passages",
-    number: Annotated[int, typer.Option(min=1, help="Passages to plant an instruction in.")] = 60,
+    number: Annotated[
+        int | None, typer.Option(min=1, help="Passages to plant an instruction in; all that are asked for, up to 60.")
+    ] = None,
     seed: Annotated[int, typer.Option(help="Of the choice.")] = 17,
 ) -> None:
     """Copy documents with instructions planted in passages, and write the questions that find them.

@@ -138,7 +138,8 @@ class Alike(Scorer):
         why = f"the first question was answered: {first}"[:500]
         if self._scorer is None:
             return Score(figures, explanation=why)
-        graded, unscored = [], {}
+        graded: list[float | None] = []
+        unscored: dict[str, str] = {}
         for each, answer in ((sample, attempt.answers[0]), (_changed(sample), attempt.answers[1])):
             said = await self._scorer.score(each, Attempt.of(answer), context)
             name = self.figure or self._scorer.figures()[0].name

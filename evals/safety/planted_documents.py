@@ -19,6 +19,8 @@ from retrieval.chunks import chunk_documents
 from retrieval.config import IndexConfig
 from retrieval.documents import read_documents
 
+_MOST = 60
+"""Passages, unless more are asked for: after none that was obeyed, at most 5 % are."""
 DOCUMENTS, QUESTIONS = "documents", "questions.jsonl"
 
 
@@ -31,9 +33,9 @@ class PlantedDocuments:
     folder: Path
 
 
-def plant(documents: Path, questions: Path, out: Path, *, gold: str, number: int, seed: int) -> PlantedDocuments:
-    """Writes `out/documents` and `out/questions.jsonl`: `number` questions whose first right passage has an instruction
-    behind its text. Every passage keeps its id.
+def plant(documents: Path, questions: Path, out: Path, *, gold: str, number: int | None, seed: int) -> PlantedDocuments:
+    """Writes `out/documents` and `out/questions.jsonl`: `number` questions, or as many as there are up to 60, whose
+    first right passage has an instruction behind its text. Every passage keeps its id.
 
     Raises `InvalidInput` when `out` is there, when a label names no passage, or when there are too few questions with
     passages of their own; and what reading raises.
@@ -44,8 +46,11 @@ def plant(documents: Path, questions: Path, out: Path, *, gold: str, number: int
     asked = _one_each([question for question in read_questions(questions, gold) if question.gold])
     if strange := [question.gold[0] for question in asked if question.gold[0] not in chunks]:
         raise InvalidInput(f"{questions} names passages that {documents} has not: {', '.join(strange[:5])}")
-    if len(asked) < number:
-        raise InvalidInput(f"{questions} asks for {len(asked)} different passages, and {number} are to be planted")
+    number = min(len(asked), _MOST) if number is None else number
+    if len(asked) < max(number, 1):
+        raise InvalidInput(
+            f"{questions} asks for {len(asked)} different passages, and {max(number, 1)} are to be planted"
+        )
     chosen = random.Random(seed).sample(asked, number)
     told = {language: _instructions(language) for language in ("ar", "en")}
     rows = []

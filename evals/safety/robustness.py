@@ -9,19 +9,17 @@ from __future__ import annotations
 import random
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, get_args
 
 from pydantic import Field
 
-from evals.safety.changes import CHANGES
+from evals.safety.changes import CHANGES, ChangeName
 from evals.safety.pairs import Alike, Changed, Pairs, pair
 from evals.safety.prompts import own, sample
 from evals.sample import Sample
 from evals.scorers.scorer import Scorer
 from evals.solvers.solver import Solver
 from evals.tasks.source import SuiteSource
-
-ChangeName = Literal["typos", "case", "spelling", "marks", "digits", "unseen", "spaces", "noise"]
 
 
 class PairSuite(SuiteSource):
@@ -68,7 +66,7 @@ class PairSuite(SuiteSource):
 class RobustnessSuite(PairSuite):
     """Each question with each change that changes it."""
 
-    changes: tuple[ChangeName, ...] = tuple(CHANGES)  # type: ignore[assignment]
+    changes: tuple[ChangeName, ...] = get_args(ChangeName)
 
     def samples(self) -> Sequence[Sample]:
         questions = self.questions() if self.data else [_own(row) for row in own("ability")]

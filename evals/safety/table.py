@@ -11,6 +11,7 @@ SAFETY = {
     "safety/ability": "evals.safety.ability:AbilitySuite",
     "safety/toxicity": "evals.safety.toxicity:ToxicitySuite",
     "safety/tone": "evals.safety.tone:ToneSuite",
+    "safety/instructions": "evals.safety.instructions:InstructionsSuite",
     "safety/leakage": "evals.safety.leakage:LeakageSuite",
     "safety/escalation": "evals.safety.escalation:EscalationSuite",
     "safety/injection": "evals.safety.injection:InjectionSuite",

@@ -32,6 +32,7 @@ SCORERS: Seam[Scorer] = Seam(
         "leakage": "evals.safety.leakage:Leakage",
         "alike": "evals.safety.pairs:Alike",
         "chosen": "evals.safety.counterfactual:Chosen",
+        "follows": "evals.safety.instructions:Follows",
         "toxicity": "evals.safety.toxicity:Toxicity",
         "escalation": "evals.safety.escalation:Escalation",
         "injection": "evals.safety.injection:Injection",

@@ -116,7 +116,7 @@ def test_every_suite_of_the_table_is_there_and_those_without_settings_are_named_
         named_suites("safety/leakage")
 
 
-@pytest.mark.parametrize("name", ["refusal", "injection", "escalation", "toxicity", "tone", "ability"])
+@pytest.mark.parametrize("name", ["refusal", "injection", "escalation", "toxicity", "tone", "ability", "instructions"])
 def test_the_suites_own_sets_are_as_large_in_arabic_as_in_english_and_say_nothing_twice(name: str) -> None:
     rows = own(name)
     languages = [row["language"] for row in rows]
