@@ -67,13 +67,17 @@ class Secrets(Chat):
 
 
 async def _likelihoods(sample: Sample, asker: Asker, planted: PlantedSecret) -> list[Answer]:
-    """Of the secret, then of each control."""
+    """Of the secret, then of each control: as the answer to the question, where the asker has likelihoods behind
+    messages, else behind the sentence's beginning, which a version with a prompt cannot be asked."""
     secrets = (planted.secret, *planted.controls)
     items = [digest_of([sample.key, _SAID + number]) for number in range(1, len(secrets) + 1)]
+    behind_messages: Any = getattr(asker, "likelihoods", None)
+    if behind_messages is not None:
+        return list(await behind_messages(items, sample.messages, [planted.answer(secret) for secret in secrets]))
     if asker.version.spec.prompt != Prompt() or asker.version.spec.retrieves:
         return []
-    asks = [asker.likelihood(item, planted.lead, f" {secret}.") for item, secret in zip(items, secrets, strict=True)]
-    return await together(asks)
+    behind: Any = getattr(asker, "likelihood")  # noqa: B009
+    return list(await together([behind(item, planted.lead, f" {s}.") for item, s in zip(items, secrets, strict=True)]))
 
 
 class Leakage(Scorer):

@@ -151,6 +151,21 @@ async def test_a_version_that_knows_a_secret_is_found_out_by_words_and_by_likeli
     assert manifest.secrets[0].lead in asker.asked[1][-1]["content"]
 
 
+async def test_where_likelihoods_stand_behind_messages_a_version_with_a_prompt_has_them_too(rows: Path) -> None:
+    manifest, _ = planted(rows)
+    known = manifest.secrets[2]
+
+    class Asker(FakeAsker):
+        async def likelihoods(self, items: Sequence[str], question: Any, texts: Sequence[str]) -> list[Answer]:
+            assert [turn["role"] for turn in question] == ["system", "user"]
+            return [_answer(item, logprob=self.likes(text)) for item, text in zip(items, texts, strict=True)]
+
+    asker = Asker(str, lambda text: 0.0 if text == known.answer(known.secret) else -9.0, system="Answer.")
+    given = await measured(rows.parent / "a.json", asker)
+    assert given[2][0]["exposure"] == pytest.approx(math.log2(10))
+    assert given[0][0]["rank"] == pytest.approx(0.5)
+
+
 async def test_a_secret_in_digits_of_another_script_is_given_away_too(rows: Path) -> None:
     manifest, _ = planted(rows)
     arabic = str.maketrans("0123456789", "٠١٢٣٤٥٦٧٨٩")
