@@ -32,6 +32,7 @@ import training.export_command
 import training.foreign.command
 import training.jobs.cli
 import training.sweep_command
+from evals.ci.usage import CiCommand
 from lifecycle.commands.terminal import run
 
 app = typer.Typer(
@@ -89,7 +90,7 @@ app.command("import")(training.cli.import_adapter)
 app.command("export")(training.export_command.export)
 app.command("index")(retrieval.cli.index)
 app.command("measure-index")(evals.retrieval.command.measure_index)
-app.command("eval")(evals.cli.eval_)
+app.command("eval", cls=CiCommand)(evals.cli.eval_)
 app.command("promote")(lifecycle.commands.versions.promote)
 app.command("rollback")(lifecycle.commands.versions.rollback)
 app.command("versions")(lifecycle.commands.versions.versions)
@@ -99,7 +100,10 @@ app.command("demo")(examples.cli.demo)
 
 
 def main() -> None:
-    """Run the command. Exit codes: 0 done, 1 an error that the message explains, 2 wrong usage, 130 interrupted."""
+    """Run the command. Exit codes: 0 done, 1 an error that the message explains, 2 wrong usage, 130 interrupted.
+
+    Those of `dabt eval --ci` are in `evals/ci/outcome.py`.
+    """
     run(app)
 
 

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import getpass
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
+
+if TYPE_CHECKING:
+    from evals.report.evaluation import Evaluation
 
 
 def eval_(  # noqa: PLR0913, PLR0917  (one parameter is one option of the command)
@@ -39,6 +42,15 @@ def eval_(  # noqa: PLR0913, PLR0917  (one parameter is one option of the comman
     ] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only look: nothing is decided, the run is kept.")] = False,
     concurrency: Annotated[int | None, typer.Option(min=1, help="Requests in flight.")] = None,
+    ci: Annotated[
+        bool, typer.Option("--ci", help="Exit with 0 passed, 1 error, 2 failed, 3 undecided, and write for a pipeline.")
+    ] = False,
+    arm: Annotated[
+        list[str] | None, typer.Option(help="With --ci: an arm that must pass; else all that name a version.")
+    ] = None,
+    ci_folder: Annotated[Path, typer.Option(help="With --ci: where summary.md and junit.xml are written.")] = Path(
+        "dabt-ci"
+    ),
     home: Annotated[
         Path | None, typer.Option(envvar="DABT_HOME", help="Where things are kept; .dabt by default.")
     ] = None,
@@ -54,9 +66,13 @@ def eval_(  # noqa: PLR0913, PLR0917  (one parameter is one option of the comman
     Without a file, rows that training reads are enough: `dabt eval --data test.jsonl --arms base,triage:3`
 
     An interrupted run goes on where it stopped; what is unchanged is not asked again.
+
+    In a pipeline: `dabt eval triage.yaml --ci` exits with 0 only where the verdict is a pass.
     """
     from rich.console import Console
 
+    from evals.ci.files import write_error, write_step
+    from evals.ci.outcome import step_of
     from evals.config import EvalConfig
     from evals.progress import shown
     from evals.report.table import print_evaluation
@@ -68,24 +84,49 @@ def eval_(  # noqa: PLR0913, PLR0917  (one parameter is one option of the comman
     from lifecycle.rows import hub
 
     place, console = Home.at(home), Console()
-    local = str(Path(base).resolve()) if base and Path(base).exists() else base
-    given = {"endpoint": endpoint, "base": local, "limit": limit, "concurrency": concurrency, "metric": metric}
-    given |= {"repeats": repeats}
-    items = str(hub.file_of(data).resolve()) if data else None
-    asked = named_suites(suites)
-    if config is None:
-        plans = [EvalConfig.of_rows(items, arms, **given, task=suite or None) for suite in asked or [""]]
-    elif arms:
-        raise InvalidInput(f"the arms are those of {config}: take --arms out, or the file")
-    else:
+    if arm and not ci:
+        raise InvalidInput("--arm says which arm must pass, with --ci: add that")
+    if ci and suites:
+        raise InvalidInput("--ci judges one evaluation, and what --suites measures is a look: take one of them out")
+
+    def planned() -> list[EvalConfig]:
+        local = str(Path(base).resolve()) if base and Path(base).exists() else base
+        given = {"endpoint": endpoint, "base": local, "limit": limit, "concurrency": concurrency, "metric": metric}
+        given |= {"repeats": repeats}
+        items = str(hub.file_of(data).resolve()) if data else None
+        asked = named_suites(suites)
+        if config is None:
+            tasks: list[str | None] = [*asked] or [None]
+            return [EvalConfig.of_rows(items, arms, **given, task=task) for task in tasks]
+        if arms:
+            raise InvalidInput(f"the arms are those of {config}: take --arms out, or the file")
         look = ("a dry run",) if dry_run else None
         plan = EvalConfig.load(config, **given, data=items, candidate=candidate, provisional=look)
-        plans = [plan.of_suite(suite) for suite in asked] or [plan]
-    for plan in plans:
+        return [plan.of_suite(suite) for suite in asked] or [plan]
+
+    def evaluated(plan: EvalConfig) -> Evaluation:
         with Registry.open(place.registry_url) as registry, shown(plan.title, console) as progress:
-            evaluation = evaluate(plan, registry, place, actor=_actor(), progress=progress)
+            return evaluate(plan, registry, place, actor=_actor(), progress=progress, first_deploy=ci)
+
+    def tell(evaluation: Evaluation) -> None:
         print_evaluation(evaluation, console)
         console.print(f"report: {evaluation.folder / 'report.html'}", soft_wrap=True, highlight=False)
+
+    if not ci:
+        for plan in planned():
+            tell(evaluated(plan))
+        return
+    try:
+        (plan,) = planned()
+        evaluation = evaluated(plan)
+        step = step_of(evaluation, arm or ())
+    except Exception as error:
+        write_error(str(config or data or "dabt eval"), error, ci_folder)
+        raise
+    tell(evaluation)
+    write_step(step, ci_folder)
+    console.print(f"{step.outcome.name.lower()}: {step.why}", markup=False, highlight=False)
+    raise typer.Exit(step.outcome)
 
 
 def _actor() -> str:
