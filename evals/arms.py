@@ -10,8 +10,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from evals.alias_arms import served_arms, served_now
-from evals.config import NEWEST, EvalConfig, Recipe, read_prompt
+from evals.config import NEWEST, EvalConfig
 from evals.knowledge import knowledge_of
+from evals.recipes import Recipe, read_prompt
 from lifecycle.aliases import PROD
 from lifecycle.errors import InvalidConfig, InvalidInput, NotFound, Problem
 from lifecycle.manifests import Manifest

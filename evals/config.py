@@ -16,14 +16,14 @@ from pydantic_core import PydanticCustomError
 
 from evals.gate.policy import Policy
 from evals.gate.rules import Beats
+from evals.recipes import File, Recipe, RowsFile, anchored, folder_at, model_at, read_prompt
 from evals.safety.table import SAFETY
 from lifecycle.aliases import PROD
 from lifecycle.answer_schema import AnswerSchema
 from lifecycle.config_file import load_mapping, validated
-from lifecycle.errors import InvalidConfig, InvalidInput, NotFound, Problem
+from lifecycle.errors import InvalidConfig, Problem
 from lifecycle.plugins import SUITES, entries
-from lifecycle.rows import hub, prompt_files
-from lifecycle.version import Decoding, Frozen, Knowledge, Name, Prompt, Ref, Template, TemplateKwargs
+from lifecycle.version import Frozen, Name
 
 _BASE = "base"
 """The arm that is the base model as it is."""
@@ -37,51 +37,9 @@ _OF_THE_TASK = (
 ENDPOINT = "http://127.0.0.1:8000/v1"
 
 
-def _anchored(path: Path, info: ValidationInfo) -> Path:
-    return (Path((info.context or {}).get("folder", ".")) / path.expanduser()).resolve()
-
-
-def _rows(path: Path, info: ValidationInfo) -> Path:
-    """A file beside the evaluation's, or the name of a hub's data set: the file that holds its rows."""
-    local = _anchored(path, info)
-    if local.exists() or hub.named(path) is None:
-        return _file(path, info)
-    try:
-        return hub.file_of(path)
-    except NotFound as error:
-        raise ValueError(str(error)) from error
-
-
-def _file(path: Path, info: ValidationInfo) -> Path:
-    path = _anchored(path, info)
-    if not path.is_file():
-        raise ValueError(f"there is no file {path}")
-    return path
-
-
-def _folder(path: Path, info: ValidationInfo) -> Path:
-    path = _anchored(path, info)
-    if not path.is_dir():
-        raise ValueError(f"there is no folder {path}")
-    return path
-
-
-def _model(base: str, info: ValidationInfo) -> str:
-    """A folder or GGUF file beside the file, else what was written: a hub id."""
-    local = _anchored(Path(base), info)
-    return str(local) if local.exists() else base
-
-
-def _stage(stage: str | dict[str, Any], info: ValidationInfo) -> str | dict[str, Any]:
-    """With the folder of a stage's model beside the file, as that of a base is."""
-    if isinstance(stage, str) or not isinstance(model := stage.get("model"), str):
-        return stage
-    return {**stage, "model": _model(model, info)}
-
-
 def _task(task: str, info: ValidationInfo) -> str:
     """A file beside the evaluation's, else what was written: a name."""
-    local = _anchored(Path(task), info)
+    local = anchored(Path(task), info)
     if Path(task).suffix in (".yaml", ".yml") and not local.is_file():
         raise ValueError(f"there is no file {local}")
     return str(local) if task and local.is_file() else task
@@ -111,81 +69,18 @@ def _is_suite(task: str) -> bool:
 
 def _setting(value: Any, info: ValidationInfo) -> Any:
     """A file or folder beside the evaluation's, else what was written."""
-    return _model(value, info) if isinstance(value, str) else value
+    return model_at(value, info) if isinstance(value, str) else value
 
 
 def _schema(source: str, info: ValidationInfo) -> str:
     """A file beside the evaluation's, else what was written: a model."""
-    local = _anchored(Path(source), info)
+    local = anchored(Path(source), info)
     schema = str(local) if local.is_file() else source
     try:
         AnswerSchema.load(schema)
     except InvalidConfig as error:
         raise ValueError("; ".join(problem.fault for problem in error.problems)) from error
     return schema
-
-
-def _ref(text: str) -> str:
-    try:
-        Ref.parse(text)
-    except InvalidInput as error:
-        raise ValueError(str(error)) from None
-    return text
-
-
-File = Annotated[Path, AfterValidator(_file)]
-RowsFile = Annotated[Path, AfterValidator(_rows)]
-VersionRef = Annotated[str, AfterValidator(_ref)]
-"""`triage:3`, `triage:prod`, or `triage:newest`: the newest version of that name that training published."""
-
-
-class PromptFiles(Frozen):
-    """Where a recipe's prompt is written: text for people to edit, not YAML."""
-
-    system: File | None = None
-    shots: RowsFile | None = None
-    """Rows of one question and one answer, in any form of `lifecycle/rows/forms.py`."""
-    chat_template_kwargs: TemplateKwargs = Field(default_factory=dict)
-    """What the base's chat template is told, such as `enable_thinking: false`."""
-
-
-class KnowledgeRecipe(Frozen):
-    """Which index to retrieve from, by its name in the registry or by digest."""
-
-    index: str
-    top_k: int = Field(default=3, ge=1, le=50)
-    template: Template = Knowledge.model_fields["template"].default
-    arabic_template: Template | None = None
-    """In place of `template` for a question that is mainly Arabic."""
-    stages: tuple[Annotated[str | dict[str, Any], AfterValidator(_stage)], ...] = ()
-    """How the index is searched: stages in order, each a name or a mapping with `type` and its settings."""
-
-
-class Recipe(Frozen):
-    """One arm: a version that exists, or the parts of one that the registry will number.
-
-    With `adapter`, what is not written (prompt, each value of decoding) is taken from the version that the adapter
-    comes from, because an adapter answers best under the prompt that it was trained with. Decoding that nobody wrote is
-    the base's own.
-    """
-
-    version: VersionRef | None = None
-    adapter: VersionRef | None = None
-    prompt: PromptFiles | None = None
-    knowledge: KnowledgeRecipe | None = None
-    decoding: Decoding | None = None
-    endpoint: str | None = Field(default=None, pattern=r"^https?://")
-    """Where this version answers, with /v1, when another service than the evaluation's serves it, as it must whole
-    weights and versions over another base (`services.py`)."""
-
-    @model_validator(mode="after")
-    def _one_or_the_other(self) -> Recipe:
-        parts = [key for key in ("adapter", "prompt", "knowledge", "decoding") if getattr(self, key) is not None]
-        if self.version and parts:
-            raise ValueError(f"a version is whole: take out {', '.join(parts)}, or write adapter: {self.version}")
-        if self.endpoint and not self.version:
-            raise ValueError("an endpoint of its own is for a version that exists: name it by version")
-        return self
 
 
 class EvalConfig(Frozen):
@@ -198,7 +93,7 @@ class EvalConfig(Frozen):
     `task_files`, or any public task or group. Without it, `data` alone is the task."""
     settings: dict[str, Annotated[Any, AfterValidator(_setting)]] = Field(default_factory=dict)
     """Of the suite that `task` names, such as {manifest: secrets.json} for safety/leakage."""
-    task_files: Annotated[Path, AfterValidator(_folder)] | None = None
+    task_files: Annotated[Path, AfterValidator(folder_at)] | None = None
     """Folder of lm-eval task files. Without it, lm-eval's own tasks are searched."""
     data: RowsFile | None = None
     """Items to use in place of the task's own: rows in any form that training reads."""
@@ -211,7 +106,7 @@ class EvalConfig(Frozen):
     """Ask for answers that are held to `answer_schema`, as a product does that sends `response_format`."""
     task_shots: int = Field(default=0, ge=0)
     """Few-shot examples that lm-eval itself puts into the question: for public tasks. Ours belong to the version."""
-    base: Annotated[str, AfterValidator(_model)] | None = None
+    base: Annotated[str, AfterValidator(model_at)] | None = None
     """Base model of the inline recipes: a folder, a GGUF file, a hub id, or a version with whole weights (triage:3).
     Without it, that of the first version that an arm names."""
     metric: Annotated[str | None, AfterValidator(_decides)] = Field(default=None, validate_default=True)
@@ -390,11 +285,6 @@ def _with_candidate(raw: dict[str, Any], candidate: str, path: Path) -> dict[str
         label: {**recipes[label], **{key: candidate for at, key in places if at == label}} for label, _ in places
     }
     return {**raw, "arms": {**raw["arms"], **changed}}
-
-
-def read_prompt(files: PromptFiles | None) -> Prompt:
-    """The texts that `files` name. Raises `InvalidConfig` with every bad line of the shots, as file:line."""
-    return prompt_files.read_prompt(files.system, files.shots, files.chat_template_kwargs) if files else Prompt()
 
 
 def _named(label: str, names: set[str]) -> str:

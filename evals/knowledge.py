@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from evals.config import KnowledgeRecipe
+from evals.recipes import KnowledgeRecipe
 from lifecycle.errors import NotFound, Problem
 from lifecycle.version import Knowledge
 from retrieval.stages.table import declared

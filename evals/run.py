@@ -32,9 +32,10 @@ from evals.tasks.suite import Suite
 from lifecycle.aliases import PROD
 from lifecycle.gates import SuiteFacts
 from lifecycle.home import Home
-from lifecycle.report import Example, Report, Verdict
+from lifecycle.report import Example, Report
 from lifecycle.standing import opens
 from lifecycle.states import State
+from lifecycle.verdict import Verdict
 from lifecycle.version import Ref, Version
 
 if TYPE_CHECKING:

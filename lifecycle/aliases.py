@@ -13,10 +13,10 @@ from pydantic import Field
 
 from lifecycle.errors import InvalidInput, NotAllowed
 from lifecycle.gates import Gate
-from lifecycle.report import Verdict
 from lifecycle.standing import objections
 from lifecycle.states import State
 from lifecycle.traffic import TrafficPolicy
+from lifecycle.verdict import Verdict
 from lifecycle.version import Frozen, Ref, Version
 
 PROD = "prod"

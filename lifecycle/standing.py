@@ -9,8 +9,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from lifecycle.gates import Gate, SuiteFacts
-from lifecycle.report import Ruling, Verdict
 from lifecycle.states import State
+from lifecycle.verdict import Ruling, Verdict
 from lifecycle.version import Version
 
 SET_GATE = "dabt gate set {name} --policy policy.yaml --eval {name}.yaml --reason …"

@@ -16,7 +16,8 @@ from pydantic import ValidationError
 
 from evals.archive import items
 from lifecycle.errors import Corrupt, InvalidInput, NotFound
-from lifecycle.report import ArmResult, Report, Verdict
+from lifecycle.report import ArmResult, Report
+from lifecycle.verdict import Verdict
 from lifecycle.version import Frozen, Ref, VersionSpec
 
 if TYPE_CHECKING:

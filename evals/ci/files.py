@@ -17,7 +17,7 @@ from xml.etree import ElementTree
 from evals.ci.outcome import Judged, Outcome, Step
 from evals.report.evaluation import MARKS, RULINGS
 from evals.xml_text import xml_text
-from lifecycle.report import Check, Ruling
+from lifecycle.verdict import Check, Ruling
 
 SUMMARY, JUNIT = "summary.md", "junit.xml"
 _MOST = 200_000
@@ -117,7 +117,7 @@ def _suite_of(step: Step, judged: Judged) -> ElementTree.Element:
 
 
 def _suite(name: str, properties: Mapping[str, str], timestamp: str = "") -> ElementTree.Element:
-    suite = ElementTree.Element("testsuite", name=xml_text(name), **({"timestamp": timestamp} if timestamp else {}))
+    suite = ElementTree.Element("testsuite", {"name": xml_text(name)} | ({"timestamp": timestamp} if timestamp else {}))
     if properties:
         inner = ElementTree.SubElement(suite, "properties")
         for key, value in properties.items():

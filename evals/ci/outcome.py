@@ -8,7 +8,8 @@ from enum import IntEnum
 
 from evals.report.evaluation import Evaluation
 from lifecycle.errors import InvalidInput
-from lifecycle.report import ArmResult, Ruling, Verdict
+from lifecycle.report import ArmResult
+from lifecycle.verdict import Ruling, Verdict
 
 
 class Outcome(IntEnum):

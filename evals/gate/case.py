@@ -10,7 +10,8 @@ from dataclasses import dataclass, replace
 
 from evals.statistics.evidence import p_above, p_below, smallest_seen
 from lifecycle.aliases import PROD
-from lifecycle.report import ArmResult, Check, Comparison, Report, Ruling, Slice, Where
+from lifecycle.report import ArmResult, Comparison, Report, Slice, Where
+from lifecycle.verdict import Check, Ruling
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,8 @@ from evals.gate.rules import Beats, Clusters, Errors, Latency, NotWorse, Rule, U
 from evals.gate.slices import figures_in, on_slice
 from evals.statistics.evidence import holm_levels, spent
 from lifecycle.errors import InvalidConfig, Problem
-from lifecycle.report import ArmResult, Check, Report, Ruling, Tries, Verdict, Where
+from lifecycle.report import ArmResult, Report, Tries, Where
+from lifecycle.verdict import Check, Ruling, Verdict
 from lifecycle.version import Frozen, digest_of
 
 

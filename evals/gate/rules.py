@@ -13,7 +13,8 @@ from evals.gate.case import Case, Claim, counted, rival_of
 from evals.slices import told
 from evals.statistics.exact import items_for
 from lifecycle.aliases import PROD
-from lifecycle.report import ArmResult, Check, Interval, Report, Ruling
+from lifecycle.report import ArmResult, Interval, Report
+from lifecycle.verdict import Check, Ruling
 from lifecycle.version import Frozen
 
 Share = Annotated[float, Field(ge=0.0, le=1.0)]

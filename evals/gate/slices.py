@@ -8,7 +8,8 @@ from __future__ import annotations
 from evals.gate.case import Case, counted
 from evals.gate.rules import Beats, NotWorse, Rule
 from evals.statistics.thin import THIN
-from lifecycle.report import Check, Report, Ruling, Where, words_of
+from lifecycle.report import Report, Where, words_of
+from lifecycle.verdict import Check, Ruling
 
 
 def figures_in(report: Report, where: Where | None) -> Report:

@@ -7,9 +7,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from evals.config import EvalConfig, Recipe, load_policy, read_prompt
+from evals.config import EvalConfig, load_policy
 from evals.gate.policy import Policy
 from evals.knowledge import knowledge_of
+from evals.recipes import Recipe, read_prompt
 from evals.slices import lies_in
 from evals.tasks.loading import load_suite
 from evals.tasks.suite import Suite

@@ -14,7 +14,8 @@ from evals.statistics.exact import upper_bound
 from evals.statistics.intervals import items_from_interval
 from evals.statistics.repeats import items_for
 from lifecycle.repeats import Repeats
-from lifecycle.report import ArmResult, Check, Comparison, Interval, Report, Ruling
+from lifecycle.report import ArmResult, Comparison, Interval, Report
+from lifecycle.verdict import Check, Ruling
 from lifecycle.version import VersionSpec
 
 SMALL_TRAINING = 1_000

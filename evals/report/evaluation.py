@@ -7,7 +7,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from evals.statistics.thin import THIN
-from lifecycle.report import ArmResult, Comparison, Interval, Report, Ruling, Slice, Verdict
+from lifecycle.report import ArmResult, Comparison, Interval, Report, Slice
+from lifecycle.verdict import Ruling, Verdict
 
 RULINGS = {Ruling.PASSED: "passed", Ruling.FAILED: "rejected", Ruling.UNDECIDED: "undecided"}
 """As a reader sees them beside an arm."""

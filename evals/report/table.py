@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 from evals.report.evaluation import OF_SLICES, RULINGS, Evaluation, size_of
 from evals.report.failures import failure_table
 from lifecycle.commands.terminal import show
-from lifecycle.report import ArmResult, Comparison, Interval, Ruling
+from lifecycle.report import ArmResult, Comparison, Interval
+from lifecycle.verdict import Ruling
 
 if TYPE_CHECKING:
     from rich.console import Console

@@ -44,7 +44,8 @@ def _is_json(text: str, _: Mapping[str, Any]) -> bool:
 
 def _counts(text: str, said: Mapping[str, Any]) -> bool:
     count = len(_words(text))
-    return count < said["num_words"] if said["relation"] == "less than" else count >= said["num_words"]
+    bound = int(said["num_words"])
+    return count < bound if said["relation"] == "less than" else count >= bound
 
 
 def _bullets(text: str, said: Mapping[str, Any]) -> bool:

@@ -15,7 +15,7 @@ from typing import Any
 
 from pydantic import Field
 
-from evals.config import File
+from evals.recipes import File
 from evals.scorers.scorer import Scorer
 from evals.scorers.table import SCORERS
 from evals.solvers.solver import Solver

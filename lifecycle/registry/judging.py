@@ -14,9 +14,10 @@ from lifecycle.errors import InvalidInput, NotAllowed
 from lifecycle.gates import Gate
 from lifecycle.registry import alias_stack, audit, records, tables
 from lifecycle.registry.moves import Decision
-from lifecycle.report import Report, Verdict
+from lifecycle.report import Report
 from lifecycle.standing import satisfied, state_after
 from lifecycle.states import State, move
+from lifecycle.verdict import Verdict
 from lifecycle.version import Ref, Version
 
 _AWAITING = (State.EVALUATED.value, State.REJECTED.value)

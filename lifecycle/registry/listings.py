@@ -16,8 +16,9 @@ from lifecycle.gates import Gate
 from lifecycle.registry import audit, changes, readable, records, tables
 from lifecycle.registry.database import Database
 from lifecycle.registry.readable import LeftOut
-from lifecycle.report import Report, Verdict
+from lifecycle.report import Report
 from lifecycle.states import State
+from lifecycle.verdict import Verdict
 from lifecycle.version import Version
 
 T = TypeVar("T")

@@ -13,7 +13,8 @@ from lifecycle.gates import Gate
 from lifecycle.manifests import MANIFESTS, Manifest
 from lifecycle.registry import alias_stack, tables
 from lifecycle.registry.readable import valid
-from lifecycle.report import Report, Verdict
+from lifecycle.report import Report
+from lifecycle.verdict import Verdict
 from lifecycle.version import Digest, Frozen, Ref, Version
 
 

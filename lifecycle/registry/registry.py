@@ -38,9 +38,10 @@ from lifecycle.registry.records import IndexRecord
 from lifecycle.registry.try_book import Attempt
 from lifecycle.registry.upload_book import UploadBook
 from lifecycle.registry.usage_book import UsageBook
-from lifecycle.report import Report, Tries, Verdict
+from lifecycle.report import Report, Tries
 from lifecycle.states import State
 from lifecycle.traffic import TrafficPolicy
+from lifecycle.verdict import Verdict
 from lifecycle.version import Digest, Lineage, Ref, Version, VersionSpec
 
 UNKNOWN = Lineage()

@@ -15,7 +15,7 @@ from evals.run import evaluate
 from lifecycle.aliases import Target
 from lifecycle.errors import InvalidConfig
 from lifecycle.registry import Registry
-from lifecycle.report import Ruling
+from lifecycle.verdict import Ruling
 from lifecycle.version import Prompt, Shot, Version
 
 QUICK = Endpoint(url="http://models.test/v1", retries=0, patience=0.0)

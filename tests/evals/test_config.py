@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from evals.config import EvalConfig, load_policy, read_prompt
+from evals.config import EvalConfig, load_policy
+from evals.recipes import read_prompt
 from lifecycle.errors import InvalidConfig
 
 

@@ -17,8 +17,9 @@ from evals.statistics.comparison import agreement, paired
 from evals.statistics.evidence import p_above, smallest_seen
 from evals.statistics.intervals import items_for_power, mean_interval
 from lifecycle.errors import InvalidData, InvalidInput
-from lifecycle.report import Check, Comparison, Ruling
+from lifecycle.report import Comparison
 from lifecycle.text import scores
+from lifecycle.verdict import Check, Ruling
 from tests.evals.conftest import RECIPES
 
 RULES = [{"rule": "beats"}]

@@ -20,9 +20,10 @@ from evals.tasks.lmeval import task as lmeval_task
 from lifecycle.errors import InvalidConfig, InvalidData, NotAllowed, NotFound, Unavailable
 from lifecycle.home import Home
 from lifecycle.registry import Registry
-from lifecycle.report import Report, Ruling
+from lifecycle.report import Report
 from lifecycle.states import State
 from lifecycle.text.normaliser import LIGHT_1
+from lifecycle.verdict import Ruling
 from lifecycle.version import Lineage, Prompt
 
 N_ITEMS = 40

@@ -23,7 +23,8 @@ from lifecycle.deployment import Deployment
 from lifecycle.gates import Gate, SuiteFacts
 from lifecycle.home import Home
 from lifecycle.registry import Registry
-from lifecycle.report import ArmResult, Check, Interval, Report, Ruling, Verdict
+from lifecycle.report import ArmResult, Interval, Report
+from lifecycle.verdict import Check, Ruling, Verdict
 from lifecycle.version import Prompt, Version, VersionSpec, digest_of
 
 ROOT = Path(__file__).parents[2]

@@ -8,7 +8,8 @@ import pytest
 from pydantic import ValidationError
 
 from lifecycle.errors import NotFound
-from lifecycle.report import ArmResult, Check, Comparison, Interval, Report, Ruling, Tries, Verdict
+from lifecycle.report import ArmResult, Comparison, Interval, Report, Tries
+from lifecycle.verdict import Check, Ruling, Verdict
 
 ZERO, ONE = "sha256:" + "0" * 64, "sha256:" + "1" * 64
 NOW = datetime(2026, 11, 26, tzinfo=UTC)

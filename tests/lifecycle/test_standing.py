@@ -7,9 +7,9 @@ from datetime import UTC, datetime
 import pytest
 
 from lifecycle.gates import Gate, SuiteFacts
-from lifecycle.report import Check, Ruling, Verdict
 from lifecycle.standing import asks_for, objections, opens, satisfied, state_after
 from lifecycle.states import MOVES, State
+from lifecycle.verdict import Check, Ruling, Verdict
 from lifecycle.version import Version, VersionSpec, digest_of
 
 RECIPE = VersionSpec(base=digest_of("base"))

@@ -6,7 +6,7 @@ import pytest
 
 from evals.report.evaluation import Evaluation
 from lifecycle.gates import SuiteFacts
-from lifecycle.report import Check, Ruling, Verdict
+from lifecycle.verdict import Check, Ruling, Verdict
 from lifecycle.version import digest_of
 
 

@@ -11,7 +11,7 @@ from typer.testing import CliRunner
 import dabt
 import evals.run
 from lifecycle.errors import DabtError, Unavailable
-from lifecycle.report import Ruling
+from lifecycle.verdict import Ruling
 
 
 @pytest.fixture

@@ -13,7 +13,7 @@ from evals.report.evaluation import Evaluation
 from evals.xml_text import xml_text
 from lifecycle.errors import InvalidConfig, Problem
 from lifecycle.gates import SuiteFacts
-from lifecycle.report import Check, Ruling, Verdict
+from lifecycle.verdict import Check, Ruling, Verdict
 from lifecycle.version import digest_of
 
 ODD = "نعم\u200f <b>&\"' ]]> \x00\x08\x1b[31m \ud800 \ufffe \U0001f600 | [x](http://y) ![p](q) `code`\n# head"

@@ -6,7 +6,7 @@ import pytest
 
 from evals.ci.outcome import Outcome, step_of
 from lifecycle.errors import InvalidInput
-from lifecycle.report import Ruling
+from lifecycle.verdict import Ruling
 
 P, F, U = Ruling.PASSED, Ruling.FAILED, Ruling.UNDECIDED
 

@@ -15,7 +15,8 @@ from evals.config import EvalConfig, load_policy
 from evals.gate.policy import judge
 from evals.statistics.comparison import paired
 from evals.statistics.intervals import mean_interval
-from lifecycle.report import ArmResult, Report, Ruling
+from lifecycle.report import ArmResult, Report
+from lifecycle.verdict import Ruling
 from lifecycle.version import digest_of
 
 CLINIC = Path(__file__).parents[3] / "examples" / "clinic"

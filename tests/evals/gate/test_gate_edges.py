@@ -17,8 +17,9 @@ from evals.report.advice import Findings, advise
 from evals.statistics.comparison import agreement, paired
 from evals.statistics.evidence import p_above, p_below, smallest_seen
 from lifecycle.errors import InvalidData
-from lifecycle.report import Check, Comparison, Ruling
+from lifecycle.report import Comparison
 from lifecycle.text.scores import target_object
+from lifecycle.verdict import Check, Ruling
 from tests.evals.conftest import RECIPES
 
 NAMES = {"arm": "adapter", "against": "base", "metric": "fields"}

@@ -10,7 +10,8 @@ from pydantic import ValidationError
 
 from evals.gate.policy import Policy, check, judge, ruling_of
 from lifecycle.errors import NotFound
-from lifecycle.report import Check, Report, Ruling, Tries
+from lifecycle.report import Report, Tries
+from lifecycle.verdict import Check, Ruling
 
 AT = datetime(2026, 1, 2, tzinfo=UTC)
 PASSED, FAILED, UNDECIDED = Ruling.PASSED, Ruling.FAILED, Ruling.UNDECIDED

@@ -11,7 +11,8 @@ from evals.gate.policy import Policy, check
 from evals.statistics.exact import upper_bound
 from lifecycle.deployment import Deployment
 from lifecycle.errors import InvalidConfig
-from lifecycle.report import Check, Failures, Interval, Report, Ruling
+from lifecycle.report import Failures, Interval, Report
+from lifecycle.verdict import Check, Ruling
 from lifecycle.version import digest_of
 
 PASSED, FAILED, UNDECIDED = Ruling.PASSED, Ruling.FAILED, Ruling.UNDECIDED

@@ -17,7 +17,8 @@ from evals.run import evaluate
 from evals.statistics.thin import THIN
 from evals.tasks.loading import load_suite
 from lifecycle.errors import InvalidConfig
-from lifecycle.report import Check, Comparison, Report, Ruling, Slice
+from lifecycle.report import Comparison, Report, Slice
+from lifecycle.verdict import Check, Ruling
 
 PASSED, FAILED, UNDECIDED = Ruling.PASSED, Ruling.FAILED, Ruling.UNDECIDED
 AR = {"language": "ar"}

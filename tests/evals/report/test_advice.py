@@ -7,7 +7,8 @@ import pytest
 from evals.gate.policy import Policy, check
 from evals.report.advice import Findings, advise, recommend
 from lifecycle.deployment import Deployment
-from lifecycle.report import Check, Interval, Report, Ruling, Tries
+from lifecycle.report import Interval, Report, Tries
+from lifecycle.verdict import Check, Ruling
 from lifecycle.version import digest_of
 from tests.evals.conftest import RECIPES
 

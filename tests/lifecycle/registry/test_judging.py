@@ -7,8 +7,8 @@ from datetime import UTC, datetime
 import pytest
 
 from lifecycle.errors import InvalidInput, NotAllowed
-from lifecycle.report import Ruling
 from lifecycle.states import State
+from lifecycle.verdict import Ruling
 from lifecycle.version import digest_of
 
 LOOK = ("5 of 200 items",)

@@ -18,8 +18,8 @@ from lifecycle.access.keys import KeyGrant, digest_of_secret
 from lifecycle.errors import InvalidConfig, NotAllowed
 from lifecycle.registry import Registry, database, tables
 from lifecycle.registry.migrations import migrate
-from lifecycle.report import Ruling
 from lifecycle.states import State
+from lifecycle.verdict import Ruling
 
 HOMES = Path(__file__).parents[1] / "homes"
 ROOT = Path(__file__).parents[3]
