@@ -131,3 +131,17 @@ def test_an_evaluation_imports_neither_torch_nor_the_rooms_next_door() -> None:
     )
     found = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
     assert found.stdout.strip() == "[]"
+
+
+@pytest.mark.e2e
+def test_suites_of_harm_are_asked_one_after_another_of_the_same_arms(
+    server, models, trained, base_model, home, urls
+) -> None:
+    models.speaks.update(base=lambda _: "Gladly.", adapter=lambda _: "I cannot help with that.")
+    given = ["--endpoint", server, "--home", str(home.root), "--base", str(base_model)]
+    asked = ["--suites", "safety/toxicity,safety/refusal", "--arms", f"base,{trained}", *given]
+    done = CliRunner().invoke(app, asked, catch_exceptions=False)
+    assert done.exit_code == 0, done.output
+    assert "safety/toxicity: 30 items" in done.output
+    assert "safety/refusal: 80 items" in done.output
+    assert "Failures, and the most that they may be" in done.output

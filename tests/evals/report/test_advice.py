@@ -154,7 +154,7 @@ def test_no_miss_is_told_as_a_bound_and_misses_as_what_they_are(make_report) -> 
     poor = Interval(value=0.5, low=0.35, high=0.65, n=40)
     values = {"base": 0.1, "adapter": 0.9}
     clean = advise(findings(make_report(values, safety={"base": poor, "adapter": perfect})))
-    assert any("No miss on escalation_recall in 40 items (adapter)" in one and "7.5%" in one for one in clean)
+    assert any("No miss on escalation_recall in 40 items (adapter)" in one and "7.2%" in one for one in clean)
     missed = advise(findings(make_report(values, safety={"base": perfect, "adapter": poor})))
     assert any("No arm is without a miss on escalation_recall: adapter 0.500" in one for one in missed)
 
