@@ -97,11 +97,16 @@ class _Line(Answer):
 
 
 class AnswerStore:
-    """Answers by key, kept in one JSONL file per version: a line is on disk as soon as its item is answered."""
+    """Answers by key, kept in one JSONL file per version: a line is on disk as soon as its item is answered.
+
+    In memory is where each line stands, and whatever is not kept.
+    """
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self._answers: dict[str, Answer] = {}
+        self._lines: dict[str, tuple[int, int]] = {}
+        """Key → offset and length of its line, in bytes."""
+        self._unkept: dict[str, Answer] = {}
         if path.is_file():
             self._read()
 
@@ -110,33 +115,43 @@ class AnswerStore:
         return cls(folder / f"{digest.removeprefix('sha256:')}.jsonl")
 
     def get(self, key: str) -> Answer | None:
-        return self._answers.get(key)
+        if (place := self._lines.get(key)) is None:
+            return self._unkept.get(key)
+        with self.path.open("rb") as file:
+            file.seek(place[0])
+            kept = _Line.model_validate_json(file.read(place[1]))
+        texts = tuple(map(sys.intern, kept.texts))  # one passage is behind many answers
+        return Answer(**kept.model_dump(exclude={"form", "texts"}), texts=texts)
 
     def add(self, answer: Answer) -> None:
         """Remembers the answer. A failure of any kind counts in this run, and is asked again in the next."""
-        self._answers[answer.key] = answer
         if not answer.kept:
+            self._unkept[answer.key] = answer
             return
         self.path.parent.mkdir(parents=True, exist_ok=True)
-        line = _Line(**answer.model_dump(), form=2).model_dump_json() + "\n"
+        line = (_Line(**answer.model_dump(), form=2).model_dump_json() + "\n").encode()
         # One write of a whole line in append mode: two evaluations of one version may share the file.
         descriptor = os.open(self.path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
         try:
-            os.write(descriptor, line.encode())
+            os.write(descriptor, line)
+            end = os.lseek(descriptor, 0, os.SEEK_CUR)  # behind what was appended, wherever that was
         finally:
             os.close(descriptor)
+        self._lines[answer.key] = (end - len(line), len(line))
+        self._unkept.pop(answer.key, None)
 
     def _read(self) -> None:
-        data = self.path.read_bytes()
-        if data and not data.endswith(b"\n"):  # the process died within a line: end it, so that the next one is whole
+        offset, line = 0, b"\n"
+        with self.path.open("rb") as file:
+            for line in file:
+                try:
+                    kept = _Line.model_validate_json(line)
+                except ValidationError:  # a torn line, or an older form: that item is asked again
+                    kept = None
+                # Those of an earlier release have the ids of passages alone.
+                if kept and len(kept.texts) == len(kept.passages):
+                    self._lines[kept.key] = (offset, len(line))
+                offset += len(line)
+        if not line.endswith(b"\n"):  # the process died within a line: end it, so that the next one is whole
             with self.path.open("ab") as file:
                 file.write(b"\n")
-        for line in data.splitlines():
-            try:
-                kept = _Line.model_validate_json(line)
-            except ValidationError:  # a torn line, or an older form: that item is asked again
-                continue
-            if len(kept.texts) != len(kept.passages):  # of an earlier release, which kept the ids alone
-                continue
-            texts = tuple(map(sys.intern, kept.texts))  # one passage is behind many answers
-            self._answers[kept.key] = Answer(**kept.model_dump(exclude={"form", "texts"}), texts=texts)

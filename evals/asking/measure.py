@@ -37,6 +37,9 @@ if TYPE_CHECKING:
     from evals.asking.services import Services
     from evals.tasks.suite import Suite
 
+_SCORED_AT_ONCE = 1_000
+"""Samples that are scored together: what scoring itself needs does not grow with the items."""
+
 
 class ItemResult(Frozen):
     """What one arm made of one sample: the answer in text, its figures, and what it took."""
@@ -144,31 +147,42 @@ def measure(
         return _solve(askers, suite.solver, samples, config.concurrency, partial(progress.advance, label))
 
     askers = {arm.label: asker(arm) for arm in arms}
-    attempts: dict[str, list[tuple[Attempt, ...]]] = {arm.label: [] for arm in arms}
     for turn, chunk in _turns(config, suite.samples, list(askers)):
-        attempts[turn] += solve(askers[turn], chunk, turn, repeats[turn])
+        solve(askers[turn], chunk, turn, repeats[turn])
     baseline = next(arm for arm in arms if arm.label == config.baseline)
-    first = {sample.key: attempt for sample, attempt in zip(suite.samples, attempts[baseline.label], strict=True)}
     second = solve(asker(baseline, take=1), again, label) if again else []
-    floor = _noise_floor([(first[sample.key][0], attempt) for sample, (attempt,) in zip(again, second, strict=True)])
+    # What is finished is in the stores, on disk: it is read again part by part, so that memory holds no answers twice.
+    known = partial(_solve, solver=suite.solver, concurrency=config.concurrency, advance=lambda _: None)
+    first = known([askers[baseline.label]], samples=again) if again else []
+    floor = _noise_floor([(one, two) for (one,), (two,) in zip(first, second, strict=True)])
     progress.note("scoring the answers")
     elsewhere = {label: session.deployment for label, session in services.others.items()}
     judges = ServedJudges(services.own, cache / "judges", config.concurrency)
-    measured = []
-    for arm in arms:
-        given = attempts[arm.label]
-        rivals = attempts[baseline.label] if arm is not baseline else [()] * len(given)
-        work = [
-            (sample, attempt, ScoringContext(judges, _at(number, rival), arm.version.spec.retrieves))
-            for sample, several, rival in zip(suite.samples, given, rivals, strict=True)
-            for number, attempt in enumerate(several)
-        ]
-        scores = _scored(suite, work, services, config.concurrency)
-        count = repeats[arm.label]
-        results = (_outcome(attempt, score, count) for (_, attempt, _), score in zip(work, scores, strict=True))
-        outcomes = tuple(ItemResult.of(together) for together in zip(*[results] * count, strict=True))
-        parts = tuple(tuple(score.parts[at] for score in scores) for at in range(len(suite.scorers)))
-        measured.append(MeasuredArm(arm, outcomes, elsewhere.get(arm.label), parts))
+    outcomes: dict[str, list[ItemResult]] = {arm.label: [] for arm in arms}
+    parts: dict[str, list[list[Score]]] = {arm.label: [[] for _ in suite.scorers] for arm in arms}
+    for start in range(0, len(suite.samples), _SCORED_AT_ONCE):
+        chunk = suite.samples[start : start + _SCORED_AT_ONCE]
+        attempts = {
+            arm.label: known([askers[arm.label].repeat(at) for at in range(repeats[arm.label])], samples=chunk)
+            for arm in arms
+        }
+        for arm in arms:
+            rivals = attempts[baseline.label] if arm is not baseline else [()] * len(chunk)
+            work = [
+                (sample, attempt, ScoringContext(judges, _at(number, rival), arm.version.spec.retrieves))
+                for sample, several, rival in zip(chunk, attempts[arm.label], rivals, strict=True)
+                for number, attempt in enumerate(several)
+            ]
+            scores = _scored(suite, work, services, config.concurrency)
+            count = repeats[arm.label]
+            results = (_outcome(attempt, score, count) for (_, attempt, _), score in zip(work, scores, strict=True))
+            outcomes[arm.label] += [ItemResult.of(together) for together in zip(*[results] * count, strict=True)]
+            for at, said in enumerate(parts[arm.label]):
+                said += [score.parts[at] for score in scores]
+    measured = [
+        MeasuredArm(arm, tuple(outcomes[arm.label]), elsewhere.get(arm.label), tuple(map(tuple, parts[arm.label])))
+        for arm in arms
+    ]
     return tuple(measured), floor
 
 

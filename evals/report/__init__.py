@@ -34,10 +34,11 @@ def write(evaluation: Evaluation, samples: Sequence[Sample], measured: Sequence[
         "verdicts.json": json.dumps(verdicts, ensure_ascii=False, indent=2),
         "report.md": render_markdown(evaluation),
         "report.html": render_html(evaluation),
-        "items.jsonl": "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows),
     }
     for name, text in texts.items():
         (folder / name).write_text(text, encoding="utf-8")
+    with (folder / "items.jsonl").open("w", encoding="utf-8") as file:
+        file.writelines(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
 
 
 def _row(sample: Sample, at: int, measured: Sequence[MeasuredArm]) -> dict[str, object]:
