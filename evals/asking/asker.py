@@ -14,6 +14,8 @@ from datetime import UTC, datetime
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from pydantic import ValidationError
+
 from evals.asking.answers import Answer, AnswerStore, Conditions
 from evals.asking.together import together
 from lifecycle.errors import NotAllowed, Unavailable
@@ -141,7 +143,7 @@ class Asker:
                     f"{self.session.endpoint.url} serves another {self.version.ref} ({reply.served[:19]}…) than the "
                     f"registry's ({self.version.digest[:19]}…): evaluate against the service of this registry"
                 )
-            answer = self._answer(key, item, reply, {} if reply.error else read(reply))
+            answer = self._answer(key, item, reply, read)
             self._store.add(answer)
             self._fresh.append(answer)
         return answer
@@ -182,38 +184,59 @@ class Asker:
                     self._tokens[text] = await self.session.tokenize(self.version.ref, text)
         return self._tokens[text]
 
-    def _answer(self, key: str, item: str, reply: Reply, content: dict[str, Any]) -> Answer:
-        usage = reply.body.get("usage") or {}
-        passages = (reply.body.get("dabt") or {}).get("passages") or ()
-        outcome = {"error": reply.error, "final": reply.final} | content
-        return Answer(
-            key=key,
-            version=self.version.ref,
-            item=item,
-            latency=reply.latency,
-            concurrency=self._conditions.concurrency,
-            prompt_tokens=usage.get("prompt_tokens") or 0,
-            completion_tokens=usage.get("completion_tokens") or 0,
-            passages=tuple(str(passage["id"]) for passage in passages),
-            texts=tuple(sys.intern(_whole(str(passage.get("text") or ""))) for passage in passages),
-            retries=reply.retries,
-            served=reply.served,
-            deployment=reply.deployment,
-            at=datetime.now(UTC),
-            **outcome,
-        )
+    def _answer(self, key: str, item: str, reply: Reply, read: Callable[[Reply], dict[str, Any]]) -> Answer:
+        """Of a reply of any shape: one that is not as the API has it is a failure, which counts."""
+        told: dict[str, Any] = {
+            "key": key,
+            "version": self.version.ref,
+            "item": item,
+            "latency": reply.latency,
+            "concurrency": self._conditions.concurrency,
+            "retries": reply.retries,
+            "served": reply.served,
+            "deployment": reply.deployment,
+            "at": datetime.now(UTC),
+        }
+        if reply.error:
+            return Answer(**told, error=_whole(reply.error), final=reply.final)
+        try:
+            usage = reply.body.get("usage") or {}
+            passages = (reply.body.get("dabt") or {}).get("passages") or ()
+            return Answer(**{
+                **told,
+                "prompt_tokens": usage.get("prompt_tokens") or 0,
+                "completion_tokens": usage.get("completion_tokens") or 0,
+                "passages": tuple(_whole(str(passage["id"])) for passage in passages),
+                "texts": tuple(sys.intern(_whole(str(passage.get("text") or ""))) for passage in passages),
+                **read(reply),
+            })  # fmt: skip
+        except MISSHAPEN as error:
+            return Answer(**told, error=misshapen(error))
+
+
+MISSHAPEN = (AttributeError, IndexError, KeyError, TypeError, ValueError)
+"""What reading a reply raises that is not as the API has it; pydantic's errors are among them."""
+
+
+def misshapen(error: Exception) -> str:
+    """In words, for a failure that counts."""
+    where = [".".join(map(str, fault["loc"])) for fault in error.errors()] if isinstance(error, ValidationError) else []
+    return f"the reply is not as the OpenAI API has it ({', '.join(where) or error})"[:300]
 
 
 def chat_reply(reply: Reply) -> dict[str, Any]:
-    """Text, calls and end of the first choice."""
-    choice = (reply.body.get("choices") or [{}])[0]
+    """Text, calls and end of the first choice. Raises one of `MISSHAPEN` for what is none."""
+    if not reply.body.get("choices"):
+        raise ValueError("it has no choices")
+    choice = reply.body["choices"][0]
     message = choice.get("message") or {}
-    calls = tuple(_whole(call) for call in message.get("tool_calls") or () if isinstance(call, dict))
-    return {
-        "text": _whole(message.get("content") or ""),
-        "tool_calls": calls,
-        "finish_reason": choice.get("finish_reason") or "",
-    }
+    calls = tuple(_whole(call) for call in message.get("tool_calls") or ())
+    if not all(isinstance(call, dict) and isinstance(call.get("function") or {}, dict) for call in calls):
+        raise ValueError("a tool call has no function")
+    text, finish = message.get("content") or "", choice.get("finish_reason") or ""
+    if not isinstance(text, str) or not isinstance(finish, str):
+        raise ValueError("its content or finish_reason is no text")
+    return {"text": _whole(text), "tool_calls": calls, "finish_reason": finish}
 
 
 def _whole(value: Any) -> Any:

@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from evals.asking.answers import Answer, AnswerStore
-from evals.asking.asker import chat_reply
-from evals.asking.endpoint import Session
+from evals.asking.asker import MISSHAPEN, chat_reply, misshapen
+from evals.asking.endpoint import Reply, Session
 from evals.judging.judge import Judge
 from lifecycle.version import digest_of
 
@@ -49,7 +49,7 @@ class ServedJudges:
         else:
             given = {"error": reply.error, "final": reply.final, "latency": reply.latency, "served": reply.served}
             given |= {"deployment": reply.deployment}
-            given |= {} if reply.error else chat_reply(reply)
+            given |= {} if reply.error else _read(reply)
         at = datetime.now(UTC)
         return Answer(key=key, version=judge.model, item=item, concurrency=1, at=at, **given)
 
@@ -65,3 +65,10 @@ class ServedJudges:
         if name not in self._stores:
             self._stores[name] = AnswerStore.of_version(self._folder, name)
         return self._stores[name]
+
+
+def _read(reply: Reply) -> dict[str, Any]:
+    try:
+        return chat_reply(reply)
+    except MISSHAPEN as error:
+        return {"error": misshapen(error)}
