@@ -20,6 +20,7 @@ from evals.config import EvalConfig, load_policy
 from evals.gate.policy import check, judge
 from evals.gate.provisional import provisional
 from evals.gate.suites import facts_of, require_slices
+from evals.leaks import leaks
 from evals.progress import Progress, Silent
 from evals.report import folder_of, write
 from evals.report.advice import Findings, advise, recommend
@@ -88,7 +89,7 @@ def evaluate(
         progress.note(f"asking {len(arms)} arms {len(suite.samples)} items each")
         measured, noise_floor = measure(config, suite, arms, services, home.cache, progress)
 
-    look = provisional(config, suite, measured)
+    look = (*provisional(config, suite, measured), *leaks(suite.samples, arms, registry))
     tries = registry.count_try(
         suite.data_digest,
         candidates=[arm.version.digest for arm in arms if arm.label in candidates],

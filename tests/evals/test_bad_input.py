@@ -12,10 +12,13 @@ from typing import Any
 import httpx
 import pytest
 
+from evals.arms import resolve_arms
 from evals.asking.endpoint import Endpoint
 from evals.config import EvalConfig
+from evals.leaks import leaks
 from evals.report.evaluation import Evaluation
 from evals.run import evaluate
+from evals.tasks.loading import load_suite
 from lifecycle.errors import DabtError, InvalidConfig, InvalidData, NotFound, Unavailable
 from lifecycle.report import Ruling
 
@@ -228,3 +231,45 @@ def test_a_storm_that_lasts_stops_the_run_and_keeps_what_is_finished(config, reg
     models.before = lambda *_: None
     run(config.model_copy(update={"noise_items": 0}), registry, home, models)
     assert set(models.answered.values()) == {1}
+
+
+# What was seen before
+
+
+def test_items_that_stand_in_a_prompt_are_counted_and_the_run_decides_nothing(
+    workplace, trained, registry, home, models
+) -> None:
+    seen = '{"user": "I HAVE pain 7!", "assistant": "{}"}\n{"user": "hi", "assistant": "{}"}\n'
+    (workplace / "shots.jsonl").write_text(seen)
+    evaluation = run(EvalConfig.load(workplace / "toy.yaml"), registry, home, models)
+    (reason,) = evaluation.report.provisional
+    assert reason == "1 item is among the worked examples of few-shot (toy-07): take them out of one side"
+    assert {verdict.decides for verdict in evaluation.verdicts} == {False}
+    assert {arm.metrics["fields"].n for arm in evaluation.report.arms} == {40}, "they stay in every figure"
+    assert reason in (evaluation.folder / "report.md").read_text("utf-8")
+
+
+@pytest.mark.parametrize("there", [True, False], ids=["the file is there", "the file is gone"])
+def test_items_that_an_arm_was_trained_on_are_counted_where_the_rows_are_still_there(
+    config, registry, home, models, tmp_path: Path, there: bool
+) -> None:
+    pairs = ('{"prompt": "I have pain 3", "completion": "x"}', '{"prompt": "other", "completion": "y"}')
+    rows = written(tmp_path, [*pairs])
+    artifact = registry.version("toy:1").spec.adapter
+    manifest = registry.artifact(artifact).model_copy(update={"config": {"data": {"train": [{"path": str(rows)}]}}})
+    assert manifest.digest == artifact
+    if not there:
+        rows.unlink()
+    known = leaks(load_suite(config, home.cache).samples, resolve_arms(config, registry, actor="t"), Told(manifest))
+    told = ("1 item is among the rows that trained adapter (toy-03): take them out of one side",)
+    assert known == (told if there else ())
+
+
+class Told:
+    """A registry whose artifact was trained on known rows."""
+
+    def __init__(self, manifest: Any) -> None:
+        self._manifest = manifest
+
+    def artifact(self, digest: str) -> Any:
+        return self._manifest
