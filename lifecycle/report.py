@@ -10,29 +10,12 @@ from pydantic import Field, model_validator
 from lifecycle.deployment import Deployment
 from lifecycle.errors import NotFound
 from lifecycle.gates import SuiteFacts
-from lifecycle.repeats import Repeats
+from lifecycle.interval import Interval as Interval  # noqa: PLC0414  (it is read from here too)
+from lifecycle.people import PeopleComparison
 from lifecycle.version import Digest, Frozen, digest_of
 
 Where = dict[str, str]
 """A slice of the items: what its fields are, such as {"language": "ar"}; of several fields, all of them."""
-
-
-class Interval(Frozen):
-    """A figure with its 95 % interval over `n` items. For a share, `low` and `high` are Wilson's."""
-
-    value: float
-    low: float
-    high: float
-    n: int = Field(ge=1)
-    clusters: int | None = None
-    """Groups of items that belong together, where the task has such; they are what counts as independent."""
-    repeats: Repeats | None = None
-    """Of items that were asked several times: an item counts once, as the mean of its answers."""
-
-    @property
-    def answers(self) -> int:
-        """How many answers the figure is of."""
-        return self.repeats.answers if self.repeats else self.n
 
 
 class Failures(Frozen):
@@ -162,55 +145,6 @@ class Slice(Frozen):
 def words_of(where: Where) -> str:
     """`language ar, length short`"""
     return ", ".join(" ".join(f"{field} {value}".split()) for field, value in where.items())
-
-
-class FigureAgreement(Frozen):
-    """How often a figure of the items, such as a judge's, prefers the answer that a person prefers."""
-
-    agreed: Interval
-    """Over all votes; ties are an answer of their own."""
-    decided: Interval | None = None
-    """Over votes for one side, where the figure takes a side too; None for none."""
-
-
-class PeopleComparison(Frozen):
-    """People's blind votes on the answers of `arm` beside those of `against`: closed campaigns of `rating.py`."""
-
-    arm: str
-    against: str
-    campaigns: tuple[str, ...]
-    where: Where = Field(default_factory=dict)
-    """Of which items; empty for all."""
-    win_rate: Interval
-    """Share of the items that `arm` wins, one half for ties; by the mean of each item's votes."""
-    wins: int
-    """Votes for `arm`."""
-    losses: int
-    ties: int
-    both_bad: int
-    """Votes that neither answer is good; in the win rate, a tie."""
-    skipped: int = 0
-    settled: int = 0
-    """Items that nobody was asked about: equal answers are a tie, an arm that gave none loses. They are in the win
-    rate, and in no count of votes."""
-    raters: int
-    alpha: float | None = None
-    """Krippendorff's, nominal, over the four kinds of vote; None where no pair has two votes."""
-    people_agreed: Interval | None = None
-    """How often two people say the same of a pair; what a figure's agreement is to be held beside."""
-    figures: dict[str, FigureAgreement] = Field(default_factory=dict)
-
-    @property
-    def votes(self) -> int:
-        return self.wins + self.losses + self.ties + self.both_bad
-
-    @property
-    def turned(self) -> Self:
-        """The same, seen from the other arm."""
-        rate = self.win_rate
-        swapped = rate.model_copy(update={"value": 1 - rate.value, "low": 1 - rate.high, "high": 1 - rate.low})
-        names = {"arm": self.against, "against": self.arm, "wins": self.losses, "losses": self.wins}
-        return self.model_copy(update={**names, "win_rate": swapped})
 
 
 class Tries(Frozen):

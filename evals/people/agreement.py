@@ -6,13 +6,13 @@ Krippendorff 2018, Content Analysis, 4th ed., chapter 12. The arithmetic is `eva
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Mapping
-from typing import Literal
+from collections.abc import Mapping
+from typing import Any, Literal
 
 Level = Literal["nominal", "ordinal", "interval", "ratio"]
 
 
-def alpha(units: Mapping[Hashable, Mapping[str, float]], level: Level) -> float | None:
+def alpha(units: Mapping[Any, Mapping[str, float]], level: Level) -> float | None:
     """Of `units`: each thing that was rated → rater → their rating, which may lack for some.
 
     None where no unit has two ratings. Where all ratings are one and the same, chance has no meaning and nobody

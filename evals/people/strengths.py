@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from evals.people.tally import Said
 from evals.statistics.intervals import TAIL
 from lifecycle.errors import InvalidInput
-from lifecycle.report import Interval
+from lifecycle.interval import Interval
 
 DRAWS = 1000
 _NEAR, _MOST = 1e-9, 10_000

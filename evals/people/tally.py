@@ -14,8 +14,10 @@ from itertools import combinations
 from evals.people.agreement import alpha
 from evals.statistics.intervals import mean_interval
 from lifecycle.errors import InvalidInput
+from lifecycle.interval import Interval
+from lifecycle.people import FigureAgreement, PeopleComparison
 from lifecycle.rating import Preferred, RatedItem, Ratings
-from lifecycle.report import FigureAgreement, Interval, PeopleComparison, Where
+from lifecycle.report import Where
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,8 +48,7 @@ class Said:
 
 def said_in(ratings: Ratings, names: Mapping[str, str] | None = None) -> list[Said]:
     """Votes, skips and settled pairs. `names`: what arms of the campaign are called here; others are left out."""
-    called = dict.fromkeys(ratings.campaign.arms) if names is None else names
-    called = {label: name or label for label, name in called.items()}
+    called = {label: label for label in ratings.campaign.arms} if names is None else names
     items = {item.key: item for item in ratings.items}
     rated = [(vote, vote.rater) for vote in ratings.votes] + [(pair, None) for pair in ratings.settled]
     return [
