@@ -11,6 +11,7 @@ import typer
 import evals.archive.command
 import evals.cli
 import evals.gate.command
+import evals.people.command
 import evals.retrieval.command
 import evals.safety.command
 import examples.cli
@@ -70,6 +71,17 @@ reports.command("list")(evals.archive.command.list_)
 reports.command("show")(evals.archive.command.show)
 reports.command("diff")(evals.archive.command.diff)
 
+rate = typer.Typer(help="People rate stored answers, blind and in pairs.", no_args_is_help=True)
+rate.command("create")(evals.people.command.create)
+rate.command("list")(evals.people.command.list_)
+rate.command("vote")(evals.people.command.vote)
+rate.command("undo")(evals.people.command.undo)
+rate.command("status")(evals.people.command.status)
+rate.command("results")(evals.people.command.results)
+rate.command("agreement")(evals.people.command.agreement)
+rate.command("close")(evals.people.command.close)
+rate.command("export")(evals.people.command.export)
+
 keys = typer.Typer(help="API keys: who may call a service, for what, and how much they did.", no_args_is_help=True)
 keys.command("create")(lifecycle.commands.keys.create)
 keys.command("list")(lifecycle.commands.keys.list_)
@@ -81,6 +93,7 @@ app.add_typer(gate, name="gate")
 app.add_typer(keys, name="keys")
 app.add_typer(reports, name="reports")
 app.add_typer(evals.safety.command.app, name="safety")
+app.add_typer(rate, name="rate")
 app.add_typer(traffic, name="traffic")
 app.add_typer(shadow, name="shadow")
 app.command("train")(training.cli.train)

@@ -52,4 +52,9 @@ class Sample:
             "target": self.shown_target,
             "cluster": self.cluster,
         }
-        return row | ({"slices": dict(self.slices)} if self.slices else {})
+        more: dict[str, Any] = {"slices": dict(self.slices)} if self.slices else {}
+        if self.tools:
+            more["tools"] = list(self.tools)
+        if len(self.messages) > 1 or self.tools:  # what the question alone does not tell
+            more["messages"] = list(self.messages)
+        return row | more

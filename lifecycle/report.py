@@ -12,6 +12,7 @@ from lifecycle.errors import NotFound
 from lifecycle.gates import SuiteFacts
 from lifecycle.interval import Interval as Interval  # noqa: PLC0414  (it is read from here too)
 from lifecycle.people import PeopleComparison
+from lifecycle.repeats import Repeats
 from lifecycle.version import Digest, Frozen, digest_of
 
 Where = dict[str, str]

@@ -53,6 +53,7 @@ OTHER_BLOCKS = (
 _ALL = "it runs everything here for minutes; `.ci/run` and whoever releases run it"
 _HUB = "it downloads a base from the hub"
 _PACKAGES = "it fetches from a package registry; `tests/examples` runs it against loopback"
+_PEOPLE = "it waits for people and their votes; `tests/evals/people/test_campaign.py` goes the same way"
 _HOURS = "it trains or measures for minutes to hours on the real engine, and overwrites what is shipped"
 CANNOT_RUN = {
     "dabt serve --base Qwen/Qwen3-8B --reasoning-parser qwen3 --tool-call-parser hermes "
@@ -90,6 +91,15 @@ CANNOT_RUN = {
     "python -m benchmarks.freshness --rag handbook:2 --trained handbook:3": (
         "it adds versions to the home; `tests/evals/test_with_service.py` measures freshness against the service"
     ),
+    "dabt rate create digest-nov --evaluation digest --arms base,adapter,hybrid --against base "
+    "--items 60 --votes 2": _PEOPLE,
+    "dabt rate vote digest-nov --rater amal": _PEOPLE,
+    "dabt rate vote digest-nov --rater badr --lang ar": _PEOPLE,
+    "dabt rate status digest-nov": _PEOPLE,
+    "dabt rate agreement digest-nov": _PEOPLE,
+    'dabt rate close digest-nov --reason "two votes on every pair"': _PEOPLE,
+    "dabt rate results digest-nov": _PEOPLE,
+    "dabt rate export digest-nov preferences.jsonl --votes 2": _PEOPLE,
     "python -m examples.clinic.tasks": _HOURS,
     "python -m examples.clinic.pretrain --minutes 80": _HOURS,
     "python -m examples.clinic.abilities --items 200": _HOURS,
