@@ -20,7 +20,11 @@ from evals.config import EvalConfig, load_policy
 from evals.gate.policy import check, judge
 from evals.gate.provisional import provisional
 from evals.gate.suites import facts_of, require_slices
+<<<<<<< HEAD
 from evals.leaks import leaks
+=======
+from evals.people.in_report import people_of
+>>>>>>> 0b0c129 (A policy may ask for people's votes: a floor under the win rate's low end, by votes enough that agree enough, on the same versions and items)
 from evals.progress import Progress, Silent
 from evals.report import folder_of, write
 from evals.report.advice import Findings, advise, recommend
@@ -110,6 +114,7 @@ def evaluate(
         arms=results,
         comparisons=comparisons(measured, suite),
         slices=slices(measured, suite, config.baseline, rules.slices),
+        people=people_of(results, suite.data_digest, deployment, registry, rules.slices),
         noise_floor=noise_floor,
         n_items=len(suite.samples),
         repeats=config.repeats,

@@ -112,6 +112,50 @@ class AtLeast(OnItems):
         return [_reaches(metric, metric, self.value, self.judge_by, case.arm)]
 
 
+class People(OnItems):
+    """People who rated blind prefer the arm: its win rate reaches `value`, by votes enough that agree enough.
+
+    The votes are those of closed campaigns on the same versions, items and deployment (`dabt rate`). As for every
+    floor, no share of the policy's `alpha` is taken: the interval is of 95 %.
+    """
+
+    rule: Literal["people"]
+    arm: str = "base"
+    value: Share = 0.5
+    judge_by: JudgeBy = "low"
+    votes: int = Field(default=50, ge=1)
+    """So many at least, skips and what needed no vote apart."""
+    agreement: Annotated[float, Field(ge=-1.0, le=1.0)] | None = 0.0
+    """Krippendorff's alpha (nominal) is at least this; 0 is what chance gives. None for one vote a pair."""
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        return (self.arm,)
+
+    def checks(self, case: Case) -> list[Check]:
+        rule, rival = f"people prefer it to {self.arm}", rival_of(case.report, self.arm)
+        if rival is None or (self.arm == PROD and rival == case.arm.arm):
+            return [_incumbent(rule, case)]
+        if rival == case.arm.arm:
+            return [Check(rule=rule, ruling=Ruling.FAILED, detail="this is the arm to beat: nothing beats itself")]
+        told = case.report.rated(case.arm.arm, rival, case.where)
+        if told is None:
+            detail = f"no closed campaign has rated it beside {rival} on these items and this deployment (`dabt rate`)"
+            return [Check(rule=rule, ruling=Ruling.UNDECIDED, detail=detail)]
+        rate, alpha = told.win_rate, "none" if told.alpha is None else f"{told.alpha:.3f}"
+        detail = (
+            f"win rate {rate.value:.3f} [{rate.low:.3f}, {rate.high:.3f}] over {counted(rate.n, rate.clusters)}; "
+            f"{'its low end' if self.judge_by == 'low' else 'it'} must reach {self.value:.3f}; {told.votes} votes of "
+            f"{told.raters} raters, and {self.votes} are asked for; alpha {alpha}"
+        )
+        if self.agreement is not None:
+            detail += f", and {self.agreement:.3f} is asked for"
+        agreed = self.agreement is None or (told.alpha is not None and told.alpha >= self.agreement)
+        enough = told.votes >= self.votes and agreed
+        ruling = _reached(rate, self.value, self.judge_by) if enough else Ruling.UNDECIDED
+        return [Check(rule=rule, ruling=ruling, detail=detail)]
+
+
 class Safety(OnItems):
     """The task's safety figure reaches `value`. A task that declares none passes, and the check says so."""
 
@@ -267,7 +311,7 @@ class Unscored(OnItems):
 
 
 Rule = Annotated[
-    Beats | NotWorse | AtLeast | Safety | FewFailures | Latency | Items | Clusters | Errors | Unscored,
+    Beats | NotWorse | AtLeast | People | Safety | FewFailures | Latency | Items | Clusters | Errors | Unscored,
     Field(discriminator="rule"),
 ]
 
