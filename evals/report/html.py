@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from evals.report.evaluation import OF_SLICES, RULINGS, Evaluation, columns_of, size_of
 from evals.report.failures import WORDS, failure_rows
+from evals.report.people import OF_PEOPLE, PEOPLE_HEAD, people_notes, people_rows
 from evals.report.repeats import repeats_shown
 from lifecycle.pages import house_style
 from lifecycle.report import Comparison, Example, Interval
@@ -36,6 +37,7 @@ def render_html(evaluation: Evaluation) -> str:
         columns_of=columns_of,
         size_of=size_of,
         of_slices=OF_SLICES,
+        people=(PEOPLE_HEAD, people_rows(report), people_notes(report), OF_PEOPLE),
         rulings=RULINGS,
         several=repeats_shown(evaluation),
     )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from evals.report.evaluation import MARKS, OF_SLICES, RULINGS, Evaluation, columns_of, size_of
 from evals.report.failures import markdown_of_failures
+from evals.report.people import OF_PEOPLE, PEOPLE_HEAD, people_notes, people_rows
 from evals.report.repeats import repeats_shown
 from lifecycle.deployment import Deployment
 from lifecycle.report import ArmResult, Comparison, Interval, Report
@@ -33,6 +34,7 @@ def render_markdown(evaluation: Evaluation) -> str:
         *markdown_of_failures(evaluation),
         *_repeats(evaluation),
         *_slices(evaluation),
+        *_people(report),
         "## Comparisons",
         _comparisons(evaluation),
         "## Verdicts",
@@ -115,6 +117,13 @@ def _slices(evaluation: Evaluation) -> list[str]:
         for part in report.slices
     ]
     return [f"## {report.metric} by slice", _table(head, rows), OF_SLICES]
+
+
+def _people(report: Report) -> list[str]:
+    if not report.people:
+        return []
+    notes = "\n".join(f"- {note}" for note in people_notes(report))
+    return ["## People", _table([*PEOPLE_HEAD], people_rows(report)), OF_PEOPLE, notes]
 
 
 def _comparisons(evaluation: Evaluation) -> str:

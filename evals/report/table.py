@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from evals.people.results import pair_line
 from evals.report.evaluation import OF_SLICES, RULINGS, Evaluation, size_of
 from evals.report.failures import failure_table
 from lifecycle.commands.terminal import show
@@ -24,6 +25,8 @@ def print_evaluation(evaluation: Evaluation, console: Console) -> None:
         show(slice_table(evaluation), console)
     for note in evaluation.notes:
         console.print(f"  {note}", markup=False, highlight=False)
+    for told in evaluation.report.people:
+        console.print(f"  people: {pair_line(told)}", markup=False, highlight=False)
     for sentence in evaluation.report.advice:
         console.print(f"  • {sentence}", markup=False, highlight=False)
     for now in evaluation.report.served.values():

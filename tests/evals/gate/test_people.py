@@ -11,7 +11,7 @@ from evals.gate.policy import Policy, judge
 from evals.gate.rules import People
 from lifecycle.interval import Interval
 from lifecycle.people import PeopleComparison
-from lifecycle.report import Ruling
+from lifecycle.verdict import Ruling
 
 F, P, U = Ruling.FAILED, Ruling.PASSED, Ruling.UNDECIDED
 
