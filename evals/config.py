@@ -106,6 +106,9 @@ class EvalConfig(Frozen):
     """Ask for answers that are held to `answer_schema`, as a product does that sends `response_format`."""
     task_shots: int = Field(default=0, ge=0)
     """Few-shot examples that lm-eval itself puts into the question: for public tasks. Ours belong to the version."""
+    apply_chat_template: bool | None = None
+    """Of tasks by log-likelihood: whether versions without a prompt, shots or knowledge are asked through the chat
+    template too (lm-eval's flag of this name) and not by text alone. Needed where arms with and without one meet."""
     base: Annotated[str, AfterValidator(model_at)] | None = None
     """Base model of the inline recipes: a folder, a GGUF file, a hub id, or a version with whole weights (triage:3).
     Without it, that of the first version that an arm names."""
@@ -192,6 +195,8 @@ class EvalConfig(Frozen):
         if not self.task or self.task_file:
             if self.task_files:
                 raise ValueError("task_files holds tasks of lm-eval's, and the task is none: take it out")
+            if self.apply_chat_template is not None:
+                raise ValueError("apply_chat_template is for lm-eval's tasks: all others are asked through it")
             if self.task_shots:
                 raise ValueError("task_shots is for lm-eval's tasks: an arm's prompt brings its own shots")
         return self

@@ -20,11 +20,8 @@ from evals.config import EvalConfig, load_policy
 from evals.gate.policy import check, judge
 from evals.gate.provisional import provisional
 from evals.gate.suites import facts_of, require_slices
-<<<<<<< HEAD
 from evals.leaks import leaks
-=======
 from evals.people.in_report import people_of
->>>>>>> 0b0c129 (A policy may ask for people's votes: a floor under the win rate's low end, by votes enough that agree enough, on the same versions and items)
 from evals.progress import Progress, Silent
 from evals.report import folder_of, write
 from evals.report.advice import Findings, advise, recommend
@@ -88,6 +85,7 @@ def evaluate(
     candidates = [arm.label for arm in arms if arm.label not in unjudged]
     arms, prod = with_prod(arms, config, registry, served) if PROD in rules.names else (arms, None)
     require_sampled(arms, suite, config.repeats)
+    suite.solver.check([arm.version for arm in arms])
     with asked(endpoint or Endpoint(url=config.endpoint), arms, transport) as services:
         deployment = services.own.deployment
         progress.note(f"asking {len(arms)} arms {len(suite.samples)} items each")

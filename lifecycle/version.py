@@ -241,6 +241,11 @@ class VersionSpec(Frozen):
         return self.knowledge is not None
 
     @property
+    def has_recipe(self) -> bool:
+        """Whether something of its own stands around a caller's messages, so that it is asked by messages alone."""
+        return self.prompt != Prompt() or self.retrieves
+
+    @property
     def upkeep(self) -> tuple[int, ...]:
         """How much there is to keep up, to be compared: training and retrieval together are the most, then what was
         trained (an adapter runs on a base that is there anyway, a classifier is a small model of its own, whole weights

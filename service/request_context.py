@@ -34,7 +34,7 @@ DEPLOYMENT_HEADER = "x-dabt-deployment"
 REVISION_HEADER = "x-dabt-revision"
 """The registry's revision by which the answerer was chosen, when the request was let in."""
 
-Endpoint = Literal["chat", "completion", "response", "embedding", "classification"]
+Endpoint = Literal["chat", "completion", "response", "embedding", "likelihood", "classification"]
 """What a request is counted under."""
 
 ANONYMOUS = "anonymous"

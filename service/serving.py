@@ -27,6 +27,7 @@ from service.openai import allowed_fields, http_errors
 from service.openai.amounts import check_amounts, check_texts
 from service.openai.decoding import with_decoding
 from service.openai.fields import check_fields
+from service.openai.likelihoods import check_continuations
 from service.openai.messages import check_messages
 from service.openai.prompting import with_recipe
 from service.openai.prompts import check_prompt
@@ -45,6 +46,9 @@ from service.served_request import Prepared, ServedRequest
 
 if TYPE_CHECKING:
     from retrieval.passage import Retrieved
+
+STREAMED: tuple[Kind, ...] = ("chat", "completion")
+"""What comes as a stream where it is asked for."""
 
 log = structlog.get_logger(__name__)
 
@@ -73,7 +77,7 @@ class Service:
         caller = await self.parts.tuned.caller(caller_of(body, context), body.get("model"))
         resolved = self._resolved(kind, body, caller, context)
         request = ServedRequest(self.parts, kind, body, resolved, context, self.shadowed)
-        if body.get("stream") and kind != "classification":
+        if body.get("stream") and kind in STREAMED:
             events = self._streamed(request)
             # The first event is awaited before any status is sent, so that most errors still have one.
             return Reply(first=await anext(events), events=events)
@@ -116,7 +120,8 @@ class Service:
     async def _answered(self, call: Call, version: Version | None) -> EngineAnswer:
         if version is not None and version.spec.classifier is not None:
             return await self.parts.classifiers.answer(version.spec.classifier, call)
-        return await self.parts.engine.generate(call)
+        engine = self.parts.engine
+        return await (engine.likelihoods(call) if call.kind == "likelihood" else engine.generate(call))
 
     async def _streamed(self, request: ServedRequest) -> AsyncGenerator[str, None]:
         begun = False
@@ -168,14 +173,17 @@ class Service:
         check_fields(kind, body)
         check_constraints(body)
         body = allowed_fields.for_version(version, kind, body)
-        if kind == "chat":
+        if kind == "likelihood":
+            check_continuations(body)
+        if kind == "chat" or "messages" in body:
             body = check_messages(body)
-        else:
+        elif kind == "completion":
             check_prompt(body)
         if version is not None:
-            passages = await self._retrieved(kind, body, version)
+            passages = await self._retrieved(body, version)
             body = with_recipe(version, kind, body, passages)
-        body = with_decoding(version, self.parts.base, kind, body)
+        if kind != "likelihood":  # nothing is decoded
+            body = with_decoding(version, self.parts.base, kind, body)
         if version is None or version.spec.adapter is None:
             return Prepared(body, passages, None, 0.0)
         with span("lease", {"dabt.adapter": version.spec.adapter}), self.parts.telemetry.leasing():
@@ -184,9 +192,9 @@ class Service:
             waited = await at_engine.enter_async_context(self.parts.gate.turn(adapter.name))
         return Prepared(body, passages, adapter, waited)
 
-    async def _retrieved(self, kind: Kind, body: dict[str, Any], version: Version) -> Retrieved | None:
+    async def _retrieved(self, body: dict[str, Any], version: Version) -> Retrieved | None:
         knowledge = version.spec.knowledge
-        if knowledge is None or kind != "chat":
+        if knowledge is None or "messages" not in body:
             return None
         from retrieval.prompting import question
 

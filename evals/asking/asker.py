@@ -17,8 +17,10 @@ from typing import TYPE_CHECKING, Any
 from pydantic import ValidationError
 
 from evals.asking.answers import Answer, AnswerStore, Conditions
+from evals.asking.likelihoods import LIKELIHOODS, MOST_AT_ONCE, Question, body_of, likelihood, parts_of, probe_of
 from evals.asking.together import together
 from lifecycle.errors import NotAllowed, Unavailable
+from lifecycle.version import digest_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -34,7 +36,7 @@ class Asker:
     """Asks `version`, under `conditions`; what was finished before is read from `store`.
 
     Prompt, shots and knowledge are the version's, and the service applies them. A classifier is sent a text, and
-    answers with its label. Log-likelihoods need an endpoint that honours `echo`, and a version without prompt.
+    answers with its label. How log-likelihoods are asked for is in `likelihoods.py`.
 
     `item` names what a request is about: two requests of the same body about two items are two.
     """
@@ -93,12 +95,46 @@ class Asker:
         body = {"input": text}
         return await self._once("classify", self._conditions.key("classify", item, body), item, body, _label)
 
-    async def likelihood(self, item: str, context: str, continuation: str) -> Answer:
-        """How likely `continuation` is behind `context`. Raises `NotAllowed` for a classifier."""
+    async def likelihoods(self, items: Sequence[str], question: Question, continuations: Sequence[str]) -> list[Answer]:
+        """How likely each continuation is behind `question`; of `items` each names the request about one of them.
+
+        A text is continued as it stands, messages are answered. Raises `NotAllowed` for a classifier, and for what the
+        version or the endpoint cannot be asked.
+        """
         if self.classifies:
             raise NotAllowed(
                 f"{self.version.ref} is a classifier, which gives no text's likelihood; choose a task that generates"
             )
+        if self.session.deployment is None:
+            if not isinstance(question, str):
+                raise NotAllowed(
+                    f"{self.session.endpoint.url} is no service of Dabt, and no other gives likelihoods behind "
+                    "messages; choose a task that generates"
+                )
+            pairs = zip(items, continuations, strict=True)
+            return await together([self._echoed(item, question, text) for item, text in pairs])
+        starts = range(0, len(continuations), MOST_AT_ONCE)
+        parts = [slice(start, start + MOST_AT_ONCE) for start in starts]
+        answers = await together([self._scored(items[part], question, continuations[part]) for part in parts])
+        return [answer for part in answers for answer in part]
+
+    async def _scored(self, items: Sequence[str], question: Question, continuations: Sequence[str]) -> list[Answer]:
+        """In one request, without those that are known."""
+        singles = [body_of(question, [text]) for text in continuations]
+        asked = [(self._conditions.key(LIKELIHOODS, item, one), item) for item, one in zip(items, singles, strict=True)]
+        keys = [key for key, _ in asked]
+        async with self._running.setdefault(digest_of(keys), asyncio.Lock()):
+            missing = [at for at, key in enumerate(keys) if self._store.get(key) is None]
+            if missing:
+                body = body_of(question, [continuations[at] for at in missing])
+                reply = await self._sent(LIKELIHOODS, body, probe_of(question))
+                for at, share in zip(missing, parts_of(reply, len(missing)), strict=True):
+                    self._add(self._answer(*asked[at], share, likelihood))
+        self._running.pop(digest_of(keys), None)
+        return [answer for key in keys if (answer := self._store.get(key)) is not None]
+
+    async def _echoed(self, item: str, context: str, continuation: str) -> Answer:
+        """How likely `continuation` is behind `context`, by an endpoint that honours `echo`."""
         key = self._conditions.key("completions", item, {"context": context, "continuation": continuation})
         if (known := self._store.get(key)) is not None:
             return known
@@ -134,27 +170,35 @@ class Asker:
     async def _ask(
         self, path: str, key: str, item: str, body: dict[str, Any], read: Callable[[Reply], dict[str, Any]]
     ) -> Answer:
-        await self._warmed_up(path)
-        async with self._flights:
-            reply = await self.session.post(path, {"model": self.version.ref, **body})
-            self.session.must_be_the_same(reply)
-            if reply.served and reply.served != self.version.digest:
-                raise NotAllowed(
-                    f"{self.session.endpoint.url} serves another {self.version.ref} ({reply.served[:19]}…) than the "
-                    f"registry's ({self.version.digest[:19]}…): evaluate against the service of this registry"
-                )
-            answer = self._answer(key, item, reply, read)
-            self._store.add(answer)
-            self._fresh.append(answer)
+        reply = await self._sent(path, body)
+        answer = self._answer(key, item, reply, read)
+        self._add(answer)
         return answer
 
-    async def _warmed_up(self, path: str) -> None:
+    async def _sent(self, path: str, body: dict[str, Any], probe: dict[str, Any] | None = None) -> Reply:
+        """The reply of the version that is meant, on the deployment that is meant."""
+        await self._warmed_up(path, probe)
+        async with self._flights:
+            reply = await self.session.post(path, {"model": self.version.ref, **body})
+        self.session.must_be_the_same(reply)
+        if reply.served and reply.served != self.version.digest:
+            raise NotAllowed(
+                f"{self.session.endpoint.url} serves another {self.version.ref} ({reply.served[:19]}…) than the "
+                f"registry's ({self.version.digest[:19]}…): evaluate against the service of this registry"
+            )
+        return reply
+
+    def _add(self, answer: Answer) -> None:
+        self._store.add(answer)
+        self._fresh.append(answer)
+
+    async def _warmed_up(self, path: str, probe: dict[str, Any] | None) -> None:
         async with self._warming:
             if path in self._warm:
                 return
             if path == "completions":
-                probe = {"prompt": "One two three", "echo": True, "logprobs": 1, "max_tokens": 1, "temperature": 0.0}
-                reply = await self.session.warmed_up(self.version.ref, probe, path)
+                asked = {"prompt": "One two three", "echo": True, "logprobs": 1, "max_tokens": 1, "temperature": 0.0}
+                reply = await self.session.warmed_up(self.version.ref, asked, path)
                 if len(_logprobs(reply)) < 2:
                     raise NotAllowed(
                         f"{self.session.endpoint.url} ignores `echo`: every choice would get the log-likelihood 0. "
@@ -164,7 +208,7 @@ class Asker:
                 # A schema that the endpoint refuses is told now, once.
                 asked = {"messages": [{"role": "user", "content": "Hello"}], "max_tokens": 1, **self._held}
                 body = {"input": "Hello"} if path == "classify" else asked
-                await self.session.warmed_up(self.version.ref, body, path)
+                await self.session.warmed_up(self.version.ref, probe or body, path)
             self._warm.add(path)
 
     async def _span(self, context: str, continuation: str) -> tuple[list[int], int]:

@@ -19,6 +19,7 @@ SCORERS: Seam[Scorer] = Seam(
         "bleu": "evals.scorers.overlap:Bleu",
         "chrf": "evals.scorers.overlap:Chrf",
         "nearer": "evals.scorers.overlap:Nearer",
+        "choice": "evals.scorers.choices:Choice",
         "json": "evals.scorers.json_answers:Json",
         "tool_calls": "evals.scorers.tool_calls:ToolCalls",
         "citations": "evals.scorers.knowledge:Citations",

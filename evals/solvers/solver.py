@@ -8,7 +8,7 @@ asked twice, and its time and tokens are counted.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
@@ -81,6 +81,9 @@ class Solver(Frozen, ABC):
         """Whether the version is asked so that it answers the same again, and several answers tell no more than one. A
         solver that sets the temperature says it here too."""
         return version.spec.classifier is not None or version.spec.decoding.temperature == 0
+
+    def check(self, versions: Sequence[Version]) -> None:
+        """Raises `InvalidConfig` when these versions, all that are compared, cannot be asked alike."""
 
     def requests(self, sample: Sample) -> int:
         """How many requests it will send about the sample, at most; progress is counted by it."""

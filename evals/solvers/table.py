@@ -10,6 +10,7 @@ SOLVERS: Seam[Solver] = Seam(
     group="dabt.solvers",
     ours={
         "chat": "evals.solvers.chat:Chat",
+        "choices": "evals.solvers.choices:Choices",
         "turns": "evals.solvers.turns:Turns",
         "tools": "evals.solvers.tools:Tools",
         "oracle": "evals.solvers.oracle:Oracle",

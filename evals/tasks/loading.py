@@ -37,8 +37,10 @@ def load_suite(config: EvalConfig, cache: Path) -> Suite:
 
 
 def _of_rows(config: EvalConfig) -> Suite:
+    from evals.scorers.choices import Choice
     from evals.scorers.json_answers import Json
     from evals.solvers.chat import Chat
+    from evals.solvers.choices import Choices
     from evals.tasks.building import Contents, build
     from evals.tasks.by_shape import scorers_for
     from evals.tasks.rows import read
@@ -54,6 +56,8 @@ def _of_rows(config: EvalConfig) -> Suite:
     if not scorers and config.answer_schema:
         scorers = (Json(schema=config.answer_schema),)
         metric = metric or "fields"
+    elif not scorers and isinstance(solver, Choices):
+        scorers = (Choice(),)
     elif not scorers:
         scorers, decides = scorers_for(rows.samples, rows.kind)
         metric = metric or decides

@@ -36,7 +36,7 @@ class TaskFile(Frozen):
     scorers: tuple[Any, ...] = ()
     """Names, or mappings with `type` and the scorer's settings. Without it, by the targets' shape (`by_shape.py`)."""
     solver: Any = "chat"
-    """How versions are asked: `chat`, `turns`, `tools`, or a mapping, such as {type: chat, max_tokens: 60}."""
+    """How versions are asked: `chat`, `choices`, `turns`, `tools`; or a mapping: {type: chat, max_tokens: 60}."""
     metric: str | None = None
     """Decides. Without it, the first figure of the first scorer."""
     safety: str | None = None

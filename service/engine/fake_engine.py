@@ -16,6 +16,7 @@ from typing import Any
 
 from lifecycle.errors import AdapterUnloadable, EngineDead, InvalidInput, Problem, PromptTooLong
 from service.engine.interface import AdapterHandle, Call, EngineAnswer, EngineDetail, EngineFacts, Tally
+from service.openai.likelihoods import Likelihood, answer_body
 
 _WORDS = ("ready", "نعم", "fever", "حمى", "clinic", "عيادة", "desk", "طبيب", "today", "غداً", "no", "doctor")
 _MAX_WORDS = 4096
@@ -178,6 +179,21 @@ class FakeEngine:
             )
         finally:
             self.active.discard(call.request_id)
+
+    async def likelihoods(self, call: Call) -> EngineAnswer:
+        await self._while_held(self.faults.hold)
+        prompt = _prompt_text(call.body)
+        if len(prompt.split()) > self.max_words:
+            problem = Problem("messages" if "messages" in call.body else "prompt", f"more than {self.max_words} words")
+            raise PromptTooLong("The request is not valid:", [problem])
+        if call.adapter is not None and call.adapter.id not in self.loaded:
+            raise EngineDead(f"adapter {call.adapter.name} was used without being loaded")
+        rows, name = [], call.adapter.name if call.adapter else ""
+        for text in call.body["continuations"]:
+            values = fake_logprobs(name, list(prompt.encode()), list(text.encode()))
+            rows.append(Likelihood(logprob=sum(values), tokens=len(values), greedy=max(values) == min(values)))
+        read = sum(len(f"{prompt} {text}".split()) for text in call.body["continuations"])
+        return EngineAnswer(answer_body(call, rows, read), Tally(prompt_tokens=read, completion_tokens=0))
 
     async def score(
         self, adapter: AdapterHandle | None, prompt_ids: Sequence[int], completion_ids: Sequence[int]

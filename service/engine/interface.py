@@ -15,7 +15,7 @@ from pydantic import Field
 
 from lifecycle.version import Frozen
 
-Kind = Literal["chat", "completion", "classification"]
+Kind = Literal["chat", "completion", "likelihood", "classification"]
 """What a request asks for. No engine is asked for a classification: `service/classification` answers it."""
 
 
@@ -131,6 +131,15 @@ class Engine(Protocol):
         """Each chunk as the OpenAI API sends it, as JSON text (usage only when asked for), then one `Tally`.
 
         Closing the generator early frees the request before `aclose` returns.
+        """
+
+    async def likelihoods(self, call: Call) -> EngineAnswer:
+        """How likely each of `continuations` is behind `messages` or `prompt`: the sum of its tokens' natural-log
+        probabilities, their number, and whether each was the likeliest. Nothing is told of the prompt's tokens.
+
+        `messages` are rendered as for a chat. Prompt and continuation are turned into tokens together, as they are in
+        training; the continuation's are those from the first in which the two together differ from the prompt alone.
+        An empty prompt stands for the beginning of a text.
         """
 
     async def score(

@@ -26,6 +26,7 @@ from service.engine import (
     vllm_facts,
     vllm_forkserver,
     vllm_gpu_memory,
+    vllm_likelihood,
     vllm_metrics,
     vllm_reasoning,
     vllm_requests,
@@ -142,7 +143,7 @@ class VllmEngine:
             self._preflighted.add(adapter.path)
         if not adapter.path.is_dir():
             raise AdapterUnloadable(f"the files of {adapter.name} are gone from {adapter.path}")
-        request = _lora_request(adapter)
+        request = vllm_requests.lora_request(adapter)
         try:
             loaded = await self._answered(self._llm.add_lora(request))
         except EngineDead:
@@ -206,24 +207,28 @@ class VllmEngine:
             if not done:
                 await self._abort(call)
 
+    async def likelihoods(self, call: Call) -> EngineAnswer:
+        await self.check()
+        if "messages" in call.body:
+            check_chat(self._takes_chats)
+            check_template_fields(call.body, self._template)
+        lora = None if call.adapter is None else vllm_requests.lora_request(call.adapter)
+        try:
+            with border(self._is_dead, vllm_submission.begin(call)):
+                return await vllm_likelihood.answer(self._llm, self._state, call, lora)
+        except BaseException:
+            await self._abort(call)
+            raise
+
     async def score(
         self, adapter: AdapterHandle | None, prompt_ids: Sequence[int], completion_ids: Sequence[int]
     ) -> list[float]:
         await self.check()
-        from vllm import SamplingParams
-        from vllm.inputs import tokens_input
-
-        ids = [*prompt_ids, *completion_ids]
-        params = SamplingParams(max_tokens=1, temperature=0.0, prompt_logprobs=0, detokenize=False)
-        lora = None if adapter is None else _lora_request(adapter)
-        final = None
+        lora = None if adapter is None else vllm_requests.lora_request(adapter)
+        text = vllm_likelihood.Text([*prompt_ids, *completion_ids], len(prompt_ids))
         with border(self._is_dead, vllm_submission.begin()):
-            async for output in self._llm.generate(
-                tokens_input(ids), params, f"score-{uuid.uuid4().hex}", lora_request=lora
-            ):
-                final = output
-        assert final is not None
-        return [final.prompt_logprobs[at][ids[at]].logprob for at in range(len(prompt_ids), len(ids))]
+            scored = await vllm_likelihood.scored(self._llm, text, f"score-{uuid.uuid4().hex}", lora)
+        return [token.logprob for token in scored]
 
     async def tokenize(self, body: dict[str, Any]) -> dict[str, Any]:
         return await self._plain(vllm_requests.tokenize_request, body, "create_tokenize")
@@ -370,12 +375,6 @@ class VllmEngine:
         if error is not None:
             raise_reported(error.model_dump(), submission, dead=self._is_dead())
         return result
-
-
-def _lora_request(adapter: AdapterHandle) -> Any:
-    from vllm.lora.request import LoRARequest
-
-    return LoRARequest(lora_name=adapter.name, lora_int_id=adapter.id, lora_path=str(adapter.path))
 
 
 def _tally(usage: dict[str, Any] | None, metrics: dict[str, Any] | None) -> Tally:

@@ -29,7 +29,7 @@ from service.engine.vllm_words import NOTHING_LEFT, in_our_words
 from service.openai.validation import problems_of
 
 _INVALID = "The request is not valid:"
-_TOO_LONG = ("input_tokens", "input_text")
+TOO_LONG = ("input_tokens", "input_text")
 """What vLLM names as the wrong parameter when a prompt is over the limit."""
 _CHECKS_REQUESTS = (
     *("vllm.sampling_params", "vllm.v1.engine.input_processor", "vllm.v1.structured_output", "vllm.inputs"),
@@ -104,7 +104,7 @@ def _refusal(error: BaseException, submission: Submission) -> DabtError | None:
 
     if isinstance(error, VLLMNotFoundError):
         return NotFound(_said(str(error)))
-    if isinstance(error, VLLMValidationError) and error.parameter in _TOO_LONG:
+    if isinstance(error, VLLMValidationError) and error.parameter in TOO_LONG:
         return PromptTooLong(_INVALID, [Problem(submission.prompt_field, _said(str(error.args[0])))])
     problems = _problems(error, submission)
     if problems:

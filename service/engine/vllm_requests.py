@@ -9,6 +9,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from service.engine.interface import AdapterHandle
+
 _ANY_PROMPT = "x"
 
 
@@ -26,6 +28,12 @@ def completion_request(body: dict[str, Any]) -> Any:
     request = CompletionRequest.model_validate({**body, "prompt": _ANY_PROMPT})
     request.prompt = body["prompt"]
     return request
+
+
+def lora_request(adapter: AdapterHandle) -> Any:
+    from vllm.lora.request import LoRARequest
+
+    return LoRARequest(lora_name=adapter.name, lora_int_id=adapter.id, lora_path=str(adapter.path))
 
 
 def tokenize_request(body: dict[str, Any]) -> Any:

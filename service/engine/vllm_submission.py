@@ -27,7 +27,7 @@ class Submission:
 
     @property
     def prompt_field(self) -> str:
-        return "messages" if self.call is not None and self.call.kind == "chat" else "prompt"
+        return "messages" if "messages" in self.body else "prompt"
 
 
 _current: ContextVar[Submission] = ContextVar("submission")
@@ -59,6 +59,8 @@ def request_names(call: Call) -> list[str]:
     """What vLLM's handlers call its requests for one call."""
     if call.kind == "chat":
         return [f"chatcmpl-{call.request_id}"]
+    if call.kind == "likelihood":
+        return [f"likelihood-{call.request_id}-{at}" for at in range(len(call.body["continuations"]))]
     return [f"cmpl-{call.request_id}-{at}" for at in range(count_prompts(call.body.get("prompt")))]
 
 

@@ -17,7 +17,12 @@ from service.engine.interface import Kind
 from service.observability.tracer import Attributes, Span, Tracer, Value
 from service.request_context import DISCONNECTED, RequestFigures, current
 
-_OPERATION = {"chat": "chat", "completion": "text_completion", "classification": "classification"}
+_OPERATION: Mapping[Kind, str] = {
+    "chat": "chat",
+    "completion": "text_completion",
+    "likelihood": "likelihood",
+    "classification": "classification",
+}
 _NUMBERS = ("max_tokens", "temperature", "top_p", "seed")
 """What of a request is told, where it is the number that it should be."""
 

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from lifecycle.errors import InvalidInput, Problem
-from lifecycle.version import Prompt, Version
+from lifecycle.version import Version
 from service.engine.interface import Kind
 
 _TEXT_ALONE = "this service takes text alone"
@@ -173,6 +173,8 @@ _CLASSIFICATION_REFUSED = {
     "stream": Rule((None, False), "labels come all at once"),
 }
 
+_LIKELIHOOD = frozenset(["model", "user", "session_id", "messages", "prompt", "continuations", "cache_salt"])
+
 TABLES: Mapping[Kind, Table] = {
     "chat": Table(
         _CHAT,
@@ -189,6 +191,15 @@ TABLES: Mapping[Kind, Table] = {
         OURS,
         _elsewhere("/v1/chat/completions", (_CHAT | _CHAT_PROMPT.keys()) - _COMPLETION - _COMPLETION_PROMPT.keys())
         | _elsewhere("/v1/responses", ["input", "instructions", "max_output_tokens", "previous_response_id"]),
+    ),
+    "likelihood": Table(
+        _LIKELIHOOD,
+        {"chat_template_kwargs": _CHAT_PROMPT["chat_template_kwargs"]},
+        {"stream": Rule((None, False), "likelihoods come all at once")},
+        OURS,
+        _elsewhere(
+            "/v1/chat/completions", (_CHAT | _CHAT_PROMPT.keys()) - _LIKELIHOOD - {"chat_template_kwargs", "stream"}
+        ),
     ),
     "classification": Table(
         _CLASSIFICATION,
@@ -215,7 +226,7 @@ DETOKENIZE = Table(frozenset(["tokens"]), {}, {}, _NAMED)
 
 def has_recipe(version: Version | None) -> bool:
     """Whether the version puts something of its own around a caller's messages."""
-    return version is not None and bool(version.spec.prompt != Prompt() or version.spec.knowledge)
+    return version is not None and version.spec.has_recipe
 
 
 def for_version(version: Version | None, kind: Kind, body: Mapping[str, Any]) -> dict[str, Any]:
@@ -224,7 +235,7 @@ def for_version(version: Version | None, kind: Kind, body: Mapping[str, Any]) ->
     Raises `InvalidInput` with every field that is refused.
     """
     # A plain completion has no recipe around it: versions that have one refuse it whole (`prompting.py`).
-    return _let_through(TABLES[kind], body, version if kind == "chat" and has_recipe(version) else None)
+    return _let_through(TABLES[kind], body, version if kind != "completion" and has_recipe(version) else None)
 
 
 def for_tokenizer(body: Mapping[str, Any]) -> dict[str, Any]:

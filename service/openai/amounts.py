@@ -20,14 +20,18 @@ def check_amounts(body: Mapping[str, Any], key: ApiKey | None, most: int) -> Non
     """`most` answers are taken in one request. Raises `InvalidInput` with all that is too much."""
     limits = KeyLimits() if key is None else key.limits
     choices, prompts = _choices(body), count_prompts(body.get("prompt"))
+    place, called = "prompt", "prompts"
+    if isinstance(body.get("continuations"), list):  # each is read behind the prompt
+        place = called = "continuations"
+        prompts = len(body[place])
     problems = []
     if choices > (allowed := limits.choices_per_request or MOST_CHOICES):
         problems.append(Problem("n", f"{choices} answers are asked for, and {_whose(key)} takes {allowed}", _SEVERAL))
     if limits.prompts_per_request is not None and prompts > limits.prompts_per_request:
         allowed = limits.prompts_per_request
-        problems.append(Problem("prompt", f"has {prompts} prompts, and {_whose(key)} takes {allowed}", _SEVERAL))
+        problems.append(Problem(place, f"has {prompts} {called}, and {_whose(key)} takes {allowed}", _SEVERAL))
     if not problems and choices * prompts > most:
-        place = "n" if choices > prompts else "prompt"
+        place = "n" if choices > prompts else place
         fault = f"{choices * prompts} answers are asked for at once, and this service takes {most}"
         problems.append(Problem(place, fault, f"{_SEVERAL}, or start it with a larger --max-queue"))
     if problems:

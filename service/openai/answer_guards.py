@@ -32,8 +32,9 @@ class Choice:
 
 
 def choices_of(body: Mapping[str, Any]) -> list[Choice]:
-    """Of a whole answer, by index. Of a classification: the label of each text."""
-    choices = [Choice(item.get("label") or "", "stop", False) for item in body.get("data") or ()]
+    """Of a whole answer, by index. Of a classification: the label of each text. Likelihoods are of no answer."""
+    labels = [item["label"] for item in body.get("data") or () if "label" in item]
+    choices = [Choice(label or "", "stop", False) for label in labels]
     for choice in body.get("choices") or ():
         message = choice.get("message") or {}
         text = message.get("content") if "message" in choice else choice.get("text")

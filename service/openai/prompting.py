@@ -25,15 +25,14 @@ def with_recipe(
     """A body with the recipe's messages; `body` stays as it was.
 
     Its messages have passed `messages.py`; `passages` are those retrieved for a version with knowledge, None for one
-    without. Raises `InvalidInput` for a plain completion on a version whose recipe needs messages.
+    without. Raises `InvalidInput` for a plain prompt on a version whose recipe needs messages.
     """
     spec = version.spec
-    if kind == "completion":
+    if "messages" not in body:
         if has_recipe(version):
-            raise InvalidInput(
-                f"{version.ref} has a prompt or knowledge, which /v1/completions has no place for; "
-                "call /v1/chat/completions instead"
-            )
+            plain = "/v1/completions" if kind == "completion" else "a plain prompt"
+            cure = "call /v1/chat/completions instead" if kind == "completion" else "send messages instead"
+            raise InvalidInput(f"{version.ref} has a prompt or knowledge, which {plain} has no place for; {cure}")
         return body
     messages: list[dict[str, Any]] = body["messages"]
     if spec.knowledge is not None and passages is not None:

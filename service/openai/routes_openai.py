@@ -26,7 +26,7 @@ from service.openai.prompts import check_tokens
 from service.parts import Parts, parts_of
 from service.request_context import code_of, context_of
 from service.resolution import Caller, caller_of
-from service.serving import Reply, Service
+from service.serving import STREAMED, Reply, Service
 
 router = APIRouter()
 
@@ -41,6 +41,11 @@ async def chat_completions(request: Request) -> Response:
 @router.post("/v1/completions")
 async def completions(request: Request) -> Response:
     return await _answer(request, "completion")
+
+
+@router.post("/v1/dabt/likelihoods")
+async def likelihoods(request: Request) -> Response:
+    return await _answer(request, "likelihood")
 
 
 @router.post("/classify")
@@ -128,7 +133,7 @@ async def _answer(request: Request, kind: Kind) -> Response:
     body = await json_object(request, request.app.state.body_limit)
     answer = _service(request).answer(kind, body, context_of(request))
     failed = http_errors.whole_stream
-    streams = body.get("stream") and kind != "classification"
+    streams = body.get("stream") and kind in STREAMED
     return await (_streamed(request, answer, failed) if streams else _whole(request, answer))
 
 

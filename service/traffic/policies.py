@@ -77,7 +77,8 @@ class Traffic:
         if alias is None or version is None:
             return UNOBSERVED
         trial = self.guard.trial(alias)
-        candidate = self._candidate(alias, snapshot)
+        # Two versions' likelihoods are never the same, and say nothing of whether their answers are.
+        candidate = None if kind == "likelihood" else self._candidate(alias, snapshot)
         if trial is None and candidate is None:
             return UNOBSERVED
         request = _Request(request_id, alias, version, kind, body, resolved.session)

@@ -82,6 +82,8 @@ class FakeModels:
     answered: Counter[tuple[str, str]] = field(default_factory=Counter)
     before: Callable[[FakeModels, str, str], httpx.Response | None] = lambda *_: None
     """May answer, or raise, in the endpoint's place; not called for the warm-up."""
+    likes: Callable[[str, str, str], float] = lambda *_: -1.0
+    """How likely a version of this kind finds a text behind a question, as a log-probability."""
     finishes: Callable[[str, str], str] = lambda *_: "stop"
     """Why an answer ended."""
     bodies: list[dict[str, Any]] = field(default_factory=list)
@@ -102,13 +104,15 @@ class FakeModels:
         self.headers.append(request.headers)
         version = self.registry.version(body["model"])
         classifies = request.url.path.endswith("/classify")
-        question = body["input"] if classifies else body["messages"][-1]["content"]
+        question = body["input"] if classifies else body.get("prompt") or body["messages"][-1]["content"]
         if question != "Hello":
             self.bodies.append(body)
             self.asked[body["model"], question] += 1
             if (instead := self.before(self, body["model"], question)) is not None:
                 return instead
             self.answered[body["model"], question] += 1
+        if "continuations" in body:
+            return self._like(version, question, body["continuations"])
         text = self.speaks[version.spec.kind](question) if question != "Hello" else "Hi"
         if classifies:
             tokens = len(question.split())
@@ -125,6 +129,12 @@ class FakeModels:
                 "dabt": {"version": version.ref, "digest": version.digest, "passages": [{"id": "h07", "text": "…"}]},
             },
         )
+
+    def _like(self, version: Version, question: str, texts: list[str]) -> httpx.Response:
+        values = [-1.0 if question == "Hello" else self.likes(version.spec.kind, question, text) for text in texts]
+        rows = [{"index": at, "logprob": value, "tokens": 1, "greedy": False} for at, value in enumerate(values)]
+        said = {"data": rows, "usage": {"prompt_tokens": 10 * len(texts), "completion_tokens": 0}}
+        return httpx.Response(200, headers=self._who(version), json=said)
 
     def _tell(self) -> httpx.Response:
         if self.deployment is None:

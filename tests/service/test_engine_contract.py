@@ -242,6 +242,27 @@ def test_scores_are_log_probabilities_one_for_each_completion_token(rig: Rig) ->
     rig.run(rig.engine.unload(adapter))
 
 
+@pytest.mark.parametrize("body", [BODIES[0][1], {"prompt": "The clinic"}], ids=["messages", "prompt"])
+def test_likelihoods_are_of_each_continuation_and_of_nothing_else(rig: Rig, body: dict[str, Any]) -> None:
+    asked = {key: value for key, value in body.items() if key in ("messages", "prompt")}
+    adapter = rig.handle(0)
+    rig.run(rig.engine.load(adapter))
+
+    def score(texts: list[str], handle: AdapterHandle | None = None) -> Any:
+        call = Call("likelihood", {**asked, "continuations": texts}, "public:7", handle, f"call-{next(_ids)}")
+        return rig.run(rig.engine.likelihoods(call))
+
+    answer = score([" opens", " غداً", " opens"])
+    rows = answer.body["data"]
+    assert [row["index"] for row in rows] == [0, 1, 2]
+    assert all(row["logprob"] < 0 < row["tokens"] and isinstance(row["greedy"], bool) for row in rows)
+    assert rows[0]["logprob"] == pytest.approx(rows[2]["logprob"], abs=1e-5) != rows[1]["logprob"]
+    assert score([" opens"], adapter).body["data"][0]["logprob"] != rows[0]["logprob"]
+    assert answer.body["model"] == "public:7"
+    assert answer.tally.prompt_tokens == answer.body["usage"]["prompt_tokens"] > 0 == answer.tally.completion_tokens
+    rig.run(rig.engine.unload(adapter))
+
+
 def test_tokens_can_be_counted_and_turned_back_into_text(rig: Rig) -> None:
     text = "The clinic عيادة"
     made = rig.run(rig.engine.tokenize({"prompt": text}))

@@ -1,4 +1,6 @@
-"""Log-likelihoods by lm-eval's own API model over the service, against lm-eval on the same weights in transformers."""
+"""Log-likelihoods over the service, by lm-eval's own API model and by `dabt eval`, against lm-eval on the same weights
+in transformers.
+"""
 
 from __future__ import annotations
 
@@ -46,7 +48,7 @@ def task(tmp_path: Path) -> Path:
 
 
 def measured(
-    task: Path, model: str, arguments: dict[str, Any]
+    task: Path, model: str, arguments: dict[str, Any], **more: Any
 ) -> tuple[dict[str, float], list[list[tuple[float, bool]]]]:
     """The scores, and the log-likelihood and greediness of every choice of every item."""
     from lm_eval import simple_evaluate
@@ -61,6 +63,7 @@ def measured(
         batch_size=1,
         bootstrap_iters=0,
         log_samples=True,
+        **more,
     )
     scores = {name: found["results"]["clinic_choice"][f"{name},none"] for name in ("acc", "acc_norm")}
     samples = sorted(found["samples"]["clinic_choice"], key=lambda one: one["doc_id"])
@@ -89,3 +92,47 @@ def test_local_completions_gives_what_transformers_gives(real: Any, task: Path, 
     for item, wanted_item in zip(choices, wanted, strict=True):
         assert [value for value, _ in item] == pytest.approx([value for value, _ in wanted_item], abs=TOLERANCE)
         assert [greedy for _, greedy in item] == [greedy for _, greedy in wanted_item]
+
+
+SYSTEM = "Answer shortly. أجب باختصار."
+
+
+@pytest.mark.parametrize("chat", [False, True], ids=["text", "chat"])
+def test_dabt_eval_gives_what_transformers_gives_for_text_and_behind_a_system_text(
+    real: Any, task: Path, tmp_path: Path, chat: bool
+) -> None:
+    """With a prompt, lm-eval's chat template and system instruction are what the service does."""
+    from evals.config import EvalConfig
+    from evals.run import evaluate
+
+    (tmp_path / "system.txt").write_text(SYSTEM, encoding="utf-8")
+    (tmp_path / "choice.yaml").write_text(
+        yaml.safe_dump(
+            {
+                "name": "choice-chat" if chat else "choice-text",
+                "task": "clinic_choice",
+                "task_files": str(task),
+                "base": str(real.reference.base),
+                "metric": "acc",
+                "provisional": ["a look"],
+                "noise_items": 0,
+                "arms": {
+                    "base": {"prompt": {"system": "system.txt"}} if chat else {},
+                    "red": {"adapter": "red:1", "prompt": {"system": "system.txt"}} if chat else {"version": "red:1"},
+                },
+            }
+        )
+    )
+    config = EvalConfig.load(tmp_path / "choice.yaml", endpoint=f"{real.url}/v1")
+    made = evaluate(config, real.house.registry, real.house.home)
+    rows = [json.loads(line) for line in (made.folder / "items.jsonl").read_text("utf-8").splitlines()]
+    for arm in made.report.arms:
+        hf = {"pretrained": str(real.reference.base), "dtype": "float32", "max_length": 512}
+        if arm.arm == "red":
+            hf["peft"] = str(real.reference.adapters["red"])
+        more = {"apply_chat_template": True, "system_instruction": SYSTEM} if chat else {}
+        scores, choices = measured(task, "hf", hf, **more)
+        assert {name: arm.metrics[name].value for name in scores} == scores
+        told = [[float(value) for value in row["arms"][arm.arm]["answer"].split()] for row in rows]
+        for mine, theirs in zip(told, choices, strict=True):
+            assert mine == pytest.approx([value for value, _ in theirs], abs=0.0051), "two digits are told"

@@ -1,10 +1,17 @@
-"""How lm-eval's tasks ask: each of an item's requests, with the task's decoding and the version's for the rest."""
+"""How lm-eval's tasks ask: each of an item's requests, with the task's decoding and the version's for the rest.
+
+The choices of an item are scored together. A version without a prompt continues the task's text, as lm-eval's own
+models do; one with system text, shots or knowledge is asked by the text as a question, and its answer is scored, as
+lm-eval does with a chat template. `chat` says the second of all versions.
+"""
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal
+
+from pydantic import Field
 
 from evals.asking.answers import Answer
 from evals.asking.asker import Asker
@@ -13,7 +20,7 @@ from evals.chat_rows import messages_before
 from evals.sample import Sample
 from evals.solvers.chat import text_alone
 from evals.solvers.solver import Attempt, Solver
-from lifecycle.errors import NotAllowed
+from lifecycle.errors import InvalidConfig, NotAllowed, Problem
 from lifecycle.version import Version, digest_of
 
 
@@ -22,6 +29,24 @@ class LmEvalSolver(Solver):
 
     type: Literal["lm-eval"] = "lm-eval"
     instances: Mapping[str, Sequence[Any]]
+    delimiters: Mapping[str, str] = Field(default_factory=dict)
+    """What a task puts between its text and a choice; an answer begins without it."""
+    chat: bool | None = None
+
+    def check(self, versions: Sequence[Version]) -> None:
+        """Raises `InvalidConfig` when the versions would be asked for likelihoods in two ways that nobody chose."""
+        writers = [version for version in versions if version.spec.classifier is None]
+        if self.chat is not None or len({version.spec.has_recipe for version in writers}) < 2:
+            return
+        if all(request.request_type != "loglikelihood" for row in self.instances.values() for request in row):
+            return
+        plain, others = (
+            ", ".join(version.ref for version in writers if version.spec.has_recipe is whether)
+            for whether in (False, True)
+        )
+        fault = f"is not said, and {others} would be asked through the chat template, {plain} by text alone"
+        cure = "true asks all through the template, which compares them alike; false asks each in its own way"
+        raise InvalidConfig("the arms' likelihoods cannot be compared", [Problem("apply_chat_template", fault, cure)])
 
     def requests(self, sample: Sample) -> int:
         return len(self.instances[sample.key])
@@ -38,25 +63,41 @@ class LmEvalSolver(Solver):
 
     async def solve(self, sample: Sample, asker: Asker) -> Attempt:
         seen: Counter[int] = Counter()
-        work = []
-        for request in self.instances[sample.key]:
+        groups: dict[Any, list[tuple[int, Any, str]]] = {}
+        for at, request in enumerate(self.instances[sample.key]):
             seen[id(request)] += 1  # lm-eval repeats the same object for tasks that sample several answers
             item = digest_of([request.task_name, request.doc, request.idx, seen[id(request)]])
-            work.append(_ask(sample, request, item, asker))
-        answers = await together(work)
+            together_with = request.args[0] if request.request_type == "loglikelihood" else at
+            groups.setdefault(together_with, []).append((at, request, item))
+        given = await together([self._ask(sample, group, asker) for group in groups.values()])
+        placed = {
+            at: answer
+            for group, answers in zip(groups.values(), given, strict=True)
+            for (at, _, _), answer in zip(group, answers, strict=True)
+        }
+        answers = [placed[at] for at in range(len(placed))]
         return Attempt(tuple(answers), _shown(answers))
 
-
-async def _ask(sample: Sample, request: Any, item: str, asker: Asker) -> Answer:
-    if request.request_type == "generate_until":
-        if asker.classifies:
-            return await asker.classify(item, text_alone(sample))
-        question, settings = request.args
-        messages = [*messages_before(request.doc), {"role": "user", "content": question}]
-        return await asker.chat(item, messages, decoding=decoding(settings))
-    if request.request_type == "loglikelihood":
-        return await asker.likelihood(item, *request.args)
-    raise NotAllowed("perplexity tasks give no score per item to compare arms by; choose a task that has one")
+    async def _ask(self, sample: Sample, group: Sequence[tuple[int, Any, str]], asker: Asker) -> list[Answer]:
+        """One request, or likelihoods behind one text."""
+        _, request, item = group[0]
+        if request.request_type == "generate_until":
+            if asker.classifies:
+                return [await asker.classify(item, text_alone(sample))]
+            question, settings = request.args
+            messages = [*messages_before(request.doc), {"role": "user", "content": question}]
+            return [await asker.chat(item, messages, decoding=decoding(settings))]
+        if request.request_type != "loglikelihood":
+            raise NotAllowed("perplexity tasks give no score per item to compare arms by; choose a task that has one")
+        items, text = [item for _, _, item in group], request.args[0]
+        continuations = [request.args[1] for _, request, _ in group]
+        if not (self.chat or asker.version.spec.has_recipe):
+            return await asker.likelihoods(items, text, continuations)
+        delimiter = self.delimiters.get(request.task_name, "")
+        messages = [*messages_before(request.doc), {"role": "user", "content": text}]
+        return await asker.likelihoods(
+            items, messages, [said.removeprefix(delimiter) or said for said in continuations]
+        )
 
 
 def decoding(settings: Mapping[str, Any]) -> dict[str, Any]:

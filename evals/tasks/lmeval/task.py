@@ -73,7 +73,7 @@ def load(config: EvalConfig, cache: Path) -> Suite:
     return Suite(
         name=config.task,
         samples=with_slices(samples, labels=are_labels([sample.shown_target for sample in samples])),
-        solver=LmEvalSolver(instances=instances),
+        solver=LmEvalSolver(instances=instances, delimiters=_delimiters(tasks), chat=config.apply_chat_template),
         scorers=(scorer,),
         metric=require_decidable(config.task, figures, config.metric, config.safety),
         safety=config.safety,
@@ -194,9 +194,17 @@ def _digest(config: EvalConfig, tasks: Mapping[str, Any], *, items: bool = True)
         scoring = rules(settings.get("metric_list") or [])
         docs = [_stable(doc) for doc in task.eval_docs] if items else []
         parts[name] = [_stable(settings), docs, config.task_shots, scoring]
-    if schema := config.schema_of_answers:  # the digests of other tasks are what they were
-        return digest_of({**parts, "": [schema.digest, config.structured]})
-    return digest_of(parts)
+    schema = config.schema_of_answers
+    more: list[Any] = [schema.digest, config.structured] if schema else []
+    if config.apply_chat_template:
+        more.append("apply_chat_template")
+    return digest_of({**parts, "": more} if more else parts)  # the digests of other tasks are what they were
+
+
+def _delimiters(tasks: Mapping[str, Any]) -> dict[str, str]:
+    """What lm-eval takes away where there is a chat template."""
+    choosing = {name: task.config for name, task in tasks.items() if task.config.output_type == "multiple_choice"}
+    return {name: config.target_delimiter or "" for name, config in choosing.items()}
 
 
 def _data_digest(tasks: Mapping[str, Any]) -> Digest:
