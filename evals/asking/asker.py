@@ -124,14 +124,15 @@ class Asker:
         asked = [(self._conditions.key(LIKELIHOODS, item, one), item) for item, one in zip(items, singles, strict=True)]
         keys = [key for key, _ in asked]
         async with self._running.setdefault(digest_of(keys), asyncio.Lock()):
-            missing = [at for at, key in enumerate(keys) if self._store.get(key) is None]
-            if missing:
+            known = {key: answer for key in keys if (answer := self._store.get(key)) is not None}
+            if missing := [at for at, key in enumerate(keys) if key not in known]:
                 body = body_of(question, [continuations[at] for at in missing])
                 reply = await self._sent(LIKELIHOODS, body, probe_of(question))
                 for at, share in zip(missing, parts_of(reply, len(missing)), strict=True):
-                    self._add(self._answer(*asked[at], share, likelihood))
+                    answer = known[keys[at]] = self._answer(*asked[at], share, likelihood)
+                    self._add(answer)
         self._running.pop(digest_of(keys), None)
-        return [answer for key in keys if (answer := self._store.get(key)) is not None]
+        return [known[key] for key in keys]
 
     async def _echoed(self, item: str, context: str, continuation: str) -> Answer:
         """How likely `continuation` is behind `context`, by an endpoint that honours `echo`."""
