@@ -15,7 +15,7 @@ import pytest
 from evals.asking.answers import AnswerStore, Conditions
 from evals.asking.asker import Asker
 from evals.asking.endpoint import Endpoint, Reply, Session
-from evals.asking.likelihoods import MOST_AT_ONCE, body_of, parts_of
+from evals.asking.likelihoods import MOST_AT_ONCE, body_of, likelihood, parts_of
 from lifecycle.deployment import Deployment
 from lifecycle.states import State
 from lifecycle.version import Version, VersionSpec, digest_of
@@ -118,12 +118,18 @@ def test_white_space_at_the_end_of_a_text_is_the_continuations_and_that_of_messa
 
 def test_a_failed_request_is_the_failure_of_each_choice() -> None:
     shares = parts_of(Reply(status=400, error="HTTP 400: no", latency=1.0, retries=2), 4)
-    assert [share.error for share, _ in shares] == ["HTTP 400: no"] * 4
-    assert [content for _, content in shares] == [{}] * 4
-    assert sum(share.latency for share, _ in shares) == 1.0
-    assert sum(share.retries for share, _ in shares) == 2
+    assert [share.error for share in shares] == ["HTTP 400: no"] * 4
+    assert sum(share.latency for share in shares) == 1.0
+    assert sum(share.retries for share in shares) == 2
 
 
 def test_a_reply_with_fewer_rows_than_were_asked_for_is_nobodys() -> None:
-    shares = parts_of(Reply(body={"data": [{"logprob": -1.0}]}), 2)
-    assert all("no log-probability" in content["error"] for _, content in shares)
+    for share in parts_of(Reply(body={"data": [{"logprob": -1.0}]}), 2):
+        with pytest.raises(ValueError, match="it has no log-probability of this continuation"):
+            likelihood(share)
+
+
+def test_usage_of_no_known_shape_counts_no_tokens() -> None:
+    for usage in ("many", {"prompt_tokens": "nine"}, None, []):
+        (share,) = parts_of(Reply(body={"data": [{"logprob": -1.0}], "usage": usage}), 1)
+        assert share.body["usage"] == {"prompt_tokens": 0}

@@ -20,9 +20,9 @@ from evals.report.markdown import render_markdown
 from evals.run import evaluate
 from lifecycle.errors import DabtError, InvalidData, InvalidInput, NotFound
 from lifecycle.rating import Choice
-from lifecycle.verdict import Ruling
 from lifecycle.rows.files import read_kinds
 from lifecycle.rows.kinds import Preference
+from lifecycle.verdict import Ruling
 
 QUICK = Endpoint(url="http://models.test/v1", retries=2, pause=0.0, patience=0.0)
 PEOPLE = "  - {rule: people, arm: base, value: 0.5, votes: 20, agreement: 0.2}\n"
