@@ -70,6 +70,8 @@ reports = typer.Typer(help="Evaluations that are kept: shown, searched and compa
 reports.command("list")(evals.archive.command.list_)
 reports.command("show")(evals.archive.command.show)
 reports.command("diff")(evals.archive.command.diff)
+reports.command("history")(evals.archive.command.history)
+reports.command("import")(evals.archive.command.import_)
 
 rate = typer.Typer(help="People rate stored answers, blind and in pairs.", no_args_is_help=True)
 rate.command("create")(evals.people.command.create)

@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from evals.archive.items import Item
     from evals.archive.library import Kept, Library
 
+_TRAIL = 100_000
+"""Changes of a name that are looked through for the moves of its alias."""
 ReportArgument = Annotated[
     str, typer.Argument(help="The beginning of its digest, its folder, latest, or TASK:latest.")
 ]  # fmt: skip
@@ -154,6 +156,64 @@ def diff(
         typer.echo(to_json(made.model_dump(mode="json")))
     else:
         print_diff(made, Console())
+
+
+def history(
+    task: Annotated[str, typer.Argument(help="The task, as `dabt reports list` names it.")],
+    arm: Annotated[list[str] | None, typer.Option(help="Only this arm; again for more.")] = None,
+    metric: Annotated[str, typer.Option(help="Another figure than the deciding one.")] = "",
+    svg: Annotated[Path | None, typer.Option(help="Draw it into this file.")] = None,
+    as_json: JsonOption = False,
+    home: HomeOption = None,
+) -> None:
+    """Show a task over time: each report's figures with their intervals, what was decided, and what `prod` served then.
+
+    Example: `dabt reports history triage --arm adapter --svg triage.svg`
+    """
+    from rich.console import Console
+
+    from evals.archive.history import Trail, name_of
+    from evals.archive.history import history as tell
+    from evals.archive.history_shown import plot, print_history
+    from lifecycle.aliases import PROD
+
+    with _library(home) as library:
+        reports, left_out = library.of_task(task)
+        names = {name_of(row.ref) for kept in reports for row in kept.report.arms if not kept.report.imported}
+        trails = {name: Trail.of(library.registry.audit(name, _TRAIL), f"{name}:{PROD}") for name in names - {""}}
+        made = tell(task, reports, trails, metric=metric, arms=arm or ())
+    say_left_out(left_out)
+    if svg:
+        svg.write_text(plot(made), encoding="utf-8")
+        typer.echo(f"{svg}: {len(made.points)} figures")
+    elif as_json:
+        typer.echo(to_json(made.model_dump(mode="json")))
+    else:
+        print_history(made, Console())
+
+
+def import_(
+    paths: Annotated[list[Path], typer.Argument(help="Result files, or folders of them.")],
+    metric: Annotated[str, typer.Option(help="The figure to list it by; else the first that it has.")] = "",
+    home: HomeOption = None,
+) -> None:
+    """Take in results of lm-eval (`results_*.json`) or NeMo Evaluator (`eval-*.json`, `results.yml`).
+
+    They can be listed, shown and compared with each other, and open no gate.
+
+    Example: `dabt reports import results/my-model`
+    """
+    from rich.console import Console
+
+    from evals.archive.shown import print_list
+    from evals.foreign.taking import take_in
+    from lifecycle.home import Home
+
+    kept = take_in(paths, Home.at(home), metric=metric)
+    print_list(kept, Console())
+    for report in kept:
+        for note in report.report.imported.notes if report.report.imported else ():
+            typer.echo(f"{report.name}: {note}")
 
 
 @contextmanager

@@ -140,6 +140,14 @@ class Library:
             raise NotFound(f"no evaluation {name} is kept; `dabt reports list` shows what there is")
         return there[0]
 
+    def of_task(self, task: str) -> tuple[list[Kept], list[LeftOut]]:
+        """Newest first. Raises `NotFound`, naming the tasks that there are."""
+        reports, left_out = self.reports(Wanted(task=task))
+        if not reports:
+            known = sorted({kept.report.task for kept in self.reports()[0]})
+            raise NotFound(f"no evaluation of {task} is kept; there is {', '.join(known) or 'none of any task'}")
+        return reports, left_out
+
     def policy_of(self, verdict: Verdict) -> str:
         """The policy's name where the gate of its name has it, else the beginning of its digest."""
         gate = self.registry.gate(Ref.parse(verdict.ref).name)

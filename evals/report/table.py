@@ -29,6 +29,9 @@ def print_evaluation(evaluation: Evaluation, console: Console) -> None:
         console.print(f"  people: {pair_line(told)}", markup=False, highlight=False)
     for sentence in evaluation.report.advice:
         console.print(f"  • {sentence}", markup=False, highlight=False)
+    if imported := evaluation.report.imported:
+        line = f"measured by {imported.tool}, from {imported.file}: it opens no gate"
+        console.print("\n  ".join([line, *imported.notes]), style="yellow", markup=False, highlight=False)
     for now in evaluation.report.served.values():
         console.print(f"  {now}", markup=False, highlight=False)
     if reasons := evaluation.report.provisional:
@@ -105,9 +108,10 @@ def _rows(evaluation: Evaluation) -> dict[str, list[str]]:
     for name in evaluation.metrics:
         if name not in first:
             rows[name] = [f"{arm.metrics[name].value:.3f}" if name in arm.metrics else "–" for arm in arms]
-    rows["p50 seconds"] = [f"{arm.latency_p50:.2f}" for arm in arms]
-    rows["p95 seconds"] = [f"{arm.latency_p95:.2f}" for arm in arms]
-    rows["prompt tokens"] = [f"{arm.prompt_tokens:.0f}" for arm in arms]
+    if not report.imported:  # another tool's report has none
+        rows["p50 seconds"] = [f"{arm.latency_p50:.2f}" for arm in arms]
+        rows["p95 seconds"] = [f"{arm.latency_p95:.2f}" for arm in arms]
+        rows["prompt tokens"] = [f"{arm.prompt_tokens:.0f}" for arm in arms]
     if any(arm.cut for arm in arms):
         rows["cut answers"] = [str(arm.cut) for arm in arms]
     if any(arm.unscored for arm in arms):

@@ -1,0 +1,189 @@
+"""One task of one run by another tool, and the report that is made of it: our own intervals over its scores.
+
+`lm_eval.py` and `nemo.py` read their tools' files into it.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from evals.archive.items import Item
+from lifecycle.errors import InvalidData, Problem
+from lifecycle.intervals import Z_TWO_SIDED
+from lifecycle.report import ArmResult, Imported, Interval, Report
+from lifecycle.version import Digest, digest_of
+
+_CLOSE = 5e-4
+"""Tools round what they report to three or four places."""
+
+
+@dataclass(frozen=True)
+class Told:
+    """What a tool says of a whole task."""
+
+    value: float
+    low: float | None = None
+    high: float | None = None
+    """Of its 95 % interval; None where it says none."""
+
+    @classmethod
+    def by_error(cls, value: float, error: float | None) -> Told:
+        """By a standard error (normal approximation)."""
+        return cls(value) if error is None else cls(value, value - Z_TWO_SIDED * error, value + Z_TWO_SIDED * error)
+
+
+@dataclass(frozen=True)
+class ForeignRun:
+    tool: str
+    """With its version."""
+    file: Path
+    file_digest: Digest
+    task: str
+    model: str
+    """What the tool calls it: the arm's label."""
+    created_at: datetime
+    scoring: Any
+    """What decides a score besides the item and the model, as JSON: two runs with the same scored alike."""
+    settings: Mapping[str, str]
+    items: Sequence[Item] = ()
+    """With one arm each, `model`."""
+    metrics: Sequence[str] = ()
+    """Figures of items, the tool's first one first."""
+    told: Mapping[str, Told] = field(default_factory=dict)
+    """Figure → what the tool says of the whole task."""
+    n: int = 0
+    """Items, as the tool counts them."""
+    notes: tuple[str, ...] = ()
+
+    def report(self, metric: str = "") -> Report:
+        """Raises `InvalidData` where it has no figure with an interval, or not the one that is asked for."""
+        figures, notes = self._figures()
+        metric = metric or next(iter(figures), "")
+        if metric not in figures:
+            cure = f"name one of {', '.join(figures)}" if figures else "let the tool write its samples too"
+            fault = f"has no {metric}" if metric else "has no figure with an interval"
+            raise InvalidData(f"{self.file} cannot be taken in", [Problem(self.task, fault, cure)])
+        scoring = digest_of([self.tool, self.scoring])
+        keys = sorted(item.key for item in self.items)
+        arm = ArmResult(
+            arm=self.model,
+            ref=self.model,
+            version_digest=digest_of([self.tool, self.model, dict(self.settings)]),
+            metrics={metric: figures[metric], **figures},
+            latency_p50=0.0,
+            latency_p95=0.0,
+            prompt_tokens=0.0,
+            completion_tokens=0.0,
+            unscored=self._unscored(),
+        )
+        return Report(
+            task=self.task,
+            task_digest=digest_of([scoring, keys or self.n]),
+            base=self.model,
+            metric=metric,
+            arms=(arm,),
+            n_items=len(self.items) or self.n or figures[metric].n,
+            scoring=scoring,
+            imported=Imported(
+                tool=self.tool,
+                file=self.file.name,
+                file_digest=self.file_digest,
+                settings=dict(self.settings),
+                notes=(*self.notes, *notes),
+            ),
+            seed=0,
+            created_at=self.created_at,
+        )
+
+    def _figures(self) -> tuple[dict[str, Interval], list[str]]:
+        """By the items' scores, and where there are none by the tool's word and its standard error."""
+        from evals.statistics.intervals import mean_interval
+
+        figures: dict[str, Interval] = {}
+        notes = []
+        answers = [item.arms[self.model] for item in self.items]
+        for name in self.metrics:
+            scores = [answer.scores[name] for answer in answers if name in answer.scores]
+            if scores:
+                figures[name] = mean_interval(scores)
+        for name, told in self.told.items():
+            if name in figures:
+                if abs(figures[name].value - told.value) > _CLOSE:
+                    notes.append(f"{name} is {told.value:.4f} by the tool and {figures[name].value:.4f} by its items")
+            elif told.low is None or told.high is None or not self.n:
+                notes.append(f"{name} = {told.value:.4f} is left out: nothing says how sure it is")
+            else:
+                figures[name] = Interval(value=told.value, low=told.low, high=told.high, n=self.n)
+        return figures, notes
+
+    def _unscored(self) -> dict[str, dict[str, int]]:
+        counts: dict[str, dict[str, int]] = {}
+        for item in self.items:
+            for name, reason in item.arms[self.model].unscored.items():
+                reasons = counts.setdefault(name, {})
+                reasons[reason] = reasons.get(reason, 0) + 1
+        return counts
+
+
+def score_of(value: object) -> float | None:
+    """A number as a score; None for what is none."""
+    if isinstance(value, bool | int | float):
+        try:
+            number = float(value)
+        except OverflowError:
+            return None
+        return number if math.isfinite(number) else None
+    return None
+
+
+def settings_of(values: Mapping[str, Any], allowed: Sequence[str]) -> dict[str, str]:
+    """Those that may be shown: what else a tool keeps of its run may be a key or a password."""
+    return {
+        key: value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, default=str)
+        for key in allowed
+        if (value := values.get(key)) not in (None, "", {}, [])
+    }
+
+
+def loaded(path: Path) -> Any:
+    """The JSON in the file; NaN is no value. Raises `InvalidData`."""
+    return _parsed(path.read_bytes(), str(path))
+
+
+def lines(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
+    """The objects of a JSONL file, each with its place. Raises `InvalidData` for a line that is none."""
+    with path.open("rb") as file:
+        for number, line in enumerate(file, 1):
+            if line.strip():
+                place = f"{path}:{number}"
+                row = _parsed(line, place)
+                if not isinstance(row, dict):
+                    raise unreadable(place, "is no JSON object")
+                yield place, row
+
+
+def unreadable(place: str, fault: str) -> InvalidData:
+    return InvalidData("a result file cannot be taken in", [Problem(place, fault, "let the tool write it again")])
+
+
+def _parsed(raw: bytes, place: str) -> Any:
+    try:
+        value = json.loads(raw, parse_constant=lambda _: None)
+    except (ValueError, RecursionError) as error:
+        raise unreadable(place, f"is no JSON that can be read: {type(error).__name__}") from error
+    return _whole(value) if b"\\ud" in raw.lower() else value
+
+
+def _whole(value: Any) -> Any:
+    """Without halves of surrogate pairs, of which no digest can be taken."""
+    if isinstance(value, str):
+        return value.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+    if isinstance(value, dict):
+        return {_whole(key): _whole(part) for key, part in value.items()}
+    return [_whole(part) for part in value] if isinstance(value, list) else value
