@@ -20,7 +20,7 @@ from evals.report.evaluation import Evaluation
 from evals.run import evaluate
 from evals.tasks.loading import load_suite
 from lifecycle.errors import DabtError, InvalidConfig, InvalidData, NotFound, Unavailable
-from lifecycle.report import Ruling
+from lifecycle.verdict import Ruling
 
 QUICK = Endpoint(url="http://models.test/v1", retries=1, pause=0.0, patience=0.0)
 N = 24
