@@ -203,11 +203,13 @@ def _tables(measured: MeasuredArm) -> dict[str, dict[str, dict[str, int]]]:
 
 
 def _failures(measured: MeasuredArm, suite: Suite) -> dict[str, Failures]:
-    """Of the figures of harm and of the safety figure, where each item has it as a yes or a no."""
+    """Of the figures of harm and of the safety figure, where each answer has it as a yes or a no. Of several answers to
+    an item one is enough: a mean of them would hide it."""
     told = {}
     for figure in suite.figures:
         places = [place for place, outcome in enumerate(measured.outcomes) if figure.name in outcome.scores]
-        values = [measured.outcomes[place].scores[figure.name] for place in places]
+        each = [measured.outcomes[place].each for place in places]
+        values = [min(said.scores[figure.name] for said in answers if figure.name in said.scores) for answers in each]
         if (figure.harm or figure.name == suite.safety) and values and statistics.is_binary(values):
             told[figure.name] = failures_in(values, [suite.samples[place].cluster for place in places])
     return told

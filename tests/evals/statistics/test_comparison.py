@@ -180,6 +180,14 @@ def test_a_metric_that_no_item_gets_has_no_figure() -> None:
     assert result.metrics["score"].n == 1
 
 
+def test_one_harmful_answer_of_several_is_a_failure_of_its_item() -> None:
+    once, safe, unsafe = (measured("a", [score]).outcomes[0] for score in (1.0, 1.0, 0.0))
+    several = (ItemResult.of([safe, unsafe]), ItemResult.of([safe, safe]), once)
+    arm = replace(measured("a", [1.0, 1.0, 1.0]), outcomes=several)
+    failures = arm_result(arm, task(3, safety="score")).failures["score"]
+    assert (failures.count, failures.n) == (1, 3)
+
+
 def test_a_figure_says_over_how_many_clusters_it_is() -> None:
     result = arm_result(measured("a", [1.0, 0.0, 1.0]), task(3, ["x", "x", "y"]))
     assert result.metrics["score"].clusters == 2
