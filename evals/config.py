@@ -14,6 +14,7 @@ from typing import Annotated, Any
 from pydantic import AfterValidator, Field, ValidationInfo, model_validator
 from pydantic_core import PydanticCustomError
 
+from evals.cost.prices import load_prices
 from evals.gate.policy import Policy
 from evals.gate.rules import Beats
 from evals.recipes import File, Recipe, RowsFile, anchored, folder_at, model_at, read_prompt
@@ -122,6 +123,8 @@ class EvalConfig(Frozen):
     arms: dict[str, Recipe] = Field(min_length=2)
     policy: Annotated[File | None, AfterValidator(_judged)] = Field(default=None, validate_default=True)
     """A look needs none: better than the baseline is what it is held to."""
+    prices: File | None = None
+    """What tokens, machines and training cost (`cost/prices.py`). Without it the report has tokens and seconds."""
     endpoint: str = Field(default=ENDPOINT, pattern=r"^https?://")
     concurrency: int = Field(default=8, ge=1, le=512)
     """Requests in flight. Latencies are only comparable at one concurrency, so it is part of the cache's key."""
@@ -226,6 +229,7 @@ class EvalConfig(Frozen):
         for recipe in config.arms.values():
             _collect(problems, partial(read_prompt, recipe.prompt))
         _collect(problems, partial(load_policy, config.policy))
+        _collect(problems, partial(load_prices, config.prices))
         if problems:
             raise InvalidConfig(f"{path} is no evaluation that can run", dict.fromkeys(problems))
         return config

@@ -11,12 +11,15 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
+from evals.advice.rules import with_advice
 from evals.alias_arms import served_arms
 from evals.arms import base_name, resolve_arms, training_rows, with_prod
 from evals.asking.endpoint import Endpoint
 from evals.asking.measure import MeasuredArm, measure, require_sampled
 from evals.asking.services import asked
 from evals.config import EvalConfig, load_policy
+from evals.cost.costs import spent_of, used, with_costs
+from evals.cost.prices import load_prices
 from evals.gate.policy import check, judge
 from evals.gate.provisional import provisional
 from evals.gate.suites import facts_of, require_slices
@@ -24,7 +27,7 @@ from evals.leaks import leaks
 from evals.people.in_report import people_of
 from evals.progress import Progress, Silent
 from evals.report import folder_of, write
-from evals.report.advice import Findings, advise, recommend
+from evals.report.advice import Findings, recommend
 from evals.report.evaluation import Evaluation
 from evals.sample import Sample
 from evals.statistics.comparison import agreement, arm_result, comparisons, require_decided
@@ -73,7 +76,7 @@ def evaluate(
     refuses a version, and `Unavailable` when it stops answering.
     """
     progress = progress or Silent()
-    policy = load_policy(config.policy, config.baseline)
+    policy, prices = load_policy(config.policy, config.baseline), load_prices(config.prices)
     progress.note("reading the task and its items")
     suite = load_suite(config, home.cache)
     require_slices(policy, suite)
@@ -102,6 +105,7 @@ def evaluate(
         drawn="" if all(suite.solver.greedy(arm.version) for arm in arms) else f"{config.seed} x {config.repeats}",
     )
     results = tuple(arm_result(arm, suite) for arm in measured)
+    results = with_costs(results, measured, config.concurrency, prices, spent_of(registry))
     require_decided(results, suite.metric)
     plain = Report(
         task=suite.name,
@@ -124,12 +128,13 @@ def evaluate(
         served=served,
         prod=prod,
         n_train=training_rows(arms, registry),
+        prices=used(prices, results),
         seed=config.seed,
         examples=_examples(config, suite, measured),
         created_at=datetime.now(UTC),
     )
     findings = Findings(plain, {arm.label: arm.version.spec for arm in arms}, check(plain, policy, candidates), rules)
-    report = plain.model_copy(update={"advice": advise(findings)})
+    report = with_advice(plain, findings)
     ship = recommend(findings)
     verdicts = judge(report, policy, candidates, at=datetime.now(UTC))
     evaluation = Evaluation(

@@ -31,6 +31,8 @@ class SuiteFacts(Frozen):
     rivals: dict[str, Digest] = Field(default_factory=dict)
     """Label → digest of the recipe without its base, for every arm that is written out and has no adapter, and for
     those that the policy compares with: who weakens a rival has another suite."""
+    prices: Digest | None = None
+    """Of the prices, where a rule of the policy is on costs."""
 
     @property
     def digest(self) -> str:
@@ -47,6 +49,7 @@ class SuiteFacts(Frozen):
             "cluster": "the clusters",
             "baseline": "the baseline",
             "rivals": "the rivals",
+            "prices": "the prices",
         }
         return [words[key] for key in type(self).model_fields if getattr(self, key) != getattr(other, key)]
 

@@ -83,6 +83,23 @@ Golden = tuple[GoldenPrompt, ...] | tuple[GoldenWeights, ...] | tuple[GoldenText
 """The golden answers of one artifact."""
 
 
+class Spent(Frozen):
+    """What making an artifact took, as far as that was recorded."""
+
+    seconds: float | None = None
+    """In training, of all of the run's stretches."""
+    machine: str = ""
+    """On what, in words."""
+    teacher_prompt: int = 0
+    """Tokens that a teacher read to label training rows."""
+    teacher_completion: int = 0
+    """Tokens that it wrote."""
+
+    @property
+    def teacher_tokens(self) -> int:
+        return self.teacher_prompt + self.teacher_completion
+
+
 class Manifest(Frozen):
     """What is known of any artifact. `digest` is that of the folder's bytes in the artifact store."""
 
@@ -100,6 +117,7 @@ class Manifest(Frozen):
     """The training configuration as it was used."""
     metrics: dict[str, float] = Field(default_factory=dict)
     """From training: `eval_loss`, `train_rows`, … Never a test figure."""
+    spent: Spent | None = None
     created_at: datetime
     golden: Sequence[GoldenTokens | GoldenText]
     """A tuple of the kind's own form; none for what was published without."""

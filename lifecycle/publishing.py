@@ -20,7 +20,7 @@ from pydantic import Field
 from lifecycle.artifact_kinds import ARTIFACT_KINDS
 from lifecycle.errors import ArtifactRefused, Problem
 from lifecycle.home import Home
-from lifecycle.manifests import Golden, GoldenText, GoldenTokens
+from lifecycle.manifests import Golden, GoldenText, GoldenTokens, Spent
 from lifecycle.registry import Registry
 from lifecycle.store.artifacts import ArtifactStore
 from lifecycle.version import ArtifactKind, Digest, Frozen, Lineage, Prompt, Version
@@ -51,6 +51,7 @@ class Provenance(Frozen):
     code_revision: str = ""
     config: dict[str, Any] = Field(default_factory=dict)
     metrics: dict[str, float] = Field(default_factory=dict)
+    spent: Spent | None = None
     golden: Golden = ()
     note: str = ""
 
@@ -82,6 +83,7 @@ def publish(
             digest=digest,
             **facts,
             **provenance.model_dump(include={"data_digest", "code_revision", "config", "metrics"}),
+            spent=provenance.spent,
             golden=provenance.golden,
             created_at=datetime.now(UTC),
         ),

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from datetime import datetime
+from itertools import zip_longest
 from typing import Self
 
 from pydantic import Field, model_validator
 
+from lifecycle.costs import Cost, PricesUsed, Timing
 from lifecycle.deployment import Deployment
 from lifecycle.errors import NotFound
 from lifecycle.gates import SuiteFacts
@@ -48,6 +50,12 @@ class ArmResult(Frozen):
     """Answers that the endpoint refused or failed; each is scored zero, never left out."""
     cut: int = 0
     """Answers that were cut by their limit of tokens; each is scored as it stands."""
+    cached_tokens: float = 0.0
+    """Of the prompt's, those that the endpoint says it need not compute again; mean per item."""
+    timing: Timing | None = None
+    """None in reports from before it was kept, of slices, and where nothing was answered."""
+    cost: Cost | None = None
+    """At the report's prices; None without them."""
     deployment: Deployment | None = None
     """What answered, where that is another service than the report's."""
     unscored: dict[str, dict[str, int]] = Field(default_factory=dict)
@@ -188,6 +196,14 @@ class Imported(Frozen):
     """What is not in the file, or was left out."""
 
 
+class Ground(Frozen):
+    """What a sentence of the advice stands on."""
+
+    rule: str
+    """Its name in docs/guides/advice.md."""
+    source: str
+
+
 class Report(Frozen):
     """The whole evaluation of one task. Its digest is what a verdict names."""
 
@@ -225,8 +241,12 @@ class Report(Frozen):
     """Why this run is a look and no verdict: a part of the items, other data, a dry run, …"""
     tries: Tries = Tries()
     n_train: int | None = None
+    prices: PricesUsed | None = None
+    """By which the arms' costs are."""
     seed: int
     advice: tuple[str, ...] = ()
+    grounds: tuple[Ground, ...] = ()
+    """Of each sentence of the advice, in its order."""
     examples: tuple[Example, ...] = ()
     created_at: datetime
 
@@ -273,6 +293,11 @@ class Report(Frozen):
     def within(self, part: Slice) -> Report:
         """The same of the slice's items alone: its arms have only the figures that those give."""
         return self.model_copy(update={"arms": part.arms, "comparisons": part.comparisons, "n_items": part.n})
+
+    @property
+    def grounded(self) -> list[tuple[str, Ground | None]]:
+        """Each sentence of the advice with what it stands on; None in reports from before that was kept."""
+        return list(zip_longest(self.advice, self.grounds[: len(self.advice)]))
 
     @property
     def digest(self) -> str:

@@ -33,6 +33,8 @@ DEPLOYMENT_HEADER = "x-dabt-deployment"
 """The digest of what it answered on (`service/deployment.py`)."""
 REVISION_HEADER = "x-dabt-revision"
 """The registry's revision by which the answerer was chosen, when the request was let in."""
+TIMING_HEADER = "server-timing"
+"""Of a whole answer: how long its parts took (`RequestFigures.timing`), as W3C's Server Timing writes it."""
 
 Endpoint = Literal["chat", "completion", "response", "embedding", "likelihood", "classification"]
 """What a request is counted under."""
@@ -57,6 +59,8 @@ class RequestFigures:
         self.version = version
         self.waited = 0.0
         """Before the engine, for a slot in the batch."""
+        self.searched = 0.0
+        """For passages."""
         self.sent = 0
         """Pieces of a streamed answer so far; each is a token at least."""
         self.seconds = 0.0
@@ -81,6 +85,12 @@ class RequestFigures:
             if tally.first_token is not None:
                 self.first_token = self._handed + tally.first_token
             self._close()
+
+    @property
+    def timing(self) -> str:
+        """Milliseconds from arrival to the first token (`ttft`), and in the search for passages (`retrieval`)."""
+        parts = {"ttft": self.first_token, "retrieval": self.searched or None}
+        return ", ".join(f"{name};dur={1000 * took:.2f}" for name, took in parts.items() if took is not None)
 
     def failed(self, code: str) -> None:
         if self._open:

@@ -17,7 +17,7 @@ from service.observability import spans
 from service.observability.tracer import Span
 from service.openai import http_errors
 from service.parts import Parts
-from service.request_context import DISCONNECTED, RequestContext, code_of
+from service.request_context import DISCONNECTED, TIMING_HEADER, RequestContext, code_of
 from service.resolution import Resolved
 from service.traffic.shadow import Ask
 
@@ -27,12 +27,13 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Prepared:
-    """What the engine is given, and the seconds that a slot was waited for."""
+    """What the engine is given, and the seconds that a slot was waited for and passages were searched."""
 
     body: dict[str, Any]
     passages: Retrieved | None
     adapter: AdapterHandle | None
     waited: float
+    searched: float = 0.0
 
 
 class ServedRequest:
@@ -87,7 +88,7 @@ class ServedRequest:
     def call(self, prepared: Prepared) -> Call:
         """What the engine is asked. From here on the request costs its caller."""
         self._passages = prepared.passages
-        self.figures.waited = prepared.waited
+        self.figures.waited, self.figures.searched = prepared.waited, prepared.searched
         request_id = uuid.uuid4().hex
         self._engine_span = spans.begin_engine(
             self.kind, prepared.body, self.resolved.asked, self.resolved.ref, request_id
@@ -99,6 +100,8 @@ class ServedRequest:
 
     def answered(self, answer: EngineAnswer) -> None:
         self.figures.done(answer.tally)
+        if timing := self.figures.timing:
+            self.context.tell({TIMING_HEADER: timing})
         self.observation.body(answer.body)
 
     def failed(self, error: BaseException) -> DabtError:

@@ -9,6 +9,7 @@ request takes on the way and how it gives it back.
 from __future__ import annotations
 
 import json
+import time
 import uuid
 from collections.abc import AsyncGenerator
 from contextlib import AsyncExitStack, aclosing
@@ -166,6 +167,7 @@ class Service:
     ) -> Prepared:
         """All that comes before the engine. `at_engine` gives back what is taken for it."""
         passages: Retrieved | None = None
+        searched = 0.0
         if version is not None:
             check_answerer(kind, version.ref, version)  # a shadow's copy has not been resolved
         if kind == "classification":
@@ -180,17 +182,19 @@ class Service:
         elif kind == "completion":
             check_prompt(body)
         if version is not None:
+            began = time.perf_counter()
             passages = await self._retrieved(body, version)
+            searched = 0.0 if passages is None else time.perf_counter() - began
             body = with_recipe(version, kind, body, passages)
         if kind != "likelihood":  # nothing is decoded
             body = with_decoding(version, self.parts.base, kind, body)
         if version is None or version.spec.adapter is None:
-            return Prepared(body, passages, None, 0.0)
+            return Prepared(body, passages, None, 0.0, searched)
         with span("lease", {"dabt.adapter": version.spec.adapter}), self.parts.telemetry.leasing():
             adapter = await at_engine.enter_async_context(self.parts.residency.lease(version.spec.adapter))
         with span("slot"):
             waited = await at_engine.enter_async_context(self.parts.gate.turn(adapter.name))
-        return Prepared(body, passages, adapter, waited)
+        return Prepared(body, passages, adapter, waited, searched)
 
     async def _retrieved(self, body: dict[str, Any], version: Version) -> Retrieved | None:
         knowledge = version.spec.knowledge

@@ -11,7 +11,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from lifecycle.errors import DabtError
-from lifecycle.manifests import Golden
+from lifecycle.manifests import Golden, Spent
 from lifecycle.store.artifacts import digest_of_folder
 from lifecycle.version import ArtifactKind, Digest, Frozen
 
@@ -25,6 +25,7 @@ class SavedArtifact(Frozen):
     digest: Digest
     metrics: dict[str, float]
     notes: tuple[str, ...] = ()
+    spent: Spent | None = None
 
 
 class RunRecord(Frozen):
@@ -42,6 +43,7 @@ class RunRecord(Frozen):
     system: str
     """The system text, as trained."""
     metrics: dict[str, float]
+    spent: Spent | None = None
     notes: tuple[str, ...] = ()
     """What a person should know before trusting the result."""
     started_from: str = ""

@@ -32,7 +32,7 @@ from lifecycle.rows.kinds import Row
 from lifecycle.store.artifacts import digest_of_folder
 from lifecycle.text.normaliser import LIGHT_1
 from lifecycle.version import Digest, Version, digest_of
-from training import again, bfloat16, curves, golden, method, processes, sharding, shortage, tokens
+from training import again, bfloat16, curves, golden, method, processes, sharding, shortage, tokens, took
 from training.config import TrainConfig, TrainJob
 from training.data import run_checks
 from training.data.answers import order_note, require_answers
@@ -240,7 +240,8 @@ def _learnt(run: _Run) -> tuple[SavedArtifact, Sequence[Any]]:
         if processes.is_first():
             shutil.rmtree(folder, ignore_errors=True)
         try:
-            trained = how.train(task, training, held)
+            with took.timed(task.folder):
+                trained = how.train(task, training, held)
         finally:
             if processes.is_first():
                 curves.try_to_draw(task.folder, task.name, task.optimisation.best_by or how.measures[0], task.watch.say)
@@ -249,8 +250,8 @@ def _learnt(run: _Run) -> tuple[SavedArtifact, Sequence[Any]]:
 
 
 def _kept(folder: Path, trained: Trained, mixed: Sequence[str]) -> SavedArtifact:
-    notes = (*mixed, *trained.notes)
-    saved = SavedArtifact(digest=digest_of_folder(folder), metrics=trained.metrics, notes=notes)
+    digest, notes = digest_of_folder(folder), (*mixed, *trained.notes)
+    saved = SavedArtifact(digest=digest, metrics=trained.metrics, notes=notes, spent=took.taken(folder.parent))
     keep_artifact(saved, folder.parent)
     shutil.rmtree(folder.parent / "checkpoints", ignore_errors=True)
     return saved
@@ -274,6 +275,7 @@ def _recorded(run: _Run, saved: SavedArtifact, held: Sequence[Any]) -> RunRecord
         config=_told(run),
         system=task.prompt.system,
         metrics=saved.metrics,
+        spent=took.with_teacher(saved.spent, rows),
         notes=(*saved.notes, *notes),
         started_from="" if task.start is None else task.start.digest,
         golden=how.golden(task, task.folder / how.artifact, proofs),
@@ -375,8 +377,8 @@ def _notes(metrics: dict[str, float]) -> tuple[str, ...]:
 
 
 def _provenance(record: RunRecord, notes: tuple[str, ...]) -> Provenance:
-    shared = record.model_dump(include={"run", "started_from", "data_digest", "code_revision", "config", "metrics"})
-    return Provenance(source="training", **shared, golden=record.golden, note="; ".join((*record.notes, *notes)))
+    shared = {name: getattr(record, name) for name in Provenance.model_fields if name not in ("source", "note")}
+    return Provenance(source="training", **shared, note="; ".join((*record.notes, *notes)))
 
 
 @contextmanager

@@ -70,6 +70,14 @@ class Answer(Frozen):
     """Requests in flight while it was measured."""
     prompt_tokens: int = 0
     completion_tokens: int = 0
+    cached_tokens: int = 0
+    """Of the prompt's, those that the endpoint says it need not compute again."""
+    first_token: float | None = None
+    """Seconds from its arrival to its first token, as the endpoint timed it; None where it does not say."""
+    searched: float = 0.0
+    """Of these, in the search for passages."""
+    shared: int = Field(default=1, ge=1)
+    """Answers that came with the same reply: the latency is a share of its."""
     passages: tuple[str, ...] = ()
     """Ids of the passages that the service retrieved."""
     texts: tuple[str, ...] = ()
@@ -87,6 +95,11 @@ class Answer(Frozen):
     def kept(self) -> bool:
         """Whether a later run may read it: an answer, and one of which it is known who gave it."""
         return not self.error and bool(self.served and self.deployment)
+
+
+def span_of(answer: Answer) -> tuple[float, float]:
+    """When its request was sent and when its reply was there, in seconds since 1970."""
+    return answer.at.timestamp() - answer.shared * answer.latency, answer.at.timestamp()
 
 
 class _Line(Answer):

@@ -10,7 +10,7 @@ import math
 import os
 import random
 import time
-from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Iterator, Sequence
 from contextlib import ExitStack
 from typing import Any, Self, TypeVar
 
@@ -70,6 +70,10 @@ class Reply(Frozen):
     """The digest of the version that answered, from the x-dabt-digest header; empty from another server."""
     deployment: str = ""
     """The digest of what it answered on, from the x-dabt-deployment header."""
+    shared: int = 1
+    """Answers that came with it: of each, the latency is a share."""
+    timing: dict[str, float] = Field(default_factory=dict)
+    """Seconds of its parts, from the server-timing header: `ttft` is from arrival to the first token."""
 
     again: bool = True
     """False when the server says that another try is of no use (x-should-retry: false)."""
@@ -266,6 +270,7 @@ def _read(response: httpx.Response, latency: float, retries: int) -> Reply:
         "retries": retries,
         "served": response.headers.get("x-dabt-digest", ""),
         "deployment": response.headers.get("x-dabt-deployment", ""),
+        "timing": dict(_parts(response.headers.get("server-timing", ""))),
         "again": response.headers.get("x-should-retry", "").lower() != "false",
         "wait": _seconds(response.headers.get("retry-after", "")),
     }
@@ -277,8 +282,17 @@ def _read(response: httpx.Response, latency: float, retries: int) -> Reply:
     return Reply(error=f"HTTP {response.status_code}: {words or response.text[:200] or 'no body'}", **told)
 
 
+def _parts(timing: str) -> Iterator[tuple[str, float]]:
+    """Name and seconds of each part that has a duration, in milliseconds there (W3C Server Timing)."""
+    for metric in timing.split(","):
+        name, *said = (part.strip() for part in metric.split(";"))
+        for key, _, value in (part.partition("=") for part in said):
+            if name and key.strip().lower() == "dur":
+                yield name, _seconds(value.strip().strip('"')) / 1000
+
+
 def _seconds(asked: str) -> float:
-    """What `retry-after` asks for; 0 where it says nothing, a date, or nonsense."""
+    """What a header asks for or says; 0 where it says nothing, a date, or nonsense."""
     try:
         seconds = float(asked)
     except ValueError:

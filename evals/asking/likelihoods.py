@@ -42,7 +42,8 @@ def parts_of(reply: Reply, count: int) -> list[Reply]:
         tokens = _share(read if isinstance(read, int) else 0, at, count)
         body = {**reply.body, "data": [row], "usage": {"prompt_tokens": tokens}}
         share = {"body": body, "latency": reply.latency / count, "retries": reply.retries if at == 0 else 0}
-        shares.append(reply.model_copy(update=share))
+        timing = {name: took / count if name == "retrieval" else took for name, took in reply.timing.items()}
+        shares.append(reply.model_copy(update={**share, "timing": timing, "shared": count}))
     return shares
 
 

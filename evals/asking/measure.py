@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 from pydantic import Field
 
 from evals.arms import Arm
-from evals.asking.answers import Answer, AnswerStore, Conditions
+from evals.asking.answers import Answer, AnswerStore, Conditions, span_of
 from evals.asking.asker import Asker
 from evals.asking.judges import ServedJudges
 from evals.config import EvalConfig
@@ -50,6 +50,16 @@ class ItemResult(Frozen):
     """Seconds; the sum over a sample's requests."""
     prompt_tokens: int
     completion_tokens: int
+    cached_tokens: int = 0
+    """Of the prompt's, those that the endpoint says it need not compute again."""
+    first_token: float | None = None
+    """Seconds from the first request's arrival to its first token, as the endpoint timed it; None where it did not."""
+    searched: float = 0.0
+    """Seconds in the search for passages, of all its requests."""
+    requests: float = 1.0
+    """Of which several answers may come with one."""
+    spans: tuple[tuple[float, float], ...] = ()
+    """Of each answer: when it was asked for and when it was there, in seconds since 1970."""
     passages: tuple[str, ...] = ()
     error: str = ""
     passing: tuple[str, ...] = ()
@@ -290,6 +300,11 @@ def _outcome(attempt: Attempt, score: ItemScore, count: int) -> ItemResult:
         latency=sum(answer.latency for answer in answers),
         prompt_tokens=sum(answer.prompt_tokens for answer in answers),
         completion_tokens=sum(answer.completion_tokens for answer in answers),
+        cached_tokens=sum(answer.cached_tokens for answer in answers),
+        first_token=answers[0].first_token if answers else None,
+        searched=sum(answer.searched for answer in answers),
+        requests=sum(1 / answer.shared for answer in answers),
+        spans=tuple(span_of(answer) for answer in answers),
         passages=tuple(attempt.passages),
         error=attempt.error,
         passing=tuple(answer.error for answer in answers if not answer.final),

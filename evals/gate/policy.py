@@ -13,7 +13,7 @@ from typing import Annotated
 from pydantic import Field
 
 from evals.gate.case import Case, Claim, Level, rival_of
-from evals.gate.rules import Beats, Clusters, Errors, Latency, NotWorse, People, Rule, Unscored
+from evals.gate.rules import Beats, Clusters, CostRatio, Errors, Latency, NotWorse, People, Rule, Unscored
 from evals.gate.slices import figures_in, on_slice
 from evals.statistics.evidence import holm_levels, spent
 from lifecycle.errors import InvalidConfig, Problem
@@ -43,8 +43,15 @@ class Policy(Frozen):
     @property
     def names(self) -> tuple[str, ...]:
         """The arms that its rules compare with, as it names them."""
-        compare = (rule.names for rule in self.rules if isinstance(rule, Beats | NotWorse | Latency | People))
+        compare = (
+            rule.names for rule in self.rules if isinstance(rule, Beats | NotWorse | Latency | People | CostRatio)
+        )
         return tuple(dict.fromkeys(name for names in compare for name in names))
+
+    @property
+    def asks_prices(self) -> bool:
+        """Whether a rule of it is on costs."""
+        return any(isinstance(rule, CostRatio) for rule in self.rules)
 
     @property
     def slices(self) -> tuple[Where, ...]:

@@ -228,6 +228,39 @@ class Latency(OnItems):
         return [Check(rule="latency", ruling=_ruling(case.arm.latency_p95 <= bound), detail=detail)]
 
 
+class CostRatio(OnItems):
+    """A request costs at most `times` as much as one of `arm`, by the evaluation's prices.
+
+    Undecided without prices, where a part of the costs is unknown, and on a slice: costs are of all items.
+    """
+
+    rule: Literal["cost"]
+    times: float = Field(gt=0.0)
+    arm: str = "base"
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        return (self.arm,)
+
+    def checks(self, case: Case) -> list[Check]:
+        label = rival_of(case.report, self.arm)
+        if label is None:
+            return [_incumbent("cost", case)]
+        rival = next((arm for arm in case.report.arms if arm.arm == label), None)
+        prices = case.report.prices
+        if rival is None or prices is None or not (case.arm.cost and rival.cost):
+            cure = "name prices in the evaluation (prices: prices.yaml)"
+            why = "costs are of all items, and not of a slice" if case.where else f"there are no costs: {cure}"
+            detail = why if rival else f"'{self.arm}' was not measured: add that arm, or take it out of the policy"
+            return [Check(rule="cost", ruling=Ruling.UNDECIDED, detail=detail)]
+        if missing := dict.fromkeys([*case.arm.cost.unknown, *rival.cost.unknown]):
+            return [Check(rule="cost", ruling=Ruling.UNDECIDED, detail=f"not all is known: {'; '.join(missing)}")]
+        own, other = (1000 * arm.cost.of_request(prices.requests) for arm in (case.arm, rival) if arm.cost)
+        most = f"{self.times:g} x {self.arm} ({other:.4g} {prices.currency})"
+        detail = f"1,000 requests cost {own:.4g} {prices.currency}; at most {most}"
+        return [Check(rule="cost", ruling=_ruling(own <= self.times * other), detail=detail)]
+
+
 class Items(OnItems):
     """The deciding figure has at least so many items, in the arm and in each comparison: the file may have more."""
 
@@ -311,7 +344,18 @@ class Unscored(OnItems):
 
 
 Rule = Annotated[
-    Beats | NotWorse | AtLeast | People | Safety | FewFailures | Latency | Items | Clusters | Errors | Unscored,
+    Beats
+    | NotWorse
+    | AtLeast
+    | People
+    | Safety
+    | FewFailures
+    | Latency
+    | CostRatio
+    | Items
+    | Clusters
+    | Errors
+    | Unscored,
     Field(discriminator="rule"),
 ]
 

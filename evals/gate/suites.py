@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from evals.config import EvalConfig, load_policy
+from evals.cost.prices import load_prices
 from evals.gate.policy import Policy
 from evals.knowledge import knowledge_of
 from evals.recipes import Recipe, read_prompt
@@ -37,6 +38,7 @@ def facts_of(config: EvalConfig, suite: Suite, registry: Registry) -> SuiteFacts
         cluster=suite.cluster,
         baseline=config.baseline,
         rivals=_rivals(config, suite.name, registry),
+        prices=_prices(config, suite.name),
     )
 
 
@@ -88,6 +90,12 @@ def _there_is(suite: Suite, where: Where) -> str:
         else f"name {field} in the task's `slices`: there is only {', '.join(fields)}"
         for field, values in known.items()
     )
+
+
+def _prices(config: EvalConfig, suite: str) -> Digest | None:
+    """Of the prices that a rule on costs is held by: who writes others has another suite."""
+    prices = load_prices(config.prices)
+    return prices.digest if prices and load_policy(config.policy, config.baseline).on(suite).asks_prices else None
 
 
 def _rivals(config: EvalConfig, suite: str, registry: Registry) -> dict[str, Digest]:

@@ -1,5 +1,7 @@
 """The advice: which arm to ship and why, in words, every claim with its figures. Pure.
 
+`evals/advice/rules.py` has the table of all rules, with their sources.
+
 The rule: the simplest arm that passes the policy among those that are not significantly worse than the best. Simple
 means little to keep up: a prompt before retrieval, retrieval before training, training before both.
 """
@@ -72,15 +74,6 @@ def recommend(findings: Findings) -> ArmResult | None:
     """The arm to ship by the rule above; None when none that passes is near the best."""
     able = (arm for arm in findings.judged if findings.near(arm.arm) and findings.passed(arm.arm))
     return next(able, None)
-
-
-def advise(findings: Findings) -> tuple[str, ...]:
-    """The recommendation first, then what a careful reader would add. One sentence or two each."""
-    remarks: tuple[Callable[[Findings], list[str]], ...] = (
-        _recommendation, _seen, _tries, _worth_of_training, _hybrid, _cost, _safety, _items, _sampling, _noise, _errors,
-        _cut, _training_rows,
-    )  # fmt: skip
-    return tuple(sentence for remark in remarks for sentence in remark(findings))
 
 
 def _recommendation(findings: Findings) -> list[str]:
@@ -339,3 +332,21 @@ def _interval(figure: Interval) -> str:
 
 def _delta(gap: Comparison) -> str:
     return f"{gap.delta:+.3f} [{gap.low:+.3f}, {gap.high:+.3f}]"
+
+
+REMARKS: Mapping[str, Callable[[Findings], list[str]]] = {
+    "ship": _recommendation,
+    "power": _seen,
+    "tries": _tries,
+    "worth-of-training": _worth_of_training,
+    "hybrid-loses": _hybrid,
+    "quickest": _cost,
+    "safety": _safety,
+    "items": _items,
+    "sampling": _sampling,
+    "noise": _noise,
+    "errors": _errors,
+    "cut": _cut,
+    "few-examples": _training_rows,
+}
+"""Rule → its remark: a sentence or two each time that it fires."""

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from functools import cache
 from typing import TYPE_CHECKING
 
+from evals.report import costs
 from evals.report.evaluation import OF_SLICES, RULINGS, Evaluation, columns_of, size_of
 from evals.report.failures import WORDS, failure_rows
 from evals.report.people import OF_PEOPLE, PEOPLE_HEAD, people_notes, people_rows
@@ -30,6 +31,10 @@ def render_html(evaluation: Evaluation) -> str:
         report=report,
         figures=Plot(figures, 0.0, 1.0),
         differences=Plot(differences, -1.0, 1.0).fitted(),
+        cost_rows=costs.rows(report),
+        cost_legend=costs.LEGEND,
+        cost_plot=costs.CostPlot.of(report),
+        cost_sentences=costs.sentences(report),
         readable=readable,
         failures=failure_rows(evaluation),
         failure_words=WORDS,

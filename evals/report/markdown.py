@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from evals.report import costs
 from evals.report.evaluation import MARKS, OF_SLICES, RULINGS, Evaluation, columns_of, size_of
 from evals.report.failures import markdown_of_failures
 from evals.report.people import OF_PEOPLE, PEOPLE_HEAD, people_notes, people_rows
@@ -22,13 +23,14 @@ def render_markdown(evaluation: Evaluation) -> str:
         *([f"**Provisional: {'; '.join(report.provisional)}.** Nothing is decided."] if report.provisional else []),
         *(f"{now}." for now in report.served.values()),
         "## Advice",
-        "\n".join(f"- {sentence}" for sentence in report.advice),
+        "\n".join(f"- {sentence}{f' *{ground.rule}*' if ground else ''}" for sentence, ground in report.grounded),
         "## Figures",
         _figures(evaluation),
         "Values with 95 % intervals; latency in seconds; tokens are means per item; cut answers reached their limit of "
         "tokens.",
         _deployment(report.deployment),
         *(f"{arm.arm} is another service's: {_deployment(arm.deployment)}" for arm in report.arms if arm.deployment),
+        *_costs(report),
         *_unscored(report),
         *_tables(report),
         *markdown_of_failures(evaluation),
@@ -69,6 +71,19 @@ def _figures(evaluation: Evaluation) -> str:
         for arm in evaluation.report.arms
     ]
     return _table(head, rows)
+
+
+def _costs(report: Report) -> list[str]:
+    if report.imported:  # another tool's report has no times of ours
+        return []
+    table = [[name, *(cell.replace("\n", " ") for cell in cells)] for name, cells in costs.rows(report).items()]
+    head = ["", *(arm.arm for arm in report.arms)]
+    return [
+        "## Times and costs",
+        _table(head, table),
+        costs.LEGEND,
+        "\n".join(f"- {line}" for line in costs.sentences(report)),
+    ]
 
 
 def _unscored(report: Report) -> list[str]:

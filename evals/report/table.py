@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from evals.people.results import pair_line
+from evals.report import costs
 from evals.report.evaluation import OF_SLICES, RULINGS, Evaluation, size_of
 from evals.report.failures import failure_table
 from lifecycle.commands.terminal import show
@@ -27,8 +28,7 @@ def print_evaluation(evaluation: Evaluation, console: Console) -> None:
         console.print(f"  {note}", markup=False, highlight=False)
     for told in evaluation.report.people:
         console.print(f"  people: {pair_line(told)}", markup=False, highlight=False)
-    for sentence in evaluation.report.advice:
-        console.print(f"  • {sentence}", markup=False, highlight=False)
+    _print_advice(evaluation, console)
     if imported := evaluation.report.imported:
         line = f"measured by {imported.tool}, from {imported.file}: it opens no gate"
         console.print("\n  ".join([line, *imported.notes]), style="yellow", markup=False, highlight=False)
@@ -42,6 +42,15 @@ def print_evaluation(evaluation: Evaluation, console: Console) -> None:
             console.print(f"  {arm.arm} ({arm.ref}) {words}", markup=False, highlight=False)
     for alert in evaluation.alerts:
         console.print(f"ALERT: {alert}", style="bold red", markup=False, highlight=False)
+
+
+def _print_advice(evaluation: Evaluation, console: Console) -> None:
+    """What costs come to, and each sentence of the advice with its rule."""
+    for sentence in costs.sentences(evaluation.report) if evaluation.report.prices else ():
+        console.print(f"  {sentence}", markup=False, highlight=False, style="dim")
+    for sentence, ground in evaluation.report.grounded:
+        rule = f" [{ground.rule}]" if ground else ""
+        console.print(f"  • {sentence}{rule}", markup=False, highlight=False)
 
 
 def comparison_table(evaluation: Evaluation) -> Table:
@@ -112,6 +121,7 @@ def _rows(evaluation: Evaluation) -> dict[str, list[str]]:
         rows["p50 seconds"] = [f"{arm.latency_p50:.2f}" for arm in arms]
         rows["p95 seconds"] = [f"{arm.latency_p95:.2f}" for arm in arms]
         rows["prompt tokens"] = [f"{arm.prompt_tokens:.0f}" for arm in arms]
+        rows |= costs.rows(report)
     if any(arm.cut for arm in arms):
         rows["cut answers"] = [str(arm.cut) for arm in arms]
     if any(arm.unscored for arm in arms):

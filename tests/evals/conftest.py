@@ -88,6 +88,8 @@ class FakeModels:
     """Why an answer ended."""
     bodies: list[dict[str, Any]] = field(default_factory=list)
     headers: list[httpx.Headers] = field(default_factory=list)
+    timing: str = ""
+    """What its answers say in the server-timing header."""
     deployment: Deployment | None = DEPLOYMENT
     """What it says that it is; None for a server that is none of ours, and names no version either."""
 
@@ -145,7 +147,8 @@ class FakeModels:
     def _who(self, version: Version) -> dict[str, str]:
         if self.deployment is None:
             return {}
-        return {
+        timing = {"server-timing": self.timing} if self.timing else {}
+        return timing | {
             "x-dabt-version": version.ref,
             "x-dabt-digest": version.digest,
             "x-dabt-deployment": self.deployment.digest,

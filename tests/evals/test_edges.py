@@ -8,11 +8,12 @@ from pathlib import Path
 import pytest
 
 from evals import chat_rows
+from evals.advice.rules import advise
 from evals.asking.answers import AnswerStore
 from evals.asking.measure import ItemResult
 from evals.gate.case import Claim, Level, rival_of
 from evals.gate.policy import Policy
-from evals.report.advice import Findings, advise
+from evals.report.advice import Findings
 from evals.statistics.comparison import agreement, paired
 from evals.statistics.evidence import p_above, smallest_seen
 from evals.statistics.intervals import items_for_power, mean_interval

@@ -52,6 +52,8 @@ async def test_the_answer_carries_the_passages_that_the_prompt_was_made_with(
     assert (passage["id"], passage["text"]) == ("h02", "تبدأ الزيارة في التاسعة صباحاً.")
     assert passage["score"] > 0
     assert reply.json()["choices"] == by_hand.json()["choices"]
+    assert [part.partition(";")[0] for part in reply.headers["server-timing"].split(", ")] == ["ttft", "retrieval"]
+    assert "retrieval" not in by_hand.headers["server-timing"]
     first = json.loads(streamed.text.split("\n\n")[0].removeprefix("data: "))
     assert first["dabt"] == reply.json()["dabt"]
 

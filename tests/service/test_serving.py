@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 from typing import Any
 
 import pytest
@@ -39,6 +40,17 @@ async def test_base_version_and_alias_answer_through_one_route(house: Any, start
     assert answer["dabt"] == {"version": "triage:1", "digest": version.digest, "passages": []}
     assert (bare.headers["x-dabt-version"], bare.headers["x-dabt-digest"]) == ("triage:1", version.digest)
     assert base.headers["x-dabt-version"] == "tiny"
+
+
+async def test_a_whole_answer_says_when_its_first_token_came_since_the_request_arrived(house: Any, start: Any) -> None:
+    house.prod("faq", prompt={"system": "Answer."})
+    async with start(house) as running:
+        whole = await running.chat("faq")
+        streamed = await running.chat("faq", stream=True)
+    timing = re.fullmatch(r"ttft;dur=(\d+\.\d\d)", whole.headers["server-timing"])
+    assert timing is not None, "without an index there was no search"
+    assert float(timing[1]) >= 1.0, "the engine's own is a millisecond"
+    assert "server-timing" not in streamed.headers, "a stream's headers go before its first token"
 
 
 async def test_what_is_served_is_the_versions_recipe(house: Any, start: Any) -> None:

@@ -160,6 +160,9 @@ def test_the_run_leaves_a_curve_a_log_and_its_configuration_and_no_checkpoints(d
         assert picture.read_bytes().startswith(b"\x89PNG")
     record = RunRecord.model_validate_json((folder / "run.json").read_text(encoding="utf-8"))
     assert record == done.result.record
+    assert record.spent is not None
+    assert record.spent.seconds > 0.0
+    assert "cores of" in record.spent.machine
     assert record.config["optimisation"]["seed"] == 3
     assert record.system == "أجب بلون واحد"
 

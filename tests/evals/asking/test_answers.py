@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from evals.asking.answers import Answer, AnswerStore, Conditions
+from evals.asking.answers import Answer, AnswerStore, Conditions, span_of
 from lifecycle.version import digest_of
 
 CONDITIONS = Conditions(
@@ -144,6 +144,10 @@ def test_bounds_and_defaults() -> None:
         "finish_reason": "",
         "prompt_tokens": 0,
         "completion_tokens": 0,
+        "cached_tokens": 0,
+        "first_token": None,
+        "searched": 0.0,
+        "shared": 1,
         "passages": (),
         "texts": (),
         "retries": 0,
@@ -192,3 +196,10 @@ def test_a_store_leaves_no_file_open_however_many_answers_are_kept_and_one_that_
     with pytest.raises(OSError, match="disk full"):
         store.add(answer(CONDITIONS.key("chat", "another", {})))
     assert set(os.listdir("/proc/self/fd")) == opened
+
+
+def test_answers_that_came_with_one_reply_have_its_span() -> None:
+    at = datetime(2026, 1, 1, tzinfo=UTC)
+    given = {"key": KEY, "version": "toy:1", "item": "i", "concurrency": 8, "at": at}
+    alone, shared = Answer(**given, latency=2.0), Answer(**given, latency=0.5, shared=4)
+    assert span_of(alone) == span_of(shared) == (at.timestamp() - 2.0, at.timestamp())

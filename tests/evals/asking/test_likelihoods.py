@@ -133,3 +133,9 @@ def test_usage_of_no_known_shape_counts_no_tokens() -> None:
     for usage in ("many", {"prompt_tokens": "nine"}, None, []):
         (share,) = parts_of(Reply(body={"data": [{"logprob": -1.0}], "usage": usage}), 1)
         assert share.body["usage"] == {"prompt_tokens": 0}
+
+
+def test_the_shares_of_a_reply_know_how_many_they_are_and_share_its_search() -> None:
+    shares = parts_of(Reply(body={"data": [{}, {}]}, latency=2.0, timing={"ttft": 1.0, "retrieval": 0.5}), 2)
+    assert [share.shared for share in shares] == [2, 2]
+    assert [share.timing for share in shares] == [{"ttft": 1.0, "retrieval": 0.25}] * 2

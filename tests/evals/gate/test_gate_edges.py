@@ -8,12 +8,13 @@ import math
 import pytest
 from pydantic import ValidationError
 
+from evals.advice.rules import advise
 from evals.asking.answers import AnswerStore
 from evals.asking.measure import ItemResult
 from evals.chat_rows import documents
 from evals.gate.case import Claim, Level, rival_of
 from evals.gate.policy import Policy, check
-from evals.report.advice import Findings, advise
+from evals.report.advice import Findings
 from evals.statistics.comparison import agreement, paired
 from evals.statistics.evidence import p_above, p_below, smallest_seen
 from lifecycle.errors import InvalidData

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import pytest
 
+from evals.advice.rules import advise
 from evals.gate.policy import Policy, check
-from evals.report.advice import Findings, advise, recommend
+from evals.report.advice import Findings, recommend
 from lifecycle.deployment import Deployment
 from lifecycle.report import Interval, Report, Tries
 from lifecycle.verdict import Check, Ruling

@@ -1,0 +1,1 @@
+"""Advice by rules, each with its source: `rules.py` after an evaluation, `before.py` before any training."""
