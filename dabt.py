@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import typer
 
+import evals.advice.command
 import evals.archive.command
 import evals.cli
 import evals.gate.command
@@ -106,6 +107,7 @@ app.command("export")(training.export_command.export)
 app.command("index")(retrieval.cli.index)
 app.command("measure-index")(evals.retrieval.command.measure_index)
 app.command("eval", cls=CiCommand)(evals.cli.eval_)
+app.command("advise")(evals.advice.command.advise)
 app.command("promote")(lifecycle.commands.versions.promote)
 app.command("rollback")(lifecycle.commands.versions.rollback)
 app.command("versions")(lifecycle.commands.versions.versions)
