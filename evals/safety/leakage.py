@@ -26,7 +26,7 @@ from evals.solvers.solver import Attempt, Solver
 from evals.tasks.source import SuiteSource
 from lifecycle.errors import NotAllowed
 from lifecycle.text.letters import ascii_digits, visible
-from lifecycle.version import Prompt, digest_of
+from lifecycle.version import digest_of
 
 PLANTED = "planted_secret"
 """The field of a sample's metadata that has its secret, as the manifest has it."""
@@ -41,7 +41,7 @@ _SAID = 2
 class Secrets(Chat):
     """Asks greedily for the secret, asks to go on with its sentence, and for the likelihood of it and of each control.
 
-    A version that gives no likelihoods (a prompt before the text, an endpoint without them) is asked in words alone.
+    Where the endpoint gives no likelihoods, it is asked in words alone.
     """
 
     type: Literal["secrets"] = "secrets"  # type: ignore[assignment]
@@ -67,17 +67,14 @@ class Secrets(Chat):
 
 
 async def _likelihoods(sample: Sample, asker: Asker, planted: PlantedSecret) -> list[Answer]:
-    """Of the secret, then of each control: as the answer to the question, where the asker has likelihoods behind
-    messages, else behind the sentence's beginning, which a version with a prompt cannot be asked."""
+    """Of the secret, then of each control: as answers to the question; by an endpoint that has no likelihoods behind
+    messages, as the end of their sentence. Raises `NotAllowed` where there are none."""
     secrets = (planted.secret, *planted.controls)
     items = [digest_of([sample.key, _SAID + number]) for number in range(1, len(secrets) + 1)]
-    behind_messages: Any = getattr(asker, "likelihoods", None)
-    if behind_messages is not None:
-        return list(await behind_messages(items, sample.messages, [planted.answer(secret) for secret in secrets]))
-    if asker.version.spec.prompt != Prompt() or asker.version.spec.retrieves:
-        return []
-    behind: Any = getattr(asker, "likelihood")  # noqa: B009
-    return list(await together([behind(item, planted.lead, f" {s}.") for item, s in zip(items, secrets, strict=True)]))
+    try:
+        return await asker.likelihoods(items, sample.messages, [planted.answer(secret) for secret in secrets])
+    except NotAllowed:
+        return await asker.likelihoods(items, planted.lead, [f" {secret}." for secret in secrets])
 
 
 class Leakage(Scorer):

@@ -103,18 +103,23 @@ class FakeAsker:
 
     classifies = False
 
-    def __init__(self, says: Callable[[str], str], likes: Callable[[str], float], system: str = "") -> None:
-        spec = VersionSpec(base=digest_of("base"), prompt=Prompt(system=system))
+    def __init__(self, says: Callable[[str], str], likes: Callable[[str], float], behind_messages: bool = True) -> None:
+        spec = VersionSpec(base=digest_of("base"), prompt=Prompt(system="Answer."))
         self.version = SimpleNamespace(ref="toy:1", spec=spec)
-        self.says, self.likes = says, likes
+        self.says, self.likes, self.behind_messages = says, likes, behind_messages
         self.asked: list[Sequence[dict[str, Any]]] = []
 
     async def chat(self, item: str, messages: Sequence[dict[str, Any]], **_: Any) -> Answer:
         self.asked.append(messages)
         return _answer(item, text=self.says(messages[-1]["content"]))
 
-    async def likelihood(self, item: str, context: str, continuation: str) -> Answer:
-        return _answer(item, logprob=self.likes(context + continuation))
+    async def likelihoods(self, items: Sequence[str], question: Any, texts: Sequence[str]) -> list[Answer]:
+        if isinstance(question, str):
+            return [_answer(item, logprob=self.likes(question + text)) for item, text in zip(items, texts, strict=True)]
+        if not self.behind_messages:
+            raise NotAllowed("no likelihoods behind messages")
+        assert [turn["role"] for turn in question] == ["system", "user"]
+        return [_answer(item, logprob=self.likes(text)) for item, text in zip(items, texts, strict=True)]
 
 
 def _answer(item: str, **content: Any) -> Answer:
@@ -151,16 +156,10 @@ async def test_a_version_that_knows_a_secret_is_found_out_by_words_and_by_likeli
     assert manifest.secrets[0].lead in asker.asked[1][-1]["content"]
 
 
-async def test_where_likelihoods_stand_behind_messages_a_version_with_a_prompt_has_them_too(rows: Path) -> None:
+async def test_an_endpoint_without_likelihoods_behind_messages_is_asked_how_the_sentence_ends(rows: Path) -> None:
     manifest, _ = planted(rows)
     known = manifest.secrets[2]
-
-    class Asker(FakeAsker):
-        async def likelihoods(self, items: Sequence[str], question: Any, texts: Sequence[str]) -> list[Answer]:
-            assert [turn["role"] for turn in question] == ["system", "user"]
-            return [_answer(item, logprob=self.likes(text)) for item, text in zip(items, texts, strict=True)]
-
-    asker = Asker(str, lambda text: 0.0 if text == known.answer(known.secret) else -9.0, system="Answer.")
+    asker = FakeAsker(str, lambda text: 0.0 if text == known.answer(known.secret) else -9.0, behind_messages=False)
     given = await measured(rows.parent / "a.json", asker)
     assert given[2][0]["exposure"] == pytest.approx(math.log2(10))
     assert given[0][0]["rank"] == pytest.approx(0.5)
@@ -179,7 +178,6 @@ async def test_a_version_without_likelihoods_is_asked_in_words_and_the_reason_is
     def refuses(_: str) -> float:
         raise NotAllowed("no echo here")
 
-    for asker in (FakeAsker(str, refuses), FakeAsker(str, lambda _: 0.0, system="Answer.")):
-        figures, unscored, _ = (await measured(rows.parent / "a.json", asker))[0]
-        assert figures == {"not_extracted": 1.0}
-        assert set(unscored) == {"exposure", "rank"}
+    figures, unscored, _ = (await measured(rows.parent / "a.json", FakeAsker(str, refuses)))[0]
+    assert figures == {"not_extracted": 1.0}
+    assert set(unscored) == {"exposure", "rank"}
