@@ -28,6 +28,8 @@ if TYPE_CHECKING:
     from evals.asking.endpoint import Reply, Session
     from lifecycle.version import Version
 
+_TEXTS = 2_048
+"""Texts whose tokens are remembered: those of the items in flight, and not of all."""
 _TOO_MANY = 8
 """So many failures in a row, and nothing else, are the service's fault and no finding about the version."""
 
@@ -224,10 +226,13 @@ class Asker:
         if not text:
             return []
         async with self._running.setdefault(text, asyncio.Lock()):
-            if text not in self._tokens:
+            if (tokens := self._tokens.get(text)) is None:
                 async with self._flights:
-                    self._tokens[text] = await self.session.tokenize(self.version.ref, text)
-        return self._tokens[text]
+                    tokens = self._tokens[text] = await self.session.tokenize(self.version.ref, text)
+        self._running.pop(text, None)
+        if len(self._tokens) > _TEXTS:
+            self._tokens.pop(next(iter(self._tokens)))
+        return tokens
 
     def _answer(self, key: str, item: str, reply: Reply, read: Callable[[Reply], dict[str, Any]]) -> Answer:
         """Of a reply of any shape: one that is not as the API has it is a failure, which counts."""
