@@ -11,6 +11,9 @@ Start with `run.py`: it is the whole evaluation as one story. `config.py` is wha
     statistics/  figures over samples, with their intervals, and what a comparison proves
     gate/        a team's policy, and its verdicts
     report/      what is written and printed, and the advice
+    archive/     reports that are kept: listed, shown, compared with each other and over time
+    foreign/     results of other tools, taken in as reports that open no gate
+    ci/          how an evaluation ends a step of a pipeline
 
 `sample.py`, `solvers/solver.py`, `scorers/scorer.py` and `tasks/suite.py` are the four nouns; scorers, solvers and
 suites of other packages are found by entry points (`plugins.py`).

@@ -148,7 +148,7 @@ def _point(group: ElementTree.Element, point: Point, x: float, y: Callable[[floa
 def _sign(group: ElementTree.Element, sign: str, x: float, y: float, *, hollow: bool = False) -> None:
     look = {"fill": "Canvas", "stroke-width": "2"} if hollow else {}
     if sign == "circle":
-        ElementTree.SubElement(group, "circle", cx=f"{x:g}", cy=f"{y:g}", r="4.5", **look)
+        ElementTree.SubElement(group, "circle", {"cx": f"{x:g}", "cy": f"{y:g}", "r": "4.5"} | look)
         return
     shapes = {
         "square": [(-4, -4), (4, -4), (4, 4), (-4, 4)],
@@ -170,7 +170,7 @@ def _sign(group: ElementTree.Element, sign: str, x: float, y: float, *, hollow: 
         ],
     }
     points = " ".join(f"{x + dx:g},{y + dy:g}" for dx, dy in shapes[sign])
-    ElementTree.SubElement(group, "polygon", points=points, **look)
+    ElementTree.SubElement(group, "polygon", {"points": points} | look)
 
 
 def _line(

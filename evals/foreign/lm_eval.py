@@ -41,7 +41,8 @@ def read(path: Path) -> Iterator[ForeignRun]:
 def _run(path: Path, raw: dict[str, Any], task: str, figures: dict[str, Any], config: dict[str, Any]) -> ForeignRun:
     run, model = raw.get("config") or {}, str(raw.get("model_name") or raw.get("model_source") or "model")
     tool = f"lm-eval {raw.get('lm_eval_version') or '(version unknown)'}"
-    arguments = run.get("model_args") if isinstance(run.get("model_args"), dict) else {}
+    given = run.get("model_args")
+    arguments: dict[str, Any] = given if isinstance(given, dict) else {}
     shots = (raw.get("n-shot") or {}).get(task)
     settings = {**settings_of(run, _SETTINGS), **settings_of(arguments, _MODEL), "shots": str(shots or 0)}
     samples = path.with_name(f"samples_{task}_{path.stem.removeprefix('results_')}.jsonl")

@@ -123,8 +123,8 @@ def _item(key: str, rows: list[dict[str, Any]], task: str, model: str) -> Item:
     first = rows[0]
     figures: dict[str, list[float]] = {}
     for row in rows:
-        extra = row.get("scorer_rewards") if isinstance(row.get("scorer_rewards"), dict) else {}
-        for name, value in {REWARD: row.get("reward"), **extra}.items():
+        more = row.get("scorer_rewards")
+        for name, value in {REWARD: row.get("reward"), **(more if isinstance(more, dict) else {})}.items():
             if (score := score_of(value)) is not None:
                 figures.setdefault(str(name), []).append(score)
     unscored = {} if REWARD in figures else {REWARD: "the record has no reward"}
