@@ -16,6 +16,9 @@ from typing import Any
 from lifecycle.errors import InvalidConfig, Problem
 from training.tokens import IGNORED
 
+LINE = 4096
+"""Room of a line: its mask has a byte for every two of its tokens, so that a token costs so many bytes."""
+
 
 def bins(lengths: Sequence[int], width: int) -> list[list[int]]:
     """Places of `lengths` in groups of which none is longer than `width` together: best fit, the longest first.
@@ -49,20 +52,37 @@ def joined(rows: Sequence[dict[str, list[int]]]) -> dict[str, list[int]]:
     return line
 
 
+def even(lengths: Sequence[int], count: int) -> list[list[int]]:
+    """Places of `lengths` in so many groups, of about the same length together: the longest first, each to the group
+    that is the shortest then (Graham 1969).
+    """
+    groups: list[list[int]] = [[] for _ in range(count)]
+    taken = [0] * count
+    for place in sorted(range(len(lengths)), key=lambda place: -lengths[place]):
+        least = taken.index(min(taken))
+        groups[least].append(place)
+        taken[least] += lengths[place]
+    return [group for group in groups if group]
+
+
 @dataclass(frozen=True)
 class PackingCollator:
-    """Rows to a batch of tensors: as few lines as hold them, as wide as the longest row."""
+    """Rows to a batch of tensors: as few lines as hold them, as wide as the longest row; or as `room` says."""
 
     pad: int
     """A token id; where it stands nothing is learnt."""
+    room: int = 0
+    """Where attention sees to the rows of a line one by one (`row_attention.py`), about how many tokens a line may
+    have. Then most batches are one line without padding."""
 
     def __call__(self, rows: Sequence[dict[str, list[int]]]) -> dict[str, Any]:
         """`input_ids`, `labels` and `position_ids`, each (lines, width) in int64."""
         import torch
 
         lengths = [len(row["input_ids"]) for row in rows]
-        width = max(lengths)
-        lines = [joined([rows[place] for place in sorted(group)]) for group in bins(lengths, width)]
+        groups = even(lengths, -(-sum(lengths) // self.room)) if self.room else bins(lengths, max(lengths))
+        lines = [joined([rows[place] for place in sorted(group)]) for group in groups]
+        width = max(len(line["input_ids"]) for line in lines)
         short = [width - len(line["input_ids"]) for line in lines]
         filled = list(zip(lines, short, strict=True))
         batch = {

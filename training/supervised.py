@@ -14,15 +14,15 @@ from typing import Any
 
 from lifecycle.errors import InvalidConfig, Problem
 from lifecycle.text import scores
-from training import best_by, bfloat16, checkpoints, exact, label_scores, mixture, packing, processes, sharding
+from training import best_by, checkpoints, exact, label_scores, mixture, on_cpu, packing, processes, sharding
 from training.best_by import ANSWERED, Answers, best_of
-from training.bfloat16 import products
 from training.device import device
 from training.exact import EpochOrder
 from training.figures import Speed, beside
 from training.method import Task
 from training.mixture import Mixture
-from training.packing import PackingCollator, require_exact
+from training.on_cpu import products
+from training.packing import LINE, PackingCollator, require_exact
 from training.progress import Curve, Point, Watcher, keep
 from training.tokens import IGNORED, Example
 
@@ -30,7 +30,7 @@ LOGGED = 100
 """Points of the training loss over a run."""
 UNCUT = {"max_length": None}
 """For TRL's classes: every row was held against `max_length` before, and none is cut."""
-SHARES = (best_by, bfloat16, checkpoints, exact, label_scores, mixture, packing, scores)
+SHARES = (best_by, checkpoints, exact, label_scores, mixture, on_cpu, *on_cpu.SHARES, packing, scores)
 """Modules whose code decides what comes of a training, besides this one."""
 
 
@@ -72,7 +72,9 @@ def train(
     if metric in ANSWERED:
         trainer.answers = Answers(how, metric, validation, task.chat)
     if how.packing:
-        _pack(trainer, PackingCollator(pad_of(tokenizer)), required=how.packing is True)
+        with products(trainer.model, "float32") as by_rows:
+            collate = PackingCollator(pad_of(tokenizer), LINE if by_rows else 0)
+            _pack(trainer, collate, required=how.packing is True)
     lengths = [len(example.input_ids) for example in every]
     # Not by length: steps that see long rows alone and short rows alone by turns end in a higher loss.
     trainer.order = EpochOrder(training, lengths, how.seed, group=None, batch_size=how.batch_size)
@@ -156,14 +158,16 @@ def callbacks(task: Task, curve: Curve, rows: int) -> list[Any]:
 
 
 def require_ends_learnt(trainer: Any, stops: frozenset[int], rows: int) -> None:
-    """Look at the labels of one collated batch. Raises `InvalidConfig` when an answer's end is not among them.
+    """Look at the labels of the first rows, each collated by itself.
+
+    Raises `InvalidConfig` when an answer's end is not among them, or its question is.
 
     Between our labels and the loss stand TRL's preparation and its collator; padding that equals the end-of-turn
     token, once masked there, is the usual way to a model that never stops.
     """
     data = trainer.train_dataset
-    labels = trainer.data_collator([data[i] for i in range(min(rows, len(data)))])["labels"].tolist()
-    for number, row in enumerate(labels):
+    for number in range(min(rows, len(data))):
+        row = trainer.data_collator([data[number]])["labels"][0].tolist()
         learnt = [label for label in row if label != IGNORED]
         if not learnt or learnt[-1] not in stops:
             ends = "nothing" if not learnt else repr(trainer.processing_class.decode(learnt[-1:]))

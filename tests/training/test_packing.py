@@ -13,7 +13,7 @@ import pytest
 from lifecycle.errors import InvalidConfig
 from training import supervised
 from training.optimisation import OptimisationSettings
-from training.packing import PackingCollator, bins, joined
+from training.packing import PackingCollator, bins, even, joined
 from training.tokens import IGNORED
 
 
@@ -32,6 +32,16 @@ def test_a_row_goes_where_the_least_room_is_left() -> None:
 def test_rows_that_fill_a_group_to_the_last_token_fit() -> None:
     assert bins([4, 4, 4], 8) == [[0, 1], [2]]
     assert bins([9], 8) == [[0]]
+
+
+def test_groups_of_even_length_hold_every_row_once() -> None:
+    assert even([6, 5, 3, 5, 4], 2) == [[0, 4, 2], [1, 3]]
+    assert even([7], 2) == [[0]]
+    lengths = [random.Random(4).randint(1, 60) for _ in range(200)]
+    groups = even(lengths, 7)
+    assert sorted(place for group in groups for place in group) == list(range(200))
+    sums = [sum(lengths[place] for place in group) for group in groups]
+    assert max(sums) - min(sums) <= 60
 
 
 def test_a_line_knows_its_rows_and_their_first_tokens_are_not_learnt() -> None:
@@ -73,6 +83,17 @@ def test_a_batch_has_fewer_tokens_than_padding_would_give() -> None:
     assert tokens <= lines * width < 1.2 * tokens < 0.8 * 16 * width
     learnt = sum(label != IGNORED for row in rows for label in row["labels"])
     assert int((batch["labels"] != IGNORED).sum()) == learnt
+
+
+def test_lines_with_room_for_a_batch_need_no_padding() -> None:
+    rows = rows_of_mixed_length(16)
+    tokens = sum(len(row["input_ids"]) for row in rows)
+    assert PackingCollator(pad=0, room=tokens)(rows)["input_ids"].shape == (1, tokens)
+    batch = PackingCollator(pad=0, room=tokens - 1)(rows)
+    lines, width = batch["input_ids"].shape
+    assert lines == 2
+    assert lines * width < 1.05 * tokens
+    assert int((batch["position_ids"] == 0).sum()) >= 16
 
 
 def test_by_default_rows_lie_apart_over_a_base_that_cannot_pack_them(monkeypatch: pytest.MonkeyPatch) -> None:
