@@ -26,6 +26,7 @@ from lifecycle.publishing import Shelf
 from lifecycle.registry.cursor import Cursor
 from lifecycle.store.artifacts import digest_of_folder
 from lifecycle.version import VersionSpec
+from tests.training.jobs.queued import Queue
 from training.jobs.plan import JobFiles
 from training.jobs.watching import JobWatcher
 from training.jobs.worker import Pauses, Worker
@@ -196,3 +197,10 @@ def desk(tmp_path: Path) -> Iterator[Desk]:
     desk = Desk(home, base, Shelf.at(home, actor="worker"))
     yield desk
     desk.registry.close()
+
+
+@pytest.fixture
+def queue(tmp_path: Path, bases: Callable[..., Path]) -> Queue:
+    root = tmp_path / "home"
+    home = Home(root=root, registry_url=f"sqlite:///{root / 'registry.db'}", artifacts_url=str(root / "artifacts"))
+    return Queue(home, bases(), Shelf.at(home, actor="worker"))

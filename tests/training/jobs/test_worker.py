@@ -3,99 +3,25 @@
 from __future__ import annotations
 
 import base64
-import json
+import shutil
 import signal
 from collections.abc import Callable
-from dataclasses import dataclass, replace
-from datetime import UTC, datetime
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from lifecycle.home import Home
-from lifecycle.jobs.nouns import Hyperparameters, Job, JobRequest, UploadedFile, new_id
+from lifecycle.jobs.nouns import Hyperparameters
 from lifecycle.jobs.states import JobState
-from lifecycle.models.base import fingerprint
-from lifecycle.publishing import Shelf
-from lifecycle.registry.cursor import Cursor
-from training.jobs.worker import Pauses, Worker
+from tests.training.jobs.queued import ALL, Queue
+from training.jobs.worker import Worker
 
 pytestmark = [
     pytest.mark.e2e,
     pytest.mark.timeout(300),
     pytest.mark.usefixtures("libraries", "undrawn"),
 ]  # imports torch and trains
-
-ALL = Cursor(limit=100)
-SOON = Pauses(poll=0.01, beat=0.01, lapse=0.05)
-
-
-@dataclass
-class Queue:
-    """A home with a queue, its base, and the means to ask for jobs."""
-
-    home: Home
-    base: Path
-    shelf: Shelf
-
-    @property
-    def registry(self) -> Any:
-        return self.shelf.registry
-
-    def file(self, rows: list[dict[str, Any]]) -> str:
-        with self.shelf.store.scratch() as scratch:
-            id_ = new_id("file-")
-            (scratch / id_).write_text("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows))
-            file = UploadedFile(
-                id=id_,
-                owner="amal",
-                purpose="fine-tune",
-                filename="rows.jsonl",
-                bytes=1,
-                digest=self.shelf.store.put(scratch),
-                created_at=datetime.now(UTC),
-            )
-        self.registry.files.add(file, actor="test")
-        return id_
-
-    def ask(self, file: str, **changes: Any) -> Job:
-        request = {
-            "model": "tiny",
-            "training_file": file,
-            "suffix": "triage",
-            "seed": 3,
-            "hyperparameters": Hyperparameters(n_epochs=4, batch_size=8, learning_rate_multiplier=50.0),
-            **changes,
-        }
-        job = Job(
-            id=new_id("ftjob-"),
-            owner="amal",
-            state=JobState.VALIDATING,
-            base=fingerprint(self.base).digest,
-            name="triage",
-            request=JobRequest.model_validate(request),
-            created_at=datetime.now(UTC),
-        )
-        made: Job = self.registry.jobs.create(job, asked=job.id, actor="amal")
-        return made
-
-    def worker(self, **changes: Any) -> Worker:
-        return replace(Worker(self.home, self.shelf, self.base, SOON), **changes)
-
-    def job(self, job: Job) -> Job:
-        got: Job = self.registry.jobs.get(job.id, None)
-        return got
-
-    def said(self, job: Job) -> list[str]:
-        return [event.message for event in self.registry.jobs.events(job.id, None, ALL).items][::-1]
-
-
-@pytest.fixture
-def queue(tmp_path: Path, bases: Callable[..., Path]) -> Queue:
-    root = tmp_path / "home"
-    home = Home(root=root, registry_url=f"sqlite:///{root / 'registry.db'}", artifacts_url=str(root / "artifacts"))
-    return Queue(home, bases(), Shelf.at(home, actor="worker"))
 
 
 def test_a_supervised_job_becomes_a_draft_with_checkpoints_figures_and_an_account(
@@ -250,8 +176,10 @@ def test_a_worker_that_is_asked_to_stop_gives_its_job_back(
 SCRIPT = """
 import os, signal, sys
 from pathlib import Path
+from lifecycle.errors import Unavailable
 from lifecycle.home import Home
 from lifecycle.publishing import Shelf
+from lifecycle.store.artifacts import ArtifactStore
 from training.jobs import leaving, worker
 from training.jobs.watching import JobWatcher
 import training.jobs.files as files
@@ -269,19 +197,30 @@ elif where == "running":
     JobWatcher.step = lambda watch, done, total: die() if done == 8 else plain(watch, done, total)
 elif where == "finishing":
     leaving.leave = die
+elif where.startswith("store"):
+    place, tries = int(where[-1]), []
+    plain_put = ArtifactStore.put
+    def put(store, folder):
+        tries.append(folder)
+        if len(tries) == place:
+            raise Unavailable("the store cannot be reached")
+        return die() if len(tries) > place else plain_put(store, folder)
+    ArtifactStore.put = put
 pauses = worker.Pauses(poll=0.01, beat=0.01, lapse=0.05)
 worker.Worker(home, Shelf.at(home, actor="worker"), base, pauses).run(once=True)
 """
 
 
-@pytest.mark.parametrize("where", ["validating", "running", "finishing"])
+@pytest.mark.parametrize("where", ["validating", "running", "finishing", "store 1", "store 2"])
 def test_the_job_of_a_killed_worker_is_done_by_another(
     queue: Queue, colours: Any, where: str, in_child: Callable[..., int]
 ) -> None:
     job = queue.ask(queue.file(colours(48)))
     assert in_child(SCRIPT, queue.home.root, queue.base, where) == -signal.SIGKILL
-    states = {"validating": JobState.VALIDATING, "running": JobState.RUNNING, "finishing": JobState.FINISHING}
-    assert queue.job(job).state is states[where]
+    states = {"validating": JobState.VALIDATING, "running": JobState.RUNNING}
+    assert queue.job(job).state is states.get(where, JobState.FINISHING)
+    # Killed while the store was away: for the model itself, or for the first checkpoint behind it.
+    assert len(queue.registry.versions()) == (where in ("store 2", "finishing"))
     clock = iter(range(0, 10_000, 10))
     other = queue.worker(clock=lambda: float(next(clock)))
     other.lapsed()  # it has seen the other's lease before
@@ -290,6 +229,7 @@ def test_the_job_of_a_killed_worker_is_done_by_another(
     said = queue.said(job)
     assert ("The worker of this job has gone; another goes on with it" in said) is (where != "validating")
     assert ("Training, on from checkpoint-6" in said) is (where == "running")
+    assert queue.results() == 1
     assert len(queue.registry.versions("triage")) == 3  # of the last three epochs, one of which is the best
     model = queue.job(job).result.model
     assert said.count(f"New fine-tuned model created: {model}, which is triage:1, a draft") == 1
@@ -311,8 +251,6 @@ def test_a_file_that_is_deleted_while_a_job_reads_it_stays_until_the_job_has_end
 
 
 def test_a_base_that_is_not_there_fails_the_job_with_its_name(queue: Queue, colours: Any, tmp_path: Path) -> None:
-    import shutil
-
     moved = tmp_path / "moved"
     shutil.copytree(queue.base, moved)
     job, worker = queue.ask(queue.file(colours(12))), replace(queue.worker(), base=moved)
