@@ -158,7 +158,7 @@ class Service:
         if request.kind == "classification":
             check_texts(count_texts(request.body), request.context.key)
         else:
-            check_amounts(request.body, request.context.key, self.parts.most_answers)
+            check_amounts(request.kind, request.body, request.context.key, self.parts.most_answers)
         prepared = await self._prepared(request.kind, request.body, request.resolved.version, request.at_engine)
         return request.call(prepared)
 

@@ -11,17 +11,17 @@ from typing import Any
 
 from lifecycle.access.keys import MOST_CHOICES, ApiKey, KeyLimits
 from lifecycle.errors import InvalidInput, Problem
-from service.engine.interface import count_prompts
+from service.engine.interface import Kind, count_prompts
 
 _SEVERAL = "send several requests"
 
 
-def check_amounts(body: Mapping[str, Any], key: ApiKey | None, most: int) -> None:
+def check_amounts(kind: Kind, body: Mapping[str, Any], key: ApiKey | None, most: int) -> None:
     """`most` answers are taken in one request. Raises `InvalidInput` with all that is too much."""
     limits = KeyLimits() if key is None else key.limits
     choices, prompts = _choices(body), count_prompts(body.get("prompt"))
     place, called = "prompt", "prompts"
-    if isinstance(body.get("continuations"), list):  # each is read behind the prompt
+    if kind == "likelihood" and isinstance(body.get("continuations"), list):  # each is read behind the prompt
         place = called = "continuations"
         prompts = len(body[place])
     problems = []
