@@ -145,13 +145,13 @@ class Asker:
         body = {"prompt": whole, "echo": True, "logprobs": 1, "max_tokens": 1, "temperature": 0.0}
         return await self._once("completions", key, item, body, partial(_echo, len(whole), before))
 
-    def check_alive(self) -> None:
-        """Raises `Unavailable` when of what was asked since the last call nothing was answered. Outside a loop."""
+    async def check_alive(self) -> None:
+        """Raises `Unavailable` when of what was asked since the last call nothing was answered."""
         answers = list(self._fresh)
         self._fresh.clear()
         if not answers or any(answer.final for answer in answers):
             return
-        self.session.check()
+        await self.session.checked()
         if len(answers) >= _TOO_MANY:
             kept = "What is finished is kept: see" if self.session.deployment else "See"
             raise Unavailable(

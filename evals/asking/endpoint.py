@@ -163,8 +163,12 @@ class Session:
             raise group.exceptions[0] from None
 
     def check(self) -> None:
+        """`checked`, outside a loop."""
+        self.run(self.checked())
+
+    async def checked(self) -> None:
         """Raises `Unavailable` when nothing answers there, without waiting, and `NotAllowed` when it wants a key."""
-        reply = self.run(self._tried("GET", self._at("models"), None))
+        reply = await self._tried("GET", self._at("models"), None)
         if reply.status == 0:
             raise Unavailable(f"no model answers at {self.endpoint.url} ({reply.error}); start one with `dabt serve`")
         if reply.status in (401, 403):

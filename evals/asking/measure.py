@@ -1,7 +1,8 @@
 """Every arm answers every sample, once or several times, in turns that treat them alike; then the answers are scored.
 
 Arms take turns of `chunk` samples in a seeded order, each at the same concurrency, so that a busy moment of the machine
-falls on all of them and no arm's requests wait behind another's. Read `statistics/comparison.py` next.
+falls on all of them and no arm's requests wait behind another's. The next turn begins while the last requests of one
+are on their way, so that none of the places in flight stays empty. Read `statistics/comparison.py` next.
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ from __future__ import annotations
 import json
 import random
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -22,7 +23,7 @@ from evals.asking.answers import Answer, AnswerStore, Conditions, span_of
 from evals.asking.asker import Asker
 from evals.asking.judges import ServedJudges
 from evals.config import EvalConfig
-from evals.progress import Progress
+from evals.progress import Progress, Silent
 from evals.sample import Sample
 from evals.scorers.scorer import Score, ScoringContext
 from evals.scorers.scoring import ItemScore, score
@@ -39,6 +40,10 @@ if TYPE_CHECKING:
 
 _SCORED_AT_ONCE = 1_000
 """Samples that are scored together: what scoring itself needs does not grow with the items."""
+
+
+_IN_A_ROW = 50
+"""Turns that are asked without a pause between them."""
 
 
 class ItemResult(Frozen):
@@ -152,18 +157,22 @@ def measure(
         store = AnswerStore.of_version(cache / "answers", arm.version.digest)
         return Asker(session, arm.version, conditions, store, config.response_format)
 
-    def solve(asker: Asker, samples: Sequence[Sample], label: str, repeats: int = 1) -> list[tuple[Attempt, ...]]:
-        askers = [asker.repeat(number) for number in range(repeats)]
-        return _solve(askers, suite.solver, samples, config.concurrency, partial(progress.advance, label))
+    def repeated(asker: Asker, repeats: int = 1) -> list[Asker]:
+        return [asker.repeat(number) for number in range(repeats)]
 
-    askers = {arm.label: asker(arm) for arm in arms}
-    for turn, chunk in _turns(config, suite.samples, list(askers)):
-        solve(askers[turn], chunk, turn, repeats[turn])
+    def solve(turns: Sequence[_Turn], told: Progress = progress) -> list[list[tuple[Attempt, ...]]]:
+        return _solve(turns, suite.solver, services, config.concurrency, told)
+
+    def known(askers: Sequence[Asker], samples: Sequence[Sample]) -> list[tuple[Attempt, ...]]:
+        return solve([_Turn("", askers, samples)], Silent())[0]
+
+    askers = {arm.label: repeated(asker(arm), repeats[arm.label]) for arm in arms}
+    for row in _rows(_turns(config, suite.samples, askers)):
+        solve(row)
     baseline = next(arm for arm in arms if arm.label == config.baseline)
-    second = solve(asker(baseline, take=1), again, label) if again else []
+    second = solve([_Turn(label, repeated(asker(baseline, take=1)), again)])[0] if again else []
     # What is finished is in the stores, on disk: it is read again part by part, so that memory holds no answers twice.
-    known = partial(_solve, solver=suite.solver, concurrency=config.concurrency, advance=lambda _: None)
-    first = known([askers[baseline.label]], samples=again) if again else []
+    first = known(askers[baseline.label][:1], again) if again else []
     floor = _noise_floor([(one, two) for (one,), (two,) in zip(first, second, strict=True)])
     progress.note("scoring the answers")
     elsewhere = {label: session.deployment for label, session in services.others.items()}
@@ -172,10 +181,7 @@ def measure(
     parts: dict[str, list[list[Score]]] = {arm.label: [[] for _ in suite.scorers] for arm in arms}
     for start in range(0, len(suite.samples), _SCORED_AT_ONCE):
         chunk = suite.samples[start : start + _SCORED_AT_ONCE]
-        attempts = {
-            arm.label: known([askers[arm.label].repeat(at) for at in range(repeats[arm.label])], samples=chunk)
-            for arm in arms
-        }
+        attempts = {arm.label: known(askers[arm.label], chunk) for arm in arms}
         for arm in arms:
             rivals = attempts[baseline.label] if arm is not baseline else [()] * len(chunk)
             work = [
@@ -225,13 +231,27 @@ def why_provisional(measured: Sequence[MeasuredArm]) -> tuple[str, ...]:
     return tuple(reasons)
 
 
-def _turns(config: EvalConfig, samples: Sequence[Sample], arms: list[str]) -> list[tuple[str, Sequence[Sample]]]:
+@dataclass(frozen=True, slots=True)
+class _Turn:
+    """Samples that one arm answers, once by each of its askers."""
+
+    label: str
+    askers: Sequence[Asker]
+    samples: Sequence[Sample]
+
+
+def _turns(config: EvalConfig, samples: Sequence[Sample], askers: Mapping[str, Sequence[Asker]]) -> list[_Turn]:
     order = random.Random(config.seed)
-    turns: list[tuple[str, Sequence[Sample]]] = []
+    turns: list[_Turn] = []
     for start in range(0, len(samples), config.chunk):
         chunk = samples[start : start + config.chunk]
-        turns += [(arm, chunk) for arm in order.sample(arms, len(arms))]
+        turns += [_Turn(arm, askers[arm], chunk) for arm in order.sample(list(askers), len(askers))]
     return turns
+
+
+def _rows(turns: Sequence[_Turn]) -> list[Sequence[_Turn]]:
+    """Turns that are asked in one go."""
+    return [turns[start : start + _IN_A_ROW] for start in range(0, len(turns), _IN_A_ROW)]
 
 
 def _second_pass(config: EvalConfig, samples: Sequence[Sample]) -> list[Sample]:
@@ -241,24 +261,29 @@ def _second_pass(config: EvalConfig, samples: Sequence[Sample]) -> list[Sample]:
 
 
 def _solve(
-    askers: Sequence[Asker],
-    solver: Solver,
-    samples: Sequence[Sample],
-    concurrency: int,
-    advance: Callable[[int], None],
-) -> list[tuple[Attempt, ...]]:
-    """Each sample's attempts, one by each asker."""
+    turns: Sequence[_Turn], solver: Solver, services: Services, concurrency: int, progress: Progress
+) -> list[list[tuple[Attempt, ...]]]:
+    """Of each turn each sample's attempts, one by each asker."""
+    left = [len(turn.samples) * len(turn.askers) for turn in turns]
 
-    async def attempt(sample: Sample, asker: Asker) -> tuple[Sample, Attempt]:
-        return sample, await solver.solve(sample, asker)
+    async def attempt(number: int, sample: Sample, asker: Asker) -> tuple[str, Sample, Attempt]:
+        made = await solver.solve(sample, asker)
+        left[number] -= 1
+        if not left[number]:
+            await asker.check_alive()
+        return turns[number].label, sample, made
 
-    solved = askers[0].session.gather(
-        [partial(attempt, sample, asker) for sample in samples for asker in askers],
-        concurrency=concurrency,
-        done=lambda pair: advance(solver.requests(pair[0])),
+    work = [
+        partial(attempt, number, sample, asker)
+        for number, turn in enumerate(turns)
+        for sample in turn.samples
+        for asker in turn.askers
+    ]
+    solved = services.own.gather(
+        work, concurrency=concurrency, done=lambda made: progress.advance(made[0], solver.requests(made[1]))
     )
-    askers[0].check_alive()
-    return list(zip(*[(attempt for _, attempt in solved)] * len(askers), strict=True))
+    given = (attempt for _, _, attempt in solved)
+    return [[tuple(next(given) for _ in turn.askers) for _ in turn.samples] for turn in turns]
 
 
 def _noise_floor(pairs: Sequence[tuple[Attempt, Attempt]]) -> float:
