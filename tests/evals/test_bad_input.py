@@ -213,13 +213,14 @@ def test_an_endpoint_that_is_down_is_told_at_once(config, registry, home, models
 
 @pytest.mark.parametrize("status", [429, 500, 503])
 def test_a_storm_costs_tries_and_no_item(config, registry, home, models, status: int) -> None:
-    """Every second request is refused: each is asked again, and nothing is lost or asked once more than needed."""
-    models.before = lambda models, *_: httpx.Response(status) if sum(models.asked.values()) % 2 else None
-    patient = QUICK.model_copy(update={"retries": 40})
+    """Each request is refused twice before it is answered: it is asked again, and nothing is lost."""
+    models.before = lambda models, *asked: httpx.Response(status) if models.asked[asked] < 3 else None
+    patient = QUICK.model_copy(update={"retries": 2})
     report = run(config.model_copy(update={"noise_items": 0}), registry, home, models, patient).report
     assert ([arm.errors for arm in report.arms], report.provisional) == ([0] * 4, ())
     assert {arm.metrics["fields"].n for arm in report.arms} == {40}
     assert report.result("adapter").metrics["fields"].value == 1.0
+    assert set(models.asked.values()) == {3}
 
 
 @pytest.mark.parametrize("status", [429, 500])
