@@ -32,7 +32,7 @@ class Timing(Frozen):
     searched: float = 0.0
     """Mean seconds of an item in the search for passages, as the endpoint timed it."""
     busy: float
-    """Seconds in which at least one of the arm's requests was in flight. Arms take turns: no other arm's was then."""
+    """Seconds in which the arm's requests were in flight; where another arm's were too, its share of them."""
     items_per_second: float
     """Over the busy seconds."""
     tokens_per_second: float

@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 from evals.cost.prices import HOUR, Prices, Serving
-from evals.cost.timing import timing_of
+from evals.cost.timing import busy_seconds, spans_of, timing_of
 from evals.statistics.intervals import mean_interval
 from lifecycle.costs import Cost, PricesUsed, Timing
 from lifecycle.report import ArmResult
@@ -31,8 +31,9 @@ def with_costs(
     """The arms' results with their times, and with costs where there are prices. `spent` is what making an artifact
     took, None where that is not recorded."""
     arms = []
+    busy = busy_seconds({arm.arm.label: spans_of(arm.outcomes) for arm in measured})
     for result, arm in zip(results, measured, strict=True):
-        timing = timing_of(arm.outcomes, concurrency)
+        timing = timing_of(arm.outcomes, concurrency, busy[arm.arm.label])
         cost = None
         if prices:
             made = spent(arm.arm.version.spec)

@@ -1,13 +1,13 @@
 """Outcomes → an arm's times. Pure.
 
-Throughput is measured where the answers are: arms take turns of `chunk` items at one concurrency, so the time in which
-an arm has a request in flight is its own. It is the union of its requests' spans, so an interrupted run that goes on
-has the same.
+Throughput is measured where the answers are: arms take turns of `chunk` items at one concurrency, and an arm has the
+seconds in which its requests are in flight; where two turns meet, its share of them. They follow from the requests'
+spans, so an interrupted run that goes on has the same.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from lifecycle.costs import Percentiles, Timing
@@ -16,13 +16,18 @@ if TYPE_CHECKING:
     from evals.asking.measure import ItemResult
 
 
-def timing_of(outcomes: Sequence[ItemResult], concurrency: int) -> Timing | None:
+def spans_of(outcomes: Sequence[ItemResult]) -> list[tuple[float, float]]:
+    """Of every answer that is none of an error."""
+    return [span for outcome in outcomes for answer in outcome.each if not answer.error for span in answer.spans]
+
+
+def timing_of(outcomes: Sequence[ItemResult], concurrency: int, busy: float | None = None) -> Timing | None:
     """Of several answers to an item each counts. None where nothing was answered: a refusal is quick, and says nothing
-    of how fast answers are."""
+    of how fast answers are. `busy` is the arm's share of the seconds; without it no other arm was asked."""
     answered = [answer for outcome in outcomes for answer in outcome.each if not answer.error]
     if not answered:
         return None
-    busy = busy_seconds(span for outcome in answered for span in outcome.spans)
+    busy = busy_seconds({"": spans_of(outcomes)})[""] if busy is None else busy
     first = [outcome.first_token for outcome in answered if outcome.first_token is not None]
     written = sum(outcome.completion_tokens for outcome in answered)
     return Timing(
@@ -43,10 +48,16 @@ def percentiles(seconds: Sequence[float]) -> Percentiles:
     return Percentiles(p50=float(p50), p95=float(p95), p99=float(p99), n=len(seconds))
 
 
-def busy_seconds(spans: Iterable[tuple[float, float]]) -> float:
-    """The length of the union of `spans`, (begin, end) each."""
-    total, until = 0.0, float("-inf")
-    for begin, end in sorted(spans):
-        total += max(0.0, end - max(begin, until))
-        until = max(until, end)
-    return total
+def busy_seconds(spans: Mapping[str, Iterable[tuple[float, float]]]) -> dict[str, float]:
+    """Of each arm, the seconds in which its requests, (begin, end) each, were in flight. A moment in which several arms
+    had some is shared out by how many each had: together the arms have no second twice."""
+    ends = ((arm, begin, end) for arm, own in spans.items() for begin, end in own)
+    edges = sorted(edge for arm, begin, end in ends for edge in ((begin, 1, arm), (end, -1, arm)))
+    flying, busy, before = dict.fromkeys(spans, 0), dict.fromkeys(spans, 0.0), 0.0
+    for at, step, arm in edges:
+        if every := sum(flying.values()):
+            for name, own in flying.items():
+                busy[name] += (at - before) * own / every
+        flying[arm] += step
+        before = at
+    return busy

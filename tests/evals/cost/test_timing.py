@@ -22,8 +22,13 @@ def item(began: float, took: float, *, first: float | None = None, error: str = 
 
 
 def test_busy_seconds_are_the_union_of_the_spans_whatever_their_order() -> None:
-    assert busy_seconds([(5.0, 6.0), (0.0, 2.0), (1.0, 3.0), (1.5, 1.6)]) == pytest.approx(4.0)
-    assert busy_seconds([]) == 0.0
+    assert busy_seconds({"a": [(5.0, 6.0), (0.0, 2.0), (1.0, 3.0), (1.5, 1.6)]}) == {"a": pytest.approx(4.0)}
+    assert busy_seconds({"a": []}) == {"a": 0.0}
+
+
+def test_where_two_arms_turns_meet_each_has_its_share_and_no_second_counts_twice() -> None:
+    shared = busy_seconds({"a": [(0.0, 2.0)], "b": [(1.0, 3.0), (1.0, 2.0)]})
+    assert shared == {"a": pytest.approx(1 + 1 / 3), "b": pytest.approx(1 + 2 / 3)}
 
 
 def test_throughput_leaves_out_the_turns_of_other_arms_and_a_night_between_two_parts_of_a_run() -> None:
