@@ -19,7 +19,7 @@ RaterOption = Annotated[str | None, typer.Option(help="Who votes; the name of th
 
 def create(  # noqa: PLR0913, PLR0917  (one parameter is one option of the command)
     name: NameArgument,
-    evaluation: Annotated[str, typer.Option(help="Whose answers: its folder, its digest, or a task for its newest.")],
+    evaluation: Annotated[str, typer.Option(help="Whose answers: a report as `dabt reports` names it.")],
     arms: Annotated[str, typer.Option(help="Which arms, such as base,adapter; all of them by default.")] = "",
     against: Annotated[str | None, typer.Option(help="Compare with this arm alone, and not every two.")] = None,
     items: Annotated[int | None, typer.Option(min=1, help="A seeded sample of so many items.")] = None,
@@ -32,7 +32,7 @@ def create(  # noqa: PLR0913, PLR0917  (one parameter is one option of the comma
 ) -> None:
     """Open a campaign on the answers of a stored evaluation.
 
-    Example: `dabt rate create triage-nov --evaluation triage --arms base,adapter --items 100 --votes 2`
+    Example: `dabt rate create triage-nov --evaluation triage:latest --arms base,adapter --items 100 --votes 2`
     """
     from evals.people.making import Wish, campaign_of, stored
     from lifecycle.home import Home

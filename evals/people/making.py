@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import ValidationError
 
-from evals.report import folder_of
+from evals.archive.items import FILE
+from evals.archive.library import Library
 from lifecycle.errors import InvalidData, InvalidInput, NotFound, Problem
 from lifecycle.home import Home
 from lifecycle.rating import QUESTION, Campaign, RatedArm, RatedItem
@@ -46,19 +47,16 @@ class Wish:
 
 
 def stored(evaluation: str, registry: Registry, home: Home) -> tuple[Report, list[RatedItem]]:
-    """What `evaluation` names: its folder, the report's digest or the beginning of that, or a task's newest.
+    """What `evaluation` names, as `dabt reports` takes names: a folder, the beginning of a digest, `latest` or
+    `TASK:latest`.
 
-    Raises `NotFound`, and `InvalidData` with every line of the folder that cannot be read.
+    Raises what `Library.find` raises, `NotFound` where the answers are not here, and `InvalidData` with every line that
+    cannot be read.
     """
-    folder = Path(evaluation)
-    if folder.is_dir():
-        report = _report_in(folder)
-        registry.report(report.digest)
-    else:
-        report, folder = _recorded(evaluation, registry, home)
-    if not (folder / "items.jsonl").is_file():
-        raise NotFound(f"the answers of the evaluation {report.digest} are not here: there is no {folder}/items.jsonl")
-    return report, _items(folder / "items.jsonl", report)
+    kept = Library(registry, home).find(evaluation)
+    if not kept.has_items:
+        raise NotFound(f"the answers of the evaluation {kept.name} are not here: {kept.folder} has no {FILE}")
+    return kept.report, _items(kept.folder / FILE, kept.report)
 
 
 def campaign_of(name: str, report: Report, items: Sequence[RatedItem], wish: Wish, *, actor: str) -> tuple[
@@ -107,29 +105,6 @@ def _arm(report: Report, label: str) -> RatedArm:
     arm = report.result(label)
     answered = arm.deployment or report.deployment
     return RatedArm(ref=arm.ref, version_digest=arm.version_digest, deployment=answered.digest if answered else None)
-
-
-def _report_in(folder: Path) -> Report:
-    path = folder / "report.json"
-    try:
-        return Report.model_validate_json(path.read_bytes())
-    except OSError as error:
-        raise NotFound(f"{folder} is no evaluation's folder: {path.name} cannot be read ({error.strerror})") from error
-    except ValidationError as error:
-        problem = Problem(str(path), f"is no report of this release ({error.error_count()} faults)", "run it again")
-        raise InvalidData("the evaluation cannot be read", [problem]) from None
-
-
-def _recorded(named: str, registry: Registry, home: Home) -> tuple[Report, Path]:
-    digest = named if named.startswith("sha256:") else f"sha256:{named}"
-    reports = registry.reports()
-    fitting = [report for report in reports if report.task == named]
-    fitting = fitting or [report for report in reports if len(digest) > 10 and report.digest.startswith(digest)]
-    here = [report for report in fitting if folder_of(home, report).is_dir()]
-    if not here:
-        lacking = "its folder is not here" if fitting else "no evaluation was recorded under it"
-        raise NotFound(f"'{named}' names no evaluation that can be rated: {lacking}; name a folder, a digest or a task")
-    return here[0], folder_of(home, here[0])
 
 
 def _items(path: Path, report: Report) -> list[RatedItem]:

@@ -91,7 +91,7 @@ CANNOT_RUN = {
     "python -m benchmarks.freshness --rag handbook:2 --trained handbook:3": (
         "it adds versions to the home; `tests/evals/test_with_service.py` measures freshness against the service"
     ),
-    "dabt rate create digest-nov --evaluation digest --arms base,adapter,hybrid --against base "
+    "dabt rate create digest-nov --evaluation digest:latest --arms base,adapter,hybrid --against base "
     "--items 60 --votes 2": _PEOPLE,
     "dabt rate vote digest-nov --rater amal": _PEOPLE,
     "dabt rate vote digest-nov --rater badr --lang ar": _PEOPLE,

@@ -69,7 +69,7 @@ def test_a_campaign_has_the_answers_of_the_stored_evaluation_and_its_versions_di
     evaluation = run()
     report, items = stored(str(evaluation.folder), registry, home)
     assert report.digest == evaluation.report.digest
-    for named in (report.task, report.digest, report.digest[7:19]):
+    for named in ("latest", "toy:latest", report.digest, report.digest[7:19]):
         assert stored(named, registry, home)[0].digest == report.digest
     campaign, chosen = campaign_of("c", report, items, Wish(arms=("base", "adapter")), actor="amal")
     assert {label: arm.version_digest for label, arm in campaign.arms.items()} == {
@@ -108,7 +108,7 @@ def test_what_cannot_be_a_campaign_is_said_all_at_once(run, registry, home):
             campaign_of("c", report, items, Wish(arms=arms), actor="amal")
     with pytest.raises(InvalidInput, match="name"):
         campaign_of("No Name", report, items, Wish(), actor="amal")
-    for named in ("nothing", "sha256:" + "0" * 64, str(home.root)):
+    for named in ("other:latest", "sha256:" + "0" * 64, str(home.root)):
         with pytest.raises(NotFound):
             stored(named, registry, home)
     lines = (evaluation.folder / "items.jsonl").read_text(encoding="utf-8").splitlines()
@@ -145,7 +145,9 @@ def test_an_arm_whose_request_failed_loses_and_nobody_is_shown_the_error(run, re
 
 def test_a_team_rates_in_the_terminal_blind_and_in_either_language(run, registry, dabt_rate):
     run()
-    said = dabt_rate("create", "c", "--evaluation", "toy", "--arms", "base,adapter", "--items", "6", "--votes", "1")
+    said = dabt_rate(
+        "create", "c", "--evaluation", "toy:latest", "--arms", "base,adapter", "--items", "6", "--votes", "1"
+    )
     assert "6 pairs of answers on 6 items, 6 votes are asked for" in said
     screen = dabt_rate("vote", "c", "--rater", "amal", "--lang", "ar", typed="؟\n١\n9\n2\n5\n0\n")
     assert "أي الإجابتين أفضل؟" in screen
@@ -169,7 +171,7 @@ def test_results_and_rows_of_an_open_campaign_are_refused_since_they_tell_whose_
     run, dabt_rate, registry, tmp_path
 ):
     run()
-    dabt_rate("create", "c", "--evaluation", "toy", "--arms", "base,adapter", "--items", "4")
+    dabt_rate("create", "c", "--evaluation", "toy:latest", "--arms", "base,adapter", "--items", "4")
     everybody_votes(registry, "c")
     for words in (("results", "c"), ("export", "c", str(tmp_path / "p.jsonl"))):
         with pytest.raises(DabtError, match="is open"):
@@ -179,7 +181,7 @@ def test_results_and_rows_of_an_open_campaign_are_refused_since_they_tell_whose_
 
 def test_results_fit_80_columns_and_say_who_won_how_surely_and_who_agrees(run, registry, dabt_rate):
     run()
-    dabt_rate("create", "c", "--evaluation", "toy", "--arms", "base,rag,adapter", "--items", "12")
+    dabt_rate("create", "c", "--evaluation", "toy:latest", "--arms", "base,rag,adapter", "--items", "12")
     everybody_votes(registry, "c")
     dabt_rate("close", "c", "--reason", "all have voted")
     printed = dabt_rate("results", "c")
@@ -201,7 +203,7 @@ def test_exported_rows_are_preferences_that_training_reads_and_say_where_they_co
     run, registry, dabt_rate, tmp_path
 ):
     run()
-    dabt_rate("create", "c", "--evaluation", "toy", "--arms", "base,adapter", "--items", "9", "--votes", "2")
+    dabt_rate("create", "c", "--evaluation", "toy:latest", "--arms", "base,adapter", "--items", "9", "--votes", "2")
     everybody_votes(registry, "c")
     dabt_rate("close", "c")
     said = dabt_rate("export", "c", str(tmp_path / "preferences.jsonl"), "--votes", "2", "--unanimous")
