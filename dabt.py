@@ -12,6 +12,7 @@ import evals.advice.command
 import evals.archive.command
 import evals.cli
 import evals.gate.command
+import evals.page_command
 import evals.people.command
 import evals.retrieval.command
 import evals.safety.command
@@ -107,6 +108,8 @@ app.command("export")(training.export_command.export)
 app.command("index")(retrieval.cli.index)
 app.command("measure-index")(evals.retrieval.command.measure_index)
 app.command("eval", cls=CiCommand)(evals.cli.eval_)
+app.command("page")(evals.page_command.page)
+app.command("report-schema")(evals.page_command.report_schema)
 app.command("advise")(evals.advice.command.advise)
 app.command("promote")(lifecycle.commands.versions.promote)
 app.command("rollback")(lifecycle.commands.versions.rollback)

@@ -43,6 +43,7 @@ def eval_(  # noqa: PLR0913, PLR0917  (one parameter is one option of the comman
     prices: Annotated[
         Path | None, typer.Option(help="What tokens, machines and training cost, as YAML; else the file's own.")
     ] = None,
+    language: Annotated[str | None, typer.Option(help="Of the report: en or ar; else the file's own.")] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only look: nothing is decided, the run is kept.")] = False,
     concurrency: Annotated[int | None, typer.Option(min=1, help="Requests in flight.")] = None,
     ci: Annotated[
@@ -95,7 +96,7 @@ def eval_(  # noqa: PLR0913, PLR0917  (one parameter is one option of the comman
     def planned() -> list[EvalConfig]:
         local = str(Path(base).resolve()) if base and Path(base).exists() else base
         given = {"endpoint": endpoint, "base": local, "limit": limit, "concurrency": concurrency, "metric": metric}
-        given |= {"repeats": repeats, "prices": str(prices.resolve()) if prices else None}
+        given |= {"repeats": repeats, "language": language, "prices": str(prices.resolve()) if prices else None}
         items = str(hub.file_of(data).resolve()) if data else None
         asked = named_suites(suites)
         if config is None:

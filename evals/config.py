@@ -9,7 +9,7 @@ import re
 from collections.abc import Callable
 from functools import cached_property, partial
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, Field, ValidationInfo, model_validator
 from pydantic_core import PydanticCustomError
@@ -138,6 +138,8 @@ class EvalConfig(Frozen):
     """Items that the baseline answers a second time, to see how far its answers change on their own."""
     examples: int = Field(default=8, ge=0)
     """Items shown side by side in the report."""
+    language: Literal["en", "ar"] = "en"
+    """Of the report's sentences (`report/words.py`)."""
     cluster: str | None = None
     """Field of an item that says which items belong together (one article, one patient): they count as one."""
     slices: tuple[str, ...] = ()

@@ -29,6 +29,7 @@ from evals.progress import Progress, Silent
 from evals.report import folder_of, write
 from evals.report.advice import Findings, recommend
 from evals.report.evaluation import Evaluation
+from evals.report.words import Words
 from evals.sample import Sample
 from evals.statistics.comparison import agreement, arm_result, comparisons, require_decided
 from evals.statistics.slices import slices
@@ -147,7 +148,7 @@ def evaluate(
         opens={arm: _opens(verdict, facts, registry) for arm, verdict in zip(candidates, verdicts, strict=True)},
     )
     # The folder first: a verdict in the registry must never name a report that nobody can open.
-    write(evaluation, suite.samples, measured)
+    write(evaluation, suite.samples, measured, Words(config.language))
     registry.record_report(report, actor=actor)
     versions = [registry.record_verdict(verdict, actor=actor) for verdict in evaluation.verdicts]
     return replace(evaluation, alerts=_alerts(versions, registry))

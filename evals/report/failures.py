@@ -5,6 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 
 from evals.report.evaluation import Evaluation
+from evals.report.sentences import said
+from evals.report.words import Words
 from evals.statistics.exact import upper_bound
 from lifecycle.report import Failures
 
@@ -37,12 +39,17 @@ def failure_rows(evaluation: Evaluation) -> list[Row]:
     return [_row(name, arm.arm, arm.failures[name]) for name in figures for arm in arms if name in arm.failures]
 
 
-def markdown_of_failures(evaluation: Evaluation) -> list[str]:
+def markdown_of_failures(evaluation: Evaluation, words: Words = Words()) -> list[str]:  # noqa: B008
     rows = failure_rows(evaluation)
     if not rows:
         return []
-    lines = [_HEAD, ("---",) * len(_HEAD), *rows]
-    return ["## Failures", "\n".join("| " + " | ".join(line) + " |" for line in lines), WORDS]
+    head = [said(name, "failures", words) for name in _HEAD]
+    cells = [
+        [*map(words.isolated, row[:3]), said(row.of, "failures", words), *map(words.isolated, row[4:])] for row in rows
+    ]
+    lines = [head, ["---"] * len(_HEAD), *cells]
+    table = "\n".join("| " + " | ".join(line) + " |" for line in lines)
+    return ["## " + words("failures.short"), table, said(WORDS, "failures", words)]
 
 
 def failure_table(evaluation: Evaluation) -> Table:

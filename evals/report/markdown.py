@@ -1,66 +1,81 @@
-"""The report as Markdown: for a pull request, or a terminal without a browser."""
+"""The report as Markdown: for a pull request, or a terminal without a browser. `words.py` has its sentences."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from evals.report import costs
-from evals.report.evaluation import MARKS, OF_SLICES, RULINGS, Evaluation, columns_of, size_of
+from evals.report.evaluation import MARKS, Evaluation, columns_of, size_of
 from evals.report.failures import markdown_of_failures
+from evals.report.page_words import head, provisional
 from evals.report.people import OF_PEOPLE, PEOPLE_HEAD, people_notes, people_rows
 from evals.report.repeats import repeats_shown
+from evals.report.sentences import said
+from evals.report.words import Words
+from evals.statistics.thin import THIN
 from lifecycle.deployment import Deployment
 from lifecycle.report import ArmResult, Comparison, Interval, Report
 
 
-def render_markdown(evaluation: Evaluation) -> str:
-    """Advice, figures, comparisons, verdicts; the example rows are in the HTML."""
+def render_markdown(evaluation: Evaluation, words: Words = Words()) -> str:  # noqa: B008
+    """Advice, figures, comparisons, verdicts; the items are in the HTML."""
     report = evaluation.report
     parts = [
-        f"# {report.task}: {len(report.arms)} arms over {report.base}",
-        f"{report.n_items} items, metric **{report.metric}**"
-        + (f", safety figure **{report.safety_metric}**" if report.safety_metric else "")
-        + f", noise floor {report.noise_floor:.1%}, {report.created_at:%Y-%m-%d %H:%M} UTC, {evaluation.history}, "
-        f"`{report.digest}`",
-        *([f"**Provisional: {'; '.join(report.provisional)}.** Nothing is decided."] if report.provisional else []),
-        *(f"{now}." for now in report.served.values()),
-        "## Advice",
-        "\n".join(f"- {sentence}{f' *{ground.rule}*' if ground else ''}" for sentence, ground in report.grounded),
-        "## Figures",
-        _figures(evaluation),
-        "Values with 95 % intervals; latency in seconds; tokens are means per item; cut answers reached their limit of "
-        "tokens.",
-        _deployment(report.deployment),
-        *(f"{arm.arm} is another service's: {_deployment(arm.deployment)}" for arm in report.arms if arm.deployment),
-        *_costs(report),
-        *_unscored(report),
-        *_tables(report),
-        *markdown_of_failures(evaluation),
-        *_repeats(evaluation),
-        *_slices(evaluation),
-        *_people(report),
-        "## Comparisons",
-        _comparisons(evaluation),
-        "## Verdicts",
-        *(_verdict(evaluation, arm) for arm in report.arms if evaluation.verdict(arm)),
+        "# " + words("markdown.title", task=report.task, arms=len(report.arms), base=report.base),
+        head(evaluation, words, "markdown"),
+        *_provisional(evaluation, words),
+        *(f"{said(now, 'served', words)}." for now in report.served.values()),
+        "## " + words("page.advice"),
+        "\n".join(
+            f"- {said(sentence, 'advice', words)}{f' *{words.isolated(ground.rule)}*' if ground else ''}"
+            for sentence, ground in report.grounded
+        ),
+        "## " + words("page.figures"),
+        _figures(evaluation, words),
+        words("markdown.legend"),
+        _deployment(report.deployment, words),
+        *(
+            words("markdown.elsewhere", arm=arm.arm, deployment=_deployment(arm.deployment, words))
+            for arm in report.arms
+            if arm.deployment
+        ),
+        *_costs(report, words),
+        *_unscored(report, words),
+        *_tables(report, words),
+        *markdown_of_failures(evaluation, words),
+        *_repeats(evaluation, words),
+        *_slices(evaluation, words),
+        *_people(report, words),
+        "## " + words("markdown.comparisons"),
+        _comparisons(evaluation, words),
+        "## " + words("markdown.verdicts"),
+        *(_verdict(evaluation, arm, words) for arm in report.arms if evaluation.verdict(arm)),
     ]
-    return "\n\n".join(parts) + "\n"
+    text = "\n\n".join(parts)
+    return f'<div dir="rtl">\n\n{text}\n\n</div>\n' if words.direction == "rtl" else f"{text}\n"
 
 
-def _deployment(deployment: Deployment | None) -> str:
+def _provisional(evaluation: Evaluation, words: Words) -> list[str]:
+    if not evaluation.report.provisional:
+        return []
+    why = words("page.provisional", reasons=provisional(evaluation, words))
+    return [f"**{why}** {words('page.nothing_decided')}"]
+
+
+def _deployment(deployment: Deployment | None, words: Words) -> str:
     if deployment is None:
-        return "The endpoint did not say what answered: latencies can be compared with nothing else."
-    return (
-        f"Answered by {deployment.engine} in {deployment.dtype}, deployment `{deployment.digest}`. Latencies hold for "
-        "it, and for nothing else."
-    )
+        return words("markdown.no_deployment")
+    return words("markdown.deployment", engine=deployment.engine, dtype=deployment.dtype, digest=deployment.digest)
 
 
-def _figures(evaluation: Evaluation) -> str:
-    head = ["arm", "version", *evaluation.metrics, "p50", "p95", "prompt", "answer", "errors", "cut"]
+def _figures(evaluation: Evaluation, words: Words) -> str:
+    first, last = ("arm", "version"), ("p50", "p95", "prompt", "answer", "errors", "cut")
+    titles = [[words(f"page.{name}") for name in names] for names in (first, last)]
     rows = [
         [
-            arm.arm,
-            arm.ref,
-            *(_interval(arm.metrics.get(name)) for name in evaluation.metrics),
+            words.isolated(arm.arm),
+            words.isolated(arm.ref),
+            *(_interval(arm.metrics.get(name), words) for name in evaluation.metrics),
             f"{arm.latency_p50:.2f}",
             f"{arm.latency_p95:.2f}",
             f"{arm.prompt_tokens:.0f}",
@@ -70,87 +85,104 @@ def _figures(evaluation: Evaluation) -> str:
         ]
         for arm in evaluation.report.arms
     ]
-    return _table(head, rows)
+    return _table([*titles[0], *map(words.isolated, evaluation.metrics), *titles[1]], rows)
 
 
-def _costs(report: Report) -> list[str]:
+def _costs(report: Report, words: Words) -> list[str]:
     if report.imported:  # another tool's report has no times of ours
         return []
-    table = [[name, *(cell.replace("\n", " ") for cell in cells)] for name, cells in costs.rows(report).items()]
-    head = ["", *(arm.arm for arm in report.arms)]
+    table = [
+        [said(name, "costs", words), *(words.isolated(cell.replace("\n", " ")) for cell in cells)]
+        for name, cells in costs.rows(report).items()
+    ]
+    head = ["", *(words.isolated(arm.arm) for arm in report.arms)]
     return [
-        "## Times and costs",
+        "## " + words("costs.title"),
         _table(head, table),
-        costs.LEGEND,
-        "\n".join(f"- {line}" for line in costs.sentences(report)),
+        said(costs.LEGEND, "costs", words),
+        "\n".join(f"- {said(line, 'costs', words)}" for line in costs.sentences(report)),
     ]
 
 
-def _unscored(report: Report) -> list[str]:
+def _unscored(report: Report, words: Words) -> list[str]:
     """What is in no figure: a smaller n is never silent."""
     lines = [
-        f"- {arm.arm}, {name}: {count} x {reason}"
+        "- "
+        + words("markdown.unscored_of", arm=arm.arm, metric=name, count=count, reason=said(reason, "unscored", words))
         for arm in report.arms
         for name, reasons in arm.unscored.items()
         for reason, count in reasons.items()
     ]
-    return ["Answers without a figure, which are no miss, no hit and no tie:", "\n".join(lines)] if lines else []
+    return [words("markdown.unscored"), "\n".join(lines)] if lines else []
 
 
-def _tables(report: Report) -> list[str]:
+def _tables(report: Report, words: Words) -> list[str]:
     """Rows are what was right, columns what was said."""
     parts = []
     for arm in report.arms:
         for name, table in arm.tables.items():
             columns = columns_of(table)
-            rows = [[row, *(str(counts.get(column, 0)) for column in columns)] for row, counts in table.items()]
-            head = [f"{arm.arm}: right, then said", *(column or "(none)" for column in columns)]
-            parts += [f"{name.capitalize()} of {arm.arm}", _table(head, rows)]
+            rows = [
+                [words.isolated(row), *(str(counts.get(column, 0)) for column in columns)]
+                for row, counts in table.items()
+            ]
+            named = [words.isolated(column) if column else words("page.none") for column in columns]
+            title = words("markdown.table", name=name.capitalize(), arm=arm.arm)
+            parts += [title, _table([words("markdown.table_head", arm=arm.arm), *named], rows)]
     return parts
 
 
-def _repeats(evaluation: Evaluation) -> list[str]:
+def _repeats(evaluation: Evaluation, words: Words) -> list[str]:
     """Of items that were asked several times."""
     shown = repeats_shown(evaluation)
-    return [f"## {shown.title}", _table([*shown.head], [[*row] for row in shown.rows]), shown.note] if shown else []
+    if shown is None:
+        return []
+    head = [said(name, "repeats", words) if name else words("page.arm") for name in shown.head]
+    rows = [[words.isolated(cell) for cell in row] for row in shown.rows]
+    return ["## " + said(shown.title, "repeats", words), _table(head, rows), said(shown.note, "repeats", words)]
 
 
-def _slices(evaluation: Evaluation) -> list[str]:
+def _slices(evaluation: Evaluation, words: Words) -> list[str]:
     """The deciding figure by slice, and each arm's difference to the baseline on the same items."""
     report, baseline = evaluation.report, evaluation.baseline
     if not report.slices:
         return []
     others = [arm for arm in report.arms if arm is not baseline]
-    head = ["slice", "items", *(arm.arm for arm in report.arms), *(f"{arm.arm} − {baseline.arm}" for arm in others)]
+    names = {arm.arm: words.isolated(arm.arm) for arm in report.arms}
+    head = [words("page.slice"), words("page.items"), *names.values()]
+    head += [f"{names[arm.arm]} − {names[baseline.arm]}" for arm in others]
     rows = [
         [
-            str(part),
-            size_of(part),
-            *(_interval(evaluation.figure_in(part, arm)) for arm in report.arms),
-            *(_difference(evaluation.difference_in(part, arm)) for arm in others),
+            words.isolated(str(part)),
+            said(size_of(part), "slice", words),
+            *(_interval(evaluation.figure_in(part, arm), words) for arm in report.arms),
+            *(_difference(evaluation.difference_in(part, arm), words) for arm in others),
         ]
         for part in report.slices
     ]
-    return [f"## {report.metric} by slice", _table(head, rows), OF_SLICES]
+    title = "## " + words("page.by_slice", metric=report.metric)
+    return [title, _table(head, rows), words("page.of_slices", least=THIN)]
 
 
-def _people(report: Report) -> list[str]:
+def _people(report: Report, words: Words) -> list[str]:
     if not report.people:
         return []
-    notes = "\n".join(f"- {note}" for note in people_notes(report))
-    return ["## People", _table([*PEOPLE_HEAD], people_rows(report)), OF_PEOPLE, notes]
+    notes = "\n".join(f"- {said(note, 'people', words)}" for note in people_notes(report))
+    head = [said(name, "people", words) for name in PEOPLE_HEAD]
+    rows = [[words.isolated(cell) for cell in row] for row in people_rows(report)]
+    return ["## " + words("people.title"), _table(head, rows), said(OF_PEOPLE, "people", words), notes]
 
 
-def _comparisons(evaluation: Evaluation) -> str:
-    head = ["arm", "against", "difference", "95 % interval", "p", "test", "n"]
+def _comparisons(evaluation: Evaluation, words: Words) -> str:
+    head = [words(f"page.{name}") for name in ("arm", "against", "difference", "interval", "p", "test", "n")]
     rows = [
         [
-            comparison.arm,
-            comparison.against,
-            f"{comparison.delta:+.3f}",
-            f"[{comparison.low:+.3f}, {comparison.high:+.3f}]",
-            f"{comparison.p_value:.2g}",
-            comparison.test,
+            words.isolated(comparison.arm),
+            words.isolated(comparison.against),
+            _number(f"{comparison.delta:+.3f}", words),
+            _number(f"[{comparison.low:+.3f}, {comparison.high:+.3f}]", words),
+            _number(f"{comparison.p_value:.2g}", words),
+            words.isolated(comparison.test),
             str(comparison.n),
         ]
         for comparison in evaluation.report.comparisons
@@ -158,23 +190,32 @@ def _comparisons(evaluation: Evaluation) -> str:
     return _table(head, rows)
 
 
-def _verdict(evaluation: Evaluation, arm: ArmResult) -> str:
+def _verdict(evaluation: Evaluation, arm: ArmResult, words: Words) -> str:
     verdict = evaluation.verdict(arm)
     assert verdict is not None
-    head = f"### {arm.arm} ({arm.ref}): {RULINGS[verdict.ruling]} by {evaluation.policy}"
-    opens = [evaluation.opens[arm.arm], ""] if arm.arm in evaluation.opens else []
-    lines = [f"- {MARKS[check.ruling]} **{check.rule}**: {check.detail}" for check in verdict.checks]
+    ruling, policy = words(f"ruling.{verdict.ruling}"), said(evaluation.policy, "policy", words)
+    head = "### " + words("markdown.verdict", arm=arm.arm, ref=arm.ref, ruling=ruling, policy=policy)
+    opens = [said(evaluation.opens[arm.arm], "opens", words), ""] if arm.arm in evaluation.opens else []
+    lines = [
+        f"- {MARKS[check.ruling]} **{said(check.rule, 'rule', words)}**: {said(check.detail, 'detail', words)}"
+        for check in verdict.checks
+    ]
     return "\n".join([head, "", *opens, *lines])
 
 
-def _interval(figure: Interval | None) -> str:
-    return "–" if figure is None else f"{figure.value:.3f} [{figure.low:.3f}, {figure.high:.3f}]"
+def _number(text: str, words: Words) -> str:
+    return words.isolated(text, from_the_left=True)
 
 
-def _difference(gap: Comparison | None) -> str:
-    return "–" if gap is None else f"{gap.delta:+.3f} [{gap.low:+.3f}, {gap.high:+.3f}]"
+def _interval(figure: Interval | None, words: Words) -> str:
+    return "–" if figure is None else _number(f"{figure.value:.3f} [{figure.low:.3f}, {figure.high:.3f}]", words)
 
 
-def _table(head: list[str], rows: list[list[str]]) -> str:
-    lines = [head, ["---"] * len(head), *rows]
+def _difference(gap: Comparison | None, words: Words) -> str:
+    return "–" if gap is None else _number(f"{gap.delta:+.3f} [{gap.low:+.3f}, {gap.high:+.3f}]", words)
+
+
+def _table(head: Iterable[str], rows: list[list[str]]) -> str:
+    cells = list(head)
+    lines = [cells, ["---"] * len(cells), *rows]
     return "\n".join("| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |" for line in lines)

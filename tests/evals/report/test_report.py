@@ -7,19 +7,21 @@ from collections.abc import Iterator
 from dataclasses import replace
 from io import StringIO
 from pathlib import Path
+from typing import Any
 
 import pytest
 from rich.console import Console
 
 from evals.gate.policy import Policy, judge
 from evals.report.evaluation import Evaluation
-from evals.report.html import Plot, readable, render_html
+from evals.report.html import render_html
 from evals.report.markdown import render_markdown
+from evals.report.packed import readable
+from evals.report.plot import Line, Plot
 from evals.report.table import print_evaluation
 from lifecycle.report import Example, Report, Slice, Tries
 
 ARABIC, ENGLISH = "عندي ألم في الصدر منذ ساعة", "My tooth hurts"
-CHROMIUM = Path("/usr/bin/chromium")
 
 
 @pytest.fixture
@@ -69,8 +71,10 @@ def test_the_head_says_which_try_it_is_and_why_a_look_decides_nothing(evaluation
 
 def test_the_page_refers_to_nothing_outside_itself(evaluation: Evaluation) -> None:
     page = render_html(evaluation)
-    assert re.findall(r"""(?:src|href)\s*=\s*["']([^"']*)""", page) == ["data:,"]
-    assert "http" not in page
+    places = re.findall(r"""(?:src|href)\s*=\s*["']([^"']*)""", page)
+    assert places.count("data:,") == 1
+    assert [place for place in places if place != "data:," and not place.startswith("#")] == []
+    assert not re.search(r"https?:", page)
     assert "url(" not in page
 
 
@@ -82,8 +86,6 @@ def test_a_json_answer_is_shown_field_by_field_and_other_text_as_it_is() -> None
 
 
 def test_the_axis_of_the_differences_holds_every_interval_and_zero(evaluation: Evaluation) -> None:
-    from evals.report.html import Line
-
     plot = Plot([Line("x", -0.43, -0.52, -0.31, ""), Line("y", 0.02, -0.01, 0.07, "")], -1.0, 1.0).fitted()
     assert (plot.low, plot.high) == (-0.6, 0.1)
     assert plot.ticks[0] <= plot.low + 1e-9
@@ -93,23 +95,19 @@ def test_the_axis_of_the_differences_holds_every_interval_and_zero(evaluation: E
 
 
 @pytest.fixture
-def page(evaluation: Evaluation, tmp_path: Path) -> Iterator[object]:
+def page(evaluation: Evaluation, chromium: Any, tmp_path: Path) -> Iterator[object]:
     """The report in a real browser, as wide as a phone, offline; `requests` are all that it asked for."""
-    from playwright.sync_api import sync_playwright
-
     file = tmp_path / "report.html"
     file.write_text(render_html(evaluation), encoding="utf-8")
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox", "--headless"])
-        page = browser.new_page(viewport={"width": 390, "height": 800}, color_scheme="dark")
-        page.requested = []
-        page.on("request", lambda request: page.requested.append(request.url))
-        page.faults = []
-        page.on("pageerror", lambda error: page.faults.append(str(error)))
-        page.on("console", lambda message: page.faults.append(message.text))
-        page.goto(file.as_uri())
-        yield page
-        browser.close()
+    page = chromium.new_page(viewport={"width": 390, "height": 800}, color_scheme="dark")
+    page.requested = []
+    page.on("request", lambda request: page.requested.append(request.url))
+    page.faults = []
+    page.on("pageerror", lambda error: page.faults.append(str(error)))
+    page.on("console", lambda message: page.faults.append(message.text))
+    page.goto(file.as_uri())
+    yield page
+    page.close()
 
 
 @pytest.mark.e2e

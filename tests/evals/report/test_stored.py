@@ -1,0 +1,75 @@
+"""The JSON of an evaluation: its schema is published, and every earlier form is still read."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from jsonschema import Draft202012Validator
+from typer.testing import CliRunner
+
+from dabt import app
+from evals.gate.policy import Policy, judge
+from evals.report import stored, write, write_texts
+from evals.report.evaluation import Evaluation
+from evals.report.words import Words
+from lifecycle.errors import Corrupt, NotFound
+
+SCHEMAS = Path(__file__).parents[3] / "docs" / "schemas"
+
+
+@pytest.fixture
+def evaluation(make_report, tmp_path: Path) -> Evaluation:
+    report = make_report({"base": 0.2, "adapter": 0.9}, advice=("Ship adapter.",))
+    policy = Policy.model_validate({"name": "mine", "rules": [{"rule": "beats"}]})
+    verdicts = judge(report, policy, ["adapter"], at=report.created_at)
+    return Evaluation(report, verdicts, "mine", "toy:2", tmp_path / "toy", {"adapter": "opens toy:prod"})
+
+
+def test_the_published_schemas_are_those_of_what_is_written() -> None:
+    assert {path.name for path in SCHEMAS.iterdir()} == set(stored.schemas())
+    for name in stored.schemas():
+        assert (SCHEMAS / name).read_text("utf-8") == stored.schema_text(name), (
+            "run: dabt report-schema --out docs/schemas"
+        )
+
+
+def test_what_is_written_fits_its_schema_and_is_read_as_it_was(evaluation: Evaluation) -> None:
+    write(evaluation, [], [])
+    told = json.loads((evaluation.folder / "evaluation.json").read_text("utf-8"))
+    Draft202012Validator(json.loads((SCHEMAS / "evaluation.schema.json").read_text("utf-8"))).validate(told)
+    assert told["format"] == 2
+    assert stored.read(evaluation.folder) == evaluation
+
+
+def test_an_evaluation_of_the_first_form_is_read_with_what_it_has(evaluation: Evaluation) -> None:
+    write(evaluation, [], [])
+    (evaluation.folder / "evaluation.json").unlink()
+    again = stored.read(evaluation.folder)
+    assert (again.report, again.verdicts) == (evaluation.report, evaluation.verdicts)
+    assert again.report.digest == evaluation.report.digest
+    assert (again.policy, again.opens) == (evaluation.verdicts[0].policy_digest, {})
+    write_texts(again, Words("ar"))
+    assert '<html lang="ar" dir="rtl">' in (evaluation.folder / "report.html").read_text("utf-8")
+
+
+def test_what_is_no_evaluation_is_told_with_its_file(evaluation: Evaluation, tmp_path: Path) -> None:
+    with pytest.raises(NotFound, match=r"report\.json is not there: name the folder"):
+        stored.read(tmp_path / "nothing")
+    write(evaluation, [], [])
+    (evaluation.folder / "evaluation.json").write_text('{"format": 3}')
+    with pytest.raises(Corrupt, match=r"evaluation\.json is no evaluation of this release"):
+        stored.read(evaluation.folder)
+
+
+def test_the_page_of_a_kept_evaluation_is_written_again_in_arabic(evaluation: Evaluation, tmp_path: Path) -> None:
+    evaluation = replace(evaluation, folder=tmp_path / "home" / "evaluations" / "toy-1")
+    write(evaluation, [], [])
+    before = (evaluation.folder / "report.json").read_bytes()
+    run = CliRunner().invoke(app, ["page", "toy-1", "--language", "ar", "--home", str(tmp_path / "home")])
+    assert run.exit_code == 0, run.output
+    assert "الأرقام" in (evaluation.folder / "report.html").read_text("utf-8")
+    assert (evaluation.folder / "report.md").read_text("utf-8").startswith('<div dir="rtl">')
+    assert (evaluation.folder / "report.json").read_bytes() == before
