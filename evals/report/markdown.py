@@ -24,7 +24,7 @@ def render_markdown(evaluation: Evaluation, words: Words = Words()) -> str:  # n
         "# " + words("markdown.title", task=report.task, arms=len(report.arms), base=report.base),
         head(evaluation, words, "markdown"),
         *_provisional(evaluation, words),
-        *(f"{said(now, 'served', words)}." for now in report.served.values()),
+        *(f"{said(str(now), 'served', words)}." for now in report.served.values()),
         "## " + words("page.advice"),
         "\n".join(
             f"- {said(sentence, 'advice', words)}{f' *{words.isolated(ground.rule)}*' if ground else ''}"
