@@ -262,8 +262,8 @@ def _flips(scored: Sequence[tuple[str, float, float]], now: Mapping[str, _Row]) 
     return tuple(sorted(flips, key=lambda flip: (flip.after > flip.before, -abs(flip.after - flip.before))))
 
 
-_RUN = ("task", "base", "metric", "safety_metric", "n_items", "task_digest", "scoring", "seed", "noise_floor", "prod",
-        "n_train")  # fmt: skip
+_RUN = ("task", "base", "metric", "safety_metric", "n_items", "repeats", "task_digest", "scoring", "seed",
+        "noise_floor", "prod", "n_train")  # fmt: skip
 
 
 def _changes(first: Report, second: Report) -> list[Change]:
