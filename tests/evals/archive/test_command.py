@@ -21,6 +21,8 @@ app = typer.Typer()
 app.command("list")(command.list_)
 app.command("show")(command.show)
 app.command("diff")(command.diff)
+app.command("history")(command.history)
+app.command("import")(command.import_)
 ITEMS = [f"i{number:02}" for number in range(20)]
 LOW, HIGH = dict.fromkeys(ITEMS, 0.0), dict.fromkeys(ITEMS, 1.0)
 SOME = {**LOW, **dict.fromkeys(ITEMS[:15], 1.0)}
@@ -117,6 +119,31 @@ def test_reports_that_cannot_be_compared_say_why_and_show_their_figures(two, kee
     assert "not comparable: the task is another" in text
     assert "0.750" in text
     assert "decides nothing" not in text
+
+
+def test_the_history_of_a_task_has_what_prod_served_and_is_drawn(two, keep, registry, call, tmp_path: Path) -> None:
+    registry.promote("toy:2", actor="amal", reason="it passed", force=True)
+    keep({"base": LOW, "new": HIGH}, day=400_000, judged=False)  # after the promotion, whenever that is
+    text = call("history", "toy", "--arm", "new")
+    assert "toy:prod → toy:2" in text
+    assert text.count("toy:2") >= 3
+    assert "passed" in text
+    made = json.loads(call("history", "toy", "--arm", "new", "--json"))
+    assert [point["serving"] for point in made["points"]] == ["", "", "toy:2"]
+    path = tmp_path / "toy.svg"
+    assert "3 figures" in call("history", "toy", "--arm", "new", "--svg", str(path))
+    assert path.read_text("utf-8").startswith("<?xml")
+    with pytest.raises(Exception, match="no evaluation of none is kept; there is toy"):
+        call("history", "none")
+
+
+def test_results_of_another_tool_are_listed_beside_our_own_and_marked(two, call, tmp_path: Path) -> None:
+    scores = {"pass@1": {"value": 0.5, "ci_lower": 0.4, "ci_upper": 0.6}}
+    bundle = {"benchmark": {"name": "gsm8k", "samples": 100, "scores": scores}, "config": {"model": "m"}}
+    (tmp_path / "eval-x.json").write_text(json.dumps(bundle))
+    assert "no item can be shown" in call("import", str(tmp_path / "eval-x.json"))
+    assert "from NeMo Evaluator" in call("list")
+    assert "it opens no gate" in " ".join(call("show", "gsm8k:latest").split())
 
 
 def test_an_error_of_ours_is_one_message_and_exit_code_1(call, home, capsys) -> None:
