@@ -305,3 +305,50 @@ def test_a_base_that_gives_no_numbers_is_refused(dabt, registry, bases, tmp_path
     with pytest.raises(AdapterRefused, match="a log-probability is not a finite number"):
         dabt("import", str(folder), "--name", "triage", "--base", str(bases("tagged")))
     assert registry.audit() == []
+
+
+@pytest.fixture(scope="module")
+def trained_by_trainer(bases, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Two steps by transformers' Trainer over PEFT, with a checkpoint after each, and what it saves at the end."""
+    import torch
+    from peft import LoraConfig, get_peft_model
+    from transformers import AutoModelForCausalLM, AutoTokenizer, Trainer, TrainingArguments
+
+    torch.manual_seed(3)
+    folder = tmp_path_factory.mktemp("trainer")
+    model = AutoModelForCausalLM.from_pretrained(bases("tagged"), dtype=torch.float32)
+    ids = AutoTokenizer.from_pretrained(bases("tagged"))("what colour is the sky? it is blue")["input_ids"]
+    trainer = Trainer(
+        model=get_peft_model(model, LoraConfig(r=4, target_modules="all-linear", task_type="CAUSAL_LM")),
+        args=TrainingArguments(
+            str(folder),
+            max_steps=2,
+            save_steps=1,
+            learning_rate=0.05,
+            use_cpu=True,
+            report_to="none",
+            disable_tqdm=True,
+        ),
+        train_dataset=[{"input_ids": ids, "labels": ids}] * 16,
+        processing_class=AutoTokenizer.from_pretrained(bases("tagged")),
+    )
+    trainer.train()
+    trainer.save_model()
+    return folder
+
+
+@pytest.mark.e2e
+def test_what_transformers_trainer_leaves_is_taken_with_golden_prompts_and_each_of_its_checkpoints(
+    dabt, registry, bases, trained_by_trainer: Path
+) -> None:
+    assert {"optimizer.pt", "trainer_state.json", "tokenizer.json"} <= {
+        path.name for path in (trained_by_trainer / "checkpoint-2").iterdir()
+    }
+    for folder in (".", "checkpoint-2", "checkpoint-1"):
+        said = dabt("import", str(trained_by_trainer / folder), "--name", "sky", "--base", str(bases("tagged")))
+        assert "its golden prompts are recorded" in said
+    # The last checkpoint and what was saved behind it are the same weights, so the same version.
+    assert [version.ref for version in registry.versions()] == ["sky:1", "sky:2"]
+    manifests = [registry.adapter(version.spec.adapter) for version in registry.versions()]
+    assert [len(manifest.golden) for manifest in manifests] == [4, 4]
+    assert manifests[0].golden[0].adapter_logprobs != manifests[1].golden[0].adapter_logprobs
