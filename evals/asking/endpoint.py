@@ -9,9 +9,11 @@ import asyncio
 import math
 import os
 import random
+import ssl
 import time
 from collections.abc import Awaitable, Callable, Coroutine, Iterator, Sequence
 from contextlib import ExitStack
+from functools import cache
 from typing import Any, Self, TypeVar
 
 import httpx
@@ -101,19 +103,16 @@ class Session:
     ) -> None:
         self.endpoint = endpoint
         key = endpoint.api_key or os.environ.get("DABT_API_KEY") or os.environ.get("OPENAI_API_KEY") or ""
-        headers = {"x-dabt-purpose": "evaluation"} | ({"Authorization": f"Bearer {key}"} if key else {})
+        self._headers = {"x-dabt-purpose": "evaluation"} | ({"Authorization": f"Bearer {key}"} if key else {})
         self.deployment: Deployment | None = None
         """What answers, once `ask_deployment` has asked; None when the endpoint does not say."""
         self._transport, self._beside = transport, ExitStack()
         self._chance = random.Random(0)
         self.runner, self._own = runner or asyncio.Runner(), runner is None
-        self._http = httpx.AsyncClient(
-            headers=headers,
-            timeout=httpx.Timeout(endpoint.timeout, connect=10.0),
-            limits=httpx.Limits(max_connections=None, max_keepalive_connections=512),
-            transport=transport,
-            trust_env=False,  # a proxy in the environment must not stand between the measurement and a local server
-        )
+        self._clients: list[httpx.AsyncClient] = []
+        """All that were made; `_idle` are those that no request uses. A pool looks through all of its connections at
+        every request, so each request in flight has a client of its own with one."""
+        self._idle: list[httpx.AsyncClient] = []
 
     def __enter__(self) -> Self:
         return self
@@ -121,7 +120,8 @@ class Session:
     def __exit__(self, *_: object) -> None:
         try:
             self._beside.close()
-            self.run(self._http.aclose())
+            for client in self._clients:
+                self.run(client.aclose())
         finally:
             if self._own:
                 self.runner.close()
@@ -251,16 +251,40 @@ class Session:
     async def _tried(self, method: str, url: str, body: dict[str, Any] | None, attempt: int = 0) -> Reply:
         began = time.perf_counter()
         try:
-            response = await self._http.request(method, url, json=body)
+            response = await self._sent(method, url, body)
         except httpx.HTTPError as error:  # refused, reset, cut off, or longer without a byte than `timeout`
             words = f"{type(error).__name__}: {error}".rstrip(": ")
             return Reply(status=0, error=words, latency=time.perf_counter() - began, retries=attempt)
         return _read(response, time.perf_counter() - began, attempt)
 
+    async def _sent(self, method: str, url: str, body: dict[str, Any] | None) -> httpx.Response:
+        client = self._idle.pop() if self._idle else self._client()
+        try:
+            return await client.request(method, url, json=body)
+        finally:
+            self._idle.append(client)
+
+    def _client(self) -> httpx.AsyncClient:
+        client = httpx.AsyncClient(
+            headers=self._headers,
+            timeout=httpx.Timeout(self.endpoint.timeout, connect=10.0),
+            verify=_certificates(),
+            transport=self._transport,
+            trust_env=False,  # a proxy in the environment must not stand between the measurement and a local server
+        )
+        self._clients.append(client)
+        return client
+
     def _pause(self, reply: Reply, attempt: int) -> float:
         """Seconds until the next try: doubling, or what the server asks for when that is more; 30 s at most."""
         seconds = min(max(self.endpoint.pause * 2.0**attempt, reply.wait), _LONGEST_PAUSE)
         return seconds * (1 + self.endpoint.jitter * self._chance.random())
+
+
+@cache
+def _certificates() -> ssl.SSLContext:
+    """Read once: it takes longer than a request."""
+    return httpx.create_ssl_context(trust_env=False)
 
 
 def _read(response: httpx.Response, latency: float, retries: int) -> Reply:
