@@ -43,8 +43,7 @@ _ANSWER = frozenset(
         *("max_tokens", "min_tokens", "stop", "stop_token_ids", "ignore_eos", "thinking_token_budget"),
         # How its text is written, and what its tokens' log-probabilities are.
         *("include_stop_str_in_output", "skip_special_tokens", "spaces_between_special_tokens"),
-        *("logprobs", "logprob_token_ids"),
-        *("response_format", "structured_outputs"),
+        *("logprobs", "response_format", "structured_outputs"),
         # `prefix_cache.py` sets it when there are keys.
         "cache_salt",
     ]
@@ -90,6 +89,11 @@ _REFUSED = {
         (None, False), "a beam is requests of its own, which this service could neither count nor end"
     ),
     "length_penalty": Rule((None, 1, 1.0), "it is for beam search, which is not to be had here"),
+    "logprob_token_ids": Rule(
+        (None, []),
+        "the engine would put these tokens in place of the likeliest ones of everybody's request in the same batch",
+        "ask for the likeliest (top_logprobs), or for a text's log-probability (/v1/dabt/likelihoods)",
+    ),
     "kv_transfer_params": Rule((None, {}), "it would put another prompt in place of the request's"),
     "ec_transfer_params": Rule((None, {}), _TEXT_ALONE),
     "mm_payload": Rule((None, "tensors", "none"), _TEXT_ALONE),

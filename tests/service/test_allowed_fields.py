@@ -49,6 +49,7 @@ REFUSED: list[tuple[str, Any]] = [
     ("return_mm_kwargs", True),
     ("priority", -1),
     ("use_beam_search", True),
+    ("logprob_token_ids", [5]),
     ("length_penalty", 2.0),
 ]
 
