@@ -27,6 +27,7 @@ WALL_CLOCKS = {
     "lifecycle/store/artifact_cache.py": "times of files",
     "lifecycle/store/artifacts.py": "times of files",
     "service/classification/request.py": "when an answer was made, as its reader is told",
+    "service/openai/likelihoods.py": "when an answer was made, as its reader is told",
     "service/access/limiter.py": "the limits library counts by it; how far it was set is noticed there",
     "service/access/windows.py": "minutes of the same clock; `limiter.py` has them forgotten when it was set",
 }
