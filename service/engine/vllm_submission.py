@@ -27,7 +27,8 @@ class Submission:
 
     @property
     def prompt_field(self) -> str:
-        return "messages" if "messages" in self.body else "prompt"
+        chat = self.call is not None and self.call.kind == "chat"
+        return "messages" if chat or "messages" in self.body else "prompt"
 
 
 _current: ContextVar[Submission] = ContextVar("submission")
