@@ -303,7 +303,7 @@ class Registry:
         """Which try on these items the candidates are; counted over all names, because false passes add up over all.
 
         The same candidates in the same deployment are the same try, however often, unless their answers were `drawn`
-        otherwise (seed, number of answers). A provisional run is counted among the looks, and gets the next number.
+        otherwise (seed, number of answers). A provisional run is told the next number, and takes none.
         """
         attempt = Attempt(data, candidates, deployment, name, drawn)
         with self._database.write() as tx:
