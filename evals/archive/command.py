@@ -45,17 +45,17 @@ def list_(
     given = {"task": task, "version": version, "since": since, "until": until, "verdict": verdict}
     wanted = validated(Wanted, {key: value for key, value in given.items() if value is not None}, Path("the options"))
     with _library(home) as library:
-        reports, left_out = library.reports(wanted)
+        reports, left_out, more = library.newest(wanted, limit)
     say_left_out(left_out)
     if as_json:
-        typer.echo(to_json([listed(kept) for kept in reports[:limit]]))
+        typer.echo(to_json([listed(kept) for kept in reports]))
         return
     if not reports:
         typer.echo("no evaluation of this kind is kept" if any(given.values()) else "no evaluation is kept yet")
         return
-    print_list(reports[:limit], Console())
-    if len(reports) > limit:
-        typer.echo(f"and {len(reports) - limit} older ones: --limit shows more")
+    print_list(reports, Console())
+    if more:
+        typer.echo(f"and {more} older ones: --limit shows more")
 
 
 def show(  # noqa: PLR0913, PLR0917  (one parameter is one option of the command)

@@ -106,8 +106,25 @@ class Library:
 
     def reports(self, wanted: Wanted | None = None) -> tuple[list[Kept], list[LeftOut]]:
         """Newest first, and what this release cannot read."""
-        wanted = wanted or Wanted()
-        listed = self.registry.listings.reports(wanted.task)
+        return self._reports(wanted or Wanted(), None)
+
+    def newest(self, wanted: Wanted, limit: int) -> tuple[list[Kept], list[LeftOut], int]:
+        """The first `limit` of these, and how many more there are. With no filter but the task, no other is read. Days
+        stand in the reports alone: with those, every report is read that the other filters leave.
+        """
+        if wanted == Wanted(task=wanted.task):
+            reports, left_out = self._reports(wanted, limit)
+            if not left_out:  # in the place of one that cannot be read an older one is among the first
+                own = self.registry.listings.count_reports(wanted.task)
+                count = own + sum(wanted.takes(kept) for kept in imported(self.home))
+                return reports[:limit], left_out, max(count - limit, 0)
+        reports, left_out = self._reports(wanted, None)
+        return reports[:limit], left_out, max(len(reports) - limit, 0)
+
+    def _reports(self, wanted: Wanted, newest: int | None) -> tuple[list[Kept], list[LeftOut]]:
+        listed = self.registry.listings.reports(
+            wanted.task, version=wanted.version, judged=wanted.verdict is not None, newest=newest
+        )
         own = [self._kept(row.report, row.verdicts) for row in listed.rows]
         every = [*own, *imported(self.home)]
         chosen = [kept for kept in every if wanted.takes(kept)]
@@ -120,7 +137,7 @@ class Library:
             return self._of_folder(path if path.is_dir() else path.parent)
         if name == LATEST or name.endswith(f":{LATEST}"):
             task = name.removesuffix(LATEST).removesuffix(":") or None
-            there, _ = self.reports(Wanted(task=task))
+            there, _, _ = self.newest(Wanted(task=task), 1)
             if not there:
                 raise NotFound(f"no evaluation{f' of {task}' if task else ''} is kept yet; run `dabt eval`")
             return there[0]

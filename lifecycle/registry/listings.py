@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
-from sqlalchemy import Connection, func, select
+from sqlalchemy import Connection, Text, cast, func, select
 
 from lifecycle.aliases import Alias
 from lifecycle.gates import Gate
@@ -87,12 +87,39 @@ class Listings:
             rows = tuple(AliasRow(alias, audit.stuck(tx, alias.ref)) for alias in aliases)
             return Listed(rows, tuple(left_out))
 
-    def reports(self, task: str | None = None, digest: str = "") -> Listed[ReportRow]:
-        """Of every task or of one, and whose digest begins so; newest first."""
+    def count_reports(self, task: str | None = None) -> int:
+        """Of every task or of one, those that cannot be read among them."""
+        table = tables.reports
+        count = select(func.count()).select_from(table)
+        with self._database.read() as tx:
+            return int(tx.execute(count if task is None else count.where(table.c.task == task)).scalar_one())
+
+    def reports(
+        self,
+        task: str | None = None,
+        digest: str = "",
+        *,
+        version: str | None = None,
+        judged: bool = False,
+        newest: int | None = None,
+    ) -> Listed[ReportRow]:
+        """Of every task or of one, and whose digest begins so; newest first. With `version`, a ref or a name, not those
+        that name it nowhere; with `judged`, those with a verdict; with `newest`, the last so many of all these.
+
+        The database looks for what is asked: of other reports nothing is read, and the body of one may be large.
+        """
         table, given = tables.reports, tables.verdicts
         these = table.c.digest.startswith(digest, autoescape=True)
         if task is not None:
             these &= table.c.task == task
+        if version is not None:
+            # As text: of a body that another release wrote, a database may refuse to look into the JSON.
+            said = f'"{version}"' if ":" in version else f'"{version}:'
+            these &= cast(table.c.body, Text).contains(said, autoescape=True)
+        if judged:
+            these &= table.c.digest.in_(select(given.c.evaluation_digest))
+        if newest is not None:
+            these = table.c.id.in_(select(table.c.id).where(these).order_by(table.c.id.desc()).limit(newest))
         wanted = select(table.c.id, table.c.digest).where(these)
         with self._database.read() as tx:
             named = {row.id: row.digest for row in tx.execute(wanted)}
