@@ -31,8 +31,8 @@ _BASE = "base"
 NEWEST = "newest"
 """As an alias in a configuration: the newest version of that name that training published."""
 _OF_THE_TASK = (
-    "settings", "task_files", "data", "answer_schema", "structured", "task_shots", "metric", "safety", "policy",
-    "cluster", "slices",
+    "settings", "task_files", "data", "answer_schema", "structured", "task_shots", "metric", "scorers", "safety",
+    "policy", "cluster", "slices",
 )  # fmt: skip
 """Keys that say something of the task; another task does not take them."""
 ENDPOINT = "http://127.0.0.1:8000/v1"
@@ -71,6 +71,12 @@ def _is_suite(task: str) -> bool:
 def _setting(value: Any, info: ValidationInfo) -> Any:
     """A file or folder beside the evaluation's, else what was written."""
     return model_at(value, info) if isinstance(value, str) else value
+
+
+def _scorer(entry: Any, info: ValidationInfo) -> Any:
+    """With the file of its schema beside the evaluation's."""
+    schema = entry.get("schema") if isinstance(entry, dict) else None
+    return {**entry, "schema": model_at(schema, info)} if isinstance(schema, str) else entry
 
 
 def _schema(source: str, info: ValidationInfo) -> str:
@@ -116,6 +122,8 @@ class EvalConfig(Frozen):
     metric: Annotated[str | None, AfterValidator(_decides)] = Field(default=None, validate_default=True)
     """Decides. It must give one number per item, higher is better, from 0 to 1. A task of lm-eval's needs one; others
     have one of their own."""
+    scorers: tuple[Annotated[Any, AfterValidator(_scorer)], ...] = ()
+    """Beside the task's own, of whatever kind it is: they say more of the same answers (`scorers/table.py`)."""
     safety: str | None = None
     """The safety figure, when the task has one; the policy's `safety` rule is held against it."""
     baseline: str = "base"

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Hashable, Sequence
 from typing import Literal, Self
 
+from pydantic import Field
+
 from evals.sample import Sample
 from evals.scorers.scorer import Figure, Kind, Score, Scorer, ScoringContext
 from evals.scorers.texts import NormaliserName
@@ -13,26 +15,32 @@ from evals.statistics.labels import macro_f1
 from lifecycle.errors import Problem
 from lifecycle.report import Interval
 from lifecycle.text.normaliser import DEFAULT, normaliser
-from lifecycle.text.scores import label_of
+from lifecycle.text.scores import label_of, parse_object, spoken
 
 _TABLE = "confusion"
 
 
 class Label(Scorer):
-    """`accuracy`: the whole answer is the right label; `labelled`: it is any label; `macro_f1` of all items."""
+    """`accuracy`: the whole answer is the right label; `labelled`: it is any label; `macro_f1` of all items. With
+    `field: urgency` they are `urgency_accuracy` and so on."""
 
     type: Literal["label"] = "label"
     labels: tuple[str, ...] = ()
     """What an answer may be. Without it, what the targets are."""
+    field: str | None = Field(default=None, exclude_if=lambda field: field is None)
+    """Of a JSON answer, where the label stands; without it, all of the answer is the label."""
     normaliser: NormaliserName = DEFAULT.name
 
     def settled(self, samples: Sequence[Sample]) -> Self:
         if self.labels:
             return self
-        return self.model_copy(update={"labels": tuple(sorted({sample.shown_target for sample in samples}))})
+        return self.model_copy(
+            update={"labels": tuple(sorted({self._text(sample.shown_target) for sample in samples}))}
+        )
 
     def figures(self) -> tuple[Figure, ...]:
-        return (Figure(name="accuracy"), Figure(name="labelled"), Figure(name="macro_f1", kind=Kind.STATISTIC))
+        accuracy, labelled, macro = map(self._name, ("accuracy", "labelled", "macro_f1"))
+        return (Figure(name=accuracy), Figure(name=labelled), Figure(name=macro, kind=Kind.STATISTIC))
 
     def problems(self, sample: Sample) -> list[Problem]:
         if self._label(sample.shown_target) is None:
@@ -43,18 +51,28 @@ class Label(Scorer):
 
     async def score(self, sample: Sample, attempt: Attempt, context: ScoringContext) -> Score:
         right, said = self._label(sample.shown_target), self._label(attempt.text)
-        figures = {"accuracy": float(said == right), "labelled": float(said is not None)}
-        return Score(figures, cells={_TABLE: (str(right), said or "")}, said=said)
+        figures = {self._name("accuracy"): float(said == right), self._name("labelled"): float(said is not None)}
+        return Score(figures, cells={self._table: (str(right), said or "")}, said=said)
 
     async def failed(self, sample: Sample, attempt: Attempt) -> Score:
         right = str(self._label(sample.shown_target))
-        return Score({"accuracy": 0.0, "labelled": 0.0}, cells={_TABLE: (right, "")})
+        return Score({self._name("accuracy"): 0.0, self._name("labelled"): 0.0}, cells={self._table: (right, "")})
 
     def overall(
         self, samples: Sequence[Sample], scores: Sequence[Score], clusters: Sequence[Hashable] | None
     ) -> dict[str, Interval]:
-        right, said = zip(*(score.cells[_TABLE] for score in scores), strict=True)
-        return {"macro_f1": macro_f1([label or None for label in said], right, self.labels, clusters)}
+        right, said = zip(*(score.cells[self._table] for score in scores), strict=True)
+        return {self._name("macro_f1"): macro_f1([label or None for label in said], right, self.labels, clusters)}
 
     def _label(self, text: str) -> str | None:
-        return label_of(text, self.labels, normaliser(self.normaliser))
+        return label_of(self._text(text), self.labels, normaliser(self.normaliser))
+
+    def _text(self, text: str) -> str:
+        return text if self.field is None else spoken((parse_object(text) or {}).get(self.field))
+
+    def _name(self, figure: str) -> str:
+        return f"{self.field}_{figure}" if self.field else figure
+
+    @property
+    def _table(self) -> str:
+        return f"{_TABLE}: {self.field}" if self.field else _TABLE

@@ -35,10 +35,15 @@ class Rouge(Normalised):
         return tuple(Figure(name=name, kind=Kind.MEAN) for name in _ROUGES.values())
 
     async def score(self, sample: Sample, attempt: Attempt, context: ScoringContext) -> Score:
-        if self.rule.normal(attempt.text) == self.rule.normal(sample.target):
-            return Score(dict.fromkeys(_ROUGES.values(), 1.0))  # also of texts without words, or with one alone
-        given = _rouge(self.rule).score(sample.target, attempt.text)
-        return Score({name: float(given[theirs].fmeasure) for theirs, name in _ROUGES.items()})
+        return Score(rouges(attempt.text, sample.target, self.rule))
+
+
+def rouges(answer: str, target: str, rule: Normaliser) -> dict[str, float]:
+    """The three figures of `Rouge`."""
+    if rule.normal(answer) == rule.normal(target):
+        return dict.fromkeys(_ROUGES.values(), 1.0)  # also of texts without words, or with one alone
+    given = _rouge(rule).score(target, answer)
+    return {name: float(given[theirs].fmeasure) for theirs, name in _ROUGES.items()}
 
 
 class _Words:

@@ -10,7 +10,7 @@ from typing import Any
 from evals.config import EvalConfig
 from evals.sample import Sample
 from evals.scorers.labels import Label
-from evals.scorers.scorer import Scorer
+from evals.scorers.scorer import Figure, Scorer
 from evals.slices import with_slices
 from evals.solvers.solver import Solver
 from evals.tasks.by_shape import are_labels
@@ -49,20 +49,19 @@ def build(config: EvalConfig, name: str, contents: Contents) -> Suite:
     samples = with_slices(contents.samples, labels=labels or are_labels([s.shown_target for s in contents.samples]))
     settled = tuple(scorer.settled(samples) for scorer in contents.scorers)
     figures = [figure for scorer in settled for figure in scorer.figures()]
-    twice = [figure for figure, count in Counter(figure.name for figure in figures).items() if count > 1]
-    if twice:
-        problems = [Problem("scorers", f"two give a figure {name}", "leave one of them out") for name in twice]
-        raise InvalidConfig(f"the answers to '{name}' cannot be scored", problems)
-    _require_scorable(name, contents, settled)
+    require_once(name, figures)
+    if not contents.samples:
+        raise InvalidData(f"'{name}' has no samples", [Problem(name, "has no samples", "give it some")])
+    require_scorable(name, contents.samples, contents.places, (contents.solver, *settled))
     parts: dict[str, Any] = {
         "samples": list(contents.digests),
-        "solver": _described(contents.solver),
-        "scorers": [_described(scorer) for scorer in settled],
+        "solver": described(contents.solver),
+        "scorers": [described(scorer) for scorer in settled],
     }
     if schema := config.schema_of_answers:
         parts["schema"] = [schema.digest, config.structured]
     # Scorers as they are written: what they settle by the items is told by the items.
-    alike = {**parts, "samples": None, "scorers": [_described(scorer) for scorer in contents.scorers]}
+    alike = {**parts, "samples": None, "scorers": [described(scorer) for scorer in contents.scorers]}
     chosen = sampled(len(samples), config.limit, config.seed)
     decides = config.metric or contents.metric or next((figure.name for figure in figures), None)
     safety = config.safety or contents.safety
@@ -82,13 +81,21 @@ def build(config: EvalConfig, name: str, contents: Contents) -> Suite:
     )
 
 
-def _require_scorable(name: str, contents: Contents, scorers: Sequence[Scorer]) -> None:
-    if not contents.samples:
-        raise InvalidData(f"'{name}' has no samples", [Problem(name, "has no samples", "give it some")])
-    parts: tuple[Solver | Scorer, ...] = (contents.solver, *scorers)
+def require_once(name: str, figures: Sequence[Figure]) -> None:
+    """Raises `InvalidConfig` with the figures that two scorers give."""
+    twice = [figure for figure, count in Counter(figure.name for figure in figures).items() if count > 1]
+    if twice:
+        problems = [Problem("scorers", f"two give a figure {figure}", "leave one of them out") for figure in twice]
+        raise InvalidConfig(f"the answers to '{name}' cannot be scored", problems)
+
+
+def require_scorable(
+    name: str, samples: Sequence[Sample], places: Sequence[str], parts: Sequence[Solver | Scorer]
+) -> None:
+    """Raises `InvalidData` with the samples that one of `parts` cannot ask about or score."""
     problems = [
         Problem(f"{place} {problem.place}", f"{part.type}: {problem.fault}", problem.cure)
-        for place, sample in zip(contents.places, contents.samples, strict=True)
+        for place, sample in zip(places, samples, strict=True)
         for part in parts
         for problem in part.problems(sample)
     ]
@@ -99,7 +106,7 @@ def _require_scorable(name: str, contents: Contents, scorers: Sequence[Scorer]) 
         raise InvalidData("the targets cannot be scored by this task", problems)
 
 
-def _described(part: Solver | Scorer) -> Any:
+def described(part: Solver | Scorer) -> Any:
     """Its settings, and for a part of another package its name as well as its own word on its version."""
     kind = type(part)
     return [part.type, f"{kind.__module__}:{kind.__qualname__}", part.described()]

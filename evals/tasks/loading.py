@@ -20,11 +20,20 @@ if TYPE_CHECKING:
 
 
 def load_suite(config: EvalConfig, cache: Path) -> Suite:
-    """Loads it, and looks at every target before anything is asked.
+    """Loads it, and looks at every target before anything is asked. `config.scorers` score beside its own.
 
     Raises `NotFound` for a task that there is not, `InvalidConfig` where nothing can be decided, and `InvalidData` with
     all rows and targets that are bad.
     """
+    suite = _load(config, cache)
+    if not config.scorers:
+        return suite
+    from evals.tasks.beside import with_scorers
+
+    return with_scorers(suite, config.scorers)
+
+
+def _load(config: EvalConfig, cache: Path) -> Suite:
     from evals.tasks.source import SOURCES
 
     if config.task_file or not config.task:

@@ -11,6 +11,7 @@ import functools
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+from evals.scorers.overlap import rouges
 from lifecycle.errors import InvalidData, Problem
 from lifecycle.text import scores
 from lifecycle.text.normaliser import DEFAULT, Normaliser
@@ -21,6 +22,7 @@ _MEASURES: dict[str, Callable[[str, str, Normaliser], float]] = {
     "exact": scores.exact_match,
     "f1": scores.token_f1,
     "chrf": lambda answer, target, _: scores.chrf(answer, target),
+    "rouge_l": lambda answer, target, rule: rouges(answer, target, rule)["rouge_l"],
 }
 
 
@@ -42,7 +44,7 @@ def json_text(
     measures: Sequence[str],
     normaliser: str = DEFAULT.name,
 ) -> Figures:
-    """`<field>_<measure>` for free text inside a JSON answer; measures are exact, f1 and chrf. No JSON scores 0.
+    """`<field>_<measure>` for free text inside a JSON answer: exact, f1, chrf or rouge_l. No JSON scores 0.
 
     With several fields, `text_<measure>` is their mean.
     """

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from typing import Any
 
 import pytest
 from sacrebleu.metrics.bleu import BLEU
@@ -75,3 +76,21 @@ def test_an_interval_of_a_statistic_counts_clusters_as_one() -> None:
 
 def test_a_score_of_nothing_is_empty() -> None:
     assert (Score().figures, Score().unscored) == ({}, {})
+
+
+async def test_a_label_in_a_field_of_a_json_answer_has_figures_of_the_fields_name(scored: Any) -> None:
+    target, labels = '{"urgency": "soon", "reply": "Hello"}', ["soon", "routine"]
+    for answer, figures, said in (
+        ('{"urgency": "Soon."}', (1.0, 1.0), "soon"),
+        ('{"urgency": "routine"}', (0.0, 1.0), "routine"),
+        ('{"urgency": 3}', (0.0, 0.0), ""),
+        ("soon", (0.0, 0.0), ""),
+    ):
+        score = await scored("label", answer, target, labels=labels, field="urgency")
+        assert score.figures == dict(zip(("urgency_accuracy", "urgency_labelled"), figures, strict=True))
+        assert score.cells == {"confusion: urgency": ("soon", said)}
+
+
+def test_the_digest_of_a_suite_with_whole_labels_is_what_it_was() -> None:
+    settings = {"type": "label", "labels": ["a"], "normaliser": "light-1"}
+    assert Label(labels=("a",)).described() == {"settings": settings, "version": 1}
