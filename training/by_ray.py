@@ -31,7 +31,8 @@ def by_ray(asked: Asked, workers: int) -> TrainResult:
     """Train by so many workers, on GPUs where the cluster has them and `DABT_DEVICE` is not `cpu`.
 
     A run whose worker is lost goes on by itself. The home and what the configuration names must lie where all workers
-    see them. Raises `InvalidConfig` where Ray is not installed, and what `here` raises.
+    see them. Raises `InvalidConfig` where Ray is not installed, `Unavailable` where it does not start, and what `here`
+    raises.
     """
     try:
         import ray
@@ -44,8 +45,8 @@ def by_ray(asked: Asked, workers: int) -> TrainResult:
     asked = asked.anywhere()
     home = Home.at(asked.home)
     asked.job(home)  # what is wrong with it is said before anything is started
-    _start(ray, workers)
     try:
+        _start(ray, workers)
         for left in reversed(range(_TRIES)):
             try:
                 return _result(_trainer(asked, workers, home.root).fit().return_value, home)
@@ -64,7 +65,10 @@ def _start(ray: Any, workers: int) -> None:
     if not os.environ.get("RAY_ADDRESS"):
         cores = max(workers, len(os.sched_getaffinity(0)))
         settings |= {"num_cpus": cores, "object_store_memory": _OBJECTS}
-    ray.init(logging_level="ERROR", **settings)
+    try:
+        ray.init(logging_level="ERROR", **settings)
+    except Exception as error:  # a bare one, where its parts take longer to start than Ray waits for them
+        raise Unavailable(f"Ray does not start: {error}") from error
 
 
 def _trainer(asked: Asked, workers: int, root: Path) -> Any:
