@@ -155,7 +155,7 @@ def _configuration(place: Path, case: Case, method: Mapping[str, Any], base: Pat
 
 def _written(place: Path, quick: bool) -> tuple[dict[str, int], list[Asked]]:
     """The files of every form, and what is asked at the end."""
-    read = {part: _read(part) for part in ("train", "validation", "test")}
+    read = {part: messages(part) for part in ("train", "validation", "test")}
     parts = {"train": read["train"][:_FIRST], "more": read["train"][_FIRST:], "validation": read["validation"]}
     parts["more"] = parts["more"][:_FIRST]
     if quick:
@@ -179,7 +179,7 @@ def _written(place: Path, quick: bool) -> tuple[dict[str, int], list[Asked]]:
     return {part: len(rows) for part, rows in parts.items()}, read["test"]
 
 
-def _read(part: str) -> list[Asked]:
+def messages(part: str) -> list[Asked]:
     """The messages in English, each once."""
     rows = [json.loads(line) for line in (_ROWS / f"{part}.jsonl").read_text(encoding="utf-8").splitlines()]
     asked = {}

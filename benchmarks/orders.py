@@ -2,21 +2,25 @@
 
     python -m benchmarks.orders
     python -m benchmarks.orders --rows 320 --seeds 3    # the whole epoch of `benchmarks.training`
+    python -m benchmarks.orders --method dpo            # and `classification`: `orders_of_methods.py`
 
-A plain loop of torch's with PEFT, so that nothing but the order differs: the same first weights, AdamW, cosine rate and
-clipping as `benchmarks.training` asks of every trainer.
+`lora` is a plain loop of torch's with PEFT, so that nothing but the order differs: the same first weights, AdamW,
+cosine rate and clipping as `benchmarks.training` asks of every trainer.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+import tempfile
+from collections.abc import Callable, Sequence
 from dataclasses import replace
+from pathlib import Path
 from statistics import mean, stdev
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import typer
 
+from benchmarks import orders_of_methods
 from benchmarks.tables import markdown
 from benchmarks.training_tasks import TrainingTask, clinic
 
@@ -26,18 +30,33 @@ ORDERS = {"by chance": False, "by length": True}
 def main(
     rows: Annotated[int, typer.Option(min=1, help="Of the clinic's, in one epoch.")] = 80,
     seeds: Annotated[int, typer.Option(min=2, help="Each has first weights and orders of its own.")] = 8,
+    method: Annotated[Literal["lora", "dpo", "classification"], typer.Option()] = "lora",
 ) -> None:
-    """Train one adapter for each seed and order, and print the validation losses."""
-    task = replace(clinic(), rows=rows, validation=20 if rows <= 80 else 40)
-    examples, judged = task.examples("train", rows), task.examples("validation", task.validation)
+    """Train once for each seed and order, and print the validation losses."""
+    validation = 20 if rows <= 80 else 40
+    steps = math.ceil(rows / clinic().batch_size)
     losses: dict[str, list[float]] = {name: [] for name in ORDERS}
-    for seed in range(17, 17 + seeds):
-        for name, together in ORDERS.items():
-            ordered = [examples[at] for at in order(examples, seed, task.batch_size, together)]
-            losses[name].append(_loss(task, ordered, judged, seed))
-            print(f"seed {seed}, {name}: {losses[name][-1]:.3f}", flush=True)
-    print(f"\n{rows} rows, {task.steps} steps, {seeds} seeds\n")
+    with tempfile.TemporaryDirectory() as place:
+        if method == "lora":
+            loss = _by_lora(replace(clinic(), rows=rows, validation=validation))
+        else:
+            loss = orders_of_methods.losses(method, rows, validation, Path(place))
+            steps *= orders_of_methods.EPOCHS
+        for seed in range(17, 17 + seeds):
+            for name, together in ORDERS.items():
+                losses[name].append(loss(seed, together))
+                print(f"seed {seed}, {name}: {losses[name][-1]:.3f}", flush=True)
+    print(f"\n{method}, {rows} rows, {steps} steps, {seeds} seeds\n")
     print(table(losses))
+
+
+def _by_lora(task: TrainingTask) -> Callable[[int, bool], float]:
+    examples, judged = task.examples("train", task.rows), task.examples("validation", task.validation)
+
+    def loss(seed: int, together: bool) -> float:
+        return _loss(task, [examples[at] for at in order(examples, seed, task.batch_size, together)], judged, seed)
+
+    return loss
 
 
 def order(examples: Sequence[Any], seed: int, batch_size: int, together: bool) -> list[int]:

@@ -16,7 +16,7 @@ from typing import Any
 from benchmarks.bases import TINY
 from examples.reviews.base import prepare
 
-_ROWS = Path(__file__).parents[1] / "examples" / "clinic" / "data" / "handbook"
+ROWS = Path(__file__).parents[1] / "examples" / "clinic" / "data" / "handbook"
 _FEW = 8
 """Validation rows that our own run looks at before and after. The others look at none: their defaults."""
 
@@ -97,7 +97,7 @@ class TrainingTask:
         from lifecycle.rows.files import Reading
         from training.tokens import ChatTokenizer
 
-        rows = [row for row in Reading(_ROWS / f"{part}.jsonl") if isinstance(row, Conversation)][:count]
+        rows = [row for row in Reading(ROWS / f"{part}.jsonl") if isinstance(row, Conversation)][:count]
         return ChatTokenizer.load(self.base).examples(rows, "", self.max_length)
 
 
@@ -129,7 +129,7 @@ def tasks() -> dict[str, TrainingTask]:
 
 
 def _copied(part: str, count: int, folder: Path, order: Sequence[int] | None = None) -> Path:
-    lines = (_ROWS / f"{part}.jsonl").read_text(encoding="utf-8").splitlines()[:count]
+    lines = (ROWS / f"{part}.jsonl").read_text(encoding="utf-8").splitlines()[:count]
     file = folder / f"{part}.jsonl"
     file.write_text("".join(lines[at] + "\n" for at in order or range(count)), encoding="utf-8")
     return file

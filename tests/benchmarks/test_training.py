@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks import accelerated, methods, orders
+from benchmarks import accelerated, methods, orders, orders_of_methods
 from benchmarks.our_run import Ran
 from benchmarks.tables import markdown
 from benchmarks.trainers import SIDES
@@ -81,6 +81,15 @@ def test_the_orders_of_rows_are_compared_seed_by_seed() -> None:
     *_, chance, length = orders.table({"by chance": [0.4, 0.5], "by length": [0.45, 0.55]}).splitlines()
     assert chance == "| by chance | 0.450 | 0.071 | 2 of 2 |"
     assert length == "| by length | 0.500 | 0.071 | 0 of 2 |"
+
+
+def test_pairs_of_the_comparison_of_orders_have_a_worse_answer_that_is_another_rows() -> None:
+    pairs = orders_of_methods._pairs("validation")
+    better = {pair["chosen"][0]["content"] for pair in pairs}
+    for pair in pairs:
+        assert pair["rejected"][0]["content"] in better - {pair["chosen"][0]["content"]}
+        assert [turn["role"] for turn in pair["prompt"]] == ["system", "user"]
+    assert pairs == orders_of_methods._pairs("validation")
 
 
 def test_a_table_has_as_many_cells_in_every_row() -> None:

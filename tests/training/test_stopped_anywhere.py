@@ -7,11 +7,13 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from tests.training.methods_at_work import CASES, place_of, prepare
 from tests.training.test_train import Recorder
+from training.exact import EpochOrder
 
 pytestmark = [pytest.mark.e2e, pytest.mark.usefixtures("libraries", "undrawn")]  # imports torch and trains
 
@@ -35,14 +37,32 @@ def stopped(tmp_path_factory: pytest.TempPathFactory, bases: Callable[..., Path]
     return folder
 
 
+@pytest.fixture
+def groups(monkeypatch: pytest.MonkeyPatch) -> list[int | None]:
+    """How many rows of like length come together, in each run of a test; None where they come by chance."""
+    made: list[int | None] = []
+    init = EpochOrder.__init__
+
+    def noting(self: EpochOrder, *told: Any, group: int | None, **more: Any) -> None:
+        made.append(group)
+        init(self, *told, group=group, **more)
+
+    monkeypatch.setattr(EpochOrder, "__init__", noting)
+    return made
+
+
 @pytest.mark.parametrize("name", CASES)
-def test_a_run_that_was_killed_goes_on_and_ends_in_the_same_weights(stopped: Path, name: str) -> None:
+def test_a_run_that_was_killed_goes_on_and_ends_in_the_same_weights(
+    stopped: Path, name: str, groups: list[int | None]
+) -> None:
+    """Its rows come by chance, in every method: grouped by length they cost loss (`python -m benchmarks.orders`)."""
     place, settings = place_of(stopped, name, "whole")
     whole = place.train(**settings).record
     watch = Recorder()
     place, settings = place_of(stopped, name, "stopped")
     record = place.train(watch, **settings).record
 
+    assert groups == [None, None]
     assert any(stage.startswith("training, on from checkpoint-") for stage in watch.stages)
     assert record.artifact == whole.artifact
     assert record.metrics == whole.metrics

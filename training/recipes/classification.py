@@ -144,8 +144,8 @@ class Classification(Method):
             callbacks=supervised.callbacks(task, curve, len(training)),
         )
         lengths = [len(example.input_ids) for example in every]
-        group = how.batch_size * how.accumulation
-        trainer.order = EpochOrder(training, lengths, how.seed, group=group, batch_size=how.batch_size)
+        # Not by length, as in `supervised.py`.
+        trainer.order = EpochOrder(training, lengths, how.seed, group=None, batch_size=how.batch_size)
         trainer.remove_callback(PrinterCallback)
         if how.early_stopping:
             trainer.add_callback(EarlyStoppingCallback(early_stopping_patience=how.early_stopping))

@@ -146,8 +146,8 @@ class Dpo(AdapterMethod):
             callbacks=supervised.callbacks(task, curve, len(training)),
         )
         lengths = [len(pair.chosen.input_ids) + len(pair.rejected.input_ids) for pair in every]
-        group = how.batch_size * how.accumulation
-        trainer.order = EpochOrder(training, lengths, how.seed, group=group, batch_size=how.batch_size)
+        # Not by length, as in `supervised.py`.
+        trainer.order = EpochOrder(training, lengths, how.seed, group=None, batch_size=how.batch_size)
         trainer.at_rest = _AT_REST[self.loss](self.beta)
         if metric in ANSWERED:
             trainer.answers = Answers(how, metric, self.proofs(validation), task.chat)
