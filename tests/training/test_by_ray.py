@@ -7,6 +7,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import yaml
@@ -55,6 +56,17 @@ def test_without_the_extra_it_says_what_to_install(monkeypatch: pytest.MonkeyPat
     monkeypatch.setitem(sys.modules, "ray", None)
     with pytest.raises(InvalidConfig, match=r"--launcher: Ray is not installed → pip install 'dabt\[ray\]'"):
         by_ray.by_ray(Asked(tmp_path / "run.yaml"), 2)
+
+
+def test_ray_that_does_not_start_is_told_without_a_traceback(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It waits 30 seconds for its own processes, and then raises a bare exception."""
+
+    def init(**_: object) -> None:
+        raise Exception("The current node timed out during startup.")
+
+    monkeypatch.setattr(by_ray.os, "environ", dict(os.environ))
+    with pytest.raises(Unavailable, match="Ray does not start: The current node timed out during startup"):
+        by_ray._start(SimpleNamespace(init=init), 2)
 
 
 class Failed(Exception):
