@@ -6,19 +6,19 @@ It knows HTTP and nothing of tasks; `asker.py` asks a version by it.
 from __future__ import annotations
 
 import asyncio
+import json
 import math
 import os
 import random
-import ssl
 import time
 from collections.abc import Awaitable, Callable, Coroutine, Iterator, Sequence
 from contextlib import ExitStack
-from functools import cache
 from typing import Any, Self, TypeVar
 
 import httpx
 from pydantic import Field, ValidationError
 
+from evals.asking.wire import Broken, Response, wire
 from evals.config import ENDPOINT
 from lifecycle.deployment import Deployment
 from lifecycle.errors import NotAllowed, NotFound, Unavailable
@@ -103,16 +103,15 @@ class Session:
     ) -> None:
         self.endpoint = endpoint
         key = endpoint.api_key or os.environ.get("DABT_API_KEY") or os.environ.get("OPENAI_API_KEY") or ""
-        self._headers = {"x-dabt-purpose": "evaluation"} | ({"Authorization": f"Bearer {key}"} if key else {})
+        headers = {"x-dabt-purpose": "evaluation"}
+        if key and not httpx.URL(endpoint.url).userinfo:  # a user in the address stands before a key
+            headers["Authorization"] = f"Bearer {key}"
         self.deployment: Deployment | None = None
         """What answers, once `ask_deployment` has asked; None when the endpoint does not say."""
         self._transport, self._beside = transport, ExitStack()
         self._chance = random.Random(0)
         self.runner, self._own = runner or asyncio.Runner(), runner is None
-        self._clients: list[httpx.AsyncClient] = []
-        """All that were made; `_idle` are those that no request uses. A pool looks through all of its connections at
-        every request, so each request in flight has a client of its own with one."""
-        self._idle: list[httpx.AsyncClient] = []
+        self._wire = wire(headers, endpoint.timeout, transport)
 
     def __enter__(self) -> Self:
         return self
@@ -120,8 +119,7 @@ class Session:
     def __exit__(self, *_: object) -> None:
         try:
             self._beside.close()
-            for client in self._clients:
-                self.run(client.aclose())
+            self.run(self._wire.close())
         finally:
             if self._own:
                 self.runner.close()
@@ -251,29 +249,10 @@ class Session:
     async def _tried(self, method: str, url: str, body: dict[str, Any] | None, attempt: int = 0) -> Reply:
         began = time.perf_counter()
         try:
-            response = await self._sent(method, url, body)
-        except httpx.HTTPError as error:  # refused, reset, cut off, or longer without a byte than `timeout`
-            words = f"{type(error).__name__}: {error}".rstrip(": ")
-            return Reply(status=0, error=words, latency=time.perf_counter() - began, retries=attempt)
+            response = await self._wire.send(method, url, body)
+        except Broken as error:
+            return Reply(status=0, error=str(error), latency=time.perf_counter() - began, retries=attempt)
         return _read(response, time.perf_counter() - began, attempt)
-
-    async def _sent(self, method: str, url: str, body: dict[str, Any] | None) -> httpx.Response:
-        client = self._idle.pop() if self._idle else self._client()
-        try:
-            return await client.request(method, url, json=body)
-        finally:
-            self._idle.append(client)
-
-    def _client(self) -> httpx.AsyncClient:
-        client = httpx.AsyncClient(
-            headers=self._headers,
-            timeout=httpx.Timeout(self.endpoint.timeout, connect=10.0),
-            verify=_certificates(),
-            transport=self._transport,
-            trust_env=False,  # a proxy in the environment must not stand between the measurement and a local server
-        )
-        self._clients.append(client)
-        return client
 
     def _pause(self, reply: Reply, attempt: int) -> float:
         """Seconds until the next try: doubling, or what the server asks for when that is more; 30 s at most."""
@@ -281,19 +260,13 @@ class Session:
         return seconds * (1 + self.endpoint.jitter * self._chance.random())
 
 
-@cache
-def _certificates() -> ssl.SSLContext:
-    """Read once: it takes longer than a request."""
-    return httpx.create_ssl_context(trust_env=False)
-
-
-def _read(response: httpx.Response, latency: float, retries: int) -> Reply:
+def _read(response: Response, latency: float, retries: int) -> Reply:
     try:
-        body = response.json()
+        body = json.loads(response.content)
     except ValueError:
         body = None
     told = {
-        "status": response.status_code,
+        "status": response.status,
         "latency": latency,
         "retries": retries,
         "served": response.headers.get("x-dabt-digest", ""),
@@ -302,12 +275,12 @@ def _read(response: httpx.Response, latency: float, retries: int) -> Reply:
         "again": response.headers.get("x-should-retry", "").lower() != "false",
         "wait": _seconds(response.headers.get("retry-after", "")),
     }
-    if response.is_success and isinstance(body, dict):
+    if 200 <= response.status < 300 and isinstance(body, dict):
         return Reply(body=body, **told)
     words = body.get("error") if isinstance(body, dict) else None
     if isinstance(words, dict):
         words = words.get("message")
-    return Reply(error=f"HTTP {response.status_code}: {words or response.text[:200] or 'no body'}", **told)
+    return Reply(error=f"HTTP {response.status}: {words or response.text[:200] or 'no body'}", **told)
 
 
 def _parts(timing: str) -> Iterator[tuple[str, float]]:

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from evals.asking.answers import Answer, AnswerStore, Conditions, span_of
+from evals.asking.answers import Answer, AnswerStore, Conditions, _Line, span_of
 from lifecycle.version import digest_of
 
 CONDITIONS = Conditions(
@@ -29,6 +29,25 @@ def answer(key: str = KEY, **changes: Any) -> Answer:
     given = {"key": key, "version": "toy:1", "item": "i", "text": "أهلا\n{x}", "latency": 0.1, "concurrency": 8}
     given |= {"served": CONDITIONS.version, "deployment": CONDITIONS.deployment}
     return Answer(**(given | {"at": datetime(2026, 1, 1, tzinfo=UTC)} | changes))
+
+
+def test_an_answer_is_kept_in_the_form_that_it_had_and_comes_back_as_it_was(tmp_path: Path) -> None:
+    store = AnswerStore(tmp_path / "answers.jsonl")
+    given = answer(
+        text="a",
+        tool_calls=({"function": {"name": "book", "arguments": "{}"}},),
+        logprob=-0.5,
+        passages=("p",),
+        texts=("نص",),
+        first_token=0.01,
+    )
+    store.add(given)
+    assert store.path.read_text(encoding="utf-8") == _Line(**given.model_dump(), form=2).model_dump_json() + "\n"
+    for read in (store, AnswerStore(store.path)):
+        kept = read.get(KEY)
+        assert type(kept) is Answer
+        assert kept == given
+        assert kept.model_dump() == given.model_dump()
 
 
 @pytest.mark.parametrize(
