@@ -24,13 +24,6 @@ def is_binary(values: Sequence[float]) -> bool:
     return all(value in (0.0, 1.0) for value in values)
 
 
-def rule_of_three(n: int) -> float:
-    """Upper 95 % bound of a rate after no event in `n` trials, about 3/n (Hanley & Lippman-Hand 1983)."""
-    if n < 1:
-        raise InvalidInput("the rule of three needs at least one trial")
-    return min(1.0, 3 / n)
-
-
 def mean_interval(
     values: Sequence[float], *, clusters: Sequence[Hashable] | None = None, counts: bool = False
 ) -> Interval:

@@ -6,7 +6,7 @@ import pytest
 from scipy.stats import binom, binomtest
 
 from evals.statistics.exact import failures_in, items_for, upper_bound
-from evals.statistics.intervals import rule_of_three
+from evals.statistics.thin import THIN
 from lifecycle.errors import InvalidInput
 
 
@@ -22,7 +22,11 @@ def test_under_the_bound_so_few_failures_have_a_chance_of_one_in_twenty() -> Non
 
 @pytest.mark.parametrize("n", [30, 300, 3000])
 def test_after_none_the_rule_of_three_is_its_approximation_from_above(n: int) -> None:
-    assert upper_bound(0, n) < rule_of_three(n) < upper_bound(0, n) * 1.06
+    assert upper_bound(0, n) < 3 / n < upper_bound(0, n) * 1.06
+
+
+def test_as_many_items_as_decide_may_hide_a_failure_in_ten() -> None:
+    assert upper_bound(0, THIN) == pytest.approx(0.095, abs=5e-4)
 
 
 @pytest.mark.parametrize(("at_most", "n"), [(0.05, 59), (0.01, 299), (0.5, 5)])

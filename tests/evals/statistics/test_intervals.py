@@ -153,18 +153,11 @@ def test_items_from_an_interval_agree_with_items_for_power() -> None:
     assert statistics.items_from_interval(width, n, 0.05) == pytest.approx(626, rel=0.01)
 
 
-def test_no_miss_in_n_bounds_the_rate_at_three_in_n() -> None:
-    assert statistics.rule_of_three(60) == pytest.approx(0.05)
-    assert statistics.rule_of_three(2) == 1.0
-    assert statistics.rule_of_three(1) == 1.0
-
-
 @pytest.mark.parametrize(
     "empty",
     [
         lambda: statistics.wilson(0, 0),
         lambda: statistics.mean_interval([]),
-        lambda: statistics.rule_of_three(0),
     ],
 )
 def test_nothing_has_no_figure(empty) -> None:
