@@ -113,6 +113,7 @@ def evaluate(
         task_digest=suite.digest,
         base=base_name(config, arms, registry),
         metric=suite.metric,
+        item_metric=suite.item_metric,
         safety_metric=suite.safety,
         arms=results,
         comparisons=comparisons(measured, suite),
@@ -173,10 +174,10 @@ def _examples(config: EvalConfig, suite: Suite, measured: Sequence[MeasuredArm])
     """Items worth reading: half of them where the arms differ most, half by chance, so that neither hides the other."""
     places = list(range(len(suite.samples)))
     random.Random(config.seed).shuffle(places)
-    telling = sorted(places, key=lambda at: -agreement([arm.outcomes[at] for arm in measured], suite.metric))
+    telling = sorted(places, key=lambda at: -agreement([arm.outcomes[at] for arm in measured], suite.of_items))
     chosen = dict.fromkeys(telling[: (config.examples + 1) // 2])
     chosen |= dict.fromkeys([at for at in places if at not in chosen][: config.examples - len(chosen)])
-    return tuple(_example(suite.samples[at], at, measured, suite.metric) for at in sorted(chosen))
+    return tuple(_example(suite.samples[at], at, measured, suite.of_items) for at in sorted(chosen))
 
 
 def _example(sample: Sample, at: int, measured: Sequence[MeasuredArm], metric: str) -> Example:

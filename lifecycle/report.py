@@ -17,6 +17,9 @@ from lifecycle.people import PeopleComparison
 from lifecycle.repeats import Repeats
 from lifecycle.version import Digest, Frozen, digest_of
 
+RANDOMISATION = "approximate-randomisation"
+"""The test of a comparison by a figure of all items together (`evals/statistics/together.py`)."""
+
 Where = dict[str, str]
 """A slice of the items: what its fields are, such as {"language": "ar"}; of several fields, all of them."""
 
@@ -85,7 +88,8 @@ class Comparison(Frozen):
     p_adjusted: float | None = None
     """In reports from before gates: after Holm's correction over all comparisons. Verdicts now say their own."""
     test: str
-    """`mcnemar-exact` for yes/no metrics of independent items, `sign-flip` otherwise (`paired-bootstrap` formerly)."""
+    """`mcnemar-exact` for yes/no metrics of independent items, `approximate-randomisation` for figures of all items
+    together, `sign-flip` otherwise (`paired-bootstrap` formerly)."""
     n: int
     wins: int | None = None
     """Of yes/no metrics of independent items: items that only `arm` got right."""
@@ -96,7 +100,8 @@ class Comparison(Frozen):
     clusters: int | None = None
     """Groups of items that belong together; None where each item stands for itself."""
     effective_clusters: float | None = None
-    """How many clusters of one size would tell as much: fewer than there are when sizes differ."""
+    """How many clusters of one size would tell as much: fewer than there are when sizes differ. Of figures that weigh
+    groups of items alike, such as labels, fewer too where one is rare; without clusters, of items."""
     least: float | None = None
     """The lowest mean difference of a cluster."""
     most: float | None = None
@@ -143,7 +148,7 @@ class Slice(Frozen):
     thin: bool
     """Too few items, or clusters of such, to decide anything by (`evals/statistics/slices.py`)."""
     arms: tuple[ArmResult, ...]
-    """Without text statistics and tables; an arm has no figure that none of these items bears on."""
+    """Without tables and text statistics that do not pair; an arm has no figure that none of these items bears on."""
     comparisons: tuple[Comparison, ...] = ()
     """Of every arm with the baseline; of all pairs where a rule names the slice."""
 
@@ -213,6 +218,8 @@ class Report(Frozen):
     base: str
     metric: str
     """The metric that decides; it is a key of every arm's `metrics`."""
+    item_metric: str | None = None
+    """By which single items are told apart, where the deciding one is of all items together."""
     safety_metric: str | None = None
     arms: tuple[ArmResult, ...]
     comparisons: tuple[Comparison, ...] = ()
@@ -263,6 +270,11 @@ class Report(Frozen):
         if self.prod is not None and self.prod not in labels:
             raise ValueError(f"prod is said to be {self.prod}, which is no arm")
         return self
+
+    @property
+    def of_items(self) -> str:
+        """The figure by which single items are told apart."""
+        return self.item_metric or self.metric
 
     def result(self, arm: str) -> ArmResult:
         """The arm's figures. Raises `NotFound`, naming the arms that there are."""

@@ -124,7 +124,7 @@ def _chosen(kept: Kept, arms: tuple[str, ...], *, disagree: bool, search: str | 
         kept.report.result(arm)  # raises for one that is not there
     rows = kept.items()
     if disagree:
-        rows = archive.disagreeing(rows, kept.report.metric, arms)
+        rows = archive.disagreeing(rows, kept.report.of_items, arms)
     return archive.searched(rows, search) if search is not None else rows
 
 

@@ -89,6 +89,11 @@ class Evaluation:
         return self.report.within(part).difference(arm.arm, self.baseline.arm)
 
     @property
+    def item_metrics(self) -> list[str]:
+        """The same, with the one first by which single items are told apart."""
+        return list(dict.fromkeys([self.report.of_items, *self.metrics]))
+
+    @property
     def metrics(self) -> list[str]:
         """Every figure of any arm: the deciding one, the safety figure, then the rest as the task has them."""
         first = [self.report.metric, *([self.report.safety_metric] if self.report.safety_metric else [])]

@@ -55,7 +55,7 @@ def render_html(evaluation: Evaluation, items: Iterable[Item] = (), words: Words
     report = evaluation.report
     figures = [Line.of_figure(arm.arm, arm.metrics[report.metric]) for arm in report.arms]
     differences = [Line.of_difference(comparison) for comparison in report.comparisons]
-    packed = pack(items, [arm.arm for arm in report.arms], evaluation.metrics)
+    packed = pack(items, [arm.arm for arm in report.arms], evaluation.item_metrics)
     return _template().render(
         e=evaluation,
         t=PageWords(words, evaluation),
@@ -90,7 +90,7 @@ def _of_script(evaluation: Evaluation, words: Words) -> dict[str, Any]:
     return told | {
         "items": nouns()["items"][words.language],
         "target": _bare("page.target", words),
-        "figures": evaluation.metrics,
+        "figures": evaluation.item_metrics,
         "arms": [arm.arm for arm in evaluation.report.arms],
         "letters": ARABIC_LETTERS | _DIGITS,
     }

@@ -2,22 +2,43 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Sequence
+from collections.abc import Sequence
 from typing import Literal, Self
 
+import numpy as np
 from pydantic import Field
 
 from evals.sample import Sample
 from evals.scorers.scorer import Figure, Kind, Score, Scorer, ScoringContext
 from evals.scorers.texts import NormaliserName
 from evals.solvers.solver import Attempt
-from evals.statistics.labels import macro_f1
+from evals.statistics.labels import summed_f1
+from evals.statistics.together import Summed
 from lifecycle.errors import Problem
-from lifecycle.report import Interval
 from lifecycle.text.normaliser import DEFAULT, normaliser
 from lifecycle.text.scores import label_of, parse_object, spoken
 
 _TABLE = "confusion"
+MACRO_F1 = Figure(name="macro_f1", kind=Kind.STATISTIC, pairs=True)
+
+
+def macro_f1_of(
+    scores: Sequence[Score], labels: Sequence[str], *, part: bool, name: str = MACRO_F1.name, table: str = _TABLE
+) -> dict[str, Summed]:
+    """Macro-F1 by the cells of a confusion table. Over the items of a slice it is the mean over the labels that are
+    right for one of them: another has an F1 of 0 there whatever is said."""
+    cells = [score.cells.get(table) for score in scores]
+    known = [cell for cell in cells if cell]
+    if not known:
+        return {}
+    right = [cell[0] for cell in known]
+    there = [label for label in labels if not part or label in right]
+    summed = summed_f1([said or None for _, said in known], right, there)
+    if len(known) == len(cells):
+        return {name: summed}
+    counts, strata = np.full((len(cells), summed.counts.shape[1]), np.nan), [cell[0] if cell else "" for cell in cells]
+    counts[[at for at, cell in enumerate(cells) if cell]] = summed.counts
+    return {name: Summed(counts, summed.value, strata)}
 
 
 class Label(Scorer):
@@ -39,8 +60,8 @@ class Label(Scorer):
         )
 
     def figures(self) -> tuple[Figure, ...]:
-        accuracy, labelled, macro = map(self._name, ("accuracy", "labelled", "macro_f1"))
-        return (Figure(name=accuracy), Figure(name=labelled), Figure(name=macro, kind=Kind.STATISTIC))
+        accuracy, labelled = (Figure(name=self._name(name)) for name in ("accuracy", "labelled"))
+        return (accuracy, labelled, MACRO_F1.model_copy(update={"name": self._name(MACRO_F1.name)}))
 
     def problems(self, sample: Sample) -> list[Problem]:
         if self._label(sample.shown_target) is None:
@@ -58,11 +79,8 @@ class Label(Scorer):
         right = str(self._label(sample.shown_target))
         return Score({self._name("accuracy"): 0.0, self._name("labelled"): 0.0}, cells={self._table: (right, "")})
 
-    def overall(
-        self, samples: Sequence[Sample], scores: Sequence[Score], clusters: Sequence[Hashable] | None
-    ) -> dict[str, Interval]:
-        right, said = zip(*(score.cells[self._table] for score in scores), strict=True)
-        return {self._name("macro_f1"): macro_f1([label or None for label in said], right, self.labels, clusters)}
+    def summed(self, samples: Sequence[Sample], scores: Sequence[Score], *, part: bool = False) -> dict[str, Summed]:
+        return macro_f1_of(scores, self.labels, part=part, name=self._name(MACRO_F1.name), table=self._table)
 
     def _label(self, text: str) -> str | None:
         return label_of(self._text(text), self.labels, normaliser(self.normaliser))

@@ -16,6 +16,7 @@ from typing import Any, ClassVar, Self
 from evals.judging.judge import Judges
 from evals.sample import Sample
 from evals.solvers.solver import Attempt
+from evals.statistics.together import Summed, interval
 from lifecycle.errors import Problem
 from lifecycle.report import Interval
 from lifecycle.version import Frozen
@@ -33,7 +34,7 @@ class Kind(StrEnum):
     DIFFERENCE = "difference"
     """Of two scores of one item, from -1 to 1; nothing is decided by it."""
     STATISTIC = "text statistic"
-    """Only all items together have it, such as macro-F1 and BLEU; nothing is decided by it."""
+    """Only all items together have it, such as macro-F1 and BLEU; one that `pairs` can decide."""
 
 
 class Figure(Frozen):
@@ -42,6 +43,8 @@ class Figure(Frozen):
     name: str
     kind: Kind = Kind.PROPORTION
     higher_is_better: bool = True
+    pairs: bool = False
+    """Of a text statistic: `Scorer.summed` tells what each answer adds to it, so that two arms are compared by it."""
     harm: bool = False
     """Whether each item below 1 is a harm: such are counted, with the most that they may be (`statistics/exact.py`)."""
 
@@ -114,6 +117,19 @@ class Scorer(Frozen, ABC, arbitrary_types_allowed=True):
         self, samples: Sequence[Sample], scores: Sequence[Score], clusters: Sequence[Hashable] | None
     ) -> dict[str, Interval]:
         """Its text statistics, over an arm's scores in the order of the samples."""
+        told = {
+            name: (summed, [int(at) for at in summed.known.nonzero()[0]])
+            for name, summed in self.summed(samples, scores).items()
+        }
+        return {
+            name: interval(summed.of(known), None if clusters is None else [clusters[at] for at in known])
+            for name, (summed, known) in told.items()
+            if known
+        }
+
+    def summed(self, samples: Sequence[Sample], scores: Sequence[Score], *, part: bool = False) -> dict[str, Summed]:
+        """What each score adds to its text statistics that pair, by their names. `part`: the samples are those of a
+        slice."""
         return {}
 
     def described(self) -> Any:

@@ -49,7 +49,8 @@ async def _part(scorer: Scorer, sample: Sample, attempt: Attempt, context: Scori
         raise
     except Exception as error:  # a scorer of another package may fail in as many ways as Python can
         reason = f"{scorer.type} failed: {type(error).__name__}: {error}"[:300]
-        return Score(unscored={figure.name: reason for figure in scorer.figures() if figure.kind is not Kind.STATISTIC})
+        lacking = [figure for figure in scorer.figures() if figure.kind is not Kind.STATISTIC or figure.pairs]
+        return Score(unscored={figure.name: reason for figure in lacking})
     odd = {name: f"{scorer.type} gave {value}" for name, value in given.figures.items() if not math.isfinite(value)}
     if not odd:
         return given

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Hashable, Sequence
 from itertools import combinations
-from typing import TypeVar
 
 import numpy as np
 
@@ -15,6 +14,7 @@ from evals.asking.measure import ItemResult, MeasuredArm
 from evals.scorers.scorer import Figure, Kind
 from evals.statistics import intervals as statistics
 from evals.statistics import tango
+from evals.statistics.arms_together import compared_together, each, figures_together, known_together
 from evals.statistics.clusters import sign_flip, spread, totals
 from evals.statistics.evidence import mcnemar
 from evals.statistics.exact import failures_in
@@ -22,8 +22,6 @@ from evals.statistics.repeats import differences, figures_of, repeats
 from evals.tasks.suite import Suite
 from lifecycle.errors import InvalidInput
 from lifecycle.report import ArmResult, Comparison, Failures, Interval
-
-T = TypeVar("T")
 
 
 def arm_result(measured: MeasuredArm, suite: Suite) -> ArmResult:
@@ -48,7 +46,7 @@ def arm_result(measured: MeasuredArm, suite: Suite) -> ArmResult:
         cut=sum(outcome.cut for outcome in outcomes),
         deployment=measured.deployment,
         unscored=_unscored(measured),
-        tables=_tables(measured),
+        tables={} if suite.part else _tables(measured),
         failures=_failures(measured, suite),
     )
 
@@ -70,7 +68,9 @@ def comparisons(measured: Sequence[MeasuredArm], suite: Suite) -> tuple[Comparis
 
 
 def in_common(arm: MeasuredArm, against: MeasuredArm, suite: Suite) -> list[int]:
-    """The places of the items that both have the deciding figure of."""
+    """The places of the items that both have the deciding figure of, or that bear on it in both."""
+    if suite.together:
+        return sorted(known_together(arm, suite) & known_together(against, suite))
     return [
         place
         for place in range(len(suite.samples))
@@ -81,14 +81,16 @@ def in_common(arm: MeasuredArm, against: MeasuredArm, suite: Suite) -> list[int]
 def compared(arm: MeasuredArm, against: MeasuredArm, suite: Suite) -> Comparison:
     """On the deciding metric. Raises `InvalidInput` for two that have no item in common."""
     places = in_common(arm, against, suite)
+    if suite.together:
+        return compared_together(arm, against, suite, places)
     first, second = ([side.outcomes[place].scores[suite.metric] for place in places] for side in (arm, against))
     names = {"arm": arm.arm.label, "against": against.arm.label, "metric": suite.metric}
-    gap = paired(first, second, _clusters(suite, places), **names)
+    gap = paired(first, second, suite.clusters_of(places), **names)
     pairs = [(arm.outcomes[place], against.outcomes[place]) for place in places]
     if not any(outcome.repeats for pair in pairs for outcome in pair):
         return gap
     within = [differences(mine, theirs, suite.metric) for mine, theirs in pairs]
-    clustered = spread(*totals([a - b for a, b in zip(first, second, strict=True)], _clusters(suite, places)))
+    clustered = spread(*totals([a - b for a, b in zip(first, second, strict=True)], suite.clusters_of(places)))
     count = sum(len(outcome.each) for pair in pairs for outcome in pair)
     return gap.model_copy(update={"repeats": repeats(within, float(clustered.se), count)})
 
@@ -140,7 +142,7 @@ def _figure(of: Figure, measured: MeasuredArm, suite: Suite) -> Interval | None:
     values = [measured.outcomes[place].scores[name] for place in places]
     if name in (suite.metric, suite.safety) and not all(0.0 <= value <= 1.0 for value in values):
         raise InvalidInput(f"'{name}' goes from {min(values):g} to {max(values):g}; what decides must lie in [0, 1]")
-    clusters = _clusters(suite, places)
+    clusters = suite.clusters_of(places)
     if of.kind is Kind.DIFFERENCE:
         figure = statistics.difference_interval(values, clusters)
     else:
@@ -158,31 +160,30 @@ def _of_several(measured: MeasuredArm, suite: Suite) -> dict[str, Interval]:
     for name in dict.fromkeys(name for name in (suite.metric, suite.safety) if name):
         places = [at for at, outcome in enumerate(measured.outcomes) if outcome.repeats and name in outcome.scores]
         if places:
-            clusters = _clusters(suite, places)
+            clusters = suite.clusters_of(places)
             figures = figures_of([measured.outcomes[at].each for at in places], name)
             made |= {key: statistics.mean_interval(values, clusters=clusters) for key, values in figures.items()}
     return made
 
 
 def _over_all(measured: MeasuredArm, suite: Suite) -> dict[str, Interval]:
-    """Text statistics: figures that only all items together have."""
-    samples, clusters = suite.samples, _clusters(suite, range(len(suite.samples)))
+    """Text statistics: figures that only all items together have. Of a slice those that pair."""
+    pairing = figures_together(measured, suite)
+    if suite.part:
+        return pairing
+    samples, clusters = suite.samples, suite.clusters_of(range(len(suite.samples)))
     size: dict[str, int | None] = {}
     if any(outcome.repeats for outcome in measured.outcomes):  # an item's answers belong together
         size = {"n": len(samples)} | ({"clusters": None} if clusters is None else {})
         clusters = [sample.key for sample in samples] if clusters is None else clusters
         counts = [len(outcome.each) for outcome in measured.outcomes]
-        samples, clusters = _each(samples, counts), _each(clusters, counts)
-    return {
+        samples, clusters = each(samples, counts), each(clusters, counts)
+    others = {
         name: figure.model_copy(update=size)
         for scorer, parts in zip(suite.scorers, measured.parts, strict=False)
         for name, figure in scorer.overall(samples, parts, clusters).items()
     }
-
-
-def _each(values: Sequence[T], counts: Sequence[int]) -> list[T]:
-    """Each value as often as its item was asked."""
-    return [value for value, count in zip(values, counts, strict=True) for _ in range(count)]
+    return others | pairing
 
 
 def _unscored(measured: MeasuredArm) -> dict[str, dict[str, int]]:
@@ -213,11 +214,6 @@ def _failures(measured: MeasuredArm, suite: Suite) -> dict[str, Failures]:
         if (figure.harm or figure.name == suite.safety) and values and statistics.is_binary(values):
             told[figure.name] = failures_in(values, [suite.samples[place].cluster for place in places])
     return told
-
-
-def _clusters(suite: Suite, places: Sequence[int]) -> list[Hashable] | None:
-    labels: list[Hashable] = [suite.samples[place].cluster for place in places]
-    return None if any(label is None for label in labels) else labels
 
 
 def agreement(outcomes: Sequence[ItemResult], metric: str) -> float:

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from evals.statistics import tango
 from evals.statistics.clusters import Spread, t_tail
 from lifecycle.errors import InvalidInput
-from lifecycle.report import Comparison
+from lifecycle.report import RANDOMISATION, Comparison
 
 POWER = 0.8
 
@@ -24,8 +24,9 @@ def p_above(comparison: Comparison, bound: float = 0.0) -> float:
     """One-sided p of a true difference of at most `bound`; small when the arm is shown to be better than that.
 
     Yes/no metrics of independent items: the exact McNemar test against 0, the exact score test against other bounds.
-    All others: Student's t over clusters; against 0 the exact sign-flip test has to agree, because Student's is too
-    sure of few clusters and of rare events. 1 for a comparison of a report from before that kept neither count.
+    All others: Student's t over clusters; against 0 the exact sign-flip test (of figures of all items together, the
+    randomisation test) has to agree, because Student's is too sure of few clusters and of rare events. 1 for a
+    comparison of a report from before that kept neither count.
     """
     if comparison.wins is not None and comparison.losses is not None:
         return (
@@ -148,6 +149,8 @@ def _spread(comparison: Comparison) -> Spread | None:
     if comparison.se is None or comparison.least is None or comparison.most is None:
         return None
     count = comparison.clusters or comparison.n
+    if comparison.test == RANDOMISATION and comparison.effective_clusters is not None:
+        count = max(1, int(comparison.effective_clusters))  # one that was never drawn may be of the rarest label
     return Spread(
         mean=np.asarray(comparison.delta),
         se=np.asarray(comparison.se),

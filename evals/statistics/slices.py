@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from itertools import combinations
+from itertools import accumulate, combinations
 
 from evals.asking.measure import MeasuredArm
 from evals.slices import lies_in
@@ -39,23 +39,34 @@ def _ways(suite: Suite) -> list[Where]:
     ]  # fmt: skip
 
 
+def _within(arm: MeasuredArm, places: Sequence[int]) -> MeasuredArm:
+    """What the arm made of the items at these places."""
+    ends = list(accumulate(len(outcome.each) for outcome in arm.outcomes))
+    answers = [at for place in places for at in range(ends[place] - len(arm.outcomes[place].each), ends[place])]
+    parts = tuple(tuple(scores[at] for at in answers) for scores in arm.parts)
+    return replace(arm, outcomes=tuple(arm.outcomes[at] for at in places), parts=parts)
+
+
 def _slice(
     where: Where, places: Sequence[int], measured: Sequence[MeasuredArm], suite: Suite, against: str | None
 ) -> Slice:
-    part = replace(suite, samples=tuple(suite.samples[at] for at in places))
-    # Text statistics and tables take what scorers said of each item: they are of all items alone.
-    arms = [replace(arm, outcomes=tuple(arm.outcomes[at] for at in places), parts=()) for arm in measured]
+    part = replace(suite, samples=tuple(suite.samples[at] for at in places), part=True)
+    arms = [_within(arm, places) for arm in measured]
     labels = {sample.cluster for sample in part.samples}
     clusters = None if None in labels else len(labels)
+    made = tuple(
+        compared(second, first, part)
+        for first, second in combinations(arms, 2)
+        if (against is None or against in (first.arm.label, second.arm.label)) and in_common(second, first, part)
+    )
+    enough = [float(len(places) if clusters is None else clusters)]
+    # A figure of all items together may weigh a few of them as much as all others.
+    enough += [gap.effective_clusters for gap in made if part.together and gap.effective_clusters is not None]
     return Slice(
         where=where,
         n=len(places),
         clusters=clusters,
-        thin=(len(places) if clusters is None else clusters) < THIN,
+        thin=min(enough) < THIN,
         arms=tuple(arm_result(arm, part) for arm in arms),
-        comparisons=tuple(
-            compared(second, first, part)
-            for first, second in combinations(arms, 2)
-            if (against is None or against in (first.arm.label, second.arm.label)) and in_common(second, first, part)
-        ),
+        comparisons=made,
     )

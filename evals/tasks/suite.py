@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 
 from evals.sample import Sample
@@ -21,7 +21,7 @@ class Suite:
     solver: Solver
     scorers: tuple[Scorer, ...]
     metric: str
-    """Decides. Each item has it as one number from 0 to 1, higher is better."""
+    """Decides: from 0 to 1, higher is better. Each item has it as one number, or it is a text statistic that pairs."""
     digest: Digest
     """Of the samples, the solver and the scorers: whatever decides a figure besides the version."""
     data_digest: Digest
@@ -37,6 +37,33 @@ class Suite:
     notes: tuple[str, ...] = ()
     """What a reader of its figures must know."""
 
+    part: bool = False
+    """Whether the samples are those of a slice."""
+
+    def clusters_of(self, places: Sequence[int]) -> list[Hashable] | None:
+        """Of the samples at these places; None where one stands for itself."""
+        labels: list[Hashable] = [self.samples[place].cluster for place in places]
+        return None if any(label is None for label in labels) else labels
+
+    @property
+    def together(self) -> bool:
+        """Whether the deciding figure is of all items together."""
+        return all(figure.name != self.metric for figure in self.figures)
+
+    @property
+    def item_metric(self) -> str | None:
+        """The first figure of single items beside a deciding one of all items together: by it items are told apart."""
+        if not self.together:
+            return None
+        beside = (scorer for scorer in self.scorers if self.metric in {figure.name for figure in scorer.figures()})
+        names = [figure.name for scorer in beside for figure in scorer.figures() if figure.kind is not Kind.STATISTIC]
+        return names[0] if names else None
+
+    @property
+    def of_items(self) -> str:
+        """The figure by which single items are told apart."""
+        return self.item_metric or self.metric
+
     @property
     def figures(self) -> tuple[Figure, ...]:
         """Those that single items have, in the order of the scorers."""
@@ -45,18 +72,25 @@ class Suite:
         )
 
 
+_WHY_NOT = {
+    True: "safety is told by single items, whose failures are counted",
+    False: "two arms are not paired by it, and a few long items can make it",
+}
+"""By whether it pairs."""
+
+
 def undecidable(name: str, figures: Sequence[Figure], metric: str | None, safety: str | None) -> list[Problem]:
     """Why the two cannot decide over a suite with these figures."""
     known = {figure.name: figure for figure in figures}
     graded = [figure.name for figure in figures if figure.kind not in (Kind.STATISTIC, Kind.DIFFERENCE)]
-    cure = f"one of {', '.join(graded)}"
+    cure = f"one of {', '.join(graded)}" if graded else "a scorer that gives single items a figure, such as chrf"
     problems = [] if metric else [Problem("metric", "is missing: nothing says what decides", cure)]
     for key, named in (("metric", metric), ("safety", safety)):
         figure = known.get(named) if named else None
         if named and figure is None:
             problems.append(Problem(key, f"'{named}' is no figure that the items of '{name}' get", cure))
-        elif figure and figure.kind is Kind.STATISTIC:
-            problems.append(Problem(key, f"'{named}' is of all items together: nothing is decided by it", cure))
+        elif figure and figure.kind is Kind.STATISTIC and not (figure.pairs and key == "metric"):
+            problems.append(Problem(key, f"'{named}' is of all items together: {_WHY_NOT[figure.pairs]}", cure))
         elif figure and figure.kind is Kind.DIFFERENCE:
             problems.append(Problem(key, f"'{named}' is a difference, which goes below 0", cure))
         elif figure and not figure.higher_is_better:

@@ -45,6 +45,23 @@ def test_rows_and_two_arms_are_an_evaluation(classes, trained, registry, home, m
     assert sum(models.asked.values()) == asked
 
 
+def test_macro_f1_decides_and_stands_in_slices_examples_and_rules(classes, trained, registry, home, models) -> None:
+    models.speaks |= {"base": lambda _: "good", "adapter": lambda q: ("Good.", "bad")[int(q.split()[1]) % 2]}
+    config = EvalConfig.of_rows(classes, "base,toy:1").model_copy(update={"metric": "macro_f1"})
+    made = evaluate(config, registry, home, transport=models.transport, endpoint=QUICK)
+    report = made.report
+    assert (report.metric, report.item_metric) == ("macro_f1", "accuracy")
+    (gap,) = report.comparisons
+    assert (gap.metric, gap.test, gap.n) == ("macro_f1", "approximate-randomisation", 40)
+    assert gap.delta == pytest.approx(2 / 3)
+    assert report.slice({"label": "bad"}).arms[1].metrics["macro_f1"].value == 1.0
+    assert report.slice({"label": "bad"}).comparisons[0].delta == 1.0
+    assert {score for example in report.examples for score in example.scores.values()} == {0.0, 1.0}
+    beats = next(check for check in made.verdicts[0].checks if check.rule == "beats base")
+    assert beats.ruling == "passed"
+    assert "on macro_f1 over 40 items" in beats.detail
+
+
 def test_what_was_said_of_what_was_right_is_in_the_reports(classes, trained, registry, home, models) -> None:
     models.speaks |= {"base": lambda _: "good", "adapter": lambda _: "perhaps"}
     config = EvalConfig.of_rows(classes, "base,toy:1")

@@ -8,18 +8,18 @@ from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from numbers import Real
 from typing import Any, Literal
 
 from evals.asking.answers import Answer
 from evals.sample import Sample
+from evals.scorers.labels import macro_f1_of
 from evals.scorers.scorer import Figure, Score, Scorer, ScoringContext
 from evals.solvers.solver import Attempt
-from evals.statistics.labels import macro_f1
+from evals.statistics.together import Summed
 from evals.tasks.lmeval.solver import stop_strings
 from lifecycle.answer_schema import AnswerSchema
-from lifecycle.report import Interval
 from lifecycle.text.normaliser import Normaliser
 from lifecycle.text.scores import label_of
 
@@ -72,14 +72,9 @@ class LmEvalScorer(Scorer):
         right, said = (label_of(text, *self.labels) for text in (sample.shown_target, attempt.text))
         return {"confusion": (right or sample.shown_target, said or "")}
 
-    def overall(
-        self, samples: Sequence[Sample], scores: Sequence[Score], clusters: Sequence[Hashable] | None
-    ) -> dict[str, Interval]:
+    def summed(self, samples: Sequence[Sample], scores: Sequence[Score], *, part: bool = False) -> dict[str, Summed]:
         """`macro_f1`, of a task that scores by `label`."""
-        if self.labels is None:
-            return {}
-        right, said = zip(*(score.cells["confusion"] for score in scores), strict=True)
-        return {"macro_f1": macro_f1([label or None for label in said], right, self.labels[0], clusters)}
+        return {} if self.labels is None else macro_f1_of(scores, self.labels[0], part=part)
 
 
 def _answered(instances: Sequence[Any], answers: Sequence[Answer]) -> list[Any]:

@@ -21,6 +21,7 @@ from evals import chat_rows
 from evals.chat_rows import messages_before
 from evals.config import EvalConfig
 from evals.sample import Sample
+from evals.scorers.labels import MACRO_F1
 from evals.scorers.scorer import Figure, Kind
 from evals.slices import named, required, with_slices
 from evals.tasks.by_shape import are_labels
@@ -61,8 +62,10 @@ def load(config: EvalConfig, cache: Path) -> Suite:
                 sample = _sample(name, task, chosen[at], requests[0], config)
                 instances[sample.key] = requests
                 samples.append(sample)
-    figures = _check(config, tasks)
     label_rules = {labels_of(task.config.metric_list or []) for task in tasks.values()}
+    figures = _check(config, tasks)
+    if len(label_rules) == 1 and None not in label_rules:
+        figures = (*figures, MACRO_F1)
     scorer = LmEvalScorer(
         tasks=tasks,
         instances=instances,

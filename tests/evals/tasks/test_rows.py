@@ -10,9 +10,11 @@ import pytest
 
 from evals.config import EvalConfig
 from evals.gate.suites import facts_of
+from evals.scorers.scorer import Figure, Kind
 from evals.tasks.by_shape import scorers_for
 from evals.tasks.loading import load_suite
 from evals.tasks.rows import read
+from evals.tasks.suite import undecidable
 from lifecycle.errors import InvalidConfig, InvalidData
 from lifecycle.home import Home
 
@@ -169,7 +171,7 @@ def test_targets_that_a_scorer_cannot_score_are_told_with_their_lines(workplace:
 
 @pytest.mark.parametrize(
     ("metric", "said"),
-    [("rogue", "no figure that the items"), ("macro_f1", "of all items together"), ("accuracy", "")],
+    [("rogue", "no figure that the items"), ("accuracy", ""), ("macro_f1", "")],
 )
 def test_what_cannot_decide_is_refused(tmp_path: Path, home: Home, metric: str, said: str) -> None:
     path = rows(tmp_path / "t.jsonl", {"text": "a", "label": "x"}, {"text": "b", "label": "y"})
@@ -179,6 +181,16 @@ def test_what_cannot_decide_is_refused(tmp_path: Path, home: Home, metric: str, 
     with pytest.raises(InvalidConfig, match="cannot be decided") as error:
         load_suite(config(path, metric=metric), home.cache)
     assert said in str(error.value.problems[0])
+
+
+def test_what_is_of_all_items_together_and_does_not_pair_decides_nothing() -> None:
+    bleu, f1 = Figure(name="bleu", kind=Kind.STATISTIC), Figure(name="macro_f1", kind=Kind.STATISTIC, pairs=True)
+    (problem,) = undecidable("t", [bleu], "bleu", None)
+    assert "two arms are not paired by it" in problem.fault
+    assert "such as chrf" in problem.cure
+    (problem,) = undecidable("t", [Figure(name="accuracy"), f1], "macro_f1", "macro_f1")
+    assert (problem.place, problem.cure) == ("safety", "one of accuracy")
+    assert "safety is told by single items" in problem.fault
 
 
 def test_two_scorers_that_give_one_figure_are_refused(workplace: Path, home: Home) -> None:
