@@ -17,6 +17,7 @@ from pydantic import Field, TypeAdapter, ValidationError
 
 from evals.asking.measure import ItemResult
 from evals.report.evaluation import Evaluation
+from evals.sample import Turn
 from lifecycle.errors import Corrupt, NotFound
 from lifecycle.report import Report
 from lifecycle.verdict import Verdict
@@ -69,6 +70,10 @@ class StoredItem(Frozen):
     cluster: str | None = None
     """What it belongs to; items of a cluster count as one."""
     slices: dict[str, str] = Field(default_factory=dict)
+    messages: tuple[Turn, ...] = ()
+    """All that was sent, where that is more than the question; as the OpenAI API writes it, like the tools."""
+    tools: tuple[dict[str, Any], ...] = ()
+    """What the arms might call."""
     arms: dict[str, ItemResult]
 
 

@@ -5,16 +5,20 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 from jsonschema import Draft202012Validator
 from typer.testing import CliRunner
 
 from dabt import app
+from evals.asking.measure import ItemResult
 from evals.gate.policy import Policy, judge
 from evals.report import stored, write, write_texts
 from evals.report.evaluation import Evaluation
 from evals.report.words import Words
+from evals.sample import Sample
 from lifecycle.errors import Corrupt, NotFound
 
 SCHEMAS = Path(__file__).parents[3] / "docs" / "schemas"
@@ -42,6 +46,32 @@ def test_what_is_written_fits_its_schema_and_is_read_as_it_was(evaluation: Evalu
     Draft202012Validator(json.loads((SCHEMAS / "evaluation.schema.json").read_text("utf-8"))).validate(told)
     assert told["format"] == 2
     assert stored.read(evaluation.folder) == evaluation
+
+
+TURNS = ({"role": "system", "content": "أجب"}, {"role": "user", "content": "عندي ألم"})
+TOOL = {"type": "function", "function": {"name": "book", "parameters": {"type": "object"}}}
+
+
+@pytest.mark.parametrize(
+    ("told", "more"), [({}, set()), ({"cluster": "c", "slices": {"language": "ar"}, "tools": (TOOL,)}, {"tools"})]
+)
+def test_a_line_of_the_items_fits_its_schema_with_all_turns_and_tools(
+    evaluation: Evaluation, told: dict[str, Any], more: set[str]
+) -> None:
+    turns = TURNS if more else TURNS[1:]
+    sample = Sample(key="k", id="toy-1", messages=turns, target={"reply": "نعم"}, **told)
+    one = ItemResult(answer="نعم", scores={"fields": 1.0}, latency=0.5, prompt_tokens=9, completion_tokens=1,
+                     spans=((1.0, 1.5),), unscored={"wins": "there is no judge to ask"})  # fmt: skip
+    several = ItemResult.of([one, one])
+    arms: list[Any] = [
+        SimpleNamespace(arm=SimpleNamespace(label=label), outcomes=[outcome])
+        for label, outcome in (("base", one), ("adapter", several))
+    ]
+    write(evaluation, [sample], arms)
+    line = json.loads((evaluation.folder / "items.jsonl").read_text("utf-8"))
+    Draft202012Validator(json.loads((SCHEMAS / "item.schema.json").read_text("utf-8"))).validate(line)
+    assert set(line) & {"messages", "tools"} == (more | {"messages"} if more else set())
+    assert stored.StoredItem.model_validate(line).messages == (turns if more else ())
 
 
 def test_an_evaluation_of_the_first_form_is_read_with_what_it_has(evaluation: Evaluation) -> None:
