@@ -63,9 +63,11 @@ def sentences(report: Report) -> list[str]:
     said = []
     if best := pareto(report):
         line = ", ".join(f"{arm.arm} ({money(THOUSAND * per_request(report, arm), prices.currency)})" for arm in best)
-        share = f"over {prices.requests:,} requests" if prices.requests else "without it: the prices name no `requests`"
+        share = "not shared out: the prices name no `requests`"
+        if prices.requests:
+            share = f"shared out over {prices.requests:,} requests"
         said.append(f"No arm is better at the same cost or less than: {line}; for 1,000 requests.")
-        said.append(f"What is paid once (training, labelling, index, a retrieval service) is shared out {share}.")
+        said.append(f"What is paid once (training, labelling, index, a retrieval service) is {share}.")
     said += [
         f"{even.later} begins dearer than {even.first} and is the cheaper from about {rounded(even.requests)} requests "
         "on."

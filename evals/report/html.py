@@ -17,6 +17,7 @@ from evals.archive.items import Item
 from evals.report import costs
 from evals.report.evaluation import Evaluation, columns_of, size_of
 from evals.report.failures import WORDS, failure_rows
+from evals.report.notes import notes
 from evals.report.packed import pack, readable
 from evals.report.page_words import PageWords
 from evals.report.people import OF_PEOPLE, PEOPLE_HEAD, people_notes, people_rows
@@ -55,7 +56,7 @@ def render_html(evaluation: Evaluation, items: Iterable[Item] = (), words: Words
     report = evaluation.report
     figures = [Line.of_figure(arm.arm, arm.metrics[report.metric]) for arm in report.arms]
     differences = [Line.of_difference(comparison) for comparison in report.comparisons]
-    packed = pack(items, [arm.arm for arm in report.arms], evaluation.item_metrics)
+    packed = pack(items, [arm.arm for arm in report.arms], evaluation.item_metrics, words)
     return _template().render(
         e=evaluation,
         t=PageWords(words, evaluation),
@@ -76,6 +77,7 @@ def render_html(evaluation: Evaluation, items: Iterable[Item] = (), words: Words
         failures=failure_rows(evaluation),
         failure_words=WORDS,
         several=repeats_shown(evaluation),
+        notes=notes(evaluation),
         cost_rows=costs.rows(report),
         cost_legend=costs.LEGEND,
         cost_plot=costs.CostPlot.of(report),

@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from evals.report import costs
 from evals.report.evaluation import MARKS, Evaluation, columns_of, size_of
 from evals.report.failures import markdown_of_failures
+from evals.report.notes import notes
 from evals.report.page_words import head, provisional
 from evals.report.people import OF_PEOPLE, PEOPLE_HEAD, people_notes, people_rows
 from evals.report.repeats import repeats_shown
@@ -14,7 +15,7 @@ from evals.report.sentences import said
 from evals.report.words import Words
 from evals.statistics.thin import THIN
 from lifecycle.deployment import Deployment
-from lifecycle.report import ArmResult, Comparison, Interval, Report
+from lifecycle.report import ArmResult, Comparison, Ground, Interval, Report
 
 
 def render_markdown(evaluation: Evaluation, words: Words = Words()) -> str:  # noqa: B008
@@ -26,10 +27,7 @@ def render_markdown(evaluation: Evaluation, words: Words = Words()) -> str:  # n
         *_provisional(evaluation, words),
         *(f"{said(str(now), 'served', words)}." for now in report.served.values()),
         "## " + words("page.advice"),
-        "\n".join(
-            f"- {said(sentence, 'advice', words)}{f' *{words.isolated(ground.rule)}*' if ground else ''}"
-            for sentence, ground in report.grounded
-        ),
+        "\n".join(f"- {said(sentence, 'advice', words)}{_rule(ground, words)}" for sentence, ground in report.grounded),
         "## " + words("page.figures"),
         _figures(evaluation, words),
         words("markdown.legend"),
@@ -39,6 +37,7 @@ def render_markdown(evaluation: Evaluation, words: Words = Words()) -> str:  # n
             for arm in report.arms
             if arm.deployment
         ),
+        "\n".join(f"- {said(note, 'note', words)}" for note in notes(evaluation)),
         *_costs(report, words),
         *_unscored(report, words),
         *_tables(report, words),
@@ -48,10 +47,10 @@ def render_markdown(evaluation: Evaluation, words: Words = Words()) -> str:  # n
         *_people(report, words),
         "## " + words("markdown.comparisons"),
         _comparisons(evaluation, words),
-        "## " + words("markdown.verdicts"),
+        *(["## " + words("markdown.verdicts")] if evaluation.verdicts else []),
         *(_verdict(evaluation, arm, words) for arm in report.arms if evaluation.verdict(arm)),
     ]
-    text = "\n\n".join(parts)
+    text = "\n\n".join(filter(None, parts))
     return f'<div dir="rtl">\n\n{text}\n\n</div>\n' if words.direction == "rtl" else f"{text}\n"
 
 
@@ -60,6 +59,10 @@ def _provisional(evaluation: Evaluation, words: Words) -> list[str]:
         return []
     why = words("page.provisional", reasons=provisional(evaluation, words))
     return [f"**{why}** {words('page.nothing_decided')}"]
+
+
+def _rule(ground: Ground | None, words: Words) -> str:
+    return f" *{said(ground.rule, 'ground', words)}*" if ground else ""
 
 
 def _deployment(deployment: Deployment | None, words: Words) -> str:
@@ -169,7 +172,10 @@ def _people(report: Report, words: Words) -> list[str]:
         return []
     notes = "\n".join(f"- {said(note, 'people', words)}" for note in people_notes(report))
     head = [said(name, "people", words) for name in PEOPLE_HEAD]
-    rows = [[words.isolated(cell) for cell in row] for row in people_rows(report)]
+    rows = [
+        [said(cell, "rated", words) if place == 2 else words.isolated(cell) for place, cell in enumerate(row)]
+        for row in people_rows(report)
+    ]
     return ["## " + words("people.title"), _table(head, rows), said(OF_PEOPLE, "people", words), notes]
 
 

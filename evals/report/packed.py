@@ -11,10 +11,12 @@ import zlib
 from base64 import b64encode
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 from evals.archive.items import Item, ItemAnswer, disagrees
-from evals.report.words import seen
+from evals.report.sentences import known
+from evals.report.words import Words, seen
 from lifecycle.text.scores import parse_object
 
 MOST = 20_000
@@ -34,9 +36,14 @@ class PackedItems:
     first: tuple[Item, ...]
 
 
-def pack(items: Iterable[Item], arms: Sequence[str], figures: Sequence[str]) -> PackedItems | None:
-    """One at a time, so that memory stays flat. `figures`: those of a line's scores, the deciding one first. None
-    without items."""
+def pack(
+    items: Iterable[Item],
+    arms: Sequence[str],
+    figures: Sequence[str],
+    words: Words = Words(),  # noqa: B008 - frozen
+) -> PackedItems | None:
+    """One at a time, so that memory stays flat. `figures`: those of a line's scores, the deciding one first. What
+    scorers say is said in the words' language. None without items."""
     press, parts, first, whole = zlib.compressobj(wbits=_GZIP), [], [], 0
     for item in items:
         whole += 1
@@ -44,7 +51,7 @@ def pack(items: Iterable[Item], arms: Sequence[str], figures: Sequence[str]) -> 
             continue
         if whole <= FIRST:
             first.append(item)
-        parts.append(press.compress(_line(item, arms, figures)))
+        parts.append(press.compress(_line(item, arms, figures, words)))
     if not whole:
         return None
     parts.append(press.flush())
@@ -62,7 +69,7 @@ def readable(text: str) -> list[tuple[str, str]]:
     ]
 
 
-def _line(item: Item, arms: Sequence[str], figures: Sequence[str]) -> bytes:
+def _line(item: Item, arms: Sequence[str], figures: Sequence[str], words: Words) -> bytes:
     row = [
         item.anchor,
         seen(item.key),
@@ -72,21 +79,27 @@ def _line(item: Item, arms: Sequence[str], figures: Sequence[str]) -> bytes:
         seen(item.cluster or ""),
         {seen(field): seen(value) for field, value in item.slices.items()},
         int(disagrees(item, figures[0])),
-        [_answer(item.arms[arm], figures) if arm in item.arms else None for arm in arms],
+        [_answer(item.arms[arm], figures, words) if arm in item.arms else None for arm in arms],
     ]
     return json.dumps(row, ensure_ascii=False, separators=(",", ":")).encode() + b"\n"
 
 
-def _answer(answer: ItemAnswer, figures: Sequence[str]) -> list[Any]:
+def _answer(answer: ItemAnswer, figures: Sequence[str], words: Words) -> list[Any]:
     return [
         _shown(answer.answer),
         [answer.scores.get(name) for name in figures],
-        {seen(name): seen(why) for name, why in answer.unscored.items()},
+        {seen(name): _of_scorer(why, "unscored", words) for name, why in answer.unscored.items()},
         seen(answer.error),
         int(answer.cut),
         [seen(passage) for passage in answer.passages],
-        seen(answer.explanation),
+        "\n".join(_of_scorer(line, "explained", words) for line in answer.explanation.split("\n")),
     ]
+
+
+@lru_cache(maxsize=4096)
+def _of_scorer(text: str, group: str, words: Words) -> str:
+    """Few texts, said of many answers. What no sentence of the group fits is a judge's, or an answer's: as it is."""
+    return (known(text, group, words) if words.language != "en" else None) or seen(text)
 
 
 def _shown(text: str) -> str | list[tuple[str, str]]:

@@ -31,12 +31,18 @@ def said(text: str, group: str, words: Words) -> str:
 
 def known(text: str, group: str, words: Words) -> str | None:
     """As `said`, and None where no sentence of the group fits the whole text."""
+    if (told := _single(text, group, words)) is not None:
+        return told
+    for end in (found.end() for found in re.finditer(r"\.(?= )", text)):
+        if (first := _single(text[:end], group, words)) and (rest := known(text[end + 1 :], group, words)):
+            return f"{first} {rest}"
+    return None
+
+
+def _single(text: str, group: str, words: Words) -> str | None:
     for pattern in _patterns(group):
         if (found := pattern.fits.fullmatch(text)) and (told := _told(pattern, found, words)) is not None:
             return told
-    for end in (found.end() for found in re.finditer(r"\.(?= )", text)):
-        if (first := known(text[:end], group, words)) and (rest := known(text[end + 1 :], group, words)):
-            return f"{first} {rest}"
     return None
 
 
@@ -88,9 +94,11 @@ def _groups() -> frozenset[str]:
 
 @cache
 def _patterns(group: str) -> list[_Pattern]:
-    """The most literal first, so that a sentence is never taken for a shorter one with a long name in it."""
+    """The most literal first, so that a sentence is never taken for a shorter one with a long name in it; before them
+    those that have a sentence of their own group in them, of which a shorter one would take the rest for a name."""
     own = {key: told["en"] for key, told in catalogue().items() if key.partition(".")[0] == group}
-    order = sorted(own, key=lambda key: len(PLACE.sub("", own[key])), reverse=True)
+    nested = {key: any(place.kind == group for place in places(own[key])) for key in own}
+    order = sorted(own, key=lambda key: (nested[key], len(PLACE.sub("", own[key]))), reverse=True)
     return [_Pattern(key, re.compile(_as_pattern(own[key]), re.DOTALL), places(own[key])) for key in order]
 
 
@@ -105,7 +113,7 @@ def _as_pattern(template: str) -> str:
 def _of_place(name: str, kind: str) -> str:
     if kind in nouns():
         forms = "|".join(re.escape(form.replace("{n} ", "")) for form in nouns()[kind]["en"].values())
-        return rf"(?P<{name}>\d[\d,]*) (?:{forms})"
+        return rf"(?P<{name}>[+\-−]?\d[\d,]*(?:\.\d+)?) (?:{forms})"
     if kind == "n":
         return f"(?P<{name}>{_NUMBER})"
     if kind == "interval":

@@ -66,6 +66,7 @@ def _folder() -> Path:
 
 def plural(n: float, language: str) -> str:
     """The category of the Unicode plural rules (CLDR 48): two in English, six in Arabic."""
+    n = abs(n)
     if language != "ar":
         return "one" if n == 1 else "other"
     if n in (0, 1, 2):

