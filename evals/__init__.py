@@ -10,7 +10,11 @@ Start with `run.py`: it is the whole evaluation as one story. `config.py` is wha
     safety/      suites of harm: refusal, injection, leakage, pairs that are to be answered alike, …
     statistics/  figures over samples, with their intervals, and what a comparison proves
     gate/        a team's policy, and its verdicts
-    report/      what is written and printed, and the advice
+    cost/        what an arm costs beside what it is worth
+    advice/      what to do, by rules with their sources; before any training, too
+    people/      blind ratings by people, and what they come to
+    retrieval/   what an index finds, measured with no model asked
+    report/      what is written and printed
     archive/     reports that are kept: listed, shown, compared with each other and over time
     foreign/     results of other tools, taken in as reports that open no gate
     ci/          how an evaluation ends a step of a pipeline
