@@ -75,9 +75,10 @@ def test_dpo_has_the_same_figures_whatever_lies_in_a_batch(place: Place) -> None
         right = [each["mean_token_accuracy"] for each in told if each["kind"] == "validation"]
         curves.append((losses(result, "train"), losses(result, "validation"), right))
     assert 4 < result.record.metrics["validation_rows"] < 8
-    assert curves[0][1] == pytest.approx(curves[1][1], rel=1e-4)
-    assert curves[0][0] == pytest.approx(curves[1][0], rel=1e-4)
-    assert curves[0][2] == pytest.approx(curves[1][2], rel=1e-4)  # of tokens, and not of batches
+    # Sums in another order, a step further each time; a batch that weighs too much is off by hundredths.
+    assert curves[0][1] == pytest.approx(curves[1][1], rel=1e-3)
+    assert curves[0][0] == pytest.approx(curves[1][0], rel=1e-3)
+    assert curves[0][2] == pytest.approx(curves[1][2], rel=1e-3)  # of tokens, and not of batches
 
 
 def test_the_reference_of_dpo_is_the_adapter_that_it_goes_on_from(place: Place) -> None:
