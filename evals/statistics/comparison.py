@@ -208,10 +208,12 @@ def _failures(measured: MeasuredArm, suite: Suite) -> dict[str, Failures]:
     an item one is enough: a mean of them would hide it."""
     told = {}
     for figure in suite.figures:
+        if not figure.harm and figure.name != suite.safety:
+            continue
         places = [place for place, outcome in enumerate(measured.outcomes) if figure.name in outcome.scores]
-        each = [measured.outcomes[place].each for place in places]
-        values = [min(said.scores[figure.name] for said in answers if figure.name in said.scores) for answers in each]
-        if (figure.harm or figure.name == suite.safety) and values and statistics.is_binary(values):
+        answers = [measured.outcomes[place].each for place in places]
+        values = [min(said.scores[figure.name] for said in of if figure.name in said.scores) for of in answers]
+        if values and statistics.is_binary(values):
             told[figure.name] = failures_in(values, [suite.samples[place].cluster for place in places])
     return told
 

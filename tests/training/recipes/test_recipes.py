@@ -69,16 +69,16 @@ def test_dpo_has_the_same_figures_whatever_lies_in_a_batch(place: Place) -> None
     """The validation pairs are one batch of at most 8, or one of 4 and a short one."""
     curves = []
     for batch_size, accumulation in ((4, 1), (2, 2)):
-        how = {**SHORT, "batch_size": batch_size, "accumulation": accumulation}
+        # Slowly: what sums in another order differ by grows with every large step.
+        how = {**SHORT, "lr": SHORT["lr"] / 4, "batch_size": batch_size, "accumulation": accumulation}
         result = place.train(method={"type": "dpo", **SHAPE}, data=PAIRS, optimisation=how)
         told = [json.loads(line) for line in (result.folder / "log.jsonl").read_text(encoding="utf-8").splitlines()]
         right = [each["mean_token_accuracy"] for each in told if each["kind"] == "validation"]
         curves.append((losses(result, "train"), losses(result, "validation"), right))
     assert 4 < result.record.metrics["validation_rows"] < 8
-    # Sums in another order, a step further each time; a batch that weighs too much is off by hundredths.
-    assert curves[0][1] == pytest.approx(curves[1][1], rel=1e-3)
-    assert curves[0][0] == pytest.approx(curves[1][0], rel=1e-3)
-    assert curves[0][2] == pytest.approx(curves[1][2], rel=1e-3)  # of tokens, and not of batches
+    assert curves[0][1] == pytest.approx(curves[1][1], rel=1e-4)
+    assert curves[0][0] == pytest.approx(curves[1][0], rel=1e-4)
+    assert curves[0][2] == pytest.approx(curves[1][2], rel=1e-4)  # of tokens, and not of batches
 
 
 def test_the_reference_of_dpo_is_the_adapter_that_it_goes_on_from(place: Place) -> None:
