@@ -199,10 +199,10 @@ class FewFailures(OnItems):
         return [Check(rule=rule, ruling=_enough(shown), detail=detail)]
 
 
-class Latency(OnItems):
-    """p95 latency is at most `times` that of `arm`."""
+class TimesAnArm(OnItems):
+    """The candidate takes at most `times` what `arm` does."""
 
-    rule: Literal["latency"]
+    rule: str
     times: float = Field(gt=0.0)
     arm: str = "base"
 
@@ -213,8 +213,20 @@ class Latency(OnItems):
     def checks(self, case: Case) -> list[Check]:
         label = rival_of(case.report, self.arm)
         if label is None:
-            return [_incumbent("latency", case)]
-        rival = next((arm for arm in case.report.arms if arm.arm == label), None)
+            return [_incumbent(self.rule, case)]
+        return self.against(case, next((arm for arm in case.report.arms if arm.arm == label), None))
+
+    def against(self, case: Case, rival: ArmResult | None) -> list[Check]:
+        """`rival` is None where it was not measured."""
+        raise NotImplementedError
+
+
+class Latency(TimesAnArm):
+    """p95 latency is at most `times` that of `arm`."""
+
+    rule: Literal["latency"]
+
+    def against(self, case: Case, rival: ArmResult | None) -> list[Check]:
         if rival is None:
             detail = f"'{self.arm}' was not measured: add that arm, or take it out of the policy"
             return [Check(rule="latency", ruling=Ruling.UNDECIDED, detail=detail)]
@@ -228,25 +240,15 @@ class Latency(OnItems):
         return [Check(rule="latency", ruling=_ruling(case.arm.latency_p95 <= bound), detail=detail)]
 
 
-class CostRatio(OnItems):
+class CostRatio(TimesAnArm):
     """A request costs at most `times` as much as one of `arm`, by the evaluation's prices.
 
     Undecided without prices, where a part of the costs is unknown, and on a slice: costs are of all items.
     """
 
     rule: Literal["cost"]
-    times: float = Field(gt=0.0)
-    arm: str = "base"
 
-    @property
-    def names(self) -> tuple[str, ...]:
-        return (self.arm,)
-
-    def checks(self, case: Case) -> list[Check]:
-        label = rival_of(case.report, self.arm)
-        if label is None:
-            return [_incumbent("cost", case)]
-        rival = next((arm for arm in case.report.arms if arm.arm == label), None)
+    def against(self, case: Case, rival: ArmResult | None) -> list[Check]:
         prices = case.report.prices
         if rival is None or prices is None or not (case.arm.cost and rival.cost):
             cure = "name prices in the evaluation (prices: prices.yaml)"
