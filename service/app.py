@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
 from typing import TYPE_CHECKING
 
@@ -24,6 +24,7 @@ from service.access.hosts import HostGuard
 from service.adapters import routes_residency
 from service.config import ServeConfig
 from service.engine.interface import Engine
+from service.front import Front, InFront
 from service.last_known import LastKnown
 from service.observability.access_log import AccessLog
 from service.openai import http_errors, http_input, routes_openai
@@ -47,8 +48,10 @@ def create_app(
     store: ArtifactStore,
     last_known: LastKnown | None = None,
     weights: WeightsManifest | None = None,
+    console: Callable[[FastAPI], Front] | None = None,
 ) -> FastAPI:
     """The service as an ASGI application; its lifespan starts and stops the engine. `registry` stays the caller's.
+    `console` makes the pages at /ui.
 
     Raises `InvalidInput` when `config.base` is not a whole model folder.
     """
@@ -66,6 +69,9 @@ def create_app(
     app.state.tracer = _tracer(config)
     access = Access(config, parts.catalogue)
     app.add_middleware(AccessGuard, access=access, accounts=parts.accounts)
+    app.state.console = console(app) if console is not None else None
+    if app.state.console is not None:
+        app.add_middleware(InFront, front=app.state.console)
     app.add_middleware(HostGuard, access.keys_asked, config.allowed_host, config.cors_origin)
     app.add_middleware(AccessLog, telemetry=parts.telemetry, tracer=app.state.tracer)
     app.add_middleware(AzurePaths)
@@ -110,10 +116,15 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
     await parts.accounts.start()
     await http_input.begin()
     parts.traffic.start()
+    console: Front | None = app.state.console
+    if console is not None:
+        await console.start()
     await asyncio.to_thread(app.state.before_listening)
     try:
         yield
     finally:
+        if console is not None:
+            await console.stop()
         running.cancel()
         with suppress(asyncio.CancelledError):
             await running

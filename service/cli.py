@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
@@ -90,6 +91,8 @@ def serve(  # noqa: PLR0913, PLR0917  (one parameter is one option of the comman
     evals: Annotated[
         Path | None, typer.Option(envvar="DABT_EVALS", help="Folder of evaluations that jobs may ask for.")
     ] = None,
+    ui: Annotated[bool, typer.Option("--ui/--no-ui", help="Show pages for people at /ui.")] = True,
+    grafana_url: Annotated[str, typer.Option(help="The pages link to this Grafana.")] = "",
     log_bodies: Annotated[bool, typer.Option("--log-bodies", help="Log what callers send; never their keys.")] = False,
     log_level: Annotated[str | None, typer.Option(help="debug, info, warning or error.")] = None,
     log_format: Annotated[str | None, typer.Option(help="logfmt, or json: one object a line.")] = None,
@@ -140,7 +143,12 @@ def serve(  # noqa: PLR0913, PLR0917  (one parameter is one option of the comman
     engine.prepare()
     from service.server import serve as run  # after that: it takes a second to import
 
-    run(config, place, engine, first, stored.manifest if stored is not None else None)
+    console = None
+    if config.ui:
+        from console.app import Console
+
+        console = partial(Console, home=place)
+    run(config, place, engine, first, stored.manifest if stored is not None else None, console)
     if engine.is_being_built:
         # Asked to stop during the engine's start: all else is in order, and that thread need not be waited for.
         sys.stdout.flush()

@@ -75,6 +75,11 @@ class ServeConfig(Frozen):
     evals: Path | None = None
     """The folder of the evaluations that a job may ask for by its metadata (`dabt_eval: NAME` is NAME.yaml in it)."""
 
+    ui: bool = True
+    """Show the console, the pages at /ui."""
+    grafana_url: str = Field(default="", pattern=r"^(https?://[^/\s]+.*)?$")
+    """Where its pages link to for longer histories."""
+
     keys: Literal["auto", "required", "off"] = "auto"
     """`auto` asks every caller for an API key once the registry has had one; `required` also refuses to start without
     one; `off` asks for none, and is for loopback alone."""

@@ -6,6 +6,7 @@ import asyncio
 import resource
 import signal
 import socket
+from collections.abc import Callable
 from contextlib import closing, nullcontext
 from functools import partial
 from types import FrameType
@@ -26,6 +27,7 @@ from service.config import ServeConfig
 from service.connection import Bounds, Connection
 from service.engine.interface import Engine
 from service.first_answers import FirstAnswers
+from service.front import Front
 from service.last_known import LastKnown
 from service.observability import logs
 from service.worker_process import WorkerProcess
@@ -45,9 +47,10 @@ def serve(
     engine: Engine,
     first: FirstAnswers | None = None,
     weights: WeightsManifest | None = None,
+    console: Callable[[FastAPI], Front] | None = None,
 ) -> None:
     """Serve until SIGTERM or SIGINT, then finish what was admitted and return. `first` has been answering until now,
-    and `weights` is what is known of the base, where that is whole weights of the store.
+    and `weights` is what is known of the base, where that is whole weights of the store; `console` makes the pages.
 
     Raises `InvalidConfig` when the address cannot be had, or may not be had without API keys, and `EngineDead` when the
     engine cannot be kept running.
@@ -59,7 +62,7 @@ def serve(
     with closing(first), Registry.later(home.registry_url, new=not home.last_known.is_file()) as registry:
         _reach(registry, config)
         store = ArtifactStore(home.artifacts_url, home.cache, _bytes(config.cache_gib))
-        app = create_app(config, engine, registry, store, LastKnown(home.last_known, registry.name), weights)
+        app = create_app(config, engine, registry, store, LastKnown(home.last_known, registry.name), weights, console)
         app.state.before_listening = first.hand_over
         connection: Any = partial(Connection, bounds=Bounds(config.client_seconds, _most_connections()))
         server = _Server(

@@ -47,6 +47,9 @@ ROLES: tuple[tuple[str, Role], ...] = (
     ("", Role.CALLER),
 )
 """The least role for a path and all below it; the first that fits. What is not named needs a caller's key."""
+SIGNED_IN = "dabt.signed_in"
+"""In the scope of a request that the console makes inside this process: the key of who is signed in there, or None. No
+request from outside has it, for a scope is made by the server."""
 
 
 def actor_of(connection: HTTPConnection, said: str) -> str:
@@ -72,9 +75,11 @@ class Access:
         self._from_elsewhere = not is_loopback(config.host)
         self._catalogue = catalogue
 
-    def admit(self, path: str, headers: Headers, client: str, context: RequestContext) -> ApiKey | None:
+    def admit(
+        self, path: str, headers: Headers, client: str, context: RequestContext, signed_in: ApiKey | None = None
+    ) -> ApiKey | None:
         """The caller's key, or None where none is needed. `context` is told whose key came, before it is refused.
-        `client` is the caller's address, empty when it is not known.
+        `client` is the caller's address, empty when it is not known. `signed_in` is the key that the console knows.
 
         Raises `Unauthorized` without a key that is good now, `Forbidden` when its role is not enough, `NotAllowed`
         for an admin route without keys and from another machine, `Unavailable` before the registry has been read.
@@ -91,7 +96,11 @@ class Access:
             return None
         if snapshot is EMPTY:
             raise Unavailable("no key can be checked, because the registry has not been read yet", retry_after=2.0)
-        key = authenticate(headers.get("authorization", ""), snapshot, datetime.now(UTC), context)
+        if signed_in is None:
+            key = authenticate(headers.get("authorization", ""), snapshot, datetime.now(UTC), context)
+        else:
+            key = signed_in
+            context.key_id = key.id
         _check_role(key, path, headers)
         return key
 
@@ -161,7 +170,8 @@ class AccessGuard:
         context = context_of(HTTPConnection(scope))
         async with AsyncExitStack() as request:
             try:
-                key = self._access.admit(scope["path"], Headers(scope=scope), client, context)
+                headers, signed_in = Headers(scope=scope), scope.get(SIGNED_IN)
+                key = self._access.admit(scope["path"], headers, client, context, signed_in)
                 if key is not None and scope["method"] == "POST" and not _below(scope["path"], "/admin"):
                     await request.enter_async_context(self._accounts.admitted(key, context))
             except DabtError as error:

@@ -1,0 +1,82 @@
+"""The console as one part of the service: the pages, behind their door, and what runs beside them."""
+
+from __future__ import annotations
+
+import structlog
+from fastapi import APIRouter, FastAPI, Request
+from starlette.exceptions import HTTPException
+from starlette.responses import FileResponse, RedirectResponse, Response
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from console import signing_in
+from console.api import Api, Refused
+from console.door import Door
+from console.rendering import HERE, error_page, static_path
+from console.screens import ROUTERS
+from console.sessions import Sessions
+from lifecycle.errors import DabtError, NotFound
+from lifecycle.home import Home
+from service.access.authentication import Access
+from service.config import ServeConfig
+from service.parts import Parts
+
+log = structlog.get_logger(__name__)
+statics = APIRouter()
+
+
+class Console:
+    """What the service puts in front of /ui. `api` is the whole service, as clients reach it."""
+
+    def __init__(self, api: FastAPI, home: Home) -> None:
+        parts: Parts = api.state.parts
+        config: ServeConfig = api.state.config
+        pages = FastAPI(title="Dabt", openapi_url=None, docs_url=None, redoc_url=None)
+        pages.state.api = Api(api)
+        pages.state.parts = parts
+        pages.state.config = config
+        pages.state.registry = api.state.registry
+        pages.state.home = home
+        self.sessions = pages.state.sessions = Sessions.of(home.root)
+        pages.include_router(statics)
+        pages.include_router(signing_in.router)
+        for router in ROUTERS:
+            pages.include_router(router)
+        pages.add_exception_handler(DabtError, _on_error)
+        pages.add_exception_handler(Refused, _on_error)
+        pages.add_exception_handler(HTTPException, _on_http_error)
+        pages.add_exception_handler(Exception, _on_fault)
+        self.app: ASGIApp = Door(pages, Access(config, parts.catalogue), parts.catalogue, pages.state.sessions)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        await self.app(scope, receive, send)
+
+    async def start(self) -> None:
+        """Called when the service begins to listen."""
+
+    async def stop(self) -> None:
+        """Called when it ends; open streams end with it."""
+
+
+@statics.get("/ui/static/{digest}/{name:path}")
+async def static(digest: str, name: str) -> Response:
+    """A file of the console under the digest of what it holds; another digest is another release's page."""
+    file = (HERE / "static" / name).resolve()
+    if not file.is_relative_to(HERE / "static") or not file.is_file():
+        raise NotFound(f"there is no file {name[:80]} here")
+    if static_path(name).split("/")[3] != digest:
+        return RedirectResponse(static_path(name), 307)
+    return FileResponse(file, headers={"cache-control": "public, max-age=31536000, immutable"})
+
+
+async def _on_error(request: Request, error: Exception) -> Response:
+    return error_page(request, error)
+
+
+async def _on_http_error(request: Request, error: Exception) -> Response:
+    assert isinstance(error, HTTPException)
+    return error_page(request, Refused(error.status_code, "no_such_page", f"{request.url.path}: {error.detail}"))
+
+
+async def _on_fault(request: Request, error: Exception) -> Response:
+    log.error("a fault in the console", path=request.url.path, exc_info=error)
+    return error_page(request, error)

@@ -1,0 +1,24 @@
+"""A form that a page sent: text fields, of a bounded size."""
+
+from __future__ import annotations
+
+from urllib.parse import parse_qsl
+
+from fastapi import Request
+
+from lifecycle.errors import InvalidInput, TooLarge
+
+_MOST_BYTES = 1 << 20
+
+
+async def form_of(request: Request) -> dict[str, str]:
+    """The fields, the last of each name. Raises `TooLarge`, and `InvalidInput` for what is no text."""
+    body = bytearray()
+    async for chunk in request.stream():
+        body += chunk
+        if len(body) > _MOST_BYTES:
+            raise TooLarge(f"a form may have {_MOST_BYTES} bytes")
+    try:
+        return dict(parse_qsl(body.decode(), keep_blank_values=True, errors="strict", max_num_fields=1000))
+    except ValueError as error:
+        raise InvalidInput(f"the form cannot be read: {error}") from None

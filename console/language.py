@@ -1,0 +1,121 @@
+"""The languages of the console: sentences by gettext, and numbers, moments and directions as each language has them.
+
+Sentences stand in templates and modules in English, and translated in `translations/LANGUAGE/*.po`, a file for each
+screen; they are read as they are, and compiled in memory. A test fails on a sentence that a language lacks.
+"""
+
+from __future__ import annotations
+
+import gettext
+import io
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from babel.dates import format_datetime, format_timedelta
+from babel.messages.mofile import write_mo
+from babel.messages.pofile import read_po
+from babel.numbers import format_decimal, format_percent
+
+from console.viewer import Digits
+
+TRANSLATIONS = Path(__file__).with_name("translations")
+LANGUAGES = {"en": "English", "ar": "العربية"}
+"""Code → the language's own name."""
+PLURAL_FORMS = "nplurals=6; plural=(n==0 ? 0 : n==1 ? 1 : n==2 ? 2 : n%100>=3 && n%100<=10 ? 3 : n%100>=11 ? 4 : 5);"
+"""Of Arabic, in the order of its .po files: none, 1, 2, 3 to 10, 11 to 99, and the rest (CLDR's zero … other). Babel's
+own header has the last two the other way round."""
+_ARABIC_DIGITS = str.maketrans("0123456789", "٠١٢٣٤٥٦٧٨٩")
+
+
+def N_(text: str) -> str:  # noqa: N802  (gettext's own name for it)
+    """A sentence that is to be translated where it is shown."""
+    return text
+
+
+@dataclass(frozen=True)
+class Language:
+    code: str
+    catalogue: gettext.NullTranslations
+    digits: Digits = "latn"
+
+    @property
+    def direction(self) -> str:
+        return "rtl" if self.code == "ar" else "ltr"
+
+    def text(self, sentence: str, **values: object) -> str:
+        """The sentence, with `%(name)s` filled in."""
+        said = self.catalogue.gettext(sentence)
+        return said % values if values else said
+
+    def texts(self, one: str, many: str, n: int, **values: object) -> str:
+        """The form for `n`, which is `%(n)s` in it, written in this person's digits."""
+        return self.catalogue.ngettext(one, many, n) % {"n": self.number(n), **values}
+
+    def number(self, value: float, places: int = 0) -> str:
+        """With `places` digits behind the point."""
+        pattern = f"#,##0.{'0' * places}" if places else "#,##0"
+        return self._written(format_decimal(value, pattern, self._locale, numbering_system=self.digits))
+
+    def percent(self, share: float, places: int = 0) -> str:
+        pattern = f"#,##0.{'0' * places}%" if places else "#,##0%"
+        return self._written(format_percent(share, pattern, self._locale, numbering_system=self.digits))
+
+    def moment(self, at: datetime) -> str:
+        """As the server knows it; `static/console.js` puts it into the reader's zone."""
+        return self._written(format_datetime(at, "d MMM y, HH:mm 'UTC'", locale=self._locale))
+
+    def span(self, seconds: float) -> str:
+        return self._written(format_timedelta(timedelta(seconds=seconds), locale=self._locale))
+
+    def _written(self, text: str) -> str:
+        """Babel chooses the signs of a numbering system, and leaves the digits as they are."""
+        return text.translate(_ARABIC_DIGITS) if self.digits == "arab" else text
+
+    @property
+    def _locale(self) -> str:
+        return "ar_EG" if self.code == "ar" else self.code
+
+
+@cache
+def language(code: str, digits: Digits = "latn") -> Language:
+    return Language(code, _catalogue(code), digits)
+
+
+def preferred(accepted: str) -> str:
+    """The first of an `Accept-Language` header that there is, by its weights."""
+    weighted = []
+    for part in accepted.split(","):
+        tag, _, weight = part.partition(";q=")
+        try:
+            weighted.append((float(weight or 1), tag.strip().lower().partition("-")[0]))
+        except ValueError:
+            continue
+    known = [code for weight, code in sorted(weighted, key=lambda pair: -pair[0]) if code in LANGUAGES and weight > 0]
+    return known[0] if known else "en"
+
+
+@cache
+def _catalogue(code: str) -> gettext.NullTranslations:
+    """All files of the language as one: the first is asked first, and what it lacks is asked of the next."""
+    merged: gettext.NullTranslations = gettext.NullTranslations()
+    for file in reversed(po_files(code)):
+        with file.open("rb") as opened:
+            catalogue = read_po(opened, locale=code)
+        # Babel would write its own header.
+        plurals: Any = catalogue
+        plurals._num_plurals, plurals._plural_expr = 6, PLURAL_FORMS.partition("plural=")[2].rstrip(";")
+        compiled = io.BytesIO()
+        write_mo(compiled, catalogue)
+        compiled.seek(0)
+        translations = gettext.GNUTranslations(compiled)
+        translations.add_fallback(merged)
+        merged = translations
+    return merged
+
+
+def po_files(code: str) -> Sequence[Path]:
+    return sorted((TRANSLATIONS / code).glob("*.po"))

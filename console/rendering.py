@@ -1,0 +1,98 @@
+"""A template and its values → a page in the viewer's language.
+
+`show` is what routes end with. Templates know `viewer`, `screens`, `screen`, `static`, gettext's `_`,
+`texts` for what is counted, and the filters below. Everything is escaped.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from datetime import datetime
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markupsafe import Markup, escape
+from starlette.requests import Request
+from starlette.responses import HTMLResponse, Response
+
+from console.api import Refused
+from console.language import LANGUAGES, Language, language
+from console.navigation import SCREENS, screen_of
+from console.viewer import viewer_of
+from lifecycle.errors import DabtError
+from service.openai import http_errors
+
+HERE = Path(__file__).parent
+
+
+def language_of(request: Request) -> Language:
+    preferences = viewer_of(request).preferences
+    return language(preferences.language, preferences.digits)
+
+
+def show(request: Request, template: str, status: int = 200, **values: Any) -> HTMLResponse:
+    """The page that `template` makes of `values`. Raises `jinja2.UndefinedError` for a value that it lacks."""
+    viewer = viewer_of(request)
+    preferences = viewer.preferences
+    page = _environment(preferences.language, preferences.digits).get_template(template)
+    here = request.url.path + (f"?{request.url.query}" if request.url.query else "")
+    screens = [screen for screen in SCREENS if viewer.may(screen.role)]
+    known = {"viewer": viewer, "screens": screens, "screen": screen_of(request.url.path), "here": here}
+    return HTMLResponse(page.render({**known, **values}), status)
+
+
+def error_page(request: Request, error: Exception) -> Response:
+    """Whatever went wrong, as a page with its sentence; the status is the one that the API gives."""
+    if isinstance(error, Refused):
+        status, code, message = error.status, error.code, error.message
+    elif isinstance(error, DabtError):
+        told = http_errors.body_of(error)["error"]
+        status, code, message = http_errors.status_of(error), str(told["code"]), str(told["message"])
+    else:
+        status, code, message = 500, "unexpected", "a fault in the service; the log has more under the request's id"
+    return show(request, "error.html", status, code=code, message=message, status_code=status)
+
+
+@cache
+def static_path(name: str) -> str:
+    """Where a page finds the file: its digest is in the address, so that a browser keeps it for ever."""
+    digest = hashlib.sha256((HERE / "static" / name).read_bytes()).hexdigest()[:12]
+    return f"/ui/static/{digest}/{name}"
+
+
+@cache
+def _environment(code: str, digits: Any) -> Environment:
+    spoken = language(code, digits)
+    made = Environment(
+        loader=FileSystemLoader(HERE / "templates"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        extensions=["jinja2.ext.i18n"],
+    )
+    install: Any = made
+    install.install_gettext_callables(spoken.catalogue.gettext, spoken.catalogue.ngettext, newstyle=True)
+    made.globals |= {"language": spoken, "languages": LANGUAGES, "static": static_path, "texts": spoken.texts}
+    made.filters |= {
+        "number": spoken.number,
+        "percent": spoken.percent,
+        "span": spoken.span,
+        "moment": lambda at: _moment(spoken, at),
+        "name": _name,
+    }
+    return made
+
+
+def _moment(spoken: Language, at: datetime | None) -> Markup:
+    """In UTC as the server knows it; the page's script writes it in the reader's own zone."""
+    if at is None:
+        return Markup("—")
+    return Markup('<time datetime="{}" data-zone>{}</time>').format(at.isoformat(timespec="seconds"), spoken.moment(at))
+
+
+def _name(text: object) -> Markup:
+    """A name, an id or a digest: written from left to right wherever it stands, and apart from what is around it."""
+    return Markup('<bdi dir="ltr" class="name">{}</bdi>').format(escape(str(text)))

@@ -1,0 +1,9 @@
+"""The screens: one module each with its routes, below the path that `console/navigation.py` gives it."""
+
+from __future__ import annotations
+
+from console.screens import compare, keys, knowledge, overview, rate, reports, settings, train, versions, watch
+
+ROUTERS = tuple(
+    screen.router for screen in (overview, versions, compare, reports, rate, train, knowledge, watch, keys, settings)
+)
