@@ -90,6 +90,11 @@ ROOMS = (
          "tests/service/test_resolution*.py"),
     ),
     Room(
+        "console",
+        ("console/door.py", "console/sessions.py", "console/signing_in.py"),
+        ("tests/console/test_door.py",),
+    ),
+    Room(
         "traffic and admission",
         ("service/adapters/admission.py",
          *(f"service/traffic/{name}.py" for name in ("arrivals", "canary", "evidence"))),
