@@ -124,7 +124,7 @@ def serve(tmp_path_factory: pytest.TempPathFactory, browser: Callable[[], Any]) 
         end()
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def browser() -> Iterator[Callable[[], Any]]:
     """Started when it is first asked for; while it is open, no other loop can run in this thread."""
     begun: list[Any] = []
