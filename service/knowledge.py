@@ -56,14 +56,15 @@ class Library:
         Raises `NotFound` or `Corrupt` when the store lacks the index, `Corrupt` or `InvalidConfig` when a stage is not
         what the version was made with, and `Unavailable` when the store, the hub or a search takes too long.
         """
-        index = await self._index(knowledge.index)
+        index = await self.index(knowledge.index)
         if not knowledge.stages:
             return await self._searching.run(_searched, index, query, knowledge.top_k)
         make = partial(self._load_pipeline, index, knowledge.stages)
         pipeline = await _kept(self._pipelines, (knowledge.index, knowledge.stages), make)
         return await self._searching.run(pipeline.search, query, knowledge.top_k)
 
-    async def _index(self, digest: Digest) -> Index:
+    async def index(self, digest: Digest) -> Index:
+        """Whole and in memory. Raises what `search` raises."""
         return await _kept(self._indexes, digest, partial(self._load, digest))
 
     async def _load_pipeline(self, index: Index, stages: tuple[RetrieverStage, ...]) -> Pipeline:

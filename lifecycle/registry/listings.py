@@ -16,6 +16,7 @@ from lifecycle.gates import Gate
 from lifecycle.registry import audit, changes, readable, records, tables
 from lifecycle.registry.database import Database
 from lifecycle.registry.readable import LeftOut
+from lifecycle.registry.records import IndexRecord
 from lifecycle.report import Report
 from lifecycle.states import State
 from lifecycle.verdict import Verdict
@@ -64,6 +65,12 @@ class Listings:
 
     def __init__(self, database: Database) -> None:
         self._database = database
+
+    def indexes(self) -> list[IndexRecord]:
+        """Every index of every name, the newest first."""
+        with self._database.read() as tx:
+            rows = tx.execute(select(tables.indexes).order_by(tables.indexes.c.created_at.desc()))
+            return [records.to_index(row) for row in rows]
 
     def versions(self, name: str | None = None) -> Listed[VersionRow]:
         """By name and number."""

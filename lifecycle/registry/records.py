@@ -82,6 +82,10 @@ def index(tx: Connection, name_or_digest: str) -> IndexRecord:
     column = tables.indexes.c.digest if name_or_digest.startswith("sha256:") else tables.indexes.c.name
     if (row := first(tx, tables.indexes, column == name_or_digest)) is None:
         raise NotFound(f"no index {name_or_digest} is registered; build it with `dabt index`")
+    return to_index(row)
+
+
+def to_index(row: Row[Any]) -> IndexRecord:
     return IndexRecord(name=row.name, digest=row.digest, facts=row.facts, created_at=row.created_at)
 
 

@@ -13,7 +13,7 @@ def assert_accessible(page: Any) -> None:
     """WCAG 2.2 AA, as far as axe can tell (https://github.com/dequelabs/axe-core)."""
     found = Axe().run(page, options=WCAG).response["violations"]
     told = [f"{fault['id']}: {node['target']} {node['failureSummary']}" for fault in found for node in fault["nodes"]]
-    assert told == []
+    assert not told, "\n".join(told)
 
 
 def assert_fits(page: Any) -> None:
