@@ -60,7 +60,7 @@ class Api:
         async with self.asked(viewer, method, path, body, query=query, headers=headers) as answer:
             text = await answer.text()
             if answer.status >= 400:
-                raise _refusal(answer.status, text)
+                raise refusal(answer.status, text)
             return json.loads(text) if text else None
 
     @asynccontextmanager
@@ -74,11 +74,15 @@ class Api:
         query: Mapping[str, str] | None = None,
         headers: Mapping[str, str] | None = None,
     ) -> AsyncIterator[Answer]:
-        """The answer as it comes; whoever leaves the block before its end has hung up. `body` is bytes, or is sent as
-        JSON.
+        """The answer as it comes; whoever leaves the block before its end has hung up. `body` is bytes, or pieces
+        of them as they come, or is sent as JSON.
         """
-        sent = body if isinstance(body, bytes) else b"" if body is None else json.dumps(body).encode()
-        told = {"host": viewer.host, "content-type": "application/json", "content-length": str(len(sent))}
+        told = {"host": viewer.host, "content-type": "application/json"}
+        if isinstance(body, AsyncIterator):
+            pieces = body
+        else:
+            sent = body if isinstance(body, bytes) else b"" if body is None else json.dumps(body).encode()
+            pieces, told["content-length"] = _alone(sent), str(len(sent))
         scope = _scope(viewer, method, path, urlencode(query or {}), {**told, **(headers or {})})
         got, room = asyncio.Queue[Message | None](), asyncio.Semaphore(_BUFFERED)
         left = asyncio.Event()
@@ -86,9 +90,11 @@ class Api:
 
         async def receive() -> Message:
             nonlocal whole
-            if not whole:
-                whole = True
-                return {"type": "http.request", "body": sent, "more_body": False}
+            while not whole:
+                piece = await anext(pieces, None)
+                whole = piece is None
+                if piece is None or piece:
+                    return {"type": "http.request", "body": piece or b"", "more_body": not whole}
             await left.wait()
             return {"type": "http.disconnect"}
 
@@ -114,6 +120,10 @@ class Api:
             running.cancel()
             with suppress(asyncio.CancelledError, Exception):
                 await running
+
+
+async def _alone(body: bytes) -> AsyncIterator[bytes]:
+    yield body
 
 
 async def _body(got: asyncio.Queue[Message | None], room: asyncio.Semaphore) -> AsyncIterator[bytes]:
@@ -145,7 +155,8 @@ def _scope(viewer: Viewer, method: str, path: str, query: str, headers: Mapping[
     }
 
 
-def _refusal(status: int, text: str) -> Refused:
+def refusal(status: int, text: str) -> Refused:
+    """What an answer that is no success says."""
     try:
         error = json.loads(text)["error"]
         return Refused(status, str(error.get("code") or "error"), str(error["message"]))

@@ -10,6 +10,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from console import signing_in
 from console.api import Api, Refused
+from console.checking import Checks
 from console.door import Door
 from console.rendering import HERE, error_page, static_path
 from console.screens import ROUTERS
@@ -36,6 +37,7 @@ class Console:
         pages.state.config = config
         pages.state.registry = api.state.registry
         pages.state.home = home
+        self.checks = pages.state.checks = Checks(home.cache / "console" / "checks", config.base)
         self.sessions = pages.state.sessions = Sessions.of(home.root)
         pages.include_router(statics)
         pages.include_router(signing_in.router)
@@ -55,6 +57,7 @@ class Console:
 
     async def stop(self) -> None:
         """Called when it ends; open streams end with it."""
+        await self.checks.stop()
 
 
 @statics.get("/ui/static/{digest}/{name:path}")

@@ -26,21 +26,28 @@ def load_mapping(path: Path) -> dict[str, Any]:
 
     A key that is written twice is refused: YAML readers keep the last in silence.
     """
-    import yaml
-
     try:
-        raw = yaml.load(path.read_bytes(), _loader())  # noqa: S506 - a SafeLoader that also refuses keys written twice
+        content = path.read_bytes()
     except FileNotFoundError:
         raise _unreadable(path, "there is no such file") from None
     except OSError as error:
         raise _unreadable(path, f"cannot be read: {error.strerror or error}") from error
+    return mapping_of(content, path)
+
+
+def mapping_of(content: bytes, name: Path | str) -> dict[str, Any]:
+    """The same of what a file called `name` would hold."""
+    import yaml
+
+    try:
+        raw = yaml.load(content, _loader())  # noqa: S506 - a SafeLoader that also refuses keys written twice
     except (yaml.YAMLError, RecursionError) as error:
-        raise _unreadable(path, f"is no YAML in UTF-8: {' '.join(str(error).split())}") from error
+        raise _unreadable(name, f"is no YAML in UTF-8: {' '.join(str(error).split())}") from error
     if not isinstance(raw, dict):
-        raise _unreadable(path, "is not a mapping of keys to values")
+        raise _unreadable(name, "is not a mapping of keys to values")
     if problems := list(_no_values(raw, "", set())):
-        placed = [Problem(f"{path}: {problem.place}", problem.fault, problem.cure) for problem in problems]
-        raise InvalidConfig(f"{path} cannot be used", placed)
+        placed = [Problem(f"{name}: {problem.place}", problem.fault, problem.cure) for problem in problems]
+        raise InvalidConfig(f"{name} cannot be used", placed)
     return raw
 
 
@@ -141,7 +148,7 @@ def _models(annotation: Any) -> list[type[BaseModel]]:
     return [inner for argument in get_args(annotation) for inner in _models(argument)]
 
 
-def _unreadable(path: Path, fault: str) -> InvalidConfig:
+def _unreadable(path: Path | str, fault: str) -> InvalidConfig:
     return InvalidConfig(f"{path} cannot be read", [Problem(str(path), fault)])
 
 

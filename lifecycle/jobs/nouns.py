@@ -11,6 +11,7 @@ bytes and one can be removed. It belongs to the key that sent it, and to keys th
 
 from __future__ import annotations
 
+import math
 import re
 import secrets
 import string
@@ -18,7 +19,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from lifecycle.jobs.states import JobState
 from lifecycle.version import Digest, Frozen
@@ -194,9 +195,15 @@ class JobEvent(Frozen):
     level: Level = "info"
     message: str
     data: dict[str, Any] | None = None
-    """Figures, of an event about those."""
+    """Figures, of an event about those. A loss that is no number any more is None: JSON has no word for it."""
     id: str = Field(default_factory=lambda: new_id("ftevent-"))
     created_at: datetime | None = None
+
+    @field_validator("data")
+    @classmethod
+    def _in_json(cls, data: dict[str, Any] | None) -> dict[str, Any] | None:
+        lost = {name for name, value in (data or {}).items() if isinstance(value, float) and not math.isfinite(value)}
+        return data and {name: None if name in lost else value for name, value in data.items()}
 
 
 class JobCheckpoint(Frozen):

@@ -73,8 +73,12 @@ class JobWatcher:
     def loss(self, kind: str, point: Point) -> None:
         new = figures_of(kind, point.figures)
         self.figures.setdefault(point.step, {}).update(new)
-        if not point.step:
-            return  # the base's own, before any training
+        if not point.step:  # the base's own, before any training
+            if not self.job.progress.step and "valid_loss" in new:
+                told = {"step": 0, "base_valid_loss": new["valid_loss"]}
+                message = f"Before training: validation loss={point.loss:.2f}"
+                self.events.append(JobEvent(message=message, data=told))
+            return
         data: dict[str, Any] = {"step": point.step, "total_steps": self._total or None, **new}
         said = "training" if kind == "train" else "validation"
         if point.step <= self.job.progress.step:

@@ -347,6 +347,19 @@ async def test_a_running_job_tells_how_far_it_is_and_an_ended_one_what_it_made(h
         assert checkpoint.metrics.full_valid_loss is None
 
 
+@pytest.mark.parametrize("loss", [float("nan"), float("inf"), float("-inf")])
+async def test_a_loss_that_is_no_number_any_more_is_told_as_none(house: Any, client_of: Any, loss: float) -> None:
+    async with client_of(house) as client:
+        made = await client.fine_tuning.jobs.create(model="tiny", training_file=await sent(client))
+        taken(house, made.id)
+        lost = JobEvent(message="Step 4/12", data={"step": 4, "train_loss": loss})
+        house.registry.leases.tell(made.id, "w", [lost])
+        assert (await client.fine_tuning.jobs.list_events(made.id, limit=1)).data[0].data == {
+            "step": 4,
+            "train_loss": None,
+        }
+
+
 async def test_a_failed_job_says_why(house: Any, client_of: Any) -> None:
     async with client_of(house) as client:
         made = await client.fine_tuning.jobs.create(model="tiny", training_file=await sent(client))

@@ -108,3 +108,15 @@ def test_an_integration_is_a_tracker_kept_offline_where_there_is_no_key(
     assert told_elsewhere(job()) == ([], "")
     monkeypatch.setattr("training.jobs.plan.find_spec", lambda name: None)
     assert told_elsewhere(asked) == ([], "This worker has no wandb: nothing is told to Weights & Biases")
+
+
+def test_the_bases_own_loss_is_told_once_whichever_worker_goes_on(tmp_path: Path) -> None:
+    before = Point(0, 0.0, 2.5, {"mean_token_accuracy": 0.1})
+    watch = watcher(job(), tmp_path, [0.0])
+    watch.loss("validation", before)
+    watch.loss("train", Point(0, 0.0, 2.4, {}))
+    (event,) = watch.events
+    assert event.data == {"step": 0, "base_valid_loss": 2.5}
+    again = watcher(job().model_copy(update={"progress": JobProgress(step=3)}), tmp_path, [0.0])
+    again.loss("validation", before)
+    assert list(again.events) == []

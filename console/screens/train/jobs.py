@@ -1,0 +1,159 @@
+"""Jobs: asked for by a form or as YAML, watched while they run, stopped and gone on with."""
+
+from __future__ import annotations
+
+import math
+from collections import defaultdict
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import Any, Literal
+
+from fastapi import APIRouter, Request
+from starlette.responses import JSONResponse, RedirectResponse, Response
+
+from console.api import Api, Refused
+from console.forms import form_of
+from console.rendering import show
+from console.viewer import viewer_of
+from lifecycle.config_file import mapping_of
+from lifecycle.errors import InvalidConfig
+
+router = APIRouter(prefix="/ui/train")
+
+_AUTO = ("n_epochs", "batch_size", "learning_rate_multiplier")
+_MOST_EVENTS = 100
+"""Of one page of the API."""
+_MOST_PAGES = 50
+ENDED = frozenset({"succeeded", "failed", "cancelled"})
+_FIGURES = ("train_loss", "valid_loss", "base_valid_loss")
+
+
+@router.get("")
+async def jobs(request: Request, after: str = "") -> Response:
+    api, viewer = _api(request), viewer_of(request)
+    query = {"limit": "20", **({"after": after} if after else {})}
+    listed = await api.call(viewer, "GET", "/v1/fine_tuning/jobs", query=query)
+    files = await api.call(viewer, "GET", "/v1/files", query={"purpose": "fine-tune", "limit": "50"})
+    return show(
+        request, "train/jobs.html", jobs=listed["data"], more=listed["has_more"], files=files["data"],
+        more_files=files["has_more"], after=after, at=_at,
+    )  # fmt: skip
+
+
+@router.get("/new")
+async def new(request: Request, file: str = "") -> Response:
+    return await _form(request, {"training_file": file, "method": "supervised"}, "")
+
+
+@router.post("/jobs")
+async def create(request: Request) -> Response:
+    form = await form_of(request)
+    try:
+        written = form.get("yaml", "")
+        body = mapping_of(written.encode(), "the text") if written.strip() else _asked(form)
+        job = await _api(request).call(viewer_of(request), "POST", "/v1/fine_tuning/jobs", body)
+    except InvalidConfig as error:
+        return await _form(request, form, str(error), 400)
+    except Refused as refused:
+        return await _form(request, form, refused.message, refused.status)
+    return RedirectResponse(f"/ui/train/jobs/{job['id']}", 303)
+
+
+@router.get("/jobs/{id_}")
+async def job(request: Request, id_: str) -> Response:
+    api, viewer = _api(request), viewer_of(request)
+    told = await api.call(viewer, "GET", f"/v1/fine_tuning/jobs/{id_}")
+    events = await api.call(viewer, "GET", f"/v1/fine_tuning/jobs/{id_}/events", query={"limit": "100"})
+    checkpoints = await api.call(viewer, "GET", f"/v1/fine_tuning/jobs/{id_}/checkpoints")
+    curve = await _curve(request, id_)
+    return show(
+        request, "train/job.html", job=told, events=events["data"], checkpoints=checkpoints["data"], curve=curve,
+        ended=told["status"] in ENDED, at=_at,
+    )  # fmt: skip
+
+
+@router.get("/jobs/{id_}/curve")
+async def curve(request: Request, id_: str) -> Response:
+    """The losses so far, for the drawing; a step without one, and one that is no number, is null."""
+    told = await _api(request).call(viewer_of(request), "GET", f"/v1/fine_tuning/jobs/{id_}")
+    return JSONResponse({**await _curve(request, id_), "status": told["status"]})
+
+
+@router.post("/jobs/{id_}/{move}")
+async def move(request: Request, id_: str, move: Literal["cancel", "pause", "resume"]) -> Response:
+    await _api(request).call(viewer_of(request), "POST", f"/v1/fine_tuning/jobs/{id_}/{move}")
+    return RedirectResponse(f"/ui/train/jobs/{id_}", 303)
+
+
+async def _form(request: Request, values: Mapping[str, str], problem: str, status: int = 200) -> Response:
+    files = await _api(request).call(
+        viewer_of(request), "GET", "/v1/files", query={"purpose": "fine-tune", "limit": "1000"}
+    )
+    state = request.app.state
+    folder = state.config.evals
+    evaluations = sorted(path.stem for path in folder.glob("*.yaml")) if folder is not None else []
+    return show(
+        request, "train/new.html", status, files=files["data"], values=defaultdict(str, values), problem=problem,
+        base=state.parts.base.name, evaluations=evaluations,
+    )  # fmt: skip
+
+
+def _asked(form: Mapping[str, str]) -> dict[str, Any]:
+    """The body that the form means; a field that is left empty is left out. The API says what is wrong with it."""
+    kind = form.get("method", "supervised")
+    names = (*_AUTO, "beta") if kind == "dpo" else _AUTO
+    hyper = {name: _number(form[name]) for name in names if form.get(name, "").strip()}
+    body: dict[str, Any] = {"method": {"type": kind, kind: {"hyperparameters": hyper}}}
+    for name in ("model", "training_file", "validation_file", "suffix"):
+        if value := form.get(name, "").strip():
+            body[name] = value
+    if seed := form.get("seed", "").strip():
+        body["seed"] = _number(seed)
+    if evaluation := form.get("evaluation", "").strip():
+        body["metadata"] = {"dabt_eval": evaluation}
+    return body
+
+
+def _number(text: str) -> str | int | float:
+    """As YAML reads it; what is no number stays as it is, for the API to refuse."""
+    for read in (int, float):
+        try:
+            return read(text)
+        except ValueError:
+            continue
+    return text
+
+
+async def _curve(request: Request, id_: str) -> dict[str, Any]:
+    """`steps`, and a list beside it for each figure that was told of any step; None where there is none."""
+    points: dict[int, dict[str, float]] = {}
+    after = ""
+    for _ in range(_MOST_PAGES):
+        query = {"limit": str(_MOST_EVENTS), "order": "asc", **({"after": after} if after else {})}
+        page = await _api(request).call(viewer_of(request), "GET", f"/v1/fine_tuning/jobs/{id_}/events", query=query)
+        for event in page["data"]:
+            data = event["data"]
+            if "step" in data:
+                kept = {name: data[name] for name in _FIGURES if _is_measured(data.get(name))}
+                points.setdefault(int(data["step"]), {}).update(kept)
+        if not page["has_more"] or not page["data"]:
+            break
+        after = page["data"][-1]["id"]
+    steps = sorted(points)
+    base = next((points[step]["base_valid_loss"] for step in steps if "base_valid_loss" in points[step]), None)
+    known = {name: [points[step].get(name) for step in steps] for name in ("train_loss", "valid_loss")}
+    return {"steps": steps, **known, "base_valid_loss": base}
+
+
+def _is_measured(value: Any) -> bool:
+    """A loss that is no number any more is a gap of the curve."""
+    return isinstance(value, int | float) and math.isfinite(value)
+
+
+def _at(seconds: int | None) -> datetime | None:
+    return None if seconds is None else datetime.fromtimestamp(seconds, UTC)
+
+
+def _api(request: Request) -> Api:
+    api: Api = request.app.state.api
+    return api
