@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import itertools
+import random
+import tracemalloc
 from collections import Counter
+from functools import partial
 
 import pytest
 from hypothesis import event, given, seed, settings
@@ -11,6 +14,7 @@ from hypothesis import strategies as st
 
 from training.data import duplicates
 from training.data.duplicates import Pair
+from training.data.spool import Spool
 
 EDITS = st.lists(
     st.tuples(st.sampled_from(["replace", "insert", "delete", "cut"]), st.integers(0, 40), st.sampled_from("xyz أ")),
@@ -174,3 +178,46 @@ def test_a_cluster_is_named_by_its_first_position_in_whatever_order_it_is_joined
         for one, two in joins:
             clusters.join(one, two)
         assert [clusters.of(at) for at in range(6)] == [0, 1, 2, 1, 1, 5]
+
+
+WORDS = ["doctor", "clinic", "pain", "head", "knee", "since", "monday", "when", "open", "please", "book", "visit"]
+
+
+def sentences(count: int) -> list[str]:
+    drawn = random.Random(3)
+    return [" ".join(drawn.choices(WORDS, k=drawn.randint(7, 13))) for _ in range(count)]
+
+
+def test_long_texts_that_set_every_bit_are_found_as_any_others() -> None:
+    words = [f"{word}{number}" for number in range(40) for word in WORDS]
+    one, other = " ".join(words), " ".join([*words[:-9], "changed"])
+    (pair,) = duplicates.near([one, other], 0.9)
+    assert pair.similarity == pytest.approx(jaccard(one, other))
+    assert duplicates.near([one, other], pair.similarity + 1e-6) == []
+
+
+def test_texts_of_the_same_few_words_are_told_apart_without_being_compared(monkeypatch: pytest.MonkeyPatch) -> None:
+    texts, compared = sentences(1500), list[int]()
+    read = duplicates._hashes
+    monkeypatch.setattr(duplicates, "_hashes", lambda *told: compared.append(told[2]) or read(*told))
+    pairs = duplicates.near([*texts, f"{texts[0]} now"], 0.85)
+    assert (0, 1500) in by_place(pairs)
+    assert len(compared) < 40  # of a million pairs
+
+
+def test_a_text_keeps_a_few_bytes_in_memory_and_no_more(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What lies on disk comes back in 64 parts, of which one is there at a time."""
+    monkeypatch.setattr(duplicates, "_BATCH", 256)
+    monkeypatch.setattr(duplicates, "_BITS", 12)
+    monkeypatch.setattr(duplicates, "Spool", partial(Spool, most=500))
+    texts, most = sentences(3000), []
+    for count in (1000, 3000):
+        tracemalloc.start()
+        index = duplicates.Near(0.85)
+        for text in texts[:count]:
+            index.add(text)
+        assert index.among(texts[:3]) == set(texts[:3])
+        list(index.pairs())
+        most.append(tracemalloc.get_traced_memory()[1])
+        tracemalloc.stop()
+    assert most[1] - most[0] < 8 * 2000

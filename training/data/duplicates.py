@@ -3,8 +3,9 @@
 Near duplicates are found exactly, not by sampling: two sets of shingles can only reach Jaccard t when they share one
 of their rarest |x| - ceil(t·|x|) + 1 shingles (the prefix filter of Bayardo, Ma & Srikant, WWW 2007, section 3, in
 the form of Xiao et al., "PPJoin", WWW 2008, sections 3.1 and 3.2), so the texts that have one of those in common are
-all candidates. A text that is shorter than a shingle can only equal another. Texts and shingles are kept on disk:
-about forty bytes a text stay in memory.
+all candidates. Most are told apart by 128 bits of each text alone, which bound what two sets can share (the bitmap
+filter of Sandes, Teodoro & Melo, Information Systems 88, 2020). A text that is shorter than a shingle can only equal
+another. Texts, their shingles and what is known of them lie on disk; a byte of each text stays in memory.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ import os
 import tempfile
 from array import array
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
@@ -21,7 +22,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from training.data.spool import Records, Spool
+from training.data.spool import Records, Spool, Table
 
 _SHINGLE = 5
 """Characters. Long enough that common syllables do not count, short enough to see through one changed word."""
@@ -30,6 +31,8 @@ _BATCH = 4096
 _BITS = 22
 """Shingles are counted in so many bits of their hash. A count that several share changes the order alone."""
 
+_RECORD = [("key", "u8"), ("row", "u4"), ("size", "u4"), ("rank", "u4"), ("low", "u8"), ("high", "u8")]
+"""A decisive shingle of a text, with its kind; how many the text has, which of them this is, and its 128 bits."""
 Hashes = NDArray[np.uint64]
 _FACTOR = np.uint64(0x9E3779B97F4A7C15)
 _SHIFT = np.uint64(29)
@@ -67,7 +70,7 @@ def near(texts: Sequence[str], threshold: float, against: Sequence[str] | None =
     apart = len(texts) if across else 0
 
     def skip(left: int, right: int) -> bool:
-        return (index.sides[left] != index.sides[right]) is not across
+        return across and (left < apart) == (right < apart)
 
     found = (Pair(pair.left, pair.right - apart, pair.similarity) for pair in index.pairs(skip))
     return sorted(found, key=lambda pair: (pair.left, pair.right))
@@ -80,93 +83,95 @@ class Near:
         if not 0.0 < threshold <= 1.0:
             raise ValueError(f"threshold must be above 0 and at most 1, not {threshold}")
         self.threshold = threshold
-        self.sides = array("B")
-        self._kinds = array("q")
-        self._keys = array("q")
-        self._ends = array("Q")
+        self._rows = Table([("side", "u1"), ("kind", "u8"), ("key", "u8"), ("begin", "u8"), ("bytes", "u4")])
         self._texts = tempfile.TemporaryFile()  # noqa: SIM115 - it lives as long as this does
-        self._waiting: list[str] = []
+        self._written = 0
+        self._waiting: list[tuple[str, int, int]] = []
         self._counts = np.zeros(1 << _BITS, np.uint32)
 
     def __len__(self) -> int:
-        return len(self._keys)
+        return len(self._rows) + len(self._waiting)
 
     def add(self, text: str, side: int = 0, kind: int = 0) -> None:
         """Texts of two kinds are no pair, however near they are. Equal texts of one side are the first of them."""
-        self.sides.append(side)
-        self._kinds.append(kind)
-        self._keys.append(self.key(side, text))
-        self._waiting.append(text)
+        self._waiting.append((text, side, kind))
         if len(self._waiting) >= _BATCH:
             self._flush()
 
-    @staticmethod
-    def key(side: int, text: str) -> int:
-        return hash((side, text))
+    def among(self, texts: Iterable[str], side: int = 0) -> set[str]:
+        """Those of `texts` that were added on that side."""
+        self._flush()
+        by_key = {_key(text, side): text for text in texts}
+        wanted, there = np.array([*by_key], np.uint64), set[str]()
+        for begin in range(0, len(self), _BATCH):
+            keys = self._rows.read(begin, begin + _BATCH)["key"]
+            there.update(by_key[key] for key in keys[np.isin(keys, wanted)].tolist())
+        return there
 
-    def keys(self, count: int) -> set[int]:
-        """Of the first texts."""
-        return set(self._keys[:count])
-
-    def firsts(self) -> NDArray[np.int64]:
-        """For each text the position of the first that equals it, on its side."""
-        _, first, which = np.unique(np.array(self._keys), return_index=True, return_inverse=True)
-        return np.asarray(first[which], np.int64)
+    def equal(self) -> Iterator[tuple[int, int]]:
+        """Each text that was added before on its side, behind the first that it equals."""
+        self._flush()
+        keys = Spool([("key", "u8"), ("row", "u4")])
+        for begin in range(0, len(self), _BATCH):
+            rows = self._rows.read(begin, begin + _BATCH)
+            keys.add(rows["key"], np.arange(begin, begin + len(rows)))
+        for part in keys.parts():
+            again = np.append(False, part["key"][1:] == part["key"][:-1])
+            first = np.maximum.accumulate(np.where(again, 0, np.arange(len(part))))
+            yield from zip(part["row"][first[again]].tolist(), part["row"][again].tolist(), strict=True)
 
     def pairs(self, skip: Callable[[int, int], bool] = lambda left, right: False) -> Iterator[Pair]:
         """Every pair of texts that are near and not equal, left before right, as they are found.
 
         `skip` is asked before a pair is compared, so that whoever needs few of many pairs pays for few.
         """
-        self._flush()
-        shared = Spool([("key", "u8"), ("row", "u4"), ("size", "u4"), ("rank", "u4")])
-        is_first = self.firsts() == np.arange(len(self))
-        with tempfile.TemporaryFile() as file:
-            bounds = array("Q", [0])
-            for begin in range(0, len(self), _BATCH):
-                self._prefixes(begin, is_first, shared, bounds, file)
-            file.flush()
-            kinds = np.array(self._kinds)
-            told: set[int] = set()
-            for part in shared.parts():
-                for left, right in self._candidates(part, kinds):
-                    code = left << 32 | right
-                    if code in told or skip(left, right):
-                        continue
-                    # Not mapped: what is mapped stays in memory where there is room, and looks like it grew.
-                    one, two = (set(_hashes(file, bounds[at], bounds[at + 1])) for at in (left, right))
-                    common = len(one & two)
-                    similarity = common / (len(one) + len(two) - common)
-                    if similarity >= self.threshold and not self._equal(left, right):
-                        told.add(code)
-                        yield Pair(left, right, similarity)
+        shared, sets = Spool(_RECORD), Table([("hash", "u8")])
+        where = Table([("begin", "u8"), ("size", "u4")])
+        is_first = np.ones(len(self), bool)
+        for _, again in self.equal():
+            is_first[again] = False
+        for begin in range(0, len(self), _BATCH):
+            self._prefixes(begin, is_first, shared, sets, where)
+        for part in shared.parts():
+            for left, right, rank in self._candidates(part):
+                if skip(left, right):
+                    continue
+                one, two = (_hashes(sets, where, at) for at in (left, right))
+                common = set(one) & set(two)
+                similarity = len(common) / (len(one) + len(two) - len(common))
+                # A pair comes once for each decisive shingle that it shares, and counts at the first of them.
+                counts = one[rank] in common and common.isdisjoint(one[:rank])
+                if counts and similarity >= self.threshold and not self._equal(left, right):
+                    yield Pair(left, right, similarity)
 
     def _flush(self) -> None:
         if self._waiting:
-            hashes, _ = _shingles(self._waiting)
+            texts, sides, kinds = zip(*self._waiting, strict=True)
+            hashes, _ = _shingles(texts)
             self._counts += np.bincount(hashes >> np.uint64(64 - _BITS), minlength=1 << _BITS).astype(np.uint32)
-            end = self._ends[-1] if self._ends else 0
-            self._texts.seek(end)
-            for text in self._waiting:
-                end += self._texts.write(text.encode("utf-8", "surrogatepass"))
-                self._ends.append(end)
+            raw = [text.encode("utf-8", "surrogatepass") for text in texts]
+            self._texts.write(b"".join(raw))
+            sizes = np.array([len(each) for each in raw], np.int64)
+            keys = list(map(_key, texts, sides))
+            self._rows.add(sides, kinds, keys, self._written + np.cumsum(sizes) - sizes, sizes)
+            self._written += int(sizes.sum())
             self._waiting = []
 
     def _read(self, begin: int, end: int) -> list[str]:
-        start = self._ends[begin - 1] if begin else 0
-        self._texts.seek(start)
-        raw = self._texts.read(self._ends[end - 1] - start)
-        cuts = [0, *(self._ends[at] - start for at in range(begin, end))]
+        self._texts.flush()
+        rows = self._rows.read(begin, end)
+        start, sizes = int(rows["begin"][0]), rows["bytes"].astype(np.int64)
+        raw = os.pread(self._texts.fileno(), int(sizes.sum()), start)
+        cuts = [0, *np.cumsum(sizes).tolist()]
         return [raw[one:two].decode("utf-8", "surrogatepass") for one, two in pairwise(cuts)]
 
     def _equal(self, left: int, right: int) -> bool:
         """Texts of two sides may be."""
-        if self.sides[left] == self.sides[right]:
-            return False
-        return self._read(left, left + 1) == self._read(right, right + 1)
+        one, two = (self._rows.read(at, at + 1)[0] for at in (left, right))
+        return bool(one["side"] != two["side"]) and self._read(left, left + 1) == self._read(right, right + 1)
 
-    def _prefixes(self, begin: int, is_first: NDArray[Any], shared: Spool, bounds: array[int], file: Any) -> None:
-        """The shingles of a batch of texts, rarest first: all of them into `file`, the decisive ones into `shared`."""
+    def _prefixes(self, begin: int, is_first: NDArray[Any], shared: Spool, sets: Table, where: Table) -> None:
+        """The shingles of a batch of texts, rarest first: all of them into `sets`, the decisive ones into `shared`."""
         end = min(begin + _BATCH, len(self))
         wanted = is_first[begin:end]
         texts = [text if first else "" for text, first in zip(self._read(begin, end), wanted, strict=True)]
@@ -176,43 +181,89 @@ class Near:
         fresh = np.ones(len(hashes), bool)
         fresh[1:] = (hashes[1:] != hashes[:-1]) | (rows[1:] != rows[:-1])
         hashes, rows = hashes[fresh], rows[fresh]
-        file.write(hashes.tobytes())
         sizes = np.bincount(rows, minlength=end - begin)
-        ends = bounds[-1] + np.cumsum(sizes)
-        bounds.extend(ends.tolist())
+        where.add(len(sets) + np.cumsum(sizes) - sizes, sizes)
+        sets.add(hashes)
         ranks = np.arange(len(rows)) - (np.cumsum(sizes) - sizes)[rows]
         least = np.ceil(self.threshold * sizes - 1e-9)
         decisive = ranks < (sizes - least + 1)[rows]
         chosen = rows[decisive]
-        shared.add(hashes[decisive], chosen + begin, sizes[chosen], ranks[decisive])
+        low, high = _bits(hashes, sizes)
+        keys = hashes[decisive] ^ self._rows.read(begin, end)["kind"][chosen] * _FACTOR
+        shared.add(keys, chosen + begin, sizes[chosen], ranks[decisive], low[chosen], high[chosen])
 
-    def _candidates(self, part: Records, kinds: NDArray[Any]) -> Iterator[tuple[int, int]]:
-        """Pairs that share a decisive shingle and are long enough, behind it too, to reach the threshold."""
+    def _candidates(self, part: Records) -> Iterator[tuple[int, int, int]]:
+        """Pairs that share a decisive shingle and may reach the threshold, by their sizes, bits and ranks; and which of
+        the left one's shingles it is.
+        """
+        part = part[np.lexsort((part["size"], part["key"]))]
+        columns = {name: np.ascontiguousarray(part[name]) for name, _ in _RECORD}
+        sizes = columns["size"] = columns["size"].astype(np.int64)
+        # Where the texts end that have this shingle too and are not too long: they are sorted so.
+        run = np.cumsum(np.append(False, columns["key"][1:] != columns["key"][:-1])) * (sizes.max(initial=0) + 1)
+        longest = np.minimum(np.floor(sizes / self.threshold + 1e-9).astype(np.int64), sizes.max(initial=0))
+        ends = np.searchsorted(run + sizes, run + longest, "right")
         starts = np.arange(len(part))
         for gap in range(1, len(part)):
-            starts = starts[starts + gap < len(part)]
-            one, two = part[starts], part[starts + gap]
-            alike = one["key"] == two["key"]
-            starts = starts[alike]
+            starts = starts[starts + gap < ends[starts]]
             if not len(starts):
                 return
-            one, two = one[alike], two[alike]
-            sizes, others = one["size"].astype(np.int64), two["size"].astype(np.int64)
-            most = np.minimum(sizes - one["rank"], others - two["rank"])
-            # Shingles before this one that both have are counted by their own record; this bound is PPJoin's for the
-            # first that is shared, and the pair is a candidate there.
-            needed = np.ceil(self.threshold / (1 + self.threshold) * (sizes + others) - 1e-9)
-            near_enough = (np.minimum(sizes, others) >= np.ceil(self.threshold * np.maximum(sizes, others) - 1e-9)) & (
-                most >= needed
-            )
-            near_enough &= kinds[one["row"]] == kinds[two["row"]]
-            yield from zip(one["row"][near_enough].tolist(), two["row"][near_enough].tolist(), strict=True)
+            one, two = starts, starts + gap
+            needed = np.ceil(self.threshold / (1 + self.threshold) * (sizes[one] + sizes[two]) - 1e-9)
+            for most in (_most_by_bits, _most_by_rank):
+                enough = most(columns, one, two) >= needed
+                one, two, needed = one[enough], two[enough], needed[enough]
+            row, other = columns["row"][one], columns["row"][two]
+            ranks = columns["rank"][np.where(row < other, one, two)]
+            left, right = np.minimum(row, other), np.maximum(row, other)
+            yield from zip(left.tolist(), right.tolist(), ranks.tolist(), strict=True)
 
 
-def _hashes(file: Any, begin: int, end: int) -> list[int]:
-    size = np.dtype(np.uint64).itemsize
-    hashes: list[int] = np.frombuffer(os.pread(file.fileno(), size * (end - begin), size * begin), np.uint64).tolist()
+def _bits(hashes: Hashes, sizes: NDArray[np.int64]) -> tuple[Hashes, Hashes]:
+    """For each text, of whose shingles `sizes` says the number: 128 bits, of which every shingle sets one."""
+    bit = (hashes >> np.uint64(20)) & np.uint64(127)
+    value = np.uint64(1) << (bit & np.uint64(63))
+    filled = sizes > 0
+    starts = (np.cumsum(sizes) - sizes)[filled]
+    halves = []
+    for half in (bit < 64, bit >= 64):
+        bits = np.zeros(len(sizes), np.uint64)
+        if len(starts):
+            bits[filled] = np.bitwise_or.reduceat(np.where(half, value, np.uint64(0)), starts)
+        halves.append(bits)
+    return halves[0], halves[1]
+
+
+def _most_by_bits(columns: Mapping[str, Any], one: Any, two: Any) -> NDArray[np.int64]:
+    """Shingles that texts may share: a bit that only one of them has stands for one, at least, that the other lacks."""
+    lacking: list[Any] = [0, 0]
+    for half in ("low", "high"):
+        bits, others = columns[half][one], columns[half][two]
+        only = bits ^ others
+        lacking = [lack + np.bitwise_count(only & each) for lack, each in zip(lacking, (bits, others), strict=True)]
+    sizes = columns["size"]
+    return np.asarray(np.minimum(sizes[one] - lacking[0], sizes[two] - lacking[1]), np.int64)
+
+
+def _most_by_rank(columns: Mapping[str, Any], one: Any, two: Any) -> NDArray[np.int64]:
+    """Shingles that texts may share from this one on.
+
+    Those before it that both have are counted by their own record; this bound is PPJoin's for the first that is
+    shared, and the pair is a candidate there.
+    """
+    left = columns["size"] - columns["rank"]
+    return np.asarray(np.minimum(left[one], left[two]), np.int64)
+
+
+def _hashes(sets: Table, where: Table, at: int) -> list[int]:
+    """Rarest first."""
+    begin, size = where.read(at, at + 1)[0].tolist()
+    hashes: list[int] = sets.read(begin, begin + size)["hash"].tolist()
     return hashes
+
+
+def _key(text: str, side: int) -> int:
+    return hash((side, text)) & (1 << 64) - 1
 
 
 def _shingles(texts: Sequence[str]) -> tuple[Hashes, NDArray[np.int64]]:
@@ -234,7 +285,7 @@ class Clusters:
     """Positions that belong together, joined pair by pair (union-find with halved paths)."""
 
     def __init__(self, count: int) -> None:
-        self._above = array("q", range(count))
+        self._above = array("L" if count >> 32 else "I", range(count))
 
     def of(self, at: int) -> int:
         """The cluster's name: a position in it."""

@@ -1,11 +1,10 @@
 """Equal rows, contradictions, and questions that are nearly equal, within the training rows and across to test rows.
 
-What finds the equal ones lies on disk, 24 bytes a row; `duplicates.py` says what those that are nearly so take.
+What finds them lies on disk: 24 bytes a row for the equal ones, and what `duplicates.py` says for those nearly so.
 """
 
 from __future__ import annotations
 
-from array import array
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -18,7 +17,7 @@ from numpy.typing import NDArray
 from training.data.content import Content, normal
 from training.data.duplicates import Clusters, Near, Pair
 from training.data.findings import MOST_PLACES, Finding, Places, finding
-from training.data.spool import Records, Spool
+from training.data.spool import Records, Spool, Table
 
 _LINE = 40
 """Bits of a place that are its line; those above name its file."""
@@ -68,8 +67,8 @@ class Repeats:
 
     def __init__(self, similarity: float | None, others: Mapping[str, Sequence[Asked]] = {}) -> None:
         self._book = PlaceBook()
-        self._places = array("Q")
-        """Of the rows, where those that are nearly equal are looked for."""
+        self._places = Table([("place", "u8")])
+        """Of the rows."""
         self._rows = 0
         self._equal = Spool([("context", "u8"), ("place", "u8"), ("answer", "u8")])
         self._batch: list[tuple[int, int, int]] = []
@@ -87,7 +86,6 @@ class Repeats:
         if len(self._batch) >= _BATCH:
             self._flush()
         if self._near is not None:
-            self._places.append(place)
             self._near.add(question, 0, _hash(*decisive(question)) >> 1)
 
     def findings(self) -> Iterator[Finding]:
@@ -97,7 +95,9 @@ class Repeats:
 
     def _flush(self) -> None:
         if self._batch:
-            self._equal.add(*zip(*self._batch, strict=True))
+            contexts, places, answers = zip(*self._batch, strict=True)
+            self._equal.add(contexts, places, answers)
+            self._places.add(places)
             self._batch = []
 
     def _equal_rows(self) -> Iterator[Finding]:
@@ -120,48 +120,56 @@ class Repeats:
         yield from finding("warning", "contradictions", message, contradicting.told(self._book, " ≠ "), cure)
 
     def _place(self, row: int) -> str:
-        return self._book.place(self._places[row])
+        return self._book.place(int(self._places.read(row, row + 1)["place"][0]))
 
     def _nearly_equal(self, index: Near) -> Iterator[Finding]:
         """Of rows that are near to each other each is named once, beside the first that it was found near to."""
-        rows, tests = len(self._places), [asked for others in self._others.values() for asked in others]
+        rows, tests = self._rows, [asked for others in self._others.values() for asked in others]
         for asked in tests:
             index.add(asked.normal, 1, _hash(*decisive(asked.normal)) >> 1)
-        first = index.firsts()
+        first: dict[str, int] = {}
+        for place, asked in enumerate(tests, rows):
+            first.setdefault(asked.normal, place)
         joined, neighbours = Clusters(rows), Counter[int]()
-        trained = {index.key(0, asked.normal) for asked in tests} & index.keys(rows)
+        trained = index.among(first)
 
         def skip(left: int, right: int) -> bool:
             if right < rows:
                 return joined.of(left) == joined.of(right)
-            leaked = index.key(0, tests[right - rows].normal) in trained
+            leaked = tests[right - rows].normal in trained
             return left >= rows or leaked or neighbours[right] >= _MOST_NEIGHBOURS
 
-        close: list[Pair] = []
+        close, count = list[Pair](), 0
         across: dict[int, list[Pair]] = defaultdict(list)
         for pair in index.pairs(skip):
             if pair.right < rows:
                 joined.join(pair.left, pair.right)
                 close.append(pair)
+                count += 1
+                if len(close) > 2 * MOST_PLACES:
+                    close = _first(close)
             else:
                 neighbours[pair.right] += 1
                 across[pair.right].append(pair)
-        close.sort(key=lambda pair: (pair.left, pair.right))
-        places = Places(f"{self._place(p.left)} ≈ {self._place(p.right)} ({p.similarity:.2f})" for p in close)
+        places = Places(f"{self._place(p.left)} ≈ {self._place(p.right)} ({p.similarity:.2f})" for p in _first(close))
+        places.count = count
         message, cure = "pairs of nearly equal questions", "make sure that they are meant"
         yield from finding("warning", "near duplicates", message, places, cure)
-        at = rows
         for name, others in self._others.items():
             # A question that comes twice stands for both.
             pairs = [
                 (asked, pair)
-                for place, asked in enumerate(others, at)
-                for pair in sorted(across[int(first[place])], key=lambda pair: pair.left)
+                for asked in others
+                for pair in sorted(across[first[asked.normal]], key=lambda pair: pair.left)
             ]
-            at += len(others)
             places = Places(f"{asked.place} ≈ {self._place(p.left)} ({p.similarity:.2f})" for asked, p in pairs)
             message = f"rows of {name} nearly asked in the training rows"
             yield from finding("warning", "near leakage", message, places, LEAK_CURE)
+
+
+def _first(pairs: Sequence[Pair]) -> list[Pair]:
+    """Those that are told, in the order of the file."""
+    return sorted(pairs, key=lambda pair: (pair.left, pair.right))[:MOST_PLACES]
 
 
 def _runs(records: Records, key: str, least: int = 2) -> Iterator[Records]:

@@ -143,9 +143,10 @@ def _grouped(source: Path, way: Way) -> tuple[list[int], list[str]]:
         says, cure = f"no row has {way.stratify}", "name a field of meta or of the JSON answers"
         raise InvalidInput("nothing was written", [Problem("--stratify", says, cure)])
     joined = Clusters(len(labels))
-    for at, first in enumerate(index.firsts().tolist()):
+    for at, first in enumerate(same_field):
         joined.join(at, first)
-        joined.join(at, same_field[at])
+    for first, again in index.equal():
+        joined.join(first, again)
     for pair in index.pairs(lambda left, right: joined.of(left) == joined.of(right)):
         joined.join(pair.left, pair.right)
     return [joined.of(at) for at in range(len(labels))], labels

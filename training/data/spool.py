@@ -1,12 +1,13 @@
-"""Records of whole numbers, given back in the order of their first: in memory while they are few, on disk in parts.
+"""Records of whole numbers on disk: by the order of their first (`Spool`), or in that in which they come (`Table`).
 
 What finds equal rows in a file of any size: the memory holds one part at a time.
 """
 
 from __future__ import annotations
 
+import os
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import IO, Any
 
 import numpy as np
@@ -31,9 +32,7 @@ class Spool:
 
     def add(self, *columns: Any) -> None:
         """Arrays, or lists of numbers, of one length: a column each."""
-        records = np.empty(len(columns[0]), self._type)
-        for name, column in zip(self._type.names or (), columns, strict=True):
-            records[name] = column
+        records = _records(self._type, columns)
         self._waiting.append(records)
         self._count += len(records)
         if self._count > self._most:
@@ -66,3 +65,38 @@ class Spool:
 
     def _sorted(self, records: Records) -> Records:
         return records[np.argsort(records[self._key], kind="stable")]
+
+
+class Table:
+    """Records of the type `fields`, read again by their positions. Nothing of them stays in memory.
+
+    They are read from the file, and not mapped: what is mapped stays in memory where there is room, and looks like it
+    grew.
+    """
+
+    def __init__(self, fields: list[tuple[str, str]]) -> None:
+        self._type = np.dtype(fields)
+        self._file = tempfile.TemporaryFile()  # noqa: SIM115 - it lives as long as this does
+        self._count = 0
+
+    def __len__(self) -> int:
+        return self._count
+
+    def add(self, *columns: Any) -> None:
+        """Arrays, or lists of numbers, of one length: a column each."""
+        records = _records(self._type, columns)
+        self._file.write(records.tobytes())
+        self._count += len(records)
+
+    def read(self, begin: int, end: int) -> Records:
+        """From `begin` up to `end`; fewer where there are not so many."""
+        self._file.flush()
+        size = self._type.itemsize
+        return np.frombuffer(os.pread(self._file.fileno(), size * (end - begin), size * begin), self._type)
+
+
+def _records(kind: np.dtype[Any], columns: Sequence[Any]) -> Records:
+    records = np.empty(len(columns[0]), kind)
+    for name, column in zip(kind.names or (), columns, strict=True):
+        records[name] = column
+    return records
