@@ -149,7 +149,7 @@ def evaluate(
         opens={arm: _opens(verdict, facts, registry) for arm, verdict in zip(candidates, verdicts, strict=True)},
     )
     # The folder first: a verdict in the registry must never name a report that nobody can open.
-    write(evaluation, suite.samples, measured, Words(config.language))
+    write(evaluation, suite.samples, measured, Words(config.language), suite.scorers)
     registry.record_report(report, actor=actor)
     versions = [registry.record_verdict(verdict, actor=actor) for verdict in evaluation.verdicts]
     return replace(evaluation, alerts=_alerts(versions, registry))

@@ -10,13 +10,18 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from evals.archive import sums
 from evals.archive.items import Item, anchor
 from evals.archive.library import Kept
+from evals.archive.sums import Adds
 from lifecycle.errors import InvalidInput
 from lifecycle.report import ArmResult, Comparison, Interval, Report
 from lifecycle.version import Digest, Frozen, VersionSpec
+
+if TYPE_CHECKING:
+    from evals.scorers.scorer import Scorer
 
 SpecOf = Callable[[ArmResult], VersionSpec | None]
 _ALIKE = 1e-9
@@ -62,6 +67,8 @@ class ArmDiff(Frozen):
     """Items of both reports that had no figure before, …"""
     unscored_after: int = 0
     """… or have none now: in no pair."""
+    told_by: str = ""
+    """The figure of `flips`, where `metric` is one of all items together."""
     flips: tuple[Flip, ...] = ()
     """Items whose score is another now: what got worse first, then the largest change, then as the report has them."""
 
@@ -101,6 +108,20 @@ class _Row:
     cluster: str | None
     scores: Mapping[str, float | None]
     """Arm → score."""
+    adds: Mapping[str, Sequence[Adds]]
+    """Arm → what each of its answers adds to a figure of all items together."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Whole:
+    """A figure of all items together: who makes it, of what each answer of a report adds."""
+
+    scorer: Scorer
+    was: str
+    now: str
+    """By what name each report keeps that."""
+    told_by: str
+    """The figure by which single items are told apart."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,6 +134,7 @@ class _Sides:
     both: Sequence[str]
     """Keys in the order of the newer report."""
     why_not: str
+    whole: _Whole | None
 
 
 def compare(
@@ -139,13 +161,18 @@ def compare(
     reasons = incomparable(first, second, metric)
     for when, kept in (("before", before), ("after", after)):
         if not kept.has_items:
-            reasons.append(f"the items of {kept.name} ({when}) are not on this machine: copy {kept.folder}")
-    was, now = ({}, {}) if reasons else (_rows(before, metric), _rows(after, metric))
+            tool = kept.report.imported
+            why = f"were not in {tool.file}" if tool else f"are not on this machine: copy {kept.folder}"
+            reasons.append(f"the items of {kept.name} ({when}) {why}")
+    whole = _whole(before, after, metric)
+    told_by = whole.told_by if whole else metric
+    was = {} if reasons else _rows(before, told_by, whole.was if whole else "")
+    now = {} if reasons else _rows(after, told_by, whole.now if whole else "")
     both = [key for key in now if key in was]
     if not reasons and not both:
         reasons.append("no item is in both")
     names = {row.name for key, row in was.items() if key not in now}
-    sides = _Sides(metric, was, now, both, "; ".join(reasons))
+    sides = _Sides(metric, was, now, both, "; ".join(reasons), whole)
     return ReportDiff(
         before=first.digest,
         after=second.digest,
@@ -191,13 +218,22 @@ def _pairs(first: Report, second: Report) -> list[tuple[str, str]]:
     return same or ([(first.arms[0].arm, second.arms[0].arm)] if alone else [])
 
 
-def _rows(kept: Kept, metric: str) -> dict[str, _Row]:
-    return {item.key: _row(item, metric) for item in kept.items()}
+def _whole(before: Kept, after: Kept, metric: str) -> _Whole | None:
+    """None where one of the reports does not keep what its answers add to the figure, or single items have it."""
+    was, now = (sums.scorer_of(sums.together_of(kept.folder), metric) for kept in (before, after))
+    if was is None or now is None or metric in (graded := sums.graded(now[1])):
+        return None
+    return _Whole(now[1], was[0], now[0], next(iter(graded), after.report.of_items))
 
 
-def _row(item: Item, metric: str) -> _Row:
-    scores = {arm: answer.scores.get(metric) for arm, answer in item.arms.items()}
-    return _Row(item.name, item.cluster, scores)
+def _rows(kept: Kept, metric: str, key: str) -> dict[str, _Row]:
+    return {item.key: _row(item, metric, key) for item in kept.items()}
+
+
+def _row(item: Item, metric: str, key: str) -> _Row:
+    scores = {arm: answer.score(metric) for arm, answer in item.arms.items()}
+    adds = {arm: [each[key] for each in answer.adds if key in each] for arm, answer in item.arms.items()} if key else {}
+    return _Row(item.name, item.cluster, scores, adds)
 
 
 def _arm(sides: _Sides, before: ArmResult, after: ArmResult) -> ArmDiff:
@@ -209,13 +245,16 @@ def _arm(sides: _Sides, before: ArmResult, after: ArmResult) -> ArmDiff:
         for key, first, second in zip(sides.both, was, now, strict=True)
         if first is not None and second is not None
     ]
-    paired = None
-    if not why_not and not scored:
-        why_not = f"no item has {metric} in both reports"
-    if not why_not:
+    names = {"arm": f"{after.arm}, after", "against": f"{before.arm}, before", "metric": metric}
+    paired, figures, unscored = None, None, (was.count(None), now.count(None))
+    if not why_not and sides.whole:
+        paired, figures, unscored = _together(sides, sides.whole, names, (before.arm, after.arm))
+    elif not why_not and scored:
         clusters = [sides.now[key].cluster for key, _, _ in scored]
-        names = {"arm": f"{after.arm}, after", "against": f"{before.arm}, before", "metric": metric}
         paired = _paired([new for *_, new in scored], [old for _, old, _ in scored], clusters, names)
+        figures = tuple(sum(values) / len(scored) for values in list(zip(*scored, strict=True))[1:])
+    if not why_not and paired is None:
+        why_not = _lacks(metric, (before, after))
     return ArmDiff(
         before_arm=before.arm,
         after_arm=after.arm,
@@ -226,12 +265,32 @@ def _arm(sides: _Sides, before: ArmResult, after: ArmResult) -> ArmDiff:
         after=after.metrics.get(metric),
         paired=paired,
         why_not=why_not,
-        before_paired=sum(old for _, old, _ in scored) / len(scored) if paired else None,
-        after_paired=sum(new for *_, new in scored) / len(scored) if paired else None,
-        unscored_before=was.count(None),
-        unscored_after=now.count(None),
+        before_paired=figures[0] if figures else None,
+        after_paired=figures[1] if figures else None,
+        unscored_before=unscored[0],
+        unscored_after=unscored[1],
+        told_by=sides.whole.told_by if sides.whole and paired else "",
         flips=_flips(scored, sides.now) if paired else (),
     )
+
+
+def _lacks(metric: str, arms: tuple[ArmResult, ArmResult]) -> str:
+    if all(metric in arm.metrics for arm in arms):
+        return (
+            f"{metric} is of all items together, and one of the reports does not keep what each item adds to it: if it "
+            "is our own, run its evaluation again, in which no finished answer is asked for again"
+        )
+    return f"no item has {metric} in both reports"
+
+
+def _together(sides: _Sides, whole: _Whole, names: dict[str, str], arms: tuple[str, str]) -> sums.Difference:
+    was, now = (
+        [side[key].adds.get(arm, ()) for key in sides.both]
+        for side, arm in zip((sides.was, sides.now), arms, strict=True)
+    )
+    clusters = [sides.now[key].cluster for key in sides.both]
+    most = max(len(sides.was), len(sides.now))
+    return sums.difference(whole.scorer, (was, now), clusters, names, most=most)
 
 
 def _paired(

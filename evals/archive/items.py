@@ -15,6 +15,7 @@ from typing import Any
 
 from pydantic import ConfigDict, Field, ValidationError
 
+from evals.archive.sums import Adds
 from lifecycle.errors import Corrupt, NotFound
 from lifecycle.text.letters import ascii_digits, one_spelling, visible
 from lifecycle.version import Frozen
@@ -41,6 +42,22 @@ class ItemAnswer(_Read):
     cut: bool = False
     passages: tuple[str, ...] = ()
     explanation: str = ""
+    said: str = Field(default="", exclude_if=lambda said: not said)
+    """What it comes to: one of several to the same item votes by it."""
+    adds: tuple[dict[str, Adds], ...] = Field(default=(), exclude=True)
+    """Of each answer: what it adds to each figure of all items together (`sums.py`)."""
+    repeats: tuple[ItemAnswer, ...] = Field(default=(), exclude_if=lambda repeats: not repeats)
+    """Each answer to an item that was asked several times."""
+
+    def score(self, figure: str) -> float | None:
+        """Also a figure that only several answers have, such as `exact pass@5`."""
+        known = self.scores.get(figure)
+        base, _, kind = figure.rpartition(" ")
+        if known is not None or not self.repeats or not kind.startswith(("pass", "majority")):
+            return known
+        from evals.statistics.repeats import figures_of
+
+        return next(iter(figures_of([self.repeats], base).get(figure, ())), None)
 
 
 class Item(_Read):

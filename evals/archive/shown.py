@@ -151,7 +151,11 @@ def name_of(arm: ArmDiff) -> str:
 def _notes(diff: ReportDiff) -> list[str]:
     """What a reader must know before believing the figures."""
     notes = []
+    if told_by := next((arm.told_by for arm in diff.arms if arm.told_by), ""):
+        notes.append(f"  {diff.arms[0].metric} is of all items together: better and worse are by {told_by}")
     for arm in diff.arms:
+        if not diff.reasons and arm.why_not:
+            notes.append(f"  {name_of(arm)}: not compared: {arm.why_not}")
         if arm.paired and (arm.unscored_before or arm.unscored_after):
             notes.append(
                 f"  {name_of(arm)}: in no pair: {arm.unscored_before} unscored before, {arm.unscored_after} after"

@@ -15,6 +15,7 @@ from typing import Any, Literal
 
 from pydantic import Field, TypeAdapter, ValidationError
 
+from evals.archive.sums import Adds
 from evals.asking.measure import ItemResult
 from evals.report.evaluation import Evaluation
 from evals.sample import Turn
@@ -42,6 +43,8 @@ class StoredEvaluation(Frozen):
     """Of each arm that was judged: which aliases its verdict opens, or why none."""
     notes: tuple[str, ...] = ()
     """What a reader of the suite's figures must know."""
+    together: dict[str, dict[str, Any]] = Field(default_factory=dict)
+    """Figure of all items together → the scorer that makes it of what answers add, with its settings."""
 
     @classmethod
     def of(cls, evaluation: Evaluation) -> StoredEvaluation:
@@ -59,6 +62,13 @@ class StoredEvaluation(Frozen):
         return replace(known, notes=self.notes)
 
 
+class StoredAnswer(ItemResult):
+    """What one arm made of the item."""
+
+    adds: tuple[dict[str, Adds], ...] = ()
+    """Of each answer: what it adds to each figure of all items together, by the names of `together`."""
+
+
 class StoredItem(Frozen):
     """One line of items.jsonl: an item, and what each arm made of it. `evals/archive/items.py` reads it."""
 
@@ -74,7 +84,7 @@ class StoredItem(Frozen):
     """All that was sent, where that is more than the question; as the OpenAI API writes it, like the tools."""
     tools: tuple[dict[str, Any], ...] = ()
     """What the arms might call."""
-    arms: dict[str, ItemResult]
+    arms: dict[str, StoredAnswer]
 
 
 def read(folder: Path) -> Evaluation:
@@ -88,7 +98,9 @@ def read(folder: Path) -> Evaluation:
             return StoredEvaluation.model_validate_json(path.read_bytes()).at(folder)
         report = Report.model_validate_json(path.read_bytes())
         path = folder / "verdicts.json"
-        verdicts = TypeAdapter(tuple[Verdict, ...]).validate_json(path.read_bytes())
+        # Of another tool's report there are none.
+        raw = b"[]" if report.imported and not path.is_file() else path.read_bytes()
+        verdicts = TypeAdapter(tuple[Verdict, ...]).validate_json(raw)
     except FileNotFoundError:
         raise NotFound(f"{path} is not there: name the folder of an evaluation, as `dabt eval` printed it") from None
     except ValidationError as error:

@@ -132,6 +132,11 @@ class Scorer(Frozen, ABC, arbitrary_types_allowed=True):
         slice."""
         return {}
 
+    def again(self) -> Scorer | None:
+        """The scorer that makes the text statistics that pair of what a kept report has, `cells` and `counts` alone;
+        its settings are written beside them. None where there is none, and reports are not compared by them."""
+        return self
+
     def described(self) -> Any:
         """What decides its figures, as JSON: a suite's digest covers it."""
         return {"settings": self.model_dump(mode="json"), "version": self.version}

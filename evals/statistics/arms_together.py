@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from itertools import accumulate
 from typing import TypeVar
 
 from evals.asking.measure import MeasuredArm
@@ -53,13 +54,23 @@ def compared_together(arm: MeasuredArm, against: MeasuredArm, suite: Suite, plac
     """On the deciding figure, over the items of `places`. Raises `InvalidInput` where there are none."""
     if not places:
         raise InvalidInput(f"no item of {arm.arm.label} and {against.arm.label} bears on {suite.metric}")
-    mine, theirs = (_answers(side, suite)[suite.metric].over(places) for side in (arm, against))
+    # Of a slice it is over the labels of these items: both arms' by the same.
+    alone = replace(suite, samples=[suite.samples[place] for place in places])
+    mine, theirs = (_answers(within(side, places), alone)[suite.metric] for side in (arm, against))
     names = {"arm": arm.arm.label, "against": against.arm.label, "metric": suite.metric}
     made = gap(mine.items, theirs.items, suite.clusters_of(places), **names)
     if max(*mine.sizes, *theirs.sizes) == 1 or made.se is None:
         return made
-    within = [_apart(ours, others) for ours, others in zip(_moves(mine), _moves(theirs), strict=True)]
-    return made.model_copy(update={"repeats": repeats(within, made.se, sum(mine.sizes) + sum(theirs.sizes))})
+    apart = [_apart(ours, others) for ours, others in zip(_moves(mine), _moves(theirs), strict=True)]
+    return made.model_copy(update={"repeats": repeats(apart, made.se, sum(mine.sizes) + sum(theirs.sizes))})
+
+
+def within(arm: MeasuredArm, places: Sequence[int]) -> MeasuredArm:
+    """What the arm made of the items at these places."""
+    ends = list(accumulate(len(outcome.each) for outcome in arm.outcomes))
+    answers = [at for place in places for at in range(ends[place] - len(arm.outcomes[place].each), ends[place])]
+    parts = tuple(tuple(scores[at] for at in answers) for scores in arm.parts)
+    return replace(arm, outcomes=tuple(arm.outcomes[at] for at in places), parts=parts)
 
 
 def each(values: Sequence[T], counts: Sequence[int]) -> list[T]:

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
@@ -20,6 +20,18 @@ from lifecycle.repeats import Repeats
 
 if TYPE_CHECKING:
     from evals.asking.measure import ItemResult
+
+
+class Answered(Protocol):
+    """One of several answers to an item: measured now, or read from a report that is kept."""
+
+    @property
+    def scores(self) -> Mapping[str, float]: ...
+    @property
+    def said(self) -> str: ...
+    @property
+    def error(self) -> str: ...
+
 
 SHOWN = (2, 5, 10, 20, 50, 100, 200, 500)
 """The k of pass@k that are shown where there are more answers; and that of all answers."""
@@ -38,7 +50,7 @@ def all_of(k: int, n: int, right: int) -> float:
     return math.comb(right, k) / math.comb(n, k)
 
 
-def majority(answers: Sequence[ItemResult], figure: str) -> float | None:
+def majority(answers: Sequence[Answered], figure: str) -> float | None:
     """The figure of the answer that most of them give (self-consistency, Wang et al. 2022, arXiv 2203.11171).
 
     Answers that are as frequent as each other share the vote. One that failed has none, and where all failed it is 0.
@@ -56,7 +68,7 @@ def majority(answers: Sequence[ItemResult], figure: str) -> float | None:
     return sum(given) / len(given) if given else None
 
 
-def figures_of(items: Sequence[Sequence[ItemResult]], figure: str) -> dict[str, list[float]]:
+def figures_of(items: Sequence[Sequence[Answered]], figure: str) -> dict[str, list[float]]:
     """What only several answers have, by name, over the items that the figure bears on: `majority`, and of yes/no
     scores `pass@k` and `pass^k`. One that an item lacks, because answers are unscored, is left out."""
     scores = [[answer.scores[figure] for answer in item if figure in answer.scores] for item in items]

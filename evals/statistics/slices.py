@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from itertools import accumulate, combinations
+from itertools import combinations
 
 from evals.asking.measure import MeasuredArm
 from evals.slices import lies_in
+from evals.statistics.arms_together import within
 from evals.statistics.comparison import arm_result, compared, in_common
 from evals.statistics.thin import THIN
 from evals.tasks.suite import Suite
@@ -39,19 +40,11 @@ def _ways(suite: Suite) -> list[Where]:
     ]  # fmt: skip
 
 
-def _within(arm: MeasuredArm, places: Sequence[int]) -> MeasuredArm:
-    """What the arm made of the items at these places."""
-    ends = list(accumulate(len(outcome.each) for outcome in arm.outcomes))
-    answers = [at for place in places for at in range(ends[place] - len(arm.outcomes[place].each), ends[place])]
-    parts = tuple(tuple(scores[at] for at in answers) for scores in arm.parts)
-    return replace(arm, outcomes=tuple(arm.outcomes[at] for at in places), parts=parts)
-
-
 def _slice(
     where: Where, places: Sequence[int], measured: Sequence[MeasuredArm], suite: Suite, against: str | None
 ) -> Slice:
     part = replace(suite, samples=tuple(suite.samples[at] for at in places), part=True)
-    arms = [_within(arm, places) for arm in measured]
+    arms = [within(arm, places) for arm in measured]
     labels = {sample.cluster for sample in part.samples}
     clusters = None if None in labels else len(labels)
     made = tuple(

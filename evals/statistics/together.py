@@ -48,26 +48,36 @@ class Summed:
     """Of each answer: the group of items that it is in, where all groups weigh the same in the figure, however few
     items one has. Of macro-F1 the right label. It is the item's, the same for all arms."""
 
+    weights: Floats | None = None
+    """Of each answer: how much of the figure it can make, such as the words of its target for BLEU; without them each
+    as much as another. They are the items', the same for all arms."""
+
     def mean_of(self, sizes: Sequence[int]) -> Summed:
         """Of items that have so many answers each, one behind the other: each item counts once, as their mean."""
         if all(size == 1 for size in sizes):
             return self
         ends = np.cumsum(sizes)
-        strata = None if self.strata is None else [self.strata[end - 1] for end in ends]
-        return Summed(np.stack([_mean(part) for part in np.split(self.counts, ends[:-1])]), self.value, strata)
+        means = np.stack([_mean(part) for part in np.split(self.counts, ends[:-1])])
+        return self._at([int(end) - 1 for end in ends], means)
 
     def of(self, places: Sequence[int]) -> Summed:
+        return self._at(places, self.counts[list(places)])
+
+    def _at(self, places: Sequence[int], counts: Floats) -> Summed:
         strata = None if self.strata is None else [self.strata[at] for at in places]
-        return Summed(self.counts[list(places)], self.value, strata)
+        return Summed(counts, self.value, strata, None if self.weights is None else self.weights[list(places)])
 
     @property
     def known(self) -> NDArray[np.bool_]:
         return np.asarray(~np.isnan(self.counts).any(axis=-1))
 
     def effective(self, of_cluster: NDArray[np.int64]) -> float:
-        """Clusters of one size that would tell as much (Carter, Schnepel & Steigerwald 2017). Where groups of items
-        weigh the same, at most as many as there would be if each had as few clusters as the rarest."""
-        sizes = np.bincount(of_cluster)
+        """Clusters of one size that would tell as much (Carter, Schnepel & Steigerwald 2017): a few long texts can make
+        a figure that counts words. Where groups of items weigh the same, at most as many as there would be if each had
+        as few clusters as the rarest."""
+        sizes = np.bincount(of_cluster, weights=self.weights)
+        if not sizes.any():  # no item has any words
+            return 1.0
         most = float(sizes.sum() ** 2 / (sizes**2).sum())
         if self.strata is None:
             return most

@@ -52,11 +52,13 @@ class Suite:
 
     @property
     def item_metric(self) -> str | None:
-        """The first figure of single items beside a deciding one of all items together: by it items are told apart."""
+        """The first figure of single items beside a deciding one of all items together, of its own scorer if that has
+        one: by it items are told apart."""
         if not self.together:
             return None
         beside = (scorer for scorer in self.scorers if self.metric in {figure.name for figure in scorer.figures()})
-        names = [figure.name for scorer in beside for figure in scorer.figures() if figure.kind is not Kind.STATISTIC]
+        near = [figure for scorer in beside for figure in scorer.figures() if figure.kind is not Kind.STATISTIC]
+        names = [figure.name for figure in near or self.figures]
         return names[0] if names else None
 
     @property
@@ -74,7 +76,7 @@ class Suite:
 
 _WHY_NOT = {
     True: "safety is told by single items, whose failures are counted",
-    False: "two arms are not paired by it, and a few long items can make it",
+    False: "two arms are not paired by it, since its scorer does not say what each answer adds (`summed`)",
 }
 """By whether it pairs."""
 

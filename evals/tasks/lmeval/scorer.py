@@ -14,7 +14,7 @@ from typing import Any, Literal
 
 from evals.asking.answers import Answer
 from evals.sample import Sample
-from evals.scorers.labels import macro_f1_of
+from evals.scorers.labels import Label, macro_f1_of
 from evals.scorers.scorer import Figure, Score, Scorer, ScoringContext
 from evals.solvers.solver import Attempt
 from evals.statistics.together import Summed
@@ -75,6 +75,9 @@ class LmEvalScorer(Scorer):
     def summed(self, samples: Sequence[Sample], scores: Sequence[Score], *, part: bool = False) -> dict[str, Summed]:
         """`macro_f1`, of a task that scores by `label`."""
         return {} if self.labels is None else macro_f1_of(scores, self.labels[0], part=part)
+
+    def again(self) -> Scorer | None:
+        return None if self.labels is None else Label(labels=self.labels[0], normaliser=self.labels[1].name)
 
 
 def _answered(instances: Sequence[Any], answers: Sequence[Answer]) -> list[Any]:

@@ -5,17 +5,17 @@ from __future__ import annotations
 import random
 from typing import Any
 
+import numpy as np
 import pytest
 from sacrebleu.metrics.bleu import BLEU
 from sklearn.metrics import f1_score
 
 from evals.sample import Sample
 from evals.scorers.labels import Label
-from evals.scorers.overlap import Bleu
+from evals.scorers.overlap import Bleu, bleu_of
 from evals.scorers.scorer import Score, ScoringContext
 from evals.solvers.solver import Attempt
-from evals.statistics.jackknife import statistic
-from lifecycle.errors import InvalidInput
+from lifecycle.report import Interval
 
 
 def sample(at: int, target: str) -> Sample:
@@ -58,20 +58,33 @@ async def test_macro_f1_is_scikit_learns_and_the_table_says_what_was_said() -> N
     assert (await scorer.failed(samples[0], Attempt((), "a"))).cells == {"confusion": ("a", "")}
 
 
-def test_an_interval_of_a_statistic_counts_clusters_as_one() -> None:
-    share = lambda totals: float(totals[0] / totals[1])  # noqa: E731
-    draw = random.Random(5)
-    rows = [(float(draw.random() < 0.7), 1.0) for _ in range(200)]
-    alone = statistic(rows, share)
-    assert alone.value == pytest.approx(sum(hit for hit, _ in rows) / 200)
-    assert 0.03 < alone.high - alone.value < 0.08
-    doubled = statistic([row for row in rows for _ in range(4)], share, [at for at in range(200) for _ in range(4)])
-    assert (doubled.low, doubled.high) == (pytest.approx(alone.low), pytest.approx(alone.high))
-    assert (doubled.n, doubled.clusters) == (800, 200)
-    many = statistic(rows * 10, share)
-    assert many.high - many.low < (alone.high - alone.low) / 2
-    with pytest.raises(InvalidInput, match="no items"):
-        statistic([], share)
+def test_bleu_of_any_sums_is_sacrebleus() -> None:
+    draw = np.random.default_rng(4)
+    given = draw.integers(0, 40, (400, 4))
+    common = np.minimum(draw.integers(0, 25, (400, 4)) * draw.integers(0, 2, (400, 4)), given)
+    lengths = draw.integers(0, 60, (400, 2))
+    sums = np.hstack([common, given, lengths]).astype(float)
+    wanted = [
+        BLEU.compute_bleu(list(row[:4]), list(row[4:8]), row[8], row[9], smooth_method="exp").score / 100
+        for row in sums.astype(int).tolist()
+    ]
+    assert min(map(bool, wanted)) < max(map(bool, wanted))
+    assert bleu_of(sums) == pytest.approx(wanted)
+
+
+def test_a_few_long_texts_count_as_the_few_that_they_are() -> None:
+    """Forty short texts, and beside them one that is as long as all of them: twice the words, and less sure."""
+
+    def figure(lengths: list[int]) -> Interval:
+        draw = random.Random(6)
+        counts = []
+        for length in lengths:
+            right = sum(draw.random() < 0.8 for _ in range(length))
+            counts.append((*[right] * 4, *[length] * 4, length, length))
+        return Bleu().overall([sample(0, "")] * len(counts), [Score(counts=row) for row in counts], None)["bleu"]
+
+    even, one_long = figure([12] * 40), figure([12] * 40 + [480])
+    assert one_long.high - one_long.low > 1.3 * (even.high - even.low)
 
 
 def test_a_score_of_nothing_is_empty() -> None:

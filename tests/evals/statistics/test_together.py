@@ -181,3 +181,11 @@ def test_an_answer_without_a_score_is_in_neither_arm() -> None:
     made = comparisons([base, new], suite_of(right))[0]
     assert made.n == 3
     assert arm_result(new, suite_of(right)).metrics["macro_f1"].n == 3
+
+
+def test_a_slice_compares_by_the_labels_of_the_items_that_both_arms_have() -> None:
+    right = ["a", "b", "c", "a"]
+    base, new = arm("base", [("a",), ("b",), ("?",), ("b",)], right), arm("new", [(want,) for want in right], right)
+    part, *_ = slices([base, new], suite_of(right), "base", [{"half": "second"}])
+    assert part.comparisons[0].n == 1
+    assert part.comparisons[0].delta == 1.0

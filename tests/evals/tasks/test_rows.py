@@ -10,6 +10,7 @@ import pytest
 
 from evals.config import EvalConfig
 from evals.gate.suites import facts_of
+from evals.scorers.overlap import Bleu
 from evals.scorers.scorer import Figure, Kind
 from evals.tasks.by_shape import scorers_for
 from evals.tasks.loading import load_suite
@@ -184,8 +185,9 @@ def test_what_cannot_decide_is_refused(tmp_path: Path, home: Home, metric: str, 
 
 
 def test_what_is_of_all_items_together_and_does_not_pair_decides_nothing() -> None:
-    bleu, f1 = Figure(name="bleu", kind=Kind.STATISTIC), Figure(name="macro_f1", kind=Kind.STATISTIC, pairs=True)
-    (problem,) = undecidable("t", [bleu], "bleu", None)
+    theirs, f1 = Figure(name="meteor", kind=Kind.STATISTIC), Figure(name="macro_f1", kind=Kind.STATISTIC, pairs=True)
+    assert undecidable("t", list(Bleu().figures()), "bleu", None) == []
+    (problem,) = undecidable("t", [theirs], "meteor", None)
     assert "two arms are not paired by it" in problem.fault
     assert "such as chrf" in problem.cure
     (problem,) = undecidable("t", [Figure(name="accuracy"), f1], "macro_f1", "macro_f1")
