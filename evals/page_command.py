@@ -9,7 +9,10 @@ import typer
 
 
 def page(
-    folder: Annotated[Path, typer.Argument(help="The evaluation's folder, or its name under the home.")],
+    report: Annotated[
+        str,
+        typer.Argument(help="The evaluation's folder, or its name, as `dabt reports` takes it."),
+    ],
     language: Annotated[str, typer.Option(help="en or ar.")] = "en",
     home: Annotated[
         Path | None, typer.Option(envvar="DABT_HOME", help="Where things are kept; .dabt by default.")
@@ -17,15 +20,18 @@ def page(
 ) -> None:
     """Write report.html and report.md of a kept evaluation again, in English or Arabic. Nothing is asked or decided.
 
-    Example: `dabt page triage-eaf935b90b35 --language ar`
+    What was imported from another tool has a page too, of what its files have.
+
+    Example: `dabt page triage:latest --language ar`
     """
+    from evals.archive.library import folder_named
     from evals.report import write_texts
     from evals.report.stored import read
     from evals.report.words import Words
     from lifecycle.home import Home
 
     words = Words.of(language)
-    place = folder if folder.is_dir() else Home.at(home).evaluations / folder
+    place = folder_named(report, Home.at(home))
     write_texts(read(place), words)
     typer.echo(place / "report.html")
 

@@ -57,7 +57,9 @@ class Kept:
         return "look" if verdict.provisional else verdict.ruling.value
 
     def items(self) -> Iterator[items.Item]:
-        """See `items.read`."""
+        """See `items.read`. Raises `NotFound` also for a report of another tool whose file has no items."""
+        if (imported := self.report.imported) and not self.has_items:
+            raise NotFound(f"{imported.file} of {imported.tool} had no items when it was imported: none is kept")
         return items.read(self.folder)
 
     @property
@@ -190,6 +192,18 @@ class Library:
         report = _read(folder / "report.json")
         known = self.registry.listings.reports(digest=report.digest).rows
         return Kept(report, known[0].verdicts if known else (), folder)
+
+
+def folder_named(name: str, home: Home) -> Path:
+    """Of the report with this name: a folder, the name of one under the home, or whatever `Library.find` takes. Raises
+    what that raises."""
+    from lifecycle.registry import Registry
+
+    for folder in (Path(name), home.evaluations / name, imports_of(home) / name):
+        if name and folder.is_dir():
+            return folder
+    with Registry.open(home.registry_url) as registry:
+        return Library(registry, home).find(name).folder
 
 
 def imports_of(home: Home) -> Path:

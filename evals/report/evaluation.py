@@ -39,7 +39,7 @@ class Evaluation:
 
     report: Report
     verdicts: tuple[Verdict, ...]
-    """One for every arm but the baseline."""
+    """One for every arm but the baseline; none on another tool's report."""
     policy: str
     """The policy's name."""
     recommended: str | None
@@ -55,6 +55,11 @@ class Evaluation:
     def verdict(self, arm: ArmResult) -> Verdict | None:
         """The verdict on the arm's version; None for the baseline."""
         return next((verdict for verdict in self.verdicts if verdict.version_digest == arm.version_digest), None)
+
+    @property
+    def own(self) -> bool:
+        """Whether we measured it: other tools' files have no times, tokens, noise floor or verdicts."""
+        return self.report.imported is None
 
     @property
     def history(self) -> str:

@@ -22,36 +22,42 @@ def render_markdown(evaluation: Evaluation, words: Words = Words()) -> str:  # n
     """Advice, figures, comparisons, verdicts; the items are in the HTML."""
     report = evaluation.report
     parts = [
-        "# " + words("markdown.title", task=report.task, arms=len(report.arms), base=report.base),
+        "# " + _title(report, words),
         head(evaluation, words, "markdown"),
         *_provisional(evaluation, words),
         *(f"{said(str(now), 'served', words)}." for now in report.served.values()),
-        "## " + words("page.advice"),
+        *(["## " + words("page.advice")] if report.advice else []),
         "\n".join(f"- {said(sentence, 'advice', words)}{_rule(ground, words)}" for sentence, ground in report.grounded),
         "## " + words("page.figures"),
         _figures(evaluation, words),
-        words("markdown.legend"),
-        _deployment(report.deployment, words),
+        words("markdown.legend" if evaluation.own else "markdown.legend_imported"),
+        _deployment(report.deployment, words) if evaluation.own else "",
         *(
             words("markdown.elsewhere", arm=arm.arm, deployment=_deployment(arm.deployment, words))
             for arm in report.arms
             if arm.deployment
         ),
         "\n".join(f"- {said(note, 'note', words)}" for note in notes(evaluation)),
-        *_costs(report, words),
+        *(_costs(report, words) if evaluation.own else []),
         *_unscored(report, words),
         *_tables(report, words),
         *markdown_of_failures(evaluation, words),
         *_repeats(evaluation, words),
         *_slices(evaluation, words),
         *_people(report, words),
-        "## " + words("markdown.comparisons"),
-        _comparisons(evaluation, words),
+        *_comparisons(evaluation, words),
         *(["## " + words("markdown.verdicts")] if evaluation.verdicts else []),
         *(_verdict(evaluation, arm, words) for arm in report.arms if evaluation.verdict(arm)),
     ]
     text = "\n\n".join(filter(None, parts))
     return f'<div dir="rtl">\n\n{text}\n\n</div>\n' if words.direction == "rtl" else f"{text}\n"
+
+
+def _title(report: Report, words: Words) -> str:
+    if report.imported:
+        arm, tool = report.arms[0].arm, report.imported.tool
+        return words("markdown.title_imported", task=report.task, arm=arm, tool=tool)
+    return words("markdown.title", task=report.task, arms=len(report.arms), base=report.base)
 
 
 def _provisional(evaluation: Evaluation, words: Words) -> list[str]:
@@ -72,28 +78,26 @@ def _deployment(deployment: Deployment | None, words: Words) -> str:
 
 
 def _figures(evaluation: Evaluation, words: Words) -> str:
-    first, last = ("arm", "version"), ("p50", "p95", "prompt", "answer", "errors", "cut")
+    first, last = ("arm", "version"), ("p50", "p95", "prompt", "answer", "errors", "cut") if evaluation.own else ()
     titles = [[words(f"page.{name}") for name in names] for names in (first, last)]
     rows = [
         [
             words.isolated(arm.arm),
             words.isolated(arm.ref),
             *(_interval(arm.metrics.get(name), words) for name in evaluation.metrics),
-            f"{arm.latency_p50:.2f}",
-            f"{arm.latency_p95:.2f}",
-            f"{arm.prompt_tokens:.0f}",
-            f"{arm.completion_tokens:.0f}",
-            str(arm.errors),
-            str(arm.cut),
+            *(_taken(arm) if evaluation.own else ()),
         ]
         for arm in evaluation.report.arms
     ]
     return _table([*titles[0], *map(words.isolated, evaluation.metrics), *titles[1]], rows)
 
 
+def _taken(arm: ArmResult) -> list[str]:
+    seconds, tokens = (arm.latency_p50, arm.latency_p95), (arm.prompt_tokens, arm.completion_tokens)
+    return [*(f"{n:.2f}" for n in seconds), *(f"{n:.0f}" for n in tokens), str(arm.errors), str(arm.cut)]
+
+
 def _costs(report: Report, words: Words) -> list[str]:
-    if report.imported:  # another tool's report has no times of ours
-        return []
     table = [
         [said(name, "costs", words), *(words.isolated(cell.replace("\n", " ")) for cell in cells)]
         for name, cells in costs.rows(report).items()
@@ -179,7 +183,9 @@ def _people(report: Report, words: Words) -> list[str]:
     return ["## " + words("people.title"), _table(head, rows), said(OF_PEOPLE, "people", words), notes]
 
 
-def _comparisons(evaluation: Evaluation, words: Words) -> str:
+def _comparisons(evaluation: Evaluation, words: Words) -> list[str]:
+    if not evaluation.report.comparisons:
+        return []
     head = [words(f"page.{name}") for name in ("arm", "against", "difference", "interval", "p", "test", "n")]
     rows = [
         [
@@ -193,7 +199,7 @@ def _comparisons(evaluation: Evaluation, words: Words) -> str:
         ]
         for comparison in evaluation.report.comparisons
     ]
-    return _table(head, rows)
+    return ["## " + words("markdown.comparisons"), _table(head, rows)]
 
 
 def _verdict(evaluation: Evaluation, arm: ArmResult, words: Words) -> str:

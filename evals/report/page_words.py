@@ -70,6 +70,16 @@ class PageWords:
 def head(evaluation: Evaluation, words: Words, group: str) -> str:
     """What was measured, by what, and when. `group` is `page` or `markdown`."""
     report = evaluation.report
+    if report.imported:
+        return words(
+            f"{group}.head_imported",
+            arm=report.arms[0].arm,
+            tool=report.imported.tool,
+            n=report.n_items,
+            metric=report.metric,
+            at=f"{report.created_at:%Y-%m-%d %H:%M}",
+            digest=report.digest,
+        )
     return words(
         f"{group}.head_safety" if report.safety_metric else f"{group}.head",
         arms=len(report.arms),

@@ -8,6 +8,7 @@ from evals.people.results import pair_line
 from evals.report import costs
 from evals.report.evaluation import OF_SLICES, RULINGS, Evaluation, size_of
 from evals.report.failures import failure_table
+from evals.report.notes import lines_of
 from lifecycle.commands.terminal import show
 from lifecycle.report import ArmResult, Comparison, Interval
 from lifecycle.verdict import Ruling
@@ -30,8 +31,7 @@ def print_evaluation(evaluation: Evaluation, console: Console) -> None:
         console.print(f"  people: {pair_line(told)}", markup=False, highlight=False)
     _print_advice(evaluation, console)
     if imported := evaluation.report.imported:
-        line = f"measured by {imported.tool}, from {imported.file}: it opens no gate"
-        console.print("\n  ".join([line, *imported.notes]), style="yellow", markup=False, highlight=False)
+        console.print("\n  ".join(lines_of(imported)), style="yellow", markup=False, highlight=False)
     for now in evaluation.report.served.values():
         console.print(f"  {now}", markup=False, highlight=False)
     if reasons := evaluation.report.provisional:
@@ -109,7 +109,7 @@ def _rows(evaluation: Evaluation) -> dict[str, list[str]]:
     first = [report.metric, *([report.safety_metric] if report.safety_metric else [])]
     for name in first:
         rows[name] = [_figure(arm.metrics.get(name)) for arm in arms]
-        if name == report.metric:
+        if name == report.metric and report.comparisons:
             rows[f"against {evaluation.baseline.arm}"] = [_gap(gap) for gap in gaps]
     sees = [evaluation.sees(arm) for arm in arms]
     if any(least is not None for least in sees):
@@ -117,7 +117,7 @@ def _rows(evaluation: Evaluation) -> dict[str, list[str]]:
     for name in evaluation.metrics:
         if name not in first:
             rows[name] = [f"{arm.metrics[name].value:.3f}" if name in arm.metrics else "–" for arm in arms]
-    if not report.imported:  # another tool's report has none
+    if evaluation.own:
         rows["p50 seconds"] = [f"{arm.latency_p50:.2f}" for arm in arms]
         rows["p95 seconds"] = [f"{arm.latency_p95:.2f}" for arm in arms]
         rows["prompt tokens"] = [f"{arm.prompt_tokens:.0f}" for arm in arms]
@@ -126,7 +126,8 @@ def _rows(evaluation: Evaluation) -> dict[str, list[str]]:
         rows["cut answers"] = [str(arm.cut) for arm in arms]
     if any(arm.unscored for arm in arms):
         rows["unscored"] = [str(sum(arm.unscored.get(report.metric, {}).values())) for arm in arms]
-    rows["gate"] = [_gate(evaluation, arm) for arm in arms]
+    if evaluation.own:
+        rows["gate"] = [_gate(evaluation, arm) for arm in arms]
     return rows
 
 
@@ -140,6 +141,8 @@ def _gate(evaluation: Evaluation, arm: ArmResult) -> str:
 
 def _caption(evaluation: Evaluation) -> str:
     report = evaluation.report
+    if report.imported:
+        return f"{report.digest[:19]}… · {report.created_at:%Y-%m-%d %H:%M} UTC"
     deployment = f"{report.deployment.digest[:19]}…" if report.deployment else "not said"
     return (
         f"noise floor {report.noise_floor:.1%} · seed {report.seed} · {report.digest[:19]}…\n"
