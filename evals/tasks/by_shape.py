@@ -1,5 +1,6 @@
 """Scorers for rows whose task names none, by the shape of their targets; the first figure of the first decides.
 
+questions with choices             choice, by log-likelihood (`loading.py`)
 tools in the rows                  tool_calls
 texts with labels, or few words    label: accuracy, macro-F1
 every target a JSON object         json: all fields right

@@ -52,6 +52,7 @@ def _of_rows(config: EvalConfig) -> Suite:
     from evals.solvers.choices import Choices
     from evals.tasks.building import Contents, build
     from evals.tasks.by_shape import scorers_for
+    from evals.tasks.choice_rows import KIND
     from evals.tasks.rows import read
     from evals.tasks.task_file import TaskFile
 
@@ -62,6 +63,8 @@ def _of_rows(config: EvalConfig) -> Suite:
     cluster = config.cluster or (file.cluster if file else None)
     rows = read(data, cluster, config.slices or (file.slices if file else ()))
     metric = file.metric if file else None
+    if rows.kind == KIND and (file is None or "solver" not in file.model_fields_set):
+        solver = Choices()
     if not scorers and config.answer_schema:
         scorers = (Json(schema=config.answer_schema),)
         metric = metric or "fields"

@@ -1,7 +1,7 @@
 """Rows that training reads, as samples: what stands before the last answer is sent, the last answer is the target.
 
 Conversations keep their turns, tools and calls; of a text with a label the label is the target; of a preference row the
-better answer is, and the worse one stands in the metadata as `rejected`.
+better answer is, and the worse one stands in the metadata as `rejected`. Questions with choices: `choice_rows.py`.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from typing import Any
 from evals import chat_rows
 from evals.sample import Sample
 from evals.slices import named, required
+from evals.tasks import choice_rows
 from lifecycle.conversation import Conversation, Message
 from lifecycle.errors import Problem
 from lifecycle.rows.faults import bad_rows
@@ -33,7 +34,7 @@ class Rows:
     places: tuple[str, ...]
     digests: tuple[Digest, ...]
     kind: str
-    """As `lifecycle/rows/kinds.py` calls the rows."""
+    """As `lifecycle/rows/kinds.py` calls the rows, or `choice_rows.py`."""
 
 
 def read(path: Path, cluster: str | None = None, slices: Sequence[str] = ()) -> Rows:
@@ -42,7 +43,8 @@ def read(path: Path, cluster: str | None = None, slices: Sequence[str] = ()) -> 
 
     Raises `InvalidData` with file and line of each row that is no item.
     """
-    rows, problems = scan(path, (Conversation, Labelled, Preference))
+    of_choices = choice_rows.looks_so(path)
+    rows, problems = choice_rows.scan(path) if of_choices else scan(path, (Conversation, Labelled, Preference))
     names: dict[str, str] = {}
     samples, digests = [], []
     for row in rows:
@@ -58,7 +60,8 @@ def read(path: Path, cluster: str | None = None, slices: Sequence[str] = ()) -> 
             samples.append(_sample(row, name, digests[-1], cluster, slices))
     if problems:
         raise bad_rows(sorted(problems, key=chat_rows.line_of), str(path))
-    return Rows(tuple(samples), tuple(row.place for row in rows), tuple(digests), KINDS[type(rows[0])].name)
+    kind = choice_rows.KIND if of_choices else KINDS[type(rows[0])].name
+    return Rows(tuple(samples), tuple(row.place for row in rows), tuple(digests), kind)
 
 
 def _faults(row: Row, fields: Sequence[str]) -> list[Problem]:

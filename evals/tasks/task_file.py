@@ -36,7 +36,8 @@ class TaskFile(Frozen):
     scorers: tuple[Any, ...] = ()
     """Names, or mappings with `type` and the scorer's settings. Without it, by the targets' shape (`by_shape.py`)."""
     solver: Any = "chat"
-    """How versions are asked: `chat`, `choices`, `turns`, `tools`; or a mapping: {type: chat, max_tokens: 60}."""
+    """How versions are asked: `chat`, `choices`, `turns`, `tools`; or a mapping: {type: chat, max_tokens: 60}. Where it
+    is left out, questions with choices are asked by `choices`."""
     metric: str | None = None
     """Decides. Without it, the first figure of the first scorer."""
     safety: str | None = None

@@ -7,7 +7,7 @@ read by this. A `Reading` holds one row at a time, so that a file may be larger 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, cast
 
@@ -31,10 +31,18 @@ class Reading:
     Iterating gives its good rows in order; afterwards the other attributes say what it was.
     """
 
-    def __init__(self, path: Path, *, put: dict[str, str] | None = None, questions: bool = False) -> None:
+    def __init__(
+        self,
+        path: Path,
+        *,
+        put: dict[str, str] | None = None,
+        questions: bool = False,
+        becomes: Callable[[object], object] | None = None,
+    ) -> None:
         """`put` says for a key that no form has what becomes of it: "meta", "text" for the row's text, "" for nothing.
 
-        With `questions`, a row may end in its question. Raises `NotFound` and `Unavailable` as the hub says.
+        With `questions`, a row may end in its question. `becomes` makes of each row one of a form that there is, or
+        raises `Unreadable`. Raises `NotFound` and `Unavailable` as the hub says.
         """
         self.name = str(path)
         """By which places are told."""
@@ -48,13 +56,14 @@ class Reading:
         """What the file is: JSON lines, CSV, …"""
         self._put = put or {}
         self._questions = questions
+        self._becomes = becomes
 
     def __iter__(self) -> Iterator[Row]:
         return (row for row, _ in self.records())
 
     def records(self) -> Iterator[tuple[Row, Record]]:
         """Each good row with the record that it was read from."""
-        plain, file = not self._put and not self._questions, f"{self.name}:"
+        plain, file = not (self._put or self._questions or self._becomes), f"{self.name}:"
         for record in self._values():
             try:
                 place = f"{file}{record.line}"
@@ -111,7 +120,9 @@ class Reading:
         return forms.read(value, place)
 
     def _placed(self, value: object) -> object:
-        """The row with the keys of `put` where they were told to be."""
+        """The row in a form that there is, with the keys of `put` where they were told to be."""
+        if self._becomes:
+            value = self._becomes(value)
         if not self._put or not isinstance(value, dict):
             return value
         row = {key: part for key, part in value.items() if key not in self._put}
