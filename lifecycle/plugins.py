@@ -7,9 +7,12 @@ for `dabt.solvers`, `dabt.suites` and `dabt.stages`. Ours come first: no package
 from __future__ import annotations
 
 import importlib
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
+from hashlib import sha256
 from importlib.metadata import EntryPoint, entry_points
+from pathlib import Path
 from typing import Any, Generic, TypeVar
 
 from pydantic import BaseModel, ValidationError
@@ -19,6 +22,9 @@ from lifecycle.errors import InvalidConfig, Problem
 
 SUITES = "dabt.suites"
 """The entry points of suites, which an evaluation names as its task."""
+_OURS = ("lifecycle", "retrieval", "training", "evals", "service", "examples", "benchmarks")
+_GROUPS = ("dabt.scorers", "dabt.solvers", SUITES)
+"""Of entry points whose classes decide figures."""
 _Part = TypeVar("_Part", bound=BaseModel)
 
 
@@ -70,10 +76,46 @@ class Seam(Generic[_Part]):
     def package(self, name: str) -> str:
         """Which package's release a part is from, such as `our-stages 1.0`; empty for ours."""
         entry = None if name in self.ours else self._foreign().get(name)
-        return f"{entry.dist.name} {entry.dist.version}" if entry and entry.dist else ""
+        return release(entry) if entry else ""
 
     def _foreign(self) -> dict[str, EntryPoint]:
         return entries(self.group)
+
+
+def code_of(kind: type) -> dict[str, Any] | None:
+    """What another package's class is, for a digest: the package with its version, and the digest of each source file
+    that the class and its bases stand in. None for a class of the product's own, whose `version` says when it changes.
+
+    Whatever else the package computes with is told by its version alone.
+    """
+    modules = dict.fromkeys(base.__module__ for base in kind.__mro__)
+    foreign = [name for name in modules if not _known(name)]
+    if not foreign:
+        return None
+    roots = {name.partition(".")[0] for name in foreign}
+    named = [entry for group in _GROUPS for entry in entries(group).values()]
+    releases = {release(entry) for entry in named if entry.dist and entry.module.partition(".")[0] in roots}
+    return {"packages": sorted(releases), "sources": {name: _source(name) for name in foreign}}
+
+
+def release(entry: EntryPoint) -> str:
+    """Of the package that has it: `our-stages 1.0`."""
+    return f"{entry.dist.name} {entry.dist.version}" if entry.dist else ""
+
+
+def _known(module: str) -> bool:
+    """Of the product, of Python, or of what both build on."""
+    root = module.partition(".")[0]
+    return root in _OURS or root in sys.stdlib_module_names or root == "pydantic"
+
+
+def _source(module: str) -> str:
+    """Of the module's file; empty for one that has none."""
+    path = getattr(sys.modules.get(module), "__file__", None)
+    try:
+        return f"sha256:{sha256(Path(path).read_bytes()).hexdigest()}" if path else ""
+    except OSError:
+        return ""
 
 
 def entries(group: str) -> dict[str, EntryPoint]:

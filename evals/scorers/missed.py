@@ -14,6 +14,7 @@ from evals.scorers.scorer import Figure, Kind, Score, Scorer, ScoringContext
 from evals.scorers.table import SCORERS
 from evals.solvers.solver import Attempt
 from lifecycle.errors import Problem
+from lifecycle.plugins import code_of
 
 _TABLE = "where answers go wrong"
 
@@ -63,7 +64,8 @@ class Missed(GoldScorer):
         return [*super().problems(sample), *self._scorer.problems(sample)]
 
     def described(self) -> Any:
-        return [super().described(), self._scorer.described()]
+        code = code_of(type(self._scorer))
+        return [super().described(), self._scorer.described(), *([code] if code else [])]
 
     async def score(self, sample: Sample, attempt: Attempt, context: ScoringContext) -> Score:
         right, before = self.right(sample), attempt.passages

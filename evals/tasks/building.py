@@ -17,6 +17,7 @@ from evals.tasks.by_shape import are_labels
 from evals.tasks.sampling import sampled
 from evals.tasks.suite import Suite, require_decidable
 from lifecycle.errors import InvalidConfig, InvalidData, Problem
+from lifecycle.plugins import code_of
 from lifecycle.version import Digest, digest_of
 
 _TOLD = 20
@@ -107,6 +108,8 @@ def require_scorable(
 
 
 def described(part: Solver | Scorer) -> Any:
-    """Its settings, and for a part of another package its name as well as its own word on its version."""
+    """Its settings and its own word on its version; of a part of another package also the package's release and the
+    digest of its source, since nobody can know that its word is kept."""
     kind = type(part)
-    return [part.type, f"{kind.__module__}:{kind.__qualname__}", part.described()]
+    code = code_of(kind)
+    return [part.type, f"{kind.__module__}:{kind.__qualname__}", part.described(), *([code] if code else [])]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from evals.run import evaluate
 from evals.scorers.table import SCORERS
 from evals.scorers.texts import Exact
 from evals.solvers.table import SOLVERS
+from evals.tasks.building import described
 from evals.tasks.loading import load_suite
 from evals.tasks.task_file import TaskFile
 from lifecycle.errors import InvalidConfig
@@ -108,6 +110,34 @@ def test_a_scorer_that_fails_leaves_its_figures_unscored_and_nothing_is_decided(
     (check,) = [check for check in verdict.checks if check.rule == "unscored"]
     assert (check.ruling, verdict.ruling) == ("undecided", "undecided")
     assert "1 of 30 answers have no polite" in check.detail
+
+
+def test_the_release_and_the_source_of_a_foreign_part_are_in_the_digest_of_an_evaluation(
+    workplace: Path, base_model: Path, trained: str, home: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (workplace / "rows.jsonl").write_text('{"prompt": "q", "completion": "please"}\n')
+
+    def digests(scorers: str) -> tuple[str, str]:
+        (workplace / "short.yaml").write_text(f"data: rows.jsonl\nscorers: {scorers}\n")
+        suite = load_suite(evaluation(workplace, base_model, task="short.yaml"), home.cache)
+        assert suite.scoring is not None
+        return suite.digest, suite.scoring
+
+    foreign, own = digests("[politeness]"), digests("[exact]")
+    *_, code = described(SCORERS.named("politeness", "")())
+    assert code["packages"] == ["our-parts 1.0"]
+    assert described(Exact()) == ["exact", "evals.scorers.texts:Exact", Exact().described()]
+    assert digests("[politeness]") == foreign
+
+    edited = tmp_path / "our_parts.py"
+    edited.write_text((PLUGIN / "our_parts.py").read_text().replace("float(self.word in", "1 - float(self.word in"))
+    monkeypatch.setattr(sys.modules["our_parts"], "__file__", str(edited))
+    changed = digests("[politeness]")
+    assert not {*changed} & {*foreign}
+    assert digests("[exact]") == own
+
+    monkeypatch.setattr("lifecycle.plugins.release", lambda _: "our-parts 1.1")
+    assert not {*digests("[politeness]")} & {*changed}
 
 
 def test_a_suite_brings_its_own_samples(workplace: Path, base_model: Path, trained: str, home: Any) -> None:
