@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated
 
@@ -20,19 +22,24 @@ def page(
 ) -> None:
     """Write report.html and report.md of a kept evaluation again, in English or Arabic. Nothing is asked or decided.
 
-    What was imported from another tool has a page too, of what its files have.
+    People's votes are shown as they are now. An imported report has a page too, of what its files have.
 
     Example: `dabt page triage:latest --language ar`
     """
-    from evals.archive.library import folder_named
+    from evals.archive.library import Library
+    from evals.people.in_report import votes_now
     from evals.report import write_texts
     from evals.report.stored import read
     from evals.report.words import Words
     from lifecycle.home import Home
+    from lifecycle.registry import Registry
 
-    words = Words.of(language)
-    place = folder_named(report, Home.at(home))
-    write_texts(read(place), words)
+    words, there = Words.of(language), Home.at(home)
+    with Registry.open(there.registry_url) as registry:
+        place = Library(registry, there).folder_named(report)
+        kept = read(place)
+        votes = votes_now(kept.report, kept.verdicts, registry, datetime.now(UTC))
+    write_texts(replace(kept, votes=votes), words)
     typer.echo(place / "report.html")
 
 

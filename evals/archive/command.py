@@ -88,7 +88,7 @@ def show(  # noqa: PLR0913, PLR0917  (one parameter is one option of the command
     name, _, link = report.partition("#")
     with _library(home) as library:
         kept = library.find(name)
-        evaluation = kept.evaluation(library.policy_of)
+        evaluation = library.shown(kept)
     if item or link:
         chosen = [archive.pick(kept.items(), item or link)]
     elif disagree or search is not None:

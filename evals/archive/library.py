@@ -7,14 +7,15 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
-from datetime import date, datetime
+from dataclasses import dataclass, replace
+from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from pydantic import ValidationError
 
 from evals.archive import items
+from evals.people.in_report import votes_now
 from lifecycle.errors import Corrupt, InvalidInput, NotFound
 from lifecycle.report import ArmResult, Report
 from lifecycle.verdict import Verdict
@@ -159,6 +160,14 @@ class Library:
             raise NotFound(f"no evaluation {name} is kept; `dabt reports list` shows what there is")
         return there[0]
 
+    def folder_named(self, name: str) -> Path:
+        """Of the report with this name: a folder, the name of one under the home, or whatever `find` takes. Raises what
+        that raises."""
+        for folder in (Path(name), self.home.evaluations / name, imports_of(self.home) / name):
+            if name and folder.is_dir():
+                return folder
+        return self.find(name).folder
+
     def of_task(self, task: str) -> tuple[list[Kept], list[LeftOut]]:
         """Newest first. Raises `NotFound`, naming the tasks that there are."""
         reports, left_out = self.reports(Wanted(task=task))
@@ -173,6 +182,11 @@ class Library:
         if gate is not None and gate.policy == verdict.policy_digest:
             return gate.policy_name
         return f"policy {verdict.policy_digest.removeprefix('sha256:')[:12]}"
+
+    def shown(self, kept: Kept) -> Evaluation:
+        """As it was when it was printed first, with people's votes as they are now."""
+        evaluation = kept.evaluation(self.policy_of)
+        return replace(evaluation, votes=votes_now(kept.report, kept.verdicts, self.registry, datetime.now(UTC)))
 
     def spec_of(self, arm: ArmResult) -> VersionSpec | None:
         """The recipe of the arm's version; None for one that this registry does not have."""
@@ -192,18 +206,6 @@ class Library:
         report = _read(folder / "report.json")
         known = self.registry.listings.reports(digest=report.digest).rows
         return Kept(report, known[0].verdicts if known else (), folder)
-
-
-def folder_named(name: str, home: Home) -> Path:
-    """Of the report with this name: a folder, the name of one under the home, or whatever `Library.find` takes. Raises
-    what that raises."""
-    from lifecycle.registry import Registry
-
-    for folder in (Path(name), home.evaluations / name, imports_of(home) / name):
-        if name and folder.is_dir():
-            return folder
-    with Registry.open(home.registry_url) as registry:
-        return Library(registry, home).find(name).folder
 
 
 def imports_of(home: Home) -> Path:

@@ -1,17 +1,21 @@
 """What people say of a report's arms: closed campaigns on the same versions, items and deployment, all votes together.
 
-All of them count, so that a second campaign adds to the first and takes no place of it.
+All of them count, so that a second campaign adds to the first and takes no place of it. A page that is made again shows
+the votes that there are by then.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
 from typing import TYPE_CHECKING
 
 from evals.people.tally import Said, compared, pairs_in, said_in
 from lifecycle.deployment import Deployment
 from lifecycle.people import PeopleComparison
-from lifecycle.report import ArmResult, Where
+from lifecycle.report import ArmResult, Report, Where
+from lifecycle.verdict import Verdict
 from lifecycle.version import Digest
 
 if TYPE_CHECKING:
@@ -35,6 +39,25 @@ def people_of(
     pairs = pairs_in(said, [arm.arm for arm in arms])
     told = (compared(said, arm, against, where) for arm, against in pairs for where in (None, *slices))
     return tuple(comparison for comparison in told if comparison)
+
+
+@dataclass(frozen=True)
+class VotesNow:
+    """What people say of the arms of a report that was made before: its own words stay as its digest binds them."""
+
+    at: datetime
+    told: tuple[PeopleComparison, ...]
+
+
+def votes_now(report: Report, verdicts: Sequence[Verdict], registry: Registry, at: datetime) -> VotesNow | None:
+    """Of closed campaigns, on all items and on the slices that the report or its verdicts name; None for a report of
+    another tool or from before suites, and where this registry knows of no votes on its arms."""
+    if report.suite is None or report.imported:
+        return None
+    named = [told.where for told in report.people] + [check.slice for verdict in verdicts for check in verdict.checks]
+    slices = [where for at_, where in enumerate(named) if where and where not in named[:at_]]
+    told = people_of(report.arms, report.suite.data_digest, report.deployment, registry, slices)
+    return VotesNow(at, told) if told else None
 
 
 def _digest(deployment: Deployment | None) -> Digest | None:

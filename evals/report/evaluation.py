@@ -6,7 +6,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from evals.people.in_report import VotesNow
 from evals.statistics.thin import THIN
+from lifecycle.people import PeopleComparison
 from lifecycle.report import ArmResult, Comparison, Interval, Report, Slice
 from lifecycle.verdict import Ruling, Verdict
 
@@ -51,6 +53,13 @@ class Evaluation:
     """What somebody should look at now: a version that serves and is doubted."""
     notes: tuple[str, ...] = ()
     """What a reader of the suite's figures must know."""
+    votes: VotesNow | None = None
+    """People's votes as they are now, of an evaluation that is shown again; the verdicts stand on the report's."""
+
+    @property
+    def people(self) -> tuple[PeopleComparison, ...]:
+        """What people say: now, or else when the report was made."""
+        return self.votes.told if self.votes else self.report.people
 
     def verdict(self, arm: ArmResult) -> Verdict | None:
         """The verdict on the arm's version; None for the baseline."""

@@ -82,7 +82,7 @@ def render_html(evaluation: Evaluation, items: Iterable[Item] = (), words: Words
         cost_legend=costs.LEGEND,
         cost_plot=costs.CostPlot.of(report),
         cost_sentences=costs.sentences(report),
-        people=(PEOPLE_HEAD, people_rows(report), people_notes(report), OF_PEOPLE),
+        people=(PEOPLE_HEAD, people_rows(evaluation), people_notes(evaluation), OF_PEOPLE),
     )
 
 

@@ -44,7 +44,7 @@ def render_markdown(evaluation: Evaluation, words: Words = Words()) -> str:  # n
         *markdown_of_failures(evaluation, words),
         *_repeats(evaluation, words),
         *_slices(evaluation, words),
-        *_people(report, words),
+        *_people(evaluation, words),
         *_comparisons(evaluation, words),
         *(["## " + words("markdown.verdicts")] if evaluation.verdicts else []),
         *(_verdict(evaluation, arm, words) for arm in report.arms if evaluation.verdict(arm)),
@@ -171,14 +171,14 @@ def _slices(evaluation: Evaluation, words: Words) -> list[str]:
     return [title, _table(head, rows), words("page.of_slices", least=THIN)]
 
 
-def _people(report: Report, words: Words) -> list[str]:
-    if not report.people:
+def _people(evaluation: Evaluation, words: Words) -> list[str]:
+    if not evaluation.people:
         return []
-    notes = "\n".join(f"- {said(note, 'people', words)}" for note in people_notes(report))
+    notes = "\n".join(f"- {said(note, 'people', words)}" for note in people_notes(evaluation))
     head = [said(name, "people", words) for name in PEOPLE_HEAD]
     rows = [
         [said(cell, "rated", words) if place == 2 else words.isolated(cell) for place, cell in enumerate(row)]
-        for row in people_rows(report)
+        for row in people_rows(evaluation)
     ]
     return ["## " + words("people.title"), _table(head, rows), said(OF_PEOPLE, "people", words), notes]
 

@@ -9,6 +9,7 @@ from evals.report import costs
 from evals.report.evaluation import OF_SLICES, RULINGS, Evaluation, size_of
 from evals.report.failures import failure_table
 from evals.report.notes import lines_of
+from evals.report.people import as_of
 from lifecycle.commands.terminal import show
 from lifecycle.report import ArmResult, Comparison, Interval
 from lifecycle.verdict import Ruling
@@ -27,8 +28,10 @@ def print_evaluation(evaluation: Evaluation, console: Console) -> None:
         show(slice_table(evaluation), console)
     for note in evaluation.notes:
         console.print(f"  {note}", markup=False, highlight=False)
-    for told in evaluation.report.people:
+    for told in evaluation.people:
         console.print(f"  people: {pair_line(told)}", markup=False, highlight=False)
+    if evaluation.people:
+        console.print(f"  people: {as_of(evaluation)}", markup=False, highlight=False)
     _print_advice(evaluation, console)
     if imported := evaluation.report.imported:
         console.print("\n  ".join(lines_of(imported)), style="yellow", markup=False, highlight=False)

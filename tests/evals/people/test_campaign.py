@@ -271,6 +271,35 @@ def test_the_gate_waits_for_people_and_takes_their_word_on_the_same_versions_and
     assert "## People" not in render_markdown(first)
 
 
+def test_a_page_that_is_made_again_shows_the_votes_as_they_are_by_then(asks_people, run, registry, home, dabt_rate):
+    first = run(asks_people)
+
+    def again(language: str = "en") -> str:
+        done = CliRunner().invoke(dabt.app, ["page", first.folder.name, "--language", language])
+        assert done.exit_code == 0, done.output
+        texts = [(first.folder / name).read_text(encoding="utf-8") for name in ("report.md", "report.html")]
+        assert len({"Votes as of" in text for text in texts}) == 1
+        return texts[0]
+
+    dabt_rate("create", "c", "--evaluation", str(first.folder), "--arms", "base,adapter", "--items", "15")
+    everybody_votes(registry, "c")
+    assert "## People" not in again(), "an open campaign tells nothing"
+    dabt_rate("close", "c")
+    digest = json.loads((first.folder / "evaluation.json").read_text("utf-8"))["report"]
+    text = again()
+    assert "| adapter | base | 15 | 1.000" in text
+    assert f"The verdicts stand on those of {first.report.created_at:%Y-%m-%d %H:%M} UTC, 0 in number" in text
+    assert "الأحكام مبنية على أصوات" in again("ar")
+    shown = CliRunner().invoke(dabt.app, ["reports", "show", first.folder.name.rpartition("-")[2]]).output
+    assert "people: adapter wins 1.000" in shown
+    assert "0 in number" in " ".join(shown.split())
+    assert json.loads((first.folder / "evaluation.json").read_text("utf-8"))["report"] == digest
+    assert "no closed campaign" in text, "the verdict is as it was"
+    second = run(asks_people)
+    CliRunner().invoke(dabt.app, ["page", str(second.folder)])
+    assert "They are those that the verdicts stand on." in (second.folder / "report.md").read_text("utf-8")
+
+
 def test_votes_on_other_items_or_another_version_count_for_nothing(
     asks_people, run, registry, workplace, dabt_rate, home
 ):
