@@ -69,18 +69,20 @@ class FromPackages(SuiteSource):
 
     def _read(self, name: PackageSet) -> list[dict[str, Any]] | None:
         origin = ORIGINS[name]
-        read = _reader(origin, self.wheels)
+        read = reader(origin.module, self.wheels)
         if read is None:
             return None
         rows = [{**row, "source": name} for row in origin.rows(read) if row["suite"] == self.kind]
         return [rows[at] for at in sampled(len(rows), self.at_most, _SEED)]
 
 
-def _reader(origin: Origin, wheels: Path | None) -> Read | None:
+def reader(module: str, wheels: Path | None) -> Read | None:
+    """Of a package's files: of its wheel in the folder `wheels`, or without one as it is installed; None where it is
+    not there."""
     if wheels is not None:
-        files = sorted(wheels.glob(f"{origin.module}-*.whl"))
-        return _in_wheel(files[-1], origin.module) if files else None
-    spec = importlib.util.find_spec(origin.module)
+        files = sorted(wheels.glob(f"{module}-*.whl"))
+        return _in_wheel(files[-1], module) if files else None
+    spec = importlib.util.find_spec(module)
     if spec is None or not spec.submodule_search_locations:
         return None
     folder = Path(next(iter(spec.submodule_search_locations)))

@@ -22,6 +22,7 @@ SCORERS: Seam[Scorer] = Seam(
         "choice": "evals.scorers.choices:Choice",
         "json": "evals.scorers.json_answers:Json",
         "tool_calls": "evals.scorers.tool_calls:ToolCalls",
+        "bfcl": "evals.scorers.bfcl:Bfcl",
         "citations": "evals.scorers.knowledge:Citations",
         "abstention": "evals.scorers.knowledge:Abstention",
         "missed": "evals.scorers.missed:Missed",

@@ -40,4 +40,5 @@ class SuiteSource(Frozen, ABC):
         return ()
 
 
-SOURCES: Seam[SuiteSource] = Seam("suite", SUITES, SAFETY, SuiteSource)  # type: ignore[type-abstract]
+OURS = {**SAFETY, "tools/bfcl": "evals.tasks.bfcl:BfclSuite"}
+SOURCES: Seam[SuiteSource] = Seam("suite", SUITES, OURS, SuiteSource)  # type: ignore[type-abstract]

@@ -46,6 +46,7 @@ SPEAKERS = {
     "evals/scorers/choices.py": (),
     "evals/scorers/faithfulness.py": (),
     "evals/scorers/json_answers.py": ("problems",),
+    "evals/scorers/bfcl.py": ("problems",),
     "evals/scorers/knowledge.py": (),
     "evals/scorers/scorer.py": (),
     "evals/scorers/scoring.py": (),
