@@ -12,6 +12,7 @@ from evals.report.page_words import head, provisional
 from evals.report.people import OF_PEOPLE, PEOPLE_HEAD, people_notes, people_rows
 from evals.report.repeats import repeats_shown
 from evals.report.sentences import said
+from evals.report.tables import cell_of, corner_of, told_of
 from evals.report.words import Words
 from evals.statistics.thin import THIN
 from lifecycle.deployment import Deployment
@@ -130,12 +131,11 @@ def _tables(report: Report, words: Words) -> list[str]:
         for name, table in arm.tables.items():
             columns = columns_of(table)
             rows = [
-                [words.isolated(row), *(str(counts.get(column, 0)) for column in columns)]
+                [cell_of(name, row, words), *(str(counts.get(column, 0)) for column in columns)]
                 for row, counts in table.items()
             ]
-            named = [words.isolated(column) if column else words("page.none") for column in columns]
-            title = words("markdown.table", name=name.capitalize(), arm=arm.arm)
-            parts += [title, _table([words("markdown.table_head", arm=arm.arm), *named], rows)]
+            named = [cell_of(name, column, words) for column in columns]
+            parts += [told_of(name, arm.arm, words), _table([corner_of(name, words), *named], rows)]
     return parts
 
 
@@ -194,7 +194,7 @@ def _comparisons(evaluation: Evaluation, words: Words) -> list[str]:
             _number(f"{comparison.delta:+.3f}", words),
             _number(f"[{comparison.low:+.3f}, {comparison.high:+.3f}]", words),
             _number(f"{comparison.p_value:.2g}", words),
-            words.isolated(comparison.test),
+            said(comparison.test, "test", words),
             str(comparison.n),
         ]
         for comparison in evaluation.report.comparisons

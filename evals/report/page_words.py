@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from evals.report.evaluation import Evaluation
 from evals.report.sentences import said
+from evals.report.tables import cell_of, corner_of, told_of
 from evals.report.words import END, FIRST, LEFT, Words
 
 if TYPE_CHECKING:
@@ -44,12 +45,28 @@ class PageWords:
         """As `said`, without markup."""
         return said(sentence, group, self.words)
 
+    def table(self, name: str, arm: str) -> Markup:
+        return _markup(told_of(name, arm, self.words))
+
+    def plain_table(self, name: str, arm: str) -> str:
+        return told_of(name, arm, self.words)
+
+    def corner(self, name: str) -> Markup:
+        return _markup(corner_of(name, self.words))
+
+    def cell(self, table: str, text: str) -> Markup:
+        return _markup(cell_of(table, text, self.words))
+
     def isolated(self, text: str) -> str:
         return self.words.isolated(text)
 
     def number(self, text: object) -> Markup:
         """A figure that is no sentence."""
         return _markup(self.words.isolated(str(text), from_the_left=True))
+
+    def plain_number(self, text: object) -> str:
+        """As `number`, without markup: for drawings."""
+        return self.words.isolated(str(text), from_the_left=True)
 
     def head(self) -> Markup:
         return _markup(head(self.evaluation, self.words, "page"))

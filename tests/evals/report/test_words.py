@@ -12,8 +12,11 @@ import pytest
 from evals.advice import sources
 from evals.advice.rules import RULES
 from evals.report.sentences import known, said
+from evals.report.tables import cell_of, told_of
 from evals.report.words import LANGUAGES, PLACE, Words, catalogue, nouns, places, plural
 from lifecycle.errors import InvalidInput
+from lifecycle.report import RANDOMISATION
+from lifecycle.text import strict_json
 
 ROOT = Path(__file__).parents[3]
 AR, EN = Words("ar"), Words("en")
@@ -43,10 +46,10 @@ SPEAKERS = {
     "evals/foreign/lm_eval.py": (),
     "evals/foreign/nemo.py": (),
     "evals/foreign/run.py": ("report", "lines", "loaded", "unreadable", "_parsed"),
+    "evals/scorers/bfcl.py": ("problems",),
     "evals/scorers/choices.py": (),
     "evals/scorers/faithfulness.py": (),
     "evals/scorers/json_answers.py": ("problems",),
-    "evals/scorers/bfcl.py": ("problems",),
     "evals/scorers/knowledge.py": (),
     "evals/scorers/scorer.py": (),
     "evals/scorers/scoring.py": (),
@@ -176,10 +179,51 @@ def test_every_rule_of_the_advice_has_an_arabic_name_and_its_source_is_said() ->
          "bastion ليس هنا (pip install --no-deps bastioncorpus، أو أعطِ `wheels`): لم يُسأل إلا ما "
          "في مجموعة الاختبار نفسها"),
         ("explained", "the answer is not JSON: it has no NaN", "الإجابة ليست JSON: لا يوجد فيه NaN"),
+        ("explained", "the answer is not JSON: expected value at line 1 column 12",
+         "الإجابة ليست JSON: المتوقّع قيمة، في السطر 1 والعمود 12"),
+        ("test", "mcnemar-exact", "اختبار ماكنمار الدقيق"),
+        ("table", "confusion: urgency", "مصفوفة الالتباس: urgency"),
     ],
 )  # fmt: skip
 def test_costs_people_notes_and_scorers_are_said_in_arabic(group: str, sentence: str, arabic: str) -> None:
     assert ISOLATES.sub("", said(sentence, group, AR)) == arabic
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["", "[1", '{"a"', '"a', '{"a" 1}', "[1 2]", '{"a": 1 "b": 2}', "tru", "hello", '"\\q"', "-", "{1: 2}", "[1,]",
+     "{} {}", '"\x01"', "1e999", '{"a": 1,}', "01"],
+)  # fmt: skip
+def test_whatever_the_parser_says_of_an_answer_is_said_in_arabic(text: str) -> None:
+    with pytest.raises(ValueError, match=r"JSON|large") as error:
+        strict_json.parse(text)
+    arabic = known(f"the answer {error.value}", "explained", AR)
+    assert arabic is not None
+    assert _outside(arabic) == [], str(error.value)
+
+
+def test_tables_of_ours_are_read_in_arabic_and_labels_of_a_team_stay_as_they_are() -> None:
+    for name in ("where answers go wrong", "refusals", "escalations", "confusion", "confusion: field"):
+        assert _outside(told_of(name, "base", AR)) == [], name
+    assert cell_of("refusals", "refuse", AR) == "ترفض"
+    assert cell_of("confusion", "right", AR) == "\u2068right\u2069"
+    assert cell_of("a plug-in's", "right", AR) == "\u2068right\u2069"
+    assert cell_of("confusion", "", EN) == "(none)"
+    assert told_of("confusion", "base", EN) == "Confusion of base: rows are what was right, columns what was said"
+    assert "whether the answer was right" in told_of("where answers go wrong", "base", EN)
+
+
+@pytest.mark.parametrize("module", ["evals/scorers/missed.py", "evals/safety/refusal.py", "evals/safety/escalation.py"])
+def test_every_table_of_our_scorers_is_in_the_catalogue(module: str) -> None:
+    (name,) = re.findall(r'^_TABLE = "(.+)"', (ROOT / module).read_text("utf-8"), re.MULTILINE)
+    assert known(name, "table", AR) is not None
+
+
+def test_every_test_of_a_comparison_has_an_arabic_name() -> None:
+    sources = [path.read_text("utf-8") for path in (ROOT / "evals" / "statistics").glob("*.py")]
+    names = {name for source in sources for name in re.findall(r'test="([\w-]+)"', source)} | {RANDOMISATION}
+    assert len(names) == 3
+    assert all(known(name, "test", AR) for name in names)
 
 
 def test_a_long_text_that_nothing_fits_is_seen_through_at_once() -> None:
