@@ -7,18 +7,19 @@ address (`RAY_ADDRESS`) the cluster is this machine, for as long as the command 
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lifecycle.errors import DabtError, InvalidConfig, Problem, Unavailable
+from training import processes
 from training.launching import Asked
 
 if TYPE_CHECKING:
     from training.run import TrainResult
 
-_TRIES = 3
-"""Each goes on from the last checkpoint. A worker that ends again and again has a reason of its own."""
+_LOSSES = 2
+"""After each the run goes on from its last checkpoint. Workers that end again and again have a reason of their own."""
 _OBJECTS = 128 * 2**20
 """Bytes for what workers give each other through Ray, which is next to nothing."""
 _PATIENCE_S = 3600
@@ -31,8 +32,8 @@ def by_ray(asked: Asked, workers: int) -> TrainResult:
     """Train by so many workers, on GPUs where the cluster has them and `DABT_DEVICE` is not `cpu`.
 
     A run whose worker is lost goes on by itself. The home and what the configuration names must lie where all workers
-    see them. Raises `InvalidConfig` where Ray is not installed, `Unavailable` where it does not start, and what `here`
-    raises.
+    see them. Raises `InvalidConfig` where Ray is not installed, `Unavailable` where it does not start or loses workers
+    again and again, and what `here` raises.
     """
     try:
         import ray
@@ -47,12 +48,9 @@ def by_ray(asked: Asked, workers: int) -> TrainResult:
     asked.job(home)  # what is wrong with it is said before anything is started
     try:
         _start(ray, workers)
-        for left in reversed(range(_TRIES)):
-            try:
-                return _result(_trainer(asked, workers, home.root).fit().return_value, home)
-            except TrainingFailedError as error:
-                _tell(error, left)
-        raise AssertionError
+        return _result(_trainer(asked, workers, home.root).fit().return_value, home)
+    except TrainingFailedError as error:
+        raise _failure(error) from error
     finally:
         ray.shutdown()
 
@@ -62,6 +60,7 @@ def _start(ray: Any, workers: int) -> None:
     os.environ.setdefault("RAY_TRAIN_WORKER_GROUP_START_TIMEOUT_S", str(_PATIENCE_S))
     variables = {name: value for name, value in os.environ.items() if name.startswith(_TOLD)}
     settings: dict[str, Any] = {"runtime_env": {"env_vars": variables}, "ignore_reinit_error": True}
+    settings["logging_config"] = ray.LoggingConfig(log_level="ERROR")  # of its own parts, elsewhere too
     if not os.environ.get("RAY_ADDRESS"):
         cores = max(workers, len(os.sched_getaffinity(0)))
         settings |= {"num_cpus": cores, "object_store_memory": _OBJECTS}
@@ -73,7 +72,7 @@ def _start(ray: Any, workers: int) -> None:
 
 def _trainer(asked: Asked, workers: int, root: Path) -> Any:
     import ray
-    from ray.train import RunConfig, ScalingConfig
+    from ray.train import ScalingConfig
     from ray.train.torch import TorchConfig, TorchTrainer
 
     gpus = os.environ.get("DABT_DEVICE") != "cpu" and ray.cluster_resources().get("GPU", 0) > 0
@@ -82,13 +81,30 @@ def _trainer(asked: Asked, workers: int, root: Path) -> Any:
         train_loop_config={"asked": asked},
         torch_config=TorchConfig(backend="nccl" if gpus else "gloo"),
         scaling_config=ScalingConfig(num_workers=workers, use_gpu=gpus),
-        run_config=RunConfig(storage_path=str(root / "ray")),
+        run_config=_run_config(root),
+    )
+
+
+def _run_config(root: Path) -> Any:
+    from ray.train import FailureConfig, LoggingConfig, RunConfig, UserCallback
+
+    class NotAgain(UserCallback):  # type: ignore[misc]
+        """Ray starts the workers again whatever they raise; what is raised here ends the run."""
+
+        def after_exception(self, run_context: Any, worker_exceptions: Mapping[int, BaseException]) -> None:
+            if reason := _not_of_loss(worker_exceptions.values()):
+                raise reason
+
+    return RunConfig(
+        storage_path=str(root / "ray"),
+        failure_config=FailureConfig(max_failures=_LOSSES, controller_failure_limit=_LOSSES),
+        callbacks=[NotAgain()],
+        logging_config=LoggingConfig(log_level="CRITICAL"),  # what is wrong is said once, by us
     )
 
 
 def _work(told: Mapping[str, Any]) -> dict[str, Any]:
     """In each worker. Ray gives back what the first of them returns."""
-    from training import processes
     from training.launching import here
 
     with processes.together():
@@ -113,18 +129,26 @@ def _result(told: Mapping[str, Any], home: Any) -> TrainResult:
     return TrainResult(version, folder, record, told["reused"], tuple(told["untracked"]))
 
 
-def _tell(error: Any, left: int) -> None:
-    """Raise what a worker raised, unless one was lost and there are tries left."""
-    raised = list(getattr(error, "worker_failures", {}).values())
-    raised = [getattr(each, "_base_exc", each) for each in raised]  # as Ray wraps what is the user's
-    ours = [each for each in raised if isinstance(each, DabtError) and not isinstance(each, Unavailable)]
-    if ours:
-        raise ours[0] from error
-    unknown = [each for each in raised if not isinstance(each, Unavailable | SystemExit) and not _of_ray(each)]
-    if unknown:
-        raise unknown[0] from error
-    if not left:
-        raise Unavailable("a worker of Ray ended, again and again; the same command goes on from there") from error
+def _not_of_loss(raised: Iterable[BaseException]) -> BaseException | None:
+    """What a worker says is wrong, where it is not only that one was lost: our own word before any other."""
+    told = [each for each in _plain(raised) if not isinstance(each, Unavailable | SystemExit) and not _of_ray(each)]
+    return next((each for each in told if isinstance(each, DabtError)), next(iter(told), None))
+
+
+def _failure(error: Any) -> BaseException:
+    """Of a whole run: what a worker said is wrong, what was away, or that workers were lost too often."""
+    raised = getattr(error, "worker_failures", {}).values() or [getattr(error, "controller_failure", error)]
+    away = [each for each in _plain(raised) if isinstance(each, Unavailable) and str(each) != processes.ANOTHER_ENDED]
+    lost = Unavailable(
+        f"workers of Ray ended {_LOSSES + 1} times in this run: they need more memory than there is, as a rule. "
+        "Lower optimisation.batch_size or max_length, or give them more memory; the same command goes on from there"
+    )
+    return _not_of_loss(raised) or next(iter(away), lost)
+
+
+def _plain(raised: Iterable[BaseException]) -> list[BaseException]:
+    """Ray wraps what is the user's."""
+    return [getattr(each, "_base_exc", each) for each in raised]
 
 
 def _of_ray(error: BaseException) -> bool:

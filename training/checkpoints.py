@@ -42,6 +42,9 @@ def train(trainer: Any, stopped_at: Path | None, steps: int) -> None:
         control = state["stateful_callbacks"].get("TrainerControl", {}).get("args", {})
         if state["global_step"] >= steps or control.get("should_training_stop"):
             trainer.args.num_train_epochs, trainer.args.max_steps = 0, -1
+        # In several processes nothing tells the order that it goes on in a later epoch than the first: accelerate
+        # (`DataLoaderShard.set_epoch`) does not look so deep into batch samplers that leave some batches out.
+        trainer.order.set_epoch(int(state["epoch"]))
     trainer.train(resume_from_checkpoint=None if stopped_at is None else str(stopped_at))
 
 

@@ -22,6 +22,7 @@ _TOLD = ("RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")
 """What every launcher sets. A number of processes alone, left over in an environment, starts nothing."""
 _PATIENCE = timedelta(days=7)
 """For what the first process does alone, which may be golden prompts of a large base."""
+ANOTHER_ENDED = "another process of this run ended, so all do; the same command goes on"
 _ENDING = timedelta(seconds=60)
 """A launcher ends the other processes well before."""
 
@@ -119,7 +120,7 @@ def together() -> Iterator[None]:
             _be_ended()
             raise SystemExit(1) from error
         if isinstance(error, RuntimeError) and not isinstance(error, DabtError) and _lost(error):
-            raise Unavailable("another process of this run ended, so all do; the same command goes on") from error
+            raise Unavailable(ANOTHER_ENDED) from error
         raise
     wait()
     if made_here:

@@ -42,13 +42,14 @@ def by_two(*words: str, launcher: tuple[str, ...] = TORCHRUN) -> subprocess.Comp
 def shared(tmp_path_factory: pytest.TempPathFactory, bases: Callable[..., Path]) -> Path:
     """A folder in which two processes made the run of every such case.
 
-    `lora` they go on with where one stopped, and stop `packing and a mixture` and `full, fsdp` themselves.
+    `lora` they go on with where one stopped, and stop `packing and a mixture` and `full, fsdp` themselves, the latter
+    inside the second epoch.
     """
     folder = prepare(tmp_path_factory.mktemp("shared") / "place", bases())
     place, settings = place_of(folder, "lora", "shared")
     with stopping(4):
         place.train(**settings)
-    told = [*SHARED[:1], "packing and a mixture@8", *SHARED[2:6], "full, fsdp@3", "full, fsdp"]
+    told = [*SHARED[:1], "packing and a mixture@8", *SHARED[2:6], "full, fsdp@5", "full, fsdp"]
     done = by_two("tests.training.methods_at_work", str(folder), "shared", *told, launcher=ACCELERATE)
     assert done.returncode == 0, done.stderr
     return folder
