@@ -63,10 +63,13 @@ class Measured:
         return self.tokens / self.seconds
 
 
-def main(
+def main(  # noqa: PLR0913, PLR0917  (one parameter is one option of the command)
     only: Annotated[list[str] | None, typer.Option(help="clinic or smollm2; may be repeated.")] = None,
     rounds: Annotated[int, typer.Option(min=1, help="How often each side trains, by turns.")] = 2,
     quick: Annotated[bool, typer.Option("--quick", help="A quarter of the rows.")] = False,
+    others: Annotated[
+        list[str] | None, typer.Option("--beside", help=f"Of {', '.join(OTHERS)}; may be repeated. All without.")
+    ] = None,
     llama_factory: Annotated[
         Path | None, typer.Option(help="The python of an environment that has LLaMA-Factory.")
     ] = None,
@@ -97,7 +100,9 @@ def main(
     if unknown := set(only or ()) - set(all_tasks):
         raise typer.BadParameter(f"there is no task {', '.join(sorted(unknown))}", param_hint="--only")
     chosen = [task.shorter() if quick else task for name, task in all_tasks.items() if name in (only or all_tasks)]
-    pythons = dict.fromkeys((*OURS, *OTHERS), Path(sys.executable))
+    if unknown := set(others or ()) - set(OTHERS):
+        raise typer.BadParameter(f"there is no {', '.join(sorted(unknown))}", param_hint="--beside")
+    pythons = dict.fromkeys((*OURS, *(others or OTHERS)), Path(sys.executable))
     if llama_factory is not None:
         pythons["LLaMA-Factory"] = llama_factory
     facts |= {"sides": list(pythons), "rounds": rounds}
