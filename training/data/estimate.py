@@ -53,7 +53,7 @@ class Plan:
 
 PROGRAM = 900 << 20
 """Bytes of Python, torch, transformers, PEFT and TRL, once they have worked."""
-START = 40.0
+START = 20.0
 """Seconds in which they are loaded, the base is looked at, and golden prompts and the adapter are kept."""
 A_LAYER = 0.004
 """Seconds that a step spends in one layer, forward and backward, however few tokens there are."""
