@@ -42,7 +42,12 @@ _TRAINING_STATE = re.compile(r"(training_args\.bin|optimizer\.\w+|scheduler\.pt|
 # What the name of a tensor that belongs to no plain LoRA gives away.
 _STRANGERS = (
     (r"lora_magnitude_vector", "is DoRA's magnitude", "train with use_dora: false"),
-    (r"modules_to_save|^(.*\.)?(lm_head|embed_tokens)\.weight$", "is a fully trained module", "train without them"),
+    (r"modules_to_save", "is a fully trained module", "train without them"),
+    (
+        r"^(.*\.)?(lm_head|embed_tokens)\.weight$",
+        "is a whole matrix, which PEFT saves with a LoRA where the trainer has made room for a new token",
+        "where that token only pads, save again with save_embedding_layers=False; else train without it",
+    ),
     (r"trainable_tokens|token_adapter", "holds trained token embeddings", "train without them"),
     (r"lora_embedding_[AB]", "adapts an embedding, which is not served", "target linear layers only"),
     (r"\.bias$", "is a trained bias", "train with bias: none"),

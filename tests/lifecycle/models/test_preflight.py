@@ -172,7 +172,8 @@ def test_a_pair_that_is_not_whole_is_refused(peft, base, gone, left):
     [
         (f"base_model.model.{Q0}.lora_magnitude_vector", "DoRA"),
         ("base_model.model.lm_head.modules_to_save.weight", "fully trained module"),
-        ("base_model.model.model.embed_tokens.weight", "fully trained module"),
+        ("base_model.model.model.embed_tokens.weight", "save_embedding_layers=False"),
+        ("base_model.model.lm_head.weight", "room for a new token"),
         ("base_model.model.model.embed_tokens.lora_embedding_A", "embedding"),
         ("base_model.model.model.embed_tokens.token_adapter.trainable_tokens_delta", "token embeddings"),
         (f"base_model.model.{Q0}.lora_B.bias", "bias"),
