@@ -6,7 +6,7 @@ Owners' wishes are here; `job_leases.py` has what workers do. Each move is one t
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -111,6 +111,14 @@ class JobBook:
             page = cursor.rows(tx, table, (table.c.job == id_) & table.c.expired_at.is_(None), at)
         rows = [(row, _without(row, "number", "expired_at")) for row in page.items]
         return Page([valid(JobCheckpoint, fields, row.id) for row, fields in rows], page.has_more)
+
+    def checkpoints_of(self, versions: Collection[str]) -> list[JobCheckpoint]:
+        """Of any job's, those of these versions that have not expired; the newest of each step, by step."""
+        table = tables.job_checkpoints
+        where = table.c.version.in_(versions) & table.c.expired_at.is_(None)
+        with self._database.read() as tx:
+            rows = {row.step: row for row in tx.execute(select(table).where(where).order_by(table.c.number))}
+        return [valid(JobCheckpoint, _without(rows[at], "number", "expired_at"), rows[at].id) for at in sorted(rows)]
 
     def before(self, job: Job) -> int:
         """Jobs over the same base that are taken before this one, which waits, as the queue stands now."""

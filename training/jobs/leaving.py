@@ -14,6 +14,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from lifecycle.errors import NotAllowed
 from lifecycle.jobs.nouns import Job, JobCheckpoint, JobEvent, JobResult, UploadedFile, new_id
 from lifecycle.manifests import Golden, GoldenPrompt
 from lifecycle.models.base import fingerprint
@@ -38,12 +39,19 @@ _COLUMNS = {
 
 
 def leave(job: Job, result: TrainResult, watch: JobWatcher, shelf: Shelf, base: Path, worker: str) -> None:
-    """Raises `LeaseLost` when the job is the worker's no more."""
+    """Raises `LeaseLost` when the job is the worker's no more, and `NotAllowed` for what was deleted for good."""
+    if result.version.state is State.RETIRED:
+        said = "was deleted, and what is deleted does not come back; ask for the job with another seed"
+        raise NotAllowed(f"{result.version.ref}, which an equal job has made, {said}")
     name = model_name(job)
     watch.figures = all_figures(result.folder)
-    proved = _proved(watch.epochs(), result, base)
-    made = (_checkpoint(job, name, epoch, golden, result, shelf, base) for epoch, golden in proved)
-    checkpoints = [checkpoint for checkpoint in made if checkpoint is not None]
+    if watch.trained:
+        proved = _proved(watch.epochs(), result, base)
+        made = (_checkpoint(job, name, epoch, golden, result, shelf, base) for epoch, golden in proved)
+        checkpoints = [checkpoint for checkpoint in made if checkpoint is not None]
+    else:
+        watch.tell_again()
+        checkpoints = _made_before(job, name, result, shelf)
     figures = _results(job, watch.figures, shelf)
     metrics = result.record.metrics
     learnt = metrics.get("learnt_tokens")
@@ -135,6 +143,17 @@ def _checkpoint(
         metrics=epoch.metrics,
         created_at=datetime.now(UTC),
     )
+
+
+def _made_before(job: Job, name: str, result: TrainResult, shelf: Shelf) -> list[JobCheckpoint]:
+    """Those of the equal job that made this run, where they have not expired, under this job's names."""
+    registry, run = shelf.registry, result.record.run
+    there = {v.ref for v in registry.versions(job.name) if v.lineage.run == run and v.state is not State.RETIRED}
+    named = {"job": job.id, "created_at": datetime.now(UTC)}
+    return [
+        each.model_copy(update={**named, "id": new_id("ftckpt_"), "model": f"{name}:ckpt-step-{each.step}"})
+        for each in registry.jobs.checkpoints_of(there)
+    ]
 
 
 def _results(job: Job, figures: Mapping[int, Mapping[str, float]], shelf: Shelf) -> UploadedFile:

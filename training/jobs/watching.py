@@ -86,6 +86,22 @@ class JobWatcher:
         of = f"/{self._total}" if self._total else ""
         self.events.append(JobEvent(message=f"Step {point.step}{of}: {said} loss={point.loss:.2f}", data=data))
 
+    @property
+    def trained(self) -> bool:
+        """Whether this job's run took steps, by whichever worker; else an equal job's run stands for it."""
+        return bool(self._step or self.job.progress.step or self.epochs())
+
+    def tell_again(self) -> None:
+        """The figures of the equal job's run, which took the steps."""
+        self.events.append(JobEvent(message="A job with the same rows and settings has trained this model before"))
+        for step in sorted(self.figures):
+            told = self.figures[step]
+            for said, name in (("training", "train_"), ("validation", "valid_")):
+                if step and (loss := told.get(f"{name}loss")) is not None:
+                    figures = {key: value for key, value in told.items() if key.removeprefix("full_").startswith(name)}
+                    data = {"step": step, "total_steps": max(self.figures), **figures}
+                    self.events.append(JobEvent(message=f"Step {step}: {said} loss={loss:.2f}", data=data))
+
     def saved(self, step: int, folder: Path) -> None:
         """At the end of an epoch its adapter is put aside: the run removes its own when it is done."""
         if "valid_loss" not in self.figures.get(step, {}):

@@ -5,14 +5,14 @@ from __future__ import annotations
 import base64
 import shutil
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from lifecycle.jobs.nouns import Hyperparameters
+from lifecycle.jobs.nouns import Hyperparameters, Job, JobCheckpoint
 from lifecycle.jobs.states import JobState
 from tests.training.jobs.queued import ALL, Queue
 from training.jobs.worker import Worker
@@ -75,6 +75,35 @@ def test_a_supervised_job_becomes_a_draft_with_checkpoints_figures_and_an_accoun
     steps = [event.data["step"] for event in queue.registry.jobs.events(job.id, None, ALL).items if event.data]
     assert sorted(set(steps)) == list(range(1, 25))
     assert not (queue.home.root / "jobs" / job.id).exists()
+    check_equal_jobs(queue, job, checkpoints)
+    assert loaded.count(queue.base) == 3  # nothing was trained again
+
+
+def check_equal_jobs(queue: Queue, job: Job, checkpoints: Sequence[JobCheckpoint]) -> None:
+    """An equal job has all of it too, under names of its own; not where its model was deleted for good."""
+    version = queue.job(job).result.version
+    files = {"file": job.request.training_file, "validation_file": job.request.validation_file}
+    again = queue.ask(**files)
+    queue.worker().run(once=True)
+    same = queue.job(again)
+    assert (same.state, same.result.version) == (JobState.SUCCEEDED, version)
+    theirs = queue.registry.jobs.checkpoints(again.id, "amal", ALL).items
+    assert [(each.step, each.version, each.metrics) for each in theirs] == [
+        (each.step, each.version, each.metrics) for each in checkpoints
+    ]
+    for each in theirs:
+        assert each.model == f"{same.result.model}:ckpt-step-{each.step}"
+        assert queue.registry.jobs.tuned(each.model).version == each.version
+    told = [event.data for event in queue.registry.jobs.events(again.id, None, ALL).items if event.data]
+    assert sorted({data["step"] for data in told}) == list(range(1, 25))
+    assert {name for data in told for name in data} >= {"train_loss", "valid_loss", "full_valid_loss", "total_steps"}
+    assert "A job with the same rows and settings has trained this model before" in queue.said(again)
+    queue.registry.retire(version, actor="amal", reason="for the test")
+    late = queue.ask(**files)
+    queue.worker().run(once=True)
+    fault = queue.job(late).result.fault
+    assert f"{version}, which an equal job has made, was deleted" in fault.message
+    assert "seed" in fault.message
 
 
 def test_a_dpo_job_learns_from_pairs_and_one_goes_on_from_another(queue: Queue, colours: Any) -> None:
