@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import resource
 import tempfile
 import time
@@ -58,6 +59,7 @@ def main() -> None:
     parser.add_argument("--items", type=int, default=100_000)
     given = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="dabt-memory-") as folder:
+        os.environ["XDG_CACHE_HOME"] = folder  # the user's file of hashes may be large
         with workplace(Path(folder), 50) as (config, registry, home):
             measured(config, registry, home)  # libraries, and what they keep, before anything is measured
         before, began, stages = peak(), time.perf_counter(), Stages()

@@ -17,7 +17,7 @@ from lifecycle.aliases import PROD
 from lifecycle.errors import InvalidConfig, InvalidInput, NotFound, Problem
 from lifecycle.manifests import Manifest
 from lifecycle.models.answers import bare_spec
-from lifecycle.models.base import fingerprint, resolve_base
+from lifecycle.models.base import name_of, resolve_base
 from lifecycle.models.generation import decoding_in_force
 from lifecycle.report import Served
 from lifecycle.states import State
@@ -127,7 +127,7 @@ def base_name(config: EvalConfig, arms: tuple[Arm, ...], registry: Registry) -> 
     """What people call the base model: its folder's or repository's name."""
     if config.base:
         stored = _stored(config.base, registry)
-        return stored.ref if stored else fingerprint(resolve_base(config.base)).name
+        return stored.ref if stored else name_of(resolve_base(config.base))
     over_base = tuple(arm for arm in arms if not arm.version.spec.classifier and not arm.endpoint) or arms
     manifests = _manifests(over_base, registry)
     return manifests[0].base_name if manifests else over_base[0].version.spec.base[:19]

@@ -17,6 +17,7 @@ from evals.arms import base_name, resolve_arms, training_rows, with_prod
 from evals.asking.endpoint import Endpoint
 from evals.asking.measure import MeasuredArm, measure, require_sampled
 from evals.asking.services import asked
+from evals.asking.spilled import Spilled
 from evals.config import EvalConfig, load_policy
 from evals.cost.costs import spent_of, used, with_costs
 from evals.cost.prices import load_prices
@@ -90,6 +91,7 @@ def evaluate(
     arms, prod = with_prod(arms, config, registry, served) if PROD in rules.names else (arms, None)
     require_sampled(arms, suite, config.repeats)
     suite.solver.check([arm.version for arm in arms])
+    suite = replace(suite, samples=Spilled(suite.samples))
     with asked(endpoint or Endpoint(url=config.endpoint), arms, transport) as services:
         deployment = services.own.deployment
         progress.note(f"asking {len(arms)} arms {len(suite.samples)} items each")

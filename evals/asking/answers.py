@@ -8,8 +8,11 @@ endpoint nobody knows whether it is still the same. Read `asker.py` next.
 from __future__ import annotations
 
 import os
+import sqlite3
 import sys
+import weakref
 from datetime import datetime
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
 
@@ -41,9 +44,12 @@ class Conditions(Frozen):
 
     def key(self, kind: str, item: str, request: object) -> str:
         """Of one request: `kind` is the endpoint's, `item` the item's hash, `request` its body with the decoding."""
+        return digest_of([self._told, kind, item, request])
+
+    @cached_property
+    def _told(self) -> dict[str, Any]:
         # The first answers have the keys that they had before there were several.
-        conditions = self.model_dump(mode="json", exclude=None if self.repeat else {"repeat"})
-        return digest_of([conditions, kind, item, request])
+        return self.model_dump(mode="json", exclude=None if self.repeat else {"repeat"})
 
     def seed_of(self, item: str) -> int:
         """Of a request that is sampled. Engines draw the same numbers for the same seed, whatever the prompt is: with
@@ -112,13 +118,18 @@ class _Line(Answer):
 class AnswerStore:
     """Answers by key, kept in one JSONL file per version: a line is on disk as soon as its item is answered.
 
-    In memory is where each line stands, and whatever is not kept.
+    Where each line stands is in a temporary database, of which SQLite holds some pages in memory; in memory is whatever
+    is not kept.
     """
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self._lines: dict[str, tuple[int, int]] = {}
+        self._lines = sqlite3.connect("", isolation_level=None, check_same_thread=False)
         """Key → offset and length of its line, in bytes."""
+        weakref.finalize(self, self._lines.close)
+        for setting in ("journal_mode = off", "synchronous = off", "cache_size = -1024"):
+            self._lines.execute(f"pragma {setting}")
+        self._lines.execute("create table lines (key text primary key, offset int, length int) without rowid")
         self._unkept: dict[str, Answer] = {}
         if path.is_file():
             self._read()
@@ -128,7 +139,8 @@ class AnswerStore:
         return cls(folder / f"{digest.removeprefix('sha256:')}.jsonl")
 
     def get(self, key: str) -> Answer | None:
-        if (place := self._lines.get(key)) is None:
+        place = self._lines.execute("select offset, length from lines where key = ?", (key,)).fetchone()
+        if place is None:
             return self._unkept.get(key)
         with self.path.open("rb") as file:
             file.seek(place[0])
@@ -142,17 +154,26 @@ class AnswerStore:
         if not answer.kept:
             self._unkept[answer.key] = answer
             return
-        self.path.parent.mkdir(parents=True, exist_ok=True)
         line = f'{answer.model_dump_json()[:-1]},"form":2}}\n'.encode()  # a `_Line`, without checking it again
         # One write of a whole line in append mode: two evaluations of one version may share the file.
-        descriptor = os.open(self.path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
+        descriptor = self._opened()
         try:
             os.write(descriptor, line)
             end = os.lseek(descriptor, 0, os.SEEK_CUR)  # behind what was appended, wherever that was
         finally:
             os.close(descriptor)
-        self._lines[answer.key] = (end - len(line), len(line))
+        self._stands(answer.key, end - len(line), len(line))
         self._unkept.pop(answer.key, None)
+
+    def _opened(self) -> int:
+        try:
+            return os.open(self.path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
+        except FileNotFoundError:
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            return os.open(self.path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
+
+    def _stands(self, key: str, offset: int, length: int) -> None:
+        self._lines.execute("insert or replace into lines values (?, ?, ?)", (key, offset, length))
 
     def _read(self) -> None:
         offset, line = 0, b"\n"
@@ -164,7 +185,7 @@ class AnswerStore:
                     kept = None
                 # Those of an earlier release have the ids of passages alone.
                 if kept and len(kept.texts) == len(kept.passages):
-                    self._lines[kept.key] = (offset, len(line))
+                    self._stands(kept.key, offset, len(line))
                 offset += len(line)
         if not line.endswith(b"\n"):  # the process died within a line: end it, so that the next one is whole
             with self.path.open("ab") as file:

@@ -40,7 +40,8 @@ class Asker:
     Prompt, shots and knowledge are the version's, and the service applies them. A classifier is sent a text, and
     answers with its label. How log-likelihoods are asked for is in `likelihoods.py`.
 
-    `item` names what a request is about: two requests of the same body about two items are two.
+    `item` names what a request is about: two requests of the same body about two items are two. Askers that share
+    `flights` have no more requests in flight together than these let; without it as many as `conditions` say.
     """
 
     def __init__(
@@ -50,21 +51,29 @@ class Asker:
         conditions: Conditions,
         store: AnswerStore,
         response_format: dict[str, Any] | None = None,
+        flights: asyncio.Semaphore | None = None,
     ) -> None:
         self.session, self.version = session, version
         self._conditions, self._store = conditions, store
         self._held = {} if response_format is None else {"response_format": response_format}
         self._warm: set[str] = set()
         self._warming = asyncio.Lock()
-        self._flights = asyncio.Semaphore(conditions.concurrency)
+        self._flights = flights or asyncio.Semaphore(conditions.concurrency)
         self._running: dict[str, asyncio.Lock] = {}
         self._tokens: dict[str, list[int]] = {}
         self._fresh: list[Answer] = []
 
     def repeat(self, number: int) -> Asker:
         """The same for each item's answer `number`, counted from 0: sampled with a seed of its own, kept apart."""
+        return self._under(repeat=number)
+
+    def again(self) -> Asker:
+        """The same for the second pass, which finds the noise floor."""
+        return self._under(take=1)
+
+    def _under(self, **conditions: int) -> Asker:
         other = copy.copy(self)
-        other._conditions = self._conditions.model_copy(update={"repeat": number})
+        other._conditions = self._conditions.model_copy(update=conditions)
         return other
 
     @property

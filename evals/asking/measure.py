@@ -2,19 +2,21 @@
 
 Arms take turns of `chunk` samples in a seeded order, each at the same concurrency, so that a busy moment of the machine
 falls on all of them and no arm's requests wait behind another's. The next turn begins while the last requests of one
-are on their way, so that none of the places in flight stays empty. Read `statistics/comparison.py` next.
+are on their way, so that none of the places in flight stays empty (`turns.py`). Read `statistics/comparison.py` next.
 """
 
 from __future__ import annotations
 
+import asyncio
 import json
 import random
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
+from itertools import chain
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from pydantic import Field
 
@@ -22,6 +24,8 @@ from evals.arms import Arm
 from evals.asking.answers import Answer, AnswerStore, Conditions, span_of
 from evals.asking.asker import Asker
 from evals.asking.judges import ServedJudges
+from evals.asking.spilled import Spilled
+from evals.asking.turns import Turn, rows, solve, turns_of
 from evals.config import EvalConfig
 from evals.progress import Progress, Silent
 from evals.sample import Sample
@@ -40,10 +44,11 @@ if TYPE_CHECKING:
 
 _SCORED_AT_ONCE = 1_000
 """Samples that are scored together: what scoring itself needs does not grow with the items."""
-
-
-_IN_A_ROW = 50
-"""Turns that are asked without a pause between them."""
+_T = TypeVar("_T")
+_Several = tuple[_T, ...]
+"""Of one sample, one from each of an arm's askers."""
+_Scored = tuple["ItemResult", tuple[Score, ...]]
+"""What an answer came to, and what each scorer said of it."""
 
 
 class ItemResult(Frozen):
@@ -122,10 +127,10 @@ class MeasuredArm:
     """One arm's outcomes, in the order of the suite's samples."""
 
     arm: Arm
-    outcomes: tuple[ItemResult, ...]
+    outcomes: Sequence[ItemResult]
     deployment: Deployment | None = None
     """What answered, where that is another service than the evaluation's."""
-    parts: tuple[tuple[Score, ...], ...] = ()
+    parts: Sequence[Sequence[Score]] = ()
     """What each of the suite's scorers said of each answer, scorer by scorer: text statistics are made of them. Of a
     sample that was asked several times, its answers stand together."""
 
@@ -142,8 +147,11 @@ def measure(
     repeats = {arm.label: repeats_of(arm, suite, config.repeats) for arm in arms}
     totals = {arm.label: _count(suite.solver, suite.samples) * repeats[arm.label] for arm in arms}
     progress.begin(totals | ({label: _count(suite.solver, again)} if again else {}))
+    flights = asyncio.Semaphore(config.concurrency)
+    judges = ServedJudges(services.own, cache / "judges", config.concurrency)
+    by_label = {arm.label: arm for arm in arms}
 
-    def asker(arm: Arm, take: int = 0) -> Asker:
+    def asker(arm: Arm) -> Asker:
         session = services.of(arm.label)
         conditions = Conditions(
             version=arm.version.digest,
@@ -152,52 +160,61 @@ def measure(
             deployment=session.deployment.digest if session.deployment else None,
             concurrency=config.concurrency,
             seed=config.seed,
-            take=take,
         )
         store = AnswerStore.of_version(cache / "answers", arm.version.digest)
-        return Asker(session, arm.version, conditions, store, config.response_format)
+        return Asker(session, arm.version, conditions, store, config.response_format, flights)
 
-    def repeated(asker: Asker, repeats: int = 1) -> list[Asker]:
-        return [asker.repeat(number) for number in range(repeats)]
+    askers = {
+        arm.label: [mine.repeat(number) for number in range(repeats[arm.label])]
+        for arm, mine in ((arm, asker(arm)) for arm in arms)
+    }
+    baseline = askers[config.baseline][0]
 
-    def solve(turns: Sequence[_Turn], told: Progress = progress) -> list[list[tuple[Attempt, ...]]]:
-        return _solve(turns, suite.solver, services, config.concurrency, told)
+    def known(askers: Sequence[Asker], samples: Sequence[Sample]) -> list[_Several[Attempt]]:
+        turn = Turn("", askers, samples)
+        return solve([turn], suite.solver, services, config.concurrency, Silent(), _itself)[0]
 
-    def known(askers: Sequence[Asker], samples: Sequence[Sample]) -> list[tuple[Attempt, ...]]:
-        return solve([_Turn("", askers, samples)], Silent())[0]
+    async def scored(turn: Turn, sample: Sample, attempt: Attempt, rival: Attempt | None = None) -> _Scored:
+        context = ScoringContext(judges, rival, by_label[turn.label].version.spec.retrieves)
+        given = await score(suite.scorers, sample, attempt, context)
+        return _outcome(attempt, given, len(turn.askers)), given.parts
 
-    askers = {arm.label: repeated(asker(arm), repeats[arm.label]) for arm in arms}
-    for row in _rows(_turns(config, suite.samples, askers)):
-        solve(row)
-    baseline = next(arm for arm in arms if arm.label == config.baseline)
-    second = solve([_Turn(label, repeated(asker(baseline, take=1)), again)])[0] if again else []
-    # What is finished is in the stores, on disk: it is read again part by part, so that memory holds no answers twice.
-    first = known(askers[baseline.label][:1], again) if again else []
-    floor = _noise_floor([(one, two) for (one,), (two,) in zip(first, second, strict=True)])
+    # Scores that take a moment are made while other answers are awaited. For all others the answers are read again from
+    # the stores, part by part, so that memory holds no answers twice.
+    at_once = all(scorer.while_asking() for scorer in suite.scorers)
+    second: dict[str, Attempt] = {}
+
+    async def answered(turn: Turn, sample: Sample, attempt: Attempt) -> _Scored | None:
+        if turn.label == label:
+            second[sample.key] = attempt
+        return await scored(turn, sample, attempt) if at_once and turn.label in made else None
+
+    made = {arm.label: _Made(len(suite.scorers)) for arm in arms}
+    turns = chain(turns_of(config, suite.samples, askers), [Turn(label, [baseline.again()], again)] if again else [])
+    for row in rows(turns, len(arms)):
+        given = solve(row, suite.solver, services, config.concurrency, progress, answered)
+        for turn, results in zip(row, given, strict=True):
+            if turn.label in made:
+                made[turn.label].add(results)
+    first = known([baseline], again) if again else []
+    floor = _noise_floor([(attempt, second[sample.key]) for sample, (attempt,) in zip(again, first, strict=True)])
     progress.note("scoring the answers")
-    elsewhere = {label: session.deployment for label, session in services.others.items()}
-    judges = ServedJudges(services.own, cache / "judges", config.concurrency)
-    outcomes: dict[str, list[ItemResult]] = {arm.label: [] for arm in arms}
-    parts: dict[str, list[list[Score]]] = {arm.label: [[] for _ in suite.scorers] for arm in arms}
-    for start in range(0, len(suite.samples), _SCORED_AT_ONCE):
+    for start in range(0, 0 if at_once else len(suite.samples), _SCORED_AT_ONCE):
         chunk = suite.samples[start : start + _SCORED_AT_ONCE]
         attempts = {arm.label: known(askers[arm.label], chunk) for arm in arms}
         for arm in arms:
-            rivals = attempts[baseline.label] if arm is not baseline else [()] * len(chunk)
+            turn = Turn(arm.label, askers[arm.label], chunk)
+            rivals = attempts[config.baseline] if arm.label != config.baseline else [()] * len(chunk)
             work = [
-                (sample, attempt, ScoringContext(judges, _at(number, rival), arm.version.spec.retrieves))
+                partial(scored, turn, sample, attempt, _at(number, rival))
                 for sample, several, rival in zip(chunk, attempts[arm.label], rivals, strict=True)
                 for number, attempt in enumerate(several)
             ]
-            scores = _scored(suite, work, services, config.concurrency)
-            count = repeats[arm.label]
-            results = (_outcome(attempt, score, count) for (_, attempt, _), score in zip(work, scores, strict=True))
-            outcomes[arm.label] += [ItemResult.of(together) for together in zip(*[results] * count, strict=True)]
-            for at, said in enumerate(parts[arm.label]):
-                said += [score.parts[at] for score in scores]
+            each = iter(services.own.gather(work, concurrency=config.concurrency, done=lambda _: None))
+            made[arm.label].add(list(zip(*[each] * repeats[arm.label], strict=True)))
+    elsewhere = {label: session.deployment for label, session in services.others.items()}
     measured = [
-        MeasuredArm(arm, tuple(outcomes[arm.label]), elsewhere.get(arm.label), tuple(map(tuple, parts[arm.label])))
-        for arm in arms
+        MeasuredArm(arm, made[arm.label].outcomes, elsewhere.get(arm.label), made[arm.label].parts) for arm in arms
     ]
     return tuple(measured), floor
 
@@ -218,72 +235,49 @@ def require_sampled(arms: Sequence[Arm], suite: Suite, repeats: int) -> None:
 
 def why_provisional(measured: Sequence[MeasuredArm]) -> tuple[str, ...]:
     """Why these answers can be looked at and decide nothing, in words; empty when they can."""
-    outcomes = [outcome for arm in measured for outcome in arm.outcomes]
+    passing: Counter[str] = Counter()
+    served = deployed = True
+    for outcome in (outcome for arm in measured for outcome in arm.outcomes):
+        passing.update(outcome.passing)
+        served, deployed = served and outcome.served, deployed and outcome.deployed
     reasons = []
-    if passing := Counter(error for outcome in outcomes for error in outcome.passing):
+    if passing:
         count, (first, _) = passing.total(), passing.most_common(1)[0]
         requests = "1 request" if count == 1 else f"{count} requests"
         reasons.append(f"{requests} failed for a reason that may pass ({first}): run the same command again")
-    if not all(outcome.served for outcome in outcomes):
+    if not served:
         reasons.append("the endpoint does not say which version answered")
-    if not all(outcome.deployed for outcome in outcomes):
+    if not deployed:
         reasons.append("the endpoint does not say on which deployment it answered")
     return tuple(reasons)
 
 
-@dataclass(frozen=True, slots=True)
-class _Turn:
-    """Samples that one arm answers, once by each of its askers."""
-
-    label: str
-    askers: Sequence[Asker]
-    samples: Sequence[Sample]
+async def _itself(turn: Turn, sample: Sample, attempt: Attempt) -> Attempt:
+    return attempt
 
 
-def _turns(config: EvalConfig, samples: Sequence[Sample], askers: Mapping[str, Sequence[Asker]]) -> list[_Turn]:
-    order = random.Random(config.seed)
-    turns: list[_Turn] = []
-    for start in range(0, len(samples), config.chunk):
-        chunk = samples[start : start + config.chunk]
-        turns += [_Turn(arm, askers[arm], chunk) for arm in order.sample(list(askers), len(askers))]
-    return turns
+class _Made:
+    """What one arm's answers came to, in the order of the samples."""
 
+    def __init__(self, scorers: int) -> None:
+        self.outcomes: Spilled[ItemResult] = Spilled()
+        self.parts: list[Spilled[Score]] = [Spilled() for _ in range(scorers)]
 
-def _rows(turns: Sequence[_Turn]) -> list[Sequence[_Turn]]:
-    """Turns that are asked in one go."""
-    return [turns[start : start + _IN_A_ROW] for start in range(0, len(turns), _IN_A_ROW)]
+    def add(self, results: Sequence[_Several[_Scored | None]]) -> None:
+        """Those of the samples that come next, where they have been scored."""
+        for several in ([one for one in given if one is not None] for given in results):
+            if not several:
+                continue
+            self.outcomes.append(ItemResult.of([outcome for outcome, _ in several]))
+            for _, scores in several:
+                for kept, given in zip(self.parts, scores, strict=True):
+                    kept.append(given)
 
 
 def _second_pass(config: EvalConfig, samples: Sequence[Sample]) -> list[Sample]:
     """A seeded choice of samples in another order: batches are composed anew, which is what shakes greedy answers."""
     size = min(config.noise_items, len(samples))
-    return random.Random(config.seed + 1).sample(list(samples), size)
-
-
-def _solve(
-    turns: Sequence[_Turn], solver: Solver, services: Services, concurrency: int, progress: Progress
-) -> list[list[tuple[Attempt, ...]]]:
-    """Of each turn each sample's attempts, one by each asker."""
-    left = [len(turn.samples) * len(turn.askers) for turn in turns]
-
-    async def attempt(number: int, sample: Sample, asker: Asker) -> tuple[str, Sample, Attempt]:
-        made = await solver.solve(sample, asker)
-        left[number] -= 1
-        if not left[number]:
-            await asker.check_alive()
-        return turns[number].label, sample, made
-
-    work = [
-        partial(attempt, number, sample, asker)
-        for number, turn in enumerate(turns)
-        for sample in turn.samples
-        for asker in turn.askers
-    ]
-    solved = services.own.gather(
-        work, concurrency=concurrency, done=lambda made: progress.advance(made[0], solver.requests(made[1]))
-    )
-    given = (attempt for _, _, attempt in solved)
-    return [[tuple(next(given) for _ in turn.askers) for _ in turn.samples] for turn in turns]
+    return [samples[at] for at in random.Random(config.seed + 1).sample(range(len(samples)), size)]
 
 
 def _noise_floor(pairs: Sequence[tuple[Attempt, Attempt]]) -> float:
@@ -306,13 +300,6 @@ def _said(attempt: Attempt) -> object:
 def _at(number: int, several: Sequence[Attempt]) -> Attempt | None:
     """The rival's answer of the same number; one that answers greedily has the same for all."""
     return several[number % len(several)] if several else None
-
-
-def _scored(
-    suite: Suite, attempts: Sequence[tuple[Sample, Attempt, ScoringContext]], services: Services, concurrency: int
-) -> list[ItemScore]:
-    work = [partial(score, suite.scorers, *attempt) for attempt in attempts]
-    return services.own.gather(work, concurrency=concurrency, done=lambda _: None)
 
 
 def _outcome(attempt: Attempt, score: ItemScore, count: int) -> ItemResult:

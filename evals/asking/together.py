@@ -11,7 +11,10 @@ _T = TypeVar("_T")
 
 async def together(work: Iterable[Coroutine[Any, Any, _T]]) -> list[_T]:
     """The results in the order given. Where a piece raises, the others are cancelled first."""
-    tasks = [asyncio.ensure_future(piece) for piece in work]
+    pieces = list(work)
+    if len(pieces) == 1:  # of most items: a task of its own would cost more than it gives
+        return [await pieces[0]]
+    tasks = [asyncio.ensure_future(piece) for piece in pieces]
     try:
         return await asyncio.gather(*tasks)
     except BaseException:

@@ -6,6 +6,7 @@ Read `tradeoff.py` next: quality against cost, and from how many requests on an 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from statistics import fmean
 from typing import TYPE_CHECKING
 
 from evals.cost.prices import HOUR, Prices, Serving
@@ -38,8 +39,7 @@ def with_costs(
         if prices:
             made = spent(arm.arm.version.spec)
             cost = _cost(arm, timing, prices, made, _without_index(arm, measured))
-        answers = [answer for outcome in arm.outcomes for answer in outcome.each]
-        cached = sum(answer.cached_tokens for answer in answers) / len(answers)
+        cached = fmean(answer.cached_tokens for outcome in arm.outcomes for answer in outcome.each)
         arms.append(result.model_copy(update={"timing": timing, "cached_tokens": cached, "cost": cost}))
     return tuple(arms)
 

@@ -7,7 +7,8 @@ spans, so an interrupted run that goes on has the same.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from array import array
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from lifecycle.costs import Percentiles, Timing
@@ -16,27 +17,29 @@ if TYPE_CHECKING:
     from evals.asking.measure import ItemResult
 
 
-def spans_of(outcomes: Sequence[ItemResult]) -> list[tuple[float, float]]:
+def spans_of(outcomes: Sequence[ItemResult]) -> Iterator[tuple[float, float]]:
     """Of every answer that is none of an error."""
-    return [span for outcome in outcomes for answer in outcome.each if not answer.error for span in answer.spans]
+    return (span for outcome in outcomes for answer in outcome.each if not answer.error for span in answer.spans)
 
 
 def timing_of(outcomes: Sequence[ItemResult], concurrency: int, busy: float | None = None) -> Timing | None:
     """Of several answers to an item each counts. None where nothing was answered: a refusal is quick, and says nothing
     of how fast answers are. `busy` is the arm's share of the seconds; without it no other arm was asked."""
-    answered = [answer for outcome in outcomes for answer in outcome.each if not answer.error]
-    if not answered:
+    latency, first, searched, written = array("d"), array("d"), 0.0, 0
+    for answer in (answer for outcome in outcomes for answer in outcome.each if not answer.error):
+        latency.append(answer.latency)
+        first.extend(() if answer.first_token is None else (answer.first_token,))
+        searched, written = searched + answer.searched, written + answer.completion_tokens
+    if not latency:
         return None
     busy = busy_seconds({"": spans_of(outcomes)})[""] if busy is None else busy
-    first = [outcome.first_token for outcome in answered if outcome.first_token is not None]
-    written = sum(outcome.completion_tokens for outcome in answered)
     return Timing(
         concurrency=concurrency,
-        latency=percentiles([outcome.latency for outcome in answered]),
+        latency=percentiles(latency),
         first_token=percentiles(first) if first else None,
-        searched=sum(outcome.searched for outcome in answered) / len(answered),
+        searched=searched / len(latency),
         busy=busy,
-        items_per_second=len(answered) / busy if busy else 0.0,
+        items_per_second=len(latency) / busy if busy else 0.0,
         tokens_per_second=written / busy if busy else 0.0,
     )
 
@@ -51,13 +54,18 @@ def percentiles(seconds: Sequence[float]) -> Percentiles:
 def busy_seconds(spans: Mapping[str, Iterable[tuple[float, float]]]) -> dict[str, float]:
     """Of each arm, the seconds in which its requests, (begin, end) each, were in flight. A moment in which several arms
     had some is shared out by how many each had: together the arms have no second twice."""
-    ends = ((arm, begin, end) for arm, own in spans.items() for begin, end in own)
-    edges = sorted(edge for arm, begin, end in ends for edge in ((begin, 1, arm), (end, -1, arm)))
-    flying, busy, before = dict.fromkeys(spans, 0), dict.fromkeys(spans, 0.0), 0.0
-    for at, step, arm in edges:
-        if every := sum(flying.values()):
-            for name, own in flying.items():
-                busy[name] += (at - before) * own / every
-        flying[arm] += step
+    import numpy as np
+
+    told = ((begin, end, arm) for arm, own in enumerate(spans.values()) for begin, end in own)
+    begins, ends, arms = np.fromiter(told, np.dtype((float, 3))).T
+    times, arms = np.concatenate([begins, ends]), np.concatenate([arms, arms])
+    steps = np.repeat([1, -1], len(begins))
+    flying, busy, before = [0] * len(spans), [0.0] * len(spans), 0.0
+    for place in np.lexsort((steps, times)):
+        at, arm = float(times[place]), int(arms[place])
+        if every := sum(flying):
+            for other, own in enumerate(flying):
+                busy[other] += (at - before) * own / every
+        flying[arm] += int(steps[place])
         before = at
-    return busy
+    return dict(zip(spans, busy, strict=True))

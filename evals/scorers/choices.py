@@ -22,6 +22,9 @@ class Choice(Scorer):
     def figures(self) -> tuple[Figure, ...]:
         return (Figure(name="acc"), Figure(name="acc_norm"), Figure(name="choice_probability", kind=Kind.MEAN))
 
+    def while_asking(self) -> bool:
+        return True
+
     async def score(self, sample: Sample, attempt: Attempt, context: ScoringContext) -> Score:
         scored = [(answer.text, answer.logprob) for answer in attempt.answers if answer.logprob is not None]
         acc = float(attempt.text == sample.target)

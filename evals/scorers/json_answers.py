@@ -75,6 +75,9 @@ class Json(Scorer):
         faults = schema.faults_of(target) if schema else []
         return [Problem("target", f"does not fit {self.schema_}: {fault}", "mend the target") for fault in faults]
 
+    def while_asking(self) -> bool:
+        return self.schema_ is None  # a schema may have patterns of any kind
+
     async def score(self, sample: Sample, attempt: Attempt, context: ScoringContext) -> Score:
         try:
             value = strict_json.parse(attempt.text)

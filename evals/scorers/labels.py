@@ -70,6 +70,9 @@ class Label(Scorer):
             ]
         return []
 
+    def while_asking(self) -> bool:
+        return True
+
     async def score(self, sample: Sample, attempt: Attempt, context: ScoringContext) -> Score:
         right, said = self._label(sample.shown_target), self._label(attempt.text)
         figures = {self._name("accuracy"): float(said == right), self._name("labelled"): float(said is not None)}

@@ -33,6 +33,9 @@ class Rouge(Normalised):
     def figures(self) -> tuple[Figure, ...]:
         return tuple(Figure(name=name, kind=Kind.MEAN) for name in _ROUGES.values())
 
+    def while_asking(self) -> bool:
+        return False  # it grows with the product of both lengths
+
     async def score(self, sample: Sample, attempt: Attempt, context: ScoringContext) -> Score:
         return Score(rouges(attempt.text, sample.target, self.rule))
 

@@ -88,6 +88,12 @@ class Scorer(Frozen, ABC, arbitrary_types_allowed=True):
     version: ClassVar[int] = 1
     """Of the way it scores. Another way is another number: it is part of a suite's digest."""
 
+    def while_asking(self) -> bool:
+        """Whether a score takes a moment, far less than an answer, and needs neither a judge nor the rival's attempt.
+        Such scores are made while other answers are awaited; all others once everything is answered, so that no arm's
+        requests wait for them."""
+        return False
+
     @abstractmethod
     def figures(self) -> tuple[Figure, ...]:
         """All that it may give."""

@@ -51,6 +51,9 @@ class Exact(TextScorer):
     def figures(self) -> tuple[Figure, ...]:
         return (Figure(name="exact"),)
 
+    def while_asking(self) -> bool:
+        return True
+
     async def score(self, sample: Sample, attempt: Attempt, context: ScoringContext) -> Score:
         return Score({"exact": float(attempt.text.strip() == sample.target.strip())})
 
@@ -67,6 +70,9 @@ class Normalised(TextScorer):
 
     def figures(self) -> tuple[Figure, ...]:
         return (Figure(name="normalised"),)
+
+    def while_asking(self) -> bool:
+        return True
 
     async def score(self, sample: Sample, attempt: Attempt, context: ScoringContext) -> Score:
         return Score({"normalised": scores.exact_match(attempt.text, sample.target, self.rule)})
@@ -98,6 +104,9 @@ class Contains(Scorer):
 
     def problems(self, sample: Sample) -> list[Problem]:
         return [] if self.texts else text_problems(sample)
+
+    def while_asking(self) -> bool:
+        return True
 
     async def score(self, sample: Sample, attempt: Attempt, context: ScoringContext) -> Score:
         rule = normaliser(self.normaliser)

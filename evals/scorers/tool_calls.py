@@ -70,6 +70,9 @@ class ToolCalls(Scorer):
             return [Problem("target", "it is neither a text nor a list of tool calls", _CURE)]
         return []
 
+    def while_asking(self) -> bool:
+        return True
+
     async def score(self, sample: Sample, attempt: Attempt, context: ScoringContext) -> Score:
         wanted, made = wanted_calls(sample), calls_of(attempt.tool_calls)
         if not wanted:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from array import array
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from itertools import accumulate
 from typing import TypeVar
 
 from evals.asking.measure import MeasuredArm
+from evals.asking.spilled import Picked
 from evals.statistics.repeats import repeats
 from evals.statistics.together import Summed, error, gap, interval, moves
 from evals.tasks.suite import Suite
@@ -67,10 +69,9 @@ def compared_together(arm: MeasuredArm, against: MeasuredArm, suite: Suite, plac
 
 def within(arm: MeasuredArm, places: Sequence[int]) -> MeasuredArm:
     """What the arm made of the items at these places."""
-    ends = list(accumulate(len(outcome.each) for outcome in arm.outcomes))
-    answers = [at for place in places for at in range(ends[place] - len(arm.outcomes[place].each), ends[place])]
-    parts = tuple(tuple(scores[at] for at in answers) for scores in arm.parts)
-    return replace(arm, outcomes=tuple(arm.outcomes[at] for at in places), parts=parts)
+    ends = array("Q", accumulate((len(outcome.each) for outcome in arm.outcomes), initial=0))
+    answers = array("Q", (at for place in places for at in range(ends[place], ends[place + 1])))
+    return replace(arm, outcomes=Picked(arm.outcomes, places), parts=[Picked(scores, answers) for scores in arm.parts])
 
 
 def each(values: Sequence[T], counts: Sequence[int]) -> list[T]:
@@ -80,7 +81,7 @@ def each(values: Sequence[T], counts: Sequence[int]) -> list[T]:
 
 def _answers(measured: MeasuredArm, suite: Suite) -> dict[str, _Answers]:
     sizes = [len(outcome.each) for outcome in measured.outcomes]
-    samples, all_places = each(suite.samples, sizes), range(len(sizes))
+    samples, all_places = Picked(suite.samples, each(range(len(sizes)), sizes)), range(len(sizes))
     made: dict[str, _Answers] = {}
     for scorer, scores in zip(suite.scorers, measured.parts, strict=False):
         for name, summed in scorer.summed(samples, scores, part=suite.part).items():

@@ -11,6 +11,7 @@ from itertools import combinations
 import numpy as np
 
 from evals.asking.measure import ItemResult, MeasuredArm
+from evals.asking.spilled import Picked
 from evals.scorers.scorer import Figure, Kind
 from evals.statistics import intervals as statistics
 from evals.statistics import tango
@@ -26,11 +27,14 @@ from lifecycle.report import ArmResult, Comparison, Failures, Interval
 
 def arm_result(measured: MeasuredArm, suite: Suite) -> ArmResult:
     """The arm's figures. Raises `InvalidInput` when the deciding or the safety metric leaves [0, 1]."""
-    outcomes = [answer for outcome in measured.outcomes for answer in outcome.each]
+    took = (
+        (answer.latency, answer.prompt_tokens, answer.completion_tokens, bool(answer.error), answer.cut)
+        for outcome in measured.outcomes
+        for answer in outcome.each
+    )
+    latency, prompt, completion, failed, cut = np.fromiter(took, np.dtype((float, 5))).T
     # A refusal is quick: it must not make an arm look fast. Where all failed there is nothing else to show.
-    answered = [outcome.latency for outcome in outcomes if not outcome.error] or [
-        outcome.latency for outcome in outcomes
-    ]
+    answered = latency if failed.all() else latency[failed == 0]
     metrics = {of.name: figure for of in suite.figures if (figure := _figure(of, measured, suite))}
     p50, p95 = np.percentile(answered, [50, 95])
     return ArmResult(
@@ -40,10 +44,10 @@ def arm_result(measured: MeasuredArm, suite: Suite) -> ArmResult:
         metrics=metrics | _of_several(measured, suite) | _over_all(measured, suite),
         latency_p50=float(p50),
         latency_p95=float(p95),
-        prompt_tokens=float(np.mean([outcome.prompt_tokens for outcome in outcomes])),
-        completion_tokens=float(np.mean([outcome.completion_tokens for outcome in outcomes])),
-        errors=sum(bool(outcome.error) for outcome in outcomes),
-        cut=sum(outcome.cut for outcome in outcomes),
+        prompt_tokens=float(prompt.mean()),
+        completion_tokens=float(completion.mean()),
+        errors=int(failed.sum()),
+        cut=int(cut.sum()),
         deployment=measured.deployment,
         unscored=_unscored(measured),
         tables={} if suite.part else _tables(measured),
@@ -86,12 +90,11 @@ def compared(arm: MeasuredArm, against: MeasuredArm, suite: Suite) -> Comparison
     first, second = ([side.outcomes[place].scores[suite.metric] for place in places] for side in (arm, against))
     names = {"arm": arm.arm.label, "against": against.arm.label, "metric": suite.metric}
     gap = paired(first, second, suite.clusters_of(places), **names)
-    pairs = [(arm.outcomes[place], against.outcomes[place]) for place in places]
-    if not any(outcome.repeats for pair in pairs for outcome in pair):
+    if not any(outcome.repeats for side in (arm, against) for outcome in side.outcomes):
         return gap
-    within = [differences(mine, theirs, suite.metric) for mine, theirs in pairs]
+    within = [differences(arm.outcomes[place], against.outcomes[place], suite.metric) for place in places]
     clustered = spread(*totals([a - b for a, b in zip(first, second, strict=True)], suite.clusters_of(places)))
-    count = sum(len(outcome.each) for pair in pairs for outcome in pair)
+    count = sum(len(side.outcomes[place].each) for side in (arm, against) for place in places)
     return gap.model_copy(update={"repeats": repeats(within, float(clustered.se), count)})
 
 
@@ -177,7 +180,7 @@ def _over_all(measured: MeasuredArm, suite: Suite) -> dict[str, Interval]:
         size = {"n": len(samples)} | ({"clusters": None} if clusters is None else {})
         clusters = [sample.key for sample in samples] if clusters is None else clusters
         counts = [len(outcome.each) for outcome in measured.outcomes]
-        samples, clusters = each(samples, counts), each(clusters, counts)
+        samples, clusters = Picked(samples, each(range(len(samples)), counts)), each(clusters, counts)
     others = {
         name: figure.model_copy(update=size)
         for scorer, parts in zip(suite.scorers, measured.parts, strict=False)
@@ -211,7 +214,7 @@ def _failures(measured: MeasuredArm, suite: Suite) -> dict[str, Failures]:
         if not figure.harm and figure.name != suite.safety:
             continue
         places = [place for place, outcome in enumerate(measured.outcomes) if figure.name in outcome.scores]
-        answers = [measured.outcomes[place].each for place in places]
+        answers = (measured.outcomes[place].each for place in places)
         values = [min(said.scores[figure.name] for said in of if figure.name in said.scores) for of in answers]
         if values and statistics.is_binary(values):
             told[figure.name] = failures_in(values, [suite.samples[place].cluster for place in places])

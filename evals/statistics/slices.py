@@ -7,6 +7,7 @@ from dataclasses import replace
 from itertools import combinations
 
 from evals.asking.measure import MeasuredArm
+from evals.asking.spilled import Picked
 from evals.slices import lies_in
 from evals.statistics.arms_together import within
 from evals.statistics.comparison import arm_result, compared, in_common
@@ -43,7 +44,7 @@ def _ways(suite: Suite) -> list[Where]:
 def _slice(
     where: Where, places: Sequence[int], measured: Sequence[MeasuredArm], suite: Suite, against: str | None
 ) -> Slice:
-    part = replace(suite, samples=tuple(suite.samples[at] for at in places), part=True)
+    part = replace(suite, samples=Picked(suite.samples, places), part=True)
     arms = [within(arm, places) for arm in measured]
     labels = {sample.cluster for sample in part.samples}
     clusters = None if None in labels else len(labels)

@@ -123,6 +123,8 @@ def _target(target: Mapping[str, Any], field: str) -> str:
 
 _METRICS = (valid_json, json_fields, json_text, spoken_f1, citation, escalation_recall, label)
 _OF_TEXTS = (json_text, spoken_f1, label)
+QUICK = frozenset(metric.__name__ for metric in _METRICS if metric is not json_text)
+"""Those that take far less time than an answer, however long it is."""
 
 
 @functools.cache

@@ -18,6 +18,7 @@ from evals.scorers.labels import Label, macro_f1_of
 from evals.scorers.scorer import Figure, Score, Scorer, ScoringContext
 from evals.solvers.solver import Attempt
 from evals.statistics.together import Summed
+from evals.tasks.lmeval.metrics import QUICK
 from evals.tasks.lmeval.solver import stop_strings
 from lifecycle.answer_schema import AnswerSchema
 from lifecycle.text.normaliser import Normaliser
@@ -25,6 +26,10 @@ from lifecycle.text.scores import label_of
 
 FITS = "fits_schema"
 """The figure of an item whose answer is JSON that the evaluation's `answer_schema` allows."""
+
+_QUICK_METRICS = frozenset({"acc", "acc_norm", "acc_bytes", "exact_match", "perplexity", *QUICK})
+_QUICK_FILTERS = frozenset({"lowercase", "uppercase", "map", "regex", "remove_whitespace", "take_first"})
+"""lm-eval's names. Whatever has another one is scored once everything is answered."""
 
 
 class LmEvalScorer(Scorer):
@@ -40,6 +45,9 @@ class LmEvalScorer(Scorer):
 
     def figures(self) -> tuple[Figure, ...]:
         return self.given
+
+    def while_asking(self) -> bool:
+        return self.answer_schema is None and all(map(_takes_a_moment, self.tasks.values()))
 
     async def score(self, sample: Sample, attempt: Attempt, context: ScoringContext) -> Score:
         return self._scored(sample, attempt)
@@ -100,6 +108,17 @@ def _response(instance: Any, answer: Answer) -> Any:
     for stop in stop_strings(instance.args[1]):  # those that the endpoint was not sent
         text = text.split(stop, 1)[0]
     return text
+
+
+def _takes_a_moment(task: Any) -> bool:
+    """Whether a task scores by what is known here to be quick, and by no function of its own."""
+    filters = {step["function"] for row in _of(task, "filter_list") for step in row["filter"]}
+    metrics = {metric["metric"] for metric in _of(task, "metric_list")}  # names, or functions of the task's file
+    return not callable(task.config.process_results) and filters <= _QUICK_FILTERS and metrics <= _QUICK_METRICS
+
+
+def _of(task: Any, key: str) -> list[dict[str, Any]]:
+    return getattr(task.config, key) or []
 
 
 def generates(task: Any) -> bool:

@@ -12,7 +12,7 @@ import os
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from difflib import get_close_matches
-from functools import partial
+from functools import cache, lru_cache, partial
 from inspect import getsource
 from pathlib import Path
 from typing import Any
@@ -46,6 +46,7 @@ def load(config: EvalConfig, cache: Path) -> Suite:
     os.environ.setdefault("DISABLE_MULTIPROC", "1")
     os.environ.setdefault("HF_DATASETS_CACHE", str(cache / "datasets"))
     register()
+    _keep_templates()
     instances: dict[str, list[Any]] = {}
     samples: list[Sample] = []
     with _quiet():
@@ -86,6 +87,14 @@ def load(config: EvalConfig, cache: Path) -> Suite:
         data_digest=_data_digest(tasks),
         whole=sum(len(task.eval_docs) for task in tasks.values()),
     )
+
+
+@cache
+def _keep_templates() -> None:
+    """lm-eval compiles a task's templates again for each item, which takes as long as all else that it does with it."""
+    from lm_eval.utils import env
+
+    env.from_string = lru_cache(maxsize=256)(env.from_string)
 
 
 def _load_tasks(config: EvalConfig) -> dict[str, Any]:
