@@ -261,6 +261,9 @@ class EvalConfig(Frozen):
             if not given
         ]
         problems += [Problem("--arms", f"{label} is there twice") for label in {*labels} if labels.count(label) > 1]
+        if len(labels) == 1:
+            cure = f"name two or more, the baseline first, such as {_BASE},triage:3"
+            problems.append(Problem("--arms", f"{labels[0]} alone is compared with nothing", cure))
         names = {label.partition(":")[0] for label in labels if ":" in label}
         if PROD in labels and len(names) != 1:
             problems.append(Problem("--arms", f"{PROD} of which name?", f"write NAME:{PROD}, such as triage:prod"))
@@ -275,7 +278,8 @@ class EvalConfig(Frozen):
             "baseline": labels[0],
             "provisional": ("no evaluation file says what decides",),
         }
-        return validated(cls, raw | {key: value for key, value in overrides.items() if value is not None}, Path())
+        given = {key: value for key, value in overrides.items() if value is not None}
+        return validated(cls, raw | given, Path("the options"))
 
 
 def load_policy(path: Path | None, baseline: str = "base") -> Policy:

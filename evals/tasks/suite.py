@@ -85,10 +85,15 @@ def undecidable(name: str, figures: Sequence[Figure], metric: str | None, safety
     """Why the two cannot decide over a suite with these figures."""
     known = {figure.name: figure for figure in figures}
     graded = [figure.name for figure in figures if figure.kind not in (Kind.STATISTIC, Kind.DIFFERENCE)]
-    cure = f"one of {', '.join(graded)}" if graded else "a scorer that gives single items a figure, such as chrf"
+    paired = [figure.name for figure in figures if figure.kind is Kind.STATISTIC and figure.pairs]
+    cures = {
+        key: f"one of {', '.join(names)}" if names else "a scorer that gives single items a figure, such as chrf"
+        for key, names in (("metric", [*graded, *paired]), ("safety", graded))
+    }
+    cure = cures["metric"]
     problems = [] if metric else [Problem("metric", "is missing: nothing says what decides", cure)]
     for key, named in (("metric", metric), ("safety", safety)):
-        figure = known.get(named) if named else None
+        figure, cure = known.get(named) if named else None, cures[key]
         if named and figure is None:
             problems.append(Problem(key, f"'{named}' is no figure that the items of '{name}' get", cure))
         elif figure and figure.kind is Kind.STATISTIC and not (figure.pairs and key == "metric"):

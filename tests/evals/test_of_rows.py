@@ -78,6 +78,8 @@ def test_what_was_said_of_what_was_right_is_in_the_reports(classes, trained, reg
         ("x.jsonl", "", ["--arms"]),
         (None, "", ["--data", "--arms"]),
         ("x.jsonl", "base,base", ["--arms"]),
+        ("x.jsonl", "base", ["--arms"]),
+        ("x.jsonl", "base,toy:1", ["the options: data"]),
     ],
 )
 def test_what_is_missing_is_told_by_its_option(data: str | None, arms: str, places: list[str]) -> None:
