@@ -18,7 +18,7 @@ from evals.cost.prices import load_prices
 from evals.gate.policy import Policy
 from evals.gate.rules import Beats
 from evals.recipes import File, Recipe, RowsFile, anchored, folder_at, model_at, read_prompt
-from evals.safety.table import SAFETY
+from evals.safety.table import OURS
 from lifecycle.aliases import PROD
 from lifecycle.answer_schema import AnswerSchema
 from lifecycle.config_file import load_mapping, validated
@@ -65,7 +65,7 @@ def _is_file(task: str) -> bool:
 
 
 def _is_suite(task: str) -> bool:
-    return task in SAFETY or task in entries(SUITES)
+    return task in OURS or task in entries(SUITES)
 
 
 def _setting(value: Any, info: ValidationInfo) -> Any:

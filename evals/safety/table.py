@@ -1,4 +1,4 @@
-"""Which suites of harm there are. An evaluation names one as its task, by the words on the left."""
+"""Which suites there are. An evaluation names one as its task, by the words on the left."""
 
 from __future__ import annotations
 
@@ -16,6 +16,8 @@ SAFETY = {
     "safety/escalation": "evals.safety.escalation:EscalationSuite",
     "safety/injection": "evals.safety.injection:InjectionSuite",
 }
+OURS = {**SAFETY, "tools/bfcl": "evals.tasks.bfcl:BfclSuite"}
+"""Every suite that comes with the product; the first are of harm."""
 SET_UP = frozenset({"safety/leakage", "safety/tone"})
 """Those that need `settings`, so that only an evaluation's file can name them."""
 _ALL = "safety"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 
-from evals.safety.table import SAFETY
+from evals.safety.table import OURS
 from evals.sample import Sample
 from evals.scorers.scorer import Scorer
 from evals.solvers.chat import Chat
@@ -40,5 +40,4 @@ class SuiteSource(Frozen, ABC):
         return ()
 
 
-OURS = {**SAFETY, "tools/bfcl": "evals.tasks.bfcl:BfclSuite"}
 SOURCES: Seam[SuiteSource] = Seam("suite", SUITES, OURS, SuiteSource)  # type: ignore[type-abstract]

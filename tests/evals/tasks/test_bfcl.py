@@ -10,12 +10,15 @@ from typing import Any
 
 import pytest
 
+from evals.config import EvalConfig
 from evals.sample import Sample
 from evals.scorers.bfcl import Bfcl
 from evals.scorers.scorer import ScoringContext
 from evals.solvers.solver import Attempt
 from evals.tasks.bfcl import BfclSuite, tool
+from evals.tasks.loading import load_suite
 from lifecycle.errors import Corrupt, NotFound
+from lifecycle.home import Home
 from tests.evals.scorers.conftest import call
 
 FUNCTION = {
@@ -140,3 +143,13 @@ def test_a_package_that_is_not_there_or_of_another_form_is_told(tmp_path: Path) 
     wheel(tmp_path, {"BFCL_v4_irrelevance": [{"id": "x", "question": []}]})
     with pytest.raises(Corrupt, match="is not in the form"):
         BfclSuite(wheels=tmp_path, categories=("irrelevance",)).samples()
+
+
+def test_an_evaluation_names_it_as_its_task_and_needs_no_metric(workplace: Path, home: Home) -> None:
+    asked = {"question": [[{"role": "user", "content": "hi"}]], "function": [FUNCTION]}
+    wheel(workplace, {"BFCL_v4_irrelevance": [{"id": f"irrelevance_{n}", **asked} for n in range(3)]})
+    settings = f"settings: {{wheels: {workplace}, categories: [irrelevance]}}\n"
+    text = f"name: toy\npolicy: policy.yaml\ntask: tools/bfcl\n{settings}"
+    (workplace / "own.yaml").write_text(text + "arms:\n  base: {}\n  adapter: {version: 'toy:1'}\n")
+    suite = load_suite(EvalConfig.load(workplace / "own.yaml"), home.cache)
+    assert (suite.metric, len(suite.samples), suite.samples[0].tools) == ("bfcl", 3, (tool(FUNCTION),))
