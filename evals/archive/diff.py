@@ -184,8 +184,8 @@ def compare(
         only_after=len(now) - len(both),
         changed=sum(row.name in names for key, row in now.items() if key not in was),
         arms=tuple(_arm(sides, *pair) for pair in arms),
-        arms_only_before=tuple(arm.arm for arm in first.arms if arm.arm not in [old for old, _ in chosen]),
-        arms_only_after=tuple(arm.arm for arm in second.arms if arm.arm not in [new for _, new in chosen]),
+        arms_only_before=_only(first, second, {old for old, _ in chosen}),
+        arms_only_after=_only(second, first, {new for _, new in chosen}),
         changes=(*_changes(first, second), *_recipes(arms, spec_of)),
     )
 
@@ -209,6 +209,12 @@ def incomparable(first: Report, second: Report, metric: str) -> list[str]:
     else:
         reasons.append("the task is another, and one of the reports does not say how its items were scored")
     return reasons
+
+
+def _only(report: Report, other: Report, chosen: set[str]) -> tuple[str, ...]:
+    """Arms that the other has not, and that are in no pair."""
+    there = chosen | {arm.arm for arm in other.arms}
+    return tuple(arm.arm for arm in report.arms if arm.arm not in there)
 
 
 def _pairs(first: Report, second: Report) -> list[tuple[str, str]]:
@@ -246,14 +252,15 @@ def _arm(sides: _Sides, before: ArmResult, after: ArmResult) -> ArmDiff:
         if first is not None and second is not None
     ]
     names = {"arm": f"{after.arm}, after", "against": f"{before.arm}, before", "metric": metric}
-    paired, figures, unscored = None, None, (was.count(None), now.count(None))
+    told = sums.Difference(None, None, (was.count(None), now.count(None)))
     if not why_not and sides.whole:
-        paired, figures, unscored = _together(sides, sides.whole, names, (before.arm, after.arm))
+        told = _together(sides, sides.whole, names, (before.arm, after.arm))
     elif not why_not and scored:
         clusters = [sides.now[key].cluster for key, _, _ in scored]
-        paired = _paired([new for *_, new in scored], [old for _, old, _ in scored], clusters, names)
-        figures = tuple(sum(values) / len(scored) for values in list(zip(*scored, strict=True))[1:])
-    if not why_not and paired is None:
+        olds, news = [old for _, old, _ in scored], [new for *_, new in scored]
+        figures = (sum(olds) / len(olds), sum(news) / len(news))
+        told = told._replace(comparison=_paired(news, olds, clusters, names), figures=figures)
+    if not why_not and told.comparison is None:
         why_not = _lacks(metric, (before, after))
     return ArmDiff(
         before_arm=before.arm,
@@ -263,14 +270,14 @@ def _arm(sides: _Sides, before: ArmResult, after: ArmResult) -> ArmDiff:
         metric=metric,
         before=before.metrics.get(metric),
         after=after.metrics.get(metric),
-        paired=paired,
+        paired=told.comparison,
         why_not=why_not,
-        before_paired=figures[0] if figures else None,
-        after_paired=figures[1] if figures else None,
-        unscored_before=unscored[0],
-        unscored_after=unscored[1],
-        told_by=sides.whole.told_by if sides.whole and paired else "",
-        flips=_flips(scored, sides.now) if paired else (),
+        before_paired=told.figures[0] if told.figures else None,
+        after_paired=told.figures[1] if told.figures else None,
+        unscored_before=told.without[0],
+        unscored_after=told.without[1],
+        told_by=sides.whole.told_by if sides.whole and told.comparison else "",
+        flips=_flips(scored, sides.now) if told.comparison else (),
     )
 
 

@@ -128,6 +128,8 @@ def test_arms_of_one_label_are_pairs_and_others_are_named_or_told(keep) -> None:
     assert (diff.arms_only_before, diff.arms_only_after) == (("adapter",), ("hybrid",))
     (pair,) = compare(before, after, pairs=[("adapter", "hybrid")]).arms
     assert (pair.before_arm, pair.after_arm, pair.paired.delta) == ("adapter", "hybrid", pytest.approx(1 / 30))
+    within = compare(before, before, pairs=[("base", "adapter")])
+    assert (within.arms_only_before, within.arms_only_after) == ((), ()), "both have both"
     with pytest.raises(NotFound, match="its arms are"):
         compare(before, after, pairs=[("nobody", "hybrid")])
     alone = keep({"x": BASE}, day=2, judged=False)
