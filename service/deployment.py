@@ -27,7 +27,8 @@ NO_ANSWER = frozenset(
         # What is written of requests, and how often the registry and the collector are spoken to.
         *("log_bodies", "log_level", "log_format", "otlp_endpoint", "otlp_protocol", "shadow_folder"),
         *("usage_seconds", "poll_seconds", "canary_seconds"),
-        # Which adapters are in memory first, and how long one waits: for adapters, clients, the engine and the end.
+        # Which adapters are in memory first, how long one waits (for adapters, clients, the engine and the end), and
+        # what people are shown.
         *(
             "preload",
             "pin",
@@ -36,6 +37,7 @@ NO_ANSWER = frozenset(
             "fetch_seconds",
             "load_wait_seconds",
             "client_seconds",
+            *("ui", "grafana_url"),
             *("max_file_mib", "max_upload_mib", "worker", "evals", "checkpoint_days"),
             "keep_alive_seconds",
             "drain_seconds",

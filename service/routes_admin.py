@@ -1,4 +1,4 @@
-"""Moving traffic: for a publisher's key, or for this machine while there are no keys.
+"""Moving traffic, and taking versions out of it: for a publisher's key, or for this machine while there are no keys.
 
 `routes_traffic.py` shares it out, `routes_residency.py` has what is in memory. `access.py` has let in whoever comes
 here. No body takes a path: what is not in its noun is refused.
@@ -7,7 +7,7 @@ here. No body takes a path: what is not in its noun is refused.
 from __future__ import annotations
 
 from fastapi import APIRouter, Request
-from starlette.responses import Response
+from starlette.responses import JSONResponse, Response
 
 from lifecycle.aliases import PROD
 from lifecycle.traffic import Share
@@ -34,6 +34,12 @@ class Rollback(Frozen):
     name: Text
     reason: Text
     alias: Text = PROD
+    actor: Text = "admin-api"
+
+
+class Retirement(Frozen):
+    ref: Text
+    reason: Text
     actor: Text = "admin-api"
 
 
@@ -67,3 +73,15 @@ async def rollback(request: Request) -> Response:
         alias=asked.alias,
     )
     return await as_served(request, alias)
+
+
+@router.post("/retire")
+async def retire(request: Request) -> Response:
+    """Take a version out of service for good. Refused while an alias points at it."""
+    asked = await admin_body(request, Retirement)
+    parts = parts_of(request)
+    version = await parts.at_registry.run(
+        registry_of(request).retire, asked.ref, actor_of(request, asked.actor), asked.reason
+    )
+    await parts.catch_up()
+    return JSONResponse({**version.model_dump(mode="json"), "ref": version.ref, "digest": version.digest})

@@ -49,8 +49,14 @@ class UsageBook:
         with self._database.read() as tx:
             return _tokens_of(tx, day, keys)
 
-    def between(self, since: date | None = None, until: date | None = None, key: str | None = None) -> list[Usage]:
-        """By day, key and version; both days are included, and `key` is an id."""
+    def between(
+        self,
+        since: date | None = None,
+        until: date | None = None,
+        key: str | None = None,
+        version: str | None = None,
+    ) -> list[Usage]:
+        """By day, key and version; both days are included, `key` is an id, and `version` a ref or the base's name."""
         table = tables.key_usage
         query = select(table).order_by(table.c.day, table.c.key, table.c.version)
         if since is not None:
@@ -59,6 +65,8 @@ class UsageBook:
             query = query.where(table.c.day <= until)
         if key is not None:
             query = query.where(table.c.key == key)
+        if version is not None:
+            query = query.where(table.c.version == version)
         with self._database.read() as tx:
             return [Usage.model_validate(dict(row._mapping)) for row in tx.execute(query)]
 

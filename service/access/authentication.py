@@ -37,7 +37,7 @@ from service.resolution import EVALUATION, PURPOSE_HEADER
 OPEN = frozenset({"/health", "/ready"})
 """Asked by orchestrators, which hold no keys; they tell nothing of what callers do."""
 
-_PUBLISHING = ("promote", "rollback", "traffic", "residency", "preload", "pin", "unpin")
+_PUBLISHING = ("promote", "rollback", "retire", "traffic", "residency", "preload", "pin", "unpin")
 
 ROLES: tuple[tuple[str, Role], ...] = (
     *((f"/admin/{room}", Role.PUBLISHER) for room in _PUBLISHING),

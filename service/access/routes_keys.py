@@ -70,14 +70,17 @@ async def revoke(request: Request, name_or_id: str) -> Response:
 
 @router.get("/usage")
 async def usage(request: Request) -> Response:
-    """Query: `since` and `until` (days, YYYY-MM-DD), `key` (name or id), `format` (json or csv)."""
+    """Query: `since` and `until` (days, YYYY-MM-DD), `key` (name or id), `version` (as it is kept: `triage:3`),
+    `format` (json or csv)."""
     asked = request.query_params
     since, until = day_of(asked.get("since"), "since"), day_of(asked.get("until"), "until")
     if (form := asked.get("format", "json")) not in ("json", "csv"):
         raise InvalidInput("The request is not valid:", [Problem("format", f"{form!r} is not known", "json or csv")])
     registry = registry_of(request)
     key = await parts_of(request).at_registry.run(registry.keys.find, asked["key"]) if "key" in asked else None
-    uses = await parts_of(request).at_registry.run(registry.usage.between, since, until, key.id if key else None)
+    uses = await parts_of(request).at_registry.run(
+        registry.usage.between, since, until, key.id if key else None, asked.get("version")
+    )
     if form == "json":
         return JSONResponse({"usage": [use.model_dump(mode="json") for use in uses]})
     names = {key.id: key.name for key in await parts_of(request).at_registry.run(registry.keys.all)}

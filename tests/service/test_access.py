@@ -184,6 +184,7 @@ BY_ROLE = [
     ),  # not through the gate
     ("POST", "/admin/promote", {"ref": "triage:1", "reason": "x", "force": True}, [401, 403, 403, 403, 403, 200]),
     ("POST", "/admin/rollback", {"name": "nothing", "reason": "x"}, [401, 403, 403, 403, 404, 404]),
+    ("POST", "/admin/retire", {"ref": "triage:2", "reason": "x"}, [401, 403, 403, 403, 200, 200]),
     ("GET", "/admin/keys", None, [401, 403, 403, 403, 403, 200]),
     ("GET", "/admin/usage", None, [401, 403, 403, 403, 403, 200]),
     ("POST", "/admin/keys", {"name": "new"}, [401, 403, 403, 403, 403, 201]),
@@ -376,7 +377,13 @@ async def test_no_admin_body_takes_a_path(house: Any, start: Any, field: str) ->
             if route.path.startswith("/admin") and "POST" in route.methods
         ]
         replies = {path: await running.client.post(path, json={field: "/etc"}, headers=admin) for path in paths}
-    assert {"/admin/promote", "/admin/rollback", "/admin/keys", "/admin/keys/x/revoke"} <= replies.keys()
+    assert {
+        "/admin/promote",
+        "/admin/rollback",
+        "/admin/retire",
+        "/admin/keys",
+        "/admin/keys/x/revoke",
+    } <= replies.keys()
     for path, reply in replies.items():
         assert reply.status_code == 400, path
         assert f"{field}: is not known here" in error_of(reply)["message"], path

@@ -51,3 +51,18 @@ async def test_residency_shows_what_is_loaded(house: Any, start: Any) -> None:
         await running.chat("triage")
         (row,) = (await running.client.get("/admin/residency")).json()["adapters"]
     assert (row["digest"], row["leases"], row["requests"]) == (digest, 0, 1)
+
+
+async def test_a_version_is_retired_with_a_reason_once_no_alias_points_at_it(house: Any, start: Any) -> None:
+    house.version("triage", prompt={"system": "old"})
+    house.prod("triage", prompt={"system": "new"})
+    async with start(house) as running:
+        behind = await running.client.post("/admin/retire", json={"ref": "triage:2", "reason": "tidying"})
+        assert (behind.status_code, behind.json()["error"]["code"]) == (403, "not_allowed")
+        silent = await running.client.post("/admin/retire", json={"ref": "triage:1"})
+        assert silent.status_code == 400
+        gone = await running.client.post("/admin/retire", json={"ref": "triage:1", "reason": "replaced"})
+        assert (gone.json()["ref"], gone.json()["state"]) == ("triage:1", "retired")
+        header = {"x-dabt-purpose": "evaluation"}
+        assert (await running.chat("triage:1", headers=header)).json()["error"]["code"] == "not_allowed"
+    assert house.registry.audit("triage")[0].reason == "replaced"

@@ -115,6 +115,8 @@ HARMLESS: dict[str, Any] = {
     "worker": True,
     "evals": Path("/home/somebody/evals"),
     "checkpoint_days": 3,
+    "ui": False,
+    "grafana_url": "https://grafana.example",
     "keep_alive_seconds": 1.0,
     "drain_seconds": 1.0,
     "engine_silent_seconds": 1.0,

@@ -38,10 +38,12 @@ def test_tokens_of_a_day_are_those_of_every_key_over_all_versions(registry):
     assert registry.usage.add([], MONDAY, []) == {}
 
 
-def test_days_and_a_key_narrow_what_is_told(registry):
+def test_days_a_key_and_a_version_narrow_what_is_told(registry):
     registry.usage.add([use(), use(key="key-b"), use(day=TUESDAY)], MONDAY)
     assert registry.usage.between(since=TUESDAY) == [use(day=TUESDAY)]
     assert registry.usage.between(until=MONDAY, key="key-b") == [use(key="key-b")]
+    registry.usage.add([use(version="triage:2")], MONDAY)
+    assert registry.usage.between(version="triage:2") == [use(version="triage:2")]
 
 
 def test_more_than_thirty_two_bits_are_counted(registry):
