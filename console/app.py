@@ -12,6 +12,7 @@ from console import signing_in
 from console.api import Api, Refused
 from console.checking import Checks
 from console.door import Door
+from console.history import History
 from console.rendering import HERE, error_page, static_path
 from console.screens import ROUTERS
 from console.sessions import Sessions
@@ -38,6 +39,8 @@ class Console:
         pages.state.registry = api.state.registry
         pages.state.home = home
         self.checks = pages.state.checks = Checks(home.cache / "console" / "checks", config.base)
+        self.history = pages.state.history = History()
+        self._telemetry = parts.telemetry
         self.sessions = pages.state.sessions = Sessions.of(home.root)
         pages.include_router(statics)
         pages.include_router(signing_in.router)
@@ -54,10 +57,12 @@ class Console:
 
     async def start(self) -> None:
         """Called when the service begins to listen."""
+        self.history.start(self._telemetry)
 
     async def stop(self) -> None:
         """Called when it ends; open streams end with it."""
         await self.checks.stop()
+        await self.history.stop()
 
 
 @statics.get("/ui/static/{digest}/{name:path}")

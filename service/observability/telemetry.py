@@ -26,6 +26,7 @@ from prometheus_client import (
 )
 
 from service.observability.cardinality import Bounded
+from service.observability.counted import PER_TOKEN, SECONDS, Counted, counted, value_of
 from service.request_context import Endpoint, RequestFigures
 
 if TYPE_CHECKING:
@@ -41,8 +42,6 @@ disable_created_metrics()  # type: ignore[no-untyped-call]
 
 _OF_THE_API = ("/v1/", "/classify")
 """How the routes begin whose requests are counted by key. vLLM has `/classify` without the version path."""
-_LATENCY = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0)
-_PER_TOKEN = (0.001, 0.0025, 0.005, 0.01, 0.02, 0.04, 0.08, 0.15, 0.3, 0.6, 1.2)
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +69,7 @@ class Telemetry:
 
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
-        self._watched: list[tuple[Gauge, Callable[[], float]]] = []
+        self._watched: dict[str, tuple[Gauge, Callable[[], float]]] = {}
 
         def counter(name: str, text: str, *labels: str) -> Counter:
             return Counter(f"dabt_{name}", text, labels, registry=self.registry)
@@ -85,11 +84,11 @@ class Telemetry:
         self._completion = counter("completion_tokens", "Generated tokens", per)
         self._version = Bounded(per, MAX_VERSIONS)
         self._version.covers(self._requests, self._errors, self._prompt, self._completion)
-        self._ttft = histogram("time_to_first_token_seconds", "From arrival to the first token", _LATENCY, per)
-        self._itl = histogram("inter_token_latency_seconds", "A request's mean time between tokens", _PER_TOKEN, per)
-        self._e2e = histogram("request_seconds", "From arrival to the last token", _LATENCY, per)
-        self._queue = histogram("queue_seconds", "Waiting for a slot, and for the first step", _LATENCY, per)
-        self._retrieval = histogram("retrieval_seconds", "Finding a request's passages", _LATENCY, per)
+        self._ttft = histogram("time_to_first_token_seconds", "From arrival to the first token", SECONDS, per)
+        self._itl = histogram("inter_token_latency_seconds", "A request's mean time between tokens", PER_TOKEN, per)
+        self._e2e = histogram("request_seconds", "From arrival to the last token", SECONDS, per)
+        self._queue = histogram("queue_seconds", "Waiting for a slot, and for the first step", SECONDS, per)
+        self._retrieval = histogram("retrieval_seconds", "Finding a request's passages", SECONDS, per)
         self._timed = Bounded(per, MAX_TIMED_VERSIONS)
         self._timed.covers(self._ttft, self._itl, self._e2e, self._queue, self._retrieval)
         self._key_requests = counter("key_requests", "Requests to the OpenAI API by key, refused ones too", key)
@@ -100,16 +99,16 @@ class Telemetry:
         self._key.covers(self._key_requests, self._key_errors, self._key_prompt, self._key_completion)
         self._responses = counter("http_responses", "Everything that was answered over HTTP", "route", "status")
         self._in_flight = Gauge("dabt_requests_in_flight", "Requests being answered now", registry=self.registry)
-        self._lease = histogram("adapter_wait_seconds", "A request's wait for its adapter, loads included", _LATENCY)
+        self._lease = histogram("adapter_wait_seconds", "A request's wait for its adapter, loads included", SECONDS)
         self._loads = counter("adapter_loads", "Adapters loaded into the engine")
         self._load_failures = counter("adapter_load_failures", "Loads that failed, golden prompts included")
         self._evictions = counter("adapter_evictions", "Adapters unloaded to make room")
-        self._load_seconds = histogram("adapter_load_seconds", "Fetching, loading and verifying", _LATENCY)
+        self._load_seconds = histogram("adapter_load_seconds", "Fetching, loading and verifying", SECONDS)
         self.classifiers = ClassifierLoads(
             loads=counter("classifier_loads", "Classifiers loaded into memory"),
             failures=counter("classifier_load_failures", "Loads that failed, golden texts included"),
             evictions=counter("classifier_evictions", "Classifiers that left memory to make room"),
-            seconds=histogram("classifier_load_seconds", "Fetching, loading and verifying a classifier", _LATENCY),
+            seconds=histogram("classifier_load_seconds", "Fetching, loading and verifying a classifier", SECONDS),
         )
         self._restarts = counter("engine_restarts", "Times that a dead engine was started again")
         self._rollbacks = counter("canary_rollbacks", "Canaries that broke a bound and were rolled back here", "alias")
@@ -118,7 +117,7 @@ class Telemetry:
 
     def gauge(self, name: str, text: str, read: Callable[[], float]) -> None:
         """Ask `read`, in the event loop, whenever the page is."""
-        self._watched.append((Gauge(f"dabt_{name}", text, registry=self.registry), read))
+        self._watched[name] = Gauge(f"dabt_{name}", text, registry=self.registry), read
 
     def serving(self, base: str, digest: str) -> None:
         self._info("base", "The base model that runs here", base=base, digest=digest)
@@ -187,8 +186,27 @@ class Telemetry:
 
     def look(self) -> None:
         """Bring the watched gauges up to date: before `page`, in the event loop that owns what they watch."""
-        for gauge, read in self._watched:
+        for gauge, read in self._watched.values():
             gauge.set(read())
+
+    def gauges(self) -> dict[str, float]:
+        """What `look` looks at, now, by the names that they were watched under; and `requests_in_flight`."""
+        watched = {name: read() for name, (_, read) in self._watched.items()}
+        return {"requests_in_flight": value_of(self._in_flight), **watched}
+
+    def counted(self) -> dict[str, Counted]:
+        """All of the series by version, as they are now. Safe in any thread."""
+        return counted(
+            {
+                "requests": self._requests,
+                "errors": self._errors,
+                "prompt_tokens": self._prompt,
+                "completion_tokens": self._completion,
+                "first_token": self._ttft,
+                "per_token": self._itl,
+                "queue": self._queue,
+            }
+        )
 
     def page(self) -> bytes:
         """In Prometheus' text format. Safe in any thread: with all places taken it is a tenth of a second's work."""
