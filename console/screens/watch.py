@@ -34,7 +34,11 @@ WINDOW_WORDS = {
 }  # fmt: skip
 CHARTS = (
     (N_("Requests and errors, a second"), "rate", (("requests", N_("requests")), ("errors", N_("errors")))),
-    (N_("Time to the first token, seconds"), "seconds", (("ttft_p50", N_("median")), ("ttft_p95", N_("95th percentile")))),
+    (
+        N_("Time to the first token, seconds"),
+        "seconds",
+        (("ttft_p50", N_("median")), ("ttft_p95", N_("95th percentile"))),
+    ),
     (N_("Time for each token, seconds"), "seconds", (("itl_p50", N_("median")), ("itl_p95", N_("95th percentile")))),
     (N_("In the queue, seconds"), "seconds", (("queue_p50", N_("median")), ("queue_p95", N_("95th percentile")))),
     (N_("Tokens written, a second"), "rate", (("tokens", N_("tokens")),)),
