@@ -39,6 +39,7 @@ class Console:
         pages.state.registry = api.state.registry
         pages.state.home = home
         self.checks = pages.state.checks = Checks(home.cache / "console" / "checks", config.base)
+        pages.state.service = api.state
         self.history = pages.state.history = History()
         self._telemetry = parts.telemetry
         self.sessions = pages.state.sessions = Sessions.of(home.root)

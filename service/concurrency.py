@@ -11,7 +11,7 @@ from collections.abc import Callable, Coroutine
 from contextlib import suppress
 from contextvars import Context, copy_context
 from functools import partial
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, Literal, TypeVar
 
 import structlog
 
@@ -32,6 +32,14 @@ class Once(Generic[T]):
     def __init__(self, make: Callable[[], Coroutine[Any, Any, T]]) -> None:
         self._make = make
         self._task: asyncio.Task[T] | None = None
+
+    @property
+    def standing(self) -> Literal["unasked", "making", "made", "failed"]:
+        if self._task is None:
+            return "unasked"
+        if not self._task.done():
+            return "making"
+        return "failed" if self._task.cancelled() or self._task.exception() is not None else "made"
 
     async def result(self) -> T:
         """Raises what making it raised."""

@@ -50,6 +50,11 @@ class Library:
         # One at a time: the dense encoder is not made for several, and would take the engine's cores.
         self._searching = Bulkhead("retrieval", at_once=1, waiting=1024, seconds=_SEARCH_SECONDS)
 
+    @property
+    def in_memory(self) -> int:
+        """How many indexes."""
+        return len(self._indexes)
+
     async def search(self, knowledge: Knowledge, query: str) -> Retrieved:
         """The best passages, best first, and what of them was left out.
 

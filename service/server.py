@@ -78,7 +78,8 @@ def serve(
             ),
             config.drain_seconds,
         )
-        with WorkerProcess(config, home, first.url) if config.worker else nullcontext():
+        with WorkerProcess(config, home, first.url) if config.worker else nullcontext() as worker:
+            app.state.worker = worker
             server.run(sockets=[first.listener])  # on uvloop, as vLLM's own server
     if server.fatal:
         raise EngineDead(server.fatal)

@@ -43,6 +43,11 @@ class WorkerProcess:
         self._process: subprocess.Popen[bytes] | None = None
         self._thread = threading.Thread(target=self._keep, name="worker", daemon=True)
 
+    @property
+    def runs(self) -> bool:
+        """Whether its process is there now; between its end and its next start it is not."""
+        return self._process is not None and self._process.poll() is None
+
     def __enter__(self) -> WorkerProcess:
         self._thread.start()
         return self

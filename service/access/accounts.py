@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
-from typing import Any
+from typing import Any, Literal
 
 from lifecycle.access.keys import ApiKey
 from lifecycle.errors import LimitReached
@@ -42,6 +42,11 @@ class Accounts:
         await asyncio.gather(*self._charging, return_exceptions=True)
         await asyncio.to_thread(self._ledger.stop)
         await self._limiter.close()
+
+    @property
+    def counted_in(self) -> Literal["process", "redis", "away"]:
+        """Where requests and tokens per minute are counted now."""
+        return self._limiter.counted_in
 
     @asynccontextmanager
     async def admitted(self, key: ApiKey, context: RequestContext) -> AsyncIterator[None]:

@@ -14,7 +14,7 @@ import time
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import Any, Protocol, TypeVar, cast
+from typing import Any, Literal, Protocol, TypeVar, cast
 from urllib.parse import urlsplit
 
 import structlog
@@ -69,6 +69,13 @@ class Limiter:
         self._shared = None if urlsplit(url).scheme == "memory" else _Counts(_InRedis(self._redis(url)))
         self._away_until = 0.0
         self._clock = _clock()
+
+    @property
+    def counted_in(self) -> Literal["process", "redis", "away"]:
+        """`away`: there is a Redis, and it did not answer when it was asked last."""
+        if self._shared is None:
+            return "process"
+        return "away" if self._away_until else "redis"
 
     async def admit(self, key: ApiKey) -> Standing:
         """Count one request, unless it is refused."""

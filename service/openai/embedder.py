@@ -93,6 +93,11 @@ class Embedder:
         self._model = Once(lambda: self._loading.run(load or _load, model))
         self._digest = Once(lambda: self._loading.run(_digest_of, model))
 
+    @property
+    def standing(self) -> Literal["unasked", "making", "made", "failed"]:
+        """Of the model, which the first request has loaded."""
+        return self._model.standing
+
     async def answer(self, body: dict[str, Any]) -> Embedded:
         """Embed the texts of an OpenAI request.
 
