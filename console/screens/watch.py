@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any
 
 from fastapi import APIRouter, Request
 from starlette.responses import JSONResponse, Response
@@ -73,6 +72,8 @@ class InMemory:
     leases: int
     requests: int
     pinned: bool
+    in_slot: bool
+    """Whether a request of it is in the batch now."""
     seconds: float
 
 
@@ -133,17 +134,6 @@ async def columns(request: Request) -> Response:
     return JSONResponse({"newest": history.newest, **series(history.ticks(window), _version(request), step)})
 
 
-async def live_figures(history: History, parts: Parts) -> dict[str, Any]:
-    """For pages that stay open: what the screen shows of this moment."""
-    return {
-        "watch.newest": history.newest,
-        "watch.waiting": parts.gate.waiting,
-        "watch.slots": parts.gate.taken,
-        "watch.resident": len(parts.residency.residents()),
-        "watch.revision": parts.catalogue.snapshot.revision,
-    }
-
-
 def _of_versions(ticks: Sequence[Tick], snapshot: Snapshot, viewer: Viewer) -> list[OfVersion]:
     """The most asked first, of those that the key covers."""
     sums: dict[str, Counted] = {}
@@ -194,6 +184,7 @@ def _in_memory(parts: Parts, viewer: Viewer) -> list[InMemory]:
                 adapter.leases,
                 adapter.requests,
                 adapter.pinned,
+                adapter.name in parts.gate.in_slots,
                 adapter.resident_seconds,
             )
         )

@@ -52,6 +52,11 @@ class AdmissionGate:
         """Slots with a request in the engine."""
         return len(self._policy.running())
 
+    @property
+    def in_slots(self) -> frozenset[str]:
+        """The adapters with a request in the engine, by their names there."""
+        return frozenset(self._policy.running())
+
     async def _enter(self, adapter: str) -> float:
         arrived = self._clock()
         # A ticket is made even where it is not needed: the policy decides, and nothing else does.

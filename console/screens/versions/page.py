@@ -91,6 +91,7 @@ async def version_page(request: Request, name: str, number: str) -> Response:
         golden=_golden(request, version, told),
         uses=_by_key(told.uses, keys),
         days=DAYS,
+        in_process=request.app.state.history.counted.get(version.ref),
         entries=KIND_OF_ENTRY,
         rulings=lineage.RULINGS,
         near=_near(request, version),
