@@ -8,13 +8,13 @@ from starlette.exceptions import HTTPException
 from starlette.responses import FileResponse, RedirectResponse, Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from console import signing_in
+from console import live, signing_in
 from console.api import Api, Refused
 from console.checking import Checks
 from console.door import Door
 from console.history import History
 from console.rendering import HERE, error_page, static_path
-from console.screens import ROUTERS
+from console.screens import ROUTERS, SOURCES
 from console.sessions import Sessions
 from lifecycle.errors import DabtError, NotFound
 from lifecycle.home import Home
@@ -43,15 +43,23 @@ class Console:
         self.history = pages.state.history = History()
         self._telemetry = parts.telemetry
         self.sessions = pages.state.sessions = Sessions.of(home.root)
+        access = pages.state.access = Access(config, parts.catalogue)
+        under_way = parts.under_way
+        self.live = pages.state.live = live.Hub(
+            min(config.keep_alive_seconds, 15.0), draining=lambda: under_way.draining_since is not None
+        )
+        for sources in SOURCES:
+            self.live.add(*sources(pages.state))
         pages.include_router(statics)
         pages.include_router(signing_in.router)
+        pages.include_router(live.router)
         for router in ROUTERS:
             pages.include_router(router)
         pages.add_exception_handler(DabtError, _on_error)
         pages.add_exception_handler(Refused, _on_error)
         pages.add_exception_handler(HTTPException, _on_http_error)
         pages.add_exception_handler(Exception, _on_fault)
-        self.app: ASGIApp = Door(pages, Access(config, parts.catalogue), parts.catalogue, pages.state.sessions)
+        self.app: ASGIApp = Door(pages, access, parts.catalogue, pages.state.sessions)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         await self.app(scope, receive, send)
@@ -62,6 +70,7 @@ class Console:
 
     async def stop(self) -> None:
         """Called when it ends; open streams end with it."""
+        await self.live.stop()
         await self.checks.stop()
         await self.history.stop()
 
