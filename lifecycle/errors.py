@@ -20,7 +20,8 @@
     ├── LimitReached            the key has used what it may for now; `retry_after` seconds
     │   └── QuotaSpent              and for the rest of the day
     ├── Conflict                two writers; the other one won; try again
-    │   └── LeaseLost               a worker's job is its own no more
+    │   ├── LeaseLost               a worker's job is its own no more
+    │   └── AliasMoved              an alias was changed after the look at it that a move was decided by
     ├── Corrupt                 bytes do not match their digest
     ├── NoRoom                  this machine has no more disk or memory: waiting makes none, a person does
     ├── EngineFault             the engine took a request and failed on it: a fault of ours, nothing to try again
@@ -174,6 +175,12 @@ class LeaseLost(Conflict):
     """Its own class because a worker then stops, and leaves the job alone."""
 
     code = "lease_lost"
+
+
+class AliasMoved(Conflict):
+    """Its own class because trying again is wrong: whoever decided must look first."""
+
+    code = "alias_moved"
 
 
 class Corrupt(DabtError):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Annotated
 
 from fastapi import Request
-from pydantic import StringConstraints
+from pydantic import Field, StringConstraints
 from starlette.responses import JSONResponse, Response
 
 from lifecycle.aliases import Alias
@@ -13,6 +13,8 @@ from lifecycle.registry import Registry
 from service.parts import parts_of
 
 Text = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1)]
+Revision = Annotated[int, Field(ge=0)]
+"""Of the registry, as answers tell it (`x-dabt-revision`): an alias that has been changed since is left as it is."""
 
 
 def registry_of(request: Request) -> Registry:

@@ -13,7 +13,7 @@ from lifecycle.aliases import PROD
 from lifecycle.traffic import Share
 from lifecycle.version import Frozen
 from service.access.authentication import actor_of, check_may_force
-from service.admin import Text, as_served, registry_of
+from service.admin import Revision, Text, as_served, registry_of
 from service.openai.http_input import admin_body
 from service.parts import parts_of
 
@@ -28,6 +28,7 @@ class Promotion(Frozen):
     share: Share | None = None
     """Of the alias's traffic, beside what stands there; all of it unless given."""
     force: bool = False
+    expected_revision: Revision | None = None
 
 
 class Rollback(Frozen):
@@ -35,6 +36,7 @@ class Rollback(Frozen):
     reason: Text
     alias: Text = PROD
     actor: Text = "admin-api"
+    expected_revision: Revision | None = None
 
 
 class Retirement(Frozen):
@@ -58,6 +60,7 @@ async def promote(request: Request) -> Response:
         alias=asked.alias,
         force=asked.force,
         share=asked.share,
+        expected_revision=asked.expected_revision,
     )
     return await as_served(request, alias)
 
@@ -71,6 +74,7 @@ async def rollback(request: Request) -> Response:
         actor=actor_of(request, asked.actor),
         reason=asked.reason,
         alias=asked.alias,
+        expected_revision=asked.expected_revision,
     )
     return await as_served(request, alias)
 

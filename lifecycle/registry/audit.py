@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any
 
@@ -10,6 +11,9 @@ from sqlalchemy import Connection, func, insert, or_, select
 from lifecycle.registry import tables
 from lifecycle.version import Frozen
 
+MOVE, FORCE, ROLLBACK, POLICY = "alias.move", "alias.force", "alias.rollback", "alias.policy"
+MOVES = (MOVE, FORCE, ROLLBACK)
+"""Each changes where an alias points."""
 STUCK = "alias.stuck"
 """Changes nothing: what a guard has to say of a canary that it cannot roll back."""
 
@@ -61,6 +65,20 @@ def newest_of(tx: Connection, action: str, subject: str) -> AuditEntry | None:
     here = (tables.audit.c.action == action) & (tables.audit.c.subject == subject)
     row = tx.execute(select(tables.audit).where(here).order_by(tables.audit.c.id.desc()).limit(1)).first()
     return AuditEntry(**row._mapping) if row is not None else None
+
+
+def changes_of_alias(tx: Connection, alias: str, since: int) -> list[AuditEntry]:
+    """Of its targets and its policy, after the revision `since`; oldest first."""
+    here = (tables.audit.c.subject == alias) & tables.audit.c.action.in_((*MOVES, POLICY)) & (tables.audit.c.id > since)
+    return [AuditEntry(**row._mapping) for row in tx.execute(select(tables.audit).where(here).order_by("id"))]
+
+
+def last_moves(tx: Connection, aliases: Sequence[str]) -> dict[str, AuditEntry]:
+    """What pointed each of the aliases, such as `triage:prod`, where it points now."""
+    here = tables.audit.c.subject.in_(aliases) & tables.audit.c.action.in_(MOVES)
+    newest = select(func.max(tables.audit.c.id)).where(here).group_by(tables.audit.c.subject)
+    rows = tx.execute(select(tables.audit).where(tables.audit.c.id.in_(newest)))
+    return {row.subject: AuditEntry(**row._mapping) for row in rows}
 
 
 def stuck(tx: Connection, alias: str) -> str | None:

@@ -6,6 +6,7 @@ A list decides nothing, so one row that another release wrote must not hide the 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
@@ -14,6 +15,7 @@ from sqlalchemy import Connection, Text, cast, func, select
 from lifecycle.aliases import Alias
 from lifecycle.gates import Gate
 from lifecycle.registry import audit, changes, readable, records, tables
+from lifecycle.registry.audit import AuditEntry
 from lifecycle.registry.database import Database
 from lifecycle.registry.readable import LeftOut
 from lifecycle.registry.records import IndexRecord
@@ -93,6 +95,11 @@ class Listings:
             aliases, left_out = _aliases(tx, name)
             rows = tuple(AliasRow(alias, audit.stuck(tx, alias.ref)) for alias in aliases)
             return Listed(rows, tuple(left_out))
+
+    def last_moves(self, aliases: Sequence[str]) -> dict[str, AuditEntry]:
+        """By whom, when and why each of the aliases, such as `triage:prod`, was pointed where it points now."""
+        with self._database.read() as tx:
+            return audit.last_moves(tx, aliases)
 
     def count_reports(self, task: str | None = None) -> int:
         """Of every task or of one, those that cannot be read among them."""

@@ -13,7 +13,7 @@ from sqlalchemy import Connection
 
 from lifecycle import aliases
 from lifecycle.aliases import Alias, Target
-from lifecycle.errors import InvalidInput, NotAllowed
+from lifecycle.errors import AliasMoved, InvalidInput, NotAllowed
 from lifecycle.registry import alias_stack, audit, records
 from lifecycle.states import State
 from lifecycle.traffic import TrafficPolicy
@@ -30,6 +30,8 @@ class Decision:
     actor: str
     reason: str
     force: bool = False
+    expected_revision: int | None = None
+    """The registry's revision that it was made by: an alias that has been changed since is left as it is."""
 
 
 def point(tx: Connection, name: str, alias: str, targets: Sequence[Target], decision: Decision) -> Alias:
@@ -37,6 +39,7 @@ def point(tx: Connection, name: str, alias: str, targets: Sequence[Target], deci
     wanted = Alias(name=name, alias=aliases.check_name(alias), targets=aliases.shares(targets))
     if decision.force and not decision.reason.strip():
         raise InvalidInput("forcing past the gate needs a written reason")
+    _require_unchanged(tx, wanted.ref, decision)
     before = alias_stack.find(tx, name, alias)
     # What stands there may keep its share or give of it, whatever was found since: only who gets more is asked.
     has = {target.number: target.weight for target in before.targets} if before else {}
@@ -57,7 +60,7 @@ def point(tx: Connection, name: str, alias: str, targets: Sequence[Target], deci
     detail: dict[str, Any] = {"from": _shares(before), "to": _shares(wanted)}
     if overridden:
         detail["overridden"] = overridden
-    action = "alias.force" if overridden else "alias.move"
+    action = audit.FORCE if overridden else audit.MOVE
     audit.append(tx, decision.actor, action, wanted.ref, detail, decision.reason)
     return alias_stack.get(tx, name, alias)
 
@@ -65,6 +68,7 @@ def point(tx: Connection, name: str, alias: str, targets: Sequence[Target], deci
 def promote(tx: Connection, ref: str | Ref, alias: str, share: float | None, decision: Decision) -> Alias:
     """See `Registry.promote`."""
     version = records.to_version(records.version_row(tx, ref))
+    _require_unchanged(tx, f"{version.name}:{alias}", decision)
     targets: Sequence[Target] = [Target(number=version.number)]
     if share is not None:
         targets = aliases.beside(alias_stack.get(tx, version.name, alias), version.number, share)
@@ -73,8 +77,18 @@ def promote(tx: Connection, ref: str | Ref, alias: str, share: float | None, dec
 
 def rollback(tx: Connection, name: str, alias: str, decision: Decision) -> Alias:
     """See `Registry.rollback`."""
+    _require_unchanged(tx, f"{name}:{alias}", decision)
     before = alias_stack.get(tx, name, alias)
     return _back(tx, before, alias_stack.pop(tx, name, alias), decision, {})
+
+
+def stop_canary(tx: Connection, name: str, alias: str, decision: Decision) -> Alias:
+    """See `Registry.stop_canary`."""
+    _require_unchanged(tx, f"{name}:{alias}", decision)
+    before = alias_stack.get(tx, name, alias)
+    if (was_forced := alias_stack.pop_to_incumbent(tx, before)) is None:
+        raise NotAllowed(f"{before.ref} has no canary beside a version that had it to itself before: {before}")
+    return _back(tx, before, was_forced, decision, {})
 
 
 def roll_back_canary(tx: Connection, judged: Alias, decision: Decision, figures: dict[str, Any]) -> Alias | None:
@@ -105,8 +119,27 @@ def amend_policy(
             raise NotAllowed(f"the policy of {before.ref} was not changed: {why}")
     alias_stack.set_policy(tx, before, policy)
     change = {"from": before.policy.model_dump(mode="json"), "to": policy.model_dump(mode="json")}
-    audit.append(tx, decision.actor, "alias.policy", before.ref, change, decision.reason)
+    audit.append(tx, decision.actor, audit.POLICY, before.ref, change, decision.reason)
     return alias_stack.get(tx, name, alias)
+
+
+def _require_unchanged(tx: Connection, ref: str, decision: Decision) -> None:
+    """Raises `AliasMoved` with what was done to the alias after the revision that the decision was made by."""
+    if (expected := decision.expected_revision) is None:
+        return
+    if expected > (newest := audit.newest(tx)):
+        raise InvalidInput(f"expected_revision is {expected}, and the registry is at {newest}")
+    if changes := audit.changes_of_alias(tx, ref, expected):
+        told = "; ".join(f"at {entry.at:%Y-%m-%d %H:%M} UTC {entry.actor}: {_said(entry)}" for entry in changes)
+        raise AliasMoved(f"{ref} was changed since you looked at it, and nothing was done. {told}. Look at it again")
+
+
+def _said(entry: audit.AuditEntry) -> str:
+    """What was done, and why."""
+    to = entry.detail.get("to")
+    policy = entry.action == audit.POLICY or not isinstance(to, dict)
+    what = "its policy" if policy else ", ".join(f"{version} ({100 * share:.4g}%)" for version, share in to.items())
+    return f"{entry.action} to {what} ({entry.reason or 'no reason was given'})"
 
 
 def _back(tx: Connection, before: Alias, was_forced: bool, decision: Decision, detail: dict[str, Any]) -> Alias:
@@ -118,7 +151,7 @@ def _back(tx: Connection, before: Alias, was_forced: bool, decision: Decision, d
     if bad := [f"{version.ref} is {version.state}" for version in versions if version.state in gone]:
         raise NotAllowed(f"{now.ref} was not rolled back: {', '.join(bad)} since; promote another version")
     detail = {"from": _shares(before), "to": _shares(now), **detail}
-    audit.append(tx, decision.actor, "alias.rollback", now.ref, detail, decision.reason)
+    audit.append(tx, decision.actor, audit.ROLLBACK, now.ref, detail, decision.reason)
     return now
 
 

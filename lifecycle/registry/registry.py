@@ -290,16 +290,9 @@ class Registry:
             judging.set_gate(tx, gate, Decision(actor, reason))
 
     def count_try(
-        self,
-        data: Digest,
-        *,
-        candidates: Sequence[Digest],
-        deployment: Digest | None,
-        name: str,
-        provisional: bool,
-        actor: str,
-        drawn: str = "",
-    ) -> Tries:
+        self, data: Digest, *, candidates: Sequence[Digest], deployment: Digest | None, name: str, provisional: bool,
+        actor: str, drawn: str = "",
+    ) -> Tries:  # fmt: skip
         """Which try on these items the candidates are; counted over all names, because false passes add up over all.
 
         The same candidates in the same deployment are the same try, however often, unless their answers were `drawn`
@@ -322,45 +315,50 @@ class Registry:
             return alias_stack.get(tx, name, alias)
 
     def set_alias(
-        self, name: str, alias: str, targets: Sequence[Target], *, actor: str, reason: str, force: bool = False
-    ) -> Alias:
+        self, name: str, alias: str, targets: Sequence[Target], *, actor: str, reason: str, force: bool = False,
+        expected_revision: int | None = None,
+    ) -> Alias:  # fmt: skip
         """Move the traffic of `name:alias` to the targets, all at once. Weights are scaled to sum to 1.
 
         Raises `NotAllowed` with every reason when a target may not stand there (see `aliases.refusal`); one that does
         already is not asked again unless its share grows. `force`
         overrides all of them but retirement, needs a written reason, and is kept in the trail as forced. Pointing
-        it where it points already changes nothing.
+        it where it points already changes nothing. Raises `AliasMoved`, and does nothing, when the alias was changed
+        after the `expected_revision` of the registry.
         """
         with self._database.write() as tx:
-            return moves.point(tx, name, alias, targets, Decision(actor, reason, force))
+            return moves.point(tx, name, alias, targets, Decision(actor, reason, force, expected_revision))
 
     def promote(
-        self,
-        ref: str | Ref,
-        *,
-        actor: str,
-        reason: str,
-        alias: str = PROD,
-        force: bool = False,
-        share: float | None = None,
-    ) -> Alias:
+        self, ref: str | Ref, *, actor: str, reason: str, alias: str = PROD, force: bool = False,
+        share: float | None = None, expected_revision: int | None = None,
+    ) -> Alias:  # fmt: skip
         """Give all of the alias's traffic to one version, or `share` of it beside what stands there: a canary.
 
         The rules are those of `set_alias`, for every target.
         """
         with self._database.write() as tx:
-            return moves.promote(tx, ref, alias, share, Decision(actor, reason, force))
+            return moves.promote(tx, ref, alias, share, Decision(actor, reason, force, expected_revision))
 
-    def rollback(self, name: str, *, actor: str, reason: str, alias: str = PROD) -> Alias:
+    def rollback(
+        self, name: str, *, actor: str, reason: str, alias: str = PROD, expected_revision: int | None = None
+    ) -> Alias:
         """Point the alias back at what it pointed at before its last move; called again, one move further back.
 
         Moves are a stack: a rolled-back move is gone from it, so a promotion after a rollback goes back to where
         the rollback led. What stood behind `prod` is taken as it was unless it has been retired, whatever evaluations
         have found since; behind other aliases also unless it was rejected, not having been forced. Raises
-        `NotAllowed` then, and when nothing came before.
+        `NotAllowed` then, and when nothing came before, and `AliasMoved` as `set_alias` does.
         """
         with self._database.write() as tx:
-            return moves.rollback(tx, name, alias, Decision(actor, reason))
+            return moves.rollback(tx, name, alias, Decision(actor, reason, expected_revision=expected_revision))
+
+    def stop_canary(
+        self, name: str, *, actor: str, reason: str, alias: str = PROD, expected_revision: int | None = None
+    ) -> Alias:
+        """Point a split alias back at its incumbent alone, by the rules of `rollback`. Raises `NotAllowed` for none."""
+        with self._database.write() as tx:
+            return moves.stop_canary(tx, name, alias, Decision(actor, reason, expected_revision=expected_revision))
 
     def roll_back_canary(self, judged: Alias, *, actor: str, reason: str, figures: dict[str, Any]) -> Alias | None:
         """Point a split alias back at its incumbent alone, if it still is what was `judged`; None if it is not.

@@ -15,6 +15,7 @@ from starlette.responses import Response
 from lifecycle.errors import (
     AdapterRefused,
     AdapterUnloadable,
+    AliasMoved,
     ArtifactRefused,
     Conflict,
     Corrupt,
@@ -66,6 +67,7 @@ STATUS: dict[type[DabtError], tuple[int, str]] = {
     QuotaSpent: (429, "insufficient_quota"),
     Conflict: (409, "conflict_error"),
     LeaseLost: (409, "conflict_error"),
+    AliasMoved: (409, "conflict_error"),
     Corrupt: (500, "server_error"),
     NoRoom: (500, "server_error"),
     EngineFault: (500, "server_error"),
@@ -103,8 +105,8 @@ def response(error: DabtError, headers: dict[str, str] | None = None) -> Respons
     headers = dict(headers or {})
     if isinstance(error, Unauthorized):
         headers["WWW-Authenticate"] = "Bearer"
-    if isinstance(error, QuotaSpent | Unreadable):
-        # The OpenAI clients would try again: for a whole day, or until the service is upgraded.
+    if isinstance(error, QuotaSpent | Unreadable | AliasMoved):
+        # The OpenAI clients would try again: for a whole day, until the service is upgraded, or without looking.
         headers["x-should-retry"] = "false"
     if isinstance(error, TooLarge | TooSlow):
         headers["Connection"] = "close"  # or the rest of the body would be received, and for ever if it has no end

@@ -14,7 +14,7 @@ from lifecycle.errors import InvalidInput, NotFound, Problem
 from lifecycle.traffic import Shadow, TrafficPolicy
 from lifecycle.version import Frozen, Ref
 from service.access.authentication import actor_of, check_may_force
-from service.admin import Text, as_served, registry_of
+from service.admin import Revision, Text, as_served, registry_of
 from service.openai.http_input import admin_body
 from service.parts import parts_of
 
@@ -40,6 +40,11 @@ class Split(Order):
     targets: Annotated[tuple[Target, ...], Field(min_length=1)]
     """Weights are scaled to sum to 1."""
     force: bool = False
+    expected_revision: Revision | None = None
+
+
+class Stop(Order):
+    expected_revision: Revision | None = None
 
 
 class PolicyOrder(Order):
@@ -56,15 +61,17 @@ class ShadowOrder(Order):
 async def every(request: Request) -> Response:
     snapshot = parts_of(request).catalogue.snapshot
     aliases = [alias for _, of_name in sorted(snapshot.aliases.items()) for alias in of_name.values()]
-    return JSONResponse({"aliases": [_shown(request, alias) for alias in aliases]})
+    return JSONResponse({"revision": snapshot.revision, "aliases": [_shown(request, alias) for alias in aliases]})
 
 
 @router.get("/{name}")
 async def of_name(request: Request, name: str) -> Response:
-    aliases = parts_of(request).catalogue.snapshot.aliases.get(name)
+    snapshot = parts_of(request).catalogue.snapshot
+    aliases = snapshot.aliases.get(name)
     if not aliases:
         raise NotFound(f"there is no alias of {name!r}; make one with `dabt promote {name}:<number>`")
-    return JSONResponse({"aliases": [_shown(request, alias) for alias in aliases.values()]})
+    shown = [_shown(request, alias) for alias in aliases.values()]
+    return JSONResponse({"revision": snapshot.revision, "aliases": shown})
 
 
 @router.post("/split")
@@ -83,6 +90,22 @@ async def split(request: Request) -> Response:
         actor=actor_of(request, asked.actor),
         reason=asked.reason,
         force=asked.force,
+        expected_revision=asked.expected_revision,
+    )
+    return await as_served(request, moved)
+
+
+@router.post("/stop-canary")
+async def stop_canary(request: Request) -> Response:
+    asked = await admin_body(request, Stop)
+    name, alias = asked.place()
+    moved = await parts_of(request).at_registry.run(
+        registry_of(request).stop_canary,
+        name,
+        actor=actor_of(request, asked.actor),
+        reason=asked.reason,
+        alias=alias,
+        expected_revision=asked.expected_revision,
     )
     return await as_served(request, moved)
 

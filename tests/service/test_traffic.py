@@ -504,6 +504,30 @@ async def test_only_a_publisher_shares_traffic_out_and_only_an_admin_forces_it(h
     assert allowed.status_code == 200
 
 
+async def test_who_decided_by_an_older_look_is_told_what_has_changed_over_http(house: Any, start: Any) -> None:
+    for text in ("one", "two"):
+        house.prod("triage", prompt={"system": text})
+    async with start(house) as running:
+        post = running.client.post
+        seen = (await running.client.get("/admin/traffic/triage")).json()["revision"]
+        look = {"reason": "x", "expected_revision": seen, "actor": "amal"}
+        first = await post("/admin/promote", json={**look, "ref": "triage:1", "share": 0.5, "force": True})
+        late = [
+            await post("/admin/promote", json={**look, "ref": "triage:1", "force": True}),
+            await post("/admin/rollback", json={**look, "name": "triage"}),
+            await post("/admin/traffic/split", json={**look, "alias": "triage", "targets": [{"number": 2}]}),
+            await post("/admin/traffic/stop-canary", json={**look, "alias": "triage"}),
+        ]
+        stopped = await post("/admin/traffic/stop-canary", json={"alias": "triage", "reason": "enough seen"})
+        wrong = await post("/admin/rollback", json={"name": "triage", "reason": "x", "expected_revision": -1})
+    assert first.status_code == 200
+    assert {(reply.status_code, reply.json()["error"]["code"]) for reply in late} == {(409, "alias_moved")}
+    assert all("amal: alias.force to triage:1 (50%), triage:2 (50%)" in reply.text for reply in late)
+    assert {reply.headers["x-should-retry"] for reply in late} == {"false"}
+    assert [target["number"] for target in stopped.json()["targets"]] == [2]
+    assert wrong.status_code == 400
+
+
 async def test_every_answer_says_by_which_revision_it_was_decided(house: Any, start: Any) -> None:
     house.prod("triage", prompt={"system": "one"})
     async with start(house) as running:
