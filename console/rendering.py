@@ -81,7 +81,7 @@ def _environment(code: str, digits: Any) -> Environment:
         "percent": spoken.percent,
         "span": spoken.span,
         "moment": lambda at: _moment(spoken, at),
-        "name": _name,
+        "name": as_name,
     }
     return made
 
@@ -93,6 +93,6 @@ def _moment(spoken: Language, at: datetime | None) -> Markup:
     return Markup('<time datetime="{}" data-zone>{}</time>').format(at.isoformat(timespec="seconds"), spoken.moment(at))
 
 
-def _name(text: object) -> Markup:
+def as_name(text: object) -> Markup:
     """A name, an id or a digest: written from left to right wherever it stands, and apart from what is around it."""
     return Markup('<bdi dir="ltr" class="name">{}</bdi>').format(escape(str(text)))

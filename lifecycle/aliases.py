@@ -22,6 +22,9 @@ from lifecycle.version import Frozen, Ref, Version
 PROD = "prod"
 """The alias that a bare name means, and the only one that its gate (`gates.py`) guards."""
 
+_ROUNDING = 1e-9
+"""Shares are scaled to sum to 1."""
+
 
 class Target(Frozen):
     """One version behind an alias, with its share of the traffic."""
@@ -82,6 +85,14 @@ def beside(alias: Alias, number: int, share: float) -> tuple[Target, ...]:
     kept = math.fsum(target.weight for target in others)
     rest = [Target(number=target.number, weight=target.weight / kept * (1 - share)) for target in others]
     return shares([*rest, Target(number=number, weight=share)])
+
+
+def growing(before: Alias | None, targets: Sequence[Target]) -> list[Target]:
+    """Those that get more than they have. Only they are asked whether they may: what stands there may keep its share or
+    give of it, whatever was found since.
+    """
+    has = {target.number: target.weight for target in before.targets} if before else {}
+    return [target for target in targets if target.weight > has.get(target.number, 0.0) + _ROUNDING]
 
 
 def refusal(alias: str, version: Version, gate: Gate | None = None, verdicts: Sequence[Verdict] = ()) -> str | None:

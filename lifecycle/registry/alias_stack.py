@@ -90,6 +90,13 @@ def push(tx: Connection, name: str, alias: str, targets: Sequence[Target], *, fo
         _point(tx, name, alias, move)
 
 
+def below(tx: Connection, name: str, alias: str) -> Alias | None:
+    """What `pop` would point it at; None when there is nothing to go back to. Raises `NotFound`."""
+    now = get(tx, name, alias)
+    replaced = _move_of(tx, now.move).replaced
+    return None if replaced is None else to_alias(tx, _move_of(tx, replaced), now.policy.model_dump(mode="json"))
+
+
 def pop(tx: Connection, name: str, alias: str) -> bool:
     """Point the alias at what it pointed at before, and say whether that had been forced.
 

@@ -9,6 +9,7 @@ from typing import Any
 from sqlalchemy import Connection, func, insert, or_, select
 
 from lifecycle.registry import tables
+from lifecycle.states import State
 from lifecycle.version import Frozen
 
 MOVE, FORCE, ROLLBACK, POLICY = "alias.move", "alias.force", "alias.rollback", "alias.policy"
@@ -79,6 +80,22 @@ def last_moves(tx: Connection, aliases: Sequence[str]) -> dict[str, AuditEntry]:
     newest = select(func.max(tables.audit.c.id)).where(here).group_by(tables.audit.c.subject)
     rows = tx.execute(select(tables.audit).where(tables.audit.c.id.in_(newest)))
     return {row.subject: AuditEntry(**row._mapping) for row in rows}
+
+
+def newest_doubts(tx: Connection, versions: Sequence[str]) -> dict[str, str]:
+    """Why a version, such as `triage:3`, is doubted, by its ref; only of those whose newest state that is."""
+    here = tables.audit.c.subject.in_(versions) & (tables.audit.c.action == "version.state")
+    newest = select(func.max(tables.audit.c.id)).where(here).group_by(tables.audit.c.subject)
+    rows = tx.execute(select(tables.audit).where(tables.audit.c.id.in_(newest)))
+    return {row.subject: row.reason for row in rows if row.detail.get("to") == State.DOUBTED}
+
+
+def rolled_back(tx: Connection, actor: str, since: datetime) -> list[AuditEntry]:
+    """See `Listings.rolled_back`."""
+    table = tables.audit.c
+    these = (table.id > newest(tx) - 5_000) & (table.action == ROLLBACK) & (table.actor == actor) & (table.at >= since)
+    rows = tx.execute(select(tables.audit).where(these).order_by(table.id.desc()).limit(100))
+    return [AuditEntry(**row._mapping) for row in rows]
 
 
 def stuck(tx: Connection, alias: str) -> str | None:

@@ -82,6 +82,14 @@ class JobBook:
             page = cursor.rows(tx, tables.jobs, where, at)
         return Page([to_job(row) for row in page.items], page.has_more)
 
+    def under_way(self, owner: str | None, most: int = 50) -> list[Job]:
+        """Those that have not ended, newest first; `owner` None for everybody's."""
+        where = _T.state.not_in(sorted(ENDED))
+        if owner is not None:
+            where &= _T.owner == owner
+        with self._database.read() as tx:
+            return [to_job(row) for row in cursor.rows(tx, tables.jobs, where, Cursor(limit=most)).items]
+
     def unfinished(self, owner: str) -> int:
         query = select(func.count()).where((_T.owner == owner) & _T.state.not_in(sorted(ENDED)))
         with self._database.read() as tx:

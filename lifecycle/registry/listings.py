@@ -6,15 +6,16 @@ A list decides nothing, so one row that another release wrote must not hide the 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any, Generic, TypeVar
 
-from sqlalchemy import Connection, Text, cast, func, select
+from sqlalchemy import Connection, Text, cast, func, select, tuple_
 
 from lifecycle.aliases import Alias
 from lifecycle.gates import Gate
-from lifecycle.registry import audit, changes, readable, records, tables
+from lifecycle.registry import alias_stack, audit, changes, readable, records, tables
 from lifecycle.registry.audit import AuditEntry
 from lifecycle.registry.database import Database
 from lifecycle.registry.readable import LeftOut
@@ -22,7 +23,7 @@ from lifecycle.registry.records import IndexRecord
 from lifecycle.report import Report
 from lifecycle.states import State
 from lifecycle.verdict import Verdict
-from lifecycle.version import Version
+from lifecycle.version import Ref, Version
 
 T = TypeVar("T")
 
@@ -53,6 +54,17 @@ class ReportRow:
     report: Report
     verdicts: tuple[Verdict, ...]
     """In the order in which they were recorded."""
+
+
+@dataclass(frozen=True, slots=True)
+class AliasNow:
+    """How an alias came to point where it does, and what is known of the versions behind it."""
+
+    move: AuditEntry | None
+    verdicts: Mapping[int, Verdict]
+    """The newest of each version that has one, by its number."""
+    doubts: Mapping[int, str]
+    """Why a version is doubted, in words."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,10 +108,31 @@ class Listings:
             rows = tuple(AliasRow(alias, audit.stuck(tx, alias.ref)) for alias in aliases)
             return Listed(rows, tuple(left_out))
 
-    def last_moves(self, aliases: Sequence[str]) -> dict[str, AuditEntry]:
-        """By whom, when and why each of the aliases, such as `triage:prod`, was pointed where it points now."""
+    def now(self, aliases: Sequence[Alias]) -> dict[str, AliasNow]:
+        """Of each of the aliases, by its ref. What cannot be read of a verdict is left out."""
+        refs = sorted({(alias.name, number) for alias in aliases for number in alias.numbers})
         with self._database.read() as tx:
-            return audit.last_moves(tx, aliases)
+            moves = audit.last_moves(tx, [alias.ref for alias in aliases])
+            verdicts = _newest_verdicts(tx, refs)
+            doubts = audit.newest_doubts(tx, [f"{name}:{number}" for name, number in refs])
+        return {
+            alias.ref: AliasNow(
+                moves.get(alias.ref),
+                {n: verdicts[alias.name, n] for n in alias.numbers if (alias.name, n) in verdicts},
+                {n: doubts[ref] for n in alias.numbers if (ref := f"{alias.name}:{n}") in doubts},
+            )
+            for alias in aliases
+        }
+
+    def before(self, name: str, alias: str) -> Alias | None:
+        """What a rollback would lead to; None when nothing came before. Raises `NotFound` for no such alias."""
+        with self._database.read() as tx:
+            return alias_stack.below(tx, name, alias)
+
+    def rolled_back(self, actor: str, since: datetime) -> list[AuditEntry]:
+        """By `actor`, among the newest 5,000 changes of the registry; newest first."""
+        with self._database.read() as tx:
+            return audit.rolled_back(tx, actor, since)
 
     def count_reports(self, task: str | None = None) -> int:
         """Of every task or of one, those that cannot be read among them."""
@@ -168,6 +201,16 @@ class Listings:
                 "gate", fetched, [named[id_] for id_ in unfetched], records.to_gate, lambda row: str(row.name)
             )
             return Listed(tuple(sorted(gates, key=lambda gate: gate.name)), tuple(left_out))
+
+
+def _newest_verdicts(tx: Connection, refs: Sequence[tuple[str, int]]) -> dict[tuple[str, int], Verdict]:
+    versions, table = tables.versions, tables.verdicts
+    these = tuple_(versions.c.name, versions.c.number).in_(refs)
+    newest = select(func.max(table.c.id)).join(versions, versions.c.id == table.c.version_id).where(these)
+    ids = [row[0] for row in tx.execute(newest.group_by(table.c.version_id))]
+    rows, _ = readable.rows(tx, select(table), table.c.id, ids)
+    verdicts, _ = readable.nouns("verdict", rows, [], records.to_verdict, lambda row: str(row.digest))
+    return {(ref.name, ref.number or 0): verdict for verdict in verdicts if (ref := Ref.parse(verdict.ref))}
 
 
 def _with_digest(row: Any) -> tuple[str, Report]:

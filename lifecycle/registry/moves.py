@@ -19,9 +19,6 @@ from lifecycle.states import State
 from lifecycle.traffic import TrafficPolicy
 from lifecycle.version import Ref, Version
 
-_ROUNDING = 1e-9
-"""Shares are scaled to sum to 1."""
-
 
 @dataclass(frozen=True, slots=True)
 class Decision:
@@ -41,13 +38,9 @@ def point(tx: Connection, name: str, alias: str, targets: Sequence[Target], deci
         raise InvalidInput("forcing past the gate needs a written reason")
     _require_unchanged(tx, wanted.ref, decision)
     before = alias_stack.find(tx, name, alias)
-    # What stands there may keep its share or give of it, whatever was found since: only who gets more is asked.
-    has = {target.number: target.weight for target in before.targets} if before else {}
     refused: list[str] = []
     overridden: list[str] = []
-    for target in wanted.targets:
-        if target.weight <= has.get(target.number, 0.0) + _ROUNDING:
-            continue
+    for target in aliases.growing(before, wanted.targets):
         row = records.version_row(tx, Ref(name=name, number=target.number))
         version, gate = records.to_version(row), records.gate(tx, name)
         if why := aliases.refusal(alias, version, gate, records.verdicts(tx, row)):
@@ -131,7 +124,7 @@ def _require_unchanged(tx: Connection, ref: str, decision: Decision) -> None:
         raise InvalidInput(f"expected_revision is {expected}, and the registry is at {newest}")
     if changes := audit.changes_of_alias(tx, ref, expected):
         told = "; ".join(f"at {entry.at:%Y-%m-%d %H:%M} UTC {entry.actor}: {_said(entry)}" for entry in changes)
-        raise AliasMoved(f"{ref} was changed since you looked at it, and nothing was done. {told}. Look at it again")
+        raise AliasMoved(f"{ref} was changed since you looked at it, and nothing was done: {told}. Look at it again")
 
 
 def _said(entry: audit.AuditEntry) -> str:

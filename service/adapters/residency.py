@@ -232,6 +232,10 @@ class Residency:
         failure = self._failures.get(digest)
         return failure.number if failure is not None else 0
 
+    def failures(self) -> dict[Digest, str]:
+        """Why each adapter whose newest load failed is not here."""
+        return {digest: str(failure.error) for digest, failure in self._failures.items()}
+
     def forget_all(self) -> None:
         """After the engine's death: what it held is gone, and requests load it again.
 

@@ -180,6 +180,10 @@ class Classifiers:
     def count(self) -> int:
         return len(self._residents)
 
+    def failures(self) -> dict[Digest, str]:
+        """Why each classifier whose newest load failed is not here."""
+        return {digest: str(failure.error) for digest, failure in self._failures.items()}
+
     async def _resident(self, digest: Digest) -> _Resident:
         if (resident := self._residents.get(digest)) is not None:
             self._residents.move_to_end(digest)

@@ -108,16 +108,3 @@ def test_stopping_a_canary_leads_to_its_incumbent_alone_however_often_its_share_
     assert (entry.action, entry.actor, entry.reason) == ("alias.rollback", "amal", "slow")
     with pytest.raises(NotAllowed, match="has no canary"):
         registry.stop_canary("triage", actor="amal", reason="again")
-
-
-def test_the_last_move_of_each_alias_is_told_with_who_and_why(registry, house):
-    _, second = both(house)
-    registry.promote(second.ref, actor="amal", reason="better")
-    registry.promote(second.ref, actor="sami", reason="look", alias="try")
-    registry.rollback("triage", actor="omar", reason="worse")
-    bounds = TrafficPolicy(canary=CanaryBounds(max_error_rate=0.1))
-    registry.amend_policy("triage", "prod", lambda _: bounds, actor="x", reason="no move")
-    moves = registry.listings.last_moves(["triage:prod", "triage:try", "nobody:prod"])
-    assert {ref: (entry.actor, entry.reason) for ref, entry in moves.items()} == {
-        "triage:prod": ("omar", "worse"), "triage:try": ("sami", "look"),
-    }  # fmt: skip
