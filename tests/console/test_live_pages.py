@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator
 from typing import Any
 
 import httpx
 import pytest
 
+from benchmarks.console import open_pages
 from console.live import Figure, Hub, Source
 from lifecycle.access.keys import Role
 from tests.console.conftest import Serve, Served
@@ -88,6 +90,18 @@ def test_an_open_stream_ends_when_its_key_is_revoked(keyed: Served):
         assert list(told) == [("end", "signed_out")]
 
 
+def test_pages_and_statics_are_compressed_and_a_stream_of_events_never_is(open_house: Served):
+    showing(open_house)
+    with open_house.client() as client:
+        client.headers["accept-encoding"] = "gzip"
+        page = client.get("/ui")
+        style = re.search(r'href="(/ui/static/[^"]+console\.css)"', page.text)[1]  # type: ignore[index]
+        assert page.headers["content-encoding"] == client.get(style).headers["content-encoding"] == "gzip"
+        with client.stream("GET", "/ui/events?topics=t") as answer:
+            assert "content-encoding" not in answer.headers
+            assert next(events(answer))[0] == "state"
+
+
 def test_one_listener_too_many_is_told_to_come_later(open_house: Served, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr("console.live.MOST_LISTENERS", 0)
     with open_house.client() as client:
@@ -102,6 +116,14 @@ def test_a_draining_service_keeps_no_stream(serve: Serve):
         assert next(told)[0] == "state"
         served.app.state.parts.under_way.drain()
         assert list(told) == []
+
+
+def test_the_benchmarks_pages_hear_events_until_they_are_closed(serve: Serve):
+    served = serve()
+    with open_pages(served.url, 3) as heard:
+        assert served.app.state.console.live.streams == 3
+    assert len(heard) == 3
+    assert all(heard)
 
 
 LIVE = """() => {
