@@ -7,7 +7,7 @@ It runs one script of its own, named by its digest in the page's policy, and no 
 from __future__ import annotations
 
 from base64 import b64encode
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from functools import cache
 from hashlib import sha256
 from importlib.resources import files
@@ -26,7 +26,7 @@ from evals.report.repeats import repeats_shown
 from evals.report.words import Words, catalogue, nouns, seen
 from evals.statistics.thin import THIN
 from lifecycle.pages import house_style
-from lifecycle.report import Example
+from lifecycle.report import ArmResult, Example
 from lifecycle.text.letters import ARABIC_LETTERS
 
 if TYPE_CHECKING:
@@ -53,37 +53,55 @@ class Inline(NamedTuple):
 
 def render_html(evaluation: Evaluation, items: Iterable[Item] = (), words: Words = Words()) -> str:  # noqa: B008
     """The page. Texts of models and patients are escaped, and each takes its own direction (`dir="auto"`)."""
-    report = evaluation.report
-    figures = [Line.of_figure(arm.arm, arm.metrics[report.metric]) for arm in report.arms]
-    differences = [Line.of_difference(comparison) for comparison in report.comparisons]
-    packed = pack(items, [arm.arm for arm in report.arms], evaluation.item_metrics, words)
-    return _template().render(
-        e=evaluation,
-        t=PageWords(words, evaluation),
+    packed = pack(items, [arm.arm for arm in evaluation.report.arms], evaluation.item_metrics, words)
+    return _template("report.html").render(
+        _shown(evaluation, words),
         style=Inline.of(house_style(), _part("page.css")),
         script=Inline.of("(() => {", _part("page.js"), *([_part("items.js")] if packed else []), "})();"),
-        report=report,
-        figures=Plot(figures, 0.0, 1.0).turned(words.direction),
-        differences=Plot(differences, -1.0, 1.0).turned(words.direction).fitted(),
         packed=packed,
         page_words=_of_script(evaluation, words) if packed else {},
         sort=_bare("items.sort", words),
-        readable=readable,
-        seen=seen,
-        best=_best,
-        columns_of=columns_of,
-        size_of=size_of,
-        thin=THIN,
-        failures=failure_rows(evaluation),
-        failure_words=WORDS,
-        several=repeats_shown(evaluation),
-        notes=notes(evaluation),
-        cost_rows=costs.rows(report),
-        cost_legend=costs.LEGEND,
-        cost_plot=costs.CostPlot.of(report),
-        cost_sentences=costs.sentences(report),
-        people=(PEOPLE_HEAD, people_rows(evaluation), people_notes(evaluation), OF_PEOPLE),
     )
+
+
+def render_sections(
+    evaluation: Evaluation, words: Words, link_of: Callable[[ArmResult], str], *, examples: bool = False
+) -> str:
+    """All of the page but its frame and its items, to stand in another page that has the style. `link_of` says where an
+    arm's version is shown, or ""."""
+    shown = _shown(evaluation, words) | {"link_of": link_of, "examples": examples}
+    return _template("sections_alone.html").render(shown, packed=None)
+
+
+def _shown(evaluation: Evaluation, words: Words) -> dict[str, Any]:
+    """What the sections of the report are made of."""
+    report = evaluation.report
+    figures = [Line.of_figure(arm.arm, arm.metrics[report.metric]) for arm in report.arms]
+    differences = [Line.of_difference(comparison) for comparison in report.comparisons]
+    return {
+        "e": evaluation,
+        "t": PageWords(words, evaluation),
+        "report": report,
+        "figures": Plot(figures, 0.0, 1.0).turned(words.direction),
+        "differences": Plot(differences, -1.0, 1.0).turned(words.direction).fitted(),
+        "readable": readable,
+        "seen": seen,
+        "best": _best,
+        "columns_of": columns_of,
+        "size_of": size_of,
+        "thin": THIN,
+        "failures": failure_rows(evaluation),
+        "failure_words": WORDS,
+        "several": repeats_shown(evaluation),
+        "notes": notes(evaluation),
+        "cost_rows": costs.rows(report),
+        "cost_legend": costs.LEGEND,
+        "cost_plot": costs.CostPlot.of(report),
+        "cost_sentences": costs.sentences(report),
+        "people": (PEOPLE_HEAD, people_rows(evaluation), people_notes(evaluation), OF_PEOPLE),
+        "link_of": lambda arm: "",
+        "examples": True,
+    }
 
 
 def _of_script(evaluation: Evaluation, words: Words) -> dict[str, Any]:
@@ -113,7 +131,7 @@ def _part(name: str) -> str:
 
 
 @cache
-def _template() -> Template:
+def _template(name: str) -> Template:
     from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
 
     environment = Environment(
@@ -123,4 +141,4 @@ def _template() -> Template:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    return environment.get_template("report.html")
+    return environment.get_template(name)
