@@ -14,9 +14,11 @@ if TYPE_CHECKING:
     from rich.console import Console
 
 _LEFT, _TOP, _HEIGHT, _STEP, _RIGHT = 56, 44, 240, 96, 24
+_LETTER = 7
+"""The width of a letter of the title, about."""
 _COLOURS = ("#1f6feb", "#b35900", "#1a7f37", "#8250df", "#cf222e", "#57606a")
 """Told apart by those who see colours otherwise too; each arm has a sign of its own beside."""
-_SIGNS = ("circle", "square", "diamond", "triangle", "star", "circle")
+_SIGNS = ("circle", "square", "diamond", "triangle", "cross", "circle")
 _OTHER = "≠ items"
 """Between two reports that cannot be compared."""
 _STYLE = """
@@ -56,17 +58,27 @@ def print_history(made: History, console: Console) -> None:
 
 
 def plot(made: History) -> str:
+    """The drawing as a file that stands alone."""
+    reports = len({point.report for point in made.points})
+    svg = drawing(made, f"{made.task}: {made.metric} over {reports} reports, with 95 % intervals")
+    style = ElementTree.Element("style")
+    style.text = _STYLE
+    svg.insert(1, style)
+    ElementTree.indent(svg)
+    return '<?xml version="1.0" encoding="utf-8"?>\n' + ElementTree.tostring(svg, encoding="unicode") + "\n"
+
+
+def drawing(made: History, title: str) -> ElementTree.Element:
     """The figure of each arm with its interval, a column a report. Lines join what can be compared; dashes say when the
-    alias was moved."""
+    alias was moved. It needs the styles of `_STYLE`, or those of the page in which it stands."""
     reports = list(dict.fromkeys(point.report for point in made.points))
-    width, height = _LEFT + _STEP * max(len(reports), 1) + _RIGHT, _TOP + _HEIGHT + 70 + 18 * len(made.arms)
-    title = f"{made.task}: {made.metric} over {len(reports)} reports, with 95 % intervals"
+    width = max(_LEFT + _STEP * max(len(reports), 1) + _RIGHT, 16 + _LETTER * len(title))
+    height = _TOP + _HEIGHT + 70 + 18 * len(made.arms)
     svg = ElementTree.Element(
         "svg", xmlns="http://www.w3.org/2000/svg", viewBox=f"0 0 {width} {height}", width=str(width),
         height=str(height), role="img",
     )  # fmt: skip
     ElementTree.SubElement(svg, "title").text = xml_text(title)
-    ElementTree.SubElement(svg, "style").text = _STYLE
     _text(svg, 8, 20, title)
     low, high = _range(made)
 
@@ -95,8 +107,7 @@ def plot(made: History) -> str:
         at = _TOP + _HEIGHT + 66 + 18 * number
         _sign(group, _SIGNS[number % len(_SIGNS)], 16, at - 4)
         _text(svg, 28, at, arm)
-    ElementTree.indent(svg)
-    return '<?xml version="1.0" encoding="utf-8"?>\n' + ElementTree.tostring(svg, encoding="unicode") + "\n"
+    return svg
 
 
 def _range(made: History) -> tuple[float, float]:

@@ -113,3 +113,12 @@ def test_the_table_fits_80_columns_and_says_where_the_items_changed(made, capsys
 
 def test_names_of_versions_and_of_other_tools_models() -> None:
     assert [name_of(ref) for ref in ("toy:3", "meta-llama/Llama 3", "")] == ["toy", "", ""]
+
+
+def test_any_number_of_arms_is_drawn_each_with_a_sign(keep, library) -> None:
+    keep({f"arm {n}": HIGH for n in range(7)})
+    reports, _ = library.of_task("toy")
+    root = ElementTree.fromstring(plot(history("toy", reports, {})).encode("utf-8"))
+    assert len([sign for kind in ("circle", "polygon") for sign in root.iter(f"{SVG}{kind}")]) == 14, (
+        "points and legend"
+    )
