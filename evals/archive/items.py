@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import unicodedata
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from functools import lru_cache
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,8 @@ from lifecycle.text.letters import ascii_digits, one_spelling, visible
 from lifecycle.version import Frozen
 
 FILE = "items.jsonl"
+_WORD = 40
+"""Characters of a word whose plain form is remembered."""
 _ALIKE = 1e-9
 """Scores closer than this are one score."""
 
@@ -93,13 +96,18 @@ def read(folder: Path) -> Iterator[Item]:
         raise NotFound(f"{path} is not there: the items are on the machine that ran the evaluation; copy its folder")
     with path.open(encoding="utf-8") as lines:
         for number, line in enumerate(lines, 1):
-            try:
-                yield Item.model_validate(json.loads(line))
-            except (ValueError, ValidationError) as error:
-                raise Corrupt(f"{path}:{number} is no item of a report; run the evaluation again") from error
+            yield parsed(line, path, number)
 
 
-def disagreement(scores: Mapping[str, float | None]) -> float | None:
+def parsed(line: str | bytes, path: Path, number: int) -> Item:
+    """Line `number` of the file. Raises `Corrupt`."""
+    try:
+        return Item.model_validate(json.loads(line))
+    except (ValueError, ValidationError) as error:
+        raise Corrupt(f"{path}:{number} is no item of a report; run the evaluation again") from error
+
+
+def disagreement(scores: Mapping[Any, float | None]) -> float | None:
     """How far apart the arms are on one item, from 0; None where fewer than two have a number. Of arm → score."""
     known = [score for score in scores.values() if score is not None]
     return max(known) - min(known) if len(known) > 1 else None
@@ -111,11 +119,15 @@ def disagrees(item: Item, metric: str, arms: Sequence[str] = ()) -> bool:
     An arm without a figure where another has one differs too: it failed to be scored, and a reader wants to see it.
     """
     answers = {arm: item.arms[arm] for arm in arms or item.arms if arm in item.arms}
-    scores = {arm: answer.scores.get(metric) for arm, answer in answers.items()}
     unscored = any(metric in answer.unscored for answer in answers.values())
-    if unscored and any(score is not None for score in scores.values()):
+    return differ([answer.scores.get(metric) for answer in answers.values()], unscored)
+
+
+def differ(scores: Sequence[float | None], unscored: bool) -> bool:
+    """Whether arms differ that have these scores; `unscored`: one of them could not be scored."""
+    if unscored and any(score is not None for score in scores):
         return True
-    gap = disagreement(scores)
+    gap = disagreement(dict(enumerate(scores)))
     return gap is not None and gap > _ALIKE
 
 
@@ -129,9 +141,15 @@ def matches(item: Item, words: str) -> bool:
 
     Case, Arabic diacritics, tatweel and direction marks make no difference.
     """
+    there = searchable(item)
+    return all(plain(word) in there for word in words.split())
+
+
+def searchable(item: Item) -> str:
+    """All texts that are looked through, as `plain` writes them."""
     texts = [item.key, item.name, item.question, item.target]
     texts += [text for answer in item.arms.values() for text in (answer.answer, answer.error)]
-    return _has_all("\n".join(texts), words)
+    return plain("\n".join(texts))
 
 
 def searched(items: Iterable[Item], words: str) -> Iterator[Item]:
@@ -153,11 +171,16 @@ def as_row(item: Item) -> dict[str, Any]:
     return {"anchor": item.anchor, **item.model_dump(mode="json")}
 
 
-def _has_all(text: str, words: str) -> bool:
-    there = _plain(text)
-    return all(_plain(word) in there for word in words.split())
-
-
-def _plain(text: str) -> str:
+def plain(text: str) -> str:
     """As `lifecycle/text/normaliser.py` writes letters, with all signs left in: a reader searches for those too."""
+    # Nothing of it reaches over a space, and most words come many times.
+    return " ".join(_plain(word) if len(word) <= _WORD else _made_plain(word) for word in text.split(" "))
+
+
+@lru_cache(maxsize=1 << 16)
+def _plain(word: str) -> str:
+    return _made_plain(word)
+
+
+def _made_plain(text: str) -> str:
     return one_spelling(unicodedata.normalize("NFKC", ascii_digits(visible(text)).casefold()))

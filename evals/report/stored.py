@@ -88,7 +88,7 @@ class StoredItem(Frozen):
 
 
 def read(folder: Path) -> Evaluation:
-    """The evaluation that is kept in `folder`, also of the first form.
+    """The evaluation that is kept in `folder`, also of the first form, and one that another tool measured.
 
     Raises `NotFound` when there is none, and `Corrupt` with the file for one that cannot be read.
     """

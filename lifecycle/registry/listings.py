@@ -23,7 +23,7 @@ from lifecycle.registry.records import IndexRecord
 from lifecycle.report import Report
 from lifecycle.states import State
 from lifecycle.verdict import Verdict
-from lifecycle.version import Ref, Version
+from lifecycle.version import Digest, Ref, Version
 
 T = TypeVar("T")
 
@@ -140,6 +140,14 @@ class Listings:
         count = select(func.count()).select_from(table)
         with self._database.read() as tx:
             return int(tx.execute(count if task is None else count.where(table.c.task == task)).scalar_one())
+
+    def report_digests(self) -> dict[Digest, int]:
+        """Of all reports that are kept, those that cannot be read among them: how many verdicts there are on each."""
+        table, given = tables.reports, tables.verdicts
+        verdicts = func.count(given.c.id)
+        counted = select(table.c.digest, verdicts).outerjoin(given, given.c.evaluation_digest == table.c.digest)
+        with self._database.read() as tx:
+            return {str(digest): int(n) for digest, n in tx.execute(counted.group_by(table.c.digest))}
 
     def reports(
         self,

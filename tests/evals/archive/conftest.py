@@ -5,20 +5,22 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from evals.archive.library import Kept, Library
+from evals.archive.library import Kept, Library, imports_of
 from evals.gate.policy import Policy, judge
 from evals.report import folder_of
+from evals.report.stored import StoredEvaluation
 from evals.statistics.comparison import paired
 from evals.statistics.intervals import mean_interval
 from lifecycle.gates import SuiteFacts
 from lifecycle.home import Home
 from lifecycle.registry import Registry
-from lifecycle.report import ArmResult, Report
+from lifecycle.report import ArmResult, Imported, Report
 from lifecycle.version import Prompt, Version, VersionSpec, digest_of
 
 START = datetime(2026, 3, 1, 12, tzinfo=UTC)
@@ -40,47 +42,64 @@ def library(registry: Registry, home: Home) -> Library:
 
 @pytest.fixture
 def keep(registry: Registry, home: Home) -> Keep:
-    """Keeps a report: `arms` are label → item → score, `systems` label → system text of its version."""
+    """See `keep_report`."""
+    return partial(keep_report, registry, home)
 
-    def keep(
-        arms: Mapping[str, Scores],
-        *,
-        task: str = "toy",
-        day: int = 0,
-        systems: Mapping[str, str] | None = None,
-        texts: Mapping[str, str] | None = None,
-        clusters: Mapping[str, str] | None = None,
-        judged: bool = True,
-        **changes: Any,
-    ) -> Kept:
-        versions = {arm: version_of(registry, (systems or {}).get(arm, arm)) for arm in arms}
-        results = tuple(_result(arm, versions[arm], list(scores.values())) for arm, scores in arms.items())
-        first, *others = arms
-        names = list(arms[first])
-        given: dict[str, Any] = {
-            "task": task,
-            "task_digest": digest_of(["task", names]),
-            "base": "tiny-base",
-            "metric": "exact",
-            "arms": results,
-            "comparisons": [_comparison(arm, first, arms) for arm in others],
-            "n_items": len(names),
-            "scoring": digest_of("scoring"),
-            "suite": SuiteFacts(task=task, task_digest=digest_of("t"), data_digest=digest_of(names), metric="exact",
-                                baseline=first),
-            "seed": 1,
-            "created_at": START + timedelta(days=day),
-        }  # fmt: skip
-        report = Report(**(given | changes))
-        registry.record_report(report)
-        verdicts = judge(report, POLICY, others, at=report.created_at) if judged else ()
-        for verdict in verdicts:
-            registry.record_verdict(verdict)
-        folder = folder_of(home, report)
-        _write(folder, arms, texts or {}, clusters or {})
-        return Kept(report, tuple(verdicts), folder)
 
-    return keep
+def keep_report(
+    registry: Registry,
+    home: Home,
+    arms: Mapping[str, Scores],
+    *,
+    task: str = "toy",
+    name: str = "toy",
+    day: int = 0,
+    systems: Mapping[str, str] | None = None,
+    texts: Mapping[str, str] | None = None,
+    clusters: Mapping[str, str] | None = None,
+    judged: bool = True,
+    **changes: Any,
+) -> Kept:
+    """Keeps a report: `arms` are label → item → score, `systems` label → system text of its version, which is one of
+    `name`."""
+    versions = {arm: version_of(registry, (systems or {}).get(arm, arm), name) for arm in arms}
+    results = tuple(_result(arm, versions[arm], list(scores.values())) for arm, scores in arms.items())
+    first, *others = arms
+    names = list(arms[first])
+    given: dict[str, Any] = {
+        "task": task,
+        "task_digest": digest_of(["task", names]),
+        "base": "tiny-base",
+        "metric": "exact",
+        "arms": results,
+        "comparisons": [_comparison(arm, first, arms) for arm in others],
+        "n_items": len(names),
+        "scoring": digest_of("scoring"),
+        "suite": SuiteFacts(task=task, task_digest=digest_of("t"), data_digest=digest_of(names), metric="exact",
+                            baseline=first),
+        "seed": 1,
+        "created_at": START + timedelta(days=day),
+    }  # fmt: skip
+    report = Report(**(given | changes))
+    registry.record_report(report)
+    verdicts = judge(report, POLICY, others, at=report.created_at) if judged else ()
+    for verdict in verdicts:
+        registry.record_verdict(verdict)
+    folder = folder_of(home, report)
+    _write(folder, arms, texts or {}, clusters or {})
+    stored = StoredEvaluation(report=report, verdicts=tuple(verdicts), policy=POLICY.name)
+    (folder / "evaluation.json").write_text(stored.model_dump_json(), encoding="utf-8")
+    return Kept(report, tuple(verdicts), folder)
+
+
+def take_in(home: Home, report: Report) -> Kept:
+    """The same as another tool's, as `dabt reports import` keeps it."""
+    told = Imported(tool="lm-eval 0.4.13", file="results_1.json", file_digest=digest_of("f"))
+    report = report.model_copy(update={"imported": told})
+    folder = imports_of(home) / f"{report.task}-{report.digest[7:19]}"
+    folder.mkdir(parents=True)
+    (folder / "report.json").write_text(report.model_dump_json(), encoding="utf-8")
+    return Kept(report, (), folder)
 
 
 def _result(arm: str, version: Version, scores: list[float | None]) -> ArmResult:
