@@ -32,44 +32,44 @@ class PageWords:
         return self.words.direction
 
     def __call__(self, key: str, **values: Any) -> Markup:
-        return _markup(self.words(key, **values))
+        return as_markup(self.words(key, **values))
 
     def plain(self, key: str, **values: Any) -> str:
         """For an attribute, or the title: text without markup."""
         return self.words(key, **values)
 
     def said(self, sentence: str, group: str) -> Markup:
-        return _markup(said(sentence, group, self.words))
+        return as_markup(said(sentence, group, self.words))
 
     def attribute(self, sentence: str, group: str) -> str:
         """As `said`, without markup."""
         return said(sentence, group, self.words)
 
     def table(self, name: str, arm: str) -> Markup:
-        return _markup(told_of(name, arm, self.words))
+        return as_markup(told_of(name, arm, self.words))
 
     def plain_table(self, name: str, arm: str) -> str:
         return told_of(name, arm, self.words)
 
     def corner(self, name: str) -> Markup:
-        return _markup(corner_of(name, self.words))
+        return as_markup(corner_of(name, self.words))
 
     def cell(self, table: str, text: str) -> Markup:
-        return _markup(cell_of(table, text, self.words))
+        return as_markup(cell_of(table, text, self.words))
 
     def isolated(self, text: str) -> str:
         return self.words.isolated(text)
 
     def number(self, text: object) -> Markup:
         """A figure that is no sentence."""
-        return _markup(self.words.isolated(str(text), from_the_left=True))
+        return as_markup(self.words.isolated(str(text), from_the_left=True))
 
     def plain_number(self, text: object) -> str:
         """As `number`, without markup: for drawings."""
         return self.words.isolated(str(text), from_the_left=True)
 
     def head(self) -> Markup:
-        return _markup(head(self.evaluation, self.words, "page"))
+        return as_markup(head(self.evaluation, self.words, "page"))
 
     def provisional(self) -> str:
         return provisional(self.evaluation, self.words)
@@ -116,7 +116,8 @@ def provisional(evaluation: Evaluation, words: Words) -> str:
     return words.joined([said(reason, "provisional", words) for reason in evaluation.report.provisional], ";")
 
 
-def _markup(text: str) -> Markup:
+def as_markup(text: str) -> Markup:
+    """A sentence of the catalogue, escaped, with its isolates as elements."""
     from markupsafe import Markup, escape
 
     shown = str(escape(text))
