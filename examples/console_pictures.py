@@ -1,0 +1,204 @@
+"""Pictures of the console for its guide: `python -m examples.console_pictures` fills a home, serves it, and opens every
+screen in English and Arabic in a real browser.
+
+The engine has no model: it plays one on the clinic's messages, so that evaluations have something to tell. No figure of
+these pictures is a result.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import io
+import json
+import socket
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import httpx
+import uvicorn
+
+from console.app import Console
+from console.navigation import SCREENS
+from evals.archive.items import anchor, read
+from evals.config import EvalConfig
+from evals.report.evaluation import Evaluation
+from evals.run import evaluate
+from lifecycle.config_file import load_mapping
+from lifecycle.home import Home
+from lifecycle.manifests import AdapterManifest, GoldenPrompt
+from lifecycle.models.base import fingerprint
+from lifecycle.registry import Registry
+from lifecycle.store.artifacts import ArtifactStore
+from lifecycle.version import Digest, Lineage, Prompt, VersionSpec
+from service.adapters.residency import internal_name
+from service.app import create_app
+from service.config import ServeConfig
+from service.engine.fake_engine import FakeEngine, fake_logprobs
+from service.engine.interface import Call
+
+CLINIC = Path(__file__).parent / "clinic"
+PICTURES = Path(__file__).parents[1] / "docs" / "guides" / "pictures"
+WIDTH, HEIGHT, COLOURS = 1000, 720, 48
+LANGUAGES = ("en", "ar")
+ACTOR = "pictures"
+
+
+class Clinic(FakeEngine):
+    """Knows what is right, and says it as often as whoever is asked deserves."""
+
+    def __init__(self, skills: dict[str, float]) -> None:
+        """`skills` are the shares of right answers of adapters, by their names in the engine."""
+        super().__init__()
+        rows = map(json.loads, (CLINIC / "data" / "triage" / "test.jsonl").read_text(encoding="utf-8").splitlines())
+        self.right = {row["messages"][1]["content"]: row["messages"][2]["content"] for row in rows}
+        self.skills = skills
+
+    def _words(self, call: Call, index: int) -> tuple[list[str], str]:
+        messages = call.body.get("messages") or []
+        question = messages[-1]["content"] if messages else ""
+        if question not in self.right:
+            return super()._words(call, index)
+        few_shot = any(message["role"] == "assistant" for message in messages)
+        skill = self.skills[call.adapter.name] if call.adapter else 0.55 if few_shot else 0.25
+        chance = hashlib.sha256(f"{few_shot}|{question}".encode()).digest()
+        answers = list(self.right.values())
+        said = self.right[question] if chance[0] < 256 * skill else answers[chance[1] % len(answers)]
+        return said.split(" "), "stop"
+
+
+def main() -> None:
+    with tempfile.TemporaryDirectory() as folder, Registry.open(f"sqlite:///{folder}/registry.db") as registry:
+        home = Home(
+            root=Path(folder), registry_url=f"sqlite:///{folder}/registry.db", artifacts_url=f"{folder}/artifacts"
+        )
+        store = ArtifactStore(home.artifacts_url, home.cache)
+        engine = Clinic({})
+        with served(home, registry, store, engine) as url:
+            kept = [evaluated(home, registry, store, engine, url, skill) for skill in (0.8, 0.93)]
+            registry.promote(kept[0].report.arms[-1].ref, actor=ACTOR, reason="the pictures", force=True)
+            taken = photographed(url, places_of(kept))
+    for name, picture in taken.items():
+        PICTURES.mkdir(exist_ok=True)
+        (PICTURES / name).write_bytes(picture)
+        sys.stdout.write(f"{PICTURES / name}: {len(picture) / 1024:.0f} KiB\n")
+
+
+def evaluated(
+    home: Home, registry: Registry, store: ArtifactStore, engine: Clinic, url: str, skill: float
+) -> Evaluation:
+    """The clinic's triage over a new adapter, without the arms that read passages."""
+    adapter = made_adapter(home, registry, store, f"triage-{skill}")
+    engine.skills[internal_name(adapter)] = skill
+    spec = VersionSpec(
+        base=fingerprint(CLINIC / "base_model").digest, adapter=adapter,
+        prompt=Prompt(system=(CLINIC / "prompts" / "triage.txt").read_text(encoding="utf-8")),
+    )  # fmt: skip
+    registry.create_version("triage", spec, actor=ACTOR, lineage=Lineage(source="training"))
+    there = CLINIC / "evals"
+    plan = load_mapping(there / "triage.yaml")
+    plan["arms"] = {arm: plan["arms"][arm] for arm in ("base", "few-shot", "adapter")}
+    for arm in ("base", "few-shot"):
+        plan["arms"][arm]["prompt"] = {key: str(there / name) for key, name in plan["arms"][arm]["prompt"].items()}
+    plan |= {key: str((there / plan[key]).resolve()) for key in ("task_files", "answer_schema", "base")}
+    plan["policy"] = str(home.root / "policy.yaml")
+    policy = load_mapping(there / "policy.yaml")
+    for rule in policy["rules"]:
+        if rule["rule"] == "not_worse":
+            rule["arms"] = ["few-shot"]
+    Path(plan["policy"]).write_text(json.dumps(policy), encoding="utf-8")
+    file = home.root / "triage.yaml"
+    file.write_text(json.dumps(plan), encoding="utf-8")
+    return evaluate(EvalConfig.load(file, endpoint=f"{url}/v1"), registry, home)
+
+
+def made_adapter(home: Home, registry: Registry, store: ArtifactStore, name: str) -> Digest:
+    """Bytes that no model reads, with golden prompts as this engine answers them."""
+    folder = home.root / "made" / name
+    folder.mkdir(parents=True)
+    (folder / "adapter_model.safetensors").write_text(name)
+    digest = store.put(folder)
+    prompt, completion = (1, 2, 3), (4, 5)
+    scores = {key: tuple(fake_logprobs(of, prompt, completion)) for key, of in
+              (("adapter_logprobs", internal_name(digest)), ("base_logprobs", ""))}  # fmt: skip
+    golden = GoldenPrompt(prompt_ids=prompt, completion_ids=completion, **scores)
+    manifest = AdapterManifest(
+        digest=digest, base=fingerprint(CLINIC / "base_model").digest, base_name="clinic", rank=8, alpha=16, scale=2,
+        target_modules=("q_proj",), parameters=1, bytes=1, golden=(golden,), created_at=datetime.now(UTC),
+    )  # fmt: skip
+    registry.add_artifact(manifest)
+    return digest
+
+
+@contextmanager
+def served(home: Home, registry: Registry, store: ArtifactStore, engine: FakeEngine) -> Iterator[str]:
+    """The service on a free port of this machine, without keys: whoever is here may see everything."""
+    config = ServeConfig(base=CLINIC / "base_model", base_name="clinic", embedding_model="none", max_loras=4)
+    app = create_app(config, engine, registry, store, console=partial(Console, home=home))
+    listener = socket.create_server(("127.0.0.1", 0))
+    server = uvicorn.Server(uvicorn.Config(app, log_config=None, access_log=False))
+    loop = asyncio.new_event_loop()
+    thread = threading.Thread(target=loop.run_until_complete, args=(server.serve(sockets=[listener]),), daemon=True)
+    thread.start()
+    url = f"http://127.0.0.1:{listener.getsockname()[1]}"
+    try:
+        while httpx.get(f"{url}/ready", timeout=60).status_code != 200:
+            time.sleep(0.05)
+        yield url
+    finally:
+        server.should_exit = True
+        thread.join(30)
+
+
+def places_of(kept: list[Evaluation]) -> dict[str, str]:
+    """Name of a picture → the address of what it shows."""
+    first, last = (evaluation.report.digest.removeprefix("sha256:")[:12] for evaluation in kept)
+    missed = next(item for item in read(kept[-1].folder) if item.arms["adapter"].scores["fields"] < 1)
+    return {screen.path.removeprefix("/ui").strip("/") or "overview": screen.path for screen in SCREENS} | {
+        "report": f"/ui/reports/{last}",
+        "items": f"/ui/reports/{last}/items?disagree=yes",
+        "item": f"/ui/reports/{last}/items/{anchor(missed.key)}",
+        "history": "/ui/reports/history?task=triage",
+        "difference": f"/ui/reports/diff?a={first}&b={last}",
+    }
+
+
+def photographed(url: str, places: dict[str, str]) -> dict[str, bytes]:
+    """`reports.en.png` and so on → the picture."""
+    from playwright.sync_api import sync_playwright
+
+    taken = {}
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path="/usr/bin/chromium", args=["--no-sandbox", "--headless"])
+        for language in LANGUAGES:
+            context = browser.new_context(base_url=url, viewport={"width": WIDTH, "height": HEIGHT}, locale=language)
+            cookies = {"dabt_language": language, "dabt_theme": "light"}
+            domain: dict[str, Any] = {"domain": "127.0.0.1", "path": "/ui"}
+            context.add_cookies([{"name": name, "value": value, **domain} for name, value in cookies.items()])
+            page = context.new_page()
+            for name, place in places.items():
+                page.goto(place)
+                taken[f"{name}.{language}.png"] = small(page.screenshot())
+        browser.close()
+    return taken
+
+
+def small(picture: bytes) -> bytes:
+    """With a palette: a page has few colours."""
+    from PIL import Image
+
+    packed = io.BytesIO()
+    Image.open(io.BytesIO(picture)).convert("RGB").quantize(COLOURS).save(packed, "PNG", optimize=True)
+    return packed.getvalue()
+
+
+if __name__ == "__main__":
+    main()
