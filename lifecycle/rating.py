@@ -61,15 +61,17 @@ class RatedArm(Frozen):
     version_digest: Digest
     deployment: Digest | None = None
     """What it answered on; None where the endpoint did not say."""
+    is_base: bool = False
+    """The base under its own name, which is no version of the registry's."""
 
 
 class Campaign(Frozen):
-    """What is asked of people, and of whose answers. It never changes but for its end."""
+    """What is asked of people, and of whose answers. It never changes but for its end, and for what is collected."""
 
     name: Name
     task: str
-    evaluation: Digest
-    """The report whose answers are rated."""
+    evaluation: Digest | None = None
+    """The report whose answers are rated; None for answers that people collect one conversation at a time."""
     data_digest: Digest | None = None
     """Of that evaluation's items, all of them; None in reports from before gates."""
     arms: dict[str, RatedArm] = Field(min_length=2)
@@ -133,6 +135,8 @@ class RatedItem(Frozen):
     """Some answer calls tools: what is kept of it is for reading alone."""
     scores: dict[str, dict[str, float]] = Field(default_factory=dict)
     """Arm → figure → what it has on this item, to hold beside what people say."""
+    collected_by: str | None = None
+    """Who has read these answers with their names, and is asked about them no more."""
 
     def settled(self, first: str, second: str) -> Preferred | None:
         """What need not be asked: an arm that gave no answer loses, equal answers are a tie. None for all else."""

@@ -17,7 +17,7 @@ from lifecycle.errors import DabtError, InvalidInput
 from lifecycle.manifests import WeightsManifest
 from lifecycle.registry import Registry
 from lifecycle.store.artifacts import ArtifactStore
-from service import routes_admin, routes_gates, routes_ops
+from service import routes_admin, routes_gates, routes_ops, routes_ratings
 from service.access import routes_keys
 from service.access.authentication import Access, AccessGuard
 from service.access.hosts import HostGuard
@@ -83,6 +83,7 @@ def create_app(
         routes_ops,
         routes_admin,
         routes_gates,
+        routes_ratings,
         routes_residency,
         routes_traffic,
         routes_keys,

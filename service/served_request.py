@@ -116,7 +116,7 @@ class ServedRequest:
         note: dict[str, Any] = {
             "version": self.resolved.ref,
             "digest": self.resolved.digest,
-            "passages": [{"id": item.id, "text": item.text, "score": item.score} for item in self._passages or ()],
+            "passages": [item.model_dump() for item in self._passages or ()],
         }
         if self._passages is not None and self._passages.left_out:
             note["left_out"] = [passage.model_dump() for passage in self._passages.left_out]

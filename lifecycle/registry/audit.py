@@ -30,8 +30,8 @@ class AuditEntry(Frozen):
     `version.state`, `report.record`, `verdict.record`, `gate.set`, `alias.move`, `alias.force`, `alias.rollback`,
     `alias.policy`, `alias.stuck`, `key.create` or `key.revoke`; of the fine-tuning API `file.add`, `file.delete`,
     `file.purge`, `upload.create`, `upload.completed`, `upload.cancelled`, `job.create`, `job.state`, `job.take`,
-    `checkpoint.expire` and `model.delete`; of people's ratings `rating.create`, `rating.vote`, `rating.undo`,
-    `rating.close` and `rating.export`."""
+    `checkpoint.expire` and `model.delete`; of people's ratings `rating.create`, `rating.collect`, `rating.vote`,
+    `rating.undo`, `rating.close` and `rating.export`."""
     subject: str
     """`triage:3` for a version, `triage:prod` for an alias, `triage` for its gate; a digest, an index's name, a task, a
     key's, file's or job's id, or a campaign's name otherwise."""

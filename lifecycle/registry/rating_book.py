@@ -32,12 +32,18 @@ from lifecycle.rating import (
     Settled,
     Vote,
 )
-from lifecycle.registry import audit, records, tables
+from lifecycle.registry import audit
 from lifecycle.registry import rating_tables as rated
 from lifecycle.registry.database import Database
+from lifecycle.registry.rating_checks import (
+    collected_by,
+    require_new,
+    require_same_arms,
+    require_versions,
+    retired_arms,
+)
 from lifecycle.registry.readable import valid
-from lifecycle.states import State
-from lifecycle.version import Digest, Ref
+from lifecycle.version import Digest
 
 _C, _I, _P, _B = rated.campaigns.c, rated.items.c, rated.pairs.c, rated.ballots.c
 _AT_ONCE = 500
@@ -58,19 +64,32 @@ class RatingBook:
         is taken, for arms that are not the report's and for items without an answer of each arm, `NotAllowed` for a
         version that is retired."""
         with self._database.write() as tx:
-            _require_new(tx, campaign, items)
-            if retired := _retired(tx, campaign):
+            require_new(tx, campaign, items)
+            if retired := retired_arms(tx, campaign):
                 raise NotAllowed(f"nobody is asked about a version that is retired: {', '.join(sorted(retired))}")
-            row = {"name": campaign.name, "evaluation": campaign.evaluation, "created_at": campaign.created_at}
-            body = campaign.model_dump(mode="json", exclude={"closed_at"})
-            tx.execute(insert(rated.campaigns).values(**row, body=body))
-            number = _row(tx, campaign.name).number
-            for at in range(0, len(items), _AT_ONCE):
-                _add(tx, campaign, number, items[at : at + _AT_ONCE])
-            arms = {label: arm.ref for label, arm in campaign.arms.items()}
-            detail = {"evaluation": campaign.evaluation, "arms": arms, "items": len(items), "votes": campaign.votes}
-            audit.append(tx, actor, "rating.create", campaign.name, detail)
+            _open(tx, campaign, items, actor)
         return campaign
+
+    def collect(self, campaign: Campaign, item: RatedItem, *, actor: str) -> Campaign:
+        """Put the answers of one conversation into the campaign of this name, which is opened where there is none.
+
+        What is there already is not put there again. Raises `InvalidInput` where the campaign of this name has other
+        arms or is an evaluation's, and for an arm that is no version of the registry's, `NotAllowed` for one that is
+        closed and for a version that is retired.
+        """
+        with self._database.write() as tx:
+            require_versions(tx, campaign, item)
+            if retired := retired_arms(tx, campaign):
+                raise NotAllowed(f"nobody is asked about a version that is retired: {', '.join(sorted(retired))}")
+            if tx.execute(select(_C.number).where(_C.name == campaign.name)).first() is None:
+                _open(tx, campaign, [item], actor)
+                return campaign
+            there = _campaign(row := _open_row(tx, campaign.name))
+            require_same_arms(there, campaign)
+            if tx.execute(select(_I.number).where((_I.campaign == row.number) & (_I.key == item.key))).first() is None:
+                _add(tx, there, row.number, [item])
+                audit.append(tx, actor, "rating.collect", campaign.name, {"item": item.key})
+            return there
 
     def get(self, name: str) -> Campaign:
         """Raises `NotFound`."""
@@ -128,7 +147,7 @@ class RatingBook:
         with self._database.write() as tx:
             row = _open_row(tx, name)
             campaign, moment = _campaign(row), _moment(tx)
-            pair = tx.execute(_queue(row.number, campaign, rater, moment, _retired(tx, campaign))).first()
+            pair = tx.execute(_queue(row.number, campaign, rater, moment, retired_arms(tx, campaign))).first()
             if pair is None:
                 return None
             known = {"given_at": moment, "choice": None, "voted_at": None}
@@ -149,22 +168,28 @@ class RatingBook:
         rater = _rater(rater)
         with self._database.write() as tx:
             campaign = _campaign(row := _open_row(tx, name))
-            here = (_B.campaign == row.number) & (_B.id == ballot) & (_B.rater == rater)
-            if (given := tx.execute(select(rated.ballots).where(here)).first()) is None:
-                raise NotFound(f"{name} gave {rater} no ballot {ballot}", place="ballot")
+            given = _given(tx, row, ballot, rater)
             if given.choice is not None:
                 raise Conflict(f"this ballot is voted on; `dabt rate undo {name}` takes the last vote back")
             moment = _moment(tx)
             others = select(func.count()).where((_B.pair == given.pair) & (_B.rater != rater) & _counts(_B, moment))
             if tx.execute(others).scalar_one() >= campaign.votes:
                 raise Conflict("this ballot waited so long that others were given it: ask for the next")
-            tx.execute(update(rated.ballots).where(here).values(choice=choice.value, voted_at=moment))
+            tx.execute(
+                update(rated.ballots).where(_B.number == given.number).values(choice=choice.value, voted_at=moment)
+            )
             audit.append(tx, rater, "rating.vote", name, {"ballot": ballot, "choice": choice.value})
-            if not campaign.reveal:
-                return {}
-            pair = tx.execute(select(rated.pairs).where(_P.number == given.pair)).one()
-            first, second = (pair.second, pair.first) if given.swapped else (pair.first, pair.second)
-            return {Choice.A.value: first, Choice.B.value: second}
+            return _whose(tx, given) if campaign.reveal else {}
+
+    def revealed(self, name: str, ballot: str, rater: str) -> dict[str, str]:
+        """The same once more, after the vote; nothing where the campaign does not reveal, and before the vote.
+
+        Raises `NotFound` for a ballot that this rater was not given.
+        """
+        with self._database.read() as tx:
+            campaign = _campaign(row := _row(tx, name))
+            given = _given(tx, row, ballot, rater)
+            return _whose(tx, given) if campaign.reveal and given.choice is not None else {}
 
     def undo(self, name: str, rater: str) -> Ballot:
         """Take the rater's last vote or skip back: the ballot is before them again, as it was.
@@ -190,7 +215,7 @@ class RatingBook:
         with self._database.read() as tx:
             row = _row(tx, name)
             campaign, moment = _campaign(row), _moment(tx)
-            retired, here = sorted(_retired(tx, campaign)), _B.campaign == row.number
+            retired, here = sorted(retired_arms(tx, campaign)), _B.campaign == row.number
 
             def count(where: ColumnElement[bool]) -> int:
                 return int(tx.execute(select(func.count()).where(where)).scalar_one())
@@ -218,6 +243,8 @@ def _queue(number: int, campaign: Campaign, rater: str, moment: datetime, retire
     here = and_(others.c.pair == _P.number, others.c.rater != rater, _counts(others.c, moment))
     taken = select(func.count(others.c.number)).where(here).correlate(rated.pairs).scalar_subquery()
     free = (_P.campaign == number) & _P.settled.is_(None) & (taken < campaign.votes)
+    if campaign.evaluation is None:
+        free &= _P.item.not_in(collected_by(number, rater))
     if retired:
         free &= _P.first.not_in(sorted(retired)) & _P.second.not_in(sorted(retired))
     joined = rated.pairs.outerjoin(mine, and_(_B.pair == _P.number, _B.rater == rater))
@@ -237,32 +264,24 @@ def _counts(ballots: Any, moment: datetime) -> ColumnElement[bool]:
     return or_(_voted(ballots), ballots.choice.is_(None) & (ballots.given_at > moment - LEASE))
 
 
+def _open(tx: Connection, campaign: Campaign, items: Sequence[RatedItem], actor: str) -> None:
+    row = {"name": campaign.name, "evaluation": campaign.evaluation or "", "created_at": campaign.created_at}
+    body = campaign.model_dump(mode="json", exclude={"closed_at"})
+    tx.execute(insert(rated.campaigns).values(**row, body=body))
+    number = _row(tx, campaign.name).number
+    for at in range(0, len(items), _AT_ONCE):
+        _add(tx, campaign, number, items[at : at + _AT_ONCE])
+    arms = {label: arm.ref for label, arm in campaign.arms.items()}
+    detail = {"evaluation": campaign.evaluation, "arms": arms, "items": len(items), "votes": campaign.votes}
+    audit.append(tx, actor, "rating.create", campaign.name, detail)
+
+
 def _moment(tx: Connection) -> datetime:
     """By the registry's one clock (`database.now`)."""
     if tx.dialect.name == "sqlite":
         return datetime.now(UTC)
     moment: datetime = tx.execute(select(func.now())).scalar_one()
     return moment
-
-
-def _require_new(tx: Connection, campaign: Campaign, items: Sequence[RatedItem]) -> None:
-    """Raises `InvalidInput` with every fault."""
-    problems = []
-    if tx.execute(select(_C.number).where(_C.name == campaign.name)).first() is not None:
-        problems.append(Problem("name", f"{campaign.name} is there already", "choose another: none is given twice"))
-    report = records.to_report(records.report_row(tx, campaign.evaluation))
-    there = {arm.arm: arm.version_digest for arm in report.arms}
-    problems += [
-        Problem(f"arms.{label}", f"is {arm.version_digest}, which is no arm {label} of the evaluation")
-        for label, arm in campaign.arms.items()
-        if there.get(label) != arm.version_digest
-    ]
-    if not items:
-        problems.append(Problem("items", "there are none to rate", "take more of the evaluation's items"))
-    lacking = [(item, sorted(campaign.arms.keys() - item.answers.keys())) for item in items]
-    problems += [Problem(item.name, f"has no answer of {', '.join(arms)}") for item, arms in lacking if arms][:20]
-    if problems:
-        raise InvalidInput(f"the campaign {campaign.name} cannot be opened", problems)
 
 
 def _add(tx: Connection, campaign: Campaign, number: int, items: Sequence[RatedItem]) -> None:
@@ -285,17 +304,6 @@ def _add(tx: Connection, campaign: Campaign, number: int, items: Sequence[RatedI
     tx.execute(insert(rated.pairs), pairs)
 
 
-def _retired(tx: Connection, campaign: Campaign) -> set[str]:
-    """Arms whose version nobody serves any more."""
-    versions, gone = tables.versions.c, set()
-    for label, arm in campaign.arms.items():
-        ref = Ref.parse(arm.ref)
-        here = (versions.name == ref.name) & (versions.number == ref.number)
-        if tx.execute(select(versions.state).where(here)).scalar() in (None, State.RETIRED.value):
-            gone.add(label)
-    return gone
-
-
 def _row(tx: Connection, name: str) -> Row[Any]:
     row = tx.execute(select(rated.campaigns).where(_C.name == name)).first()
     if row is None:
@@ -308,6 +316,20 @@ def _open_row(tx: Connection, name: str) -> Row[Any]:
     if row.closed_at is not None:
         raise NotAllowed(f"{name} is closed: nobody votes in it any more")
     return row
+
+
+def _given(tx: Connection, campaign: Row[Any], ballot: str, rater: str) -> Row[Any]:
+    here = (_B.campaign == campaign.number) & (_B.id == ballot) & (_B.rater == _rater(rater))
+    if (given := tx.execute(select(rated.ballots).where(here)).first()) is None:
+        raise NotFound(f"{campaign.name} gave {rater} no ballot {ballot}", place="ballot")
+    return given
+
+
+def _whose(tx: Connection, given: Row[Any]) -> dict[str, str]:
+    """Which arms' answers stood as A and as B."""
+    pair = tx.execute(select(rated.pairs).where(_P.number == given.pair)).one()
+    first, second = (pair.second, pair.first) if given.swapped else (pair.first, pair.second)
+    return {Choice.A.value: first, Choice.B.value: second}
 
 
 def _rater(rater: str) -> str:

@@ -43,6 +43,7 @@ ROLES: tuple[tuple[str, Role], ...] = (
     *((f"/admin/{room}", Role.PUBLISHER) for room in _PUBLISHING),
     ("/admin", Role.ADMIN),
     ("/metrics", Role.EVALUATOR),
+    ("/v1/dabt/ratings", Role.EVALUATOR),
     *((f"/v1/{room}", Role.TRAINER) for room in ("files", "uploads", "fine_tuning")),
     ("", Role.CALLER),
 )

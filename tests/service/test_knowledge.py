@@ -51,6 +51,7 @@ async def test_the_answer_carries_the_passages_that_the_prompt_was_made_with(
         by_hand = await running.chat("tiny", f"[h02] {passage['text']}\nQ: متى تبدأ الزيارة؟")
     assert (passage["id"], passage["text"]) == ("h02", "تبدأ الزيارة في التاسعة صباحاً.")
     assert passage["score"] > 0
+    assert (passage["source"], passage["why"]) == ("handbook.md:6", {"lexical": 1})
     assert reply.json()["choices"] == by_hand.json()["choices"]
     assert [part.partition(";")[0] for part in reply.headers["server-timing"].split(", ")] == ["ttft", "retrieval"]
     assert "retrieval" not in by_hand.headers["server-timing"]
