@@ -134,13 +134,16 @@ def expected(shape: Shape, plan: Plan, rows: int, tokens: int, longest: int, spe
 
 
 def measured_speed() -> tuple[float, str]:
-    """Multiply-adds a second in float32 on this machine's CPU, by the best of a few products, and what it is."""
+    """Multiply-adds a second in float32 on this machine's CPU, by the best of some products, and what it is.
+
+    Each is over in two milliseconds, so that one at least is not broken off by what else the machine does.
+    """
     import numpy as np
 
-    size = 768
+    size = 384
     one = np.ones((size, size), np.float32)
     best = math.inf
-    for _ in range(5):
+    for _ in range(30):
         start = time.perf_counter()
         one @ one
         best = min(best, time.perf_counter() - start)
