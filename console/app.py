@@ -33,7 +33,7 @@ class Console:
     def __init__(self, api: FastAPI, home: Home) -> None:
         parts: Parts = api.state.parts
         config: ServeConfig = api.state.config
-        pages = FastAPI(title="Dabt", openapi_url=None, docs_url=None, redoc_url=None)
+        self.pages = pages = FastAPI(title="Dabt", openapi_url=None, docs_url=None, redoc_url=None)
         pages.state.api = Api(api)
         pages.state.parts = parts
         pages.state.config = config

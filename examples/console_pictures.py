@@ -21,7 +21,6 @@ from contextlib import contextmanager
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import httpx
 import uvicorn
@@ -127,9 +126,12 @@ def made_adapter(home: Home, registry: Registry, store: ArtifactStore, name: str
     (folder / "adapter_model.safetensors").write_text(name)
     digest = store.put(folder)
     prompt, completion = (1, 2, 3), (4, 5)
-    scores = {key: tuple(fake_logprobs(of, prompt, completion)) for key, of in
-              (("adapter_logprobs", internal_name(digest)), ("base_logprobs", ""))}  # fmt: skip
-    golden = GoldenPrompt(prompt_ids=prompt, completion_ids=completion, **scores)
+    golden = GoldenPrompt(
+        prompt_ids=prompt,
+        completion_ids=completion,
+        adapter_logprobs=tuple(fake_logprobs(internal_name(digest), prompt, completion)),
+        base_logprobs=tuple(fake_logprobs("", prompt, completion)),
+    )
     manifest = AdapterManifest(
         digest=digest, base=fingerprint(CLINIC / "base_model").digest, base_name="clinic", rank=8, alpha=16, scale=2,
         target_modules=("q_proj",), parameters=1, bytes=1, golden=(golden,), created_at=datetime.now(UTC),
@@ -181,8 +183,8 @@ def photographed(url: str, places: dict[str, str]) -> dict[str, bytes]:
         for language in LANGUAGES:
             context = browser.new_context(base_url=url, viewport={"width": WIDTH, "height": HEIGHT}, locale=language)
             cookies = {"dabt_language": language, "dabt_theme": "light"}
-            domain: dict[str, Any] = {"domain": "127.0.0.1", "path": "/ui"}
-            context.add_cookies([{"name": name, "value": value, **domain} for name, value in cookies.items()])
+            for name, value in cookies.items():
+                context.add_cookies([{"name": name, "value": value, "domain": "127.0.0.1", "path": "/ui"}])
             page = context.new_page()
             for name, place in places.items():
                 page.goto(place)

@@ -84,7 +84,7 @@ class JobBook:
 
     def under_way(self, owner: str | None, most: int = 50) -> list[Job]:
         """Those that have not ended, newest first; `owner` None for everybody's."""
-        where = _T.state.not_in(sorted(ENDED))
+        where: ColumnElement[bool] = _T.state.not_in(sorted(ENDED))
         if owner is not None:
             where &= _T.owner == owner
         with self._database.read() as tx:

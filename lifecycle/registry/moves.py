@@ -130,8 +130,9 @@ def _require_unchanged(tx: Connection, ref: str, decision: Decision) -> None:
 def _said(entry: audit.AuditEntry) -> str:
     """What was done, and why."""
     to = entry.detail.get("to")
-    policy = entry.action == audit.POLICY or not isinstance(to, dict)
-    what = "its policy" if policy else ", ".join(f"{version} ({100 * share:.4g}%)" for version, share in to.items())
+    what = "its policy"
+    if entry.action != audit.POLICY and isinstance(to, dict):
+        what = ", ".join(f"{version} ({100 * share:.4g}%)" for version, share in to.items())
     return f"{entry.action} to {what} ({entry.reason or 'no reason was given'})"
 
 

@@ -16,7 +16,16 @@ def assert_accessible(page: Any) -> None:
     assert not told, "\n".join(told)
 
 
+_WIDE = """() => {
+  const page = document.documentElement, width = page.clientWidth;
+  const out = (box) => box.left < -1 || box.right > width + 1;
+  const told = [...document.querySelectorAll("body *")].filter((it) => out(it.getBoundingClientRect()))
+    .map((it) => `${it.tagName}#${it.id}.${it.getAttribute("class")} ${it.textContent.trim().slice(0, 40)}`);
+  return [page.scrollWidth - width, told.slice(0, 9)];
+}"""
+
+
 def assert_fits(page: Any) -> None:
     """Nothing but a region of its own scrolls from side to side."""
-    wide = page.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth")
-    assert wide <= 0, f"the page is {wide} px wider than the window"
+    more, outside = page.evaluate(_WIDE)
+    assert more <= 0, f"{page.url} is {more} px wider than the window; outside of it are {outside}"

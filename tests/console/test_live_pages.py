@@ -152,7 +152,7 @@ def test_two_tabs_share_one_connection_and_the_second_goes_on_when_the_first_is_
         becomes(first, "50.0%")
         becomes(second, "50.0%")
         first.close()
-        second.wait_for_function("document.documentElement.dataset.connection === 'live'")
+        second.wait_for_function("() => document.documentElement.dataset.connection === 'live'")
         figures["t.x"] = None
         becomes(second, "—")
         figures["t.x"] = 0.75
@@ -179,7 +179,7 @@ def test_a_broken_connection_is_marked_and_what_was_missed_comes_with_the_next_o
     with open_house.person(language, watched=False) as page:
         page.goto("/ui")
         page.evaluate(LIVE)
-        page.wait_for_function("document.documentElement.dataset.connection === 'live'")
+        page.wait_for_function("() => document.documentElement.dataset.connection === 'live'")
         assert page.locator("#live").is_hidden()
         page.route("**/ui/events*", lambda route: route.abort())
         cuts.append("now")

@@ -106,7 +106,7 @@ def test_evidence_moves_and_a_move_made_elsewhere_shows_while_one_looks(served: 
         page.goto("/ui?q=triage")
         requests = page.locator("[data-live='canary.triage:prod.2.error_rate.n']")
         assert requests.inner_text() == "0"
-        page.wait_for_function("document.documentElement.dataset.connection === 'live'")
+        page.wait_for_function("() => document.documentElement.dataset.connection === 'live'")
         body = {"model": "triage", "messages": [{"role": "user", "content": "hello"}]}
         for _ in range(20):
             assert httpx.post(f"{served.url}/v1/chat/completions", json=body).status_code == 200
@@ -125,6 +125,6 @@ def test_aliases_are_looked_for_as_one_types_and_the_address_says_it(served: Ser
     with served.person() as page:
         page.goto("/ui")
         page.locator("#q").fill("dig")
-        page.wait_for_function("document.querySelectorAll('tr[id^=alias-]').length === 1")
+        page.wait_for_function("() => document.querySelectorAll('tr[id^=alias-]').length === 1")
         page.wait_for_url("**/ui?q=dig*")
         assert page.evaluate("document.activeElement.id") == "q"

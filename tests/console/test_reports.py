@@ -7,6 +7,7 @@ import io
 import json
 import shutil
 from datetime import timedelta
+from typing import Any
 from urllib.parse import quote
 
 import httpx
@@ -30,7 +31,7 @@ def scores(right: int) -> dict[str, float | None]:
 
 
 def fill(house: House) -> None:
-    def keep(label: str, right: int, day: int, **more: object) -> None:
+    def keep(label: str, right: int, day: int, **more: Any) -> None:
         late = {} if label == "secret" else {ITEMS[1]: None}
         arms = {"base": scores(2), "adapter": scores(right) | late}
         KEPT[label] = keep_report(house.registry, house.home, arms, day=day, **more)
@@ -298,7 +299,7 @@ def test_a_person_finds_a_wrong_answer_and_reads_on_by_keys(served: Served, lang
         page.wait_for_selector("article.answer")
         began = page.url
         page.keyboard.press("KeyJ")
-        page.wait_for_function(f"location.href !== {json.dumps(began)}")
+        page.wait_for_function(f"() => location.href !== {json.dumps(began)}")
         page.wait_for_selector("[data-key=previous]")
         page.keyboard.press("ArrowLeft" if language == "en" else "ArrowRight")
         page.wait_for_url(began)

@@ -74,7 +74,7 @@ def test_it_is_for_evaluators_and_more(served: Served):
 
 async def test_a_part_in_trouble_says_so(served: Served):
     state = served.app.state
-    console = state.console.app._app.state
+    console = state.console.pages.state
     parts = state.parts
     away = SimpleNamespace(counted_in="away")
     broken = SimpleNamespace(

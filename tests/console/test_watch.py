@@ -134,7 +134,7 @@ def served(serve: Serve) -> Served:
     with served.client() as client:
         body = {"model": "triage", "messages": [{"role": "user", "content": "hi"}]}
         assert client.post("/v1/chat/completions", json=body, headers=key).status_code == 200
-    history = served.app.state.console.app._app.state.history = History()
+    history = served.app.state.console.pages.state.history = History()
     whole, begun = Counted(), time.time() - 7200
     history.take({}, CALM, begun, 0.0)
     for place in range(1, 721):

@@ -114,10 +114,10 @@ class Listing:
         gone = changed | (known.keys() - self._of_name.keys())
         # Nearly in order already, which sorting makes use of.
         rows = [row for row in kept if row.version.name not in gone] if gone else list(kept)
-        self._rows = tuple(sorted([*rows, *fresh], key=attrgetter("order"), reverse=True))
+        self._rows: tuple[Row, ...] = tuple(sorted([*rows, *fresh], key=attrgetter("order"), reverse=True))
         self._seen: dict[object, tuple[Row, ...]] = {}
         known_bases = {digest: name for digest, name in before.bases.items() if name} if before is not None else {}
-        self.bases = {**_bases(fresh, catalogue), **known_bases}
+        self.bases: dict[str, str] = {**_bases(fresh, catalogue), **known_bases}
         """Name of every base, by its fingerprint, where an artifact says it."""
 
     def seen(self, viewer: Viewer) -> tuple[Row, ...]:

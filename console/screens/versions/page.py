@@ -35,7 +35,7 @@ KIND_OF_ENTRY = {
 def version_at(request: Request, name: str, number: str) -> Version:
     """Raises `NotFound`, also for a version that the viewer's key may not know of."""
     viewer, snapshot = viewer_of(request), request.app.state.parts.catalogue.snapshot
-    version = snapshot.version(name, int(number)) if number.isdecimal() and len(number) < 10 else None
+    version: Version | None = snapshot.version(name, int(number)) if number.isdecimal() and len(number) < 10 else None
     if version is None or not viewer.sees(name) or not _shown_to(request, viewer, version):
         raise NotFound(f"there is no version {name}:{number} that your key covers; the list of versions has all")
     return version

@@ -110,9 +110,10 @@ def read(
     if not told.problem and version.state is not State.RETIRED:
         told.objections = objections(told.gate, version, told.verdicts)
     told.doubt = tried(lambda: registry.doubt(version.ref), None)
-    entries = tried(lambda: registry.audit(version.ref, _ENTRIES), [])
+    none: list[AuditEntry] = []
+    entries = tried(lambda: registry.audit(version.ref, _ENTRIES), none)
     for alias in aliases:
-        of_alias = tried(partial(registry.audit, f"{version.name}:{alias}", _ENTRIES), [])
+        of_alias = tried(partial(registry.audit, f"{version.name}:{alias}", _ENTRIES), none)
         entries = [*entries, *(entry for entry in of_alias if _concerns(entry, version))]
     told.trail = sorted(entries, key=lambda entry: -entry.id)
     return told
