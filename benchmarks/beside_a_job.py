@@ -101,7 +101,7 @@ def first_tokens(run: Run) -> list[float]:
 
 
 def whole(run: Run) -> list[float]:
-    return [told.ended - told.began for told in run.told]
+    return [told.ended - told.began for told in run.told if not told.error]
 
 
 def _lines(count: int) -> list[str]:

@@ -33,11 +33,15 @@ from evals.report.evaluation import Evaluation
 from evals.run import evaluate
 from lifecycle.config_file import load_mapping
 from lifecycle.home import Home
+from lifecycle.jobs.nouns import JobEvent, JobProgress
 from lifecycle.manifests import AdapterManifest, GoldenPrompt
 from lifecycle.models.base import fingerprint
 from lifecycle.registry import Registry
 from lifecycle.store.artifacts import ArtifactStore
+from lifecycle.traffic import CanaryBounds, TrafficPolicy
 from lifecycle.version import Digest, Lineage, Prompt, VersionSpec
+from retrieval.config import IndexConfig
+from retrieval.publish import publish_index
 from service.adapters.residency import internal_name
 from service.app import create_app
 from service.config import ServeConfig
@@ -83,8 +87,24 @@ def main() -> None:
         engine = Clinic({})
         with served(home, registry, store, engine) as url:
             kept = [evaluated(home, registry, store, engine, url, skill) for skill in (0.8, 0.93)]
-            registry.promote(kept[0].report.arms[-1].ref, actor=ACTOR, reason="the pictures", force=True)
-            taken = photographed(url, places_of(kept))
+            first, second = (evaluation.report.arms[-1].ref for evaluation in kept)
+            registry.promote(first, actor=ACTOR, reason="the first that passed", force=True)
+            bounds = TrafficPolicy(canary=CanaryBounds(max_error_rate=0.05))
+            registry.amend_policy("triage", "prod", lambda _: bounds, actor=ACTOR, reason="a canary needs bounds")
+            registry.promote(second, actor=ACTOR, reason="better at formats: a fifth first", share=0.2, force=True)
+            index, _ = publish_index(
+                CLINIC / "handbook", "handbook", IndexConfig(dense="none"), store=store, registry=registry
+            )
+            job = trained_job(registry, url)
+            called(url, list(engine.right)[:40])
+            places = {
+                **places_of(kept),
+                "version": f"/ui/versions/{second.replace(':', '/')}",
+                "search": f"/ui/knowledge/{index}?q=When+does+the+Cedar+pharmacy+open%3F",
+                "job": f"/ui/train/jobs/{job}",
+                "compare": f"/ui/compare?m={first}&m={second}",
+            }
+            taken = photographed(url, places, question=next(iter(engine.right)))
     for name, picture in taken.items():
         PICTURES.mkdir(exist_ok=True)
         (PICTURES / name).write_bytes(picture)
@@ -117,6 +137,32 @@ def evaluated(
     file = home.root / "triage.yaml"
     file.write_text(json.dumps(plan), encoding="utf-8")
     return evaluate(EvalConfig.load(file, endpoint=f"{url}/v1"), registry, home)
+
+
+def called(url: str, questions: list[str]) -> None:
+    """Requests of callers, so that there is traffic to see."""
+    with httpx.Client(base_url=url, timeout=60) as client:
+        for question in questions:
+            body = {"model": "triage", "messages": [{"role": "user", "content": question}]}
+            client.post("/v1/chat/completions", json=body).raise_for_status()
+
+
+def trained_job(registry: Registry, url: str) -> str:
+    """The id of a fine-tuning job in the middle of its training, as its worker tells it. The losses are made up."""
+    rows = (CLINIC / "data" / "triage" / "train.jsonl").read_bytes()
+    with httpx.Client(base_url=url, timeout=60) as client:
+        sent = client.post("/v1/files", data={"purpose": "fine-tune"}, files={"file": ("triage.jsonl", rows)}).json()
+        body = {"model": "clinic", "training_file": sent["id"], "suffix": "triage", "seed": 1}
+        id_ = str(client.post("/v1/fine_tuning/jobs", json=body).json()["id"])
+    leases, base = registry.leases, fingerprint(CLINIC / "base_model").digest
+    leases.validated(id_, None, ACTOR)
+    leases.take(ACTOR, [base], {})
+    told: list[dict[str, float]] = [{"base_valid_loss": 2.6}]
+    told += [{"step": step, "train_loss": 0.4 + 2.4 / (1 + step / 8) + 0.1 * (step % 3)} for step in range(1, 61)]
+    told += [{"step": step, "valid_loss": 0.5 + 2.1 / (1 + step / 8)} for step in range(10, 61, 10)]
+    leases.tell(id_, ACTOR, [JobEvent(message=f"Step {figures.get('step', 0)}/120", data=figures) for figures in told])
+    leases.beat(id_, ACTOR, JobProgress(step=60, total_steps=120))
+    return id_
 
 
 def made_adapter(home: Home, registry: Registry, store: ArtifactStore, name: str) -> Digest:
@@ -173,8 +219,8 @@ def places_of(kept: list[Evaluation]) -> dict[str, str]:
     }
 
 
-def photographed(url: str, places: dict[str, str]) -> dict[str, bytes]:
-    """`reports.en.png` and so on → the picture."""
+def photographed(url: str, places: dict[str, str], question: str) -> dict[str, bytes]:
+    """`reports.en.png` and so on → the picture. `question` is what the page Compare asks."""
     from playwright.sync_api import sync_playwright
 
     taken = {}
@@ -188,6 +234,13 @@ def photographed(url: str, places: dict[str, str]) -> dict[str, bytes]:
             page = context.new_page()
             for name, place in places.items():
                 page.goto(place)
+                if name == "compare":
+                    page.locator("#question").fill(question)
+                    page.locator("#send").click()
+                    page.locator(".pane[aria-busy=false]").nth(1).wait_for()
+                    page.locator("#turns").scroll_into_view_if_needed()
+                if name in ("job", "watch"):
+                    page.locator("canvas").first.wait_for()
                 taken[f"{name}.{language}.png"] = small(page.screenshot())
         browser.close()
     return taken

@@ -220,4 +220,4 @@ def test_a_text_keeps_a_few_bytes_in_memory_and_no_more(monkeypatch: pytest.Monk
         list(index.pairs())
         most.append(tracemalloc.get_traced_memory()[1])
         tracemalloc.stop()
-    assert most[1] - most[0] < 8 * 2000
+    assert most[1] - most[0] < 16 * 2000  # a text of its own would take 60 and more

@@ -75,7 +75,8 @@ class JobWatcher:
         self.figures.setdefault(point.step, {}).update(new)
         if not point.step:  # the base's own, before any training
             if not self.job.progress.step and "valid_loss" in new:
-                told = {"step": 0, "base_valid_loss": new["valid_loss"]}
+                # No step of the training, so none of the events that OpenAI's clients know as metrics.
+                told = {"base_valid_loss": new["valid_loss"]}
                 message = f"Before training: validation loss={point.loss:.2f}"
                 self.events.append(JobEvent(message=message, data=told))
             return

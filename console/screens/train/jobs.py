@@ -25,7 +25,7 @@ _MOST_EVENTS = 100
 """Of one page of the API."""
 _MOST_PAGES = 50
 ENDED = frozenset({"succeeded", "failed", "cancelled"})
-_FIGURES = ("train_loss", "valid_loss", "base_valid_loss")
+_FIGURES = ("train_loss", "valid_loss")
 
 
 @router.get("")
@@ -127,12 +127,15 @@ def _number(text: str) -> str | int | float:
 async def _curve(request: Request, id_: str) -> dict[str, Any]:
     """`steps`, and a list beside it for each figure that was told of any step; None where there is none."""
     points: dict[int, dict[str, float]] = {}
+    base: float | None = None
     after = ""
     for _ in range(_MOST_PAGES):
         query = {"limit": str(_MOST_EVENTS), "order": "asc", **({"after": after} if after else {})}
         page = await _api(request).call(viewer_of(request), "GET", f"/v1/fine_tuning/jobs/{id_}/events", query=query)
         for event in page["data"]:
             data = event["data"]
+            if _is_measured(data.get("base_valid_loss")):
+                base = data["base_valid_loss"]
             if "step" in data:
                 kept = {name: data[name] for name in _FIGURES if _is_measured(data.get(name))}
                 points.setdefault(int(data["step"]), {}).update(kept)
@@ -140,8 +143,7 @@ async def _curve(request: Request, id_: str) -> dict[str, Any]:
             break
         after = page["data"][-1]["id"]
     steps = sorted(points)
-    base = next((points[step]["base_valid_loss"] for step in steps if "base_valid_loss" in points[step]), None)
-    known = {name: [points[step].get(name) for step in steps] for name in ("train_loss", "valid_loss")}
+    known = {name: [points[step].get(name) for step in steps] for name in _FIGURES}
     return {"steps": steps, **known, "base_valid_loss": base}
 
 

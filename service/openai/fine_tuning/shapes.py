@@ -94,7 +94,7 @@ def event_object(event: JobEvent) -> dict[str, Any]:
         "created_at": _at(event.created_at),
         "level": event.level,
         "message": event.message,
-        "type": "metrics" if event.data is not None else "message",
+        "type": "metrics" if event.data is not None and "step" in event.data else "message",
         "data": event.data or {},
     }
 

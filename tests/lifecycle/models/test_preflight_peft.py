@@ -74,7 +74,7 @@ def test_what_peft_saves_passes_and_its_targets_are_read_as_peft_reads_them(base
     ("settings", "says"),
     [
         ({"use_dora": True}, "DoRA's magnitude"),
-        ({"modules_to_save": ["lm_head"]}, "is a fully trained module"),
+        ({"modules_to_save": ["lm_head"]}, "lm_head.weight: is a whole matrix"),
         ({"trainable_token_indices": [1, 2]}, "holds trained token embeddings"),
         ({"bias": "all"}, "trained biases"),
         ({"lora_bias": True}, "is a trained bias"),

@@ -116,7 +116,7 @@ def test_the_bases_own_loss_is_told_once_whichever_worker_goes_on(tmp_path: Path
     watch.loss("validation", before)
     watch.loss("train", Point(0, 0.0, 2.4, {}))
     (event,) = watch.events
-    assert event.data == {"step": 0, "base_valid_loss": 2.5}
+    assert event.data == {"base_valid_loss": 2.5}
     again = watcher(job().model_copy(update={"progress": JobProgress(step=3)}), tmp_path, [0.0])
     again.loss("validation", before)
     assert list(again.events) == []

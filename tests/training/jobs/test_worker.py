@@ -72,8 +72,9 @@ def test_a_supervised_job_becomes_a_draft_with_checkpoints_figures_and_an_accoun
         assert line in said
     assert said[-1] == "The job has successfully completed"
     assert any("dabt gate set triage" in line for line in said)
-    steps = [event.data["step"] for event in queue.registry.jobs.events(job.id, None, ALL).items if event.data]
-    assert sorted(set(steps)) == list(range(1, 25))
+    told = [event.data for event in queue.registry.jobs.events(job.id, None, ALL).items if event.data]
+    assert sorted({data["step"] for data in told if "step" in data}) == list(range(1, 25))
+    assert [data for data in told if "step" not in data] == [{"base_valid_loss": manifest.metrics["base_eval_loss"]}]
     assert not (queue.home.root / "jobs" / job.id).exists()
     check_equal_jobs(queue, job, checkpoints)
     assert loaded.count(queue.base) == 3  # nothing was trained again
