@@ -33,7 +33,7 @@ from lifecycle.home import Home
 from lifecycle.models.base import fingerprint
 from lifecycle.registry import Registry
 from lifecycle.traffic import CanaryBounds, TrafficPolicy
-from lifecycle.version import Prompt, VersionSpec
+from lifecycle.version import Decoding, VersionSpec
 
 TOKENS = 32
 TOPICS = "overview,canary"
@@ -109,8 +109,8 @@ def split_alias(home: Home) -> None:
     bounds = CanaryBounds(max_error_rate=0.5, max_ttft_ratio=100.0, guards={"empty": 0.9})
     with Registry.open(home.registry_url) as registry:
         base = fingerprint(CLINIC / "base_model").digest
-        for text in ("Sort the message.", "Sort this message."):
-            spec = VersionSpec(base=base, prompt=Prompt(system=text))
+        for most in (512, 513):  # a version with a prompt of its own tells nobody the tokens that are counted here
+            spec = VersionSpec(base=base, decoding=Decoding(max_tokens=most))
             registry.create_version("triage", spec, actor="benchmark")
         order: dict[str, Any] = {"actor": "benchmark", "reason": "measured", "force": True}
         registry.promote("triage:1", **order)

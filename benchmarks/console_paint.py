@@ -162,7 +162,7 @@ def _opened(browser: Any, side: Side, path: str) -> float:
     page = context.new_page()
     answer = page.goto(side.url + path.format(report=side.report))
     assert answer.status == 200, f"{path}: {answer.status}"
-    page.wait_for_function(f"({PAINT}) !== null")
+    page.wait_for_function(f"() => ({PAINT}) !== null")
     paint = float(page.evaluate(PAINT))
     context.close()
     return paint
