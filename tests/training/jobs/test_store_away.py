@@ -53,7 +53,9 @@ def test_a_run_whose_store_is_away_now_and_then_waits_and_is_trained_once(
     assert (len(queue.registry.versions("triage")), queue.results()) == (3, 1)
     said = queue.said(job)
     assert (said.count(AWAY), said.count("Training")) == (1, 1)
-    steps = [event.data["step"] for event in queue.registry.jobs.events(job.id, None, ALL).items if event.data]
+    told = [event.data for event in queue.registry.jobs.events(job.id, None, ALL).items if event.data]
+    assert sum("base_valid_loss" in data for data in told) == 1
+    steps = [data["step"] for data in told if "step" in data]
     assert len(steps) == len(set(steps)) + 4  # each once, but for the ends of epochs, which have a validation too
 
 
