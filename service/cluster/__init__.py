@@ -1,0 +1,1 @@
+"""Past one machine: which engine answers a request."""
