@@ -180,6 +180,16 @@ def test_a_cluster_is_named_by_its_first_position_in_whatever_order_it_is_joined
         assert [clusters.of(at) for at in range(6)] == [0, 1, 2, 1, 1, 5]
 
 
+def test_the_names_of_all_clusters_are_those_of_each_position(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(duplicates, "_BATCH", 7)
+    drawn, clusters = random.Random(5), duplicates.Clusters(60)
+    for _ in range(40):
+        clusters.join(drawn.randrange(60), drawn.randrange(60))
+    by_position = [clusters.of(at) for at in range(60)]
+    assert len(set(by_position)) < 40
+    assert clusters.names().tolist() == by_position
+
+
 WORDS = ["doctor", "clinic", "pain", "head", "knee", "since", "monday", "when", "open", "please", "book", "visit"]
 
 

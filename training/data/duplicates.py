@@ -115,10 +115,7 @@ class Near:
         for begin in range(0, len(self), _BATCH):
             rows = self._rows.read(begin, begin + _BATCH)
             keys.add(rows["key"], np.arange(begin, begin + len(rows)))
-        for part in keys.parts():
-            again = np.append(False, part["key"][1:] == part["key"][:-1])
-            first = np.maximum.accumulate(np.where(again, 0, np.arange(len(part))))
-            yield from zip(part["row"][first[again]].tolist(), part["row"][again].tolist(), strict=True)
+        return keys.again()
 
     def pairs(self, skip: Callable[[int, int], bool] = lambda left, right: False) -> Iterator[Pair]:
         """Every pair of texts that are near and not equal, left before right, as they are found.
@@ -298,3 +295,12 @@ class Clusters:
     def join(self, one: int, two: int) -> None:
         one, two = sorted((self.of(one), self.of(two)))
         self._above[two] = one
+
+    def names(self) -> NDArray[Any]:
+        """The cluster of every position, in the memory that this has."""
+        above = np.frombuffer(self._above, f"u{self._above.itemsize}")
+        for begin in range(0, len(above), _BATCH):  # what lies above a position is before it, and has its name by now
+            part = above[begin : begin + _BATCH]
+            while (part != (higher := above[part])).any():
+                part[:] = higher
+        return above

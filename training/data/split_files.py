@@ -1,20 +1,20 @@
 """Rows into training, validation and test files, so that none of them holds what another asks, in any words.
 
 Rows whose questions are equal or nearly equal, or that share a field of `meta`, stay together; each file has its share
-of every label; rows are written as they stood. `split.py` holds out a share inside a run.
+of every label (`placing.py`); rows are written as they stood. `split.py` holds out a share inside a run.
 """
 
 from __future__ import annotations
 
-import hashlib
 import json
-from array import array
-from collections import Counter, defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
+
+from numpy.typing import NDArray
 
 from lifecycle.errors import InvalidData, InvalidInput, Problem
 from lifecycle.rows import hub
@@ -27,8 +27,10 @@ from lifecycle.text.normaliser import LIGHT_1
 from training.data.checks import SIMILARITY
 from training.data.content import content
 from training.data.duplicates import Clusters, Near
+from training.data.placing import Counts, Labels, place
+from training.data.spool import Spool
 
-Counts = Counter[str]
+_BATCH = 4096
 
 
 @dataclass(frozen=True)
@@ -75,22 +77,15 @@ def split(source: Path, sides: Sequence[Side], way: Way | None = None, *, force:
     _check(source, sides, force=force)
     groups, labels = _grouped(source, way)
     wanted = _counts(sides, len(labels))
-    placed = _placed(groups, labels, wanted, way.seed)
-    told = Split(
-        {
-            side.name: Counter(labels[at] for at in range(len(labels)) if placed[at] == n)
-            for n, side in enumerate(sides)
-        },
-        len(set(groups)),
-        max(Counter(groups).values()),
-    )
+    placed = place(groups, labels, wanted, way.seed)
+    told = Split({side.name: placed.labels[n] for n, side in enumerate(sides)}, placed.groups, placed.largest)
     if empty := [side.name for side in sides if not told.rows(side.name)]:
         cure = "ask for fewer, raise --similarity, or take --group-by out"
         says = f"no group of rows is left for it: {told.groups:,} groups, the largest of {told.largest:,} rows"
         raise InvalidData("nothing was written", [Problem(name, says, cure) for name in empty])
     with ExitStack() as stack:
         files = [stack.enter_context(replaced(side.path)) for side in sides]
-        _write(source, files, placed)
+        _write(source, files, placed.sides)
     return told
 
 
@@ -120,36 +115,57 @@ def _suffix(path: Path) -> str:
     return (Path(path.stem) if path.suffix == ".gz" else path).suffix.lower()
 
 
-def _grouped(source: Path, way: Way) -> tuple[list[int], list[str]]:
+def _grouped(source: Path, way: Way) -> tuple[NDArray[Any], Labels]:
     """For each row its group, named by the first row in it, and its label."""
-    index = Near(way.similarity)
-    labels: list[str] = []
-    by_field: dict[str, int] = {}
-    same_field = array("q")
+    index, labels, shared = Near(way.similarity), Labels(), _Shared(way.group)
     reading = Reading(source)
-    for row in reading:
+    for at, row in enumerate(reading):
         seen = content(row)
         index.add(LIGHT_1.normal(seen.question))
-        labels.append(_label(seen.labels, seen.meta, seen.answer, way.stratify))
-        value = seen.meta.get(way.group) if way.group else None
-        at = len(labels) - 1
-        same_field.append(at if value is None else by_field.setdefault(json.dumps(value, sort_keys=True), at))
+        labels.add(_label(seen.labels, seen.meta, seen.answer, way.stratify))
+        shared.see(at, seen.meta)
     if reading.told.count:
         raise nothing_done(reading.told.lines, str(source), list(reading.told))
-    if way.group and not by_field:
+    if way.group and not shared.any:
         says, cure = f"no row has meta.{way.group}", "name a field that rows have under meta"
         raise InvalidInput("nothing was written", [Problem("--group-by", says, cure)])
-    if way.stratify and not any(labels):
+    if way.stratify and not any(labels.names):
         says, cure = f"no row has {way.stratify}", "name a field of meta or of the JSON answers"
         raise InvalidInput("nothing was written", [Problem("--stratify", says, cure)])
     joined = Clusters(len(labels))
-    for at, first in enumerate(same_field):
-        joined.join(at, first)
-    for first, again in index.equal():
+    for first, again in chain(shared.again(), index.equal()):
         joined.join(first, again)
     for pair in index.pairs(lambda left, right: joined.of(left) == joined.of(right)):
         joined.join(pair.left, pair.right)
-    return [joined.of(at) for at in range(len(labels))], labels
+    return joined.names(), labels
+
+
+class _Shared:
+    """Rows that share a value of a field of `meta`; the values lie on disk, by their hashes."""
+
+    def __init__(self, field: str) -> None:
+        self._field = field
+        self._values = Spool([("value", "u8"), ("row", "u4")])
+        self._waiting: list[tuple[int, int]] = []
+        self.any = False
+
+    def see(self, row: int, meta: Mapping[str, object]) -> None:
+        value = meta.get(self._field) if self._field else None
+        if value is not None:
+            self.any = True
+            self._waiting.append((hash(json.dumps(value, sort_keys=True)) & (1 << 64) - 1, row))
+            if len(self._waiting) >= _BATCH:
+                self._flush()
+
+    def again(self) -> Iterator[tuple[int, int]]:
+        """Each row whose value came before, behind the first that has it."""
+        self._flush()
+        return self._values.again()
+
+    def _flush(self) -> None:
+        if self._waiting:
+            self._values.add(*zip(*self._waiting, strict=True))
+            self._waiting = []
 
 
 def _label(labels: dict[str, str], meta: dict[str, object], answer: str, field: str) -> str:
@@ -180,39 +196,6 @@ def _counts(sides: Sequence[Side], rows: int) -> list[int]:
     wanted = [int(count or 0) for count in counts]
     wanted[wanted.index(max(wanted))] += rows - sum(wanted)
     return wanted
-
-
-def _placed(groups: Sequence[int], labels: Sequence[str], wanted: Sequence[int], seed: int) -> bytearray:
-    """The side of each row. Large groups first, in an order drawn by `seed`; each goes where most is still wanted of
-    its labels, which is the greedy step of Sechidis et al., "On the stratification of multi-label data" (2011)."""
-    members: dict[int, list[int]] = defaultdict(list)
-    for at, group in enumerate(groups):
-        members[group].append(at)
-    rows, total = len(groups), Counter(labels)
-    left: list[dict[str, float]] = [{label: n * size / rows for label, n in total.items()} for size in wanted]
-    room = [float(size) for size in wanted]
-    placed = bytearray(rows)
-    order = sorted(members, key=lambda group: (-len(members[group]), _drawn(group, seed)))
-    for group in order:
-        inside = Counter(labels[at] for at in members[group])
-        size = len(members[group])
-
-        def fit(side: int, inside: Counts = inside, size: int = size) -> tuple[float, float, float]:
-            over = max(0.0, size - room[side])
-            lacking = sum(min(count, left[side][label]) for label, count in inside.items())
-            return over, -lacking, -room[side] / max(wanted[side], 1)
-
-        best = min(range(len(wanted)), key=fit)
-        room[best] -= size
-        for label, count in inside.items():
-            left[best][label] -= count
-        for at in members[group]:
-            placed[at] = best
-    return placed
-
-
-def _drawn(group: int, seed: int) -> bytes:
-    return hashlib.sha256(f"{seed}\n{group}".encode()).digest()
 
 
 def _write(source: Path, files: Sequence[IO[bytes]], placed: bytearray) -> None:

@@ -50,6 +50,13 @@ class Spool:
             yield self._sorted(np.frombuffer(file.read(), self._type))
             file.close()
 
+    def again(self) -> Iterator[tuple[int, int]]:
+        """The `row` of each record whose key came before, behind that of the first record that has it."""
+        for part in self.parts():
+            again = np.append(False, part[self._key][1:] == part[self._key][:-1])
+            first = np.maximum.accumulate(np.where(again, 0, np.arange(len(part))))
+            yield from zip(part["row"][first[again]].tolist(), part["row"][again].tolist(), strict=True)
+
     def _spill(self) -> None:
         if not self._files:
             self._files = [tempfile.TemporaryFile() for _ in range(_PARTS)]  # noqa: SIM115 - closed when read, or with us

@@ -20,7 +20,8 @@ def show(report: DataReport, title: str, folder: str, console: Console) -> None:
     from rich.text import Text
 
     held = "".join(f", held against {name} ({count:,})" for name, count in report.against.items())
-    console.print(f"{title} ({report.file}): {counted(report.rows, 'row')}{held}", highlight=False)
+    what = f" ({report.file})" if report.file else ""
+    console.print(f"{title}{what}: {counted(report.rows, 'row')}{held}", highlight=False)
     for form in report.forms:
         console.print(f"  form: {form}", highlight=False)
     for line in figures(report):
