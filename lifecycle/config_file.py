@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, TypeVar, get_args
 from pydantic import BaseModel, ValidationError
 
 from lifecycle.errors import InvalidConfig, Problem
+from lifecycle.version import NAME_PATTERN
 
 if TYPE_CHECKING:
     import yaml
@@ -102,6 +103,9 @@ def faults(error: ValidationError, model: type[BaseModel], raw: Mapping[str, Any
             fault, cure = "is no key here", _meant(str(item["loc"][-1]), _fields(model, item["loc"]))
         elif missing:
             fault = "is missing"
+        elif item.get("ctx", {}).get("pattern") == NAME_PATTERN:
+            fault = f"{str(item['input'])[:80]!r} is no name"
+            cure = "write lower-case letters, digits, - and _, at most 63"
         problems.append(Problem(".".join(keys), fault, cure))
     # A union reports the same fault once for each of its members.
     return list(dict.fromkeys(problems))

@@ -28,7 +28,8 @@ from lifecycle.errors import InvalidInput
 from lifecycle.states import State
 
 Digest = Annotated[str, StringConstraints(pattern=r"^sha256:[0-9a-f]{64}$")]
-Name = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9_-]{0,62}$")]
+NAME_PATTERN = r"^[a-z0-9][a-z0-9_-]{0,62}$"
+Name = Annotated[str, StringConstraints(pattern=NAME_PATTERN)]
 
 ArtifactKind = Literal["adapter", "weights", "classifier"]
 """What training leaves: a LoRA over a base, a whole model folder, an encoder with a head and labels.

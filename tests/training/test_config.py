@@ -74,6 +74,7 @@ def test_all_faults_are_reported_together_with_their_key_paths(raw: dict[str, An
         "data.train",
         "colour",
     }
+    assert "'Bad Name' is no name write lower-case letters, digits, - and _, at most 63" in said["name"]
     assert "did you mean alpha?" in said["method.alhpa"]
     assert "did you mean schedule?" in said["optimisation.shedule"]
     assert "lm_head" in said["method.target_modules"]
