@@ -66,8 +66,10 @@ class Verdict(Frozen):
 
     @property
     def why(self) -> str:
-        """The checks that did not pass, in words."""
-        lacking = "; ".join(f"{check.rule}: {check.detail}" for check in self.checks if not check.passed)
+        """In words: of a failed verdict the checks that failed, else those that did not pass."""
+        failed = [check for check in self.checks if check.ruling is Ruling.FAILED]
+        told = failed or [check for check in self.checks if not check.passed]
+        lacking = "; ".join(f"{check.rule}: {check.detail}" for check in told)
         return lacking or "no reason given"
 
     @property

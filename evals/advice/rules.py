@@ -35,7 +35,8 @@ RULES: tuple[Rule, ...] = (
     _rule("prompt-first", sources.HOUSE, "an arm is trained or retrieves, and none has a prompt alone",
           ways.prompt_first),
     _rule("worth-of-training", sources.LORA_LAND, "there is a trained and an untrained arm"),
-    _rule("facts", sources.OVADIA, "retrieval alone against the best plain arm: the interval leaves out 0", ways.facts),
+    _rule("facts", sources.OVADIA, "retrieval alone against the best plain arm: the interval leaves out 0; in a run of "
+          "`solver: oracle`, always", ways.facts),
     _rule("form", sources.LIMA, "a figure of form: the best trained arm's interval is above the best untrained one's",
           ways.form),
     _rule("hybrid-wins", sources.BALAGUER, "a hybrid's interval against each of its parts is above 0", ways.hybrid),
@@ -58,10 +59,16 @@ RULES: tuple[Rule, ...] = (
     _rule("few-examples", f"{sources.HOUSE}; {sources.LIMA}", f"training saw fewer than {SMALL_TRAINING:,} rows"),
 )  # fmt: skip
 
+_OF_PARTS = ("hybrid-wins", "hybrid-loses")
+
 
 def fired(findings: Findings) -> tuple[tuple[Rule, str], ...]:
-    """Every rule that fires, with its sentence; one that fires several times is there as often."""
-    return tuple((rule, sentence) for rule in RULES for sentence in rule.remark(findings))
+    """Every rule that fires, with its sentence; one that fires several times is there as often.
+
+    Where the right passages were given, an adapter had passages as well: it is no part of a hybrid.
+    """
+    silent = _OF_PARTS if ways.right_passages_given(findings) else ()
+    return tuple((rule, sentence) for rule in RULES if rule.name not in silent for sentence in rule.remark(findings))
 
 
 def advise(findings: Findings) -> tuple[str, ...]:

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from evals.cost.tradeoff import break_evens as crossings
 from evals.cost.tradeoff import money, per_request, rounded, steps
 from evals.report.advice import Findings, recommend
+from evals.solvers.oracle import Oracle
 from lifecycle.report import ArmResult, Comparison, Interval
 from lifecycle.version import VersionSpec
 
@@ -42,6 +43,8 @@ def facts(findings: Findings) -> list[str]:
     if reads is None or bare is None:
         return []
     gap = findings.against(reads.arm, bare.arm)
+    if right_passages_given(findings):
+        return [_ceiling(reads.arm, findings.against(bare.arm, reads.arm))]
     if gap.low > 0:
         return [
             f"Retrieval brings what the model does not know: {reads.arm} is {delta(gap)} against {bare.arm}. Facts "
@@ -53,6 +56,18 @@ def facts(findings: Findings) -> list[str]:
             "(dabt measure-index) before anything is trained on it."
         ]
     return []
+
+
+def right_passages_given(findings: Findings) -> bool:
+    """Whether arms without an index were given the passages that are right: then they are no arms without passages."""
+    return Oracle.look in findings.report.provisional
+
+
+def _ceiling(reads: str, gap: Comparison) -> str:
+    return (
+        f"Given the right passages and no other, {gap.arm} is {delta(gap)} against {reads}, which finds its own: no "
+        "better retriever gains more than that."
+    )
 
 
 def form(findings: Findings) -> list[str]:

@@ -6,8 +6,8 @@ One section for all three forms: the HTML page includes `templates/costs.html`.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from typing import TypeVar
 
 from evals.cost.tradeoff import break_evens, money, pareto, per_request, priced, rounded, times, unknowns
@@ -29,11 +29,15 @@ NO_PRICES = (
 THOUSAND = 1000
 _LOG_FROM = 20.0
 """Dearest over cheapest, from which the axis of costs is logarithmic."""
+_LETTER, _LINE = 8, 14
+"""What a letter of a name and a line of it take in the plot, at most."""
 
 
 def rows(report: Report) -> dict[str, list[str]]:
     """Cells of each row, in the order of the arms; rows that no arm has are left out."""
     made: dict[str, Callable[[ArmResult], str]] = {
+        "p50 seconds": lambda arm: f"{arm.latency_p50:.2f}",
+        "p95 seconds": lambda arm: f"{arm.latency_p95:.2f}",
         "p99 seconds": lambda arm: _of(arm.timing, lambda it: f"{it.latency.p99:.2f}"),
         "TTFT p50": lambda arm: _of(_first(arm), lambda it: f"{it.p50:.3f}{_told_by(arm, it)}"),
         "TTFT p95": lambda arm: _of(_first(arm), lambda it: f"{it.p95:.3f}"),
@@ -41,6 +45,7 @@ def rows(report: Report) -> dict[str, list[str]]:
         "search seconds": lambda arm: _of(arm.timing, lambda it: f"{it.searched:.3f}" if it.searched else ""),
         "items / s": lambda arm: _of(arm.timing, lambda it: f"{it.items_per_second:.2f}"),
         "tokens / s": lambda arm: _of(arm.timing, lambda it: f"{it.tokens_per_second:.1f}"),
+        "prompt tokens": lambda arm: f"{arm.prompt_tokens:.0f}",
         "answer tokens": lambda arm: f"{arm.completion_tokens:.0f}",
         "cached tokens": lambda arm: f"{arm.cached_tokens:.0f}" if arm.cached_tokens else "",
     }
@@ -100,6 +105,8 @@ class Dot:
     best: bool
     """On the Pareto line."""
     text: str
+    label: float = 0.0
+    """Where the arm's name stands, in height: beside the dot, or out of the way of another name."""
 
 
 @dataclass(frozen=True)
@@ -150,13 +157,29 @@ class CostPlot:
             dots.append(Dot(arm.arm, *here, arm in best, text))
         named = {dot.arm: dot for dot in dots}
         return cls(
-            dots=dots,
+            dots=_labelled(dots, cls.top),
             line=" ".join(f"{named[arm.arm].x},{named[arm.arm].y}" for arm in best),
             across=[(x(cost), f"{cost:.3g}") for cost in _ticks(*bounds, logarithmic)],
             up=[(y(value), f"{value:.1f}") for value in _tenths(floor, ceiling)],
             currency=prices.currency,
             logarithmic=logarithmic,
         )
+
+
+def _labelled(dots: Sequence[Dot], top: float) -> list[Dot]:
+    """The same with heights of their names, none over another: upward, and under the dot where the box ends."""
+    made: list[Dot] = []
+    for dot in dots:
+        near = [other for other in made if abs(other.x - dot.x) < _LETTER * max(len(dot.arm), len(other.arm))]
+        steps = range(len(near) + 1)
+        heights = [*(dot.y - 8 - step * _LINE for step in steps), *(dot.y + 18 + step * _LINE for step in steps)]
+        free = (
+            height
+            for height in heights
+            if height >= top + _LINE and all(abs(height - other.label) >= _LINE for other in near)
+        )
+        made.append(replace(dot, label=round(next(free, dot.y - 8), 1)))
+    return made
 
 
 def _span(report: Report, arm: ArmResult) -> tuple[float, float, float]:
@@ -168,9 +191,11 @@ def _span(report: Report, arm: ArmResult) -> tuple[float, float, float]:
 
 
 def _ticks(low: float, high: float, logarithmic: bool) -> list[float]:
-    """Four or so values; round ones where the axis is even."""
+    """Some round values."""
     if logarithmic:
-        return [low * (high / low) ** (step / 4) for step in range(5)]
+        first, last = math.floor(math.log10(low)), math.ceil(math.log10(high))
+        values = [part * 10.0**power for power in range(first, last + 1) for part in (1, 2, 5)]
+        return [value for value in values if low * (1 - 1e-9) <= value <= high * (1 + 1e-9)]
     size = 10.0 ** math.floor(math.log10(high))
     size = next(part * size for part in (1.0, 0.5, 0.2, 0.1) if high / (part * size) >= 3)
     return [step * size for step in range(math.floor(high / size + 1e-9) + 1)]

@@ -27,7 +27,7 @@ OF_SLICES = (
 def size_of(part: Slice) -> str:
     """`84 items in 31 clusters, thin`"""
     clusters = f" in {part.clusters} clusters" if part.clusters else ""
-    return f"{part.n} items{clusters}{', thin' if part.thin else ''}"
+    return f"{part.n} item{'' if part.n == 1 else 's'}{clusters}{', thin' if part.thin else ''}"
 
 
 def columns_of(table: Mapping[str, Mapping[str, int]]) -> list[str]:

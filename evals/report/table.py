@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
+from evals.archive.items import FILE, read
 from evals.people.results import pair_line
 from evals.report import costs
 from evals.report.evaluation import OF_SLICES, RULINGS, Evaluation, size_of
@@ -18,6 +21,9 @@ if TYPE_CHECKING:
     from rich.console import Console
     from rich.table import Table
 
+_REASONS = 5
+"""Reasons of failed requests that are printed."""
+
 
 def print_evaluation(evaluation: Evaluation, console: Console) -> None:
     """The table, what each verdict opens, every sentence of the advice, and what is wrong with what serves."""
@@ -26,6 +32,8 @@ def print_evaluation(evaluation: Evaluation, console: Console) -> None:
         show(failure_table(evaluation), console)
     if evaluation.report.slices:
         show(slice_table(evaluation), console)
+    for line in (*_failed(evaluation), *_unscored(evaluation)):
+        console.print(f"  {line}", style="yellow", markup=False, highlight=False)
     for note in evaluation.notes:
         console.print(f"  {note}", markup=False, highlight=False)
     for told in evaluation.people:
@@ -47,6 +55,34 @@ def print_evaluation(evaluation: Evaluation, console: Console) -> None:
         console.print(f"ALERT: {alert}", style="bold red", markup=False, highlight=False)
 
 
+def _failed(evaluation: Evaluation) -> Iterator[str]:
+    """Why requests failed, the most frequent reason first: it is what has to be mended before anything is compared."""
+    if not any(arm.errors for arm in evaluation.report.arms) or not (evaluation.folder / FILE).is_file():
+        return
+    reasons: dict[str, Counter[str]] = {}
+    for item in read(evaluation.folder):
+        for arm, answer in item.arms.items():
+            for each in answer.repeats or (answer,):
+                if each.error:
+                    reasons.setdefault(" ".join(each.error.split()), Counter())[arm] += 1
+    ordered = sorted(reasons.items(), key=lambda told: -told[1].total())
+    for reason, arms in ordered[:_REASONS]:
+        yield f"failed: {', '.join(f'{arm} {count}' for arm, count in arms.items())}: {reason}"
+    if more := ordered[_REASONS:]:
+        yield f"failed: {sum(arms.total() for _, arms in more)} more, for {len(more)} other reasons"
+
+
+def _unscored(evaluation: Evaluation) -> Iterator[str]:
+    """What is in no figure, by arm and reason, the deciding figure's own or not: a smaller n is never silent."""
+    for arm in evaluation.report.arms:
+        lacking: dict[tuple[str, int], list[str]] = {}
+        for figure, reasons in arm.unscored.items():
+            for reason, count in reasons.items():
+                lacking.setdefault((reason, count), []).append(figure)
+        for (reason, count), figures in lacking.items():
+            yield f"unscored: {arm.arm}, {count} item{'' if count == 1 else 's'} in {', '.join(figures)}: {reason}"
+
+
 def _print_advice(evaluation: Evaluation, console: Console) -> None:
     """What costs come to, and each sentence of the advice with its rule."""
     for sentence in costs.sentences(evaluation.report) if evaluation.report.prices else ():
@@ -58,11 +94,13 @@ def _print_advice(evaluation: Evaluation, console: Console) -> None:
 
 def comparison_table(evaluation: Evaluation) -> Table:
     """Figures by rows, arms by columns, so that five arms fit into 80 characters; intervals on a line of their own."""
+    from rich.markup import escape
+
     report = evaluation.report
     table = _of_arms(evaluation, f"{report.task}: {report.n_items} items, {report.base}, 95 % intervals")
     table.caption = _caption(evaluation)
     for name, cells in _rows(evaluation).items():
-        table.add_row(name, *cells)
+        table.add_row(escape(name), *cells)
     return table
 
 
@@ -86,13 +124,14 @@ def slice_table(evaluation: Evaluation) -> Table:
 def _of_arms(evaluation: Evaluation, title: str) -> Table:
     """A column per arm."""
     from rich import box
+    from rich.markup import escape
     from rich.table import Table
 
-    table = Table(title=title, box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False)
+    table = Table(title=escape(title), box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False)
     table.title_justify = table.caption_justify = "left"
     table.add_column("", overflow="fold")
     for arm in evaluation.report.arms:
-        table.add_column(arm.arm, justify="right", no_wrap=True)
+        table.add_column(escape(arm.arm), justify="right", no_wrap=True)
     return table
 
 
@@ -121,13 +160,10 @@ def _rows(evaluation: Evaluation) -> dict[str, list[str]]:
         if name not in first:
             rows[name] = [f"{arm.metrics[name].value:.3f}" if name in arm.metrics else "–" for arm in arms]
     if evaluation.own:
-        rows["p50 seconds"] = [f"{arm.latency_p50:.2f}" for arm in arms]
-        rows["p95 seconds"] = [f"{arm.latency_p95:.2f}" for arm in arms]
-        rows["prompt tokens"] = [f"{arm.prompt_tokens:.0f}" for arm in arms]
         rows |= costs.rows(report)
     if any(arm.cut for arm in arms):
         rows["cut answers"] = [str(arm.cut) for arm in arms]
-    if any(arm.unscored for arm in arms):
+    if any(arm.unscored.get(report.metric) for arm in arms):
         rows["unscored"] = [str(sum(arm.unscored.get(report.metric, {}).values())) for arm in arms]
     if evaluation.own:
         rows["gate"] = [_gate(evaluation, arm) for arm in arms]

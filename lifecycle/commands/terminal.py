@@ -76,14 +76,26 @@ def print_table(table: Table) -> None:
 
 
 def show(table: Table, console: Console) -> None:
-    """The table where it fits; else each row as lines of its own, so that no digest or name is cut."""
-    if _width(table, console) <= console.width:
+    """The table where it fits; else each row as lines of its own, so that no digest or name is cut.
+
+    Title and caption have the terminal's width: a table of two arms is narrow, and what stands around it is prose.
+    """
+    title, caption, table.title, table.caption = table.title, table.caption, None, None
+    if title:
+        console.print(title, style="table.title", highlight=False)
+    if fits := _width(table, console) <= console.width:
         console.print(table)
-        return
+    else:
+        _show_rows(table, console)
+    if caption:
+        if not fits:
+            console.print()
+        console.print(caption, style="table.caption", highlight=False)
+
+
+def _show_rows(table: Table, console: Console) -> None:
     from rich.table import Table
 
-    if table.title:
-        console.print(table.title)
     for row in zip(*(column.cells for column in table.columns), strict=True):
         lines = Table.grid(padding=(0, 2))
         lines.add_column(no_wrap=True, style="dim")
@@ -93,9 +105,6 @@ def show(table: Table, console: Console) -> None:
                 lines.add_row(column.header, cell)
         console.print()
         console.print(lines)
-    if table.caption:
-        console.print()
-        console.print(table.caption, highlight=False)
 
 
 def _width(table: Table, console: Console) -> int:

@@ -40,6 +40,12 @@ def test_overrides_that_are_given_win_over_the_file(workplace: Path) -> None:
     assert (config.limit, config.concurrency, config.endpoint) == (5, 2, "http://127.0.0.1:8000/v1")
 
 
+def test_without_a_policy_a_run_is_a_look_and_says_why(workplace: Path) -> None:
+    config = EvalConfig.load(edited(workplace, ("policy: policy.yaml", "")))
+    assert config.policy is None
+    assert config.provisional == ("no policy says what a version must show",)
+
+
 def test_every_fault_is_reported_at_once_with_its_key_path(workplace: Path) -> None:
     path = edited(
         workplace,

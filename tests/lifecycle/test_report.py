@@ -142,9 +142,10 @@ def test_only_a_pass_passes(ruling):
     assert Check(rule="r", ruling=ruling, detail="d").sees is None
 
 
-def test_why_names_the_checks_that_did_not_pass():
+def test_why_names_the_checks_that_failed_and_without_one_those_that_are_open():
     checks = tuple(Check(rule=f"r{at}", ruling=ruling, detail=f"d{at}") for at, ruling in enumerate(Ruling))
-    assert verdict(checks=checks).why == "r1: d1; r2: d2"
+    assert verdict(checks=checks).why == "r1: d1", "what is open did not reject it"
+    assert verdict(checks=(checks[0], checks[2])).why == "r2: d2"
     assert verdict(checks=checks[:1]).why == verdict().why == "no reason given"
 
 

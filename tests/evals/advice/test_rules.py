@@ -11,6 +11,7 @@ import pytest
 from evals.advice.rules import RULES, fired, with_advice
 from evals.gate.policy import Policy
 from evals.report.advice import REMARKS, Findings
+from evals.solvers.oracle import Oracle
 from lifecycle.costs import Cost, PricesUsed
 from lifecycle.repeats import Repeats
 from lifecycle.report import Interval, Report, Slice, Tries
@@ -198,6 +199,16 @@ def test_every_rule_has_its_case_and_every_remark_its_rule() -> None:
     assert sorted(names) == sorted(CASES)
     assert len(set(names)) == len(names)
     assert set(REMARKS) <= set(names)
+
+
+def test_where_the_right_passages_were_given_the_lead_is_a_ceiling_and_a_hybrid_has_no_parts(make_report) -> None:
+    made = gap(gap(make_report(BOTH), "hybrid", "adapter", -0.2, -0.001), "rag", "base", -0.3, -0.1)
+    assert "hybrid-loses" in says(findings(made))
+    given = findings(made.model_copy(update={"provisional": (Oracle.look,)}))
+    assert not {"hybrid-loses", "hybrid-wins"} & says(given)
+    (told,) = [sentence for rule, sentence in fired(given) if rule.name == "facts"]
+    assert told.startswith("Given the right passages and no other, ")
+    assert "hurt" not in told
 
 
 def test_a_slice_that_is_thin_is_no_reason_for_anything(make_report) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -35,7 +36,7 @@ def test_a_cell_has_the_cost_its_interval_and_how_many_times_the_baselines(make_
 
 def test_rows_that_no_arm_has_are_left_out_and_without_prices_the_way_to_them_is_told(make_report) -> None:
     plain = report(make_report, {"base": None, "adapter": None}, prices=None)
-    assert list(rows(plain)) == ["answer tokens"]
+    assert list(rows(plain)) == ["p50 seconds", "p95 seconds", "prompt tokens", "answer tokens"]
     assert sentences(plain) == [NO_PRICES]
     assert CostPlot.of(plain) is None
 
@@ -72,7 +73,20 @@ def test_everything_is_drawn_inside_the_box_on_an_axis_that_fits(make_report, de
         assert plot.top <= dot.top <= dot.y <= dot.bottom <= plot.bottom
     assert [dot.arm for dot in sorted(plot.dots, key=lambda dot: dot.x)] == ["base", "rag", "hybrid"]
     assert len(plot.line.split()) == 3
-    assert len(plot.across) >= 4
+    assert len(plot.across) >= 3
+    assert all(
+        float(text).as_integer_ratio() and text.strip("0.")[:1] in "125" for _, text in plot.across if text != "0"
+    )
+
+
+def test_names_of_arms_that_cost_and_do_alike_stand_clear_of_each_other(make_report) -> None:
+    alike = report(make_report, {"base": of(0.001), "few-shot": of(0.001), "hybrid": of(0.0011)})
+    arms = tuple(arm.model_copy(update={"metrics": alike.arms[0].metrics}) for arm in alike.arms)
+    plot = CostPlot.of(alike.model_copy(update={"arms": arms}))
+    assert plot is not None
+    heights = sorted(dot.label for dot in plot.dots)
+    assert all(later - earlier >= 14 for earlier, later in pairwise(heights))
+    assert all(plot.top <= height <= plot.bottom + 40 for height in heights)
 
 
 def test_an_arm_that_costs_nothing_is_drawn_too(make_report) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Iterator
 from dataclasses import replace
@@ -169,6 +170,33 @@ def test_the_printed_comparison_cuts_nothing_in_80_columns_or_fewer(make_report,
         assert f"{arm.metrics['fields'].low:.2f}…{arm.metrics['fields'].high:.2f}" in text
     assert "undecided" in text or "passed" in text
     assert report.digest[:19] in text
+
+
+def test_what_no_figure_has_is_printed_with_its_reason_whichever_figure_decides(full: Evaluation) -> None:
+    rag = full.report.result("rag")
+    late = {"wins": {"the judge's answer is empty": 3}, "consistent": {"the judge's answer is empty": 3}}
+    arms = tuple(arm.model_copy(update={"unscored": late}) if arm is rag else arm for arm in full.report.arms)
+    console = Console(width=120, record=True, file=StringIO())
+    print_evaluation(replace(full, report=full.report.model_copy(update={"arms": arms})), console)
+    printed = console.export_text()
+    assert "unscored: rag, 3 items in wins, consistent: the judge's answer is empty" in printed
+    rows = [line.split("  ")[0].strip() for line in printed.splitlines()]
+    times = [
+        rows.index(name) for name in ("p50 seconds", "p95 seconds", "p99 seconds", "prompt tokens", "answer tokens")
+    ]
+    assert times == sorted(times), "one thing after the other"
+
+
+def test_why_requests_failed_is_printed_and_once_for_all_arms(full: Evaluation) -> None:
+    refused = "HTTP 400: The request is not valid:\n  tools: the chat template has no place for tools"
+    late = "nothing came within 60 s"
+    answers = {"base": {"error": refused}, "rag": {"error": refused}, "hybrid": {"repeats": [{"error": late}, {}]}}
+    lines = [json.dumps({"key": f"k{n}", "name": f"n{n}", "arms": answers}) for n in range(3)]
+    (full.folder / "items.jsonl").write_text("\n".join(lines) + "\n", encoding="utf-8")
+    console = Console(width=200, record=True, file=StringIO())
+    print_evaluation(full, console)
+    told = [line.strip() for line in console.export_text().splitlines() if line.strip().startswith("failed: ")]
+    assert told == [f"failed: base 3, rag 3: {' '.join(refused.split())}", f"failed: hybrid 3: {late}"]
 
 
 @pytest.fixture

@@ -147,3 +147,13 @@ def test_a_value_longer_than_the_line_goes_on_in_the_next():
     long.add_row("triage", "0123456789" * 8)
     lines = shown(long, 50)
     assert "".join(line.removeprefix("digest").strip() for line in lines[2:]) == "0123456789" * 8
+
+
+def test_what_stands_around_a_narrow_table_has_the_width_of_the_terminal():
+    said = "noise floor 0.0% · seed 17 · the seconds hold for this deployment alone"
+    narrow = table()
+    narrow.title, narrow.caption = "triage: 200 items, base_model, 95 % intervals", said
+    lines = shown(narrow, 80)
+    assert (lines[0], lines[-1]) == ("triage: 200 items, base_model, 95 % intervals", said)
+    narrow.title, narrow.caption = "triage", said
+    assert shown(narrow, 30)[0] == "triage", "rows as lines have both, too"
