@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import errno
 import getpass
 import json
 import sys
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
 
@@ -33,16 +35,36 @@ _UNBOUNDED = 10_000
 """Wider than any row."""
 
 
+_FULL = (errno.ENOSPC, errno.EDQUOT)
+_NO_PLACE = "No usable temporary directory"
+"""What Python says where every folder for temporary files is full."""
+
+
 def run(command: Callable[[], None]) -> None:
-    """A command line from its words to its exit code: our errors are one message, and no other error is hidden."""
+    """A command line from its words to its exit code: our errors are one message, and so are a full disk or memory,
+    which any line of a command may meet; no other error is hidden.
+    """
     try:
         command()
     except DabtError as error:
-        typer.echo(f"error: {error}", err=True)
-        sys.exit(1)
+        _fail(str(error))
+    except OSError as error:
+        if error.errno not in _FULL and _NO_PLACE not in str(error):
+            raise
+        what = f"{error.filename or 'a file'} cannot be written ({error.strerror})"
+        where = "" if _NO_PLACE in str(error) else f", which lie in {tempfile.gettempdir()} now"
+        cure = f"free some room, or name a folder that has it for temporary files{where}, with TMPDIR"
+        _fail(f"{what}: {cure}; then run the same command again")
+    except MemoryError:
+        _fail("memory ran out: end other programs, or take a machine with more, and run the same command again")
     except KeyboardInterrupt:
         typer.echo("interrupted; nothing is half done: run the same command to go on", err=True)
         sys.exit(130)
+
+
+def _fail(message: str) -> NoReturn:
+    typer.echo(f"error: {message}", err=True)
+    sys.exit(1)
 
 
 def open_registry(home: Path | None) -> Registry:

@@ -1,7 +1,8 @@
-"""Tables on a terminal of 80 columns: no digest, name or reason is cut, in Arabic either."""
+"""Tables on a terminal of 80 columns: no digest, name or reason is cut, in Arabic either; and how a command ends."""
 
 from __future__ import annotations
 
+import errno
 import io
 import re
 
@@ -13,7 +14,7 @@ from rich.table import Table
 from typer.testing import CliRunner
 
 from lifecycle.commands import gates, keys, traffic, versions
-from lifecycle.commands.terminal import show
+from lifecycle.commands.terminal import run, show
 from lifecycle.registry import Registry
 
 ARABIC = "أُعيد النظر في الطلبات المستعجلة بعد ملاحظات قسم الطوارئ في العيادة"
@@ -157,3 +158,38 @@ def test_what_stands_around_a_narrow_table_has_the_width_of_the_terminal():
     assert (lines[0], lines[-1]) == ("triage: 200 items, base_model, 95 % intervals", said)
     narrow.title, narrow.caption = "triage", said
     assert shown(narrow, 30)[0] == "triage", "rows as lines have both, too"
+
+
+@pytest.mark.parametrize(
+    ("error", "says"),
+    [
+        (OSError(errno.ENOSPC, "No space left on device"), "a file cannot be written (No space left on device): free"),
+        (OSError(errno.EDQUOT, "Disk quota exceeded", "/x/rows"), "/x/rows cannot be written (Disk quota exceeded)"),
+        (
+            FileNotFoundError(errno.ENOENT, "No usable temporary directory found in ['/tmp', '/']"),
+            "No usable temporary directory found in ['/tmp', '/']): free some room, or name a folder",
+        ),
+        (MemoryError(), "memory ran out: end other programs"),
+    ],
+)
+def test_a_machine_without_room_ends_any_command_with_a_sentence(
+    error: Exception, says: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def command() -> None:
+        raise error
+
+    with pytest.raises(SystemExit) as ended:
+        run(command)
+    assert ended.value.code == 1
+    said = capsys.readouterr().err
+    assert said.startswith("error: ")
+    assert says in said
+    assert said.count("\n") == 1
+
+
+def test_other_errors_are_not_hidden() -> None:
+    def command() -> None:
+        raise FileNotFoundError(errno.ENOENT, "No such file or directory", "rows.jsonl")
+
+    with pytest.raises(FileNotFoundError):
+        run(command)
