@@ -70,6 +70,8 @@ class AdapterMethod(LoraShape, Method):
             return base, self.peft()
         config = PeftConfig.from_pretrained(str(task.start.folder))
         config.lora_dropout = self.dropout
+        # PEFT would ask a hub at each checkpoint for the base, by the name that it had where the adapter was made.
+        config.base_model_name_or_path = str(task.base)
         model = PeftModel.from_pretrained(base, str(task.start.folder), config=config, is_trainable=True)
         return model, None
 

@@ -119,11 +119,16 @@ def test_pairs_are_not_packed_and_that_is_said(place: Place) -> None:
         place.train(method={"type": "dpo"}, data=PAIRS, optimisation={**SHORT, "packing": True})
 
 
-def test_an_adapter_keeps_its_shape_when_training_goes_on(place: Place) -> None:
+def test_an_adapter_keeps_its_shape_when_training_goes_on_and_no_hub_is_asked_for_its_base(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[str] = []
+    monkeypatch.setattr("peft.utils.save_and_load.check_file_exists_on_hf_hub", lambda base, _: asked.append(base))
     place.train(optimisation={**HOW, "epochs": 1})
     with pytest.raises(InvalidConfig, match=r"method\.r: is 8 in colours:1, which training goes on from"):
         place.train(method={"type": "lora", "r": 16, "adapter": "colours:1"})
     going = place.train(method={"type": "lora", "adapter": "colours:1"}, optimisation=SHORT)
+    assert asked == []
     assert going.record.config["method"]["r"] == 8
     anew = place.train(optimisation=SHORT)
     assert going.record.metrics["base_eval_loss"] < 0.9 * anew.record.metrics["base_eval_loss"]
