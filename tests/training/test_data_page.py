@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Callable
 from pathlib import Path
@@ -12,6 +13,7 @@ import typer
 from typer.testing import CliRunner
 
 from lifecycle.errors import InvalidConfig, InvalidInput
+from tests.training.tiny_bert import make_encoder
 from training.data.commands.report import report
 from training.data.estimate import A_LAYER, PROGRAM, START, Expected, Plan, Shape, expected
 from training.data.findings import DataReport
@@ -102,6 +104,32 @@ def test_tokens_of_every_kind_of_row_are_counted(
     assert found.tokens.total > 0
 
 
+@pytest.mark.parametrize(("lora", "method", "rank"), [(None, "full", 16), ({"r": 4}, "lora", 4)])
+def test_a_classifiers_run_is_looked_at_by_its_encoder_which_has_no_end_of_a_turn(
+    jsonl: Callable[..., Path], tmp_path: Path, lora: dict[str, int] | None, method: str, rank: int
+) -> None:
+    make_encoder(tmp_path / "encoder")
+    jsonl("rows.jsonl", [{"text": f"so the film was so so {word}", "label": word} for word in ("good", "bad") * 4])
+    file = tmp_path / "run.yaml"
+    told = {
+        "name": "mood",
+        "base": str(tmp_path / "encoder"),
+        "data": {"train": str(tmp_path / "rows.jsonl")},
+        "method": {"type": "classification", "lora": lora, "truncate": True},
+        "optimisation": {"max_length": 8},
+    }
+    file.write_text(json.dumps(told), encoding="utf-8")
+    task = Task.of_run(file)
+    assert (task.plan.method, task.plan.rank, task.plan.generates) == (method, rank, False)
+    found = look(task)
+    assert found.tokens is not None
+    assert (found.tokens.shortest, found.tokens.longest) == (9, 9)  # with [CLS] and [SEP]
+    assert not [finding for finding in found.findings if finding.check == "tokens"], "longer texts are cut"
+    file.write_text(json.dumps(told | {"method": {"type": "classification", "lora": lora}}), encoding="utf-8")
+    (long,) = [finding for finding in look(Task.of_run(file)).findings if finding.check == "tokens"]
+    assert long.count == 8
+
+
 def test_the_estimate_is_its_formula() -> None:
     shape = Shape(parameters=1000, linear=900, layers=2, hidden=8, inner=16, vocabulary=50, adapted=60)
 
@@ -120,6 +148,9 @@ def test_the_estimate_is_its_formula() -> None:
     assert told("dpo").seconds == pytest.approx(fixed + (3 * 900 + 3 * 180) * 200 / 1e3)
     full = told("full")
     assert (full.seconds, full.optimiser) == (pytest.approx(fixed + (2 * 900 + 1000) * 200 / 1e3), 12 * 1000)
+    labels = told(generates=False)
+    assert labels.seconds == pytest.approx(fixed + (2 * 500 + 3 * 180) * 200 / 1e3)
+    assert labels.activations == 2 * layer
     last = told("last_layers", layers=1)
     assert last.seconds == pytest.approx(fixed + (1.5 * 900 + 250) * 200 / 1e3)
     assert (last.optimiser, last.activations) == (12 * 250, layer + logits)

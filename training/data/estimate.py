@@ -49,6 +49,8 @@ class Plan:
     layers: int = 2
     """The last ones, which learn where the method is `last_layers`."""
     max_steps: int = 0
+    generates: bool = True
+    """With an output layer over the vocabulary; a classifier has none."""
 
 
 PROGRAM = 900 << 20
@@ -115,9 +117,11 @@ def expected(shape: Shape, plan: Plan, rows: int, tokens: int, longest: int, spe
         backward = min(1.0, plan.layers / shape.layers)
         learnt, added = round(backward * (shape.linear - shape.hidden * shape.vocabulary)), 12
     forward = 2.0 if plan.method == "dpo" else 1.0
-    work = (forward + backward) * shape.linear + (0 if added == 12 else 2 * learnt) + learnt
+    output = shape.hidden * shape.vocabulary
+    linear = shape.linear if plan.generates else shape.linear - output
+    work = (forward + backward) * linear + (0 if added == 12 else 2 * learnt) + learnt
     weight = 0.5 + 2 / 64 if plan.method == "qlora" else plan.bytes_per_weight
-    embeddings = shape.parameters - (shape.linear - shape.hidden * shape.vocabulary)
+    embeddings = shape.parameters - (shape.linear - output)
     weights = weight * (shape.parameters - embeddings) + plan.bytes_per_weight * embeddings
     batch = plan.batch * longest
     per_layer = batch * (9 * shape.hidden + 3 * shape.inner) * plan.bytes_per_weight
@@ -126,7 +130,8 @@ def expected(shape: Shape, plan: Plan, rows: int, tokens: int, longest: int, spe
         steps=steps,
         seconds=START + steps * plan.accumulation * A_LAYER * shape.layers + work * seen / speed[0],
         weights=round(weights),
-        activations=round(backward * shape.layers * per_layer) + 3 * batch * shape.vocabulary * 4,
+        activations=round(backward * shape.layers * per_layer)
+        + (3 * batch * shape.vocabulary * 4 if plan.generates else 0),
         optimiser=added * learnt,
         machine=speed[1],
         program=PROGRAM,

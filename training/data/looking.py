@@ -9,8 +9,9 @@ import sys
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from lifecycle.conversation import Conversation
 from lifecycle.errors import InvalidConfig, InvalidData, InvalidInput, Problem
@@ -25,6 +26,10 @@ from training.data.balance import spread_lengths
 from training.data.checks import SIMILARITY, Checks, graded
 from training.data.estimate import Expected, Plan, Shape, expected, measured_speed
 from training.data.findings import DataReport, Finding, Places, finding
+
+if TYPE_CHECKING:
+    from training.completions import CompletionTokenizer
+    from training.tokens import ChatTokenizer
 
 
 @dataclass(frozen=True)
@@ -50,14 +55,18 @@ class Task:
         job = TrainJob.load(config)
         moved = job.config.optimisation
         how = job.config.method
+        labels = how.type == "classification"
+        delta = getattr(how, "lora", None) if labels else how
         plan = Plan(
-            moved.epochs, moved.batch_size, moved.accumulation, getattr(how, "r", Plan.rank), method=how.type,
+            moved.epochs, moved.batch_size, moved.accumulation, getattr(delta, "r", Plan.rank),
+            method=how.type if not labels else "full" if delta is None else "lora", generates=not labels,
             layers=getattr(how, "layers", Plan.layers), max_steps=moved.max_steps or 0,
         )  # fmt: skip
+        longest = sys.maxsize if getattr(how, "truncate", False) else moved.max_length
         validation = () if job.validation_path is None else (job.validation_path,)
         more["against"] = (*validation, *more.get("against", ()))
         base = more.pop("base", None) or job.base
-        return cls(job.train_paths, base=base, prompt=job.prompt, plan=plan, max_length=moved.max_length, **more)
+        return cls(job.train_paths, base=base, prompt=job.prompt, plan=plan, max_length=longest, **more)
 
 
 def task_of(files: tuple[Path, ...], **options: Any) -> Task:
@@ -127,14 +136,25 @@ class Tokens:
 
     def __init__(self, task: Task) -> None:
         from lifecycle.models.base import resolve_base
-        from training.completions import tokenizer_of
 
         assert task.base is not None
         self._task = task
         self._folder = resolve_base(task.base)
-        self._chat = tokenizer_of(self._folder, None, task.prompt)
         self.sizes: Counter[int] = Counter()
         self._too_long, self._refused = Places(), Places()
+
+    @cached_property
+    def _chat(self) -> ChatTokenizer | CompletionTokenizer:
+        from training.completions import tokenizer_of
+
+        return tokenizer_of(self._folder, None, self._task.prompt)
+
+    @cached_property
+    def _of_texts(self) -> Any:
+        """The tokenizer alone: an encoder's has no end of a turn."""
+        from transformers import AutoTokenizer
+
+        return AutoTokenizer.from_pretrained(self._folder)
 
     def see(self, row: Row) -> None:
         try:
@@ -151,7 +171,7 @@ class Tokens:
             (example,) = self._chat.examples([row], self._task.prompt.system, sys.maxsize)
             return [len(example.input_ids)]
         if isinstance(row, Labelled | PlainText):
-            return [len(self._chat.tokenizer(row.text)["input_ids"])]
+            return [len(self._of_texts(row.text)["input_ids"])]
         if isinstance(row, Preference):
             turns = ((*row.messages, *row.chosen), (*row.messages, *row.rejected))
             talks = [Conversation(row.place, row.id, said, row.meta, row.tools) for said in turns]
