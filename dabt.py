@@ -17,7 +17,11 @@ import evals.people.command
 import evals.retrieval.command
 import evals.safety.command
 import examples.cli
+import lifecycle.commands.audit
+import lifecycle.commands.backup
+import lifecycle.commands.doctor
 import lifecycle.commands.gates
+import lifecycle.commands.gc
 import lifecycle.commands.keys
 import lifecycle.commands.traffic
 import lifecycle.commands.versions
@@ -92,6 +96,10 @@ keys.command("list")(lifecycle.commands.keys.list_)
 keys.command("revoke")(lifecycle.commands.keys.revoke)
 keys.command("usage")(lifecycle.commands.keys.usage)
 
+audit = typer.Typer(help="The trail: who did what, when and why.", no_args_is_help=True)
+audit.command("export")(lifecycle.commands.audit.export)
+
+app.add_typer(audit, name="audit")
 app.add_typer(data, name="data")
 app.add_typer(gate, name="gate")
 app.add_typer(keys, name="keys")
@@ -115,6 +123,10 @@ app.command("promote")(lifecycle.commands.versions.promote)
 app.command("rollback")(lifecycle.commands.versions.rollback)
 app.command("versions")(lifecycle.commands.versions.versions)
 app.command("serve")(service.cli.serve)
+app.command("doctor")(lifecycle.commands.doctor.doctor)
+app.command("backup")(lifecycle.commands.backup.backup)
+app.command("restore")(lifecycle.commands.backup.restore)
+app.command("gc")(lifecycle.commands.gc.gc)
 app.command("worker")(training.jobs.cli.worker)
 app.command("demo")(examples.cli.demo)
 

@@ -91,7 +91,11 @@ def publish(
     )
     lineage = Lineage(**provenance.model_dump(include=set(Lineage.model_fields)))
     spec = bare.model_copy(update={kind: digest, "prompt": prompt})
-    return shelf.registry.create_version(name, spec, actor=shelf.actor, lineage=lineage)
+    version = shelf.registry.create_version(name, spec, actor=shelf.actor, lineage=lineage)
+    if not shelf.store.complete(digest):
+        # `dabt gc` came between the bytes and the version that names them; from now on it sees the version.
+        _store(folder, of_kind.files(folder), shelf.store)
+    return version
 
 
 def _require_proof(folder: Path, golden: Sequence[GoldenTokens | GoldenText]) -> None:

@@ -33,5 +33,7 @@ def publish_index(
     with tempfile.TemporaryDirectory(prefix="dabt-index-") as folder:
         facts = write_index(plan, Path(folder))
         digest = store.put(Path(folder))
-    registry.add_index(name, digest, facts.model_dump(mode="json"))
+        registry.add_index(name, digest, facts.model_dump(mode="json"))
+        if not store.complete(digest):
+            store.put(Path(folder))  # `dabt gc` came between the bytes and the row that names them
     return digest, True

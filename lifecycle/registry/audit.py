@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any
 
-from sqlalchemy import Connection, func, insert, or_, select
+from sqlalchemy import Connection, Select, func, insert, or_, select
 
 from lifecycle.registry import tables
 from lifecycle.states import State
@@ -30,8 +30,8 @@ class AuditEntry(Frozen):
     `version.state`, `report.record`, `verdict.record`, `gate.set`, `alias.move`, `alias.force`, `alias.rollback`,
     `alias.policy`, `alias.stuck`, `key.create` or `key.revoke`; of the fine-tuning API `file.add`, `file.delete`,
     `file.purge`, `upload.create`, `upload.completed`, `upload.cancelled`, `job.create`, `job.state`, `job.take`,
-    `checkpoint.expire` and `model.delete`; of people's ratings `rating.create`, `rating.collect`, `rating.vote`,
-    `rating.undo`, `rating.close` and `rating.export`."""
+    `checkpoint.expire` and `model.delete`; of the upkeep `artifact.collect` and `registry.restore`; of people's ratings
+    `rating.create`, `rating.collect`, `rating.vote`, `rating.undo`, `rating.close` and `rating.export`."""
     subject: str
     """`triage:3` for a version, `triage:prod` for an alias, `triage` for its gate; a digest, an index's name, a task, a
     key's, file's or job's id, or a campaign's name otherwise."""
@@ -56,10 +56,22 @@ def newest(tx: Connection) -> int:
 def entries(tx: Connection, name: str | None, limit: int) -> list[AuditEntry]:
     """Newest first; of `name` itself and of its versions and aliases, or of everything."""
     query = select(tables.audit).order_by(tables.audit.c.id.desc()).limit(limit)
-    if name is not None:
-        subject = tables.audit.c.subject
-        query = query.where(or_(subject == name, subject.startswith(f"{name}:", autoescape=True)))
-    return [AuditEntry(**row._mapping) for row in tx.execute(query)]
+    return [AuditEntry(**row._mapping) for row in tx.execute(_of(query, name))]
+
+
+def _of(query: Select[Any], name: str | None) -> Select[Any]:
+    if name is None:
+        return query
+    subject = tables.audit.c.subject
+    return query.where(or_(subject == name, subject.startswith(f"{name}:", autoescape=True)))
+
+
+def after(tx: Connection, id_: int, since: datetime | None, name: str | None, limit: int) -> list[AuditEntry]:
+    """The entries that came after `id_`, and not before `since`; oldest first."""
+    query = select(tables.audit).where(tables.audit.c.id > id_).order_by(tables.audit.c.id).limit(limit)
+    if since is not None:
+        query = query.where(tables.audit.c.at >= since)
+    return [AuditEntry(**row._mapping) for row in tx.execute(_of(query, name))]
 
 
 def newest_of(tx: Connection, action: str, subject: str) -> AuditEntry | None:

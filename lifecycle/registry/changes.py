@@ -32,6 +32,7 @@ OF_NOTHING_KEPT = frozenset(
         *("index.add", "report.record", "verdict.record", "gate.set", "alias.stuck"),
         *("file.add", "file.delete", "file.purge", "job.create", "job.state", "job.take"),
         *("upload.create", "upload.completed", "upload.cancelled", "checkpoint.expire", "model.delete"),
+        "artifact.collect",
     }
 )
 """What these change is not kept, or never changes once it is there. An action that is none of all these is one of

@@ -55,7 +55,7 @@ class Database:
         with self._opening, self._border():
             # Most openings find the tables there, and must not wait for whoever writes just now.
             with self._transaction(writes=False) as tx:
-                schema = _schema(tx)
+                schema = schema_of(tx)
             if schema != _CURRENT:
                 with self._transaction(writes=True) as tx:
                     self._bring_up(tx)
@@ -73,6 +73,12 @@ class Database:
         """One change: all of it or none. Whoever holds it is the only writer of this registry, in any process."""
         self.open()
         with self._border(), self._transaction(writes=True) as tx:
+            yield tx
+
+    @contextmanager
+    def look(self) -> Iterator[Connection]:
+        """One consistent look at whatever is there: nothing is made or migrated."""
+        with self._border(), self._transaction(writes=False) as tx:
             yield tx
 
     def close(self) -> None:
@@ -93,7 +99,7 @@ class Database:
 
         Raises `InvalidConfig` for a registry that a newer release wrote.
         """
-        schema = _schema(tx)  # again, within the lock: another process may have been first
+        schema = schema_of(tx)  # again, within the lock: another process may have been first
         if schema == _CURRENT:
             return
         number, revision = schema
@@ -140,7 +146,7 @@ def now(tx: Connection) -> Moment:
     return datetime.now(UTC) if tx.dialect.name == "sqlite" else func.now()
 
 
-def _schema(tx: Connection) -> tuple[int, str | None]:
+def schema_of(tx: Connection) -> tuple[int, str | None]:
     """Number and Alembic's revision of the tables that are there; 0 where there are none."""
     inspector = sqlalchemy.inspect(tx)
     if not inspector.has_table(tables.meta.name):

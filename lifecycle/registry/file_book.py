@@ -19,6 +19,7 @@ from lifecycle.registry import audit, cursor, tables
 from lifecycle.registry.cursor import Cursor, Page
 from lifecycle.registry.database import Database, Moment, now
 from lifecycle.registry.readable import valid
+from lifecycle.version import Digest
 
 _T = tables.files.c
 _UNKEPT = ("number", "deleted_at", "purged_at", "arrived_at")
@@ -92,14 +93,11 @@ class FileBook:
 
     def left(self) -> list[UploadedFile]:
         """Gone for their owners, or never come, with bytes that no unfinished job needs any more."""
-        jobs = tables.jobs
         with self._database.read() as tx:
             here = select(tables.files).where(_gone(tx) & _T.purged_at.is_(None)).order_by(_T.number)
             if not (gone := list(tx.execute(here))):
                 return []
-            wanted: set[str] = set()
-            for row in tx.execute(select(jobs.c.request).where(jobs.c.state.not_in(sorted(ENDED)))):
-                wanted |= {row.request["training_file"], row.request.get("validation_file") or ""}
+            wanted = _read_by_jobs(tx)
             return [_noun(row) for row in gone if row.id not in wanted]
 
     def purged(self, id_: str, *, actor: str) -> None:
@@ -125,6 +123,23 @@ def get(tx: Connection, id_: str, owner: str) -> UploadedFile:
     if (row := tx.execute(select(tables.files).where(where)).first()) is None:
         raise NotFound(f"No such File object: {id_}", place="id")
     return _noun(row)
+
+
+def needed(tx: Connection) -> dict[Digest, str]:
+    """Of what is there for its owner, or is read by an unfinished job: the bytes' digest, and the file's id."""
+    there = {row.id: row.digest for row in tx.execute(select(tables.files).where(_there(tx)))}
+    wanted = _read_by_jobs(tx) - there.keys()
+    unpurged = _T.id.in_(wanted) & _T.arrived_at.is_not(None) & _T.purged_at.is_(None)
+    there |= {row.id: row.digest for row in tx.execute(select(tables.files).where(unpurged))}
+    return {digest: id_ for id_, digest in there.items()}
+
+
+def _read_by_jobs(tx: Connection) -> set[str]:
+    """The ids of files that unfinished jobs read."""
+    jobs, wanted = tables.jobs.c, set[str]()
+    for row in tx.execute(select(jobs.request).where(jobs.state.not_in(sorted(ENDED)))):
+        wanted |= {row.request["training_file"], row.request.get("validation_file") or ""}
+    return wanted
 
 
 def _insert(tx: Connection, file: UploadedFile, arrived_at: Moment | None) -> None:

@@ -6,7 +6,7 @@ A list decides nothing, so one row that another release wrote must not hide the 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Generic, TypeVar
@@ -26,6 +26,8 @@ from lifecycle.verdict import Verdict
 from lifecycle.version import Digest, Ref, Version
 
 T = TypeVar("T")
+_ENTRIES = 1000
+"""Of the trail, at once."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,6 +135,19 @@ class Listings:
         """By `actor`, among the newest 5,000 changes of the registry; newest first."""
         with self._database.read() as tx:
             return audit.rolled_back(tx, actor, since)
+
+    def trail(self, *, after: int = 0, since: datetime | None = None, name: str | None = None) -> Iterator[AuditEntry]:
+        """The changes whose ids are greater than `after`, and not from before `since`; oldest first, up to now.
+
+        Read in parts, so that a trail of years needs no memory and holds up nobody.
+        """
+        while entries := self._part(after, since, name):
+            yield from entries
+            after = entries[-1].id
+
+    def _part(self, after: int, since: datetime | None, name: str | None) -> list[AuditEntry]:
+        with self._database.read() as tx:
+            return audit.after(tx, after, since, name, _ENTRIES)
 
     def count_reports(self, task: str | None = None) -> int:
         """Of every task or of one, those that cannot be read among them."""

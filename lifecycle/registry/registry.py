@@ -6,7 +6,7 @@ Artifacts are kept by `artifact_book.py`, aliases move in `moves.py`, states in 
 `try_book.py`, and rows become nouns in `records.py`. API keys, their use and what services tell each other of canaries
 are the rooms beside: `keyring.py`, `usage_book.py`, `outcome_book.py`; `changes.py` is for who keeps a copy,
 `listings.py` for lists; `file_book.py`, `upload_book.py`, `job_book.py` and `job_leases.py` are of the fine-tuning API,
-`rating_book.py` is of people's ratings.
+`rating_book.py` is of people's ratings, `need_book.py` of what the store must hold.
 """
 
 from __future__ import annotations
@@ -32,6 +32,7 @@ from lifecycle.registry.job_leases import JobLeases
 from lifecycle.registry.keyring import Keyring
 from lifecycle.registry.listings import Listings
 from lifecycle.registry.moves import Decision
+from lifecycle.registry.need_book import NeedBook
 from lifecycle.registry.outcome_book import OutcomeBook
 from lifecycle.registry.rating_book import RatingBook
 from lifecycle.registry.records import IndexRecord
@@ -61,7 +62,7 @@ class Registry:
         self.listings = Listings(database)
         self.files, self.uploads = FileBook(database), UploadBook(database)
         self.jobs, self.leases = JobBook(database), JobLeases(database)
-        self.ratings = RatingBook(database)
+        self.ratings, self.needs = RatingBook(database), NeedBook(database)
 
     @classmethod
     def open(cls, url: str) -> Self:

@@ -86,18 +86,18 @@ class ArtifactStore:
         """The local copies. Without a remote store there are none: nothing is ever deleted."""
 
     def put(self, folder: Path) -> Digest:
-        """Store the folder's bytes and return their digest. Putting what is already there changes nothing."""
+        """Store the folder's bytes and return their digest. Of what is there, only the moment changes (`stock.py`)."""
         listing = listing_of(folder)
         digest = digest_of(listing)
         if self._remote is None:
+            self.cache.touch(self._folder(digest))
             if not self._whole(digest):
                 with self._writing():
                     self._install(digest, listing, lambda relative, target: shutil.copyfile(folder / relative, target))
             return digest
-        if self.has(digest):
-            return digest
+        there = self.complete(digest)
         with border(self.url):
-            for relative, _ in listing:
+            for relative, _ in () if there else listing:
                 self._remote.put_file(str(folder / relative), self._at(digest, relative))
             # The list makes the folder exist, and is written only after every byte of it.
             self._remote.pipe_file(self._at(digest) + ".json", _dump(listing))
@@ -169,6 +169,22 @@ class ArtifactStore:
             # Another process may have written since fsspec last listed the folder.
             self._remote.invalidate_cache()
             return bool(self._remote.exists(self._at(digest) + ".json"))
+
+    def complete(self, digest: Digest) -> bool:
+        """Whether every file of the folder is there now; nothing is read but its list."""
+        if self._remote is None:
+            return self.has(digest)
+        try:
+            listing = self._listing(digest)
+        except (NotFound, Corrupt):
+            return False
+        with border(self.url):
+            try:
+                there = self._remote.find(self._at(digest))
+            except FileNotFoundError:
+                return False
+        ends = {path.strip("/").partition(f"{_hex(digest)}/")[2] for path in there}
+        return {relative for relative, _ in listing} <= ends
 
     def verify(self, digest: Digest) -> None:
         """Read every byte of the local folder again. Raises `NotFound`, or `Corrupt` naming the files that changed."""

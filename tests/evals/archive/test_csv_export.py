@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from evals.archive.csv_export import cell_of, export, text_of
+from evals.archive.csv_export import export
+from lifecycle.text.cells import cell_of, text_of
 
 RISKY = ["=1+1", "+1", "-1", "@SUM(A1)", "\t=1", "\r=1", "\n=1", "＝1+1", "＋1", "－1", "＠x", " =1", "\u200f=1",
          "\ufeff=1", "\xa0\u2066 =cmd|' /C calc'!A0", "'=1", "'", "''", "\0=1"]  # fmt: skip

@@ -288,6 +288,16 @@ def test_a_file_missing_from_the_object_store_is_damage(remote, folder):
         remote.get(digest)
 
 
+def test_a_list_without_its_bytes_is_no_whole_folder_and_the_next_put_brings_them(remote, folder, tmp_path):
+    """As a collection leaves it that came between the two steps of a put."""
+    digest = remote.put(folder)
+    remote._remote.rm(remote._at(digest), recursive=True)
+    assert not remote.complete(digest)
+    remote.put(folder)
+    assert remote.complete(digest)
+    assert tree(ArtifactStore(remote.url, tmp_path / "elsewhere").get(digest)) == tree(folder)
+
+
 def test_a_store_of_an_unknown_kind_is_a_fault_of_the_configuration(tmp_path):
     with pytest.raises(InvalidConfig, match="cannot be opened"):
         ArtifactStore("nosuch://bucket", tmp_path)

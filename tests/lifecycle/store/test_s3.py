@@ -19,6 +19,7 @@ import pytest
 
 from lifecycle.errors import NotFound, Unavailable
 from lifecycle.store.artifacts import ArtifactStore, digest_of_folder
+from lifecycle.store.stock import Stock
 from lifecycle.version import Digest
 from tests.lifecycle.store.s3_server import BUSY, OWNER, READER, Line, running
 
@@ -77,6 +78,22 @@ def test_what_one_machine_puts_another_gets_and_removed_is_gone(opened: Opened, 
     assert not there.has(digest)
     with pytest.raises(NotFound, match="holds nothing under"):
         opened().get(digest)
+
+
+def test_what_looks_after_a_store_sees_its_folders_and_takes_one_out_unless_it_was_put_again(
+    opened: Opened, tmp_path: Path
+) -> None:
+    store = opened()
+    stock = Stock(store)
+    assert stock.refuses_to_overwrite() is True
+    digests = sorted(store.put(adapter(tmp_path / name, seed)) for seed, name in enumerate(("kept", "gone")))
+    held = stock.holdings()
+    assert [each.digest for each in held] == digests
+    assert all(each.whole and each.bytes > 100_000 and each.put_at <= stock.now() + 1 for each in held)
+    assert stock.take_out(held[0]) == held[0].bytes
+    assert [store.complete(digest) for digest in digests] == [False, True]
+    with pytest.raises(NotFound, match="is gone"):
+        stock.take_out(held[0])
 
 
 def test_a_file_of_several_parts_comes_back_whole(opened: Opened, tmp_path: Path) -> None:

@@ -1,0 +1,1 @@
+"""What whoever runs a service does beside it: look whether all is well, back up, put back, and throw away."""
