@@ -113,6 +113,8 @@ class Stock:
         lists: set[str] = set()
         start = len(self._path("sha256").split("/"))
         for path, facts in files.items():
+            if facts.get("type") == "directory":  # no store of objects has any, but some servers tell of them
+                continue
             name = path.strip("/").split("/")[start]
             hex_ = name.removesuffix(".json")
             if name != hex_:
