@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import re
 from collections.abc import Callable
 from pathlib import Path
@@ -128,6 +129,21 @@ def test_a_classifiers_run_is_looked_at_by_its_encoder_which_has_no_end_of_a_tur
     file.write_text(json.dumps(told | {"method": {"type": "classification", "lora": lora}}), encoding="utf-8")
     (long,) = [finding for finding in look(Task.of_run(file)).findings if finding.check == "tokens"]
     assert long.count == 8
+
+
+def test_texts_are_expected_in_the_blocks_that_they_are_packed_into(
+    jsonl: Callable[..., Path], bases: Callable[..., Path]
+) -> None:
+    rows = jsonl("t.jsonl", [{"text": "blue is the sky"}] * 40)
+    each, blocks = (
+        look(Task((rows,), base=str(bases()), plan=Plan(epochs=1, batch=4, method=method), max_length=64)).expected
+        for method in ("lora", "text")
+    )
+    assert each is not None
+    assert blocks is not None
+    assert (each.steps, each.tokens) == (10, blocks.tokens)
+    assert blocks.steps == math.ceil(math.ceil(blocks.tokens / 64) / 4)
+    assert blocks.activations > 2 * each.activations
 
 
 def test_the_estimate_is_its_formula() -> None:

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import math
 import sys
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
@@ -198,6 +199,9 @@ class Tokens:
             shape = Shape.of(self._folder)
         except (InvalidInput, KeyError, OSError, ValueError):
             return None
+        rows, tokens = self.sizes.total(), self.lengths.total
         longest = min(max(self.sizes), self._task.max_length)
-        speed, machine = measured_speed()
-        return expected(shape, self._task.plan, self.sizes.total(), self.lengths.total, longest, (speed, machine))
+        if self._task.plan.method == "text":  # packed into blocks, of which a batch has so many
+            longest = min(tokens, self._task.max_length)
+            rows = math.ceil(tokens / longest)
+        return expected(shape, self._task.plan, rows, tokens, longest, measured_speed())
