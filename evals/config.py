@@ -106,8 +106,9 @@ class EvalConfig(Frozen):
     figure `fits_schema`, and every target of our own rows must fit."""
     structured: bool = False
     """Ask for answers that are held to `answer_schema`, as a product does that sends `response_format`."""
-    task_shots: int = Field(default=0, ge=0)
-    """Few-shot examples that lm-eval itself puts into the question: for public tasks. Ours belong to the version."""
+    task_shots: int | None = Field(default=None, ge=0)
+    """Few-shot examples that lm-eval itself puts into the question, where the task's own number (`num_fewshot`) is not
+    wanted: for public tasks. Ours belong to the version."""
     apply_chat_template: bool | None = None
     """Of tasks by log-likelihood: whether versions without a prompt, shots or knowledge are asked through the chat
     template too (lm-eval's flag of this name) and not by text alone. Needed where arms with and without one meet."""

@@ -53,7 +53,8 @@ def load(config: EvalConfig, cache: Path) -> Suite:
         tasks = _load_tasks(config)
         for name, task in tasks.items():
             chosen = sampled(len(task.eval_docs), config.limit, config.seed)
-            task.set_config(key="num_fewshot", value=config.task_shots)
+            own = task.config.num_fewshot or 0
+            task.set_config(key="num_fewshot", value=own if config.task_shots is None else config.task_shots)
             task.set_fewshot_seed(seed=config.seed)
             task.build_all_requests(samples=chosen)
             grouped: dict[int, list[Any]] = {}
@@ -205,7 +206,7 @@ def _digest(config: EvalConfig, tasks: Mapping[str, Any], *, items: bool = True)
             settings.pop(place, None)
         scoring = rules(settings.get("metric_list") or [])
         docs = [_stable(doc) for doc in task.eval_docs] if items else []
-        parts[name] = [_stable(settings), docs, config.task_shots, scoring]
+        parts[name] = [_stable(settings), docs, task.config.num_fewshot, scoring]
     schema = config.schema_of_answers
     more: list[Any] = [schema.digest, config.structured] if schema else []
     if config.apply_chat_template:

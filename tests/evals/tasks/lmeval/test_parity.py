@@ -148,6 +148,20 @@ async def test_every_items_figures_are_lm_evals(
     assert len({tuple(item.values()) for item in mine.values()}) > 1, "some are right and some are wrong"
 
 
+def test_a_task_that_sets_shots_has_them_unless_the_evaluation_says_another_number(configs: Any, home: Home) -> None:
+    config = configs("kinds", "acc")
+    file = config.task_files / "kinds.yaml"
+    plain = load(config, home.cache)
+    file.write_text(file.read_text() + "num_fewshot: 2\nfewshot_split: test\n")
+    shots, none = load(config, home.cache), load(config.model_copy(update={"task_shots": 0}), home.cache)
+
+    def asked(suite: Any) -> int:
+        return suite.solver.instances[suite.samples[0].key][0].args[0].count("Q: ")
+
+    assert (asked(plain), asked(shots), asked(none)) == (1, 3, 1)
+    assert len({plain.digest, shots.digest}) == 2
+
+
 async def test_a_task_that_samples_several_answers_is_asked_so_often_and_votes(configs: Any, home: Home) -> None:
     suite = load(configs("votes", "exact_match,vote"), home.cache)
     assert {suite.solver.requests(sample) for sample in suite.samples} == {3}
