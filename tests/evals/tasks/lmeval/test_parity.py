@@ -156,7 +156,7 @@ def test_a_task_that_sets_shots_has_them_unless_the_evaluation_says_another_numb
     shots, none = load(config, home.cache), load(config.model_copy(update={"task_shots": 0}), home.cache)
 
     def asked(suite: Any) -> int:
-        return suite.solver.instances[suite.samples[0].key][0].args[0].count("Q: ")
+        return int(suite.solver.instances[suite.samples[0].key][0].args[0].count("Q: "))
 
     assert (asked(plain), asked(shots), asked(none)) == (1, 3, 1)
     assert len({plain.digest, shots.digest}) == 2
