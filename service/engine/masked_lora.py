@@ -38,8 +38,9 @@ def register() -> None:
     if current_platform.is_cpu():
         from vllm.platforms.cpu import CpuPlatform
 
-        from service.engine import cpu_norms, vllm_packed_lora
+        from service.engine import cpu_amx, cpu_norms, vllm_packed_lora
 
+        cpu_amx.register()
         cpu_norms.register()
         vllm_packed_lora.register()
         CpuPlatform.get_punica_wrapper = classmethod(lambda cls: QUALNAME)

@@ -1,7 +1,7 @@
 """The real engine: vLLM 0.32 in this process; its core and its workers are in children of it.
 
 vLLM promises none of these entry points, so its version is pinned and all that touches it is in the files `vllm_*.py`,
-and in `masked_lora.py` and `cpu_norms.py`, the kernels that its workers run on a CPU.
+and in `masked_lora.py`, `cpu_norms.py` and `cpu_amx.py`, the kernels that its workers run on a CPU and what they need.
 """
 
 from __future__ import annotations

@@ -9,38 +9,74 @@ import httpx
 import pytest
 
 from lifecycle.home import Home
-from lifecycle.publishing import Shelf
+from lifecycle.publishing import Provenance, Shelf, publish
 from lifecycle.version import Prompt
+from tests.service.conftest import golden_of
 from tests.service.dabt_serve import served, wait_until_ready
-from tests.service.packed_base import pack
-from tests.service.random_llama import Recipe, make_adapter, make_base
+from tests.service.packed_base import Packing, pack, unpack
+from tests.service.random_llama import Recipe, Reference, make_adapter, make_base
 
 pytestmark = [pytest.mark.engine, pytest.mark.timeout(600)]
 
 
-@pytest.mark.parametrize("bits", [4, 8])
-def test_an_adapter_over_a_packed_base_is_verified_and_answers(bits: Literal[4, 8], tmp_path: Path) -> None:
+def made(folder: Path, packing: Packing) -> tuple[Path, Path, Path]:
+    """A base, the same packed, and an adapter over either."""
+    plain, packed, adapter = (folder / name for name in ("plain", "packed", "adapter"))
+    make_base(plain)
+    pack(plain, packed, packing)
+    make_adapter(plain, adapter, Recipe(8), seed=1)
+    return plain, packed, adapter
+
+
+def texts(base: Path, home: Home, *models: str) -> list[str]:
+    """What a service over the base answers as each of the models."""
+    log, asked = home.root / "log", {"max_tokens": 8, "temperature": 0}
+    with (
+        served(str(base), home.root, log, "--dtype", "auto") as (process, url),
+        httpx.Client(base_url=url, timeout=120, headers={"x-dabt-purpose": "evaluation"}) as client,
+    ):
+        wait_until_ready(process, url, log)
+        said = []
+        for model in models:
+            messages = [{"role": "user", "content": "hello"}]
+            reply = client.post("/v1/chat/completions", json={"model": model, "messages": messages, **asked})
+            assert reply.status_code == 200, reply.text
+            said.append(reply.json()["choices"][0]["message"]["content"])
+    return said
+
+
+@pytest.mark.parametrize("packing", ["int4", "int8"])
+def test_an_adapter_over_a_packed_base_is_verified_and_answers(packing: Packing, tmp_path: Path) -> None:
     from training.importing import take_in
 
-    plain, base, adapter, log = (tmp_path / name for name in ("plain", "packed", "adapter", "log"))
-    make_base(plain)
-    pack(plain, base, bits)
-    make_adapter(plain, adapter, Recipe(8), seed=1)
+    _, base, adapter = made(tmp_path, packing)
     home = Home.at(tmp_path / "home")
     shelf = Shelf.at(home, actor="test")
     taken = take_in(adapter, name="red", base=base, prompt=Prompt(), note="", shelf=shelf, tell=lambda said: None)
     shelf.registry.close()
     assert taken.unproved == ""  # so it is served only if the engine computes what PEFT does
-    headers = {"x-dabt-purpose": "evaluation"}
-    with (
-        served(str(base), home.root, log, "--dtype", "auto") as (process, url),
-        httpx.Client(base_url=url, timeout=120, headers=headers) as client,
-    ):
-        wait_until_ready(process, url, log)
-        asked = {"messages": [{"role": "user", "content": "hello"}], "max_tokens": 8, "temperature": 0}
-        texts = []
-        for model in ("red:1", "packed"):
-            reply = client.post("/v1/chat/completions", json={"model": model, **asked})
-            assert reply.status_code == 200, reply.text
-            texts.append(reply.json()["choices"][0]["message"]["content"])
-        assert texts[0] != texts[1]
+    red, bare = texts(base, home, "red:1", "packed")
+    assert red != bare
+
+
+@pytest.mark.parametrize("packing", ["awq", "gptq"])
+def test_over_awq_and_gptq_an_adapter_computes_what_peft_does_over_the_same_rounded_weights(
+    packing: Literal["awq", "gptq"], tmp_path: Path
+) -> None:
+    """transformers reads neither without another package, so PEFT is given the weights unpacked."""
+    from training.importing import take_in
+
+    plain, base, adapter = made(tmp_path, packing)
+    unpack(plain, tmp_path / "unpacked", packing)
+    golden = golden_of(Reference(tmp_path / "unpacked", {"red": adapter}), "red")
+    home = Home.at(tmp_path / "home")
+    shelf = Shelf.at(home, actor="test")
+    proof = Provenance(source="import", golden=(golden,))
+    publish(adapter, name="red", base=base, prompt=Prompt(), provenance=proof, shelf=shelf)
+    make_adapter(plain, tmp_path / "other", Recipe(4), seed=2)
+    other = tmp_path / "other"
+    taken = take_in(other, name="green", base=base, prompt=Prompt(), note="", shelf=shelf, tell=lambda said: None)
+    shelf.registry.close()
+    assert taken.unproved.startswith("PEFT cannot compute it here (Loading a"), taken.unproved
+    red, green, bare = texts(base, home, "red:1", "green:1", "packed")
+    assert len({red, green, bare}) == 3

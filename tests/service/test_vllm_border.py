@@ -89,13 +89,14 @@ def test_the_flags_say_what_the_configuration_says(base: Path) -> None:
 
 def test_weights_in_4_bits_are_multiplied_with_16_bit_numbers_on_a_cpu(tmp_path: Path) -> None:
     make_base(tmp_path / "plain")
-    pack(tmp_path / "plain", tmp_path / "packed", bits=4)
-    packed = tmp_path / "packed"
-    for given, taken in (("auto", "bfloat16"), ("bfloat16", "bfloat16"), ("float16", "float16")):
-        assert dict(pairwise(flags(ServeConfig(base=packed, dtype=given), on_cpu=True)))["--dtype"] == taken
-    with pytest.raises(InvalidConfig, match=r"--dtype: is float32.*take bfloat16, or leave it out"):
-        flags(ServeConfig(base=packed, dtype="float32"), on_cpu=True)
-    assert "float32" in flags(ServeConfig(base=packed, dtype="float32", kv_cache_gib=1.0), on_cpu=False)
+    for packing in ("int4", "awq", "gptq"):
+        packed = tmp_path / packing
+        pack(tmp_path / "plain", packed, packing)
+        for given, taken in (("auto", "bfloat16"), ("bfloat16", "bfloat16"), ("float16", "float16")):
+            assert dict(pairwise(flags(ServeConfig(base=packed, dtype=given), on_cpu=True)))["--dtype"] == taken
+        with pytest.raises(InvalidConfig, match=r"--dtype: is float32.*take bfloat16, or leave it out"):
+            flags(ServeConfig(base=packed, dtype="float32"), on_cpu=True)
+        assert "float32" in flags(ServeConfig(base=packed, dtype="float32", kv_cache_gib=1.0), on_cpu=False)
 
 
 def test_the_engine_adds_no_sampling_defaults_of_its_own(base: Path) -> None:
