@@ -24,6 +24,7 @@ from lifecycle.models.base import fingerprint
 from lifecycle.registry import Registry
 from lifecycle.report import ArmResult, Comparison, Interval, Report
 from lifecycle.version import Knowledge, Lineage, Prompt, Shot, Version, VersionSpec, digest_of
+from tests import blank_registry
 
 DEPLOYMENT = Deployment(engine="fake 1", dtype="none", base=digest_of("base"), revision="1")
 Speaks = Callable[[str], str]
@@ -166,6 +167,7 @@ def home(tmp_path: Path) -> Home:
 
 @pytest.fixture
 def registry(home: Home) -> Iterator[Registry]:
+    blank_registry.at(home.root.parent / "registry.db")
     with Registry.open(home.registry_url) as registry:
         yield registry
 

@@ -26,6 +26,7 @@ from lifecycle.registry import Registry
 from lifecycle.report import ArmResult, Interval, Report
 from lifecycle.verdict import Check, Ruling, Verdict
 from lifecycle.version import Prompt, Version, VersionSpec, digest_of
+from tests import blank_registry
 
 ROOT = Path(__file__).parents[2]
 HIDDEN, INNER, KV, LAYERS, RANK = 16, 32, 8, 2, 4
@@ -209,6 +210,8 @@ def registry_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
 
 @pytest.fixture
 def registry(registry_url: str) -> Iterator[Registry]:
+    if registry_url.startswith("sqlite:///"):
+        blank_registry.at(Path(registry_url.removeprefix("sqlite:///")))
     with Registry.open(registry_url) as opened:
         yield opened
 

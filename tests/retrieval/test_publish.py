@@ -12,6 +12,7 @@ from lifecycle.errors import InvalidConfig
 from lifecycle.registry import Registry
 from lifecycle.store.artifacts import ArtifactStore
 from retrieval import Index, IndexConfig, cli, publish
+from tests import blank_registry
 
 LEXICAL = IndexConfig(dense="none")
 
@@ -23,7 +24,7 @@ def store(tmp_path: Path) -> ArtifactStore:
 
 @pytest.fixture
 def registry(tmp_path: Path) -> Registry:
-    return Registry.open(f"sqlite:///{tmp_path / 'registry.db'}")
+    return Registry.open(f"sqlite:///{blank_registry.at(tmp_path / 'registry.db')}")
 
 
 def test_a_published_index_is_loaded_by_the_digest_that_the_registry_names(

@@ -35,6 +35,7 @@ from service.app import create_app
 from service.config import ServeConfig
 from service.engine.fake_engine import FakeEngine, fake_logprobs
 from service.engine.interface import Engine
+from tests import blank_registry
 from tests.service.random_llama import RECIPES, Reference, make_adapter, make_base
 
 T = TypeVar("T")
@@ -128,7 +129,7 @@ def fake_golden(digest: Digest) -> GoldenPrompt:
 
 def make_house(root: Path, base: Path) -> House:
     home = Home(root=root, registry_url=f"sqlite:///{root / 'registry.db'}", artifacts_url=str(root / "artifacts"))
-    root.mkdir(parents=True, exist_ok=True)
+    blank_registry.at(root / "registry.db")
     return House(home, base, Registry.open(home.registry_url), ArtifactStore(home.artifacts_url, home.cache))
 
 
@@ -248,7 +249,8 @@ def real(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Real]:
     engine = VllmEngine(config)
     app = create_app(config, engine, house.registry, house.store)
     listener = socket.create_server(("127.0.0.1", 0))
-    server = uvicorn.Server(uvicorn.Config(app, log_config=None, access_log=False))
+    told = uvicorn.Config(app, log_config=None, access_log=False, timeout_graceful_shutdown=5)  # as `serve` tells it
+    server = uvicorn.Server(told)
     loop = asyncio.new_event_loop()
     thread = threading.Thread(target=loop.run_until_complete, args=(server.serve(sockets=[listener]),), daemon=True)
     thread.start()

@@ -20,6 +20,7 @@ from lifecycle.models.base import fingerprint
 from lifecycle.models.templates import with_template
 from lifecycle.models.tensors import read_header
 from lifecycle.registry import Registry
+from tests import blank_registry
 from tests.lifecycle.conftest import PeftFolder, write_base
 from training import cli, golden, importing, room
 
@@ -48,6 +49,7 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Home:
 
 @pytest.fixture
 def registry(home: Home):
+    blank_registry.at(home.root / "registry.db")
     with Registry.open(home.registry_url) as opened:
         yield opened
 

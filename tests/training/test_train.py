@@ -24,6 +24,7 @@ from lifecycle.registry import Registry
 from lifecycle.rows.forms import conversation
 from lifecycle.states import State
 from lifecycle.store.artifacts import ArtifactStore, digest_of_folder
+from tests import blank_registry
 from training import run, supervised
 from training.config import TrainJob
 from training.data import run_checks
@@ -65,6 +66,7 @@ def make_place(folder: Path, base: Path, colours: Rows) -> Place:
         lines = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
         (folder / f"{name}.jsonl").write_text(lines, encoding="utf-8")
     (folder / "system.txt").write_text("أجب بلون واحد", encoding="utf-8")
+    blank_registry.at(folder / "registry.db")
     return place_at(folder, base)
 
 

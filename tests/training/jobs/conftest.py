@@ -26,6 +26,7 @@ from lifecycle.publishing import Shelf
 from lifecycle.registry.cursor import Cursor
 from lifecycle.store.artifacts import digest_of_folder
 from lifecycle.version import VersionSpec
+from tests import blank_registry
 from tests.training.jobs.queued import Queue
 from training.jobs.plan import JobFiles
 from training.jobs.watching import JobWatcher
@@ -194,6 +195,7 @@ def desk(tmp_path: Path) -> Iterator[Desk]:
     (base / "tokenizer_config.json").write_text("{}")
     (base / "model.safetensors").write_bytes((2).to_bytes(8, "little") + b"{}")
     home = Home(root=root, registry_url=f"sqlite:///{root / 'registry.db'}", artifacts_url=str(root / "artifacts"))
+    blank_registry.at(root / "registry.db")
     desk = Desk(home, base, Shelf.at(home, actor="worker"))
     yield desk
     desk.registry.close()
@@ -203,4 +205,5 @@ def desk(tmp_path: Path) -> Iterator[Desk]:
 def queue(tmp_path: Path, bases: Callable[..., Path]) -> Queue:
     root = tmp_path / "home"
     home = Home(root=root, registry_url=f"sqlite:///{root / 'registry.db'}", artifacts_url=str(root / "artifacts"))
+    blank_registry.at(root / "registry.db")
     return Queue(home, bases(), Shelf.at(home, actor="worker"))
