@@ -200,14 +200,17 @@ def test_a_supervised_job_from_upload_to_answer_and_verdict(walk: Walk, tmp_path
     assert names[-1] not in {model.id for model in client.models.list()}
 
 
-def test_a_dpo_job_from_file_to_answer_by_azures_client(walk: Walk) -> None:
-    client = walk.azure
+@pytest.mark.parametrize("whose", ["azure", "openai"])
+def test_a_dpo_job_from_file_to_answer(walk: Walk, whose: str) -> None:
+    """Asked for by each client with the same seed, so that it is trained once."""
+    client: openai.OpenAI = getattr(walk, whose)
     file = client.files.create(file=("pairs.jsonl", pairs(0, 10)), purpose="fine-tune")
     assert client.files.wait_for_processing(file.id).status == "processed"
     job = client.fine_tuning.jobs.create(
         model="base_model",
         training_file=file.id,
         suffix="preferred",
+        seed=5,
         method={"type": "dpo", "dpo": {"hyperparameters": {"n_epochs": 1, "batch_size": 10, "beta": 0.2}}},
     )
     done = walk.ended(lambda: client.fine_tuning.jobs.retrieve(job.id))
@@ -216,6 +219,20 @@ def test_a_dpo_job_from_file_to_answer_by_azures_client(walk: Walk) -> None:
     for name in (done.fine_tuned_model, checkpoint.fine_tuned_model_checkpoint):
         answer = client.chat.completions.create(model=name or "", messages=ASKED, max_tokens=4)
         assert answer.choices[0].message.content
+    (figures,) = done.result_files
+    assert base64.b64decode(client.files.content(figures).read()).decode().startswith(HEAD)
+
+
+def test_a_supervised_job_from_file_to_answer_by_azures_client(walk: Walk) -> None:
+    client = walk.azure
+    file = client.files.create(file=("rows.jsonl", conversations(0, 10)), purpose="fine-tune")
+    supervised: Any = {"type": "supervised", "supervised": {"hyperparameters": {"n_epochs": 1, "batch_size": 10}}}
+    job = client.fine_tuning.jobs.create(model="base_model", training_file=file.id, suffix="azure", method=supervised)
+    done = walk.ended(lambda: client.fine_tuning.jobs.retrieve(job.id))
+    events = list(client.fine_tuning.jobs.list_events(job.id, limit=3))
+    assert events[0].message == "The job has successfully completed"
+    answer = client.chat.completions.create(model=done.fine_tuned_model or "", messages=ASKED, max_tokens=4)
+    assert (answer.model, bool(answer.choices[0].message.content)) == (done.fine_tuned_model, True)
     (figures,) = done.result_files
     assert base64.b64decode(client.files.content(figures).read()).decode().startswith(HEAD)
 
@@ -235,9 +252,14 @@ def check(said: dict[str, Any]) -> None:
 
 def test_the_node_client_walks_the_same_way(walk: Walk, tmp_path: Path) -> None:
     (tmp_path / "rows.jsonl").write_bytes(conversations(0, 11))
-    said = node_client.run("jobs.mjs", f"{walk.url}/v1", walk.key, str(tmp_path / "rows.jsonl"), "base_model")
+    (tmp_path / "pairs.jsonl").write_bytes(pairs(0, 10))
+    rows, preferences = str(tmp_path / "rows.jsonl"), str(tmp_path / "pairs.jsonl")
+    said = node_client.run("jobs.mjs", f"{walk.url}/v1", walk.key, rows, "base_model", preferences)
     check(said)
     assert (said["upload"], said["same"], said["files"] > 1) == ("completed", True, True)
+    assert (said["dpo"]["status"], said["dpo"]["called"]) == ("succeeded", True)
+    assert said["dpo"]["method"]["dpo"]["hyperparameters"]["beta"] == 0.2
+    assert said["stops"] == ["paused", "queued"]
     assert said["refused"] == {"name": "BadRequestError", "status": 400, "code": "invalid_job_state"}
 
 

@@ -1,15 +1,41 @@
 // OpenAI's guide of a fine-tuning job by the official Node client: one JSON object on standard output.
-// node jobs.mjs <base URL> <key> <file of rows> <model>
+// node jobs.mjs <base URL> <key> <file of rows> <model> <file of preferences>
 import fs from "node:fs";
 import OpenAI, { toFile } from "openai";
 
-const [baseURL, apiKey, rows, model] = process.argv.slice(2);
+const [baseURL, apiKey, rows, model, preferences] = process.argv.slice(2);
 const client = new OpenAI({ baseURL, apiKey });
 const all = async (list) => {
   const items = [];
   for await (const item of list) items.push(item);
   return items;
 };
+const until = async (job, statuses) => {
+  while (!statuses.includes(job.status)) {
+    await new Promise((resume) => setTimeout(resume, 100));
+    job = await client.fineTuning.jobs.retrieve(job.id);
+  }
+  return job;
+};
+const ended = ["succeeded", "failed", "cancelled"];
+const asked = [{ role: "user", content: "متى تفتح العيادة؟" }];
+
+const pairs = await client.files.create({ file: fs.createReadStream(preferences), purpose: "fine-tune" });
+const preferred = await until(
+  await client.fineTuning.jobs.create({
+    model,
+    training_file: pairs.id,
+    suffix: "preferred",
+    seed: 5,
+    method: { type: "dpo", dpo: { hyperparameters: { n_epochs: 1, batch_size: 10, beta: 0.2 } } },
+  }),
+  ended,
+);
+const chosen = await client.chat.completions.create({
+  model: preferred.fine_tuned_model,
+  messages: asked,
+  max_tokens: 4,
+});
 
 const file = await client.files.create({ file: fs.createReadStream(rows), purpose: "fine-tune" });
 const processed = await client.files.waitForProcessing(file.id);
@@ -28,26 +54,28 @@ const whole = await client.uploads.complete(upload.id, { part_ids: [early.id, la
 const content = Buffer.from(await (await client.files.content(whole.file.id)).arrayBuffer());
 
 const hyperparameters = { n_epochs: 1, batch_size: 10 };
-let job = await client.fineTuning.jobs.create({
-  model,
-  training_file: whole.file.id,
-  suffix: "node",
-  method: { type: "supervised", supervised: { hyperparameters } },
-});
-while (!["succeeded", "failed", "cancelled"].includes(job.status)) {
-  await new Promise((resume) => setTimeout(resume, 200));
-  job = await client.fineTuning.jobs.retrieve(job.id);
-}
+const job = await until(
+  await client.fineTuning.jobs.create({
+    model,
+    training_file: whole.file.id,
+    suffix: "node",
+    method: { type: "supervised", supervised: { hyperparameters } },
+  }),
+  ended,
+);
 const events = await all(client.fineTuning.jobs.listEvents(job.id, { limit: 2 }));
 const checkpoints = await all(client.fineTuning.jobs.checkpoints.list(job.id));
 const table = await (await client.files.content(job.result_files[0])).text();
 const answer = await client.chat.completions.create({
   model: job.fine_tuned_model,
-  messages: [{ role: "user", content: "متى تفتح العيادة؟" }],
+  messages: asked,
   max_tokens: 4,
 });
 
 const second = await client.fineTuning.jobs.create({ model, training_file: file.id, suffix: "stopped" });
+await until(second, ["queued", "running", ...ended]);
+const paused = await client.fineTuning.jobs.pause(second.id);
+const resumed = await client.fineTuning.jobs.resume(second.id);
 const cancelled = await client.fineTuning.jobs.cancel(second.id);
 let refused = null;
 try {
@@ -69,6 +97,8 @@ console.log(
     table: Buffer.from(table, "base64").toString(),
     answered_by: answer.model,
     answer: answer.choices[0].message.content,
+    dpo: { status: preferred.status, method: preferred.method, called: chosen.model === preferred.fine_tuned_model },
+    stops: [paused.status, resumed.status],
     cancelled: cancelled.status,
     refused,
     jobs: (await all(client.fineTuning.jobs.list({ limit: 1 }))).map((each) => each.id),
