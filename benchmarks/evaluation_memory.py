@@ -3,7 +3,8 @@
     python -m benchmarks.evaluation_memory --items 100000
 
 The endpoint is a stub in the same process, so that nothing but the evaluation is measured; rows are texts with a label,
-each of 100 characters. Memory is what the process holds (its resident set), less what it held before it read a row.
+each of 100 characters. Memory is what the process holds (its resident set), less what it held before it read a row;
+seconds are the processor's.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from itertools import pairwise
 from pathlib import Path
 
 import httpx
@@ -36,13 +38,13 @@ _MIB = 2**20
 
 
 class Stages:
-    """Progress that notes how much memory there was when each stage began."""
+    """Progress that notes how much memory there was when each stage began, and what had been computed."""
 
     def __init__(self) -> None:
-        self.began: list[tuple[str, float]] = []
+        self.began: list[tuple[str, float, float]] = []
 
     def note(self, text: str) -> None:
-        self.began.append((text, peak()))
+        self.began.append((text, peak(), time.process_time()))
 
     def begin(self, totals: dict[str, int]) -> None: ...
 
@@ -62,19 +64,18 @@ def main() -> None:
         os.environ["XDG_CACHE_HOME"] = folder  # the user's file of hashes may be large
         with workplace(Path(folder), 50) as (config, registry, home):
             measured(config, registry, home)  # libraries, and what they keep, before anything is measured
-        before, began, stages = peak(), time.perf_counter(), Stages()
+        before, stages = peak(), Stages()
         with workplace(Path(folder), given.items) as (config, registry, home):
             report = measured(config, registry, home, stages).report
-        took = time.perf_counter() - began
+        stages.note("")
         size = sum(file.stat().st_size for file in Path(folder).rglob("*") if file.is_file())
-    ends = [*(at for _, at in stages.began[1:]), peak()]
-    rows = [
-        [name, f"{end - at:,.0f}", f"{(end - at) * 1024 / given.items:.2f}"]
-        for (name, at), end in zip(stages.began, ends, strict=True)
-    ]
-    rows.append(["in all", f"{ends[-1] - before:,.0f}", f"{(ends[-1] - before) * 1024 / given.items:.2f}"])
-    print(markdown(["stage", "MiB more at its end", "KiB per item"], rows))
-    print(f"\n{report.n_items:,} items, {len(report.arms)} arms, {took:.0f} s; {size / _MIB:,.0f} MiB on disk")
+    rows = []
+    for (name, at, began), (_, held, done) in pairwise(stages.began):
+        rows.append([name, f"{held - at:,.0f}", f"{(held - at) * 1024 / given.items:.2f}", f"{done - began:.1f}"])
+    whole, seconds = peak() - before, stages.began[-1][2] - stages.began[0][2]
+    rows.append(["in all", f"{whole:,.0f}", f"{whole * 1024 / given.items:.2f}", f"{seconds:.1f}"])
+    print(markdown(["stage", "MiB more at its end", "KiB per item", "seconds"], rows))
+    print(f"\n{report.n_items:,} items, {len(report.arms)} arms; {size / _MIB:,.0f} MiB on disk")
 
 
 def measured(config: EvalConfig, registry: Registry, home: Home, stages: Stages | None = None) -> Evaluation:

@@ -6,6 +6,7 @@ Everything else in this package is a step of `evaluate`.
 from __future__ import annotations
 
 import random
+from array import array
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -91,12 +92,14 @@ def evaluate(
     arms, prod = with_prod(arms, config, registry, served) if PROD in rules.names else (arms, None)
     require_sampled(arms, suite, config.repeats)
     suite.solver.check([arm.version for arm in arms])
-    suite = replace(suite, samples=Spilled(suite.samples))
+    if not isinstance(suite.samples, Spilled):
+        suite = replace(suite, samples=Spilled(suite.samples))
     with asked(endpoint or Endpoint(url=config.endpoint), arms, transport) as services:
         deployment = services.own.deployment
         progress.note(f"asking {len(arms)} arms {len(suite.samples)} items each")
         measured, noise_floor = measure(config, suite, arms, services, home.cache, progress)
 
+    progress.note("comparing the arms")
     look = (*provisional(config, suite, measured), *leaks(suite.samples, arms, registry))
     tries = registry.count_try(
         suite.data_digest,
@@ -150,6 +153,7 @@ def evaluate(
         notes=suite.notes,
         opens={arm: _opens(verdict, facts, registry) for arm, verdict in zip(candidates, verdicts, strict=True)},
     )
+    progress.note("writing the report")
     # The folder first: a verdict in the registry must never name a report that nobody can open.
     write(evaluation, suite.samples, measured, Words(config.language), suite.scorers)
     registry.record_report(report, actor=actor)
@@ -176,7 +180,10 @@ def _examples(config: EvalConfig, suite: Suite, measured: Sequence[MeasuredArm])
     """Items worth reading: half of them where the arms differ most, half by chance, so that neither hides the other."""
     places = list(range(len(suite.samples)))
     random.Random(config.seed).shuffle(places)
-    telling = sorted(places, key=lambda at: -agreement([arm.outcomes[at] for arm in measured], suite.of_items))
+    # In the items' order: read by chance, each would bring a block of others from the disk.
+    each = zip(*(arm.outcomes for arm in measured), strict=True)
+    apart = array("d", (agreement(outcomes, suite.of_items) for outcomes in each))
+    telling = sorted(places, key=lambda at: -apart[at])
     chosen = dict.fromkeys(telling[: (config.examples + 1) // 2])
     chosen |= dict.fromkeys([at for at in places if at not in chosen][: config.examples - len(chosen)])
     return tuple(_example(suite.samples[at], at, measured, suite.of_items) for at in sorted(chosen))

@@ -11,6 +11,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
+from evals.asking.spilled import Spilled
 from evals.sample import Sample
 from lifecycle.errors import InvalidData, Problem
 from lifecycle.report import Where
@@ -47,7 +48,7 @@ def length_of(question: str) -> str:
     return next((name for name, most in LENGTHS.items() if len(question) <= most), "very long")
 
 
-def with_slices(samples: Sequence[Sample], *, labels: bool) -> tuple[Sample, ...]:
+def with_slices(samples: Sequence[Sample], *, labels: bool) -> Sequence[Sample]:
     """The samples with what can be worked out beside what they say themselves; `labels`: their targets are labels.
 
     Raises `InvalidData` where some say a slice and others do not: two ways of naming the same thing would mix.
@@ -61,7 +62,7 @@ def with_slices(samples: Sequence[Sample], *, labels: bool) -> tuple[Sample, ...
     ]
     if problems:
         raise InvalidData("items cannot be put into slices", problems)
-    return tuple(replace(sample, slices=_worked_out(sample, labels) | dict(sample.slices)) for sample in samples)
+    return Spilled(replace(sample, slices=_worked_out(sample, labels) | dict(sample.slices)) for sample in samples)
 
 
 def _worked_out(sample: Sample, labels: bool) -> dict[str, str]:
@@ -70,5 +71,6 @@ def _worked_out(sample: Sample, labels: bool) -> dict[str, str]:
     return slices | ({LABEL: sample.shown_target} if labels else {})
 
 
-def lies_in(sample: Sample, where: Where) -> bool:
-    return all(sample.slices.get(field) == value for field, value in where.items())
+def lies_in(slices: Mapping[str, str], where: Where) -> bool:
+    """Whether an item with these slices does."""
+    return all(slices.get(field) == value for field, value in where.items())

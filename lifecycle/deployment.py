@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cached_property
 from typing import Any
 
 from pydantic import Field
@@ -32,6 +33,6 @@ class Deployment(Frozen):
     arguments: dict[str, Any] = Field(default_factory=dict)
     """Of engine and service, so far as they bear on answers or their limits."""
 
-    @property
+    @cached_property
     def digest(self) -> str:
         return digest_of(self.model_dump(mode="json", exclude_defaults=True))

@@ -12,8 +12,8 @@ import json
 import random
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
-from functools import partial
+from dataclasses import dataclass, field
+from functools import cached_property, partial
 from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
@@ -23,6 +23,7 @@ from pydantic import Field
 from evals.arms import Arm
 from evals.asking.answers import Answer, AnswerStore, Conditions, span_of
 from evals.asking.asker import Asker
+from evals.asking.columns import Columns
 from evals.asking.judges import ServedJudges
 from evals.asking.spilled import Spilled
 from evals.asking.turns import Turn, rows, solve, turns_of
@@ -133,6 +134,12 @@ class MeasuredArm:
     parts: Sequence[Sequence[Score]] = ()
     """What each of the suite's scorers said of each answer, scorer by scorer: text statistics are made of them. Of a
     sample that was asked several times, its answers stand together."""
+    known: Columns | None = field(default=None, repr=False)
+    """The outcomes' columns, where they have been made already."""
+
+    @cached_property
+    def columns(self) -> Columns:
+        return self.known or Columns.of(self.outcomes)
 
 
 def measure(

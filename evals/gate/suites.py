@@ -74,7 +74,7 @@ def require_slices(policy: Policy, suite: Suite) -> None:
         )
         for number, rule in enumerate(policy.rules)
         if rule in rules
-        if rule.slice and not any(lies_in(sample, rule.slice) for sample in suite.samples)
+        if rule.slice and not any(lies_in(sample.slices, rule.slice) for sample in suite.samples)
     ]
     if problems:
         raise InvalidConfig(f"the policy {policy.name} cannot judge '{suite.name}'", problems)

@@ -22,6 +22,8 @@ from lifecycle.interval import Interval
 
 DRAWS = 1000
 _NEAR, _MOST = 1e-9, 10_000
+_AT_ONCE = 2_000_000
+"""Of clusters and draws: 16 MB, however many items there are."""
 _Matrix = NDArray[np.float64]
 
 
@@ -46,8 +48,12 @@ def strengths(said: Sequence[Said], arms: Sequence[str], *, seed: int, draws: in
         raise InvalidInput(f"nothing that is said of {', '.join(apart)} compares them with {arms[0]}; ask for more")
     start = np.where(met, 0.5, 0.0)
     rng = np.random.default_rng(seed)
-    shares = rng.multinomial(clusters, np.full(clusters, 1 / clusters), size=draws)
-    drawn = _fit(np.tensordot(shares, wins, axes=1) + start)
+    step = max(1, _AT_ONCE // clusters)
+    parts = [
+        np.tensordot(rng.multinomial(clusters, np.full(clusters, 1 / clusters), size=size), wins, axes=1)
+        for size in (min(step, draws - at) for at in range(0, draws, step))
+    ]
+    drawn = _fit(np.concatenate(parts) + start)
     value = _fit((whole + start)[None])[0]
     items = len({word.item.key for word in said if word.preferred is not None})
     return tuple(

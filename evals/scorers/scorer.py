@@ -64,6 +64,10 @@ class Score:
     said: str | None = None
     """What the scorer read out of the answer, such as its label: several answers vote by it. Else by their text."""
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Kept by the million (`asking/spilled.py`), where what dataclasses do of themselves takes twice as long."""
+        return Score, (self.figures, self.unscored, self.explanation, self.counts, self.cells, self.said)
+
 
 @dataclass(frozen=True)
 class ScoringContext:

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from array import array
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from itertools import accumulate
 from typing import TypeVar
 
 from evals.asking.measure import MeasuredArm
@@ -57,7 +55,7 @@ def compared_together(arm: MeasuredArm, against: MeasuredArm, suite: Suite, plac
     if not places:
         raise InvalidInput(f"no item of {arm.arm.label} and {against.arm.label} bears on {suite.metric}")
     # Of a slice it is over the labels of these items: both arms' by the same.
-    alone = replace(suite, samples=[suite.samples[place] for place in places])
+    alone = suite.at(places)
     mine, theirs = (_answers(within(side, places), alone)[suite.metric] for side in (arm, against))
     names = {"arm": arm.arm.label, "against": against.arm.label, "metric": suite.metric}
     made = gap(mine.items, theirs.items, suite.clusters_of(places), **names)
@@ -69,9 +67,9 @@ def compared_together(arm: MeasuredArm, against: MeasuredArm, suite: Suite, plac
 
 def within(arm: MeasuredArm, places: Sequence[int]) -> MeasuredArm:
     """What the arm made of the items at these places."""
-    ends = array("Q", accumulate((len(outcome.each) for outcome in arm.outcomes), initial=0))
-    answers = array("Q", (at for place in places for at in range(ends[place], ends[place + 1])))
-    return replace(arm, outcomes=Picked(arm.outcomes, places), parts=[Picked(scores, answers) for scores in arm.parts])
+    answers = arm.columns.answers(places).tolist()
+    parts = [Picked(scores, answers) for scores in arm.parts]
+    return replace(arm, outcomes=Picked(arm.outcomes, places), parts=parts, known=arm.columns.at(places))
 
 
 def each(values: Sequence[T], counts: Sequence[int]) -> list[T]:
@@ -80,7 +78,7 @@ def each(values: Sequence[T], counts: Sequence[int]) -> list[T]:
 
 
 def _answers(measured: MeasuredArm, suite: Suite) -> dict[str, _Answers]:
-    sizes = [len(outcome.each) for outcome in measured.outcomes]
+    sizes = measured.columns.sizes.tolist()
     samples, all_places = Picked(suite.samples, each(range(len(sizes)), sizes)), range(len(sizes))
     made: dict[str, _Answers] = {}
     for scorer, scores in zip(suite.scorers, measured.parts, strict=False):

@@ -97,15 +97,30 @@ def sign_flip(sums: Floats) -> float:
     When both arms are equally good, exchanging them within a cluster changes nothing but the sign of its total
     (Fisher 1935, The Design of Experiments, §21). Yes/no items that stand for themselves give McNemar's exact test.
     """
+    from scipy.stats import binom
+
     sizes = np.abs(sums)
     unit = 1.0 if np.array_equal(sizes, np.round(sizes)) else float(sizes.sum()) / _GRID
     steps = np.round(sums / unit).astype(np.int64) if unit else np.zeros(len(sums), dtype=np.int64)
     observed, most = abs(int(steps.sum())), int(np.abs(steps).sum())
-    chances = np.zeros(most + 1)
-    chances[0] = 1.0
-    for step in np.abs(steps[steps != 0]):
-        shifted = chances * 0.5
-        chances = shifted.copy()
-        chances[step:] += shifted[:-step]
+    if not most:
+        return 1.0
+    kinds, counts = np.unique(np.abs(steps[steps != 0]), return_counts=True)
+    # How many totals of one size are positive is binomial: of the most frequent size at the end, of the next at first.
+    order = np.argsort(-counts, kind="stable")
+    (size, times), *others = zip(kinds[order].tolist(), counts[order].tolist(), strict=True)
+    chances = np.zeros(most - size * times + 1)
+    chances[0], top = 1.0, 0
+    for step, count in others:
+        if not top:
+            top = step * count
+            chances[: top + 1 : step] = binom.pmf(np.arange(count + 1), count, 0.5)
+            continue
+        for _ in range(count):
+            top += step
+            half = chances[: top + 1] * 0.5
+            chances[: top + 1] = half
+            chances[step : top + 1] += half[:-step]
     # The sum of the signed totals is twice what is positive, less all of it.
-    return min(1.0, 2.0 * float(chances[(most + observed) // 2 :].sum()))
+    lacking = (most + observed) // 2 - np.arange(len(chances))
+    return min(1.0, 2.0 * float(chances @ binom.sf(-(-lacking // size) - 1, times, 0.5)))

@@ -27,14 +27,10 @@ from lifecycle.report import ArmResult, Comparison, Failures, Interval
 
 def arm_result(measured: MeasuredArm, suite: Suite) -> ArmResult:
     """The arm's figures. Raises `InvalidInput` when the deciding or the safety metric leaves [0, 1]."""
-    took = (
-        (answer.latency, answer.prompt_tokens, answer.completion_tokens, bool(answer.error), answer.cut)
-        for outcome in measured.outcomes
-        for answer in outcome.each
-    )
-    latency, prompt, completion, failed, cut = np.fromiter(took, np.dtype((float, 5))).T
+    columns = measured.columns
+    latency, prompt, completion = columns.took.T
     # A refusal is quick: it must not make an arm look fast. Where all failed there is nothing else to show.
-    answered = latency if failed.all() else latency[failed == 0]
+    answered = latency if columns.failed.all() else latency[~columns.failed]
     metrics = {of.name: figure for of in suite.figures if (figure := _figure(of, measured, suite))}
     p50, p95 = np.percentile(answered, [50, 95])
     return ArmResult(
@@ -46,10 +42,10 @@ def arm_result(measured: MeasuredArm, suite: Suite) -> ArmResult:
         latency_p95=float(p95),
         prompt_tokens=float(prompt.mean()),
         completion_tokens=float(completion.mean()),
-        errors=int(failed.sum()),
-        cut=int(cut.sum()),
+        errors=int(columns.failed.sum()),
+        cut=int(columns.cut.sum()),
         deployment=measured.deployment,
-        unscored=_unscored(measured),
+        unscored=columns.reasons(),
         tables={} if suite.part else _tables(measured),
         failures=_failures(measured, suite),
     )
@@ -75,11 +71,9 @@ def in_common(arm: MeasuredArm, against: MeasuredArm, suite: Suite) -> list[int]
     """The places of the items that both have the deciding figure of, or that bear on it in both."""
     if suite.together:
         return sorted(known_together(arm, suite) & known_together(against, suite))
-    return [
-        place
-        for place in range(len(suite.samples))
-        if all(suite.metric in side.outcomes[place].scores for side in (arm, against))
-    ]
+    both = np.intersect1d(arm.columns.having(suite.metric), against.columns.having(suite.metric), assume_unique=True)
+    places: list[int] = both.astype(np.int64).tolist()
+    return places
 
 
 def compared(arm: MeasuredArm, against: MeasuredArm, suite: Suite) -> Comparison:
@@ -87,14 +81,14 @@ def compared(arm: MeasuredArm, against: MeasuredArm, suite: Suite) -> Comparison
     places = in_common(arm, against, suite)
     if suite.together:
         return compared_together(arm, against, suite, places)
-    first, second = ([side.outcomes[place].scores[suite.metric] for place in places] for side in (arm, against))
+    first, second = (_values(side, suite.metric, places) for side in (arm, against))
     names = {"arm": arm.arm.label, "against": against.arm.label, "metric": suite.metric}
     gap = paired(first, second, suite.clusters_of(places), **names)
-    if not any(outcome.repeats for side in (arm, against) for outcome in side.outcomes):
+    if not (arm.columns.several or against.columns.several):
         return gap
     within = [differences(arm.outcomes[place], against.outcomes[place], suite.metric) for place in places]
     clustered = spread(*totals([a - b for a, b in zip(first, second, strict=True)], suite.clusters_of(places)))
-    count = sum(len(side.outcomes[place].each) for side in (arm, against) for place in places)
+    count = sum(int(side.columns.sizes[places].sum()) for side in (arm, against))
     return gap.model_copy(update={"repeats": repeats(within, float(clustered.se), count)})
 
 
@@ -139,10 +133,10 @@ def paired(
 def _figure(of: Figure, measured: MeasuredArm, suite: Suite) -> Interval | None:
     """The figure's mean over the items that bear on it; None when none does."""
     name = of.name
-    places = [place for place, outcome in enumerate(measured.outcomes) if name in outcome.scores]
+    places = measured.columns.having(name)
     if not places:
         return None
-    values = [measured.outcomes[place].scores[name] for place in places]
+    values = _values(measured, name, places)
     if name in (suite.metric, suite.safety) and not all(0.0 <= value <= 1.0 for value in values):
         raise InvalidInput(f"'{name}' goes from {min(values):g} to {max(values):g}; what decides must lie in [0, 1]")
     clusters = suite.clusters_of(places)
@@ -150,16 +144,24 @@ def _figure(of: Figure, measured: MeasuredArm, suite: Suite) -> Interval | None:
         figure = statistics.difference_interval(values, clusters)
     else:
         figure = statistics.mean_interval(values, clusters=clusters, counts=of.kind is Kind.COUNT)
-    if not any(measured.outcomes[place].repeats for place in places):
+    if not (measured.columns.sizes[places] > 1).any():
         return figure
     each = [[one.scores[name] for one in measured.outcomes[place].each if name in one.scores] for place in places]
     se = float(spread(*totals(values, clusters)).se)
     return figure.model_copy(update={"repeats": repeats(each, se)})
 
 
+def _values(measured: MeasuredArm, figure: str, places: Sequence[int]) -> list[float]:
+    """Of the items at these places, which have it."""
+    values: list[float] = measured.columns.scores[figure][places].tolist() if places else []
+    return values
+
+
 def _of_several(measured: MeasuredArm, suite: Suite) -> dict[str, Interval]:
     """What several answers to an item have, of the figures that decide."""
     made: dict[str, Interval] = {}
+    if not measured.columns.several:
+        return made
     for name in dict.fromkeys(name for name in (suite.metric, suite.safety) if name):
         places = [at for at, outcome in enumerate(measured.outcomes) if outcome.repeats and name in outcome.scores]
         if places:
@@ -176,10 +178,10 @@ def _over_all(measured: MeasuredArm, suite: Suite) -> dict[str, Interval]:
         return pairing
     samples, clusters = suite.samples, suite.clusters_of(range(len(suite.samples)))
     size: dict[str, int | None] = {}
-    if any(outcome.repeats for outcome in measured.outcomes):  # an item's answers belong together
+    if measured.columns.several:  # an item's answers belong together
         size = {"n": len(samples)} | ({"clusters": None} if clusters is None else {})
         clusters = [sample.key for sample in samples] if clusters is None else clusters
-        counts = [len(outcome.each) for outcome in measured.outcomes]
+        counts = measured.columns.sizes.tolist()
         samples, clusters = Picked(samples, each(range(len(samples)), counts)), each(clusters, counts)
     others = {
         name: figure.model_copy(update=size)
@@ -187,15 +189,6 @@ def _over_all(measured: MeasuredArm, suite: Suite) -> dict[str, Interval]:
         for name, figure in scorer.overall(samples, parts, clusters).items()
     }
     return others | pairing
-
-
-def _unscored(measured: MeasuredArm) -> dict[str, dict[str, int]]:
-    counts: dict[str, dict[str, int]] = {}
-    for result in (answer for outcome in measured.outcomes for answer in outcome.each):
-        for name, reason in result.unscored.items():
-            reasons = counts.setdefault(name, {})
-            reasons[reason] = reasons.get(reason, 0) + 1
-    return counts
 
 
 def _tables(measured: MeasuredArm) -> dict[str, dict[str, dict[str, int]]]:
@@ -213,11 +206,13 @@ def _failures(measured: MeasuredArm, suite: Suite) -> dict[str, Failures]:
     for figure in suite.figures:
         if not figure.harm and figure.name != suite.safety:
             continue
-        places = [place for place, outcome in enumerate(measured.outcomes) if figure.name in outcome.scores]
-        answers = (measured.outcomes[place].each for place in places)
-        values = [min(said.scores[figure.name] for said in of if figure.name in said.scores) for of in answers]
+        places = measured.columns.having(figure.name)
+        values = _values(measured, figure.name, places)
+        if measured.columns.several:
+            answers = (measured.outcomes[place].each for place in places)
+            values = [min(said.scores[figure.name] for said in of if figure.name in said.scores) for of in answers]
         if values and statistics.is_binary(values):
-            told[figure.name] = failures_in(values, [suite.samples[place].cluster for place in places])
+            told[figure.name] = failures_in(values, [suite.clusters[place] for place in places])
     return told
 
 

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import replace
+from array import array
+from collections.abc import Iterable, Mapping, Sequence
 from itertools import combinations
 
 from evals.asking.measure import MeasuredArm
-from evals.asking.spilled import Picked
 from evals.slices import lies_in
 from evals.statistics.arms_together import within
 from evals.statistics.comparison import arm_result, compared, in_common
@@ -24,29 +23,37 @@ def slices(measured: Sequence[MeasuredArm], suite: Suite, baseline: str, asked: 
 
     One that no item lies in is left out, and so is a field of one value: that slice would be the whole.
     """
-    wanted = [*asked, *(where for where in _ways(suite) if where not in asked)]
-    parts = ((where, [at for at, sample in enumerate(suite.samples) if lies_in(sample, where)]) for where in wanted)
+    kinds: dict[tuple[tuple[str, str], ...], int] = {}
+    of_sample = array("L", (kinds.setdefault(tuple(sample.slices.items()), len(kinds)) for sample in suite.samples))
+    wanted = [*asked, *(where for where in _ways(map(dict, kinds)) if where not in asked)]
+    parts = ((where, _places(where, kinds, of_sample)) for where in wanted)
     return tuple(_slice(where, places, measured, suite, None if where in asked else baseline)
                  for where, places in parts if places)  # fmt: skip
 
 
-def _ways(suite: Suite) -> list[Where]:
+def _ways(kinds: Iterable[Mapping[str, str]]) -> list[Where]:
     """By single fields, the values in their order."""
     values: dict[str, set[str]] = {}
-    for sample in suite.samples:
-        for field, value in sample.slices.items():
+    for kind in kinds:
+        for field, value in kind.items():
             values.setdefault(field, set()).add(value)
     return [
         {field: value} for field, few in values.items() if 1 < len(few) <= MOST_VALUES for value in sorted(few)
     ]  # fmt: skip
 
 
+def _places(where: Where, kinds: Mapping[tuple[tuple[str, str], ...], int], of_sample: Sequence[int]) -> list[int]:
+    """Of the samples that lie there."""
+    there = {code for kind, code in kinds.items() if lies_in(dict(kind), where)}
+    return [at for at, code in enumerate(of_sample) if code in there]
+
+
 def _slice(
     where: Where, places: Sequence[int], measured: Sequence[MeasuredArm], suite: Suite, against: str | None
 ) -> Slice:
-    part = replace(suite, samples=Picked(suite.samples, places), part=True)
+    part = suite.at(places, part=True)
     arms = [within(arm, places) for arm in measured]
-    labels = {sample.cluster for sample in part.samples}
+    labels = set(part.clusters)
     clusters = None if None in labels else len(labels)
     made = tuple(
         compared(second, first, part)

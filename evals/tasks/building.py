@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from evals.asking.spilled import Spilled
 from evals.config import EvalConfig
 from evals.sample import Sample
 from evals.scorers.labels import Label
@@ -68,7 +69,7 @@ def build(config: EvalConfig, name: str, contents: Contents) -> Suite:
     safety = config.safety or contents.safety
     return Suite(
         name=name,
-        samples=tuple(samples[at] for at in chosen),
+        samples=samples if len(chosen) == len(samples) else Spilled(samples[at] for at in chosen),
         solver=contents.solver,
         scorers=settled,
         metric=require_decidable(name, figures, decides, safety),

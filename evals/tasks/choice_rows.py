@@ -12,7 +12,6 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from lifecycle.errors import Problem
 from lifecycle.rows.faults import Fault, Unreadable, unreadable
 from lifecycle.rows.files import Reading
 
@@ -30,12 +29,6 @@ def are_choices(value: Any) -> bool:
 def looks_so(path: Path) -> bool:
     """By the file's first row."""
     return are_choices(next(iter(Reading(path).values()), None))
-
-
-def scan(path: Path) -> tuple[list[Any], list[Problem]]:
-    """The readable rows, and the faults of the others, as `lifecycle.rows.files.scan` tells them."""
-    reading = Reading(path, becomes=conversation)
-    return list(reading), list(reading.told)
 
 
 def conversation(value: object) -> dict[str, Any]:

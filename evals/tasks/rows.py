@@ -12,14 +12,15 @@ from pathlib import Path
 from typing import Any
 
 from evals import chat_rows
+from evals.asking.spilled import Spilled
 from evals.sample import Sample
 from evals.slices import named, required
 from evals.tasks import choice_rows
 from lifecycle.conversation import Conversation, Message
 from lifecycle.errors import Problem
 from lifecycle.rows.faults import bad_rows
-from lifecycle.rows.files import scan
-from lifecycle.rows.kinds import KINDS, Labelled, Preference
+from lifecycle.rows.files import Scan
+from lifecycle.rows.kinds import Labelled, Preference
 from lifecycle.text import strict_json
 from lifecycle.version import Digest, digest_of
 
@@ -28,11 +29,12 @@ Row = Conversation | Labelled | Preference
 
 @dataclass(frozen=True)
 class Rows:
-    """A file's samples, each with its place and the digest of what it says."""
+    """A file's samples, each with its place and the digest of what it says: rows on the disk, as a file may have
+    100,000."""
 
-    samples: tuple[Sample, ...]
-    places: tuple[str, ...]
-    digests: tuple[Digest, ...]
+    samples: Sequence[Sample]
+    places: Sequence[str]
+    digests: Sequence[Digest]
     kind: str
     """As `lifecycle/rows/kinds.py` calls the rows, or `choice_rows.py`."""
 
@@ -44,9 +46,13 @@ def read(path: Path, cluster: str | None = None, slices: Sequence[str] = ()) -> 
     Raises `InvalidData` with file and line of each row that is no item.
     """
     of_choices = choice_rows.looks_so(path)
-    rows, problems = choice_rows.scan(path) if of_choices else scan(path, (Conversation, Labelled, Preference))
+    kinds = (Conversation, Labelled, Preference)
+    rows = Scan(path, (Conversation,), becomes=choice_rows.conversation) if of_choices else Scan(path, kinds)
+    problems: list[Problem] = []
     names: dict[str, str] = {}
-    samples, digests = [], []
+    samples: Spilled[Sample] = Spilled()
+    places: Spilled[str] = Spilled()
+    digests: Spilled[Digest] = Spilled()
     for row in rows:
         line = row.place.rpartition(":")[2]
         name = row.id or chat_rows.unnamed(f"{path.stem}-{line}", names)
@@ -55,13 +61,14 @@ def read(path: Path, cluster: str | None = None, slices: Sequence[str] = ()) -> 
         names.setdefault(name, line)
         problems += _faults(row, [*([cluster] if cluster else []), *required(slices)])
         if not problems:
-            content = _content(row, name)
-            digests.append(digest_of(content))
-            samples.append(_sample(row, name, digests[-1], cluster, slices))
+            digest = digest_of(_content(row, name))
+            digests.append(digest)
+            places.append(row.place)
+            samples.append(_sample(row, name, digest, cluster, slices))
+    problems += rows.problems
     if problems:
         raise bad_rows(sorted(problems, key=chat_rows.line_of), str(path))
-    kind = choice_rows.KIND if of_choices else KINDS[type(rows[0])].name
-    return Rows(tuple(samples), tuple(row.place for row in rows), tuple(digests), kind)
+    return Rows(samples, places, digests, choice_rows.KIND if of_choices else rows.kind)
 
 
 def _faults(row: Row, fields: Sequence[str]) -> list[Problem]:

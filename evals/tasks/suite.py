@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Hashable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import cached_property
 
+from evals.asking.spilled import Picked
 from evals.sample import Sample
 from evals.scorers.scorer import Figure, Kind, Scorer
 from evals.solvers.solver import Solver
@@ -42,8 +44,19 @@ class Suite:
 
     def clusters_of(self, places: Sequence[int]) -> list[Hashable] | None:
         """Of the samples at these places; None where one stands for itself."""
-        labels: list[Hashable] = [self.samples[place].cluster for place in places]
-        return None if any(label is None for label in labels) else labels
+        labels: list[Hashable] = [self.clusters[place] for place in places]
+        return None if None in labels else labels
+
+    @cached_property
+    def clusters(self) -> Sequence[str | None]:
+        """Of each sample."""
+        return [sample.cluster for sample in self.samples]
+
+    def at(self, places: Sequence[int], *, part: bool | None = None) -> Suite:
+        """Of the samples at these places; `part` where they are those of a slice."""
+        chosen = replace(self, samples=Picked(self.samples, places), part=self.part if part is None else part)
+        vars(chosen)["clusters"] = [self.clusters[place] for place in places]
+        return chosen
 
     @property
     def together(self) -> bool:

@@ -22,7 +22,7 @@ from lifecycle.rows.records import container, records
 from lifecycle.rows.sources import NotText, source
 from lifecycle.rows.writing import write_rows
 
-__all__ = ["Reading", "read_rows", "scan", "write_rows"]
+__all__ = ["Reading", "Scan", "read_rows", "scan", "write_rows"]
 
 
 class Reading:
@@ -178,12 +178,35 @@ def scan(path: Path, kinds: Kinds = _CONVERSATIONS) -> tuple[list[Any], list[Pro
     return rows, list(reading.told)
 
 
+class Scan:
+    """The same, row by row: iterating gives the rows; afterwards `problems` and `kind` say what else there was."""
+
+    def __init__(
+        self, path: Path, kinds: Kinds = _CONVERSATIONS, *, becomes: Callable[[object], object] | None = None
+    ) -> None:
+        self.reading = Reading(path, becomes=becomes)
+        self._kinds = kinds
+
+    def __iter__(self) -> Iterator[Any]:
+        for row in self.reading:
+            if isinstance(row, self._kinds):
+                yield row
+        if self.reading.kind is not None and self.reading.kind not in {KINDS[kind] for kind in self._kinds}:
+            self.reading.told.add(_not_wanted(self.reading, self._kinds))
+
+    @property
+    def problems(self) -> list[Problem]:
+        return list(self.reading.told)
+
+    @property
+    def kind(self) -> str:
+        """By its name; "" of a file without rows."""
+        return self.reading.kind.name if self.reading.kind else ""
+
+
 def _read(kinds: Kinds, path: Path) -> tuple[list[Any], Reading]:
-    reading = Reading(path)
-    rows = [row for row in reading if isinstance(row, kinds)]
-    if reading.kind is not None and reading.kind not in {KINDS[kind] for kind in kinds}:
-        reading.told.add(_not_wanted(reading, kinds))
-    return rows, reading
+    rows = Scan(path, kinds)
+    return list(rows), rows.reading
 
 
 def _not_wanted(reading: Reading, kinds: Kinds) -> Fault:

@@ -125,3 +125,12 @@ def test_arms_that_were_never_compared_have_no_strength_beside_each_other():
         strengths(said_in(ratings_of(votes, arms=ARMS)), ARMS, seed=1)
     with pytest.raises(InvalidInput, match="nobody has voted"):
         strengths([], ARMS, seed=1)
+
+
+def test_a_bootstrap_in_parts_is_that_at_once(monkeypatch):
+    said = said_in(ratings_of(drawn((-0.5, 0.0, 0.5), 40, seed=4), arms=ARMS))
+    whole = strengths(said, ARMS, seed=1, draws=30)
+    monkeypatch.setattr("evals.people.strengths._AT_ONCE", 160)
+    for part, arm in zip(strengths(said, ARMS, seed=1, draws=30), whole, strict=True):
+        assert (part.log_odds.low, part.log_odds.high) == pytest.approx((arm.log_odds.low, arm.log_odds.high))
+        assert arm.log_odds.low < arm.log_odds.high

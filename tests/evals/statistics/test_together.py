@@ -189,3 +189,13 @@ def test_a_slice_compares_by_the_labels_of_the_items_that_both_arms_have() -> No
     part, *_ = slices([base, new], suite_of(right), "base", [{"half": "second"}])
     assert part.comparisons[0].n == 1
     assert part.comparisons[0].delta == 1.0
+
+
+def test_exchanges_thrown_in_parts_are_those_thrown_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    rng = np.random.default_rng(5)
+    right = ["a", "b"] * 60
+    first, second = drawn(rng, right, "ab", 0.8), drawn(rng, right, "ab", 0.7)
+    whole = compare(first, second, right, "ab")
+    assert 0.01 < whole.p_value < 0.99
+    monkeypatch.setattr(together, "_COINS", 100)
+    assert compare(first, second, right, "ab") == whole
