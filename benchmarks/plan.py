@@ -12,8 +12,10 @@ from benchmarks.load import Ask
 from service.config import Dtype, ServeConfig
 
 T = TypeVar("T")
-Size = Literal["tiny", "large"]
+Size = Literal["tiny", "smollm2", "large"]
 
+_BASES: dict[Size, str] = {"tiny": "", "smollm2": ", SmolLM2-135M", "large": ", 0.5B base"}
+"""How the base is named behind a scenario."""
 _MESSAGES = Path(__file__).parents[1] / "examples" / "clinic" / "data" / "triage" / "test.jsonl"
 
 
@@ -49,19 +51,19 @@ class Plan:
 
     def count(self, requests: int) -> int:
         """How many to make of what would be `requests` for the tiny base in a full run."""
-        share = (0.25 if self.quick else 1.0) * (0.25 if self.size == "large" else 1.0)
+        share = (0.25 if self.quick else 1.0) * (1.0 if self.size == "tiny" else 0.25)
         return max(4, round(requests * share))
 
     def tokens(self, each: int) -> int:
-        """How many to ask of each request: half of what would be `each` for the tiny base, on the larger one."""
-        return each // 2 if self.size == "large" else each
+        """How many to ask of each request: half of what would be `each` for the tiny base, on a larger one."""
+        return each if self.size == "tiny" else each // 2
 
     def messages(self, different: int) -> int:
-        """How many different messages: a quarter on the larger base, where every one is asked alone first."""
-        return max(2, different // 4) if self.size == "large" else different
+        """How many different messages: a quarter on a larger base, where every one is asked alone first."""
+        return different if self.size == "tiny" else max(2, different // 4)
 
     def label(self, scenario: str) -> str:
-        return scenario if self.size == "tiny" else f"{scenario}, 0.5B base"
+        return f"{scenario}{_BASES[self.size]}"
 
 
 def asks(models: Sequence[str], count: int, tokens: int, messages: int = 16) -> list[Ask]:

@@ -36,7 +36,9 @@ _ASKED_FOR = {before.NAME}
 
 def main(
     only: Annotated[list[str] | None, typer.Option(help=f"Of {', '.join(_SCENARIOS)}; may be repeated.")] = None,
-    size: Annotated[Size, typer.Option(help="The clinic's tiny base, or 0.5B of random weights.")] = "tiny",
+    size: Annotated[
+        Size, typer.Option(help="The clinic's tiny base, SmolLM2-135M, or 0.5B of random weights.")
+    ] = "tiny",
     rounds: Annotated[int, typer.Option(min=1, help="How often each side is measured, by turns.")] = 5,
     dtype: Annotated[Dtype, typer.Option(help="For both servers; auto is what `dabt serve` would take.")] = "auto",
     quick: Annotated[bool, typer.Option("--quick", help="A quarter of the requests.")] = False,
@@ -51,7 +53,7 @@ def main(
     console = Console()
     work = work.resolve()
     work.mkdir(parents=True, exist_ok=True)
-    base = bases.TINY if size == "tiny" else bases.large(work)
+    base = {"tiny": lambda _: bases.TINY, "smollm2": bases.smollm2, "large": bases.large}[size](work)
     plan = Plan(base, size, work, rounds, cpu_dtype() if dtype == "auto" else dtype, quick, earlier)
     names = only or [name for name in _SCENARIOS if name not in _ASKED_FOR]
     if unknown := set(names) - set(_SCENARIOS):

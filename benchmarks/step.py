@@ -58,6 +58,7 @@ def _engine(config: ServeConfig) -> Any:
     args = AsyncEngineArgs.from_cli_args(parsed_arguments(config)[0])
     engine = LLMEngine.from_engine_args(args, enable_multiprocessing=True)
     engine.collective_rpc("dabt_keep_adapters")
+    engine.collective_rpc("dabt_few_rows")
     return engine
 
 

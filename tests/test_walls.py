@@ -33,7 +33,7 @@ HEAVY = {
 }  # fmt: skip
 
 # The modules that talk to one heavy library; nothing imports them at its own top level (`loaded_by` below).
-VLLM_MODULES = ("service/engine/vllm_", "service/engine/masked_lora.py", "service/engine/cpu_norms.py")
+VLLM_MODULES = ("service/engine/vllm_", "service/engine/masked_lora.py", "service/engine/cpu_")
 HEAVY_MODULES = (
     *VLLM_MODULES,
     "training/recipes/",

@@ -2,7 +2,7 @@
 
 Linux has each process ask for it before its first such instruction (`arch_prctl`, ARCH_REQ_XCOMP_PERM). vLLM 0.32's
 kernels for packed weights and for attention in bfloat16 use AMX and do not ask. oneDNN asks with its first product in
-bfloat16, which a base of packed weights does not need: there the engine ended with an illegal instruction.
+bfloat16, which packed weights and the kernel of few rows do without: the engine ended with an illegal instruction.
 """
 
 from __future__ import annotations

@@ -38,15 +38,16 @@ def register() -> None:
     if current_platform.is_cpu():
         from vllm.platforms.cpu import CpuPlatform
 
-        from service.engine import cpu_amx, cpu_norms, vllm_packed_lora
+        from service.engine import cpu_amx, cpu_norms, cpu_weights, vllm_packed_lora
 
         cpu_amx.register()
         cpu_norms.register()
+        cpu_weights.register()
         vllm_packed_lora.register()
         CpuPlatform.get_punica_wrapper = classmethod(lambda cls: QUALNAME)
 
 
-class _Layer:
+class LayerSlots:
     """One layer's slots, in memory as the products want them. vLLM's own tensors are views of the same memory."""
 
     def __init__(self, a_stacked: Sequence[torch.Tensor], b_stacked: Sequence[torch.Tensor], rank: int) -> None:
@@ -60,22 +61,23 @@ class _Layer:
         more = 0, 0, 0, rank - self._a_stacked[0].shape[2]
         # A tensor made in inference mode could not take the place of one that was not.
         with torch.inference_mode(self._a_stacked[0].is_inference()):
-            # [slices, slots, rank, in], and per slice [slots, rank, out_slice]
-            self._a = torch.stack([pad(weight[:, 0], more) for weight in self._a_stacked])
-            self._b = [pad(weight[:, 0].transpose(1, 2), more).contiguous() for weight in self._b_stacked]
-        for weight, laid_out in zip(self._a_stacked, self._a, strict=True):
+            self.all_a = torch.stack([pad(weight[:, 0], more) for weight in self._a_stacked])
+            """[slices, slots, rank, in]"""
+            self.all_b = [pad(weight[:, 0].transpose(1, 2), more).contiguous() for weight in self._b_stacked]
+            """Per slice [slots, rank, out_slice]"""
+        for weight, laid_out in zip(self._a_stacked, self.all_a, strict=True):
             weight.data = laid_out.unsqueeze(1)
-        for weight, laid_out in zip(self._b_stacked, self._b, strict=True):
+        for weight, laid_out in zip(self._b_stacked, self.all_b, strict=True):
             weight.data = laid_out.transpose(1, 2).unsqueeze(1)
         self.use(self.slots)
 
     def use(self, slots: range) -> None:
         """Take these slots into the products from now on: views, and never copies that could be out of date."""
         self.slots = slots
-        a = self._a[:, slots.start : slots.stop].flatten(1, 2).transpose(1, 2)
+        a = self.all_a[:, slots.start : slots.stop].flatten(1, 2).transpose(1, 2)
         self.a = a if len(a) > 1 else a[0]
         """[slices, in, slots·rank], and with one slice [in, slots·rank]"""
-        self.b = [b[slots.start : slots.stop].flatten(0, 1) for b in self._b]
+        self.b = [b[slots.start : slots.stop].flatten(0, 1) for b in self.all_b]
         """Per slice [slots·rank, out_slice]"""
 
 
@@ -91,9 +93,9 @@ class MaskedLora:
         self._rows = 0
         self._slots = range(0)
         self._masks: dict[tuple[int, int], torch.Tensor | None] = {}
-        self._slot_of_row: torch.Tensor = torch.empty(0, dtype=torch.long)
-        self._layers: dict[int, _Layer] = {}
-        self._rank = 0
+        self.slot_of_row: torch.Tensor = torch.empty(0, dtype=torch.long)
+        self._layers: dict[int, LayerSlots] = {}
+        self.rank = 0
         self._few = False
         self.idle = True
         """Whether no row of this step uses an adapter."""
@@ -104,8 +106,8 @@ class MaskedLora:
         So what a step costs follows the adapters that there are, and not the largest that there might be. Without any
         call slots stay as vLLM made them; the first call must come while they are empty.
         """
-        if rank > self._rank:
-            self._rank = rank
+        if rank > self.rank:
+            self.rank = rank
             for layer in self._layers.values():
                 layer.lay_out(rank)
 
@@ -118,7 +120,7 @@ class MaskedLora:
         if used:
             # From the first used to the last: they are given out first-free, so they lie close together.
             self._slots = range(min(used), max(used) + 1)
-            self._slot_of_row = torch.tensor(slots, dtype=torch.long)
+            self.slot_of_row = torch.tensor(slots, dtype=torch.long)
             self._few = len(slots) <= _FEW and len(self._slots) == 1
 
     def add(
@@ -140,10 +142,7 @@ class MaskedLora:
         """
         if self.idle:
             return
-        layer = self._layers.get(id(a_stacked[0]))
-        if layer is None:
-            layer = _Layer(a_stacked, b_stacked, self._rank or a_stacked[0].shape[2])
-            self._layers[id(a_stacked[0])] = layer
+        layer = self.layer(a_stacked, b_stacked)
         if layer.slots != self._slots:
             layer.use(self._slots)
         if self._few and y.dtype != torch.float32:
@@ -156,8 +155,16 @@ class MaskedLora:
         for own, b, y_slice in zip(h, layer.b, y.split_with_sizes(slices, 1), strict=True):
             y_slice.addmm_(own, b, alpha=scale)
 
+    def layer(self, a_stacked: Sequence[torch.Tensor], b_stacked: Sequence[torch.Tensor]) -> LayerSlots:
+        """The slots of the layer that has these tensors of vLLM's, laid out; `rank` changes when they move."""
+        layer = self._layers.get(id(a_stacked[0]))
+        if layer is None:
+            layer = LayerSlots(a_stacked, b_stacked, self.rank or a_stacked[0].shape[2])
+            self._layers[id(a_stacked[0])] = layer
+        return layer
+
     def _add_widened(
-        self, y: torch.Tensor, x: torch.Tensor, layer: _Layer, slices: Sequence[int], scale: float
+        self, y: torch.Tensor, x: torch.Tensor, layer: LayerSlots, slices: Sequence[int], scale: float
     ) -> None:
         # h is rounded where the narrow product rounds it, so that a row alone gets what it gets in a batch.
         h = self._keep_own(_product(x.float(), layer.a.float()).to(y.dtype), len(x)).float()
@@ -179,7 +186,7 @@ class MaskedLora:
         if shape not in self._masks:
             slots = torch.tensor(self._slots)
             mask = torch.ones(rows, len(slots), dtype=torch.bool)
-            torch.ne(self._slot_of_row[:, None], slots[None, :], out=mask[: self._rows])
+            torch.ne(self.slot_of_row[:, None], slots[None, :], out=mask[: self._rows])
             self._masks[shape] = mask.repeat_interleave(rank, dim=1) if bool(mask.any()) else None
         return self._masks[shape]
 

@@ -1,7 +1,7 @@
 """The real engine: vLLM 0.32 in this process; its core and its workers are in children of it.
 
 vLLM promises none of these entry points, so its version is pinned and all that touches it is in the files `vllm_*.py`,
-and in `masked_lora.py`, `cpu_norms.py` and `cpu_amx.py`, the kernels that its workers run on a CPU and what they need.
+and in `masked_lora.py` and `cpu_*.py`, the kernels that its workers run on a CPU.
 """
 
 from __future__ import annotations
@@ -314,6 +314,7 @@ class VllmEngine:
             kernels = set(await self._answered(self._llm.collective_rpc("dabt_lora_kernel")))
             vllm_facts.check_kernels(kernels)
             await self._answered(self._llm.collective_rpc("dabt_keep_adapters"))
+        few_rows = await self._answered(self._llm.collective_rpc("dabt_few_rows"))
         devices = await self._answered(self._llm.collective_rpc("dabt_device"))
         config = self._llm.model_config
         return EngineFacts(
@@ -323,7 +324,7 @@ class VllmEngine:
             max_model_len=config.max_model_len,
             lora_kernel=", ".join(sorted(kernels)),
             max_queue=self._llm.vllm_config.scheduler_config.max_num_queued_reqs,
-            detail=vllm_facts.as_running(self._asked, self._llm.vllm_config, kernels, devices),
+            detail=vllm_facts.as_running(self._asked, self._llm.vllm_config, (*kernels, *few_rows), devices),
         )
 
     async def _submit(self, submission: Submission, call: Call, body: dict[str, Any]) -> Any:

@@ -85,11 +85,11 @@ def asked(args: Any, variables: Mapping[str, str], operators: Mapping[str, Any])
 
 
 def as_running(
-    asked: EngineDetail, config: Any, lora_kernels: Iterable[str], devices: Sequence[dict[str, Any]]
+    asked: EngineDetail, config: Any, kernels: Iterable[str], devices: Sequence[dict[str, Any]]
 ) -> EngineDetail:
     """With what it resolved (`config` is its `VllmConfig`) and what its workers compute with and on."""
     return EngineDetail(
-        kernels=(*sorted(lora_kernels), *norm_kernels(config)),
+        kernels=(*sorted({kernel for kernel in kernels if kernel}), *norm_kernels(config)),
         device=together(devices),
         libraries=asked.libraries,
         arguments={**asked.arguments, **resolved(config)},

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from typing import Any
 
 
@@ -9,6 +10,7 @@ class WorkerExtension:
     """Mixed into vLLM's worker (`--worker-extension-cls`); its methods are called by `collective_rpc`."""
 
     model_runner: Any
+    parallel_config: Any
 
     def dabt_lora_kernel(self) -> str:
         """The class that computes LoRA in this worker, as `module.Class`."""
@@ -29,3 +31,18 @@ class WorkerExtension:
         from service.engine.vllm_adapter_memory import AdapterMemory
 
         AdapterMemory.take_over(self.model_runner.lora_manager)
+
+    def dabt_few_rows(self) -> str:
+        """From now on few rows take the kernel of `cpu_layers.py`. What of it is taken; empty for nothing."""
+        from vllm.platforms import current_platform
+
+        if not current_platform.is_cpu() or self.parallel_config.world_size > 1:
+            return ""
+        try:
+            from service.engine import cpu_layers
+        except (ImportError, OSError, RuntimeError):
+            # Without numba, torch's OpenMP or a place for compiled code all is computed as vLLM has it.
+            logging.getLogger(__name__).warning("few rows are computed as many are", exc_info=True)
+            return ""
+        what = cpu_layers.take_over(self.model_runner.get_model())
+        return "" if what == "nothing" else f"{cpu_layers.__name__}: {what}"

@@ -1,0 +1,275 @@
+"""Where the kernel of few rows meets vLLM's models: products of every base, and whole layers of those like Llama.
+
+`take_over` looks at a loaded model and takes what fits. `cpu_weights.py` has kept the weights, `cpu_decode.py` is the
+arithmetic.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import numpy
+import torch
+from vllm.forward_context import get_forward_context
+from vllm.model_executor.layers.layernorm import RMSNorm
+from vllm.model_executor.layers.rotary_embedding.base import RotaryEmbedding
+from vllm.model_executor.models.llama import LlamaAttention, LlamaDecoderLayer, LlamaMLP, LlamaModel
+from vllm.v1.attention.backends.cpu_attn import CPUAttentionBackendImpl
+
+from service.engine import cpu_decode
+from service.engine.cpu_decode import LAYER, MOST_ROWS, STEP
+from service.engine.cpu_vectors import BLOCK, bind
+from service.engine.cpu_weights import kept_weight
+
+_PROJECTIONS = ("qkv", "o", "gate_up", "down")
+_BINDING = ("GOMP_CPU_AFFINITY", "KMP_AFFINITY", "OMP_PLACES")
+"""Where vLLM writes the cores that it binds its threads to."""
+_MOST_THREADS = 16
+"""Beyond, threads would wait for each other longer than they read their share of so small a base."""
+
+
+def take_over(model: Any) -> str:
+    """From now on few rows of this loaded model take the kernel. What of it does, in a word: layers, products or
+    nothing. A second call changes nothing.
+    """
+    if (before := getattr(model, "dabt_few_rows", None)) is None:
+        before = model.dabt_few_rows = _take_over(model)
+    return str(before)
+
+
+def _take_over(model: Any) -> str:
+    cores = Cores()
+    products = [module for module in model.modules() if kept_weight(module) is not None]
+    for module in products:
+        module.cpu_linear = few_rows_first(module.cpu_linear, kept_weight(module), cores)
+    llama = next((module for module in model.modules() if isinstance(module, LlamaModel)), None)
+    decoder = None if llama is None else Decoder.of(llama, cores)
+    if llama is not None and decoder is not None:
+        llama.forward = _forward(llama, decoder, cores)  # of this object alone
+    return "layers" if decoder is not None else "products" if products else "nothing"
+
+
+class Cores:
+    """Those that few rows are computed on.
+
+    Of two, both: the API has nothing to do while a step of few rows is computed. Of more, as many as torch has threads,
+    which are the same threads. Each keeps to a core, for they wait for each other at barriers: two of them on one core
+    take turns of milliseconds. The thread that calls does so within a step only, and where vLLM has bound its threads
+    all stay as they are.
+    """
+
+    def __init__(self) -> None:
+        self._all = os.sched_getaffinity(0)
+        bound = any(name in os.environ for name in _BINDING)
+        several = torch.get_num_threads()
+        self.count = several if bound or several > 1 else min(2, len(self._all))
+        self.count = min(self.count, _MOST_THREADS)
+        self._first = None if bound or self.count > len(self._all) else {min(self._all)}
+        if self._first is not None:
+            bind(sorted(self._all)[: self.count])
+            os.sched_setaffinity(0, self._all)
+
+    @contextmanager
+    def own(self) -> Iterator[None]:
+        if self._first is None:
+            yield
+            return
+        os.sched_setaffinity(0, self._first)
+        try:
+            yield
+        finally:
+            os.sched_setaffinity(0, self._all)
+
+
+def few_rows_first(
+    many: Callable[..., torch.Tensor], weight: torch.Tensor, cores: Cores
+) -> Callable[..., torch.Tensor]:
+    """A layer's product, `many` being vLLM's own."""
+    product = cpu_decode.Product(weight, cores.count)
+
+    def linear(x: torch.Tensor, plain: torch.Tensor, bias: torch.Tensor | None) -> torch.Tensor:
+        if x.ndim == 2 and len(x) <= MOST_ROWS and bias is None and x.dtype == torch.bfloat16:
+            with cores.own():
+                return product(x)
+        return many(x, plain, bias)
+
+    return linear
+
+
+def _forward(llama: Any, decoder: Decoder, cores: Cores) -> Callable[..., Any]:
+    many = llama.forward
+
+    def forward(
+        input_ids: Any, positions: Any, intermediate_tensors: Any, inputs_embeds: Any = None, **more: Any
+    ) -> Any:
+        rows = len(positions)
+        if rows > MOST_ROWS or more or get_forward_context().attn_metadata is None:
+            return many(input_ids, positions, intermediate_tensors, inputs_embeds, **more)
+        state = llama.embed_input_ids(input_ids) if inputs_embeds is None else inputs_embeds.clone()
+        with cores.own():
+            return decoder(state, positions)
+
+    return forward
+
+
+class Decoder:
+    """A Llama's layers as the kernel wants them. `Decoder.of` says whether a model is built so."""
+
+    @staticmethod
+    def of(model: Any, cores: Cores) -> Decoder | None:
+        try:
+            return Decoder(model, cores.count)
+        except _UnlikeLlamaError:
+            return None
+
+    def __init__(self, model: Any, cores: int) -> None:
+        layers = list(model.layers)
+        whole = model.start_layer == 0 and model.end_layer == len(layers) and not model.aux_hidden_state_layers
+        if not (whole and isinstance(layers[0], LlamaDecoderLayer) and type(model).forward is LlamaModel.forward):
+            raise _UnlikeLlamaError
+        first, rotary = layers[0].self_attn, layers[0].self_attn.rotary_emb
+        self._layers, self._cores = layers, cores
+        self._attentions = [layer.self_attn.attn for layer in layers]
+        self._records = numpy.zeros(len(layers), LAYER)
+        self._modules = [
+            (layer.self_attn.qkv_proj, layer.self_attn.o_proj, layer.mlp.gate_up_proj, layer.mlp.down_proj)
+            for layer in layers
+        ]
+        for record, layer, modules in zip(self._records, layers, self._modules, strict=True):
+            _check_layer(layer, first)
+            record["first_norm"] = layer.input_layernorm.weight.data_ptr()
+            record["second_norm"] = layer.post_attention_layernorm.weight.data_ptr()
+            for name, module in zip(("qkv", "o", "gate_up", "down"), modules, strict=True):
+                weight = _weight(module)
+                record[name]["weight"] = weight.data_ptr()
+                record[name]["out"], record[name]["into"] = weight.shape
+        wide = model.norm.weight.shape[0]
+        inner = _weight(self._modules[0][3]).shape[1]
+        if not (_is_plain_rotation(rotary, first.head_dim) and _is_plain_norm(model.norm)) or inner % BLOCK:
+            raise _UnlikeLlamaError
+        turns = rotary._match_cos_sin_cache_dtype(model.norm.weight)
+
+        def room(columns: int, dtype: torch.dtype = torch.bfloat16) -> torch.Tensor:
+            return torch.zeros(MOST_ROWS, columns, dtype=dtype)
+
+        self._queries, self._keys = first.q_size, first.kv_size
+        self._heads, self._kv_heads, self._head = first.num_heads, first.num_kv_heads, first.head_dim
+        self._residual, self._other, self._gated = room(wide), room(wide), room(2 * inner)
+        self._qkv, self._attended = room(first.q_size + 2 * first.kv_size), room(first.q_size)
+        self._active, self._turns = room(inner, torch.float32), turns
+        self._slots = torch.full((MOST_ROWS,), -1, dtype=torch.int64)
+        self._step = numpy.zeros(1, STEP)
+        step = self._step[0]
+        step["hidden"], step["inner"], step["heads"], step["kv_heads"] = wide, inner, self._heads, self._kv_heads
+        step["head"], step["epsilon"] = self._head, model.norm.variance_epsilon
+        step["residual"], step["other"] = self._residual.data_ptr(), self._other.data_ptr()
+        step["qkv"], step["attended"] = self._qkv.data_ptr(), self._attended.data_ptr()
+        step["gated"], step["active"] = self._gated.data_ptr(), self._active.data_ptr()
+        step["cos_sin"], step["slot_of_row"] = turns.data_ptr(), self._slots.data_ptr()
+        step["last_norm"] = model.norm.weight.data_ptr()
+        self._widest, self._rank = max(wide, self._queries), -1
+        self._make_scratch(0)
+        at, size = self._records.ctypes.data, LAYER.itemsize
+        self._places = [at + number * size for number in range(len(layers))]
+        self._before = self._step["before"]
+        self._after = self._step["after"]
+        self._call = self._step.ctypes.data
+
+    def __call__(self, state: torch.Tensor, positions: torch.Tensor) -> torch.Tensor:
+        """The normed state after all layers. `state`, [rows, hidden], is written over."""
+        context = get_forward_context()
+        rows = len(state)
+        step = self._step[0]
+        step["rows"], step["state"], step["positions"] = rows, state.data_ptr(), positions.data_ptr()
+        self._take_adapters(rows)
+        queries, keys, values = (
+            self._qkv[:rows].view(rows, -1, self._head).split([self._heads, self._kv_heads, self._kv_heads], 1)
+        )
+        attended = self._attended[:rows].view(rows, self._heads, self._head)
+        before = 0
+        for place, attention in zip(self._places, self._attentions, strict=True):
+            self._before[0], self._after[0] = before, place
+            cpu_decode.run(self._call, self._cores)
+            name = attention.layer_name
+            attention.impl.do_kv_cache_update(attention, keys, values, attention.kv_cache, context.slot_mapping[name])
+            attention.impl.forward(
+                attention, queries, keys, values, attention.kv_cache, context.attn_metadata[name], output=attended
+            )
+            before = place
+        self._before[0], self._after[0] = before, 0
+        cpu_decode.run(self._call, self._cores)
+        return state
+
+    def _make_scratch(self, rank: int) -> None:
+        size = cpu_decode.scratch_size(self._widest, rank)
+        self._scratch = torch.zeros(self._cores, size)
+        self._step["scratch"], self._step["scratch_size"] = self._scratch.data_ptr(), size
+
+    def _take_adapters(self, rows: int) -> None:
+        """The slot of each row, and where the slots are when they have moved."""
+        masked = getattr(getattr(self._modules[0][0], "punica_wrapper", None), "masked", None)
+        if masked is None or masked.idle:
+            self._step["adapted"] = 0
+            return
+        self._step["adapted"] = 1
+        self._slots[:rows] = -1
+        self._slots[: len(masked.slot_of_row)] = masked.slot_of_row
+        if masked.rank != self._rank:
+            self._find_adapters(masked)
+
+    def _find_adapters(self, masked: Any) -> None:
+        for record, modules in zip(self._records, self._modules, strict=True):
+            for name, module in zip(_PROJECTIONS, modules, strict=True):
+                if not hasattr(module, "lora_a_stacked"):
+                    continue
+                slots, to = masked.layer(module.lora_a_stacked, module.lora_b_stacked), record[name]
+                to["a"], (to["slices"], to["slots"], to["rank"], _) = slots.all_a.data_ptr(), slots.all_a.shape
+                for number, b in enumerate(slots.all_b):
+                    to[f"b{number}"] = b.data_ptr()
+                ends = numpy.cumsum([b.shape[2] for b in slots.all_b])
+                to["end0"], to["end1"] = ends[0], ends[min(1, len(ends) - 1)]
+        self._make_scratch(max(int(self._records[name]["rank"].max()) for name in _PROJECTIONS))
+        self._rank = masked.rank
+
+
+class _UnlikeLlamaError(Exception):
+    """The model has something that the kernel does not compute."""
+
+
+def _weight(module: Any) -> torch.Tensor:
+    base = getattr(module, "base_layer", module)
+    weight = kept_weight(base)
+    if weight is None or getattr(base, "bias", None) is not None or getattr(base, "tp_size", 1) != 1:
+        raise _UnlikeLlamaError
+    return weight
+
+
+def _check_layer(layer: Any, first: Any) -> None:
+    """By what it is, and never by what it is not: a class that vLLM adds is not known to be computed alike."""
+    own, attention = layer.self_attn, layer.self_attn.attn
+    built = type(layer) is LlamaDecoderLayer and type(own) is LlamaAttention and type(layer.mlp) is LlamaMLP
+    norms = all(_is_plain_norm(norm) for norm in (layer.input_layernorm, layer.post_attention_layernorm))
+    same = (own.q_size, own.kv_size, own.head_dim) == (first.q_size, first.kv_size, first.head_dim)
+    plain = type(attention.impl) is CPUAttentionBackendImpl and attention.query_quant is None
+    if not (built and norms and same and plain and attention.kv_sharing_target_layer_name is None):
+        raise _UnlikeLlamaError
+
+
+def _is_plain_norm(norm: Any) -> bool:
+    return (
+        type(norm) is RMSNorm
+        and norm.variance_size_override is None
+        and norm.has_weight
+        and norm.weight.dtype == torch.bfloat16
+    )
+
+
+def _is_plain_rotation(rotary: Any, head: int) -> bool:
+    same = all(
+        getattr(type(rotary), name) is getattr(RotaryEmbedding, name)
+        for name in ("forward_static", "forward_native", "forward_cpu", "_match_cos_sin_cache_dtype")
+    )
+    return isinstance(rotary, RotaryEmbedding) and same and rotary.is_neox_style and rotary.rotary_dim == head

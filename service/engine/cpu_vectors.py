@@ -1,0 +1,191 @@
+"""What a processor's few-row kernel is made of: numba functions over addresses, in vectors, on torch's own threads.
+
+Numba comes with vLLM, and brings LLVM: so no compiler is needed where this runs, and the code is made for the processor
+at hand. `cpu_decode.py` is the kernel. Why so: docs/decisions/0018-few-rows-on-a-cpu.md.
+"""
+
+from __future__ import annotations
+
+import ctypes
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import llvmlite.binding as llvm
+import numba
+import torch
+from llvmlite import ir
+from numba import types
+from numba.core import cgutils
+from numba.extending import intrinsic
+
+_WORDS = 16
+"""32-bit words of a vector: two bfloat16 numbers each."""
+BLOCK = 2 * _WORDS
+"""Numbers that `dots` takes at once: a length must be a multiple of it."""
+TILE = 4
+"""Rows of weights that it takes at once."""
+_I8, _I32, _I64, _F32 = ir.IntType(8), ir.IntType(32), ir.IntType(64), ir.FloatType()
+_WORD_VECTOR, _FLOAT_VECTOR = ir.VectorType(_I32, _WORDS), ir.VectorType(_F32, _WORDS)
+_OPENMP = ("GOMP_parallel", "GOMP_barrier", "omp_get_thread_num", "omp_get_num_threads")
+
+
+def find_threads() -> None:
+    """Let the functions below call torch's OpenMP, whose threads are bound as vLLM binds them.
+
+    Raises `OSError` when torch has brought none.
+    """
+    folder = Path(torch.__file__).parent / "lib"
+    runtimes = sorted(folder.glob("libgomp*.so*"))
+    if not runtimes:
+        raise OSError(f"torch has no OpenMP runtime in {folder}")
+    runtime = ctypes.CDLL(str(runtimes[0]))
+    for name in _OPENMP:
+        llvm.add_symbol(name, ctypes.cast(getattr(runtime, name), ctypes.c_void_p).value)
+
+
+find_threads()
+
+thread = types.ExternalFunction("omp_get_thread_num", types.int32())
+threads = types.ExternalFunction("omp_get_num_threads", types.int32())
+barrier = types.ExternalFunction("GOMP_barrier", types.void())
+_set_affinity = types.ExternalFunction("sched_setaffinity", types.int32(types.int32, types.intp, types.intp))
+_MASK = 128
+"""Bytes of a set of cores."""
+_parallel = types.ExternalFunction("GOMP_parallel", types.void(types.intp, types.intp, types.uint32, types.uint32))
+
+
+@numba.njit(types.void(types.intp, types.intp, types.uint32), cache=True)
+def together(function: int, argument: int, count: int) -> None:
+    """Run the C function at this address on so many threads, and wait for all."""
+    _parallel(function, argument, count, numba.uint32(0))
+
+
+@numba.cfunc(types.void(types.intp), cache=True)
+def _bind(masks: int) -> None:
+    """Each thread to the cores of its own 1,024 bits."""
+    _set_affinity(0, _MASK, masks + _MASK * thread())
+
+
+def bind(cores: Sequence[int]) -> None:
+    """Keep one thread of ours on each of these cores, from now on; the first is the thread that calls.
+
+    Threads that wait for each other must never wait for one core.
+    """
+    masks = (ctypes.c_uint64 * (16 * len(cores)))()
+    for number, core in enumerate(cores):
+        masks[16 * number + core // 64] = 1 << core % 64
+    together(_bind.address, ctypes.addressof(masks), len(cores))
+
+
+def _pointer(element: Any, lowered: ir.Type) -> Any:
+    @intrinsic
+    def at(typing: Any, address: Any) -> Any:
+        def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+            return builder.inttoptr(args[0], lowered.as_pointer())
+
+        return types.CPointer(element)(types.intp), generate
+
+    return at
+
+
+bits_at = _pointer(types.uint16, ir.IntType(16))
+"""bfloat16 numbers at an address, as their bits."""
+floats_at = _pointer(types.float32, _F32)
+words_at = _pointer(types.int64, _I64)
+
+
+def record_at(record: Any) -> Any:
+    """A function from an address to a pointer to a record there, of a numpy structure."""
+    element = numba.from_dtype(record)
+
+    @intrinsic
+    def at(typing: Any, address: Any) -> Any:
+        def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+            return builder.inttoptr(args[0], context.get_value_type(signature.return_type))
+
+        return types.CPointer(element)(types.intp), generate
+
+    return at
+
+
+@intrinsic
+def widened(typing: Any, bits: Any) -> Any:
+    """bfloat16 → float32."""
+
+    def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        return builder.bitcast(builder.shl(builder.zext(args[0], _I32), ir.Constant(_I32, 16)), _F32)
+
+    return types.float32(types.uint16), generate
+
+
+@intrinsic
+def narrowed(typing: Any, number: Any) -> Any:
+    """float32 → bfloat16, to the nearest, ties to even; what is no number stays none."""
+
+    def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        bits = builder.bitcast(args[0], _I32)
+        odd = builder.and_(builder.lshr(bits, ir.Constant(_I32, 16)), ir.Constant(_I32, 1))
+        rounded = builder.add(bits, builder.add(odd, ir.Constant(_I32, 0x7FFF)))
+        none = builder.fcmp_unordered("uno", args[0], args[0])
+        kept = builder.select(none, builder.or_(bits, ir.Constant(_I32, 0x400000)), rounded)
+        return builder.trunc(builder.lshr(kept, ir.Constant(_I32, 16)), ir.IntType(16))
+
+    return types.uint16(types.float32), generate
+
+
+@intrinsic
+def dots(typing: Any, weights: Any, stride: Any, x: Any, length: Any, out: Any) -> Any:
+    """The products of `TILE` rows of bfloat16 weights with x, as float32 numbers at `out`.
+
+    Rows are `stride` bytes from each other; x is float32 in the order of `place`. A word of two weights becomes two
+    floats by a shift and a mask, so the weights are read once and nothing is shuffled. The rows that follow are asked
+    for ahead: memory is what the product waits for.
+    """
+
+    def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        weights, stride, x, length, out = args
+        sums = [cgutils.alloca_once_value(builder, ir.Constant(_FLOAT_VECTOR, [0.0] * _WORDS)) for _ in range(2 * TILE)]
+        rows = [weights]
+        for _ in range(TILE - 1):
+            rows.append(builder.add(rows[-1], stride))
+        ahead = builder.mul(stride, ir.Constant(_I64, TILE))
+        prefetch = _function(builder, ir.VoidType(), [_I8.as_pointer(), _I32, _I32, _I32], "llvm.prefetch.p0")
+        multiply_add = _function(builder, _FLOAT_VECTOR, [_FLOAT_VECTOR] * 3, "llvm.fma.v16f32")
+        read_often = [ir.Constant(_I32, 0), ir.Constant(_I32, 3), ir.Constant(_I32, 1)]
+        sixteen, upper = ir.Constant(_WORD_VECTOR, [16] * _WORDS), ir.Constant(_WORD_VECTOR, [0xFFFF0000] * _WORDS)
+        with cgutils.for_range(builder, builder.lshr(length, ir.Constant(_I64, 5))) as loop:
+            of_x = builder.add(x, builder.shl(loop.index, ir.Constant(_I64, 7)))
+            even, odd = _load(builder, of_x, _FLOAT_VECTOR), _load(builder, of_x, _FLOAT_VECTOR, 64)
+            for number, row in enumerate(rows):
+                here = builder.add(row, builder.shl(loop.index, ir.Constant(_I64, 6)))
+                builder.call(prefetch, [builder.inttoptr(builder.add(here, ahead), _I8.as_pointer()), *read_often])
+                words = _load(builder, here, _WORD_VECTOR)
+                low = builder.bitcast(builder.shl(words, sixteen), _FLOAT_VECTOR)
+                high = builder.bitcast(builder.and_(words, upper), _FLOAT_VECTOR)
+                for half, place, factor in ((low, 2 * number, even), (high, 2 * number + 1, odd)):
+                    builder.store(builder.call(multiply_add, [half, factor, builder.load(sums[place])]), sums[place])
+        total = _function(builder, _F32, [_F32, _FLOAT_VECTOR], "llvm.vector.reduce.fadd.v16f32")
+        for number in range(TILE):
+            both = builder.fadd(builder.load(sums[2 * number]), builder.load(sums[2 * number + 1]))
+            value = builder.call(total, [ir.Constant(_F32, -0.0), both], fastmath=("reassoc",))
+            builder.store(value, builder.gep(builder.inttoptr(out, _F32.as_pointer()), [ir.Constant(_I64, number)]))
+        return context.get_dummy_value()
+
+    return types.void(*[types.intp] * 5), generate
+
+
+@numba.njit(inline="always")
+def place(at: int) -> int:
+    """Where `dots` wants number `at`: in each block those of even place, then those of odd place."""
+    return (at & ~31) | ((at & 31) >> 1) | ((at & 1) << 4)
+
+
+def _function(builder: Any, result: ir.Type, args: list[ir.Type], name: str) -> Any:
+    return cgutils.get_or_insert_function(builder.module, ir.FunctionType(result, args), name)
+
+
+def _load(builder: Any, address: Any, kind: ir.Type, beyond: int = 0) -> Any:
+    loaded = builder.load(builder.inttoptr(builder.add(address, ir.Constant(_I64, beyond)), kind.as_pointer()))
+    loaded.align = 2
+    return loaded

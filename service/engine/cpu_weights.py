@@ -1,0 +1,58 @@
+"""Plain weights, kept for the kernel of few rows.
+
+vLLM 0.32 packs a layer's weights for oneDNN and lets go of the plain ones. Of a base that is small enough both stay:
+few rows read the plain ones at the rate of the memory, many rows take the packed ones as before.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+
+MOST_BYTES = 2**30
+"""Of plain weights beside the packed ones. A larger base waits for its memory whoever multiplies, and twice its weights
+may be more than there is."""
+
+
+def register() -> None:
+    """From now on the models that this process loads keep what is small. Called in each of vLLM's, on a CPU only."""
+    from vllm.model_executor.layers import utils
+
+    if not isinstance(utils.dispatch_cpu_unquantized_gemm, Keeping):
+        utils.dispatch_cpu_unquantized_gemm = Keeping(utils.dispatch_cpu_unquantized_gemm)
+
+
+def kept_weight(layer: Any) -> torch.Tensor | None:
+    """The plain weight [out, in] of a linear layer, or of a head; None where it was not kept."""
+    weight = getattr(layer, "dabt_weight", None)
+    return weight if isinstance(weight, torch.Tensor) else None
+
+
+class Keeping:
+    """vLLM's function that packs a layer's weight, which then still has the plain one."""
+
+    def __init__(self, pack: Callable[..., None], most_bytes: int = MOST_BYTES) -> None:
+        self._pack = pack
+        self._left = most_bytes
+
+    def __call__(self, layer: Any, remove_weight: bool) -> None:
+        weight = layer.weight.data
+        self._pack(layer, remove_weight)
+        more = weight.nbytes if remove_weight else 0  # a head's stays anyway
+        if _suits(weight) and more <= self._left:
+            self._left -= more
+            layer.dabt_weight = weight
+
+
+def _suits(weight: torch.Tensor) -> bool:
+    """Whether the kernel reads it. The sizes are those of `cpu_vectors.py`, which compiles where it is imported."""
+    return bool(
+        weight.ndim == 2
+        and weight.dtype == torch.bfloat16
+        and weight.device.type == "cpu"
+        and weight.is_contiguous()
+        and weight.shape[0] % 4 == 0
+        and weight.shape[1] % 32 == 0
+    )

@@ -1,0 +1,101 @@
+"""Where the kernel of few rows is taken, and where it is not: sizes, formats, biases, GPUs, machines without numba."""
+
+from __future__ import annotations
+
+import logging
+import sys
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+pytestmark = [pytest.mark.engine, pytest.mark.timeout(300)]
+
+
+def layer(rows: int, columns: int, kind: str = "bfloat16") -> Any:
+    import torch
+
+    return SimpleNamespace(weight=torch.nn.Parameter(torch.ones(rows, columns, dtype=getattr(torch, kind))))
+
+
+def test_plain_weights_are_kept_as_long_as_they_are_small_in_all() -> None:
+    from service.engine.cpu_weights import Keeping, kept_weight
+
+    packed: list[Any] = []
+    keep = Keeping(lambda layer, remove_weight: packed.append(layer), most_bytes=2 * 8 * 64)
+    first, second, head = layer(8, 64), layer(8, 64), layer(8, 64)
+    keep(first, remove_weight=True)
+    assert kept_weight(first) is not None
+    keep(second, remove_weight=True)
+    assert kept_weight(second) is None
+    keep(head, remove_weight=False)  # it stays in any case, and costs nothing
+    assert kept_weight(head) is not None
+    assert packed == [first, second, head]
+
+
+@pytest.mark.parametrize("unfit", [(8, 64, "float32"), (6, 64, "bfloat16"), (8, 48, "bfloat16")])
+def test_what_the_kernel_does_not_read_is_not_kept(unfit: tuple[int, int, str]) -> None:
+    from service.engine.cpu_weights import Keeping, kept_weight
+
+    one = layer(*unfit)
+    Keeping(lambda layer, remove_weight: None)(one, remove_weight=True)
+    assert kept_weight(one) is None
+
+
+def test_many_rows_biases_and_other_formats_go_where_they_went() -> None:
+    import torch
+
+    from service.engine.cpu_layers import Cores, few_rows_first
+
+    weight = torch.randn(8, 64, generator=torch.Generator().manual_seed(1)).bfloat16()
+    linear = few_rows_first(lambda x, plain, bias: "many", weight, Cores())  # type: ignore[arg-type, return-value]
+    few, many = torch.ones(4, 64).bfloat16(), torch.ones(5, 64).bfloat16()
+    torch.testing.assert_close(linear(few, weight, None), few @ weight.T)
+    assert linear(many, weight, None) == "many"  # type: ignore[comparison-overlap]
+    assert linear(few, weight, torch.ones(8).bfloat16()) == "many"  # type: ignore[comparison-overlap]
+    assert linear(few.float(), weight, None) == "many"  # type: ignore[comparison-overlap]
+
+
+def test_the_thread_that_calls_is_held_to_a_core_only_meanwhile() -> None:
+    import os
+
+    from service.engine.cpu_layers import Cores
+
+    before = os.sched_getaffinity(0)
+    cores = Cores()
+    with cores.own():
+        assert len(os.sched_getaffinity(0)) in (1, len(before))
+    assert os.sched_getaffinity(0) == before
+
+
+def worker(workers: int = 1) -> Any:
+    from service.engine.vllm_worker import WorkerExtension
+
+    made = WorkerExtension()
+    made.parallel_config = SimpleNamespace(world_size=workers)
+    made.model_runner = SimpleNamespace(get_model=lambda: None)
+    return made
+
+
+@pytest.mark.parametrize(("cpu", "workers"), [(False, 1), (True, 2)])
+def test_on_a_gpu_and_among_several_workers_nothing_of_it_is_imported(
+    monkeypatch: pytest.MonkeyPatch, cpu: bool, workers: int
+) -> None:
+    from vllm import platforms
+
+    monkeypatch.setattr(platforms, "current_platform", SimpleNamespace(is_cpu=lambda: cpu), raising=False)
+    ours = ("service.engine.cpu_layers", "service.engine.cpu_decode", "service.engine.cpu_vectors")
+    for name in ours:
+        monkeypatch.delitem(sys.modules, name, raising=False)
+    assert worker(workers).dabt_few_rows() == ""
+    assert not set(ours) & set(sys.modules)
+
+
+def test_without_numba_the_engine_computes_as_before_and_says_so(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setitem(sys.modules, "service.engine.cpu_layers", None)
+    monkeypatch.delattr("service.engine.cpu_layers", raising=False)
+    with caplog.at_level(logging.WARNING, logger="service.engine.vllm_worker"):
+        assert worker().dabt_few_rows() == ""
+    assert "few rows are computed as many are" in caplog.text
