@@ -160,5 +160,5 @@ def refusal(status: int, text: str) -> Refused:
     try:
         error = json.loads(text)["error"]
         return Refused(status, str(error.get("code") or "error"), str(error["message"]))
-    except (ValueError, KeyError, TypeError):
+    except (ValueError, KeyError, TypeError, RecursionError):
         return Refused(status, "error", text[:500])

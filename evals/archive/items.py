@@ -14,7 +14,7 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
-from pydantic import ConfigDict, Field, ValidationError
+from pydantic import ConfigDict, Field
 
 from evals.archive.sums import Adds
 from lifecycle.errors import Corrupt, NotFound
@@ -103,7 +103,7 @@ def parsed(line: str | bytes, path: Path, number: int) -> Item:
     """Line `number` of the file. Raises `Corrupt`."""
     try:
         return Item.model_validate(json.loads(line))
-    except (ValueError, ValidationError) as error:
+    except (ValueError, RecursionError) as error:
         raise Corrupt(f"{path}:{number} is no item of a report; run the evaluation again") from error
 
 

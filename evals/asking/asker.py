@@ -20,6 +20,7 @@ from evals.asking.answers import Answer, AnswerStore, Conditions
 from evals.asking.likelihoods import LIKELIHOODS, MOST_AT_ONCE, Question, body_of, likelihood, parts_of, probe_of
 from evals.asking.together import together
 from lifecycle.errors import NotAllowed, Unavailable
+from lifecycle.text.strict_json import MOST_LEVELS, TOO_DEEP
 from lifecycle.version import digest_of
 
 if TYPE_CHECKING:
@@ -277,7 +278,7 @@ class Asker:
             return Answer(**told, error=misshapen(error))
 
 
-MISSHAPEN = (AttributeError, IndexError, KeyError, TypeError, ValueError)
+MISSHAPEN = (AttributeError, IndexError, KeyError, RecursionError, TypeError, ValueError)
 """What reading a reply raises that is not as the API has it; pydantic's errors are among them."""
 
 
@@ -302,13 +303,16 @@ def chat_reply(reply: Reply) -> dict[str, Any]:
     return {"text": _whole(text), "tool_calls": calls, "finish_reason": finish}
 
 
-def _whole(value: Any) -> Any:
-    """Without halves of surrogate pairs, which no UTF-8 file holds: each is the replacement character."""
+def _whole(value: Any, level: int = 0) -> Any:
+    """Without halves of surrogate pairs, which no UTF-8 file holds: each is the replacement character. Raises
+    `ValueError` for what is nested so deeply that no file of answers holds it."""
     if isinstance(value, str):
         return value.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+    if level > MOST_LEVELS:
+        raise ValueError(TOO_DEEP)
     if isinstance(value, dict):
-        return {_whole(key): _whole(part) for key, part in value.items()}
-    return [_whole(part) for part in value] if isinstance(value, list) else value
+        return {_whole(key): _whole(part, level + 1) for key, part in value.items()}
+    return [_whole(part, level + 1) for part in value] if isinstance(value, list) else value
 
 
 def _label(reply: Reply) -> dict[str, Any]:

@@ -263,7 +263,7 @@ class Session:
 def _read(response: Response, latency: float, retries: int) -> Reply:
     try:
         body = json.loads(response.content)
-    except ValueError:
+    except (ValueError, RecursionError):  # of thousands of nested brackets
         body = None
     told = {
         "status": response.status,
@@ -280,7 +280,8 @@ def _read(response: Response, latency: float, retries: int) -> Reply:
     words = body.get("error") if isinstance(body, dict) else None
     if isinstance(words, dict):
         words = words.get("message")
-    return Reply(error=f"HTTP {response.status}: {words or response.text[:200] or 'no body'}", **told)
+    said = words if isinstance(words, str) and words else response.text[:200] or "no body"
+    return Reply(error=f"HTTP {response.status}: {said}", **told)
 
 
 def _parts(timing: str) -> Iterator[tuple[str, float]]:

@@ -176,7 +176,16 @@ ODD_REPLIES: dict[str, Any] = {
     "tokens that are none": {"choices": [{"message": {"content": "five"}}], "usage": {"prompt_tokens": "many"}},
     "passages that are none": {"choices": [{"message": {"content": "five"}}], "dabt": {"passages": ["h07"]}},
     "a list": [],
+    "nested without end": "[" * 5000,
+    **{
+        f"a call with {levels} levels": '{"choices": [{"message": {"tool_calls": [{"function": {"a": '
+        + "[" * levels
+        + "]" * levels
+        + "}}]}}]}"
+        for levels in (300, 900)
+    },
 }
+"""JSON, or a body as it is."""
 
 
 def test_a_reply_of_any_shape_is_a_failure_that_counts(trained, registry, home, models, tmp_path: Path) -> None:
@@ -186,7 +195,10 @@ def test_a_reply_of_any_shape_is_a_failure_that_counts(trained, registry, home, 
         number = int(question.split()[1])
         who = models._who(registry.version(version))
         odd = version == "toy:1" and number < len(replies)
-        return httpx.Response(200, headers=who, json=replies[number]) if odd else None
+        if not odd:
+            return None
+        body = replies[number]
+        return httpx.Response(200, headers=who, text=body if isinstance(body, str) else json.dumps(body))
 
     models.before = before
     models.speaks = dict.fromkeys(models.speaks, lambda _: "five")
