@@ -17,6 +17,7 @@ from console.history import History
 from console.rendering import HERE, error_page, static_path
 from console.screens import ROUTERS, SOURCES
 from console.sessions import Sessions
+from console.store_health import StoreHealth
 from lifecycle.errors import DabtError, NotFound
 from lifecycle.home import Home
 from service.access.authentication import Access
@@ -41,6 +42,7 @@ class Console:
         pages.state.home = home
         self.checks = pages.state.checks = Checks(home.cache / "console" / "checks", config.base)
         pages.state.service = api.state
+        self.store_health = pages.state.store_health = StoreHealth(parts.store, parts.at_store)
         self.history = pages.state.history = History()
         self._telemetry = parts.telemetry
         self.sessions = pages.state.sessions = Sessions.of(home.root)
@@ -77,6 +79,7 @@ class Console:
         """Called when it ends; open streams end with it."""
         await self.live.stop()
         await self.checks.stop()
+        await self.store_health.stop()
         await self.history.stop()
 
 

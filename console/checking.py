@@ -89,10 +89,21 @@ def look(file: Path, name: str, base: Path) -> Checked:
         try:
             report = looking.look(looking.Task((named,), base=str(base)), also=excerpts.see)
         except DabtError as error:
-            return Checked(problem=str(error))
+            return Checked(problem=str(error).replace(f"{named.parent}/", ""))
     wanted = [word for found in report.findings for place in found.places[:_PLACES] for word in place.split()]
     texts = [place for place in dict.fromkeys(wanted) if place in excerpts.by_place]
-    return Checked(report=report, excerpts={place: redact([excerpts.by_place[place]])[0][0] for place in texts})
+    here = f"{named.parent}/"
+    beginnings = {place.replace(here, ""): redact([excerpts.by_place[place]])[0][0] for place in texts}
+    return Checked(report=_named_alone(report, here), excerpts=beginnings)
+
+
+def _named_alone(report: DataReport, folder: str) -> DataReport:
+    """Without the folder that the file lay in while it was looked at: its sender knows it by its name."""
+    findings = tuple(
+        found.model_copy(update={"places": tuple(place.replace(folder, "") for place in found.places)})
+        for found in report.findings
+    )
+    return report.model_copy(update={"findings": findings})
 
 
 def _write(out: Path, checked: Checked) -> None:

@@ -21,7 +21,8 @@ from console.language import LANGUAGES, preferred
 from console.navigation import screen_of
 from console.rendering import error_page
 from console.sessions import COOKIE, Sessions
-from console.viewer import Digits, Preferences, Theme, Viewer, let_in
+from console.viewer import Preferences, Theme, Viewer, let_in
+from evals.report.words import Digits
 from lifecycle.errors import Forbidden
 from service.access.authentication import Access
 from service.catalogue import Catalogue

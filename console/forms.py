@@ -12,13 +12,18 @@ _MOST_BYTES = 1 << 20
 
 
 async def form_of(request: Request) -> dict[str, str]:
-    """The fields, the last of each name. Raises `TooLarge`, and `InvalidInput` for what is no text."""
+    """The fields, the last of each name. Raises as `fields_of`."""
+    return dict(await fields_of(request))
+
+
+async def fields_of(request: Request) -> list[tuple[str, str]]:
+    """The fields in their order. Raises `TooLarge`, and `InvalidInput` for what is no text."""
     body = bytearray()
     async for chunk in request.stream():
         body += chunk
         if len(body) > _MOST_BYTES:
             raise TooLarge(f"a form may have {_MOST_BYTES} bytes")
     try:
-        return dict(parse_qsl(body.decode(), keep_blank_values=True, errors="strict", max_num_fields=1000))
+        return parse_qsl(body.decode(), keep_blank_values=True, errors="strict", max_num_fields=1000)
     except ValueError as error:
         raise InvalidInput(f"the form cannot be read: {error}") from None

@@ -20,7 +20,7 @@ from babel.messages.mofile import write_mo
 from babel.messages.pofile import read_po
 from babel.numbers import format_decimal, format_percent
 
-from console.viewer import Digits
+from evals.report.words import ARABIC_DIGITS, Digits, in_digits
 
 TRANSLATIONS = Path(__file__).with_name("translations")
 LANGUAGES = {"en": "English", "ar": "العربية"}
@@ -28,7 +28,6 @@ LANGUAGES = {"en": "English", "ar": "العربية"}
 PLURAL_FORMS = "nplurals=6; plural=(n==0 ? 0 : n==1 ? 1 : n==2 ? 2 : n%100>=3 && n%100<=10 ? 3 : n%100>=11 ? 4 : 5);"
 """Of Arabic, in the order of its .po files: none, 1, 2, 3 to 10, 11 to 99, and the rest (CLDR's zero … other). Babel's
 own header has the last two the other way round."""
-_ARABIC_DIGITS = str.maketrans("0123456789", "٠١٢٣٤٥٦٧٨٩")
 
 
 def N_(text: str) -> str:  # noqa: N802  (gettext's own name for it)
@@ -60,6 +59,14 @@ class Language:
         pattern = f"#,##0.{'0' * places}" if places else "#,##0"
         return self._written(format_decimal(value, pattern, self._locale, numbering_system=self.digits))
 
+    def signed(self, value: float, places: int = 0) -> str:
+        """A difference, with its sign in front."""
+        return f"{'-' if value < 0 else '+'}{self.number(abs(value), places)}"
+
+    def figures(self, value: float, significant: int) -> str:
+        """With so many digits that tell something, however small it is."""
+        return in_digits(f"{value:.{significant}g}", self.digits)
+
     def percent(self, share: float, places: int = 0) -> str:
         pattern = f"#,##0.{'0' * places}%" if places else "#,##0%"
         return self._written(format_percent(share, pattern, self._locale, numbering_system=self.digits))
@@ -73,7 +80,7 @@ class Language:
 
     def _written(self, text: str) -> str:
         """Babel chooses the signs of a numbering system, and leaves the digits as they are."""
-        return text.translate(_ARABIC_DIGITS) if self.digits == "arab" else text
+        return text.translate(ARABIC_DIGITS) if self.digits == "arab" else text
 
     @property
     def _locale(self) -> str:

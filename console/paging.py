@@ -25,7 +25,7 @@ class Paging:
     @classmethod
     def of(cls, page: str, count: int, url: URL, size: int = SIZE) -> Paging:
         """`page` is what the address says."""
-        asked = int(page) if page.isascii() and page.isdigit() and len(page) < 10 else 1
+        asked = int(page[:9]) if page.isascii() and page.isdigit() else 1
         return cls(max(1, min(asked, -(-count // size))), count, url, size)
 
     @property

@@ -1,7 +1,8 @@
 """A template and its values → a page in the viewer's language.
 
 `show` is what routes end with. Templates know `viewer`, `screens`, `screen`, `static`, gettext's `_`,
-`texts` for what is counted, and the filters below. Everything is escaped.
+`texts` for what is counted, and the filters below; what the service says in English goes through `heard`. Everything is
+escaped.
 """
 
 from __future__ import annotations
@@ -18,9 +19,13 @@ from starlette.requests import Request
 from starlette.responses import HTMLResponse, Response
 
 from console.api import Refused
+from console.headlines import HEADLINES
+from console.heard import shown
 from console.language import LANGUAGES, Language, language
 from console.navigation import SCREENS, screen_of
 from console.viewer import viewer_of
+from evals.report.sentences import said
+from evals.report.words import Words
 from lifecycle.errors import DabtError
 from service.openai import http_errors
 
@@ -52,7 +57,8 @@ def error_page(request: Request, error: Exception) -> Response:
         status, code, message = http_errors.status_of(error), str(told["code"]), str(told["message"])
     else:
         status, code, message = 500, "unexpected", "a fault in the service; the log has more under the request's id"
-    return show(request, "error.html", status, code=code, message=message, status_code=status)
+    headline = HEADLINES.get(code, HEADLINES["error"])
+    return show(request, "error.html", status, code=code, headline=headline, message=message, status_code=status)
 
 
 @cache
@@ -78,10 +84,14 @@ def _environment(code: str, digits: Any) -> Environment:
     made.globals |= {"language": spoken, "languages": LANGUAGES, "static": static_path, "texts": spoken.texts}
     made.filters |= {
         "number": spoken.number,
+        "figures": spoken.figures,
+        "signed": spoken.signed,
         "percent": spoken.percent,
         "span": spoken.span,
         "moment": lambda at: _moment(spoken, at),
         "name": as_name,
+        "rule": lambda text: said(str(text), "rule", Words.of(code, digits)),
+        "heard": lambda text: shown(str(text), spoken),
     }
     return made
 

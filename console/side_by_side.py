@@ -20,6 +20,8 @@ from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
 from console.api import Api, Refused, refusal
+from console.heard import heard
+from console.language import language
 from console.markdown import rendered
 from console.marked_words import marked
 from console.viewer import Viewer
@@ -116,11 +118,11 @@ async def answered(api: Api, viewer: Viewer, asked: PaneAsked, question: Questio
         if answer.status >= 400:
             if (version := answer.headers.get(VERSION_HEADER)) is not None:
                 yield {"kind": "answerer", "version": version, "digest": answer.headers.get(DIGEST_HEADER)}
-            yield _failed(refusal(answer.status, await answer.text()))
+            yield _failed(refusal(answer.status, await answer.text()), viewer)
             return
         async for chunk in chunks_of(answer.chunks):
             if "error" in chunk:
-                yield _failed(refusal(500, json.dumps(chunk)))
+                yield _failed(refusal(500, json.dumps(chunk)), viewer)
                 return
             for event in reading.read(chunk):
                 yield event
@@ -211,8 +213,10 @@ def _headers(viewer: Viewer, question: Question) -> dict[str, str]:
     return {**purpose, **session}
 
 
-def _failed(refused: Refused) -> Event:
-    return {"kind": "failed", "code": refused.code, "message": refused.message}
+def _failed(refused: Refused, viewer: Viewer) -> Event:
+    """In the reader's language, as far as it is known there."""
+    spoken = language(viewer.preferences.language, viewer.preferences.digits)
+    return {"kind": "failed", "code": refused.code, "message": heard(refused.message, spoken) or refused.message}
 
 
 def _event(event: Event) -> bytes:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
+from evals.report.words import Digits
 from lifecycle.access.keys import ApiKey, Role, allows
 from lifecycle.aliases import PROD
 
@@ -16,7 +17,6 @@ _PLACE = "dabt.viewer"
 """In the ASGI scope."""
 
 Theme = Literal["auto", "light", "dark"]
-Digits = Literal["latn", "arab"]
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,5 +13,5 @@ ROUTERS = tuple(
     screen.router for screen in (overview, versions, compare, reports, rate, train, knowledge, watch, keys, settings)
 )
 
-SOURCES: tuple[Callable[[State], Sequence[Source]], ...] = (overview.sources,)
+SOURCES: tuple[Callable[[State], Sequence[Source]], ...] = (overview.sources, watch.sources)
 """What the screens show live: each function makes a screen's sources of what the console knows."""

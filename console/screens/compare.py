@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import re
+from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, TypeVar
+from urllib.parse import quote, urlencode
 
 from fastapi import APIRouter, Request
 from pydantic import Field, ValidationError
@@ -12,16 +14,19 @@ from starlette.responses import JSONResponse, Response
 
 from console.api import Refused
 from console.callable_names import callable_names
+from console.forms import fields_of
+from console.heard import heard
 from console.markdown import rendered
-from console.rendering import show
+from console.rendering import language_of, show
 from console.side_by_side import MOST, Question, SideBySide
 from console.viewer import viewer_of
+from console.whole_answers import Conversation, earlier, whole_answers
 from lifecycle.access.keys import Role
 from lifecycle.errors import DabtError, InvalidInput, NotFound
 from lifecycle.registry import Registry
 from lifecycle.version import Frozen, digest_of
 from service.openai import http_errors
-from service.openai.http_input import json_object
+from service.openai.http_input import json_object, unless_disconnected
 from service.openai.validation import problems_of
 
 Body = TypeVar("Body", bound=Frozen)
@@ -43,17 +48,70 @@ class Pair(Frozen):
 @router.get("")
 async def compare(request: Request) -> Response:
     asked = request.query_params
-    models = [model.strip()[:200] for model in asked.getlist("m") if model.strip()][:MOST]
+    return _page(request, asked.getlist("m"), {name: asked.get(name, "") for name in SAMPLING})
+
+
+@router.post("")
+async def whole(request: Request) -> Response:
+    """The form of a page without scripts: answered when all versions have answered."""
+    fields = await fields_of(request)
+    names, form = [value for name, value in fields if name == "m"], dict(fields)
+    sampling = {name: form.get(name, "").strip() for name in SAMPLING}
+    told = {name: form.get(name, "") for name in ("question", "system", "before")}
+    try:
+        conversation = _conversation(names, sampling, told)
+        answers = await unless_disconnected(
+            request.receive, whole_answers(request.app.state.api, viewer_of(request), conversation)
+        )
+    except InvalidInput as error:
+        return _page(request, names, sampling, 400, problem=str(error), **told)
+    told["before"] = conversation.after(answers)
+    return _page(request, names, sampling, answers=answers, conversation=conversation, **told)
+
+
+def _conversation(names: Sequence[str], sampling: Mapping[str, str], told: Mapping[str, str]) -> Conversation:
+    """Raises `InvalidInput` with all that is wrong."""
+    body = {
+        "models": _models(names),
+        "question": told["question"],
+        "system": told["system"],
+        "sampling": {name: value for name, value in sampling.items() if value},
+    }
+    before = earlier(told["before"])
+    try:
+        return Conversation.model_validate({**body, "before": before})
+    except ValidationError as error:
+        raise InvalidInput("The request is not valid:", problems_of(error, body)) from error
+
+
+def _models(names: Sequence[str]) -> list[str]:
+    return [name.strip()[:200] for name in names if name.strip()][:MOST]
+
+
+def _page(
+    request: Request, names: Sequence[str], sampling: Mapping[str, str], status: int = 200, **values: Any
+) -> Response:
+    models = _models(names)
     places = min(MOST, max(2, len(models) + 1))
+    bare: dict[str, Any] = {"answers": [], "problem": "", "question": "", "system": "", "before": ""}
     return show(
         request,
-        "compare.html",
+        "compare/page.html",
+        status,
         models=[*models, *[""] * (places - len(models))],
         most=MOST,
-        sampling={name: asked.get(name, "") for name in SAMPLING},
+        sampling=sampling,
         names=_names(request, ""),
         may_rate=viewer_of(request).may(Role.EVALUATOR),
+        version_page=_version_page,
+        anew="/ui/compare?" + urlencode([("m", model) for model in models]),
+        **{**bare, **values},
     )
+
+
+def _version_page(ref: str) -> str:
+    name, _, number = ref.partition(":")
+    return f"/ui/versions/{quote(name, safe='')}/{number}" if number.isdecimal() else "/ui/versions"
 
 
 @router.get("/names")
@@ -92,7 +150,8 @@ async def pairs(request: Request) -> Response:
             viewer_of(request), "POST", f"/v1/dabt/ratings/{name}/answers", pair.model_dump(mode="json")
         )
     except Refused as refused:
-        return JSONResponse({"error": {"message": refused.message, "code": refused.code}}, refused.status)
+        message = heard(refused.message, language_of(request)) or refused.message
+        return JSONResponse({"error": {"message": message, "code": refused.code}}, refused.status)
     except DabtError as error:
         return http_errors.response(error)
     return JSONResponse({"campaign": made["name"], "pairs": made["progress"]["pairs"]})

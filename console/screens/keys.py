@@ -10,7 +10,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
-from urllib.parse import urlencode
 
 from fastapi import APIRouter, Request
 from starlette.responses import RedirectResponse, Response
@@ -18,6 +17,7 @@ from starlette.responses import RedirectResponse, Response
 from console.api import Refused
 from console.forms import form_of
 from console.language import N_
+from console.paging import Paging
 from console.rendering import show
 from console.viewer import viewer_of
 from lifecycle.access.keys import ApiKey, KeyLimits, Role
@@ -26,7 +26,6 @@ from lifecycle.errors import DabtError, Forbidden, NotFound
 
 router = APIRouter(prefix="/ui/keys")
 
-ON_A_PAGE = 50
 WINDOWS = (7, 30, 90)
 """Days of use, today included."""
 LIMITS = {
@@ -51,22 +50,14 @@ class Day:
     """Of the busiest day's tokens."""
 
 
-@dataclass(frozen=True, slots=True)
-class Part:
-    keys: tuple[ApiKey, ...]
-    count: int
-    page: int
-    pages: int
-
-
 def state_of(key: ApiKey, now: datetime) -> str:
     if key.revoked_at is not None:
         return "revoked"
     return "expired" if key.problem(now) is not None else "usable"
 
 
-def part_of(known: Mapping[Any, ApiKey], query: Mapping[str, str], now: datetime) -> Part:
-    """One page of the keys that fit, newest first. The hint, an id or a pattern finds a key as its name does."""
+def chosen_keys(known: Mapping[Any, ApiKey], query: Mapping[str, str], now: datetime) -> list[ApiKey]:
+    """The keys that fit, newest first. The hint, an id or a pattern finds a key as its name does."""
     wanted, role = query.get("state", "usable"), query.get("role", "")
     words = query.get("q", "").lower().split()
     keys = [
@@ -77,10 +68,7 @@ def part_of(known: Mapping[Any, ApiKey], query: Mapping[str, str], now: datetime
         and all(word in f"{key.name} {key.id} …{key.hint} {' '.join(key.models)}".lower() for word in words)
     ]
     keys.sort(key=lambda key: (key.created_at, key.id), reverse=True)
-    pages = max(1, -(-len(keys) // ON_A_PAGE))
-    asked = query.get("page", "")
-    page = min(max(int(asked), 1), pages) if asked.isdecimal() and len(asked) < 8 else 1
-    return Part(tuple(keys[(page - 1) * ON_A_PAGE : page * ON_A_PAGE]), len(keys), page, pages)
+    return keys
 
 
 def days_of(uses: Sequence[Usage], since: date, until: date) -> list[Day]:
@@ -105,23 +93,24 @@ async def keys(request: Request) -> Response:
         return await _of_key(request, viewer.key)
     snapshot, now = state.parts.catalogue.snapshot, datetime.now(UTC)
     query = dict(request.query_params)
-    part = await asyncio.to_thread(part_of, snapshot.keys, query, now)
-    ids = [key.id for key in part.keys]
+    chosen = await asyncio.to_thread(chosen_keys, snapshot.keys, query, now)
+    paged = Paging.of(query.get("page", ""), len(chosen), request.url)
+    here = paged.of_all(chosen)
+    ids = [key.id for key in here]
     spent: dict[str, int] = {}
     problem = ""
     try:
         spent = await state.parts.at_registry.run(state.registry.usage.tokens_of, now.date(), ids)
     except DabtError as error:
         problem = str(error)
-    chosen = {name: query[name] for name in ("q", "state", "role") if query.get(name)}
     return show(
         request,
         "keys/list.html",
-        part=part,
+        paged=paged,
+        keys=here,
         q=query.get("q", ""),
         wanted=query.get("state", "usable"),
         role=query.get("role", ""),
-        address=lambda page: "/ui/keys?" + urlencode({**chosen, "page": page}),
         states=STATES,
         state_of=lambda key: state_of(key, now),
         roles=list(Role),

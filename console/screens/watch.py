@@ -1,28 +1,50 @@
 """How the service does: its requests, times, queue and memory over the last minutes and hours, by version.
 
 The numbers are those of `console/history.py`. The page has them as tables; `static/watch.js` draws them too, from
-/ui/watch/series, and goes on drawing while it is open.
+/ui/watch/series. The one stream of events (`console/live.py`) says when there are new ones: then the page fetches the
+points that it lacks, and its cards and tables are made again.
 """
 
 from __future__ import annotations
 
+import math
+import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from fastapi import APIRouter, Request
+from starlette.datastructures import State
 from starlette.responses import JSONResponse, Response
 
 from console.history import COARSE_STEP, REST, STEP, WINDOWS, History, Tick, figures, joined, series, together
 from console.language import N_
+from console.live import Figure, Source
 from console.rendering import show
 from console.viewer import Viewer, viewer_of
+from lifecycle.access.keys import Role
 from lifecycle.version import Digest
 from service.catalogue import Snapshot
 from service.observability.counted import NOTHING, Counted
 from service.parts import Parts
 
 router = APIRouter(prefix="/ui/watch")
+
+
+def sources(state: State) -> list[Source]:
+    """The moment of the newest figures, and a stamp of how the parts are."""
+
+    async def read() -> dict[str, Figure]:
+        parts: Parts = state.parts
+        told = (
+            parts.supervisor.waiting_for(), parts.catalogue.problem, parts.catalogue.snapshot.revision,
+            parts.gate.taken, parts.gate.waiting, sorted(parts.residency.digests()), parts.traffic.guard.stuck(),
+        )  # fmt: skip
+        return {"watch.newest": state.history.newest, "watch.parts": f"{zlib.crc32(repr(told).encode()):08x}"}
+
+    return [Source("watch", Role.EVALUATOR, read)]
+
+
 _ROWS = 12
 """Of the table in time."""
 _MOST_VERSIONS = 50
@@ -120,6 +142,7 @@ async def watch(request: Request) -> Response:
         waiting=parts.supervisor.waiting_for(),
         since=parts.supervisor.since,
         registry=(parts.catalogue.snapshot.revision, parts.catalogue.age, parts.catalogue.problem),
+        store_problem=await request.app.state.store_health.problem(),
         stuck=parts.traffic.guard.stuck(),
         grafana=request.app.state.config.grafana_url,
         newest=history.newest,
@@ -128,10 +151,21 @@ async def watch(request: Request) -> Response:
 
 @router.get("/series")
 async def columns(request: Request) -> Response:
-    """What `static/watch.js` draws."""
+    """What `static/watch.js` draws: of the whole window, or what came after a moment."""
     window, history = _window(request), _history(request)
+    after = _moment(request.query_params.get("after", ""))
     step = STEP if WINDOWS[window] <= WINDOWS["1h"] else COARSE_STEP
-    return JSONResponse({"newest": history.newest, **series(history.ticks(window), _version(request), step)})
+    ticks = [tick for tick in history.ticks(window) if tick.at > after]
+    return JSONResponse({"newest": history.newest, **series(ticks, _version(request), step)})
+
+
+def _moment(text: str) -> float:
+    """Seconds since 1970; 0 for what is none."""
+    try:
+        moment = float(text)
+    except ValueError:
+        return 0.0
+    return moment if math.isfinite(moment) else 0.0
 
 
 def _of_versions(ticks: Sequence[Tick], snapshot: Snapshot, viewer: Viewer) -> list[OfVersion]:

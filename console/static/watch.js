@@ -1,4 +1,5 @@
-// Of the screen Watch: lines by uPlot, from the page's own figures, drawn on while the page is open and seen.
+// Of the screen Watch: lines by uPlot. The stream of events says when there is more: then the new points are fetched, and
+// the cards and tables of the page are made again, while it is seen.
 const plots = document.getElementById("plots");
 const told = document.getElementById("plots-told");
 const page = document.documentElement;
@@ -6,8 +7,8 @@ const mirrored = page.dir === "rtl";
 const digits = page.lang + (page.dataset.digits === "arab" ? "-u-nu-arab" : "-u-nu-latn");
 const number = new Intl.NumberFormat(digits, { maximumSignificantDigits: 3 });
 const hour = new Intl.DateTimeFormat(digits, { hour: "2-digit", minute: "2-digit" });
-const EVERY = 10_000;
 const drawn = [];
+let columns = null, parts;
 
 function colours() {
   const style = getComputedStyle(page);
@@ -29,7 +30,7 @@ function make(place, columns) {
       { ...axis, values, size: 56, side: mirrored ? 1 : 3 },
     ],
     series: [
-      { value: (plot, at) => (at == null ? "—" : hour.format(new Date(at * 1000))), label: "" },
+      { value: (plot, at) => (at == null ? "—" : hour.format(new Date(at * 1000))), label: plots.dataset.time },
       ...series.map(([, name], place_) => ({
         label: name, stroke: look.lines[place_ % 4], width: 2, spanGaps: false, dash: place_ % 2 ? [6, 3] : undefined,
         points: { size: 4 }, value: (plot, value) => (value == null ? "—" : number.format(value)),
@@ -44,15 +45,26 @@ function data(keys, columns) {
   return [columns.at, ...keys.map((key) => columns[key])];
 }
 
+// The columns with what came after their end. Past an hour the last point is of a stretch that still grows: all anew.
 async function fetched() {
   const asked = new URLSearchParams({ window: plots.dataset.window, version: plots.dataset.version });
+  const goesOn = columns !== null && columns.at.length > 0 && ["15m", "1h"].includes(plots.dataset.window);
+  if (goesOn) asked.set("after", columns.newest);
   const answer = await fetch(`/ui/watch/series?${asked}`, { headers: { accept: "application/json" } });
   if (!answer.ok || answer.redirected) throw new Error(`${answer.status}`);
-  return answer.json();
+  const come = await answer.json();
+  if (!goesOn) return come;
+  const begun = come.newest - (plots.dataset.window === "1h" ? 3600 : 900);
+  const old = columns.at.findIndex((at) => at > begun), from = old < 0 ? columns.at.length : old;
+  return Object.fromEntries(Object.entries(come).map(
+    ([name, values]) => [name, Array.isArray(values) ? [...columns[name].slice(from), ...values] : values]));
 }
 
-async function draw() {
-  let columns;
+// One at a time: two that append the same points would draw them twice.
+let drawing = null;
+const draw = () => (drawing ??= drawOnce().finally(() => { drawing = null; }));
+
+async function drawOnce() {
   try {
     columns = await fetched();
     told.textContent = "";
@@ -75,9 +87,16 @@ new ResizeObserver(() => requestAnimationFrame(() => {
   }
 })).observe(plots);
 matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => {
+  columns = null;
   drawn.splice(0).forEach(({ plot }) => plot.destroy());
   draw();
 });
 document.addEventListener("visibilitychange", () => { if (!document.hidden) draw(); });
-setInterval(() => { if (!document.hidden) draw(); }, EVERY);
+document.addEventListener("dabt:live", ({ detail: { figures } }) => {
+  if (document.hidden || figures["watch.newest"] === undefined) return;
+  const again = (id) => document.getElementById(id)?.dispatchEvent(new CustomEvent("again"));
+  if (parts !== figures["watch.parts"] && parts !== undefined) again("state");
+  parts = figures["watch.parts"];
+  if (columns !== null && figures["watch.newest"] > columns.newest) draw().then(() => again("tables"));
+});
 draw();

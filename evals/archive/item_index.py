@@ -1,8 +1,8 @@
 """The items of a kept report, found quickly: where each line begins, and what is asked of many lines at once.
 
 `items.jsonl` is read through once for the index and, at the first search, once for its words; afterwards a page reads
-the lines that it shows and no others. `Indexes` keeps those of the reports that were looked at last. Safe to use from
-several threads.
+the lines that it shows and no others. `Indexes` keeps those of the reports that were looked at last, `index_file.py`
+keeps what was read through for the next start. Safe to use from several threads.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ from pathlib import Path
 from threading import Lock
 from typing import Literal
 
+from evals.archive.index_file import IndexFile, ReadThrough
 from evals.archive.items import FILE, Item, differ, parsed, plain, searchable
 from lifecycle.errors import NotFound
 
@@ -53,31 +54,20 @@ class ItemFilter:
     against: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class _Filled:
-    """All lines of a file. `scores` and `marks` have a place for each item and arm."""
-
-    starts: array[int]
-    """Bytes; the last is the file's end."""
-    anchors: list[str]
-    places: dict[str, int]
-    """By anchor, by name and by key; of two of one name the first."""
-    scores: array[float]
-    """NaN where there is none."""
-    marks: bytearray
-    slices: list[dict[str, str]]
-
-
 class ItemIndex:
     """Of one report. `arms` are its arms in their order, `metric` that by which single items are told apart."""
 
-    def __init__(self, folder: Path, arms: Sequence[str], metric: str) -> None:
-        """Raises `NotFound` without the file, and `Corrupt` with the line that is no item."""
+    def __init__(self, folder: Path, arms: Sequence[str], metric: str, kept: IndexFile | None = None) -> None:
+        """`kept` is where what is read through is kept. Raises `NotFound` without the file of items, and `Corrupt` with
+        the line that is none."""
         self._path = folder / FILE
         self.arms = tuple(arms)
         if not self._path.is_file():
             raise NotFound(f"{self._path} is not there: copy the folder from the machine that ran the evaluation")
-        self._all = _filled(self._path, self.arms, metric)
+        known = kept.read() if kept is not None else None
+        self._all = known or _filled(self._path, self.arms, metric)
+        if kept is not None and known is None:
+            kept.write(self._all)
         self._remembered: OrderedDict[ItemFilter, Sequence[int]] = OrderedDict()
         self._made_texts: _Texts | None = None
         self._lock = Lock()
@@ -214,8 +204,10 @@ class _Texts:
 class Indexes:
     """Of the reports that were looked at last: as many as hold so many items together."""
 
-    def __init__(self, most_items: int = _MOST_ITEMS) -> None:
+    def __init__(self, most_items: int = _MOST_ITEMS, cache: Path | None = None) -> None:
+        """`cache` is a folder for what was read through of each report; without one that is done at every start."""
         self._most = most_items
+        self._cache = cache
         self._kept: OrderedDict[tuple[object, ...], ItemIndex] = OrderedDict()
         self._making: dict[Path, Lock] = {}
         self._lock = Lock()
@@ -228,7 +220,8 @@ class Indexes:
             if (known := self.known(folder, arms, metric)) is not None:
                 return known
             key = _key(folder, arms, metric)
-            made = ItemIndex(folder, arms, metric)
+            kept = None if self._cache is None else IndexFile(self._cache, folder, key[1:])
+            made = ItemIndex(folder, arms, metric, kept)
             with self._lock:
                 self._kept[key] = made
                 while len(self._kept) > 1 and sum(map(len, self._kept.values())) > self._most:
@@ -274,16 +267,15 @@ def _key(folder: Path, arms: Sequence[str], metric: str) -> tuple[object, ...]:
     return (folder, told.st_mtime_ns, told.st_size, tuple(arms), metric)
 
 
-def _filled(path: Path, arms: Sequence[str], metric: str) -> _Filled:
-    filled = _Filled(array("Q", [0]), [], {}, array("d"), bytearray(), [])
+def _filled(path: Path, arms: Sequence[str], metric: str) -> ReadThrough:
+    filled = ReadThrough(array("Q", [0]), [], [], array("d"), bytearray(), [])
     anchored = anchors()
     parts: dict[tuple[tuple[str, str], ...], dict[str, str]] = {}
     """The same slices are one object."""
-    for place, (item, length) in enumerate(_lines(path)):
+    for item, length in _lines(path):
         filled.starts.append(filled.starts[-1] + length)
         filled.anchors.append(anchored(item))
-        for name in (filled.anchors[-1], item.key, item.name):
-            filled.places.setdefault(name, place)
+        filled.names.append((item.name, item.key))
         filled.slices.append(parts.setdefault(tuple(item.slices.items()), item.slices))
         for arm in arms:
             answer = item.arms.get(arm)

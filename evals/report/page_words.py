@@ -62,11 +62,11 @@ class PageWords:
 
     def number(self, text: object) -> Markup:
         """A figure that is no sentence."""
-        return as_markup(self.words.isolated(str(text), from_the_left=True))
+        return as_markup(self.plain_number(text))
 
     def plain_number(self, text: object) -> str:
         """As `number`, without markup: for drawings."""
-        return self.words.isolated(str(text), from_the_left=True)
+        return self.words.isolated(self.words.figures(str(text)), from_the_left=True)
 
     def head(self) -> Markup:
         return as_markup(head(self.evaluation, self.words, "page"))

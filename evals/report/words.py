@@ -26,6 +26,16 @@ PLACE = re.compile(r"\{(\w+)(?::(\w+)([;,&]?))?\}")
 LEFT, FIRST, END = "\u2066", "\u2068", "\u2069"
 """Isolates: from the left, by the first strong letter, and the end of either."""
 _UNBROKEN = "\u00a0"
+Digits = Literal["latn", "arab"]
+"""Of a page in Arabic, by the names that CLDR has for them: 123, or ١٢٣."""
+ARABIC_DIGITS = str.maketrans("0123456789", "٠١٢٣٤٥٦٧٨٩")
+_BETWEEN_DIGITS = (
+    (re.compile(r"(?<=\d)\.(?=\d)"), "٫"),
+    (re.compile(r"(?<=\d),(?=\d)"), "٬"),
+    (re.compile(r"(?<=\d)(\s?)%"), r"\1٪"),
+)
+_AS_WRITTEN = re.compile("[\u2066\u2068][^\u2069]*\u2069")
+_LETTER = re.compile(r"[^\W\d_]")
 _CONTROLS = re.compile("[\u202a-\u202e\u2066-\u2069]")
 _FROM_THE_RIGHT = re.compile("[\u0590-\u08ff\ufb1d-\ufdff\ufe70-\ufeff]")
 _FROM_THE_LEFT = ("n", "interval", "code")
@@ -83,18 +93,41 @@ def seen(text: str) -> str:
     return _CONTROLS.sub(lambda control: f"[U+{ord(control[0]):04X}]", whole)
 
 
+def in_digits(text: str, digits: Digits) -> str:
+    """With the digits, the separators and the sign of percent that belong together."""
+    if digits == "latn":
+        return text
+    for sign, theirs in _BETWEEN_DIGITS:
+        text = sign.sub(theirs, text)
+    return text.translate(ARABIC_DIGITS)
+
+
+@cache
+def _written(template: str, digits: Digits) -> str:
+    """The sentence's own figures in these digits; its places, and commands that stand in it isolated, as they are."""
+    if digits == "latn":
+        return template
+    parts, at = [], 0
+    for kept in re.finditer(f"{PLACE.pattern}|{_AS_WRITTEN.pattern}", template):
+        parts += [in_digits(template[at : kept.start()], digits), kept[0]]
+        at = kept.end()
+    return "".join([*parts, in_digits(template[at:], digits)])
+
+
 @dataclass(frozen=True)
 class Words:
     """The catalogue in one language. `words("page.head", n=5)` is a sentence as plain text, with isolates."""
 
     language: Language = "en"
+    digits: Digits = "latn"
+    """Of figures; names, ids and commands stay as they are."""
 
     @classmethod
-    def of(cls, language: str) -> Words:
-        """Raises `InvalidInput` for another than the two."""
+    def of(cls, language: str, digits: Digits = "latn") -> Words:
+        """Raises `InvalidInput` for another than the two languages."""
         for known in LANGUAGES:
             if language == known:
-                return cls(known)
+                return cls(known, digits if known == "ar" else "latn")
         raise InvalidInput(f"there is no report in '{language}': the languages are {', '.join(LANGUAGES)}")
 
     @property
@@ -103,7 +136,7 @@ class Words:
 
     def __call__(self, key: str, **values: Any) -> str:
         """Raises `KeyError` for a key or a value that is not there: the catalogue and its callers are one house."""
-        template = catalogue()[key][self.language]
+        template = _written(catalogue()[key][self.language], self.digits)
         kinds = {place.name: place.kind for place in places(catalogue()[key]["en"])}
         return PLACE.sub(lambda place: self.put(values[place[1]], kinds[place[1]]), template)
 
@@ -112,16 +145,22 @@ class Words:
         if kind in nouns():
             return self.counted(value, kind)
         if kind == "text" or kind in _FROM_THE_LEFT:
+            if kind in ("n", "interval") or (kind == "text" and not _LETTER.search(str(value))):
+                value = self.figures(str(value))
             if kind == "interval" and self.language == "ar":
                 value = str(value).replace(" ", _UNBROKEN)  # half of an interval on the next line is read as another
             return self.isolated(str(value), from_the_left=kind in _FROM_THE_LEFT)
         return seen(str(value)) if kind == "plain" else str(value)
 
     def counted(self, n: float | str, noun: str) -> str:
-        """`5 items`; digits are Latin in both languages. Of text, such as `1,234`, as it is grouped there."""
+        """`5 items`. Of text, such as `1,234`, as it is grouped there."""
         number = float(n.replace(",", "")) if isinstance(n, str) else n
         form = nouns()[noun][self.language][plural(number, self.language)]
-        return form.replace("{n}", self.isolated(str(n), from_the_left=True))
+        return form.replace("{n}", self.isolated(self.figures(str(n)), from_the_left=True))
+
+    def figures(self, text: str) -> str:
+        """What is no more than figures, in the reader's digits."""
+        return in_digits(text, self.digits)
 
     def isolated(self, text: str, *, from_the_left: bool = False) -> str:
         """Apart from what stands around it. In English only what is written from the right needs that."""

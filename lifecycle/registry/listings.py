@@ -169,12 +169,14 @@ class Listings:
         task: str | None = None,
         digest: str = "",
         *,
+        digests: Sequence[Digest] | None = None,
         version: str | None = None,
         judged: bool = False,
         newest: int | None = None,
     ) -> Listed[ReportRow]:
-        """Of every task or of one, and whose digest begins so; newest first. With `version`, a ref or a name, not those
-        that name it nowhere; with `judged`, those with a verdict; with `newest`, the last so many of all these.
+        """Of every task or of one, and whose digest begins so; newest first. With `digests`, these and no others; with
+        `version`, a ref or a name, not those that name it nowhere, for which all bodies are looked through; with
+        `judged`, those with a verdict; with `newest`, the last so many of all these.
 
         The database looks for what is asked: of other reports nothing is read, and the body of one may be large.
         """
@@ -182,6 +184,8 @@ class Listings:
         these = table.c.digest.startswith(digest, autoescape=True)
         if task is not None:
             these &= table.c.task == task
+        if digests is not None:
+            these &= table.c.digest.in_(digests)
         if version is not None:
             # As text: of a body that another release wrote, a database may refuse to look into the JSON.
             said = f'"{version}"' if ":" in version else f'"{version}:'

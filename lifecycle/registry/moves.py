@@ -102,6 +102,7 @@ def amend_policy(
     tx: Connection, name: str, alias: str, amend: Callable[[TrafficPolicy], TrafficPolicy], decision: Decision
 ) -> Alias:
     """See `Registry.amend_policy`."""
+    _require_unchanged(tx, f"{name}:{alias}", decision)
     before = alias_stack.get(tx, name, alias)
     policy = amend(before.policy)
     if policy == before.policy:

@@ -376,15 +376,17 @@ class Registry:
             moves.note_stuck(tx, judged, problem, Decision(actor, reason))
 
     def amend_policy(
-        self, name: str, alias: str, amend: Callable[[TrafficPolicy], TrafficPolicy], *, actor: str, reason: str
-    ) -> Alias:
+        self, name: str, alias: str, amend: Callable[[TrafficPolicy], TrafficPolicy], *,
+        actor: str, reason: str, expected_revision: int | None = None,
+    ) -> Alias:  # fmt: skip
         """Give the alias the policy that `amend` makes of the one it has, in one transaction.
 
-        Raises `NotFound` for an alias that nothing stands behind, and `NotAllowed` when the policy's shadow was not
-        evaluated, was rejected, or is retired.
+        Raises `AliasMoved` as `set_alias` does, `NotFound` for an alias that nothing stands behind, and `NotAllowed`
+        when the policy's shadow was not evaluated, was rejected, or is retired.
         """
         with self._database.write() as tx:
-            return moves.amend_policy(tx, name, alias, amend, Decision(actor, reason))
+            decision = Decision(actor, reason, expected_revision=expected_revision)
+            return moves.amend_policy(tx, name, alias, amend, decision)
 
     # -- the trail ------------------------------------------------------------------------------------------------
 

@@ -26,6 +26,7 @@ class Order(Frozen):
     """As callers write it in `model`: `triage` is `triage:prod`."""
     reason: Text
     actor: Text = "admin-api"
+    expected_revision: Revision | None = None
 
     def place(self) -> tuple[str, str]:
         """Its name and alias. Raises `InvalidInput` for a version."""
@@ -40,11 +41,6 @@ class Split(Order):
     targets: Annotated[tuple[Target, ...], Field(min_length=1)]
     """Weights are scaled to sum to 1."""
     force: bool = False
-    expected_revision: Revision | None = None
-
-
-class Stop(Order):
-    expected_revision: Revision | None = None
 
 
 class PolicyOrder(Order):
@@ -97,7 +93,7 @@ async def split(request: Request) -> Response:
 
 @router.post("/stop-canary")
 async def stop_canary(request: Request) -> Response:
-    asked = await admin_body(request, Stop)
+    asked = await admin_body(request, Order)
     name, alias = asked.place()
     moved = await parts_of(request).at_registry.run(
         registry_of(request).stop_canary,
@@ -125,7 +121,15 @@ async def shadow(request: Request) -> Response:
 async def _amended(request: Request, asked: Order, amend: Callable[[TrafficPolicy], TrafficPolicy]) -> Response:
     name, alias = asked.place()
     run, change = parts_of(request).at_registry.run, registry_of(request).amend_policy
-    amended = await run(change, name, alias, amend, actor=actor_of(request, asked.actor), reason=asked.reason)
+    amended = await run(
+        change,
+        name,
+        alias,
+        amend,
+        actor=actor_of(request, asked.actor),
+        reason=asked.reason,
+        expected_revision=asked.expected_revision,
+    )
     return await as_served(request, amended)
 
 

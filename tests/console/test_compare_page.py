@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from typing import Any
 
 import pytest
@@ -211,3 +212,31 @@ def heard(served: Served, monkeypatch: pytest.MonkeyPatch) -> list[list[str]]:
 
     monkeypatch.setattr(served.engine, "_words", noted)
     return all_
+
+
+@pytest.mark.parametrize(("language", "theme", "width"), [("en", "dark", PHONE), ("ar", "light", DESK)])
+def test_without_scripts_the_answers_are_shown_when_all_are_whole(
+    served: Served, language: str, theme: str, width: int
+):
+    with served.person(language, theme=theme, width=width, key="eva", script=False) as page:
+        page.goto(BOTH + "&m=nobody")
+        page.locator("#whole-question").fill("متى يفتح القسم؟ <b>now</b>")
+        page.locator("#compare button").click()
+        panes = page.locator(".pane")
+        assert panes.count() == 3
+        digests = [served.house.registry.version(ref).digest for ref in ("triage:1", "triage:2")]
+        assert [panes.nth(at).locator(".digest").inner_text() for at in (0, 1)] == digests
+        assert "nobody" in panes.nth(2).locator(".down").inner_text()
+        assert_fits(page)
+        page.locator("#whole-question").fill("and then?")
+        page.locator("#compare button").click()
+        assert page.locator(".asked").inner_text() == "and then?"
+        kept = json.loads(page.locator("[name=before]").input_value())
+        assert [(turn["question"], sorted(turn["answers"])) for turn in kept] == [
+            ("متى يفتح القسم؟ <b>now</b>", ["triage", "triage:2"]), ("and then?", ["triage", "triage:2"]),
+        ]  # fmt: skip
+        page.locator("[name=before]").evaluate("it => { it.value = '[{]' }")
+        page.locator("#whole-question").fill("again")
+        page.locator("#compare button").click()
+        assert page.locator(".pane").count() == 0
+        assert page.locator("#whole-question").input_value() == "again"

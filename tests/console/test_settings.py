@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -9,6 +10,11 @@ import pytest
 
 from console.screens.settings.health import health_of
 from console.screens.settings.table import rows_of, shown, without_secrets, words
+from console.store_health import StoreHealth
+from lifecycle.errors import Unavailable
+from lifecycle.store.artifacts import ArtifactStore
+from lifecycle.version import Digest
+from service.concurrency import Bulkhead
 from service.config import ServeConfig
 from tests.console.conftest import DESK, PHONE, Serve, Served
 from tests.console.looking import assert_accessible, assert_fits
@@ -20,6 +26,17 @@ SECRETS = {
     "grafana_url": "https://grafana.example/d/x?auth_token=hunter2#hunter2",
     "engine_options": ("--hf-token", "hunter2", "--api-key=hunter2", "--seed", "7"),
 }
+
+
+class Away(ArtifactStore):
+    """A bucket that nobody reaches."""
+
+    def __init__(self) -> None:
+        self.url, self.asked = "s3://bucket", 0
+
+    def has(self, digest: Digest) -> bool:
+        self.asked += 1
+        raise Unavailable("the artifact store s3://bucket cannot be reached: EndpointConnectionError")
 
 
 def fill(house: House) -> None:
@@ -85,12 +102,22 @@ async def test_a_part_in_trouble_says_so(served: Served):
     )
     config = console.config.model_copy(update={"worker": True})
     looked = SimpleNamespace(
-        parts=broken, config=config, home=console.home, registry=console.registry, service=SimpleNamespace(worker=None)
-    )
+        parts=broken, config=config, home=console.home, registry=console.registry,
+        service=SimpleNamespace(worker=None), store_health=StoreHealth(Away(), Bulkhead("store", 1, 1, 5.0)),
+    )  # fmt: skip
     told = {health.part: health for health in await health_of(looked)}
     trouble = {part for part, health in told.items() if health.state == "trouble"}
-    assert trouble == {"Registry", "Worker for fine-tuning jobs", "Embedding model", "Limits of keys"}
+    assert trouble == {"Registry", "Worker for fine-tuning jobs", "Embedding model", "Limits of keys", "Artifact store"}
+    assert told["Artifact store"].said == "the artifact store s3://bucket cannot be reached: EndpointConnectionError"
     assert "12 s ago" in told["Registry"].said
+
+
+async def test_many_pages_ask_the_store_once():
+    store = Away()
+    health = StoreHealth(store, Bulkhead("store", 1, 1, 5.0))
+    told = await asyncio.gather(*(health.problem() for _ in range(50)))
+    assert store.asked == 1
+    assert all("cannot be reached" in problem for problem in told)
 
 
 @pytest.mark.e2e

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from console.screens.versions.listing import Asked, Listing
+from console.screens.versions.listing import Listing, VersionQuery
 from console.screens.versions.reading import MOVES
 from console.viewer import Preferences, Viewer
 from lifecycle.access.usage import Usage
@@ -223,7 +223,7 @@ def test_of_a_new_snapshot_only_the_rows_of_names_that_changed_are_made_anew():
     viewer = Viewer(None, Preferences(), None, "")
     same = {row.version.name for row in after.seen(viewer) if any(row is old for old in before.seen(viewer))}
     assert same == {"name-0", "name-2"}
-    assert after.part(Asked(q="name-1"), viewer).count == 2
+    assert len(after.chosen(VersionQuery(q="name-1"), viewer)) == 2
 
 
 def test_moves_of_aliases_that_the_drawing_shows_are_actions_of_the_trail():

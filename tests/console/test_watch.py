@@ -172,6 +172,10 @@ def test_a_window_and_a_version_choose_what_is_drawn(served: Served):
         odd = client.get("/ui/watch/series?window=x&version=none:1").json()
     assert len(hour["at"]) > len(day["at"]) > 50
     assert set(GAUGES) < hour.keys()
+    with served.client("eva") as client:
+        more = client.get("/ui/watch/series", params={"window": "1h", "after": hour["at"][-3]}).json()
+    assert more["at"] == hour["at"][-2:]
+    assert more["requests"] == hour["requests"][-2:]
     assert max(value for value in day["requests"] if value is not None) <= 2.0
     assert {value for value in odd["requests"] if value} == set()
 
@@ -192,6 +196,11 @@ def test_a_person_sees_lines_and_their_numbers(served: Served, language: str, th
         person.goto("/ui/watch")
         person.wait_for_selector(".plot canvas")
         assert person.locator(".plot canvas").count() == 6
+        history = served.app.state.console.pages.state.history
+        more = history.counted["triage:1"] + Counted(4321)
+        history.take({"triage:1": more}, CALM, history.newest + STEP, history._before[0] + STEP)
+        asked = sum(tick.of("triage:1").requests for tick in history.ticks("15m"))
+        person.locator("#tables").get_by_role("cell", name=f"{asked:,}", exact=True).first.wait_for()
         person.locator("#window").select_option("6h")
         person.wait_for_url("**window=6h*")
         person.wait_for_selector(".plot canvas")

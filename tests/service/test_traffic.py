@@ -517,6 +517,8 @@ async def test_who_decided_by_an_older_look_is_told_what_has_changed_over_http(h
             await post("/admin/rollback", json={**look, "name": "triage"}),
             await post("/admin/traffic/split", json={**look, "alias": "triage", "targets": [{"number": 2}]}),
             await post("/admin/traffic/stop-canary", json={**look, "alias": "triage"}),
+            await post("/admin/traffic/policy", json={**look, "alias": "triage", "policy": {}}),
+            await post("/admin/traffic/shadow", json={**look, "alias": "triage", "shadow": None}),
         ]
         stopped = await post("/admin/traffic/stop-canary", json={"alias": "triage", "reason": "enough seen"})
         wrong = await post("/admin/rollback", json={"name": "triage", "reason": "x", "expected_revision": -1})

@@ -14,7 +14,7 @@ from console.forms import form_of
 from console.rendering import show
 from console.screens.overview.alerts import change_page
 from console.screens.overview.page import STATES
-from console.screens.overview.plan import PLACES, Asked, Plan, asked_of, order_of, plan_of
+from console.screens.overview.plan import PLACES, Move, Plan, asked_of, order_of, plan_of
 from console.viewer import viewer_of
 from lifecycle.access.keys import Role
 from lifecycle.errors import DabtError, Forbidden, InvalidInput, NotFound
@@ -83,7 +83,7 @@ async def change(request: Request) -> Response:
 
 
 def _confirmation(
-    request: Request, asked: Asked, plan: Plan | None, reason: str = "", refused: Refused | None = None
+    request: Request, asked: Move, plan: Plan | None, reason: str = "", refused: Refused | None = None
 ) -> Response:
     status = 200 if refused is None else refused.status
     may_force = viewer_of(request).may(Role.ADMIN)
@@ -95,12 +95,12 @@ def _confirmation(
     )  # fmt: skip
 
 
-async def _plan(request: Request, asked: Asked) -> Plan:
+async def _plan(request: Request, asked: Move) -> Plan:
     parts: Parts = request.app.state.parts
     return await parts.at_registry.run(plan_of, asked, parts.catalogue.snapshot, request.app.state.registry)
 
 
-def _asked(request: Request, fields: dict[str, str]) -> Asked:
+def _asked(request: Request, fields: dict[str, str]) -> Move:
     """Raises `Forbidden` for who may move nothing, so that nobody fills in a form in vain; the API decides again."""
     viewer = viewer_of(request)
     if not viewer.may(Role.PUBLISHER):

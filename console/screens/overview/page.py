@@ -5,14 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any
-from urllib.parse import urlencode
 
 from fastapi import APIRouter, Request
 from markupsafe import Markup, escape
 from starlette.responses import Response
 
 from console.language import N_
+from console.paging import Paging
 from console.rendering import as_name, language_of, show
 from console.screens.overview.alerts import ROLLED_BACK_FOR, Alert, alerts_of, change_page
 from console.screens.overview.figures import stamp
@@ -32,7 +31,6 @@ from service.parts import Parts
 from service.traffic.canary import Figure
 from service.traffic.canary_guard import ACTOR
 
-A_PAGE = 50
 MOST_ALERTS = 20
 KINDS = {
     "all": N_("all aliases"),
@@ -60,7 +58,7 @@ router = APIRouter()
 
 
 @dataclass(frozen=True, slots=True)
-class Row:
+class AliasRow:
     alias: Alias
     behind: list[tuple[Target, Version | None]]
     """With its version, where this release can read it."""
@@ -87,16 +85,15 @@ async def overview(request: Request) -> Response:
     kind = request.query_params.get("show", "all")
     kind = kind if kind in KINDS else "all"
     shown = list(aliases_of(snapshot, viewer, words, kind))
-    pages = max(1, -(-len(shown) // A_PAGE))
-    number = min(max(1, _number(request.query_params.get("page", ""))), pages)
-    here = shown[(number - 1) * A_PAGE : number * A_PAGE]
+    paged = Paging.of(request.query_params.get("page", ""), len(shown), request.url)
+    here = list(paged.of_all(shown))
     try:
         known = await parts.at_registry.run(_read, state.registry, here, viewer)
     except DabtError:  # it is away: what serves is known all the same, and the alerts say so
         known = FromRegistry({}, [], [])
     guard = parts.traffic.guard
     rows = [
-        Row(
+        AliasRow(
             alias,
             [(target, snapshot.version(alias.name, target.number)) for target in alias.targets],
             known.now.get(alias.ref),
@@ -113,9 +110,9 @@ async def overview(request: Request) -> Response:
 
     return show(
         request, "overview/page.html", rows=rows, alerts=alerts[:MOST_ALERTS], more_alerts=len(alerts) - MOST_ALERTS,
-        jobs=known.jobs, words=words, kind=kind, kinds=KINDS, number=number, pages=pages, total=len(shown),
+        jobs=known.jobs, words=words, kind=kind, kinds=KINDS, paged=paged,
         versions=snapshot.size, base=parts.base.name, stamp=stamp(parts), change_page=change_page,
-        link=lambda page: _link(words, kind, page), may_move=viewer.may(Role.PUBLISHER), said=said,
+        may_move=viewer.may(Role.PUBLISHER), said=said,
         states=STATES, watched=WATCHED,
     )  # fmt: skip
 
@@ -141,13 +138,3 @@ def _read(registry: Registry, aliases: list[Alias], viewer: Viewer) -> FromRegis
         jobs = registry.jobs.under_way(None if viewer.may(Role.ADMIN) else keys.owner_of(viewer.key))
     since = datetime.now(UTC) - ROLLED_BACK_FOR
     return FromRegistry(registry.listings.now(aliases), jobs, registry.listings.rolled_back(ACTOR, since))
-
-
-def _number(text: str) -> int:
-    return int(text) if text.isascii() and text.isdigit() and len(text) < 9 else 1
-
-
-def _link(words: str, kind: str, page: int) -> str:
-    values: dict[str, Any] = {"q": words, "show": "" if kind == "all" else kind, "page": page if page > 1 else ""}
-    query = urlencode({key: value for key, value in values.items() if value})
-    return f"/ui?{query}" if query else "/ui"

@@ -24,7 +24,7 @@ PLACES = 20
 
 
 @dataclass(frozen=True, slots=True)
-class Asked:
+class Move:
     """What a form says, not looked at yet but for its alias."""
 
     kind: Kind
@@ -62,14 +62,14 @@ class Asked:
         return list(aliases.shares(targets))
 
 
-def asked_of(fields: Mapping[str, str]) -> Asked:
+def asked_of(fields: Mapping[str, str]) -> Move:
     """Raises `InvalidInput` for a ref that is no alias, and for a move that there is not."""
     kind, ref = fields.get("do", ""), Ref.parse(fields.get("ref", ""))
     if ref.alias is None:
         raise InvalidInput(f"{ref} is a version; an alias is moved, such as {ref.name}:{PROD}")
     if kind not in get_args(Kind):
         raise InvalidInput(f"there is no move {kind[:40]!r}: it is one of {', '.join(get_args(Kind))}")
-    return Asked(kind, str(ref), fields)  # type: ignore[arg-type]
+    return Move(kind, str(ref), fields)  # type: ignore[arg-type]
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +86,7 @@ class Change:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    asked: Asked
+    asked: Move
     before: Alias | None
     revision: int
     """Of the registry as it was looked at."""
@@ -107,7 +107,7 @@ class Plan:
         return [n for n in then if self.before is not None and n not in self.before.numbers] if alone else []
 
 
-def order_of(asked: Asked, revision: int, reason: str, *, force: bool) -> tuple[str, dict[str, Any]]:
+def order_of(asked: Move, revision: int, reason: str, *, force: bool) -> tuple[str, dict[str, Any]]:
     """The route of the API that does it, and what is sent there: a move by what was seen at `revision`."""
     said = {"reason": reason, "actor": "console", "expected_revision": revision}
     match asked.kind:
@@ -123,7 +123,7 @@ def order_of(asked: Asked, revision: int, reason: str, *, force: bool) -> tuple[
             return "/admin/traffic/stop-canary", {**said, "alias": asked.ref}
 
 
-def plan_of(asked: Asked, snapshot: Snapshot, registry: Registry) -> Plan:
+def plan_of(asked: Move, snapshot: Snapshot, registry: Registry) -> Plan:
     """Reads the registry, so it may block.
 
     Raises `InvalidInput`, `NotFound` and `NotAllowed` for what cannot be done at all.
@@ -143,7 +143,7 @@ def plan_of(asked: Asked, snapshot: Snapshot, registry: Registry) -> Plan:
     return Plan(asked, before, snapshot.revision, tuple(changes), bool(growing), not retired)
 
 
-def _targets(asked: Asked, before: Alias | None, registry: Registry) -> tuple[Target, ...]:
+def _targets(asked: Move, before: Alias | None, registry: Registry) -> tuple[Target, ...]:
     match asked.kind:
         case "promote":
             number, share = asked.number(), asked.share()
@@ -166,7 +166,7 @@ def _targets(asked: Asked, before: Alias | None, registry: Registry) -> tuple[Ta
             return (Target(number=before.incumbent),)
 
 
-def _refusal(asked: Asked, number: int, registry: Registry) -> str | None:
+def _refusal(asked: Move, number: int, registry: Registry) -> str | None:
     version = registry.version(Ref(name=asked.name, number=number))
     gate = registry.gate(asked.name) if asked.alias == PROD else None
     return aliases.refusal(asked.alias, version, gate, registry.verdicts(version.ref))

@@ -13,15 +13,15 @@ from console.screens.reports.reading import (
     archive_of,
     kept,
     report_of,
+    report_words,
     reports_of,
     spec_of,
     version_link,
 )
-from console.viewer import viewer_of
 from evals.archive.diff import ArmDiff, Flip, ReportDiff, compare
 from evals.report.page_words import as_markup
 from evals.report.sentences import said
-from evals.report.words import Words, seen
+from evals.report.words import seen
 
 router = APIRouter(prefix=PLACE)
 _FLIPS = 25
@@ -43,7 +43,7 @@ async def difference(request: Request) -> Response:
 
     key = (before, archive.index.stamp(before), after, archive.index.stamp(after), asked["metric"])
     made = await archive.difference(key, compared)
-    words = Words.of(viewer_of(request).preferences.language)
+    words = report_words(request)
 
     def flips(arm: ArmDiff) -> Paged[Flip]:
         number = query.get("page", "") if arm.after_arm == asked["arm"] else ""

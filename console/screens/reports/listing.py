@@ -9,11 +9,9 @@ from starlette.responses import Response
 
 from console.language import N_
 from console.rendering import language_of, show
-from console.screens.reports.reading import PLACE, Paged, address, day, reports_of, version_link
-from console.viewer import viewer_of
+from console.screens.reports.reading import PLACE, Paged, address, day, report_words, reports_of, version_link
 from evals.archive.library import Word
 from evals.archive.report_index import Sought
-from evals.report.words import Words
 from lifecycle.errors import InvalidInput
 
 router = APIRouter(prefix=PLACE)
@@ -23,7 +21,7 @@ _LOOK = N_("a look")
 
 def rulings(request: Request) -> dict[str, str]:
     """What was decided of an arm → the word for it, which is that of the report's own page."""
-    told = Words.of(viewer_of(request).preferences.language)
+    told = report_words(request)
     of_report = {word: told(f"ruling.{word}") for word in ("passed", "failed", "undecided")}
     return of_report | {"look": language_of(request).text(_LOOK)}
 

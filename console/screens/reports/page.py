@@ -18,9 +18,17 @@ from starlette.responses import FileResponse, Response
 
 from console.rendering import show
 from console.screens.reports.listing import rulings
-from console.screens.reports.reading import PLACE, archive_of, index_of, kept, report_of, reports_of, version_link
-from console.screens.reports.rows import asked_of
-from console.viewer import viewer_of
+from console.screens.reports.reading import (
+    PLACE,
+    archive_of,
+    index_of,
+    kept,
+    report_of,
+    report_words,
+    reports_of,
+    version_link,
+)
+from console.screens.reports.rows import asked_of, begin_index
 from evals.archive.csv_export import export
 from evals.archive.report_index import ReportLine
 from evals.people.in_report import votes_now
@@ -38,8 +46,10 @@ _OTHERS = 50
 @router.get("/{id_}")
 async def report(request: Request, id_: str) -> Response:
     line, evaluation = await report_of(request, id_)
+    if line.has_items and not line.tool:
+        archive_of(request).background.begin(begin_index(request, line, evaluation))  # its items are asked for next
     others = [other for other in (await reports_of(request)).lines if other.task == line.task and other != line]
-    words = _words(request)
+    words = report_words(request)
     with suppress(DabtError):  # without the registry, the votes as they were when it ran
         now, registry = datetime.now(UTC), request.app.state.registry
         at_registry = request.app.state.parts.at_registry
@@ -84,7 +94,7 @@ async def as_csv(request: Request, id_: str) -> Response:
 async def as_page(request: Request, id_: str) -> Response:
     """The page that stands alone, in the reader's language."""
     line, evaluation = await report_of(request, id_)
-    words = _words(request)
+    words = report_words(request)
     path = await archive_of(request).files.run(_written, "html")
 
     def write() -> None:
@@ -92,10 +102,6 @@ async def as_page(request: Request, id_: str) -> Response:
         path.write_text(render_html(evaluation, items, words), encoding="utf-8")
 
     return await _sent(request, path, write, "text/html; charset=utf-8", _attached(line, "report.html"))
-
-
-def _words(request: Request) -> Words:
-    return Words.of(viewer_of(request).preferences.language)
 
 
 def _body(line: ReportLine, evaluation: Evaluation, words: Words) -> str:

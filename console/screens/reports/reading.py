@@ -10,13 +10,16 @@ from typing import Generic, TypeVar
 from urllib.parse import quote, urlencode
 
 from fastapi import Request
+from starlette.datastructures import URL
 
+from console.paging import Paging
 from console.viewer import Viewer, viewer_of
 from evals.archive.diff import ReportDiff
 from evals.archive.item_index import Indexes, ItemIndex
 from evals.archive.library import Kept, Library
 from evals.archive.report_index import ReportIndex, ReportLine, Unreadable
 from evals.report.evaluation import Evaluation
+from evals.report.words import Words
 from lifecycle.errors import DabtError, InvalidInput, NotFound
 from lifecycle.home import Home
 from lifecycle.registry import Registry
@@ -70,10 +73,17 @@ class Found:
     """Why the registry could not be asked, or ""; the folders are there all the same."""
 
 
+def report_words(request: Request) -> Words:
+    """The sentences of reports, in the reader's language and digits."""
+    preferences = viewer_of(request).preferences
+    return Words.of(preferences.language, preferences.digits)
+
+
 def archive_of(request: Request) -> Archive:
     state = request.app.state
     if not hasattr(state, "archive"):
-        state.archive = Archive(state.home, state.registry, ReportIndex(state.home))
+        items = Indexes(cache=state.home.cache / "console" / "items")
+        state.archive = Archive(state.home, state.registry, ReportIndex(state.home), items)
     archive: Archive = state.archive
     return archive
 
@@ -178,9 +188,8 @@ class Paged(Generic[T]):
     @classmethod
     def of(cls, rows: Sequence[T], page: str, size: int, link: Callable[[int], str]) -> Paged[T]:
         """A page that is not there is the nearest that is."""
-        pages = max(-(-len(rows) // size), 1)
-        number = min(max(int(page[:9]) if page.isascii() and page.isdecimal() else 1, 1), pages)
-        return cls(rows[(number - 1) * size : number * size], len(rows), number, pages, link)
+        paging = Paging.of(page, len(rows), URL(PLACE), size)
+        return cls(paging.of_all(rows), len(rows), paging.page, paging.pages, link)
 
 
 def _ref(text: str) -> Ref | None:

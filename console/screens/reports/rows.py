@@ -14,15 +14,23 @@ from starlette.responses import RedirectResponse, Response
 
 from console.language import N_
 from console.rendering import show
-from console.screens.reports.reading import PLACE, Archive, Paged, address, archive_of, index_of, report_of
-from console.viewer import viewer_of
+from console.screens.reports.reading import (
+    PLACE,
+    Archive,
+    Paged,
+    address,
+    archive_of,
+    index_of,
+    report_of,
+    report_words,
+)
 from evals.archive.item_index import ItemFilter, Outcome, first_items
 from evals.archive.items import Item, disagrees
 from evals.archive.report_index import ReportLine
 from evals.report.evaluation import Evaluation
 from evals.report.packed import readable
 from evals.report.sentences import known
-from evals.report.words import Words, seen
+from evals.report.words import seen
 from lifecycle.errors import DabtError, InvalidInput
 from lifecycle.report import Report
 
@@ -40,7 +48,7 @@ OUTCOMES: dict[str, str] = {
 
 
 @dataclass(frozen=True, slots=True)
-class Asked:
+class ItemQuery:
     """What the address asks for."""
 
     filter: ItemFilter
@@ -59,7 +67,7 @@ class Asked:
         return self.filter != ItemFilter(arm=self.filter.arm, against=self.filter.against)
 
 
-def asked_of(query: Mapping[str, str]) -> Asked:
+def asked_of(query: Mapping[str, str]) -> ItemQuery:
     """Raises `InvalidInput`."""
     chosen = query.get("slice", "")
     outcome: Outcome | None = next((it for it in get_args(Outcome) if it == query.get("outcome")), None)
@@ -67,7 +75,7 @@ def asked_of(query: Mapping[str, str]) -> Asked:
         raise InvalidInput(f"'{query['outcome'][:40]}' is no outcome; it is one of {', '.join(OUTCOMES)}")
     slices = (_field_and_value(chosen),) if chosen else ()
     words, arm, against = (query.get(name, "").strip() for name in ("q", "arm", "against"))
-    return Asked(ItemFilter(words, slices, arm, outcome, bool(query.get("disagree")), against), chosen)
+    return ItemQuery(ItemFilter(words, slices, arm, outcome, bool(query.get("disagree")), against), chosen)
 
 
 def slice_of(field: str, value: str) -> str:
@@ -85,12 +93,12 @@ async def rows(request: Request, id_: str) -> Response:
         return asked.address(line, "items", page=page)
 
     first = None
-    if asked == Asked(ItemFilter(), "") and number in ("", "1"):
+    if asked == ItemQuery(ItemFilter(), "") and number in ("", "1"):
         first = await archive.files.run(_first, archive, line, evaluation)
     if first is not None:
         page = Paged(first, report.n_items, 1, max(-(-report.n_items // _ROWS), 1), link)
         fields = _told_fields(report)
-        archive.background.begin(_begin(request, line, evaluation))  # whoever looks at these goes on to others
+        archive.background.begin(begin_index(request, line, evaluation))  # whoever looks at these goes on to others
     else:
         index = await index_of(request, line, evaluation)
         chosen = Paged.of(await archive.files.run(index.places, asked.filter), number, _ROWS, link)
@@ -122,7 +130,7 @@ async def row(request: Request, id_: str, key: str) -> Response:
     def link(rank: int) -> str:
         return asked.address(line, f"items/{index.anchor(places[rank])}") if 0 <= rank < len(places) else ""
 
-    words = Words.of(viewer_of(request).preferences.language)
+    words = report_words(request)
     return show(
         request, "reports/item.html", line=line, item=item, asked=asked, report=evaluation.report, count=len(places),
         number=rank + 1 if is_in else 0, previous=link(rank - 1), following=link(rank + is_in), readable=readable,
@@ -152,7 +160,7 @@ def _first(archive: Archive, line: ReportLine, evaluation: Evaluation) -> list[t
     return None if archive.items.known(line.folder, arms, report.of_items) else first_items(line.folder, _ROWS)
 
 
-async def _begin(request: Request, line: ReportLine, evaluation: Evaluation) -> None:
+async def begin_index(request: Request, line: ReportLine, evaluation: Evaluation) -> None:
     with suppress(DabtError):  # whoever asks for it is told
         await index_of(request, line, evaluation)
 

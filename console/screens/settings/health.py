@@ -1,14 +1,14 @@
-"""Each part of the service and how it is: from memory, but for two looks at files."""
+"""Each part of the service and how it is: from memory, but for a look at a file and a question to the store."""
 
 from __future__ import annotations
 
 import asyncio
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any, Literal
 
 from console.language import N_
+from console.screens.settings.table import without_secrets
 from lifecycle.home import Home
 from service.config import ServeConfig
 from service.parts import Parts
@@ -34,11 +34,11 @@ async def health_of(state: Any) -> list[Health]:
     parts: Parts = state.parts
     config: ServeConfig = state.config
     home: Home = state.home
-    kept, store_is_there = await asyncio.to_thread(_files, home, home.artifacts_url)
+    kept, away = await asyncio.gather(asyncio.to_thread(_last_known, home), state.store_health.problem())
     return [
         _engine(parts),
         _registry(parts, state.registry.name),
-        Health(N_("Artifact store"), "well" if store_is_there else "trouble", "" if store_is_there else "not there"),
+        Health(N_("Artifact store"), "trouble" if away else "well", away or without_secrets(parts.store.url)),
         _worker(config, getattr(state.service, "worker", None)),
         _embedding(parts),
         _limits(parts),
@@ -94,12 +94,9 @@ def _canaries(parts: Parts) -> Health:
     return Health(N_("Canaries"), "trouble" if stuck else "well", f"{stuck} cannot be rolled back" if stuck else "")
 
 
-def _files(home: Home, artifacts_url: str) -> tuple[str, bool]:
-    """When the last-known state was written, and whether a store that is a folder is there."""
+def _last_known(home: Home) -> str:
+    """When the last-known state was written; empty where there is none."""
     try:
-        written = datetime.fromtimestamp(home.last_known.stat().st_mtime, UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
+        return datetime.fromtimestamp(home.last_known.stat().st_mtime, UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
     except OSError:
-        written = ""
-    protocol, separator, rest = artifacts_url.partition("://")
-    is_folder = not separator or protocol in ("file", "local")
-    return written, not is_folder or Path(rest if separator else artifacts_url).expanduser().parent.is_dir()
+        return ""

@@ -26,7 +26,7 @@ _PLAIN = re.compile(r"-?\d+(\.\d+)?|true|false|auto|none", re.IGNORECASE)
 
 
 @dataclass(frozen=True, slots=True)
-class Row:
+class SettingRow:
     name: str
     value: str
     default: str
@@ -36,14 +36,14 @@ class Row:
     """What the source says of it; empty where that is nothing."""
 
 
-def rows_of(config: ServeConfig) -> list[Row]:
+def rows_of(config: ServeConfig) -> list[SettingRow]:
     """In the order of the source."""
     rows = []
     for name, field in type(config).model_fields.items():
         value, default = getattr(config, name), field.default
         has_default = default is not PydanticUndefined
         rows.append(
-            Row(
+            SettingRow(
                 name,
                 shown(name, value),
                 shown(name, default) if has_default else "",

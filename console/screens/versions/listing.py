@@ -12,12 +12,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from operator import attrgetter
 from typing import Any, get_args
-from urllib.parse import urlencode
 
 from fastapi import APIRouter, Request
 from starlette.responses import Response
 
 from console.language import N_
+from console.paging import Paging
 from console.rendering import show
 from console.viewer import Viewer, viewer_of
 from lifecycle.access.keys import Role
@@ -26,7 +26,6 @@ from lifecycle.states import CALLABLE, State
 from lifecycle.version import ArmKind, Version
 from service.catalogue import EMPTY, Catalogue, Snapshot
 
-ON_A_PAGE = 50
 STATE_WORDS = {
     State.DRAFT: N_("draft"),
     State.EVALUATED: N_("evaluated"),
@@ -42,7 +41,7 @@ router = APIRouter(prefix="/ui/versions")
 
 
 @dataclass(frozen=True, slots=True)
-class Row:
+class VersionRow:
     """With what is looked at for each of ten thousand kept apart from the version, whose properties cost more."""
 
     version: Version
@@ -60,7 +59,7 @@ class Row:
 
 
 @dataclass(frozen=True, slots=True)
-class Asked:
+class VersionQuery:
     """What of the list is asked for, as the address says it."""
 
     q: str = ""
@@ -68,29 +67,10 @@ class Asked:
     kind: str = ""
     base: str = ""
     """A fingerprint."""
-    page: int = 1
 
     @classmethod
-    def of(cls, query: Mapping[str, str]) -> Asked:
-        number = query.get("page", "")
-        page = min(int(number), 10**6) if number.isdecimal() and len(number) < 8 else 1
-        chosen = {name: query.get(name, "").strip() for name in ("q", "state", "kind", "base")}
-        return cls(**chosen, page=max(page, 1))
-
-    def address(self, page: int) -> str:
-        chosen = {"q": self.q, "state": self.state, "kind": self.kind, "base": self.base}
-        said = {name: value for name, value in chosen.items() if value} | ({"page": str(page)} if page > 1 else {})
-        return "/ui/versions" + (f"?{urlencode(said)}" if said else "")
-
-
-@dataclass(frozen=True, slots=True)
-class Part:
-    """One page of what was asked for."""
-
-    rows: tuple[Row, ...]
-    count: int
-    page: int
-    pages: int
+    def of(cls, query: Mapping[str, str]) -> VersionQuery:
+        return cls(**{name: query.get(name, "").strip() for name in ("q", "state", "kind", "base")})
 
 
 class Listing:
@@ -98,8 +78,8 @@ class Listing:
 
     def __init__(self, snapshot: Snapshot, catalogue: Catalogue, before: Listing | None) -> None:
         self.snapshot = snapshot
-        self._of_name: dict[str, tuple[Any, Any, tuple[Row, ...]]] = {}
-        fresh: list[Row] = []
+        self._of_name: dict[str, tuple[Any, Any, tuple[VersionRow, ...]]] = {}
+        fresh: list[VersionRow] = []
         changed: set[str] = set()
         known = before._of_name if before is not None else {}
         for name, numbers in snapshot.versions.items():
@@ -114,13 +94,13 @@ class Listing:
         gone = changed | (known.keys() - self._of_name.keys())
         # Nearly in order already, which sorting makes use of.
         rows = [row for row in kept if row.version.name not in gone] if gone else list(kept)
-        self._rows: tuple[Row, ...] = tuple(sorted([*rows, *fresh], key=attrgetter("order"), reverse=True))
-        self._seen: dict[object, tuple[Row, ...]] = {}
+        self._rows: tuple[VersionRow, ...] = tuple(sorted([*rows, *fresh], key=attrgetter("order"), reverse=True))
+        self._seen: dict[object, tuple[VersionRow, ...]] = {}
         known_bases = {digest: name for digest, name in before.bases.items() if name} if before is not None else {}
         self.bases: dict[str, str] = {**_bases(fresh, catalogue), **known_bases}
         """Name of every base, by its fingerprint, where an artifact says it."""
 
-    def seen(self, viewer: Viewer) -> tuple[Row, ...]:
+    def seen(self, viewer: Viewer) -> tuple[VersionRow, ...]:
         """Newest first: of names that the key covers, and for a caller what it may call."""
         everything = viewer.may(Role.EVALUATOR)
         models = None if viewer.key is None or "*" in viewer.key.models else viewer.key.models
@@ -134,8 +114,9 @@ class Listing:
             self._seen[everything, models] = rows if everything else tuple(row for row in rows if row.is_callable)
         return self._seen[everything, models]
 
-    def part(self, asked: Asked, viewer: Viewer) -> Part:
-        rows: Sequence[Row] = self.seen(viewer)
+    def chosen(self, asked: VersionQuery, viewer: Viewer) -> Sequence[VersionRow]:
+        """What of it was asked for, newest first."""
+        rows: Sequence[VersionRow] = self.seen(viewer)
         if asked.state:
             rows = [row for row in rows if row.state == asked.state]
         if asked.kind:
@@ -144,12 +125,10 @@ class Listing:
             rows = [row for row in rows if row.base == asked.base]
         for word in asked.q.lower().split():
             rows = [row for row in rows if word in row.words]
-        pages = max(1, -(-len(rows) // ON_A_PAGE))
-        page = min(asked.page, pages)
-        return Part(tuple(rows[(page - 1) * ON_A_PAGE : page * ON_A_PAGE]), len(rows), page, pages)
+        return rows
 
 
-def _rows(numbers: Mapping[int, Version], aliases: Mapping[str, Alias]) -> tuple[Row, ...]:
+def _rows(numbers: Mapping[int, Version], aliases: Mapping[str, Alias]) -> tuple[VersionRow, ...]:
     behind: dict[int, list[tuple[str, float]]] = {}
     for alias in aliases.values():
         for target in alias.targets:
@@ -157,12 +136,12 @@ def _rows(numbers: Mapping[int, Version], aliases: Mapping[str, Alias]) -> tuple
     return tuple(_row(version, tuple(behind.get(number, ()))) for number, version in numbers.items())
 
 
-def _row(version: Version, aliases: tuple[tuple[str, float], ...]) -> Row:
+def _row(version: Version, aliases: tuple[tuple[str, float], ...]) -> VersionRow:
     spec, lineage = version.spec, version.lineage
     made = spec.artifact[1] if spec.artifact is not None else ""
     knowledge = spec.knowledge.index if spec.knowledge is not None else ""
     words = (version.ref, version.digest, made, knowledge, spec.base, lineage.run, lineage.data_digest)
-    return Row(
+    return VersionRow(
         version,
         aliases,
         " ".join([*words, *(alias for alias, _ in aliases)]).lower(),
@@ -174,7 +153,7 @@ def _row(version: Version, aliases: tuple[tuple[str, float], ...]) -> Row:
     )
 
 
-def _bases(rows: Sequence[Row], catalogue: Catalogue) -> dict[str, str]:
+def _bases(rows: Sequence[VersionRow], catalogue: Catalogue) -> dict[str, str]:
     """One artifact of each base tells its name."""
     named: dict[str, str] = {}
     for row in rows:
@@ -214,20 +193,22 @@ def list_of(request: Request) -> VersionList:
 
 @router.get("")
 async def versions(request: Request) -> Response:
-    asked, viewer, known = Asked.of(request.query_params), viewer_of(request), list_of(request)
+    asked, viewer, known = VersionQuery.of(request.query_params), viewer_of(request), list_of(request)
     base = request.app.state.parts.base
 
-    def look() -> tuple[Listing, Part]:
+    def look() -> tuple[Listing, Sequence[VersionRow]]:
         listing = known.now()
-        return listing, listing.part(asked, viewer)
+        return listing, listing.chosen(asked, viewer)
 
-    listing, part = await asyncio.to_thread(look)
+    listing, chosen = await asyncio.to_thread(look)
+    paged = Paging.of(request.query_params.get("page", ""), len(chosen), request.url)
     bases = {**listing.bases, base.digest: base.name} if listing.bases else {}
     return show(
         request,
         "versions/list.html",
         asked=asked,
-        part=part,
+        paged=paged,
+        rows=paged.of_all(chosen),
         bases=bases,
         here_base=base,
         states=STATE_WORDS,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
+from itertools import islice
 from typing import Any
 
 from fastapi import APIRouter, Request
@@ -12,14 +13,15 @@ from starlette.responses import RedirectResponse, Response
 from console.forms import form_of
 from console.language import N_
 from console.rendering import language_of, show
+from console.screens.reports.reading import reports_of
 from console.screens.versions import lineage
-from console.screens.versions.reading import DAYS, Reading, read
+from console.screens.versions.reading import DAYS, NEWEST_REPORTS, Reading, read
 from console.viewer import Viewer, viewer_of
 from lifecycle.access.keys import Role
 from lifecycle.access.usage import Usage
 from lifecycle.errors import Forbidden, NotFound
 from lifecycle.states import CALLABLE, State
-from lifecycle.version import Version
+from lifecycle.version import Digest, Version
 
 router = APIRouter(prefix="/ui/versions")
 KIND_OF_ENTRY = {
@@ -51,6 +53,7 @@ async def reading_of(request: Request, version: Version) -> Reading:
     """Raises nothing for a registry that is away: what it could not say is in the reading's `problem`."""
     state, viewer = request.app.state, viewer_of(request)
     parts = state.parts
+    evaluations = await _evaluations(request, version) if viewer.may(Role.EVALUATOR) else []
     mine = None if viewer.may(Role.ADMIN) or viewer.key is None else viewer.key.id
     told: Reading = await parts.at_registry.run(
         lambda: read(
@@ -58,12 +61,20 @@ async def reading_of(request: Request, version: Version) -> Reading:
             version,
             parts.catalogue.manifest,
             sorted(parts.catalogue.snapshot.aliases.get(version.name, {})),
+            evaluations,
             inside=viewer.may(Role.EVALUATOR),
             use_of=mine,
             today=datetime.now(UTC).date(),
         )
     )
     return told
+
+
+async def _evaluations(request: Request, version: Version) -> list[Digest]:
+    """The newest that have it as an arm, by the index of all reports, which is in memory: no body is searched."""
+    lines = (await reports_of(request)).lines
+    these = (line.digest for line in lines if any(arm.version_digest == version.digest for arm in line.arms))
+    return list(islice(these, NEWEST_REPORTS))
 
 
 @router.get("/{name}/{number}")

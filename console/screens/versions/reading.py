@@ -24,7 +24,7 @@ from lifecycle.report import ArmResult
 from lifecycle.standing import objections
 from lifecycle.states import State
 from lifecycle.verdict import Verdict
-from lifecycle.version import Version
+from lifecycle.version import Digest, Version
 
 NEWEST_REPORTS = 5
 _ENTRIES = 200
@@ -75,13 +75,14 @@ def read(
     version: Version,
     manifest: Callable[[str], Manifest],
     aliases: Sequence[str],
+    evaluations: Sequence[Digest],
     *,
     inside: bool,
     use_of: str | None,
     today: date,
 ) -> Reading:
-    """`inside` is whether the reader may know how it was decided on; `use_of` the key whose use is told, or None for
-    every key's."""
+    """`evaluations` are the newest that have it as an arm. `inside` is whether the reader may know how it was decided
+    on; `use_of` the key whose use is told, or None for every key's."""
     told = Reading()
 
     def tried(look: Callable[[], T], otherwise: T) -> T:
@@ -102,7 +103,7 @@ def read(
     told.uses = tried(lambda: registry.usage.between(since, None, use_of, version.ref), [])
     if not inside:
         return told
-    listed = tried(lambda: registry.listings.reports(version=version.ref, newest=NEWEST_REPORTS), None)
+    listed = tried(lambda: registry.listings.reports(digests=evaluations), None) if evaluations else None
     if listed is not None:
         told.reports, told.unread = listed.rows, [row.ref for row in listed.left_out]
     told.verdicts = tried(lambda: registry.verdicts(version.ref), [])

@@ -13,6 +13,7 @@ import fsspec
 import pytest
 
 from lifecycle.errors import Corrupt, InvalidConfig, InvalidInput, NotFound, Unavailable
+from lifecycle.store import asking
 from lifecycle.store.artifacts import ArtifactStore, digest_of_folder
 from lifecycle.version import digest_of
 
@@ -348,3 +349,17 @@ def test_a_fetch_that_hangs_does_not_hold_up_the_next_one_of_the_same_folder_for
     hanging.set()
     thread.join()
     assert tree(remote.get(digest)) == tree(folder)
+
+
+def test_a_store_says_whether_it_answers(tmp_path, remote, monkeypatch):
+    asking.ask(remote)
+    asking.ask(ArtifactStore(str(tmp_path / "artifacts"), tmp_path))  # made when something is put there
+    with pytest.raises(Unavailable, match="is not there"):
+        asking.ask(ArtifactStore(str(tmp_path / "no" / "artifacts"), tmp_path))
+
+    def away(path):
+        raise OSError("no route to host")
+
+    monkeypatch.setattr(remote._remote, "exists", away)
+    with pytest.raises(Unavailable, match="cannot be reached: OSError: no route to host"):
+        asking.ask(remote)

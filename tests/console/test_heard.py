@@ -1,0 +1,216 @@
+"""What the service says in English is said in Arabic to the last word: findings, refusals, errors, settings."""
+
+from __future__ import annotations
+
+import ast
+import re
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import pytest
+
+from console.headlines import HEADLINES
+from console.heard import PLACE, heard, sentences, shown
+from console.language import LANGUAGES, language
+from console.screens.settings.table import words
+from evals.report.words import PLACE as BRACES
+from evals.report.words import catalogue
+from lifecycle import errors
+from service.openai.http_errors import STATUS
+
+ROOT = Path(__file__).parents[2]
+OTHERS = [code for code in LANGUAGES if code != "en"]
+AR, DIGITS = language("ar"), language("ar", "arab")
+ISOLATES = re.compile("[\u2066\u2068\u2069]")
+
+SPEAKERS: dict[str, tuple[str, ...]] = {
+    "training/data/checks.py": (),
+    "training/data/looking.py": ("data_of",),
+    "training/data/advice.py": (),
+    "training/data/leaks.py": (),
+    "training/data/repeats.py": (),
+    "training/data/toxicity.py": (),
+    "training/data/findings.py": (),
+    "lifecycle/rows/answers.py": (),
+    "lifecycle/rows/conversations.py": (),
+    "lifecycle/rows/conversions.py": (),
+    "lifecycle/rows/forms.py": ("conversation",),
+    "lifecycle/rows/turns.py": (),
+    "lifecycle/rows/faults.py": (),
+    "lifecycle/standing.py": ("opens", "_not_asked_for", "_not_enough"),
+    "lifecycle/aliases.py": (),
+    "lifecycle/states.py": (),
+    "lifecycle/jobs/states.py": (),
+    "lifecycle/registry/moves.py": (),
+    "lifecycle/registry/alias_stack.py": (),
+    "lifecycle/registry/rating_book.py": (),
+    "lifecycle/registry/job_book.py": (),
+    "lifecycle/registry/job_leases.py": (),
+    "service/engine/supervise.py": (),
+    "service/engine/pulse.py": (),
+    "service/engine/vllm_errors.py": ("last_line",),
+    "service/engine/vllm_engine.py": (),
+    "service/adapters/golden.py": (),
+    "service/adapters/residency.py": (),
+    "service/adapters/warming.py": (),
+    "service/adapters/admission_gate.py": (),
+    "service/classification/golden.py": (),
+    "service/classification/residents.py": (),
+    "service/classification/batches.py": (),
+    "service/access/authentication.py": ("check_address",),
+    "service/access/accounts.py": (),
+    "service/access/ledger.py": (),
+    "service/access/limiter.py": ("_redis",),
+    "service/access/hosts.py": (),
+    "service/concurrency.py": ("in_thread",),
+    "service/under_way.py": (),
+    "service/resolution.py": (),
+    "service/openai/validation.py": (),
+    "service/openai/http_input.py": (),
+    "service/openai/fine_tuning/form.py": (),
+    "service/openai/fine_tuning/routes_files.py": (),
+    "service/openai/fine_tuning/routes_jobs.py": (),
+    "service/openai/fine_tuning/routes_uploads.py": (),
+    "service/openai/fine_tuning/asked.py": (),
+    "service/routes_ratings.py": (),
+    "service/traffic/routes_traffic.py": (),
+    "training/jobs/watching.py": (),
+    "training/jobs/leaving.py": (),
+    "training/jobs/worker.py": (),
+    "console/app.py": ("static",),
+    "console/door.py": (),
+    "console/forms.py": (),
+    "console/live.py": (),
+    "console/checking.py": (),
+    "console/rendering.py": (),
+    "console/screens/settings/health.py": (),
+    "console/screens/keys.py": (),
+    "console/screens/knowledge.py": (),
+    "console/screens/overview/moving.py": (),
+    "console/screens/overview/plan.py": (),
+    "console/screens/versions/page.py": (),
+    "console/screens/versions/comparing.py": ("_artifact",),
+    "console/screens/reports/listing.py": (),
+    "console/screens/reports/over_time.py": (),
+    "console/screens/reports/reading.py": (),
+    "console/screens/reports/rows.py": (),
+}
+"""Where sentences are made that a page shows, and the functions in which none is."""
+ERRORS = {name for name, kind in vars(errors).items() if isinstance(kind, type) and issubclass(kind, Exception)}
+SAYING = {*ERRORS, "Problem", "Fault", "Finding", "finding", "JobEvent", "JobFault", "Health", "unreadable"}
+NAMES = re.compile(r"fault|cure|why|said|says|message|text|told|words|_[A-Z]+|[A-Z_]*CURE|[A-Z]*SPELLING")
+"""Of variables that hold a part of a sentence until it is said."""
+KEYS = ("split", "compile", "N_")
+"""Calls whose words are names, patterns or the page's own (`test_language.py`)."""
+
+
+@pytest.mark.parametrize("speaker", SPEAKERS)
+def test_every_sentence_that_a_page_may_show_has_its_arabic(speaker: str):
+    english = [PLACE.sub("\0", said).replace("%%", "%") for said, _ in sentences("ar")]
+    english += [BRACES.sub("\0", said["en"]) for said in catalogue().values()]
+    known = "\n".join(english)
+    lacking = [part for part in dict.fromkeys(_prose(speaker)) if part not in known]
+    assert lacking == [], "give it an entry with its Arabic in console/translations/ar/service/"
+
+
+def test_a_sentence_that_is_not_there_would_be_noticed(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr("tests.console.test_heard.sentences", lambda code: iter(()))
+    with pytest.raises(AssertionError, match="give it an entry"):
+        test_every_sentence_that_a_page_may_show_has_its_arabic("training/data/repeats.py")
+
+
+@pytest.mark.parametrize("code", OTHERS)
+def test_every_explanation_of_a_setting_is_translated(code: str):
+    assert len(words()) > 40
+    assert [name for name, said in words().items() if heard(said, language(code)) is None] == []
+
+
+@pytest.mark.parametrize("code", OTHERS)
+def test_a_translation_has_the_places_of_its_sentence_and_names_stand_apart(code: str):
+    seen = set()
+    for english, said in sentences(code):
+        assert english not in seen, english
+        seen.add(english)
+        assert set(PLACE.findall(english)) == set(PLACE.findall(said)), english
+        assert said.count("\u2066") == said.count("\u2069"), english
+        outside = re.sub("\u2066[^\u2069]*\u2069", "", PLACE.sub("", said))
+        assert re.findall(r"[A-Za-z]{2,}", outside) == [], english
+
+
+def test_every_error_of_the_tree_has_a_sentence_for_people():
+    assert {kind.code for kind in STATUS} <= set(HEADLINES)
+
+
+@pytest.mark.parametrize(
+    ("said", "arabic"),
+    [
+        ("1 row with an email", "صفوف فيها عنوان بريد: ١"),
+        ("1,234 rows with a card, by its look", "صفوف فيها ما يشبه رقم بطاقة: ١٬٢٣٤"),
+        ("my rows.jsonl:3: label is empty → give every text its label, or none",
+         "my rows.jsonl:3: label فارغ ← أعطِ كل نص تصنيفه، أو لا تعطِ أيًّا منها"),
+        ("The request is not valid:\n  seed: must be a whole number, or null",
+         "الطلب غير صالح:\n  seed: المطلوب عدد صحيح أو null"),
+        ("the engine could not load triage: vLLM did not take triage",
+         "تعذّر على المحرّك تحميل triage: لم يقبل vLLM المكيّف triage"),
+        ("triage:2 was not moved: triage:2 is retired; make a new version of its recipe",
+         "لم يُنقل triage:2: سُحب triage:2 من الخدمة؛ اصنع إصدارًا جديدًا من وصفته"),
+        ("latency: p95 3.218 s; at most 4 x base (1.0 s) = 4.0 s",
+         "زمن الاستجابة: المئين ٩٥ هو ٣٫٢١٨ ث؛ والحدّ الأعلى ٤ × base (١٫٠ ث) = ٤٫٠ ث"),
+        ("a model wrote this, and so it stays", None),
+    ],
+)  # fmt: skip
+def test_a_sentence_with_others_in_it_is_said_to_the_last_word(said: str, arabic: str | None):
+    told = heard(said, DIGITS)
+    assert (told and ISOLATES.sub("", told)) == (arabic and ISOLATES.sub("", arabic))
+    assert heard(said, language("en")) is None
+
+
+def test_what_stands_in_a_place_can_neither_run_nor_turn_what_follows():
+    page = str(shown("the file <b>\u202e</b> of ftjob-1 is gone", AR))
+    assert "<b>" not in page
+    assert "\u202e" not in page
+    assert str(shown("<script>", AR)) == '<span class="heard said" lang="en" dir="auto">&lt;script&gt;</span>'
+
+
+def test_a_long_text_that_nothing_fits_is_given_up_at_once():
+    assert heard("is : and ; , " * 4000, AR) is None
+
+
+def _prose(speaker: str) -> Iterator[str]:
+    """The literal parts of two words or more of what a module says or returns, without commands."""
+    tree = ast.parse((ROOT / speaker).read_text(encoding="utf-8"))
+    waiting: list[ast.AST] = [tree]
+    while waiting:
+        node = waiting.pop()
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) and node.name in SPEAKERS[speaker]:
+            continue
+        waiting += ast.iter_child_nodes(node)
+        if isinstance(node, ast.Call) and _called(node) in SAYING:
+            yield from _literals([*node.args, *(keyword.value for keyword in node.keywords)])
+        elif isinstance(node, ast.Return | ast.Yield) and node.value is not None:
+            yield from _literals([node.value])
+        elif isinstance(node, ast.Assign | ast.AnnAssign) and node.value is not None:
+            targets = node.targets if isinstance(node, ast.Assign) else [node.target]
+            names = [part.id for target in targets for part in ast.walk(target) if isinstance(part, ast.Name)]
+            if any(NAMES.fullmatch(name) for name in names):
+                yield from _literals([node.value])
+
+
+def _literals(nodes: Sequence[ast.AST]) -> Iterator[str]:
+    waiting = list(nodes)
+    while waiting:
+        node = waiting.pop()
+        if isinstance(node, ast.Call) and _called(node) in KEYS:
+            continue
+        if isinstance(node, ast.FormattedValue):
+            waiting.append(node.value)  # and not what formats it
+        elif not isinstance(node, ast.Constant):
+            waiting += ast.iter_child_nodes(node)
+        elif isinstance(node.value, str) and "<" not in node.value:
+            for part in re.split(r"`[^`]*(?:`|$)|\{\w+\}", node.value):
+                if len(re.findall(r"[A-Za-z]{2,}", part)) > 1 and " " in part.strip():
+                    yield part.strip()
+
+
+def _called(node: ast.Call) -> str:
+    return node.func.id if isinstance(node.func, ast.Name) else getattr(node.func, "attr", "")
