@@ -381,8 +381,7 @@ class Registry:
     ) -> Alias:  # fmt: skip
         """Give the alias the policy that `amend` makes of the one it has, in one transaction.
 
-        Raises `AliasMoved` as `set_alias` does, `NotFound` for an alias that nothing stands behind, and `NotAllowed`
-        when the policy's shadow was not evaluated, was rejected, or is retired.
+        Raises as `set_alias` does: `NotAllowed` when its shadow was not evaluated, was rejected, or is retired.
         """
         with self._database.write() as tx:
             decision = Decision(actor, reason, expected_revision=expected_revision)
