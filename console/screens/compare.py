@@ -57,7 +57,7 @@ async def whole(request: Request) -> Response:
     fields = await fields_of(request)
     names, form = [value for name, value in fields if name == "m"], dict(fields)
     sampling = {name: form.get(name, "").strip() for name in SAMPLING}
-    told = {name: form.get(name, "") for name in ("question", "system", "before")}
+    told: dict[str, Any] = {name: form.get(name, "") for name in ("question", "system", "before")}
     try:
         conversation = _conversation(names, sampling, told)
         answers = await unless_disconnected(

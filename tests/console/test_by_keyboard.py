@@ -142,7 +142,7 @@ def api_keys(keys: Keys) -> None:
     keys.page.wait_for_url("**/keys/new")
     keys.write("#name", "by-keys")
     keys.press("Enter")
-    keys.page.get_by_text("dabt-").first.wait_for()
+    assert keys.page.locator("#secret").input_value().startswith("dabt-")
 
 
 def settings(keys: Keys) -> None:

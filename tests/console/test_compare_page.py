@@ -218,7 +218,7 @@ def heard(served: Served, monkeypatch: pytest.MonkeyPatch) -> list[list[str]]:
 def test_without_scripts_the_answers_are_shown_when_all_are_whole(
     served: Served, language: str, theme: str, width: int
 ):
-    with served.person(language, theme=theme, width=width, key="eva", script=False) as page:
+    with served.person(language, theme=theme, width=width, key="eva", script=False, watched=False) as page:
         page.goto(BOTH + "&m=nobody")
         page.locator("#whole-question").fill("متى يفتح القسم؟ <b>now</b>")
         page.locator("#compare button").click()
