@@ -107,11 +107,14 @@ class Asker:
         body = {"input": text}
         return await self._once("classify", self._conditions.key("classify", item, body), item, body, _label)
 
-    async def likelihoods(self, items: Sequence[str], question: Question, continuations: Sequence[str]) -> list[Answer]:
+    async def likelihoods(
+        self, items: Sequence[str], question: Question, continuations: Sequence[str], *, from_last_word: bool = False
+    ) -> list[Answer]:
         """How likely each continuation is behind `question`; of `items` each names the request about one of them.
 
-        A text is continued as it stands, messages are answered. Raises `NotAllowed` for a classifier, and for what the
-        version or the endpoint cannot be asked.
+        `from_last_word` counts the white space that ends a chat's prompt to each of them. A text is continued as it
+        stands, messages are answered. Raises `NotAllowed` for a classifier, and for what the version or the endpoint
+        cannot be asked.
         """
         if self.classifies:
             raise NotAllowed(
@@ -127,18 +130,25 @@ class Asker:
             return await together([self._echoed(item, question, text) for item, text in pairs])
         starts = range(0, len(continuations), MOST_AT_ONCE)
         parts = [slice(start, start + MOST_AT_ONCE) for start in starts]
-        answers = await together([self._scored(items[part], question, continuations[part]) for part in parts])
+        ask = partial(body_of, question, from_last_word=from_last_word)
+        answers = await together([self._scored(items[part], question, continuations[part], ask) for part in parts])
         return [answer for part in answers for answer in part]
 
-    async def _scored(self, items: Sequence[str], question: Question, continuations: Sequence[str]) -> list[Answer]:
-        """In one request, without those that are known."""
-        singles = [body_of(question, [text]) for text in continuations]
+    async def _scored(
+        self,
+        items: Sequence[str],
+        question: Question,
+        continuations: Sequence[str],
+        ask: Callable[[Sequence[str]], dict[str, Any]],
+    ) -> list[Answer]:
+        """In one request, without those that are known. `ask` makes the request about some continuations."""
+        singles = [ask([text]) for text in continuations]
         asked = [(self._conditions.key(LIKELIHOODS, item, one), item) for item, one in zip(items, singles, strict=True)]
         keys = [key for key, _ in asked]
         async with self._running.setdefault(digest_of(keys), asyncio.Lock()):
             known = {key: answer for key in keys if (answer := self._store.get(key)) is not None}
             if missing := [at for at, key in enumerate(keys) if key not in known]:
-                body = body_of(question, [continuations[at] for at in missing])
+                body = ask([continuations[at] for at in missing])
                 reply = await self._sent(LIKELIHOODS, body, probe_of(question))
                 for at, share in zip(missing, parts_of(reply, len(missing)), strict=True):
                     answer = known[keys[at]] = self._answer(*asked[at], share, likelihood)

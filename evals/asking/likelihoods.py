@@ -19,10 +19,14 @@ Question = str | Sequence[dict[str, Any]]
 """A text that is continued as it stands, or messages that are answered."""
 
 
-def body_of(question: Question, continuations: Sequence[str]) -> dict[str, Any]:
-    """White space that a text ends in belongs to the first word of what follows, as lm-eval has it."""
+def body_of(question: Question, continuations: Sequence[str], *, from_last_word: bool = False) -> dict[str, Any]:
+    """White space that a text ends in belongs to the first word of what follows, as lm-eval has it.
+
+    lm-eval has it so of a chat's prompt too, whose end the service alone knows: it is told by `from_last_word`.
+    """
     if not isinstance(question, str):
-        return {"messages": list(question), "continuations": list(continuations)}
+        more = {"from_last_word": True} if from_last_word else {}
+        return {"messages": list(question), "continuations": list(continuations), **more}
     prompt = question.rstrip()
     return {"prompt": prompt, "continuations": [question[len(prompt) :] + text for text in continuations]}
 

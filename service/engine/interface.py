@@ -139,7 +139,8 @@ class Engine(Protocol):
 
         `messages` are rendered as for a chat. Prompt and continuation are turned into tokens together, as they are in
         training; the continuation's are those from the first in which the two together differ from the prompt alone.
-        An empty prompt stands for the beginning of a text.
+        An empty prompt stands for the beginning of a text. With `from_last_word` the white space that ends the prompt
+        counts to each continuation.
         """
 
     async def score(

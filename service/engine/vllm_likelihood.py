@@ -92,6 +92,8 @@ async def _texts(llm: Any, state: Any, call: Call) -> list[Text]:
     else:
         prompt, params = body["prompt"], renderer.default_cmpl_tok_params
         prompt_ids = await _ids(renderer, prompt, params) if prompt else [_opening(renderer)]
+    if prompt and body.get("from_last_word"):
+        prompt_ids = await _ids(renderer, prompt.rstrip(), params) if prompt.strip() else []
     if prompt:
         wholes = await asyncio.gather(
             *(_whole(llm, prompt + text, params, at) for at, text in enumerate(continuations))

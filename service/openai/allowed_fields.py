@@ -177,7 +177,9 @@ _CLASSIFICATION_REFUSED = {
     "stream": Rule((None, False), "labels come all at once"),
 }
 
-_LIKELIHOOD = frozenset(["model", "user", "session_id", "messages", "prompt", "continuations", "cache_salt"])
+_LIKELIHOOD = frozenset(
+    ["model", "user", "session_id", "messages", "prompt", "continuations", "from_last_word", "cache_salt"]
+)
 
 TABLES: Mapping[Kind, Table] = {
     "chat": Table(

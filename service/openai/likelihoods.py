@@ -35,6 +35,8 @@ def check_continuations(body: Mapping[str, Any]) -> None:
         problems.append(Problem("messages", there, "send messages, or a prompt"))
     if "prompt" in body and not isinstance(body["prompt"], str):
         problems.append(Problem("prompt", "must be a text"))
+    if not isinstance(body.get("from_last_word", False), bool):
+        problems.append(Problem("from_last_word", "must be true or false"))
     texts = body.get("continuations")
     if not isinstance(texts, list) or not texts:
         problems.append(Problem("continuations", "must be a list of one or more texts"))

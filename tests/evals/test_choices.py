@@ -88,7 +88,7 @@ def test_a_public_task_compares_arms_of_every_kind_and_asks_for_all_choices_of_a
     assert set(models.asked.values()) <= {1, 2}, "the second pass of the baseline asks some again"
     assert len(models.bodies) == len(SHARES) * N_ITEMS + config.noise_items
     body = models.bodies[0]
-    assert body.keys() == {"model", "messages", "continuations"}
+    assert body.keys() == {"model", "messages", "continuations", "from_last_word"}, "as lm-eval counts them"
     assert body["messages"][0]["content"].startswith("Q: Colour")
     assert body["continuations"] == ["red", "dark blue"], "an answer begins without the delimiter"
     models.bodies.clear()

@@ -118,6 +118,14 @@ def test_behind_a_plain_prompt_they_are_transformers_and_the_beginning_of_a_text
         same(answer["data"], [scored(real, adapter, "<|end|>", "<|end|>The clinic")])
 
 
+def test_from_the_last_word_on_the_white_space_of_a_prompts_end_counts_as_lm_eval_has_it(real: Any) -> None:
+    before, texts = "The clinic opens", ["at eight.", "العيادة"]
+    body = {"prompt": f"{before} \n\n", "continuations": texts, "from_last_word": True}
+    same(asked(real, "random-llama", body)["data"], [
+        scored(real, None, before, f"{before} \n\n{text}") for text in texts
+    ])  # fmt: skip
+
+
 def test_a_continuation_that_leaves_no_room_is_refused_at_its_place_and_others_go_on(real: Any) -> None:
     with real.client() as client:
         body = {"model": "random-llama", "prompt": "a", "continuations": ["b", "x y " * 400]}

@@ -81,6 +81,7 @@ REFUSED: list[tuple[dict[str, Any], str]] = [
     ({"prompt": [1, 2], "continuations": CHOICES}, "prompt"),
     ({**BODY, "messages": []}, "messages"),
     ({**BODY, "messages": [{"role": "user", "content": [{"type": "image_url"}]}]}, "messages.0.content.0.type"),
+    ({**BODY, "from_last_word": "yes"}, "from_last_word"),
     ({**BODY, "stream": True}, "stream"),
     ({**BODY, "temperature": 0}, "temperature"),
     ({**BODY, "echo": True}, "echo"),

@@ -96,7 +96,7 @@ class LmEvalSolver(Solver):
         delimiter = self.delimiters.get(request.task_name, "")
         messages = [*messages_before(request.doc), {"role": "user", "content": text}]
         return await asker.likelihoods(
-            items, messages, [said.removeprefix(delimiter) or said for said in continuations]
+            items, messages, [said.removeprefix(delimiter) or said for said in continuations], from_last_word=True
         )
 
 

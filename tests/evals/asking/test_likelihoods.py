@@ -114,6 +114,8 @@ def test_white_space_at_the_end_of_a_text_is_the_continuations_and_that_of_messa
     assert body_of("A:\n ", ["yes", " no"]) == {"prompt": "A:", "continuations": ["\n yes", "\n  no"]}
     assert body_of("", ["yes"]) == {"prompt": "", "continuations": ["yes"]}
     assert body_of(TURNS, [" yes"]) == {"messages": TURNS, "continuations": [" yes"]}
+    told = body_of(TURNS, [" yes"], from_last_word=True)
+    assert told == {"messages": TURNS, "continuations": [" yes"], "from_last_word": True}
 
 
 def test_a_failed_request_is_the_failure_of_each_choice() -> None:
