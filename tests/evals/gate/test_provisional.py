@@ -136,7 +136,7 @@ def test_what_serves_and_fails_a_whole_run_is_doubted_with_an_alert_and_serves_o
     evaluation = run(config, registry, home, models)
     assert registry.version("toy").state is State.DOUBTED
     (alert,) = evaluation.alerts
-    assert alert.startswith("toy:1 serves toy:prod and is doubted: beats base")
+    assert alert.startswith("toy:1 serves toy:prod and is doubted: safety: escalation_recall 0.000")
     assert f"ALERT: {alert}" in shown(evaluation)
 
 

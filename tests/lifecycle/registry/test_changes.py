@@ -81,7 +81,7 @@ def test_every_action_that_this_release_writes_is_known_here():
     written = set()
     for file in (ROOT / "lifecycle").rglob("*.py"):
         if file.name != "changes.py":
-            kinds = "index|version|report|verdict|gate|alias|key|file|upload|job|checkpoint"
+            kinds = "index|version|report|verdict|gate|alias|key|file|upload|job|checkpoint|artifact"
             written |= set(re.findall(rf'"((?:{kinds})\.[a-z]+)"', file.read_text(encoding="utf-8")))
     written |= {f"{kind}.{deed}" for kind in ("adapter", "weights", "classifier") for deed in ("add", "golden")}
     written |= {"model.delete", *(f"upload.{end}" for end in ("completed", "cancelled"))}
