@@ -49,8 +49,9 @@ def leave(job: Job, result: TrainResult, watch: JobWatcher, shelf: Shelf, base: 
         proved = _proved(watch.epochs(), result, base)
         made = (_checkpoint(job, name, epoch, golden, result, shelf, base) for epoch, golden in proved)
         checkpoints = [checkpoint for checkpoint in made if checkpoint is not None]
+        again = []
     else:
-        watch.tell_again()
+        again = watch.again()
         checkpoints = _made_before(job, name, result, shelf)
     figures = _results(job, watch.figures, shelf)
     metrics = result.record.metrics
@@ -62,12 +63,14 @@ def leave(job: Job, result: TrainResult, watch: JobWatcher, shelf: Shelf, base: 
         result_files=(figures.id,),
     )
     events = [
+        *again,
         *(JobEvent(message=f"Checkpoint created at step {each.step}") for each in checkpoints),
         JobEvent(message=f"New fine-tuned model created: {name}, which is {result.version.ref}, a draft"),
         *(JobEvent(level="warn", message=note) for note in result.record.notes),
         JobEvent(message=_next(result.version.name, shelf)),
         *([] if job.evaluation else [JobEvent(message=COMPLETED)]),
     ]
+    watch.tell()  # once the job has ended nothing more is taken from its worker
     shelf.registry.leases.succeeded(job, worker, ended, checkpoints, events, figures)
 
 

@@ -44,6 +44,8 @@ class JobWatcher:
     hyper: Hyperparameters
     seal: Callable[[], None]
     """Called before anything is published."""
+    tell: Callable[[], None] = lambda: None
+    """Has the `events` told, also those that are being told just now. Raises `LeaseLost`."""
     stop: threading.Event = field(default_factory=threading.Event)
     events: deque[JobEvent] = field(default_factory=deque)
     """Not told yet."""
@@ -92,16 +94,17 @@ class JobWatcher:
         """Whether this job's run took steps, by whichever worker; else an equal job's run stands for it."""
         return bool(self._step or self.job.progress.step or self.epochs())
 
-    def tell_again(self) -> None:
-        """The figures of the equal job's run, which took the steps."""
-        self.events.append(JobEvent(message="A job with the same rows and settings has trained this model before"))
+    def again(self) -> list[JobEvent]:
+        """The figures of the equal job's run, which took the steps, as this job's own."""
+        events = [JobEvent(message="A job with the same rows and settings has trained this model before")]
         for step in sorted(self.figures):
             told = self.figures[step]
             for said, name in (("training", "train_"), ("validation", "valid_")):
                 if step and (loss := told.get(f"{name}loss")) is not None:
                     figures = {key: value for key, value in told.items() if key.removeprefix("full_").startswith(name)}
                     data = {"step": step, "total_steps": max(self.figures), **figures}
-                    self.events.append(JobEvent(message=f"Step {step}: {said} loss={loss:.2f}", data=data))
+                    events.append(JobEvent(message=f"Step {step}: {said} loss={loss:.2f}", data=data))
+        return events
 
     def saved(self, step: int, folder: Path) -> None:
         """At the end of an epoch its adapter is put aside: the run removes its own when it is done."""

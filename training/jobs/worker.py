@@ -209,7 +209,7 @@ class Worker:
         from training.run import train  # this takes a moment
 
         hyper = job.progress.hyperparameters or settled(job, rows_in(fetched.train))
-        watch = JobWatcher(job, self._folder(job), hyper, seal=lease.seal, stop=lease.stop, events=lease.events)
+        watch = JobWatcher(job, self._folder(job), hyper, lease.seal, lease.tell, lease.stop, lease.events)
         lease.watch = watch
         run = plan(job, fetched, self.base, hyper)
         if note := told_elsewhere(job)[1]:
@@ -278,6 +278,8 @@ class _Lease:
     def __exit__(self, *_: object) -> None:
         self._over.set()
         self._thread.join()
+        with suppress(DabtError):  # what its run said last, why it failed perhaps
+            self.tell()
 
     def warn(self, message: str) -> None:
         """Once, however often it is said."""

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import threading
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
-from lifecycle.jobs.nouns import Hyperparameters, Job, JobProgress, JobRequest
+from lifecycle.jobs.nouns import Hyperparameters, Job, JobEvent, JobProgress, JobRequest
 from lifecycle.jobs.states import JobState
 from training.jobs.leaving import table
 from training.jobs.plan import told_elsewhere
 from training.jobs.watching import JobWatcher, figures_of
+from training.jobs.worker import Pauses, _Lease
 from training.progress import Pace, Point
 
 WANDB = {"type": "wandb", "wandb": {"project": "clinic", "name": None, "entity": "team", "tags": ["a"]}}
@@ -120,3 +123,15 @@ def test_the_bases_own_loss_is_told_once_whichever_worker_goes_on(tmp_path: Path
     again = watcher(job().model_copy(update={"progress": JobProgress(step=3)}), tmp_path, [0.0])
     again.loss("validation", before)
     assert list(again.events) == []
+
+
+def test_what_a_run_says_last_is_told_however_seldom_the_worker_gives_a_sign_of_life() -> None:
+    told: list[JobEvent] = []
+    leases = SimpleNamespace(tell=lambda id_, name, events: told.extend(events))
+    shelf = SimpleNamespace(registry=SimpleNamespace(leases=leases))
+    worker = SimpleNamespace(shelf=shelf, pauses=Pauses(beat=3600.0), stop=threading.Event(), name="worker")
+    with _Lease(worker, job()) as lease:  # type: ignore[arg-type]
+        lease.events.append(JobEvent(message="Step 1"))
+        lease.tell()
+        lease.events.append(JobEvent(message="Step 2"))
+    assert [event.message for event in told] == ["Step 1", "Step 2"]
