@@ -24,7 +24,7 @@ def modules(base: Path) -> dict[str, tuple[int, int]]:
     return {name: shape for name, shape in linear_shapes(base).items() if name.rpartition(".")[2] in SERVED_MODULES}
 
 
-def factors(base: Path, seed: int) -> dict[str, tuple[Any, Any]]:
+def factors(base: Path, seed: int, rank: int = RANK) -> dict[str, tuple[Any, Any]]:
     """A [rank, in] and B [out, rank] of every adapted module, float16."""
     import numpy
 
@@ -34,18 +34,18 @@ def factors(base: Path, seed: int) -> dict[str, tuple[Any, Any]]:
         return (chance.standard_normal((rows, columns), dtype=numpy.float32) * std).astype(numpy.float16)
 
     return {
-        name: (normal(RANK, into, into**-0.5), normal(out, RANK, _STRENGTH))
+        name: (normal(rank, into, into**-0.5), normal(out, rank, _STRENGTH * (RANK / rank) ** 0.5))
         for name, (out, into) in modules(base).items()
     }
 
 
-def write(base: Path, folder: Path, seed: int) -> None:
-    """Save the adapter of this seed into a new folder."""
+def write(base: Path, folder: Path, seed: int, rank: int = RANK) -> None:
+    """Save the adapter of this seed into a new folder. Of whatever rank, its deltas are about as large."""
     from safetensors.numpy import save_file
 
     folder.mkdir(parents=True)
     tensors = {}
-    for name, (a, b) in factors(base, seed).items():
+    for name, (a, b) in factors(base, seed, rank).items():
         tensors[f"base_model.model.{name}.lora_A.weight"] = a
         tensors[f"base_model.model.{name}.lora_B.weight"] = b
     save_file(tensors, folder / WEIGHTS_FILE, metadata={"format": "pt"})
@@ -53,8 +53,8 @@ def write(base: Path, folder: Path, seed: int) -> None:
         "peft_type": "LORA",
         "task_type": "CAUSAL_LM",
         "base_model_name_or_path": base.name,
-        "r": RANK,
-        "lora_alpha": ALPHA,
+        "r": rank,
+        "lora_alpha": rank * ALPHA // RANK,
         "lora_dropout": 0.0,
         "bias": "none",
         "target_modules": sorted({name.rpartition(".")[2] for name in modules(base)}),

@@ -104,18 +104,21 @@ def failures(runs: Sequence[Run]) -> tuple[float, ...]:
     return tuple(float(len(run.failed)) for run in runs)
 
 
-def run(url: str, asks: Sequence[Ask], concurrent: int) -> Run:
-    """Make the requests in their order, `concurrent` of them in flight until they run out."""
-    return asyncio.run(drive(url, asks, concurrent))
+def run(url: str, asks: Sequence[Ask], concurrent: int, key: str = "") -> Run:
+    """Make the requests in their order, `concurrent` of them in flight until they run out. `key` is an API key."""
+    return asyncio.run(drive(url, asks, concurrent, key=key))
 
 
-async def drive(url: str, asks: Sequence[Ask], concurrent: int, begins: Callable[[], None] = lambda: None) -> Run:
+async def drive(
+    url: str, asks: Sequence[Ask], concurrent: int, begins: Callable[[], None] = lambda: None, key: str = ""
+) -> Run:
     """As `run`, inside an event loop. `begins` is called as each request begins."""
     waiting = deque(asks)
     told: list[Told] = []
     connector = aiohttp.TCPConnector(limit=0)  # `concurrent` alone decides
     timeout = aiohttp.ClientTimeout(total=PATIENCE)
-    async with aiohttp.ClientSession(url, connector=connector, timeout=timeout) as session:
+    headers = {"Authorization": f"Bearer {key}"} if key else {}
+    async with aiohttp.ClientSession(url, connector=connector, timeout=timeout, headers=headers) as session:
 
         async def caller() -> None:
             while waiting:

@@ -23,15 +23,15 @@ from rich.console import Console
 from benchmarks import bases, machine, report
 from benchmarks.figures import Figure
 from benchmarks.plan import Plan, Size
-from benchmarks.scenarios import base_only, before, cold, many, mixed, moves, stall, start
+from benchmarks.scenarios import base_only, before, cold, growth, many, mixed, moves, stall, start
 from service.config import Dtype
 from service.engine.vllm_flags import cpu_dtype
 
 _SCENARIOS: dict[str, Callable[[Plan], list[Figure]]] = {
-    scenario.NAME: scenario.measure for scenario in (base_only, mixed, many, cold, stall, moves, start, before)
+    scenario.NAME: scenario.measure for scenario in (base_only, mixed, many, cold, stall, moves, start, growth, before)
 }
-_ASKED_FOR = {before.NAME}
-"""Measured only when named: it needs more than this checkout."""
+_ASKED_FOR = {before.NAME, growth.NAME}
+"""Measured only when named: one needs more than this checkout, the other shows no bar and takes long."""
 
 
 def main(

@@ -1,0 +1,29 @@
+"""How the growth of a cost is named. `python -m benchmarks.serving --only growth` measures it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from benchmarks.scenarios.growth import Costs, growth, plot
+
+
+@pytest.mark.parametrize(
+    ("costs", "named"),
+    [
+        ({10: 1.0, 100: 1.1, 1_000: 0.9, 10_000: 1.2}, "flat"),
+        ({1: 8.0, 8: 2.0, 64: 1.0}, "falls"),
+        ({64: 1.0, 128: 2.0, 256: 4.0}, "linear, size^1.00"),
+        ({1: 1.0, 4: 2.0, 16: 4.0}, "less than linear, size^0.50"),
+        ({1: 1.0, 2: 4.0, 4: 16.0}, "more than linear, size^2.00"),
+    ],
+)
+def test_growth_is_named_by_the_power_of_the_size_that_the_cost_follows(costs: dict[int, float], named: str) -> None:
+    assert growth(costs) == named
+
+
+def test_the_picture_has_a_line_for_each_kind(tmp_path: Path) -> None:
+    file = tmp_path / "growth.png"
+    plot({"versions": [Costs(1, [1.0, 2.0]), Costs(10, [1.0, 1.0])], "keys": [Costs(1, [3.0]), Costs(9, [4.0])]}, file)
+    assert file.read_bytes().startswith(b"\x89PNG")
