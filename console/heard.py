@@ -44,6 +44,8 @@ _JOINTS = {"; ": "؛ ", ". ": ". ", ": ": ": ", ", ": "، "}
 
 
 class _Pattern(NamedTuple):
+    literal: str
+    """Its longest part between two places: a text without it, as most are, need not be tried."""
     fits: re.Pattern[str]
     said: str
 
@@ -104,7 +106,7 @@ def _single(text: str, spoken: Language) -> str | None:
     if (told := whole.get(text)) is not None:
         return told
     for pattern in patterns:
-        if (found := pattern.fits.fullmatch(text)) is not None:
+        if pattern.literal in text and (found := pattern.fits.fullmatch(text)) is not None:
             values = {name: _value(name, value, spoken) for name, value in found.groupdict().items()}
             return pattern.said % values
     words = Words.of(spoken.code, spoken.digits)
@@ -137,7 +139,7 @@ def _known(code: str) -> tuple[dict[str, str], tuple[_Pattern, ...]]:
         else:
             whole[english.replace("%%", "%")] = said.replace("%%", "%")
     open_.sort(key=lambda pair: len(PLACE.sub("", pair[0])), reverse=True)
-    return whole, tuple(_Pattern(_as_pattern(english), said) for english, said in open_)
+    return whole, tuple(_Pattern(*_as_pattern(english), said) for english, said in open_)
 
 
 def sentences(code: str) -> Iterator[tuple[str, str]]:
@@ -148,10 +150,12 @@ def sentences(code: str) -> Iterator[tuple[str, str]]:
         yield from ((str(message.id), str(message.string)) for message in catalogue if message.id)
 
 
-def _as_pattern(english: str) -> re.Pattern[str]:
-    parts, at, named = [], 0, set[str]()
+def _as_pattern(english: str) -> tuple[str, re.Pattern[str]]:
+    """The longest of its literals, and all of it."""
+    parts, literals, at, named = [], [], 0, set[str]()
     for place in PLACE.finditer(english):
-        name, before = place[1], english[at : place.start()]
+        name, before = place[1], english[at : place.start()].replace("%%", "%")
+        literals.append(before)
         parts.append(re.escape(before))
         parts.append(f"(?P={name})" if name in named else f"(?P<{name}>{_content(name)})")
         named.add(name)
@@ -159,7 +163,9 @@ def _as_pattern(english: str) -> re.Pattern[str]:
         if _NUMBER.fullmatch(name) and (noun := re.match(r" ([a-z]+)s\b", english[at:])) is not None:
             parts.append(f" {noun[1]}s?")
             at += noun.end()
-    return re.compile("".join([*parts, re.escape(english[at:])]).replace("%%", "%"), re.DOTALL)
+    literals.append(english[at:].replace("%%", "%"))
+    parts.append(re.escape(literals[-1]))
+    return max(literals, key=len), re.compile("".join(parts), re.DOTALL)
 
 
 def _content(name: str) -> str:

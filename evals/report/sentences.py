@@ -20,6 +20,8 @@ _SPLIT = {";": "; ", ",": ", ", "&": " and "}
 
 class _Pattern(NamedTuple):
     key: str
+    literal: str
+    """The longest part between two places: a text without it, as most are, need not be tried."""
     fits: re.Pattern[str]
     places: list[Place]
 
@@ -41,6 +43,8 @@ def known(text: str, group: str, words: Words) -> str | None:
 
 def _single(text: str, group: str, words: Words) -> str | None:
     for pattern in _patterns(group):
+        if pattern.literal not in text:
+            continue
         if (found := pattern.fits.fullmatch(text)) and (told := _told(pattern, found, words)) is not None:
             return told
     return None
@@ -99,15 +103,18 @@ def _patterns(group: str) -> list[_Pattern]:
     own = {key: told["en"] for key, told in catalogue().items() if key.partition(".")[0] == group}
     nested = {key: any(place.kind == group for place in places(own[key])) for key in own}
     order = sorted(own, key=lambda key: (nested[key], len(PLACE.sub("", own[key]))), reverse=True)
-    return [_Pattern(key, re.compile(_as_pattern(own[key]), re.DOTALL), places(own[key])) for key in order]
+    return [_Pattern(key, *_as_pattern(own[key]), places(own[key])) for key in order]
 
 
-def _as_pattern(template: str) -> str:
-    parts, at = [], 0
+def _as_pattern(template: str) -> tuple[str, re.Pattern[str]]:
+    """The longest of its literals, and all of it."""
+    parts, literals, at = [], [], 0
     for place in PLACE.finditer(template):
-        parts += [re.escape(template[at : place.start()]), _of_place(place[1], place[2] or "text")]
+        literals.append(template[at : place.start()])
+        parts += [re.escape(literals[-1]), _of_place(place[1], place[2] or "text")]
         at = place.end()
-    return "".join([*parts, re.escape(template[at:])])
+    literals.append(template[at:])
+    return max(literals, key=len), re.compile("".join([*parts, re.escape(literals[-1])]), re.DOTALL)
 
 
 def _of_place(name: str, kind: str) -> str:
