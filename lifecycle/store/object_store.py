@@ -43,7 +43,7 @@ def border(url: str) -> Iterator[None]:
                 "list and delete there",
                 5,
             ) from error
-        if isinstance(error, FileNotFoundError):
+        if isinstance(error, FileNotFoundError) and error.filename is None:  # of no file of this machine
             raise Unavailable(f"the artifact store {url} has no such bucket: {error}; make it first", 5) from error
         raise Unavailable(f"the artifact store {url} cannot be reached: {type(error).__name__}: {error}", 5) from error
 

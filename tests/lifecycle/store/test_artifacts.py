@@ -299,6 +299,17 @@ def test_a_list_without_its_bytes_is_no_whole_folder_and_the_next_put_brings_the
     assert tree(ArtifactStore(remote.url, tmp_path / "elsewhere").get(digest)) == tree(folder)
 
 
+def test_a_file_that_vanishes_here_is_not_told_as_a_bucket_that_is_not_there(remote, folder, monkeypatch):
+    def put_file(source, _):
+        (folder / "weights.bin").unlink(missing_ok=True)
+        open(source).close()
+
+    monkeypatch.setattr(remote._remote, "put_file", put_file)
+    with pytest.raises(Unavailable, match="No such file or directory") as told:
+        remote.put(folder)
+    assert "bucket" not in str(told.value)
+
+
 def test_a_store_of_an_unknown_kind_is_a_fault_of_the_configuration(tmp_path):
     with pytest.raises(InvalidConfig, match="cannot be opened"):
         ArtifactStore("nosuch://bucket", tmp_path)
