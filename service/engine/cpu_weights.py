@@ -11,9 +11,7 @@ from typing import Any
 
 import torch
 
-MOST_BYTES = 2**30
-"""Of plain weights beside the packed ones. A larger base waits for its memory whoever multiplies, and twice its weights
-may be more than there is."""
+from service.engine.memory import KEPT_TWICE
 
 
 def register() -> None:
@@ -33,7 +31,7 @@ def kept_weight(layer: Any) -> torch.Tensor | None:
 class Keeping:
     """vLLM's function that packs a layer's weight, which then still has the plain one."""
 
-    def __init__(self, pack: Callable[..., None], most_bytes: int = MOST_BYTES) -> None:
+    def __init__(self, pack: Callable[..., None], most_bytes: int = KEPT_TWICE) -> None:
         self._pack = pack
         self._left = most_bytes
 

@@ -20,6 +20,9 @@ _FULL_REQUESTS = 8
 _LEAST_CACHE = GIB
 _SLOT_SHARE = 50
 """All slots together may take one part in so many of the machine's memory."""
+KEPT_TWICE = GIB
+"""Of plain weights that few rows are computed with, beside the packed ones (`cpu_weights.py`). A larger base waits for
+its memory whoever multiplies, and twice its weights may be more than there is."""
 LEAST_SLOTS, MOST_SLOTS = 8, 32
 """Adapters in one batch. On a CPU a step's cost follows the slots in use, from the first to the last."""
 _WIDTHS = {"float32": 4, "bfloat16": 2, "float16": 2}
@@ -76,6 +79,13 @@ def cpu_cache_bytes(base: Path, dtype: str, max_model_len: int | None, memory: M
     per_token = token_bytes(base, dtype)
     wanted = _LEAST_CACHE if not length or not per_token else max(_LEAST_CACHE, _FULL_REQUESTS * length * per_token)
     return max(GIB // 16, min(wanted, left // 2))
+
+
+def kept_twice(base: Path, dtype: str) -> int:
+    """Bytes of the base's weights that a CPU keeps a second time, at most."""
+    if dtype != "bfloat16":
+        return 0
+    return min(KEPT_TWICE, sum(file.stat().st_size for file in weight_files(base)))
 
 
 def beside_the_engine(config: ServeConfig) -> int:

@@ -11,7 +11,7 @@ from lifecycle.models.base import linear_shapes, packed_in_words, read_object
 from lifecycle.models.preflight import SERVED_MODULES
 from lifecycle.models.templates import served_template
 from service.config import Dtype, ServeConfig
-from service.engine.memory import GIB, beside_the_engine, cpu_cache_bytes, machine_memory
+from service.engine.memory import GIB, beside_the_engine, cpu_cache_bytes, kept_twice, machine_memory
 from service.observability import logs
 
 _LOOKED_UP = {"method": "ngram", "num_speculative_tokens": 4, "prompt_lookup_max": 4}
@@ -132,7 +132,7 @@ def check_shared_memory(place: Path = _SHARED_PLACE) -> None:
 def _cache_bytes(config: ServeConfig, dtype: Dtype) -> int:
     if config.kv_cache_gib is not None:
         return int(config.kv_cache_gib * GIB)
-    beside = beside_the_engine(config)
+    beside = beside_the_engine(config) + kept_twice(config.base, dtype)
     return cpu_cache_bytes(config.base, dtype, config.max_model_len, machine_memory(), beside)
 
 

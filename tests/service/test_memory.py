@@ -10,11 +10,13 @@ from typing import Any
 import pytest
 
 from service.config import ServeConfig
+from service.engine import vllm_flags
 from service.engine.memory import (
     GIB,
     Memory,
     beside_the_engine,
     cpu_cache_bytes,
+    kept_twice,
     machine_memory,
     slots,
     token_bytes,
@@ -106,6 +108,16 @@ def test_what_the_service_keeps_beside_the_engine_is_counted(tmp_path: Path) -> 
     assert beside_the_engine(ServeConfig(**plain, embedding_model=str(embedder))) == 1.5 * GIB
     assert beside_the_engine(ServeConfig(**plain, embedding_model="none")) == 0.5 * GIB
     assert beside_the_engine(ServeConfig(**plain, embedding_model="org/not-here")) == 0.5 * GIB
+
+
+def test_weights_that_a_cpu_keeps_twice_are_counted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    base = base_of(tmp_path, BASES["Llama-3.1-8B"][0], GIB // 4)
+    assert (kept_twice(base, "bfloat16"), kept_twice(base, "float32")) == (GIB // 4, 0)
+    base_of(tmp_path, BASES["Llama-3.1-8B"][0], 16 * GIB)
+    assert kept_twice(base, "bfloat16") == GIB
+    monkeypatch.setattr(vllm_flags, "machine_memory", lambda: Memory(20 * GIB, 20 * GIB))
+    config = ServeConfig(base=base, classifier_gib=1, embedding_model="none")
+    assert vllm_flags._cache_bytes(config, "bfloat16") == GIB  # half of 20 - 16 - 1 - 1
 
 
 def test_a_base_that_does_not_say_its_sizes_gets_the_least_cache(tmp_path: Path) -> None:
