@@ -274,9 +274,10 @@ def test_the_command_says_which_form_it_took_and_how_sure_it_is_in_eighty_column
 ) -> None:
     monkeypatch.setenv("COLUMNS", "80")
     path = jsonl("t.jsonl", [{"patient": "q", "chatbot": "a"}, *["{"] * 30])
-    code, output = run(path)
+    monkeypatch.chdir(path.parent)
+    code, output = run(path.name)
     assert code == 1
-    assert "t.jsonl (JSON): 1 row" in output.replace("\n", "")
+    assert "t.jsonl (JSON): 1 row\n" in output
     assert "  form: pair (patient, chatbot): 1 row, likely, by the words of its keys\n" in output
     for said in ("30 faults in rows", "[not_json]", "t.jsonl:21", "and 10 more"):
         assert said in output

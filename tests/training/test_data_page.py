@@ -40,7 +40,8 @@ def test_the_page_is_one_file_that_escapes_everything_and_lets_arabic_run_its_wa
     test = jsonl("e.jsonl", [{"prompt": asked, "completion": "ب"}])
     html = tmp_path / "r.html"
     said = run(path, "--against", test, "--html", html)
-    assert f"written to {html}" in said.replace("\n", "")
+    # Where the lines end depends on how long the folder's path is.
+    assert f"writtento{html}" in "".join(said.split())
     page = html.read_text(encoding="utf-8")
     assert ATTACK not in page
     assert "<script" not in page

@@ -53,9 +53,7 @@ class Standing(Worker):
 
     def _train(self, job: Job, fetched: JobFiles, lease: Any) -> None:
         type(self).at("fetched")
-        watch = JobWatcher(
-            job, self._folder(job), Hyperparameters(), seal=lease.seal, stop=lease.stop, events=lease.events
-        )
+        watch = JobWatcher(job, self._folder(job), Hyperparameters(), lease.seal, lease.tell, lease.stop, lease.events)
         lease.watch = watch
         watch.stage("training")
         for step in range(1, STEPS + 1):
@@ -87,6 +85,7 @@ class Standing(Worker):
             id=new_id("ftckpt_"), job=job.id, step=STEPS, model=f"{name}:ckpt-step-{STEPS}", version=version.ref,
             metrics={}, created_at=now,
         )  # fmt: skip
+        watch.tell()
         registry.leases.succeeded(job, self.name, result, [checkpoint], [], figures)
         type(self).at("succeeded")
 
