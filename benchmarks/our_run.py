@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from benchmarks import apart
-from benchmarks.trainers import Clock, peak_mib
+from benchmarks.training_clock import Clock, peak_mib
 
 if TYPE_CHECKING:
     from training.run import TrainResult

@@ -19,33 +19,9 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+from benchmarks.training_clock import Clock, peak_mib
+
 Task = dict[str, Any]
-
-
-class Clock:
-    """Seconds of the epochs of any trainer of transformers': steps, and fetching their rows, without evaluations.
-
-    `busy` are those in which this process had a processor, of all its threads together.
-    """
-
-    def __init__(self) -> None:
-        from transformers.trainer_callback import CallbackHandler
-
-        self.seconds, self.busy, self.steps = 0.0, 0.0, 0
-        begin, end = CallbackHandler.on_epoch_begin, CallbackHandler.on_epoch_end
-
-        def began(*args: Any) -> Any:
-            self._since, self._busy_since = time.perf_counter(), time.process_time()
-            return begin(*args)
-
-        def ended(handler: Any, args: Any, state: Any, *more: Any) -> Any:
-            self.seconds += time.perf_counter() - self._since
-            self.busy += time.process_time() - self._busy_since
-            self.steps = state.global_step
-            return end(handler, args, state, *more)
-
-        CallbackHandler.on_epoch_begin = began
-        CallbackHandler.on_epoch_end = ended
 
 
 def ours(task: Task, adapter: Path, **settings: Any) -> None:
@@ -180,12 +156,6 @@ def _lora(task: Task) -> Any:
     return LoraConfig(
         r=task["r"], lora_alpha=task["alpha"], use_rslora=True, target_modules="all-linear", task_type="CAUSAL_LM"
     )
-
-
-def peak_mib() -> float:
-    """The most memory that this process has had."""
-    line = next(line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith("VmHWM"))
-    return int(line.split()[1]) / 1024
 
 
 SIDES: dict[str, Callable[[Task, Path], None]] = {
