@@ -9,20 +9,23 @@ fits one. What fits none is a model's word, a person's or another package's: it 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import cache, lru_cache
 from typing import NamedTuple
 
 from babel.messages.pofile import read_po
 from markupsafe import Markup
 
-from console.language import TRANSLATIONS, Language
-from evals.report.sentences import known
+from console.language import TRANSLATIONS, Language, own_digits
+from evals.report.likely import PLACE as BETWEEN
+from evals.report.likely import Likely
+from evals.report.sentences import known, single
 from evals.report.words import END, FIRST, LEFT, Words, in_digits, seen
 
 PLACE = re.compile(r"%\((\w+)\)s")
 _NUMBER = re.compile(r"n\d?")
 """Names of places that hold a number; the noun behind it may be one or several."""
+_COUNTED = re.compile(r"%\(n\d?\)s [a-z]+s\b")
 _FREE = frozenset({
     "why", "error", "told", "reason", "shares", "names", "versions", "waiting", "values", "slices", "what", "cure",
     "more", "text", "command", "faults", "differences", "phrase", "looks", "suites", "models", "aliases", "words",
@@ -37,6 +40,10 @@ _NOUNS = ("kind", "what", "expected")
 """Names of places whose single words are translated as well."""
 _LONGEST = 600
 """Characters of a line that is looked at: no sentence of ours is longer, and a long text would be tried for long."""
+_TRIES = 150
+"""Parts of a line that are tried as sentences: whoever writes a row of any words makes a page wait no longer for it."""
+_MOST_LINES = 400
+"""Of a text that are looked at; those behind them stay as they are."""
 _PROBLEM = re.compile(r"(?P<place>.*?\S): (?P<fault>\S.*?)(?P<code> \[\w+\])?")
 """A `lifecycle.errors.Problem`, as it is written; that of a row has its code too."""
 _JOINTS = {"; ": "؛ ", ". ": ". ", ": ": ": ", ", ": "، "}
@@ -50,15 +57,87 @@ class _Pattern(NamedTuple):
     said: str
 
 
+class _Line:
+    """One line in the reader's language. No part of it is tried twice, and no more than `_TRIES` are."""
+
+    def __init__(self, spoken: Language) -> None:
+        self.spoken = spoken
+        self.words = Words.of(spoken.code, spoken.digits)
+        self.tried: dict[str, str | None] = {}
+        self.rows: dict[str, str | None] = {}
+
+    def told(self, text: str) -> str | None:
+        return self.sentence(text) or self.problem(text)
+
+    def problem(self, text: str) -> str | None:
+        """A place, what is wrong there, and the cure: `rows.jsonl:3: it is empty → take it out`."""
+        body, arrow, cure = text.rpartition(" → ")
+        if not arrow:
+            body, cure = text, ""
+        if (parts := _PROBLEM.fullmatch(body)) is None or (fault := self.sentence(parts["fault"])) is None:
+            return None
+        told = f"{_isolated(parts['place'], LEFT)}: {fault}"
+        if parts["code"]:
+            told += f" {_isolated(parts['code'].strip(), LEFT)}"
+        return told + (f" ← {self.sentence(cure) or _isolated(cure)}" if cure else "")
+
+    def sentence(self, text: str) -> str | None:
+        """One sentence, or several of which each is known."""
+        if text not in self.rows:
+            self.rows[text] = None  # until it is known: a sentence has no place for itself
+            self.rows[text] = self.single(text) or self.row(text) or self.of_report(text, known)
+        return self.rows[text]
+
+    def row(self, text: str) -> str | None:
+        if len(self.tried) == _TRIES:
+            return None
+        for joint, theirs in _JOINTS.items():
+            for at in (found.start() for found in re.finditer(re.escape(joint), text)):
+                if (first := self.single(text[:at])) and (rest := self.sentence(text[at + len(joint) :])):
+                    return first + theirs + rest
+        return None
+
+    def single(self, text: str) -> str | None:
+        if text not in self.tried:
+            if len(self.tried) == _TRIES:
+                return None
+            self.tried[text] = None
+            self.tried[text] = self._fitting(text)
+        return self.tried[text]
+
+    def _fitting(self, text: str) -> str | None:
+        whole, patterns = _known(self.spoken.code)
+        if (told := whole.get(text)) is not None:
+            return own_digits(told, self.spoken.digits)
+        for pattern in patterns.of(text):
+            if pattern.literal in text and (found := pattern.fits.fullmatch(text)) is not None:
+                values = {name: self.value(name, value) for name, value in found.groupdict().items()}
+                return own_digits(pattern.said, self.spoken.digits) % values
+        return self.of_report(text, single)
+
+    def of_report(self, text: str, told: Callable[[str, str, Words], str | None]) -> str | None:
+        return next((said for group in _OF_REPORTS if (said := told(text, group, self.words)) is not None), None)
+
+    def value(self, name: str, value: str) -> str:
+        if _NUMBER.fullmatch(name):
+            return _isolated(in_digits(value, self.spoken.digits), LEFT)
+        if name in _NOUNS:
+            return " أو ".join(self.sentence(part) or _isolated(part) for part in value.split(", or "))
+        return (self.sentence(value) if name in _FREE and " " in value else None) or _isolated(value)
+
+
 @lru_cache(maxsize=4096)
 def heard(text: str, spoken: Language) -> str | None:
     """`text` in the reader's language, line by line; None where nothing of it is known, or it need not be."""
     if spoken.code == "en" or not text.strip():
         return None
-    lines = [(line, _line(line, spoken)) for line in text.split("\n")]
-    if all(told is None for _, told in lines):
+    lines = text.split("\n")
+    told = [_line(line, spoken) for line in lines[:_MOST_LINES]]
+    if not any(told):
         return None
-    return "\n".join(line if told is None else told for line, told in lines)
+    return "\n".join(
+        [line if said is None else said for line, said in zip(lines, told, strict=False)] + lines[_MOST_LINES:]
+    )
 
 
 def shown(text: str, spoken: Language) -> Markup:
@@ -73,53 +152,8 @@ def _line(line: str, spoken: Language) -> str | None:
     inner = line.strip()
     if not inner or len(inner) > _LONGEST:
         return None
-    told = _sentence(inner, spoken) or _problem(inner, spoken)
+    told = _Line(spoken).told(inner)
     return None if told is None else line[: len(line) - len(line.lstrip())] + told
-
-
-def _problem(line: str, spoken: Language) -> str | None:
-    """A place, what is wrong there, and the cure: `rows.jsonl:3: it is empty → take it out`."""
-    body, arrow, cure = line.rpartition(" → ")
-    if not arrow:
-        body, cure = line, ""
-    if (parts := _PROBLEM.fullmatch(body)) is None or (fault := _sentence(parts["fault"], spoken)) is None:
-        return None
-    told = f"{_isolated(parts['place'], LEFT)}: {fault}"
-    if parts["code"]:
-        told += f" {_isolated(parts['code'].strip(), LEFT)}"
-    return told + (f" ← {_sentence(cure, spoken) or _isolated(cure)}" if cure else "")
-
-
-def _sentence(text: str, spoken: Language) -> str | None:
-    """One sentence, or several of which each is known."""
-    if (told := _single(text, spoken)) is not None:
-        return told
-    for joint, theirs in _JOINTS.items():
-        for at in (found.start() for found in re.finditer(re.escape(joint), text)):
-            if (first := _single(text[:at], spoken)) and (rest := _sentence(text[at + len(joint) :], spoken)):
-                return first + theirs + rest
-    return None
-
-
-def _single(text: str, spoken: Language) -> str | None:
-    whole, patterns = _known(spoken.code)
-    if (told := whole.get(text)) is not None:
-        return told
-    for pattern in patterns:
-        if pattern.literal in text and (found := pattern.fits.fullmatch(text)) is not None:
-            values = {name: _value(name, value, spoken) for name, value in found.groupdict().items()}
-            return pattern.said % values
-    words = Words.of(spoken.code, spoken.digits)
-    return next((told for group in _OF_REPORTS if (told := known(text, group, words)) is not None), None)
-
-
-def _value(name: str, value: str, spoken: Language) -> str:
-    if _NUMBER.fullmatch(name):
-        return _isolated(in_digits(value, spoken.digits), LEFT)
-    if name in _NOUNS:
-        parts = [_sentence(part, spoken) or _isolated(part) for part in value.split(", or ")]
-        return " أو ".join(parts)
-    return (_sentence(value, spoken) if name in _FREE and " " in value else None) or _isolated(value)
 
 
 def _isolated(text: str, by: str = FIRST) -> str:
@@ -128,7 +162,7 @@ def _isolated(text: str, by: str = FIRST) -> str:
 
 
 @cache
-def _known(code: str) -> tuple[dict[str, str], tuple[_Pattern, ...]]:
+def _known(code: str) -> tuple[dict[str, str], Likely[_Pattern]]:
     """Sentences without places, and patterns, the most literal first: no sentence is taken for a shorter one with a
     long name in it."""
     whole: dict[str, str] = {}
@@ -139,7 +173,12 @@ def _known(code: str) -> tuple[dict[str, str], tuple[_Pattern, ...]]:
         else:
             whole[english.replace("%%", "%")] = said.replace("%%", "%")
     open_.sort(key=lambda pair: len(PLACE.sub("", pair[0])), reverse=True)
-    return whole, tuple(_Pattern(*_as_pattern(english), said) for english, said in open_)
+    return whole, Likely((_own_words(english), _Pattern(*_as_pattern(english), said)) for english, said in open_)
+
+
+def _own_words(english: str) -> str:
+    """Without the nouns behind numbers: they are one or several."""
+    return PLACE.sub(BETWEEN, _COUNTED.sub(BETWEEN, english)).replace("%%", "%")
 
 
 def sentences(code: str) -> Iterator[tuple[str, str]]:
@@ -171,6 +210,8 @@ def _as_pattern(english: str) -> tuple[str, re.Pattern[str]]:
 def _content(name: str) -> str:
     if _NUMBER.fullmatch(name):
         return r"[+\-−]?\d[\d,.]*%?"
+    if name == "moment":
+        return r"\d[\d:. T-]*"
     if name == "target":  # versions with their shares in parentheses, and a reason in parentheses behind them
         return ".+"
     return ".+?" if name in _FREE else r"\S+?"

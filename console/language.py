@@ -8,23 +8,28 @@ from __future__ import annotations
 
 import gettext
 import io
-from collections.abc import Sequence
+import re
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
-from functools import cache
+from datetime import date, datetime, timedelta
+from functools import cache, lru_cache
 from pathlib import Path
 from typing import Any
 
-from babel.dates import format_datetime, format_timedelta
+from babel.dates import format_date, format_datetime, format_timedelta
 from babel.messages.mofile import write_mo
 from babel.messages.pofile import read_po
 from babel.numbers import format_decimal, format_percent
 
-from evals.report.words import ARABIC_DIGITS, Digits, in_digits
+from evals.report.words import Digits, in_digits
 
 TRANSLATIONS = Path(__file__).with_name("translations")
 LANGUAGES = {"en": "English", "ar": "العربية"}
 """Code → the language's own name."""
+_AS_WRITTEN = re.compile(r"%\(\w+\)s|`[^`]*`|[\u2066\u2068][^\u2069]*\u2069|[^\s`\u2066\u2068]*[A-Za-z][^\s`]*")
+"""Of a sentence: places, commands, what stands apart, and names: their digits are theirs."""
+_PERCENT = re.compile(r"(?<=\d)(\s?)%%")
+"""As it stands in a sentence with places."""
 PLURAL_FORMS = "nplurals=6; plural=(n==0 ? 0 : n==1 ? 1 : n==2 ? 2 : n%100>=3 && n%100<=10 ? 3 : n%100>=11 ? 4 : 5);"
 """Of Arabic, in the order of its .po files: none, 1, 2, 3 to 10, 11 to 99, and the rest (CLDR's zero … other). Babel's
 own header has the last two the other way round."""
@@ -33,6 +38,19 @@ own header has the last two the other way round."""
 def N_(text: str) -> str:  # noqa: N802  (gettext's own name for it)
     """A sentence that is to be translated where it is shown."""
     return text
+
+
+@lru_cache(maxsize=4096)
+def own_digits(sentence: str, digits: Digits) -> str:
+    """The figures that a sentence has itself, such as the 95 of a percentile, in these digits."""
+    if digits == "latn":
+        return sentence
+    sentence = _PERCENT.sub(r"\1٪", sentence)
+    parts, at = [], 0
+    for kept in _AS_WRITTEN.finditer(sentence):
+        parts += [in_digits(sentence[at : kept.start()], digits), kept[0]]
+        at = kept.end()
+    return "".join([*parts, in_digits(sentence[at:], digits)])
 
 
 @dataclass(frozen=True)
@@ -46,13 +64,21 @@ class Language:
         return "rtl" if self.code == "ar" else "ltr"
 
     def text(self, sentence: str, **values: object) -> str:
-        """The sentence, with `%(name)s` filled in."""
-        said = self.catalogue.gettext(sentence)
-        return said % values if values else said
+        """The sentence, with `%(name)s` filled in. Its own figures, and whole numbers that are put into it, are in this
+        person's digits."""
+        said = own_digits(self.catalogue.gettext(sentence), self.digits)
+        return said % self.values(values) if values else said
 
     def texts(self, one: str, many: str, n: int, **values: object) -> str:
-        """The form for `n`, which is `%(n)s` in it, written in this person's digits."""
-        return self.catalogue.ngettext(one, many, n) % {"n": self.number(n), **values}
+        """The form for `n`, which is `%(n)s` in it, as `text`."""
+        return own_digits(self.catalogue.ngettext(one, many, n), self.digits) % self.values({"n": n, **values})
+
+    def values(self, values: Mapping[str, object]) -> dict[str, object]:
+        """What stands in a sentence: numbers in this person's digits, and all else as it is."""
+        return {
+            name: self.number(value) if isinstance(value, int) and not isinstance(value, bool) else value
+            for name, value in values.items()
+        }
 
     def number(self, value: float, places: int = 0) -> str:
         """With `places` digits behind the point."""
@@ -75,12 +101,15 @@ class Language:
         """As the server knows it; `static/console.js` puts it into the reader's zone."""
         return self._written(format_datetime(at, "d MMM y, HH:mm 'UTC'", locale=self._locale))
 
+    def day(self, at: date) -> str:
+        return self._written(format_date(at, "d MMM y", locale=self._locale))
+
     def span(self, seconds: float) -> str:
         return self._written(format_timedelta(timedelta(seconds=seconds), locale=self._locale))
 
     def _written(self, text: str) -> str:
-        """Babel chooses the signs of a numbering system, and leaves the digits as they are."""
-        return text.translate(ARABIC_DIGITS) if self.digits == "arab" else text
+        """Babel chooses the separators of a numbering system, and leaves the digits and the sign of percent."""
+        return in_digits(text, self.digits)
 
     @property
     def _locale(self) -> str:

@@ -8,6 +8,7 @@ escaped.
 from __future__ import annotations
 
 import hashlib
+import re
 from datetime import datetime
 from functools import cache
 from pathlib import Path
@@ -25,10 +26,11 @@ from console.language import LANGUAGES, Language, language
 from console.navigation import SCREENS, screen_of
 from console.viewer import viewer_of
 from evals.report.sentences import said
-from evals.report.words import Words
+from evals.report.words import Words, in_digits
 from lifecycle.errors import DabtError
 from service.openai import http_errors
 
+_FIGURE = re.compile(r"[+\-−]?\d+(\.\d+)?(e[+\-]?\d+)?")
 HERE = Path(__file__).parent
 
 
@@ -81,13 +83,18 @@ def _environment(code: str, digits: Any) -> Environment:
     )
     install: Any = made
     install.install_gettext_callables(spoken.catalogue.gettext, spoken.catalogue.ngettext, newstyle=True)
-    made.globals |= {"language": spoken, "languages": LANGUAGES, "static": static_path, "texts": spoken.texts}
+    made.globals |= {
+        "language": spoken, "languages": LANGUAGES, "static": static_path, "texts": spoken.texts,
+        "gettext": lambda sentence, **values: _said(spoken, sentence, values),
+    }  # fmt: skip
     made.filters |= {
         "number": spoken.number,
         "figures": spoken.figures,
         "signed": spoken.signed,
         "percent": spoken.percent,
         "span": spoken.span,
+        "figure": lambda value: _figure(spoken, value),
+        "day": spoken.day,
         "moment": lambda at: _moment(spoken, at),
         "name": as_name,
         "rule": lambda text: said(str(text), "rule", Words.of(code, digits)),
@@ -96,11 +103,22 @@ def _environment(code: str, digits: Any) -> Environment:
     return made
 
 
+def _said(spoken: Language, sentence: str, values: dict[str, Any]) -> Markup:
+    """What `_` of a template says: escaped values in a sentence of ours."""
+    return Markup(spoken.text(sentence)) % spoken.values(values)  # noqa: S704
+
+
 def _moment(spoken: Language, at: datetime | None) -> Markup:
     """In UTC as the server knows it; the page's script writes it in the reader's own zone."""
     if at is None:
         return Markup("—")
     return Markup('<time datetime="{}" data-zone>{}</time>').format(at.isoformat(timespec="seconds"), spoken.moment(at))
+
+
+def _figure(spoken: Language, value: object) -> str:
+    """A value of any kind, in the reader's digits where it is a number and no more."""
+    text = str(value)
+    return in_digits(text, spoken.digits) if _FIGURE.fullmatch(text) else text
 
 
 def as_name(text: object) -> Markup:

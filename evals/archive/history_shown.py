@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from itertools import pairwise
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 from xml.etree import ElementTree
 
 from evals.archive.history import History, Point
+from evals.report.words import Words
 from evals.xml_text import xml_text
 
 if TYPE_CHECKING:
@@ -21,11 +22,20 @@ _COLOURS = ("#1f6feb", "#b35900", "#1a7f37", "#8250df", "#cf222e", "#57606a")
 _SIGNS = ("circle", "square", "diamond", "triangle", "cross", "circle")
 _OTHER = "≠ items"
 """Between two reports that cannot be compared."""
+ENGLISH = Words()
 _STYLE = """
 svg { background: Canvas; color: CanvasText; font: 12px system-ui, sans-serif; }
 text { fill: currentColor; unicode-bidi: plaintext; } .soft { opacity: .65; }
 .grid { stroke: currentColor; opacity: .15; } .move { stroke: currentColor; opacity: .5; stroke-dasharray: 3 3; }
 """
+
+
+class Look(NamedTuple):
+    """Of one point."""
+
+    told: str
+    """What is read when one points at it."""
+    sign: str
 
 
 def print_history(made: History, console: Console) -> None:
@@ -68,7 +78,7 @@ def plot(made: History) -> str:
     return '<?xml version="1.0" encoding="utf-8"?>\n' + ElementTree.tostring(svg, encoding="unicode") + "\n"
 
 
-def drawing(made: History, title: str) -> ElementTree.Element:
+def drawing(made: History, title: str, words: Words = ENGLISH) -> ElementTree.Element:
     """The figure of each arm with its interval, a column a report. Lines join what can be compared; dashes say when the
     alias was moved. It needs the styles of `_STYLE`, or those of the page in which it stands."""
     reports = list(dict.fromkeys(point.report for point in made.points))
@@ -92,8 +102,8 @@ def drawing(made: History, title: str) -> ElementTree.Element:
     for step in range(6):
         value = low + (high - low) * step / 5
         _line(svg, _LEFT, y(value), width - _RIGHT, y(value), {"class": "grid"})
-        _text(svg, 8, y(value) + 4, f"{value:.2f}", "soft")
-    _columns(svg, made, reports)
+        _text(svg, 8, y(value) + 4, words.figures(f"{value:.2f}"), "soft")
+    _columns(svg, made, reports, words)
     for number, arm in enumerate(made.arms):
         points = [point for point in made.points if point.arm == arm]
         colour = _COLOURS[number % len(_COLOURS)]
@@ -103,7 +113,7 @@ def drawing(made: History, title: str) -> ElementTree.Element:
                 ends = [(x(point.report, arm), y(point.figure.value)) for point in (first, second)]
                 _line(group, *ends[0], *ends[1], {})
         for point in points:
-            _point(group, point, x(point.report, arm), y, _SIGNS[number % len(_SIGNS)])
+            _point(group, point, x(point.report, arm), y, Look(_told(point, words), _SIGNS[number % len(_SIGNS)]))
         at = _TOP + _HEIGHT + 66 + 18 * number
         _sign(group, _SIGNS[number % len(_SIGNS)], 16, at - 4)
         _text(svg, 28, at, arm)
@@ -119,41 +129,50 @@ def _range(made: History) -> tuple[float, float]:
     return (max(0.0, low - margin), min(1.0, high + margin)) if share else (low - margin, high + margin)
 
 
-def _columns(svg: ElementTree.Element, made: History, reports: list[str]) -> None:
+def _columns(svg: ElementTree.Element, made: History, reports: list[str], words: Words) -> None:
     """When each report was, and between them when the alias was moved and where the items changed."""
     whens = {point.report: point for point in made.points}
     for place, report in enumerate(reports):
         middle = _LEFT + _STEP * (place + 0.5)
         point = whens[report]
-        _text(svg, middle, _TOP + _HEIGHT + 16, f"{point.at:%Y-%m-%d}", "soft", anchor="middle")
+        _text(svg, middle, _TOP + _HEIGHT + 16, words.figures(f"{point.at:%Y-%m-%d}"), "soft", anchor="middle")
         _text(svg, middle, _TOP + _HEIGHT + 32, report[:8], "soft", anchor="middle")
         last = whens[reports[place - 1]] if place else None
         if last and last.basis != point.basis:
-            _text(svg, middle - _STEP / 2, _TOP - 6, _OTHER, "soft", anchor="middle")
-    for place, told in _between(made, reports, whens):
+            _text(svg, middle - _STEP / 2, _TOP - 6, words("plot.other_items"), "soft", anchor="middle")
+    for place, told in _between(made, reports, whens, words):
         at = _LEFT + _STEP * place
         line = _line(svg, at, _TOP, at, _TOP + _HEIGHT, {"class": "move"})
         ElementTree.SubElement(line, "title").text = xml_text("; ".join(told))
         _text(svg, at, _TOP + _HEIGHT + 48, xml_text(told[-1].rpartition("→ ")[2][:24]), "soft", anchor="middle")
 
 
-def _between(made: History, reports: list[str], whens: dict[str, Point]) -> Iterator[tuple[int, list[str]]]:
+def _between(
+    made: History, reports: list[str], whens: dict[str, Point], words: Words
+) -> Iterator[tuple[int, list[str]]]:
     """The column before which the alias was moved, and what was told; several moves there are one line."""
     columns: dict[int, list[str]] = {}
     for move in made.moves:
         place = sum(whens[report].at <= move.at for report in reports)
-        columns.setdefault(place, []).append(f"{move.at:%Y-%m-%d %H:%M} {move.alias} → {move.to}")
+        columns.setdefault(place, []).append(f"{words.figures(f'{move.at:%Y-%m-%d %H:%M}')} {move.alias} → {move.to}")
     yield from sorted(columns.items())
 
 
-def _point(group: ElementTree.Element, point: Point, x: float, y: Callable[[float], float], sign: str) -> None:
+def _told(point: Point, words: Words) -> str:
+    figure = point.figure
+    values = {
+        "arm": point.arm, "version": point.version, "n": figure.n,
+        "figure": f"{figure.value:.3f} [{figure.low:.3f}, {figure.high:.3f}]",
+    }  # fmt: skip
+    return words(f"plot.{point.word or 'point'}", **values)
+
+
+def _point(group: ElementTree.Element, point: Point, x: float, y: Callable[[float], float], look: Look) -> None:
     figure = point.figure
     mark = ElementTree.SubElement(group, "g")
-    word = f", {point.word}" if point.word else ""
-    told = f"{point.arm} {point.version}: {figure.value:.3f} [{figure.low:.3f}, {figure.high:.3f}], n {figure.n}{word}"
-    ElementTree.SubElement(mark, "title").text = xml_text(told)
+    ElementTree.SubElement(mark, "title").text = xml_text(look.told)
     _line(mark, x, y(figure.low), x, y(figure.high), {"stroke-width": "2"})
-    _sign(mark, sign, x, y(figure.value), hollow=point.word in ("failed", "look"))
+    _sign(mark, look.sign, x, y(figure.value), hollow=point.word in ("failed", "look"))
 
 
 def _sign(group: ElementTree.Element, sign: str, x: float, y: float, *, hollow: bool = False) -> None:

@@ -9,12 +9,17 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from functools import cache
+from functools import cache, lru_cache
+from itertools import islice
 from typing import NamedTuple
 
+from evals.report.likely import PLACE as BETWEEN
+from evals.report.likely import Likely
 from evals.report.words import PLACE, Place, Words, catalogue, nouns, places
 
 _NUMBER = r"[+\-−]?(?:\d[\d,]*(?:\.\d+)?(?:e[+\-]?\d+)?|inf|nan)\s?%?"
+_MOST_IN_A_ROW = 20
+"""Ends of a first sentence that are tried: a text may be anybody's, and each end costs a try of the rest."""
 _SPLIT = {";": "; ", ",": ", ", "&": " and "}
 
 
@@ -31,18 +36,21 @@ def said(text: str, group: str, words: Words) -> str:
     return known(text, group, words) or words.isolated(text)
 
 
+@lru_cache(maxsize=512)
 def known(text: str, group: str, words: Words) -> str | None:
-    """As `said`, and None where no sentence of the group fits the whole text."""
-    if (told := _single(text, group, words)) is not None:
+    """As `said`, and None where no sentence of the group fits the whole text. Kept, as the end of a row is tried behind
+    each of its beginnings."""
+    if (told := single(text, group, words)) is not None:
         return told
-    for end in (found.end() for found in re.finditer(r"\.(?= )", text)):
-        if (first := _single(text[:end], group, words)) and (rest := known(text[end + 1 :], group, words)):
+    for end in islice((found.end() for found in re.finditer(r"\.(?= )", text)), _MOST_IN_A_ROW):
+        if (first := single(text[:end], group, words)) and (rest := known(text[end + 1 :], group, words)):
             return f"{first} {rest}"
     return None
 
 
-def _single(text: str, group: str, words: Words) -> str | None:
-    for pattern in _patterns(group):
+def single(text: str, group: str, words: Words) -> str | None:
+    """As `known`, of one sentence alone."""
+    for pattern in _patterns(group).of(text):
         if pattern.literal not in text:
             continue
         if (found := pattern.fits.fullmatch(text)) and (told := _told(pattern, found, words)) is not None:
@@ -97,13 +105,15 @@ def _groups() -> frozenset[str]:
 
 
 @cache
-def _patterns(group: str) -> list[_Pattern]:
+def _patterns(group: str) -> Likely[_Pattern]:
     """The most literal first, so that a sentence is never taken for a shorter one with a long name in it; before them
     those that have a sentence of their own group in them, of which a shorter one would take the rest for a name."""
     own = {key: told["en"] for key, told in catalogue().items() if key.partition(".")[0] == group}
     nested = {key: any(place.kind == group for place in places(own[key])) for key in own}
     order = sorted(own, key=lambda key: (nested[key], len(PLACE.sub("", own[key]))), reverse=True)
-    return [_Pattern(key, *_as_pattern(own[key]), places(own[key])) for key in order]
+    return Likely(
+        (PLACE.sub(BETWEEN, own[key]), _Pattern(key, *_as_pattern(own[key]), places(own[key]))) for key in order
+    )
 
 
 def _as_pattern(template: str) -> tuple[str, re.Pattern[str]]:

@@ -13,6 +13,7 @@ from console.headlines import HEADLINES
 from console.heard import PLACE, heard, sentences, shown
 from console.language import LANGUAGES, language
 from console.screens.settings.table import words
+from evals.report.likely import Likely
 from evals.report.words import PLACE as BRACES
 from evals.report.words import catalogue
 from lifecycle import errors
@@ -174,6 +175,26 @@ def test_what_stands_in_a_place_can_neither_run_nor_turn_what_follows():
 
 def test_a_long_text_that_nothing_fits_is_given_up_at_once():
     assert heard("is : and ; , " * 4000, AR) is None
+
+
+@pytest.mark.parametrize(
+    "row", ["is : and ; , ", "a. b: c; d, ", "take it out; ", "take it out: 1 row with an email. "]
+)
+def test_what_a_hostile_line_costs_has_a_bound(row: str, monkeypatch: pytest.MonkeyPatch):
+    tried: list[str] = []
+
+    def of(self: Likely[object], text: str) -> Sequence[object]:
+        tried.append(text)
+        return plain(self, text)
+
+    plain = Likely.of
+    monkeypatch.setattr(Likely, "of", of)
+    costs = []
+    for longest in (100, 590):
+        tried.clear()
+        heard((row * 60)[:longest] + "\x01", AR)
+        costs.append(len(tried))
+    assert costs[1] < 2_000, "each is a look for the words of a text, of some microseconds"
 
 
 def _prose(speaker: str) -> Iterator[str]:

@@ -80,7 +80,7 @@ def test_every_evaluation_is_listed_with_what_was_decided(eva: httpx.Client):
     for kept in KEPT.values():
         assert of_name(kept) in page
     assert "6 evaluations" in page
-    assert "from lm-eval 0.4.13" in page
+    assert 'from <bdi dir="ltr" class="name">lm-eval 0.4.13</bdi>' in page
     assert 'class="pill passed"' in page
     assert "1 evaluation cannot be read" in page
     assert "toy-broken" in page

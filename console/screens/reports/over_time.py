@@ -8,12 +8,13 @@ from fastapi import APIRouter, Request
 from markupsafe import Markup
 from starlette.responses import Response
 
-from console.language import N_
+from console.language import N_, Language
 from console.rendering import language_of, show
 from console.screens.reports.listing import rulings
 from console.screens.reports.reading import PLACE, Paged, address, archive_of, reports_of, version_link
 from evals.archive.history import History, Trail, history
 from evals.archive.history_shown import drawing
+from evals.report.words import Words
 from lifecycle.aliases import PROD
 from lifecycle.errors import DabtError, NotFound
 from lifecycle.registry import Registry
@@ -47,8 +48,9 @@ async def over_time(request: Request) -> Response:
         problem = str(error)
     kept = [line.slim for line in chosen.rows]
     made = history(task, kept, trails, metric=metric, arms=[arm] if arm else ())
-    title = language_of(request).text(_TITLE, task=task, metric=made.metric)
-    plot = await archive.files.run(_plotted, made, title) if made.points else ""
+    spoken = language_of(request)
+    title = spoken.text(_TITLE, task=task, metric=made.metric)
+    plot = await archive.files.run(_plotted, made, title, spoken) if made.points else ""
     known = {line.slim.name: line for line in chosen.rows}
     figures = sorted({name for it in kept for result in it.report.arms for name in result.metrics})
     arms = sorted({result.arm for it in kept for result in it.report.arms})
@@ -62,5 +64,5 @@ def _trails(registry: Registry, names: list[str]) -> dict[str, Trail]:
     return {name: Trail.of(registry.audit(name, _TRAIL), f"{name}:{PROD}") for name in names}
 
 
-def _plotted(made: History, title: str) -> str:
-    return ElementTree.tostring(drawing(made, title), encoding="unicode")
+def _plotted(made: History, title: str, spoken: Language) -> str:
+    return ElementTree.tostring(drawing(made, title, Words.of(spoken.code, spoken.digits)), encoding="unicode")

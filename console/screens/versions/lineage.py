@@ -108,7 +108,7 @@ def _since(version: Version, told: Reading, said: Language) -> list[list[Box]]:
     verdicts = [
         Box(
             said.text("Look") if verdict.provisional else said.text("Verdict"),
-            (said.text(RULINGS[verdict.ruling]), verdict.created_at.strftime("%Y-%m-%d")),
+            (said.text(RULINGS[verdict.ruling]), said.day(verdict.created_at)),
             "#verdicts",
             {Ruling.PASSED: "up", Ruling.FAILED: "down"}.get(verdict.ruling, ""),
             verdict.digest,
@@ -123,7 +123,7 @@ def _since(version: Version, told: Reading, said: Language) -> list[list[Box]]:
 def _moved(entry: AuditEntry, version: Version, said: Language) -> tuple[str, str]:
     share = (entry.detail.get("to") or {}).get(version.ref, 0.0)
     alias = entry.subject.partition(":")[2]
-    return f"{alias} {said.percent(share)}", entry.at.strftime("%Y-%m-%d")
+    return f"{alias} {said.percent(share)}", said.day(entry.at)
 
 
 def drawing(columns: Sequence[Sequence[Box]], *, mirrored: bool) -> Drawing:
