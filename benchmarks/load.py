@@ -10,9 +10,9 @@ import asyncio
 import json
 import time
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, ClassVar
 
 import aiohttp
 import numpy
@@ -28,6 +28,8 @@ class Ask:
     model: str
     text: str
     tokens: int
+    path: ClassVar[str] = "/v1/chat/completions"
+    headers: ClassVar[Mapping[str, str]] = {}
 
     def body(self) -> dict[str, Any]:
         return {
@@ -134,7 +136,7 @@ async def _ask(session: aiohttp.ClientSession, ask: Ask) -> Told:
     headers: dict[str, str] = {}
     began = time.perf_counter()
     try:
-        async with session.post("/v1/chat/completions", json=ask.body()) as response:
+        async with session.post(ask.path, json=ask.body(), headers=ask.headers) as response:
             headers = {name.lower(): value for name, value in response.headers.items()}
             async for piece in response.content.iter_any():
                 came.append((time.perf_counter(), piece))
@@ -161,7 +163,9 @@ def read(came: Sequence[tuple[float, bytes]]) -> tuple[tuple[int, ...], tuple[fl
         chunk = json.loads(event)
         if "error" in chunk:
             error = json.dumps(chunk["error"], ensure_ascii=False)
+        done = done or chunk.get("stop") is True  # the last event of llama.cpp's own surface, which says no [DONE]
         given = [token for choice in chunk.get("choices", ()) for token in choice.get("token_ids") or ()]
+        given += chunk.get("tokens", ())
         if given:
             tokens += given
             arrivals.append(at)

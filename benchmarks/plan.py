@@ -14,6 +14,7 @@ from service.config import Dtype, ServeConfig
 T = TypeVar("T")
 Size = Literal["tiny", "smollm2", "large"]
 
+SIZES = "The clinic's tiny base, SmolLM2-135M, or 0.5B of random weights."
 _BASES: dict[Size, str] = {"tiny": "", "smollm2": ", SmolLM2-135M", "large": ", 0.5B base"}
 """How the base is named behind a scenario."""
 _MESSAGES = Path(__file__).parents[1] / "examples" / "clinic" / "data" / "triage" / "test.jsonl"
@@ -31,6 +32,10 @@ class Plan:
     quick: bool = False
     before: Path | None = None
     """An earlier checkout to compare with."""
+    llama_server: Path | None = None
+    """llama.cpp's server, where it is not on the path."""
+    quantization: str = ""
+    """Of our service alone."""
 
     @property
     def logs(self) -> Path:
@@ -47,6 +52,7 @@ class Plan:
             max_cpu_loras=in_memory,
             max_lora_rank=8,
             max_queue=4096,
+            quantization=self.quantization,
         )
 
     def count(self, requests: int) -> int:

@@ -48,6 +48,8 @@ class Recipe:
     command: tuple[str, ...]
     environment: Mapping[str, str]
     ready: str
+    last: tuple[str, ...] = ()
+    """What follows the port."""
 
 
 def ours(config: ServeConfig, home: Path) -> Recipe:
@@ -57,7 +59,10 @@ def ours(config: ServeConfig, home: Path) -> Recipe:
     command += ["--max-loras", str(config.max_loras), "--max-cpu-loras", str(config.max_cpu_loras)]
     command += ["--max-lora-rank", str(config.max_lora_rank), "--max-queue", str(config.max_queue)]
     command += ["--log-format", "json"]
-    return Recipe("dabt", tuple(command), {"DABT_WORKER": "0"}, "/ready")  # no worker beside what is measured
+    if config.quantization:
+        command += ["--quantization", config.quantization]
+    last = ("--", *config.engine_options) if config.engine_options else ()
+    return Recipe("dabt", tuple(command), {"DABT_WORKER": "0"}, "/ready", last)  # no worker beside what is measured
 
 
 def stock(config: ServeConfig, adapters: Mapping[str, Path]) -> Recipe:
@@ -105,7 +110,7 @@ class Server:
         began = time.perf_counter()
         with self.log.open("wb") as log:
             self._process = subprocess.Popen(
-                [*self.recipe.command, "--port", str(self.port)],
+                [*self.recipe.command, "--port", str(self.port), *self.recipe.last],
                 stdout=log,
                 stderr=subprocess.STDOUT,
                 env=environment,

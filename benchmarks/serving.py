@@ -21,29 +21,33 @@ import typer
 from rich.console import Console
 
 from benchmarks import bases, machine, report
+from benchmarks import llama_cpp as peer
 from benchmarks.figures import Figure
-from benchmarks.plan import Plan, Size
-from benchmarks.scenarios import base_only, before, cold, growth, many, mixed, moves, stall, start
+from benchmarks.plan import SIZES, Plan, Size
+from benchmarks.scenarios import base_only, before, cold, growth, llama_cpp, many, mixed, moves, stall, start
+from benchmarks.servers import ServerFailed
 from service.config import Dtype
 from service.engine.vllm_flags import cpu_dtype
 
 _SCENARIOS: dict[str, Callable[[Plan], list[Figure]]] = {
-    scenario.NAME: scenario.measure for scenario in (base_only, mixed, many, cold, stall, moves, start, growth, before)
+    scenario.NAME: scenario.measure
+    for scenario in (base_only, mixed, many, cold, stall, moves, start, growth, before, llama_cpp)
 }
-_ASKED_FOR = {before.NAME, growth.NAME}
-"""Measured only when named: one needs more than this checkout, the other shows no bar and takes long."""
+_ASKED_FOR = {before.NAME, growth.NAME, llama_cpp.NAME}
+"""Measured only when named: two need more than this checkout, the other shows no bar and takes long."""
 
 
 def main(
     only: Annotated[list[str] | None, typer.Option(help=f"Of {', '.join(_SCENARIOS)}; may be repeated.")] = None,
-    size: Annotated[
-        Size, typer.Option(help="The clinic's tiny base, SmolLM2-135M, or 0.5B of random weights.")
-    ] = "tiny",
+    size: Annotated[Size, typer.Option(help=SIZES)] = "tiny",
     rounds: Annotated[int, typer.Option(min=1, help="How often each side is measured, by turns.")] = 5,
     dtype: Annotated[Dtype, typer.Option(help="For both servers; auto is what `dabt serve` would take.")] = "auto",
     quick: Annotated[bool, typer.Option("--quick", help="A quarter of the requests.")] = False,
     earlier: Annotated[
         Path | None, typer.Option("--before", help="An earlier checkout, for the scenario `before`.")
+    ] = None,
+    llama_server: Annotated[
+        Path | None, typer.Option(help="llama.cpp's server, for the scenario `llama.cpp`.", envvar=peer.BINARY)
     ] = None,
     work: Annotated[Path, typer.Option(help="Where bases, adapters, logs and results are kept.")] = Path(
         ".dabt/benchmarks"
@@ -53,13 +57,20 @@ def main(
     console = Console()
     work = work.resolve()
     work.mkdir(parents=True, exist_ok=True)
-    base = {"tiny": lambda _: bases.TINY, "smollm2": bases.smollm2, "large": bases.large}[size](work)
-    plan = Plan(base, size, work, rounds, cpu_dtype() if dtype == "auto" else dtype, quick, earlier)
+    base = bases.of(size, work)
+    plan = Plan(base, size, work, rounds, cpu_dtype() if dtype == "auto" else dtype, quick, earlier, llama_server)
     names = only or [name for name in _SCENARIOS if name not in _ASKED_FOR]
     if unknown := set(names) - set(_SCENARIOS):
         raise typer.BadParameter(f"there is no scenario {', '.join(sorted(unknown))}", param_hint="--only")
     if before.NAME in names and earlier is None:
         raise typer.BadParameter("name an earlier checkout, to be compared with", param_hint="--before")
+    if llama_cpp.NAME in names:
+        if size != "smollm2":
+            raise typer.BadParameter("llama.cpp is measured over SmolLM2: --size smollm2", param_hint="--size")
+        try:
+            peer.binary(llama_server)
+        except ServerFailed as error:
+            raise typer.BadParameter(str(error), param_hint="--llama-server") from error
     options = {"scenarios": names, "size": size, "rounds": rounds, "dtype": plan.dtype, "quick": quick}
     facts: dict[str, object] = {
         "at": datetime.now(UTC).isoformat(timespec="seconds"),

@@ -2,6 +2,7 @@
 
     python -m benchmarks.step
     python -m benchmarks.step --rows 1 --rows 64 --adapters 0 --adapters 8 --dtype bfloat16
+    python -m benchmarks.step --size smollm2 --rows 1 --rows 4 --adapters 0 --adapters 4 --dtype bfloat16
 
 vLLM's engine alone, as the service starts it, with nothing of the service beside it. The time goes from each step's
 answer to the next one's.
@@ -20,7 +21,7 @@ from rich.table import Table
 
 from benchmarks import bases
 from benchmarks.homes import Stocked, stocked
-from benchmarks.plan import Plan
+from benchmarks.plan import SIZES, Plan, Size
 from service.config import Dtype, ServeConfig
 from service.engine.vllm_engine import VllmEngine
 from service.engine.vllm_options import parsed_arguments
@@ -33,11 +34,14 @@ def main(
     rows: Annotated[list[int] | None, typer.Option(help="Requests in a step; may be repeated.")] = None,
     adapters: Annotated[list[int] | None, typer.Option(help="That they use by turns; 0 is the base.")] = None,
     dtype: Annotated[Dtype, typer.Option()] = "float32",
+    size: Annotated[Size, typer.Option(help=SIZES)] = "tiny",
+    quantization: Annotated[str, typer.Option(help="As of `dabt serve`.")] = "",
     work: Annotated[Path, typer.Option(help="Where bases and adapters are kept.")] = Path(".dabt/benchmarks"),
 ) -> None:
-    """Print milliseconds a step, lowest and highest of three, on the tiny base."""
+    """Print milliseconds a step, lowest and highest of three."""
     rows, adapters = rows or [1, 14, 64], adapters or [0, 8]
-    plan = Plan(bases.TINY, "tiny", work.resolve(), _TIMES, dtype)
+    work = work.resolve()
+    plan = Plan(bases.of(size, work), size, work, _TIMES, dtype, quantization=quantization)
     house = stocked(plan.base, max(8, *adapters), plan.work)
     engine = _engine(plan.config(slots=max(1, *adapters)))
     table = Table("adapters", "rows", "ms a step", "low … high", "ms a row")

@@ -89,6 +89,7 @@ CANNOT_RUN = {
     "python -m benchmarks.serving --size large --only base-only --only mixed": _HOURS,
     "python -m benchmarks.serving --size smollm2 --only base-only --only mixed": _HOURS,
     "python -m benchmarks.serving --only before --before /tmp/before": _HOURS,
+    "python -m benchmarks.serving --size smollm2 --only llama.cpp": _HOURS,
     "python -m benchmarks.freshness --rag handbook:2 --trained handbook:3": (
         "it adds versions to the home; `tests/evals/test_with_service.py` measures freshness against the service"
     ),
