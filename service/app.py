@@ -114,6 +114,7 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
     running = asyncio.create_task(parts.supervisor.run())
     app.state.supervision = running
     parts.catalogue.start()
+    parts.hints.start()
     await parts.accounts.start()
     await http_input.begin()
     parts.traffic.start()
@@ -133,6 +134,7 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
         await parts.warmer.stop()
         await parts.accounts.stop()
         await parts.engine.stop()
+        await asyncio.to_thread(parts.hints.stop)
         await asyncio.to_thread(parts.catalogue.stop)
         if app.state.tracer is not None:
             await asyncio.to_thread(app.state.tracer.close)

@@ -107,6 +107,7 @@ class Catalogue:
         self._refreshing = threading.Lock()
         self._publishing = threading.Lock()
         self._stop = threading.Event()
+        self._woken = threading.Event()
         self._thread: threading.Thread | None = None
         self._read_at = float("-inf")
         self.snapshot = EMPTY
@@ -123,8 +124,13 @@ class Catalogue:
         self._thread = threading.Thread(target=self._run, name="catalogue", daemon=True)
         self._thread.start()
 
+    def look_soon(self) -> None:
+        """Something may have changed: do not wait for the next poll."""
+        self._woken.set()
+
     def stop(self) -> None:
         self._stop.set()
+        self._woken.set()
         if self._thread is not None:
             self._thread.join(timeout=5)
 
@@ -203,8 +209,11 @@ class Catalogue:
         self._try_refresh()
         patience.cancel()
         self._fall_back()
-        while not self._stop.wait(self._poll):
-            self._try_refresh()
+        while not self._stop.is_set():
+            self._woken.wait(self._poll)
+            self._woken.clear()
+            if not self._stop.is_set():
+                self._try_refresh()
 
     def _try_refresh(self) -> None:
         try:

@@ -13,6 +13,7 @@ from lifecycle.errors import DabtError
 from lifecycle.manifests import AdapterManifest, ClassifierManifest, WeightsManifest
 from lifecycle.models.answers import bare_spec
 from lifecycle.registry import Registry
+from lifecycle.registry.hints import Hints
 from lifecycle.store.artifacts import ArtifactStore
 from lifecycle.version import Digest
 from service.access.accounts import Accounts
@@ -62,6 +63,7 @@ class Parts:
     deployment: OwnDeployment
     engine: Engine
     catalogue: Catalogue
+    hints: Hints
     models: ModelList
     residency: Residency
     warmer: Warmer
@@ -193,6 +195,7 @@ def assemble(
         deployment=OwnDeployment(config, bare.digest),
         engine=engine,
         catalogue=catalogue,
+        hints=registry.changes.hints(catalogue.look_soon),
         models=ModelList(),
         residency=residency,
         warmer=warmer,

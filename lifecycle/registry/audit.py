@@ -8,7 +8,7 @@ from typing import Any
 
 from sqlalchemy import Connection, Select, func, insert, or_, select
 
-from lifecycle.registry import tables
+from lifecycle.registry import hints, tables
 from lifecycle.states import State
 from lifecycle.version import Frozen
 
@@ -47,6 +47,7 @@ def append(
             at=datetime.now(UTC), actor=actor, action=action, subject=subject, detail=detail or {}, reason=reason
         )
     )
+    hints.give(tx)
 
 
 def newest(tx: Connection) -> int:

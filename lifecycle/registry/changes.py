@@ -19,6 +19,7 @@ from lifecycle.aliases import Alias
 from lifecycle.manifests import MANIFESTS, Manifest
 from lifecycle.registry import alias_stack, keyring, readable, records, tables
 from lifecycle.registry.database import Database
+from lifecycle.registry.hints import Hints
 from lifecycle.registry.readable import LeftOut
 from lifecycle.version import Digest, Frozen, Version
 
@@ -87,6 +88,10 @@ class ChangeReader:
 
     def __init__(self, database: Database) -> None:
         self._database = database
+
+    def hints(self, changed: Callable[[], object]) -> Hints:
+        """Calls `changed` soon after a change, from its `start` to its `stop`; poll all the same (`hints.py`)."""
+        return Hints(self._database, changed)
 
     def newest(self) -> Mark:
         with self._database.read() as tx:

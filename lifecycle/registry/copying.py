@@ -16,11 +16,11 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from sqlalchemy import Connection, Integer, Table, func, insert, make_url, select, text
+from sqlalchemy import Connection, Integer, Table, func, insert, select, text
 
 from lifecycle.errors import Corrupt, InvalidConfig, NotAllowed, Unavailable
 from lifecycle.registry import audit, tables
-from lifecycle.registry.database import Database, schema_of
+from lifecycle.registry.database import Database, parse, schema_of
 
 _AT_ONCE = 500
 """Rows in memory."""
@@ -49,8 +49,8 @@ def take(url: str, file: Path) -> None:
     file.touch(mode=0o600)
     database = Database(url, new=False)
     try:
-        if make_url(url).get_backend_name() == "sqlite":
-            _take_pages(Path(str(make_url(url).database)), file)
+        if parse(url).get_backend_name() == "sqlite":
+            _take_pages(Path(str(parse(url).database)), file)
         else:
             _take_rows(database, file)
     finally:
@@ -118,7 +118,7 @@ def stamp_of(file: Path) -> Stamp:
 
 def is_empty(url: str) -> bool:
     """Whether the registry holds nothing yet, or is not there. Raises `Unavailable` when it cannot be asked."""
-    if make_url(url).get_backend_name() == "sqlite" and not Path(str(make_url(url).database)).exists():
+    if parse(url).get_backend_name() == "sqlite" and not Path(str(parse(url).database)).exists():
         return True
     with closing(Database(url, new=False)) as database, database.look() as tx:
         number, _ = schema_of(tx)

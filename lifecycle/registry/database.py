@@ -19,17 +19,14 @@ from pathlib import Path
 from typing import Any
 
 import sqlalchemy
-from sqlalchemy import URL, ColumnElement, Connection, Engine, event, exc, func, insert, make_url, select, text, update
+from sqlalchemy import URL, ColumnElement, Connection, Engine, event, exc, func, insert, select, update
 
 from lifecycle.errors import Conflict, Corrupt, DabtError, InvalidConfig, Unavailable
-from lifecycle.registry import tables
+from lifecycle.registry import postgres, tables
 from lifecycle.registry.migrations import migrate
 
 _CURRENT = (tables.SCHEMA_VERSION, tables.REVISION)
-_WAIT = 30
-"""Seconds that a writer waits for the lock, and a connection for its server."""
-_LOCK_KEY = 0x64616274
-"""PostgreSQL's advisory lock that writers hold: 'dabt' in ASCII."""
+_WAIT = postgres.WAIT
 
 
 class Database:
@@ -37,13 +34,13 @@ class Database:
 
     def __init__(self, url: str, *, new: bool = True) -> None:
         """Opened with its first use. A file that is not there is made only where it may be `new`."""
-        self._url = _parse(url)
+        self._url = parse(url)
         self.name = self._url.render_as_string(hide_password=True)
         self._sqlite = self._url.get_backend_name() == "sqlite"
         self._opening = threading.Lock()
         self._opened = False
         with self._border():
-            self._engine = _sqlite_engine(self._url, new=new) if self._sqlite else _postgres_engine(self._url)
+            self._engine = _sqlite_engine(self._url, new=new) if self._sqlite else postgres.engine(self._url)
 
     def open(self) -> None:
         """See that the tables are there and this release's; at once when they were so before.
@@ -84,6 +81,17 @@ class Database:
     def close(self) -> None:
         self._engine.dispose()
 
+    @property
+    def gives_hints(self) -> bool:
+        return not self._sqlite
+
+    def connect_alone(self) -> Any:
+        """A connection of the driver's own, in autocommit and outside of the pool; the caller closes it."""
+        with self._border():
+            _, given = self._engine.dialect.create_connect_args(self._url)
+            told = {**given, **postgres.connect_args(self._url)}
+            return self._engine.dialect.loaded_dbapi.connect(**told, autocommit=True)
+
     @contextmanager
     def _transaction(self, *, writes: bool) -> Iterator[Connection]:
         options: dict[str, Any] = {"writes": writes}
@@ -91,7 +99,7 @@ class Database:
             options["isolation_level"] = "REPEATABLE READ"  # else each query would see another moment
         with self._engine.connect().execution_options(**options) as connection, connection.begin():
             if writes and not self._sqlite:
-                connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _LOCK_KEY})
+                postgres.begin_to_write(connection)
             yield connection
 
     def _bring_up(self, tx: Connection) -> None:
@@ -157,35 +165,22 @@ def schema_of(tx: Connection) -> tuple[int, str | None]:
     return int(number) if number else 0, revision
 
 
-def _parse(url: str) -> URL:
+def parse(url: str) -> URL:
+    """Of a registry. Raises `InvalidConfig` for one that cannot be."""
     try:
-        parsed = make_url(url)
+        parsed = postgres.parse(url)
         backend = parsed.get_backend_name()
     except (exc.ArgumentError, ValueError) as error:
         raise InvalidConfig(
             "the registry's URL cannot be read; write sqlite:///file or postgresql://host/db"
         ) from error
-    if backend in ("postgresql", "postgres"):
-        return parsed.set(drivername="postgresql+psycopg")
+    if backend == "postgresql":
+        return parsed
     if backend != "sqlite":
         raise InvalidConfig(f"the registry cannot be kept in {backend}; use sqlite:///file or postgresql://host/db")
     if parsed.database in (None, "", ":memory:"):
         raise InvalidConfig("the registry must outlive the process; write sqlite:///file")
     return parsed
-
-
-def _postgres_engine(url: URL) -> Engine:
-    options = f"{url.query.get('options', '')} -c lock_timeout={_WAIT}s".strip()
-    try:
-        return sqlalchemy.create_engine(
-            url,
-            # A server may have closed a connection that lay idle in the pool.
-            pool_pre_ping=True,
-            connect_args={"connect_timeout": _WAIT, "options": options, "application_name": "dabt"},
-            json_serializer=partial(json.dumps, ensure_ascii=False),
-        )
-    except ImportError as error:
-        raise InvalidConfig("PostgreSQL needs a driver; install dabt[postgres]") from error
 
 
 def _sqlite_engine(url: URL, *, new: bool) -> Engine:

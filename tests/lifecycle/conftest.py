@@ -4,14 +4,11 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
-import socket
 import struct
 import subprocess
 import sys
 import uuid
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -27,6 +24,7 @@ from lifecycle.report import ArmResult, Interval, Report
 from lifecycle.verdict import Check, Ruling, Verdict
 from lifecycle.version import Prompt, Version, VersionSpec, digest_of
 from tests import blank_registry
+from tests.lifecycle.postgres_server import cluster
 
 ROOT = Path(__file__).parents[2]
 HIDDEN, INNER, KV, LAYERS, RANK = 16, 32, 8, 2, 4
@@ -120,66 +118,6 @@ def make_base(tmp_path: Path) -> Callable[..., Path]:
 
 
 # -- registries ---------------------------------------------------------------------------------------------------
-
-
-def _postgres_bin() -> Path | None:
-    if found := shutil.which("initdb"):
-        return Path(found).resolve().parent
-    folders = sorted(Path("/usr/lib/postgresql").glob("*/bin/initdb"))
-    return folders[-1].parent if folders else None
-
-
-class Cluster:
-    """A private PostgreSQL on loopback, which can be stopped and started again under the same address."""
-
-    def __init__(self, folder: Path, binaries: Path, as_user: list[str]) -> None:
-        self._folder, self._binaries, self._as_user = folder, binaries, as_user
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            self._port = probe.getsockname()[1]
-        self.url = f"postgresql://dabt@127.0.0.1:{self._port}"
-        """Without its database's name."""
-        self._run("initdb", "-U", "dabt", "-A", "trust", "-E", "UTF8", "--locale=C", "-N")
-
-    def start(self) -> None:
-        server = f"-h 127.0.0.1 -p {self._port} -k {self._folder} -F -c max_connections=50"
-        self._run("pg_ctl", "-w", "-l", str(self._folder / "log"), "-o", server, "start")
-
-    def stop(self) -> None:
-        self._run("pg_ctl", "-m", "immediate", "-w", "stop")
-
-    def _run(self, program: str, *arguments: str) -> None:
-        command = [*self._as_user, str(self._binaries / program), "-D", str(self._folder / "data"), *arguments]
-        subprocess.run(command, check=True, cwd=self._folder, stdout=subprocess.DEVNULL, timeout=120)
-
-
-@contextmanager
-def cluster() -> Iterator[Cluster]:
-    """Running; stopped and removed at the end. Skips the test where there is no PostgreSQL."""
-    binaries = _postgres_bin()
-    if binaries is None:
-        pytest.skip("no PostgreSQL binaries: install Debian's package postgresql to run this")
-    # initdb refuses root, and a server's socket path must be short, so this is no place for pytest's long tmp_path.
-    import tempfile
-
-    folder = Path(tempfile.mkdtemp(prefix="dabt-pg-"))
-    as_user: list[str] = []
-    if os.geteuid() == 0:
-        known = subprocess.run(["id", "postgres"], check=False, capture_output=True).returncode == 0
-        if not known or not shutil.which("runuser"):
-            pytest.skip("running as root, with no postgres user to run the server as")
-        as_user = ["runuser", "-u", "postgres", "--"]
-        shutil.chown(folder, "postgres", "postgres")
-    try:
-        made = Cluster(folder, binaries, as_user)
-        made.start()
-        try:
-            yield made
-        finally:
-            with suppress(subprocess.CalledProcessError):  # the test has stopped it
-                made.stop()
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
 
 
 @pytest.fixture(scope="session")

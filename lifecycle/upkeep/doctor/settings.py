@@ -11,12 +11,11 @@ from contextlib import closing
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from sqlalchemy import make_url
-
 from lifecycle.errors import DabtError
 from lifecycle.home import Home
 from lifecycle.models.base import fingerprint, resolve_base
 from lifecycle.registry import Registry
+from lifecycle.registry.database import parse
 from lifecycle.states import State
 from lifecycle.upkeep.doctor.finding import Finding, fault, ok, warning
 from lifecycle.version import Version
@@ -24,7 +23,7 @@ from lifecycle.version import Version
 VARIABLES = (
     "DABT_API_KEY", "DABT_ARTIFACTS_URL", "DABT_BASE", "DABT_CONSOLE_SECRET", "DABT_DEVICE", "DABT_ENGINE_PROCESSES",
     "DABT_EVALS", "DABT_HOME", "DABT_JUDGE_API_KEY", "DABT_LIMITS_URL", "DABT_LOG_FORMAT", "DABT_PYTHON",
-    "DABT_REGISTRY_URL", "DABT_SAYS_EVERY", "DABT_WORKER",
+    "DABT_REGISTRY_CONNECTIONS", "DABT_REGISTRY_URL", "DABT_SAYS_EVERY", "DABT_WORKER",
 )  # fmt: skip
 """All that Dabt reads; a test holds this against the sources."""
 _TOLD = 5
@@ -48,7 +47,7 @@ def _unknown(environment: Mapping[str, str]) -> Iterator[Finding]:
 def _apart(home: Home) -> Iterator[Finding]:
     """Whether other machines that share the one see the other."""
     try:
-        shared_registry = make_url(home.registry_url).get_backend_name() != "sqlite"
+        shared_registry = parse(home.registry_url).get_backend_name() != "sqlite"
     except Exception:  # what it is, `registry` says
         return
     local = urlsplit(home.artifacts_url).scheme in ("", "file", "local")

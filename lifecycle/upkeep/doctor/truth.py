@@ -15,16 +15,17 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-from sqlalchemy import func, make_url, select
+from sqlalchemy import func, select
 
 from lifecycle.errors import Corrupt, DabtError, InvalidConfig, NotFound
 from lifecycle.home import Home
 from lifecycle.registry import tables
-from lifecycle.registry.database import Database, schema_of
+from lifecycle.registry.database import Database, parse, schema_of
 from lifecycle.registry.need_book import NeedBook, Needs
 from lifecycle.store.artifacts import ArtifactStore
 from lifecycle.store.stock import Stock
 from lifecycle.upkeep.doctor.finding import Finding, fault, ok, warning
+from lifecycle.upkeep.doctor.server import server
 from lifecycle.version import Digest
 
 _APART, _FAR_APART = 2.0, 60.0
@@ -67,8 +68,8 @@ def _registry(url: str, *, deep: bool) -> Iterator[Finding | Known]:
         cure = "`uv pip install 'psycopg[binary]'`" if "driver" in str(error) else "correct DABT_REGISTRY_URL"
         yield fault("registry", str(error), cure)
         return
-    sqlite = make_url(url).get_backend_name() == "sqlite"
-    file = Path(str(make_url(url).database))
+    sqlite = parse(url).get_backend_name() == "sqlite"
+    file = Path(str(parse(url).database))
     if sqlite and not file.exists():
         yield warning("registry", f"there is none at {file} yet", "it is made by the first command; or `dabt restore`")
         return
@@ -83,6 +84,11 @@ def _registry(url: str, *, deep: bool) -> Iterator[Finding | Known]:
         yield _of_schema(database.name, number, revision)
         if isinstance(moment, datetime):
             yield _of_clock((moment - datetime.now(UTC)).total_seconds())
+        if not sqlite:
+            try:
+                yield from server(database, url)
+            except DabtError as error:
+                yield fault("registry", str(error), _cure_of_registry(str(error), sqlite, file))
         if sqlite and not os.access(file, os.W_OK):
             yield fault("registry", f"{file} cannot be written", f"`chown $(id -u) {file}*`")
         if sqlite and deep:

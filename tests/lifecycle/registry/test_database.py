@@ -106,6 +106,22 @@ def test_a_url_that_cannot_be_a_registry_is_a_fault_of_the_configuration(url):
         Registry.open(url)
 
 
+@pytest.mark.parametrize(
+    ("url", "hosts", "attributes"),
+    [
+        ("postgresql://u:p@a:5432,b:5433/dabt", ("a:5432", "b:5433"), "read-write"),
+        ("postgres://a,b/dabt?sslmode=require", ("a", "b"), "read-write"),
+        ("postgresql://u@/dabt?host=a:1&host=b:2&target_session_attrs=primary", ("a:1", "b:2"), "primary"),
+        ("postgresql://u@a:5432/dabt", (), None),
+    ],
+)
+def test_a_url_of_several_servers_means_the_one_that_takes_writes(url, hosts, attributes):
+    parsed = database.parse(url)
+    assert parsed.query.get("host", ()) == hosts
+    assert parsed.query.get("target_session_attrs") == attributes
+    assert (parsed.database, parsed.password) == ("dabt", "p" if ":p@" in url else None)
+
+
 def test_a_registry_of_another_schema_is_left_alone_and_named(registry, registry_url):
     with registry._database.write() as tx:
         tx.execute(update(tables.meta).values(value="99"))

@@ -156,7 +156,7 @@ def test_a_migration_that_fails_leaves_the_registry_as_it_was(old_url, monkeypat
     with pytest.raises(InvalidConfig, match="full"):
         Registry.open(old_url)
     monkeypatch.undo()
-    engine = sqlalchemy.create_engine(sqlalchemy.make_url(old_url).set(drivername=database._parse(old_url).drivername))
+    engine = sqlalchemy.create_engine(database.parse(old_url))
     with engine.connect() as connection:
         assert not sqlalchemy.inspect(connection).has_table("gates")
         assert not sqlalchemy.inspect(connection).has_table("artifacts")

@@ -252,8 +252,31 @@ def test_a_postgresql_that_is_well_and_its_clock(tmp_path, postgres_url):
         lived.version("one")
         assert levels(found(lived.home, "schema")) == [OK]
         assert levels(found(lived.home, "clock")) == [OK]
+        assert levels(found(lived.home, "hints")) == [OK]
+        assert levels(found(lived.home, "failover")) == [], "there is one server"
         (finding,) = found(lived.home, "settings", DABT_LIMITS_URL="redis://127.0.0.1:1/0")[:1]
         assert "a folder of this one" in finding.says
+
+
+@pytest.mark.e2e
+def test_a_postgresql_without_room_for_one_more_process(tmp_path, postgres_url, monkeypatch):
+    with closing(LivedIn(at(tmp_path / "home", postgres_url))) as lived:
+        for told, level in (("4", OK), ("40", OK), ("47", WARNING)):
+            monkeypatch.setenv("DABT_REGISTRY_CONNECTIONS", told)
+            (finding,) = found(lived.home, "connections")
+            assert finding.says.startswith("47 for this database, "), "of 50, three are the superuser's"
+            assert (finding.level, f"takes {int(told) + 1} at most" in finding.says) == (level, True)
+    monkeypatch.setenv("DABT_REGISTRY_CONNECTIONS", "many")
+    (finding,) = found(lived.home, "registry")
+    assert (finding.level, "DABT_REGISTRY_CONNECTIONS=many is no number" in finding.says) == (FAULT, True)
+
+
+@pytest.mark.e2e
+def test_several_servers_of_which_none_waits_for_a_standby(tmp_path, postgres_url):
+    several = postgres_url.replace("@127.0.0.1:", "@127.0.0.1:1,127.0.0.1:")
+    with closing(LivedIn(at(tmp_path / "home", several))) as lived:
+        (finding,) = found(lived.home, "failover")
+        assert (finding.level, "synchronous_standby_names" in finding.cure) == (WARNING, True)
 
 
 def test_a_row_that_cannot_be_read(lived):

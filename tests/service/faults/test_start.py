@@ -10,7 +10,7 @@ import httpx
 import pytest
 
 from lifecycle.registry import Registry
-from tests.lifecycle.conftest import cluster
+from tests.lifecycle.postgres_server import cluster
 from tests.service.faults.conftest import Begin, chat
 from tests.service.faults.test_registry import locked
 
