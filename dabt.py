@@ -27,6 +27,7 @@ import lifecycle.commands.traffic
 import lifecycle.commands.versions
 import retrieval.cli
 import service.cli
+import service.cluster.command
 import service.traffic.shadow_cli
 import training.cli
 import training.data.commands.check
@@ -100,6 +101,7 @@ audit = typer.Typer(help="The trail: who did what, when and why.", no_args_is_he
 audit.command("export")(lifecycle.commands.audit.export)
 
 app.add_typer(audit, name="audit")
+app.add_typer(service.cluster.command.app, name="cluster")
 app.add_typer(data, name="data")
 app.add_typer(gate, name="gate")
 app.add_typer(keys, name="keys")

@@ -61,6 +61,14 @@ class DabtError(Exception):
     code = "error"
     """Stable and machine-readable; it is the `code` of the OpenAI-shaped error body."""
 
+    def __reduce__(self) -> tuple[object, ...]:
+        """The same error in another process, whatever its class is made from; without what caused it."""
+        return _again, (type(self), self.args), self.__dict__
+
+
+def _again(kind: type[DabtError], args: tuple[object, ...]) -> DabtError:
+    return kind.__new__(kind, *args)
+
 
 class InvalidInput(DabtError):
     """The input is wrong. All of its problems are reported together."""

@@ -6,9 +6,18 @@ import os
 import sys
 from functools import partial
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from fastapi import FastAPI
+
+    from lifecycle.home import Home
+    from service.config import ServeConfig
+    from service.front import Front
 
 _APART = frozenset({"base", "home", "chat_template"})
 """Options that are no setting of `ServeConfig` as they are written."""
@@ -143,14 +152,18 @@ def serve(  # noqa: PLR0913, PLR0917  (one parameter is one option of the comman
     engine.prepare()
     from service.server import serve as run  # after that: it takes a second to import
 
-    console = None
-    if config.ui:
-        from console.app import Console
-
-        console = partial(Console, home=place)
-    run(config, place, engine, first, stored.manifest if stored is not None else None, console)
+    run(config, place, engine, first, stored.manifest if stored is not None else None, pages(config, place))
     if engine.is_being_built:
         # Asked to stop during the engine's start: all else is in order, and that thread need not be waited for.
         sys.stdout.flush()
         sys.stderr.flush()
         os._exit(0)
+
+
+def pages(config: ServeConfig, home: Home) -> Callable[[FastAPI], Front] | None:
+    """What makes the pages at /ui of a service; None where it shows none."""
+    if not config.ui:
+        return None
+    from console.app import Console
+
+    return partial(Console, home=home)

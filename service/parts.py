@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, suppress
+from contextlib import suppress
 from dataclasses import dataclass
-from functools import partial
 from typing import TYPE_CHECKING
 
 from lifecycle.errors import DabtError
-from lifecycle.manifests import AdapterManifest, ClassifierManifest, WeightsManifest
-from lifecycle.models.answers import bare_spec
+from lifecycle.manifests import ClassifierManifest, WeightsManifest
 from lifecycle.registry import Registry
 from lifecycle.registry.hints import Hints
 from lifecycle.store.artifacts import ArtifactStore
@@ -19,17 +16,17 @@ from lifecycle.version import Digest
 from service.access.accounts import Accounts
 from service.access.ledger import Ledger
 from service.access.limiter import Limiter
-from service.adapters import golden
 from service.adapters.admission_gate import AdmissionGate
-from service.adapters.residency import Limits, Residency
+from service.adapters.residency import Adapters
 from service.adapters.warming import Plan, Warmer
 from service.catalogue import Catalogue
 from service.classification.residents import ClassifierLimits, Classifiers
 from service.concurrency import Background, Bulkhead
 from service.config import ServeConfig
 from service.deployment import OwnDeployment
-from service.engine.interface import AdapterHandle, Engine, EngineFacts
-from service.engine.supervise import Patience, Supervisor
+from service.engine.interface import Engine, EngineFacts
+from service.engine.supervise import Supervisor
+from service.engine_side import REGISTRY_SECONDS, Beside, engine_side
 from service.knowledge import Library
 from service.last_known import LastKnown
 from service.observability.alias_series import AliasSeries
@@ -49,8 +46,6 @@ from service.under_way import UnderWay
 if TYPE_CHECKING:
     from fastapi import Request
 
-_REGISTRY_SECONDS = 60.0
-"""For one call. A locked registry answers sooner than that; one that hangs never does."""
 _STORE_SECONDS = 600.0
 """For a file that callers send or read: the largest take minutes to a slow store."""
 
@@ -65,7 +60,7 @@ class Parts:
     catalogue: Catalogue
     hints: Hints
     models: ModelList
-    residency: Residency
+    residency: Adapters
     warmer: Warmer
     gate: AdmissionGate
     library: Library
@@ -123,65 +118,39 @@ def assemble(
     store: ArtifactStore,
     last_known: LastKnown | None = None,
     weights: WeightsManifest | None = None,
+    adapters: Adapters | None = None,
 ) -> Parts:
     """Put a service together. Raises `InvalidInput` when `config.base` is not a whole model folder.
 
     `weights` is what is known of `config.base`, where that is whole weights of the store: the engine must compute what
     was recorded of them, or the service does not start.
 
-    Without `last_known` nothing is kept for a start without the registry.
+    Without `last_known` nothing is kept for a start without the registry. `adapters` has them where `engine` is only
+    the way to engines elsewhere.
     """
     catalogue = Catalogue(registry, config.poll_seconds, last_known)
     telemetry = Telemetry()
-
-    bare = bare_spec(config.base)
-    base = Base(config.served_name, bare.base, bare.answers, bare.decoding)
-    gate = AdmissionGate(config.max_loras, config.turn_seconds, config.queue)
+    reading = Bulkhead("registry", at_once=8, waiting=1024, seconds=REGISTRY_SECONDS)
+    classifiers = _classifiers(config, store, catalogue, reading, telemetry)
+    beside = Beside(store, catalogue, telemetry, reading, classifiers, weights, adapters)
+    side = engine_side(config, engine, beside, Plan(config.preload, config.pin))
+    base, residency, gate, supervisor = side.base, side.residency, side.gate, side.supervisor
     accounts = Accounts(
         Limiter(config.limits_url), Ledger(registry.usage, config.usage_seconds), at_once=_of_one_key(config.queue)
     )
 
-    def started(facts: EngineFacts) -> None:
-        """What the queue holds is known for sure when the engine runs: it follows the device."""
-        gate.max_waiting = config.max_queue or facts.max_queue
+    started = supervisor.started
+
+    def known(facts: EngineFacts) -> None:
+        started(facts)
         accounts.at_once = _of_one_key(gate.max_waiting)
 
+    supervisor.started = known
     # Fewer than the connections that a registry's pool gives out: reading goes on while all of these wait.
-    at_registry = Bulkhead("registry", at_once=8, waiting=64, seconds=_REGISTRY_SECONDS)
-    # Apart from changes, which may wait for a lock: what a load reads is in memory as a rule.
-    reading = Bulkhead("registry", at_once=8, waiting=1024, seconds=_REGISTRY_SECONDS)
+    at_registry = Bulkhead("registry", at_once=8, waiting=64, seconds=REGISTRY_SECONDS)
 
-    @asynccontextmanager
-    async def verified(adapter: AdapterHandle, digest: Digest) -> AsyncIterator[None]:
-        # From memory as a rule, so that a registry that is locked or away is not waited for.
-        manifest = catalogue.known_manifest(digest)
-        if manifest is None:
-            manifest = await reading.run(catalogue.manifest, digest)
-        assert isinstance(manifest, AdapterManifest), "a version names as its adapter nothing else"
-        # Golden prompts need a slot as requests do. Those who waited for the load join the turn before it ends.
-        async with gate.turn(adapter.name):
-            await golden.verify(engine, adapter, manifest, config.golden_tolerance)
-            yield
-
-    limits = Limits(capacity=config.max_cpu_loras, wait=config.load_wait_seconds, fetch=config.fetch_seconds)
-    residency = Residency(engine, store, verified, limits, telemetry)
-    classifiers = _classifiers(config, store, catalogue, reading, telemetry)
     own = () if weights is None else (weights.digest,)
     store.cache.in_use = lambda: [*own, *residency.digests(), *classifiers.digests()]
-    warmer = Warmer(residency, classifiers, base, lambda: catalogue.snapshot, Plan(config.preload, config.pin))
-    patience = Patience(config.restart_attempts, config.engine_silent_seconds)
-    supervisor = Supervisor(engine, residency, catalogue, telemetry, patience)
-    supervisor.warm_up = warmer.start
-    if weights is not None:
-        supervisor.prove = partial(golden.verify_weights, engine, weights, config.golden_tolerance)
-    telemetry.gauge("resident_adapters", "Adapters in the engine's memory", lambda: len(residency.residents()))
-    telemetry.gauge("adapter_leases", "Requests that hold an adapter", residency.leases)
-    telemetry.gauge("registry_age_seconds", "Since the registry was last read", lambda: catalogue.age)
-    telemetry.gauge("ready", "1 when /ready answers 200", lambda: float(not supervisor.waiting_for()))
-    supervisor.started = started
-    telemetry.gauge("slots_taken", "Adapters in the batch", lambda: gate.taken)
-    telemetry.gauge("waiting_for_slot", "Requests that wait for a slot in the batch", lambda: gate.waiting)
-    telemetry.gauge("engine_up", "1 when the engine answers", lambda: float(supervisor.engine_up))
     telemetry.registry.register(AliasSeries(lambda: catalogue.snapshot))
     telemetry.gauge("registry_calls", "Calls that the registry has not answered yet", at_registry.calls)
     background = Background()
@@ -192,13 +161,13 @@ def assemble(
     shadows = Shadows(records, telemetry, busy=lambda: gate.waiting > 0 or bool(supervisor.waiting_for()))
     return Parts(
         base=base,
-        deployment=OwnDeployment(config, bare.digest),
+        deployment=OwnDeployment(config, base.digest),
         engine=engine,
         catalogue=catalogue,
         hints=registry.changes.hints(catalogue.look_soon),
         models=ModelList(),
         residency=residency,
-        warmer=warmer,
+        warmer=side.warmer,
         gate=gate,
         classifiers=classifiers,
         library=Library(store, config.fetch_seconds, base=config.base),

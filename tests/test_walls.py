@@ -34,8 +34,10 @@ HEAVY = {
 
 # The modules that talk to one heavy library; nothing imports them at its own top level (`loaded_by` below).
 VLLM_MODULES = ("service/engine/vllm_", "service/engine/masked_lora.py", "service/engine/cpu_")
+RAY_MODULES = ("service/cluster/ray_",)
 HEAVY_MODULES = (
     *VLLM_MODULES,
+    *RAY_MODULES,
     "training/recipes/",
     "evals/tasks/lmeval/metrics.py",  # registers metrics by lm-eval's decorators
 )
@@ -128,6 +130,18 @@ def test_vllm_is_imported_in_its_own_modules_of_the_service_alone():
         for path in sources()
         if not path.relative_to(ROOT).as_posix().startswith(VLLM_MODULES)
         for path, line in _of(path, {"vllm"})
+    ]
+    assert crossings == []
+
+
+def test_ray_is_imported_by_what_runs_on_it_alone():
+    """One machine without it serves, trains and evaluates as before."""
+    on_ray = (*RAY_MODULES, "service/cluster/command.py", "training/")
+    crossings = [
+        place(path, line)
+        for path in sources()
+        if not path.relative_to(ROOT).as_posix().startswith(on_ray)
+        for path, line in _of(path, {"ray"})
     ]
     assert crossings == []
 

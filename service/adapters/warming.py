@@ -18,7 +18,7 @@ from lifecycle.aliases import PROD, Alias
 from lifecycle.errors import DabtError, InvalidInput, NotAllowed, NotFound
 from lifecycle.states import State
 from lifecycle.version import Digest, Frozen, Ref, Version
-from service.adapters.residency import Residency
+from service.adapters.residency import Adapters
 from service.catalogue import EMPTY, Snapshot
 from service.classification.residents import Classifiers
 from service.resolution import Base
@@ -55,6 +55,8 @@ class Plan:
 
     preload: tuple[str, ...] = ()
     pin: tuple[str, ...] = ()
+    ahead: bool = True
+    """Load what an alias was moved to. One engine of many leaves that to whoever chooses among them."""
 
 
 class Warmer:
@@ -62,18 +64,20 @@ class Warmer:
 
     def __init__(
         self,
-        residency: Residency,
-        classifiers: Classifiers,
+        residency: Adapters,
+        classifiers: Classifiers | None,
         base: Base,
         snapshot: Callable[[], Snapshot],
         plan: Plan,
     ) -> None:
+        """Without `classifiers` none is loaded here, and names of them mean nothing."""
         self._residency = residency
         self._classifiers = classifiers
         self._base = base
         self._snapshot = snapshot
         self._preload = plan.preload
         self._pins = list(dict.fromkeys(plan.pin))
+        self._follows = plan.ahead
         self._missing: set[str] = set()
         self._ahead: dict[_Wanted, None] = {}
         """To be loaded in the background, in this order."""
@@ -122,9 +126,8 @@ class Warmer:
         if not self._running:
             return
         self._apply_pins()
-        moved = dict.fromkeys(
-            wanted for alias in _moved(before, after) for wanted in self._gained(alias, before, after)
-        )
+        aliases = _moved(before, after) if self._follows else ()
+        moved = dict.fromkeys(wanted for alias in aliases for wanted in self._gained(alias, before, after))
         classifiers = [wanted for wanted in moved if wanted.classifies]
         guessed = self._guess(wanted.digest for wanted in moved if not wanted.classifies)
         self._load_soon([*self._pinned(), *(_Wanted(digest) for digest in guessed), *classifiers])
@@ -166,6 +169,10 @@ class Warmer:
                 for wanted in self._named(ref):
                     await self._load(wanted)
 
+    def adapters(self) -> list[Digest]:
+        """What is to be here ahead of any request, as the registry is now."""
+        return [wanted.digest for wanted in self._planned() if not wanted.classifies]
+
     @property
     def pins(self) -> tuple[str, ...]:
         return tuple(self._pins)
@@ -183,7 +190,8 @@ class Warmer:
 
     def _pin(self, pinned: Sequence[_Wanted]) -> None:
         self._residency.pin([wanted.digest for wanted in pinned if not wanted.classifies])
-        self._classifiers.pin([wanted.digest for wanted in pinned if wanted.classifies])
+        if self._classifiers is not None:
+            self._classifiers.pin([wanted.digest for wanted in pinned if wanted.classifies])
 
     def _pinned(self) -> list[_Wanted]:
         return list(dict.fromkeys(wanted for ref in self._pins for wanted in self._found(ref)))
@@ -227,7 +235,8 @@ class Warmer:
             if not self._base.refusal(version) and version.state is not State.RETIRED
         ]
         loaded = ((spec.adapter or spec.classifier, spec.classifier is not None) for spec in usable)
-        return list(dict.fromkeys(_Wanted(digest, classifies) for digest, classifies in loaded if digest is not None))
+        wanted = dict.fromkeys(_Wanted(digest, classifies) for digest, classifies in loaded if digest is not None)
+        return [each for each in wanted if self._classifiers is not None or not each.classifies]
 
     def _gained(self, alias: Alias, before: Snapshot, after: Snapshot) -> list[_Wanted]:
         """What is loaded of the versions that this alias points at now and did not before."""
@@ -266,7 +275,7 @@ class Warmer:
             log.warning("not loaded ahead", **{kind: wanted.digest}, error=str(error))
 
     async def _prefetch(self, wanted: _Wanted, *, evict: bool = True) -> bool:
-        if wanted.classifies:
+        if wanted.classifies and self._classifiers is not None:
             return await self._classifiers.prefetch(wanted.digest, evict=evict)
         return await self._residency.prefetch(wanted.digest)
 

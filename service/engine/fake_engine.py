@@ -56,9 +56,10 @@ class Faults:
 class FakeEngine:
     """Implements `service.engine.interface.Engine`."""
 
-    def __init__(self, max_words: int = _MAX_WORDS) -> None:
+    def __init__(self, max_words: int = _MAX_WORDS, step_seconds: float = 0.0) -> None:
         self.max_words = max_words
         """Of a prompt; a word stands for a token."""
+        self._step = step_seconds
         self.faults = Faults()
         self.loaded: dict[int, AdapterHandle] = {}
         self.loads: list[AdapterHandle] = []
@@ -161,7 +162,7 @@ class FakeEngine:
             sent = 0
             for index, (words, reason) in enumerate(choices):
                 for at, word in enumerate(words):
-                    await asyncio.sleep(0)  # as with a real one, others get their turn between two tokens
+                    await asyncio.sleep(self._step)  # as with a real one, others get their turn between two tokens
                     await self._while_held(self.faults.hold)
                     if self.faults.break_stream_after is not None and sent >= self.faults.break_stream_after:
                         self.die()

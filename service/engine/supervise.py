@@ -15,13 +15,14 @@ from datetime import UTC, datetime
 import structlog
 
 from lifecycle.errors import DabtError, EngineDead, InvalidInput
-from service.adapters.residency import Residency
+from service.adapters.residency import Adapters
 from service.catalogue import EMPTY, Catalogue
 from service.engine.interface import Engine, EngineFacts
 from service.engine.pulse import Pulse
 from service.observability.telemetry import Telemetry
 
 _LOOK_EVERY = 0.5
+_LOOK_AT_START = 0.02
 _LONGEST_PAUSE = 30.0
 _LONG_LIFE = 60.0
 """Seconds that an engine must have lived for its death to be taken as the first one."""
@@ -48,7 +49,7 @@ class Supervisor:
     """Belongs to one event loop; `run` is its one task."""
 
     def __init__(
-        self, engine: Engine, residency: Residency, catalogue: Catalogue, telemetry: Telemetry, patience: Patience
+        self, engine: Engine, residency: Adapters, catalogue: Catalogue, telemetry: Telemetry, patience: Patience
     ) -> None:
         self._engine = engine
         self._residency = residency
@@ -120,6 +121,13 @@ class Supervisor:
         if bool(waiting) != self._waits:
             self._waits, self.since = bool(waiting), datetime.now(UTC)
         return waiting
+
+    async def until_ready(self) -> None:
+        """Return once nothing is waited for. Raises `EngineDead` when that will not be."""
+        while self.waiting_for():
+            if self.fatal is not None:
+                raise EngineDead(self.fatal)
+            await asyncio.sleep(_LOOK_AT_START)
 
     @property
     def engine_up(self) -> bool:

@@ -253,7 +253,7 @@ def house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
     program = workplace / "bin" / "dabt"
     program.write_text(f'#!/bin/sh\nexec {sys.executable} {REPOSITORY / "tests/e2e/fake_dabt.py"} "$@"\n')
     program.chmod(0o755)
-    for name in ("examples", ".venv"):
+    for name in ("deploy", "examples", ".venv"):
         (workplace / name).symlink_to(REPOSITORY / name)
     home = Home.at(workplace / "home")
     home.root.mkdir()
@@ -279,7 +279,7 @@ def copied(home: Path, to: Path) -> Path:
 def place_for(block: Block, house: House, folder: Path) -> Path:
     """A working folder that looks like the checkout, with the files that the document shows."""
     folder.mkdir()
-    for name in ("examples", ".venv"):
+    for name in ("deploy", "examples", ".venv"):
         (folder / name).symlink_to(REPOSITORY / name)
     for name, text in block.files:
         (folder / name).write_text(text, encoding="utf-8")

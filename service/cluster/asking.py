@@ -1,0 +1,85 @@
+"""What gateways and engine rooms say to each other: an ask goes there, frames come back.
+
+All of it is pickled on its way, so it holds values alone. Read `room.py` for who answers, `fleet.py` for who asks.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from lifecycle.errors import DabtError
+from lifecycle.version import Digest
+from service.engine.interface import Call, EngineAnswer, EngineFacts, Tally
+
+Task = Literal["generate", "stream", "likelihoods", "prefetch", "tokenize", "detokenize", "facts"]
+
+
+@dataclass(frozen=True, slots=True)
+class Ask:
+    """One thing that a gateway asks of some room."""
+
+    task: Task
+    digest: Digest | None = None
+    """Of the adapter that it needs: the room loads it, holds it and gives it a slot for as long as it takes."""
+    call: Call | None = None
+    body: Mapping[str, Any] = field(default_factory=dict)
+    """For `tokenize` and `detokenize`, which are no calls."""
+    passed_over: frozenset[str] = frozenset()
+    """Rooms that have refused it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Begun:
+    """The first frame of every answer: the room has the request, and nobody else is asked unless it refuses."""
+
+    room: str
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """The last frame of an answer that failed."""
+
+    error: DabtError
+    room: str
+    taken: bool
+    """The engine had it. Otherwise another room may be asked without a thought."""
+
+
+Frame = Begun | str | Tally | EngineAnswer | EngineFacts | Refusal | dict[str, Any] | bool
+"""Text is a chunk of a stream; an object is what `tokenize` gives; true or false is what `prefetch` does."""
+
+
+@dataclass(frozen=True, slots=True)
+class Held:
+    """One adapter in a room's memory."""
+
+    digest: Digest
+    leases: int
+    requests: int
+    pinned: bool
+    since: int
+    """In seconds of Unix time: it stays the same while nothing happens, so that nothing is told then."""
+
+
+@dataclass(frozen=True, slots=True)
+class Card:
+    """What a room tells of itself, for gateways that choose among rooms and for people who look on."""
+
+    room: str
+    capacity: int
+    """Most requests that it takes, running and waiting; 0 while its engine does not answer."""
+    busy: int
+    """Requests that it has."""
+    waiting: int
+    """Of those, before the batch."""
+    places: int
+    """Adapters that its memory has room for."""
+    slots: int
+    slots_taken: int
+    held: tuple[Held, ...] = ()
+    """Adapters in the engine's memory, least recently used first."""
+    failures: Mapping[Digest, str] = field(default_factory=dict)
+    """Why adapters are not there that were asked for."""
+    structured_output: str = "ok"

@@ -1,0 +1,67 @@
+"""`dabt cluster`: the service on Ray Serve. Read `settings.py` for its file, `ray_app.py` for what runs."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from lifecycle.errors import InvalidConfig, Problem
+
+app = typer.Typer(help="Gateways and engines on a Ray cluster.", no_args_is_help=True)
+
+_NAME = "dabt"
+"""Of the application on Ray Serve."""
+
+File = Annotated[Path, typer.Argument(help="The cluster's YAML file, such as deploy/ray/cluster.yaml.")]
+Address = Annotated[
+    str, typer.Option(envvar="RAY_ADDRESS", help="Of a running Ray cluster; `local` starts one on this machine.")
+]
+
+
+@app.command()
+def check(file: File) -> None:
+    """Read the file and say everything that is wrong with it. Ray is not needed."""
+    from service.cluster.settings import read_settings
+
+    settings = read_settings(file)
+    gateways = settings.gateways.replicas
+    typer.echo(f"{gateways.least} to {gateways.most} gateways at http://{settings.host}:{settings.port}")
+    for tier in settings.bases:
+        typer.echo(f"{tier.replicas.least} to {tier.replicas.most} engines of {tier.base}")
+
+
+@app.command()
+def up(file: File, address: Address = "local") -> None:
+    """Run it, or change what runs into it: replicas are there before others go. On `local` it runs until Ctrl-C.
+
+    Example: `dabt cluster up deploy/ray/cluster.yaml`
+    """
+    from service.cluster.settings import read_settings
+
+    settings = read_settings(file)
+    serve = _serve(address)
+    from service.cluster.ray_app import build
+
+    serve.start(http_options={"host": settings.host, "port": settings.port}, proxy_location="EveryNode")
+    serve.run(build(settings), name=_NAME, route_prefix="/", blocking=address == "local")
+    typer.echo(f"ready at http://{settings.host}:{settings.port}")
+
+
+@app.command()
+def down(address: Address = "auto") -> None:
+    """End it: what was admitted is answered first."""
+    _serve(address).delete(_NAME)
+    typer.echo("stopped")
+
+
+def _serve(address: str) -> Any:
+    try:
+        import ray
+        from ray import serve
+    except ImportError as error:
+        fault = Problem("ray", f"is not installed here ({error})", "install the extra: pip install 'dabt[ray]'")
+        raise InvalidConfig("A cluster needs Ray Serve:", [fault]) from error
+    ray.init(address=address, logging_level="warning", log_to_driver=address == "local")
+    return serve

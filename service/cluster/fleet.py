@@ -1,0 +1,275 @@
+"""Engines elsewhere, as one engine: a gateway's `Engine`, and its `Adapters`.
+
+A request goes to one room, which loads its adapter, gives it a slot and answers; so nothing is held on the way there
+and nothing has to be given back. While no token has come, another room is asked where the first one is full or gone.
+Read `room.py` for who answers, `line.py` for the way there.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import AsyncGenerator, AsyncIterator, Collection, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager, aclosing, asynccontextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Protocol
+
+from lifecycle.errors import DabtError, EngineDead, NotAllowed, Overloaded, Unavailable
+from lifecycle.version import Digest
+from service.adapters.residency import ResidentAdapter, internal_name
+from service.cluster.asking import Ask, Begun, Card, Frame, Held, Refusal
+from service.engine.interface import AdapterHandle, Call, EngineAnswer, EngineFacts, Tally
+
+_DEATHS = 2
+"""Engines that one request may see die. It may be the reason: asked again and again, it would end all of them."""
+
+
+class RoomGone(Exception):
+    """The room that had a request ended without a word."""
+
+
+class NoRoomLeft(Exception):
+    """Every room is full, or has refused the request."""
+
+
+class Line(Protocol):
+    """The way to the rooms of one base. The policy of choosing one is behind it."""
+
+    def ask(self, ask: Ask) -> AsyncGenerator[Frame, None]:
+        """`Begun` and what follows it. Closing it early tells the room, which then frees the request.
+
+        Raises `NoRoomLeft`, `RoomGone`, and `Unavailable` where no room has come to be in time.
+        """
+
+    def cards(self) -> Sequence[Card]:
+        """What each room told last."""
+
+
+@dataclass(frozen=True, slots=True)
+class FarAdapter(AdapterHandle):
+    """An adapter that some room will hold. Its id is the room's own affair."""
+
+    digest: Digest
+
+
+class FleetEngine:
+    """Implements `service.engine.interface.Engine`."""
+
+    def __init__(self, line: Line) -> None:
+        self._line = line
+
+    async def start(self) -> EngineFacts:
+        facts = await self._only(Ask("facts"))
+        assert isinstance(facts, EngineFacts), "a room tells its facts when asked for them"
+        return facts
+
+    async def stop(self) -> None:
+        """The rooms live on without this gateway."""
+
+    async def check(self) -> None:
+        """A room that dies is the affair of whoever runs them; requests go elsewhere meanwhile."""
+
+    async def ping(self) -> None: ...
+
+    async def load(self, adapter: AdapterHandle) -> None:
+        raise NotImplementedError("rooms load their adapters themselves")
+
+    async def unload(self, adapter: AdapterHandle) -> None:
+        raise NotImplementedError("rooms unload their adapters themselves")
+
+    async def generate(self, call: Call) -> EngineAnswer:
+        return await self._whole(_ask("generate", call))
+
+    async def likelihoods(self, call: Call) -> EngineAnswer:
+        return await self._whole(_ask("likelihoods", call))
+
+    async def stream(self, call: Call) -> AsyncGenerator[str | Tally, None]:
+        async with aclosing(self._answered(_ask("stream", call))) as frames:
+            async for frame in frames:
+                assert isinstance(frame, str | Tally), "a stream has chunks and their tally"
+                yield frame
+
+    async def score(
+        self, adapter: AdapterHandle | None, prompt_ids: Sequence[int], completion_ids: Sequence[int]
+    ) -> list[float]:
+        raise NotImplementedError("rooms verify their adapters themselves")
+
+    async def tokenize(self, body: dict[str, Any]) -> dict[str, Any]:
+        return await self._object(Ask("tokenize", body=body))
+
+    async def detokenize(self, body: dict[str, Any]) -> dict[str, Any]:
+        return await self._object(Ask("detokenize", body=body))
+
+    def structured_output(self) -> str:
+        """The worst of what rooms tell."""
+        return next((card.structured_output for card in self._line.cards() if card.structured_output != "ok"), "ok")
+
+    def metrics(self) -> bytes:
+        """By room: what it does now. Its engine's own series are its own to show."""
+        return page(self._line.cards())
+
+    async def prefetch(self, digest: Digest) -> bool:
+        """Load an adapter where its next request would go."""
+        return bool(await self._only(Ask("prefetch", digest)))
+
+    async def _object(self, ask: Ask) -> dict[str, Any]:
+        told = await self._only(ask)
+        assert isinstance(told, dict), "tokens and texts are told in an object"
+        return told
+
+    async def _whole(self, ask: Ask) -> EngineAnswer:
+        answer = await self._only(ask)
+        assert isinstance(answer, EngineAnswer), "a whole answer comes in one frame"
+        return answer
+
+    async def _only(self, ask: Ask) -> Frame:
+        async with aclosing(self._answered(ask)) as frames:
+            async for frame in frames:
+                return frame
+        raise EngineDead("the engine ended without an answer; send the request again")
+
+    async def _answered(self, ask: Ask) -> AsyncGenerator[Frame, None]:
+        """The frames after `Begun`. As long as there was none of them, another room is asked where one fails."""
+        refused: DabtError | None = None
+        deaths = 0
+        while True:
+            begun = False
+            try:
+                async with aclosing(self._line.ask(ask)) as frames:
+                    async for frame in frames:
+                        if isinstance(frame, Begun):
+                            continue
+                        if isinstance(frame, Refusal):
+                            raise _Refused(frame)
+                        begun = True
+                        yield frame
+                return
+            except _Refused as error:
+                refusal = error.refusal
+                deaths += refusal.taken
+                if begun or not _elsewhere(refusal) or deaths >= _DEATHS:
+                    raise _told(refusal.error, begun=begun) from None
+                refused = refusal.error
+                ask = replace(ask, passed_over=ask.passed_over | {refusal.room})
+            except RoomGone as gone:
+                deaths += 1
+                dead = EngineDead("the engine that had this request stopped; send it again")
+                if begun or deaths >= _DEATHS:
+                    raise _told(dead, begun=begun) from gone
+                refused = dead
+            except NoRoomLeft:
+                raise refused or Overloaded(
+                    "every engine of this base has all the requests that it takes; try again later", retry_after=1.0
+                ) from None
+
+
+class FleetAdapters:
+    """Implements `service.adapters.residency.Adapters`: nothing is here, and all of it is told by rooms."""
+
+    def __init__(self, engine: FleetEngine, line: Line) -> None:
+        self._engine = engine
+        self._line = line
+        self._leases = 0
+
+    @property
+    def capacity(self) -> int:
+        """Of all rooms together."""
+        return sum(card.places for card in self._line.cards())
+
+    def lease(self, digest: Digest) -> AbstractAsyncContextManager[AdapterHandle]:
+        """Its name, at once: the room that answers holds it then."""
+        return self._lease(digest)
+
+    @asynccontextmanager
+    async def _lease(self, digest: Digest) -> AsyncIterator[AdapterHandle]:
+        self._leases += 1
+        try:
+            yield FarAdapter(internal_name(digest), 0, Path(), digest)
+        finally:
+            self._leases -= 1
+
+    async def prefetch(self, digest: Digest) -> bool:
+        return await self._engine.prefetch(digest)
+
+    def pin(self, digests: Collection[Digest]) -> None:
+        if digests:
+            raise NotAllowed(
+                "on a cluster every engine keeps what is named under `pin:` in the cluster's file; name it there"
+            )
+
+    def digests(self) -> list[Digest]:
+        return list(dict.fromkeys(each.digest for card in self._line.cards() for each in card.held))
+
+    def residents(self) -> list[ResidentAdapter]:
+        """One row for each room that has it."""
+        now = time.time()
+        return [_row(each, now) for card in self._line.cards() for each in card.held]
+
+    def leases(self) -> int:
+        return self._leases
+
+    def failed_load(self, digest: Digest) -> int:
+        """Rooms number their own loads; here a failure is known and not its number."""
+        return 0
+
+    def failures(self) -> dict[Digest, str]:
+        here = {*self.digests()}
+        told = {digest: why for card in self._line.cards() for digest, why in card.failures.items()}
+        return {digest: why for digest, why in told.items() if digest not in here}
+
+    def forget_all(self) -> None: ...
+
+
+class _Refused(Exception):
+    def __init__(self, refusal: Refusal) -> None:
+        self.refusal = refusal
+        super().__init__(str(refusal.error))
+
+
+def _row(held: Held, now: float) -> ResidentAdapter:
+    return ResidentAdapter(
+        digest=held.digest,
+        name=internal_name(held.digest),
+        id=0,
+        leases=held.leases,
+        requests=held.requests,
+        pinned=held.pinned,
+        resident_seconds=max(0.0, now - held.since),
+    )
+
+
+def _ask(task: Any, call: Call) -> Ask:
+    digest = call.adapter.digest if isinstance(call.adapter, FarAdapter) else None
+    return Ask(task, digest, replace(call, adapter=None))
+
+
+def _elsewhere(refusal: Refusal) -> bool:
+    """Whether another room may do better: one that is full, or whose engine died, says nothing of the request."""
+    if refusal.taken:
+        return isinstance(refusal.error, EngineDead)
+    return type(refusal.error) in (Overloaded, EngineDead, Unavailable)
+
+
+def _told(error: DabtError, *, begun: bool) -> DabtError:
+    if begun and isinstance(error, EngineDead):
+        return EngineDead("the engine stopped in the middle of this answer; send the request again")
+    return error
+
+
+_SERIES: Mapping[str, str] = {
+    "busy": "Requests that an engine has, running and waiting",
+    "waiting": "Requests that wait for a slot in its batch",
+    "slots_taken": "Adapters in its batch",
+    "capacity": "Requests that it takes; 0 while it does not answer",
+}
+
+
+def page(cards: Sequence[Card]) -> bytes:
+    """In Prometheus' text format: as many lines a series as there are rooms."""
+    lines = []
+    for name, text in _SERIES.items():
+        lines += [f"# HELP dabt_room_{name} {text}", f"# TYPE dabt_room_{name} gauge"]
+        lines += [f'dabt_room_{name}{{room="{card.room}"}} {getattr(card, name)}' for card in cards]
+    lines += ["# HELP dabt_room_resident_adapters Adapters in its memory", "# TYPE dabt_room_resident_adapters gauge"]
+    lines += [f'dabt_room_resident_adapters{{room="{card.room}"}} {len(card.held)}' for card in cards]
+    return "".join(f"{line}\n" for line in lines).encode()

@@ -1,0 +1,193 @@
+"""The service on Ray Serve: a deployment of gateways, and one of engines for each base.
+
+`dabt cluster up` runs it, and so does `serve run service.cluster.ray_app:build settings=deploy/ray/cluster.yaml`. Read
+`settings.py` for the file, `room.py` and `fleet.py` for what replicas do, `ray_router.py` for how one is chosen.
+"""
+
+from __future__ import annotations
+
+import pickle
+from collections.abc import AsyncGenerator
+from pathlib import Path
+from typing import Any
+
+from fastapi import FastAPI
+from ray import serve
+from ray.serve.config import AutoscalingConfig, RequestRouterConfig
+from ray.serve.handle import DeploymentHandle
+
+from lifecycle.errors import InvalidConfig, Problem
+from lifecycle.registry import Registry
+from lifecycle.store.artifacts import ArtifactStore
+from service.cluster.asking import Ask, Frame
+from service.cluster.fleet import FleetAdapters, FleetEngine
+from service.cluster.ray_line import RayLine
+from service.cluster.ray_router import CARD
+from service.cluster.room import EngineRoom
+from service.cluster.settings import ClusterSettings, EngineTier, Needs, Replicas, read_settings
+from service.config import ServeConfig
+from service.engine.interface import Engine
+
+_IN_ONE_LOOP = {"RAY_SERVE_RUN_ROUTER_IN_SEPARATE_LOOP": "0"}
+"""A gateway's handle then works in the loop of its requests: each token crosses a thread less."""
+
+
+class EngineReplica:
+    """Ready when its engine answers and what it must hold is loaded and verified."""
+
+    async def __init__(self, settings: ClusterSettings, at: int) -> None:  # type: ignore[misc]  # Ray awaits it
+        from service.cluster.base_folder import with_base
+        from service.observability import logs
+
+        tier, home = settings.bases[at], settings.at_home()
+        config, weights = with_base(settings.config(tier, gateway=False), tier.base, home)
+        logs.configure(config.log_level, config.log_format)
+        self._registry = Registry.later(home.registry_url, new=False)
+        store = ArtifactStore(home.artifacts_url, home.cache, _bytes(config.cache_gib))
+        name = serve.get_replica_context().replica_id.unique_id
+        config, engine = _engine(tier, config)
+        self._room = EngineRoom(name, config, engine, self._registry, store, weights)
+        await self._room.open()
+
+    async def answer(self, ask: Ask) -> AsyncGenerator[Frame, None]:
+        async for frame in self._room.answer(ask):
+            yield frame
+
+    def check_health(self) -> None:
+        self._room.check()
+
+    def record_routing_stats(self) -> dict[str, Any]:
+        return {CARD: pickle.dumps(self._room.card())}
+
+    async def __del__(self) -> None:
+        if hasattr(self, "_room"):
+            await self._room.close()
+            self._registry.close()
+
+
+@serve.ingress()
+class Gateway:
+    """The API as `dabt serve` has it, before engines elsewhere."""
+
+    def __init__(self, settings: ClusterSettings, *engines: DeploymentHandle[Any]) -> None:
+        self._settings = settings
+        self._engines = engines
+
+    def __serve_build_asgi_app__(self) -> FastAPI:
+        from lifecycle.errors import Unavailable
+        from service.access.authentication import check_address
+        from service.app import create_app
+        from service.cli import pages
+        from service.cluster.base_folder import with_base
+        from service.last_known import LastKnown
+        from service.observability import logs
+
+        settings, home = self._settings, self._settings.at_home()
+        tier = settings.bases[0]
+        config, _ = with_base(settings.config(tier, gateway=True), tier.base, home)
+        logs.configure(config.log_level, config.log_format)
+        registry = Registry.later(home.registry_url, new=False)
+        try:
+            registry.reach()
+            check_address(config, registry.keys)
+        except Unavailable:
+            pass  # on an address that others can reach, keys are asked for anyway
+        store = ArtifactStore(home.artifacts_url, home.cache, _bytes(config.cache_gib))
+        line = RayLine(self._engines[0], settings.start_seconds)
+        engine = FleetEngine(line)
+        last_known = LastKnown(home.last_known, registry.name)
+        adapters = FleetAdapters(engine, line)
+        self._app = create_app(
+            config, engine, registry, store, last_known, console=pages(config, home), adapters=adapters
+        )
+        return self._app
+
+    async def check_health(self) -> None:
+        """Ray asks for the first time before it sends anything here: a gateway is ready when it can answer."""
+        await self._app.state.parts.supervisor.until_ready()
+
+
+def build(args: dict[str, str] | ClusterSettings) -> serve.Application:
+    """`settings` is the path of the file. Raises `InvalidConfig` with everything that is wrong with it."""
+    settings = args if isinstance(args, ClusterSettings) else read_settings(Path(args["settings"]))
+    if len(settings.bases) > 1:
+        fault = Problem("bases", f"{len(settings.bases)} are named", "a cluster of its own for each")
+        raise InvalidConfig("A cluster serves one base:", [fault])
+    engines = [_engines(settings, at, tier).bind(settings, at) for at, tier in enumerate(settings.bases)]
+    config = settings.config(settings.bases[0], gateway=True)
+    gateways = serve.deployment(
+        Gateway,
+        name="gateway",
+        max_ongoing_requests=4096,
+        **_life(config, settings.gateways.replicas),
+        ray_actor_options=_actor(settings.gateways.each, _IN_ONE_LOOP),
+    )
+    return gateways.bind(settings, *engines)
+
+
+def _engines(settings: ClusterSettings, at: int, tier: EngineTier) -> serve.Deployment:
+    config = settings.config(tier, gateway=False)
+    router = RequestRouterConfig(
+        request_router_class="service.cluster.ray_router:AdapterRouter",
+        request_router_kwargs={"slack": settings.slack},
+        request_routing_stats_period_s=settings.told_seconds,
+    )
+    return serve.deployment(
+        EngineReplica,
+        name=f"engine-{at}",
+        # A room refuses by itself what its engine's queue does not take; Ray's own bound is never met before.
+        max_ongoing_requests=4 * config.queue,
+        request_router_config=router,
+        **_life(config, tier.replicas),
+        ray_actor_options=_actor(tier.each, {}),
+    )
+
+
+def _life(config: ServeConfig, replicas: Replicas) -> dict[str, Any]:
+    """A replica is there before another one goes, and goes when its requests have ended."""
+    return {
+        "autoscaling_config": AutoscalingConfig(
+            min_replicas=replicas.least,
+            max_replicas=replicas.most,
+            initial_replicas=max(1, replicas.least),
+            target_ongoing_requests=replicas.requests,
+            upscale_delay_s=1.0,
+            downscale_delay_s=replicas.idle_seconds,
+            metrics_interval_s=1.0,  # to be a variable of Ray's processes in some later release
+            look_back_period_s=5.0,
+        ),
+        "graceful_shutdown_timeout_s": config.drain_seconds,
+        "graceful_shutdown_wait_loop_s": 0.2,
+        "health_check_period_s": 2.0,
+        "health_check_timeout_s": 30.0,
+        "max_surge_percent": 100,
+    }
+
+
+def _actor(needs: Needs, variables: dict[str, str]) -> dict[str, Any]:
+    options: dict[str, Any] = {"num_cpus": needs.cpus, "num_gpus": needs.gpus}
+    if needs.memory_gib:
+        options["memory"] = int(needs.memory_gib * 2**30)
+    if variables:
+        options["runtime_env"] = {"env_vars": variables}
+    return options
+
+
+def _engine(tier: EngineTier, config: ServeConfig) -> tuple[ServeConfig, Engine]:
+    if tier.engine == "fake":
+        from service.engine.fake_engine import FakeEngine
+
+        return config, FakeEngine(step_seconds=tier.step_seconds)
+    from service.engine import vllm_forkserver
+    from service.engine.memory import machine_memory, with_slots
+    from service.engine.vllm_engine import VllmEngine
+
+    if vllm_forkserver.is_cpu_build():
+        config = with_slots(config, machine_memory())
+    engine = VllmEngine(config)
+    engine.prepare()
+    return config, engine
+
+
+def _bytes(gib: float | None) -> int | None:
+    return None if gib is None else int(gib * 2**30)

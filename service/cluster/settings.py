@@ -1,0 +1,154 @@
+"""A cluster as one YAML file: its gateways, and the engines of each base.
+
+The same settings as `dabt serve` takes (`service/config.py`), once for all under `serve:` and once more under a base
+where its engines need others. Read `ray_app.py` for what is made of it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any, Literal, Self
+
+from pydantic import Field, ValidationError, model_validator
+
+from lifecycle.config_file import faults, load_mapping, validated
+from lifecycle.errors import InvalidConfig, Problem
+from lifecycle.home import Home
+from lifecycle.version import Frozen
+from service.cluster.routing import SLACK
+from service.config import ServeConfig
+
+_OWN = frozenset({"base", "base_name", "host", "port", "shadow_folder"})
+"""Settings of `ServeConfig` that stand elsewhere in the file, or follow from it."""
+
+
+class Replicas(Frozen):
+    """How many processes, and when there are more of them."""
+
+    least: int = Field(default=1, ge=0)
+    """0 lets the last one go when nobody has asked for a while; the next request then waits for its start."""
+    most: int = Field(default=1, ge=1)
+    requests: float = Field(default=16, gt=0)
+    """Running and waiting, that one replica should have: with more of them there is another replica."""
+    idle_seconds: float = Field(default=300, ge=0)
+    """How long there are fewer before a replica is let go."""
+
+    @model_validator(mode="after")
+    def _ordered(self) -> Self:
+        if self.most < self.least:
+            raise ValueError(f"most is {self.most} and least {self.least}; write at least {self.least}")
+        return self
+
+
+class Needs(Frozen):
+    """What Ray sets aside for one replica."""
+
+    cpus: float = Field(default=1, ge=0)
+    gpus: float = Field(default=0, ge=0)
+    memory_gib: float = Field(default=0, ge=0)
+
+
+class EngineTier(Frozen):
+    """The engines of one base."""
+
+    base: str
+    """A folder that every node can read, a hub id, or a version with whole weights (`triage:3`)."""
+    base_name: str = ""
+    """What callers write to reach the base itself; its hub id or folder's name unless given."""
+    engine: Literal["vllm", "fake"] = "vllm"
+    """`fake` answers without a model: to try a cluster out."""
+    step_seconds: float = Field(default=0, ge=0)
+    """Of the fake engine, for each token."""
+    replicas: Replicas = Replicas()
+    each: Needs = Needs()
+    serve: dict[str, Any] = Field(default_factory=dict)
+    """Settings of `dabt serve` for these engines alone, such as max_loras, pin and dtype."""
+
+
+class GatewayTier(Frozen):
+    replicas: Replicas = Replicas(requests=64)
+    each: Needs = Needs()
+
+
+class ClusterSettings(Frozen):
+    bases: tuple[EngineTier, ...] = Field(min_length=1)
+    gateways: GatewayTier = GatewayTier()
+    serve: dict[str, Any] = Field(default_factory=dict)
+    """Settings of `dabt serve` for all gateways and engines."""
+    home: Path | None = None
+    """On every node, for what is kept there; unless given, DABT_HOME."""
+    registry: str = ""
+    """A URL that every node reaches; unless given, DABT_REGISTRY_URL."""
+    artifacts: str = ""
+    """The same of the artifact store; unless given, DABT_ARTIFACTS_URL."""
+    host: str = "127.0.0.1"
+    port: int = Field(default=8000, ge=0, le=65535)
+    slack: float = Field(default=SLACK, ge=1)
+    """Times the mean load that an engine may have before an adapter's requests go on to the next."""
+    told_seconds: float = Field(default=0.5, gt=0)
+    """How often engines tell gateways which adapters they hold."""
+    start_seconds: float = Field(default=300, gt=0)
+    """How long a request waits for an engine where none runs."""
+
+    @model_validator(mode="after")
+    def _each_base_once(self) -> Self:
+        names = [tier.base for tier in self.bases]
+        if twice := sorted({name for name in names if names.count(name) > 1}):
+            raise ValueError(f"bases: {', '.join(twice)} is named twice; raise its replicas instead")
+        return self
+
+    def at_home(self) -> Home:
+        home = Home.at(self.home)
+        told = {"registry_url": self.registry, "artifacts_url": self.artifacts}
+        return home.model_copy(update={name: url for name, url in told.items() if url})
+
+    def config(self, tier: EngineTier, *, gateway: bool) -> ServeConfig:
+        """Of one process. Raises `ValidationError`."""
+        fixed = {"base": tier.base, "base_name": tier.base_name, "host": self.host, "port": self.port}
+        given = {**self.serve, **tier.serve, **fixed}
+        if gateway:
+            # Engines load ahead and keep what is named; a gateway has no memory to keep it in.
+            given |= {"preload": (), "pin": (), "worker": False, "shadow_folder": self.at_home().shadow}
+        return ServeConfig.model_validate(given)
+
+
+def read_settings(path: Path) -> ClusterSettings:
+    """Raises `InvalidConfig` with everything that is wrong with the file, each fault with its place."""
+    raw = load_mapping(path)
+    settings = validated(ClusterSettings, raw, path)
+    if problems := [*_not_here(settings), *_not_served(settings)]:
+        placed = [Problem(f"{path}: {problem.place}", problem.fault, problem.cure) for problem in problems]
+        raise InvalidConfig(f"{path} cannot be used", placed)
+    return settings
+
+
+def _not_here(settings: ClusterSettings) -> Iterator[Problem]:
+    """Settings that must not be given under `serve:`."""
+    every = [("serve", settings.serve)]
+    every += [(f"bases.{at}.serve", tier.serve) for at, tier in enumerate(settings.bases)]
+    for place, serve in every:
+        for name in sorted(_OWN & serve.keys()):
+            yield Problem(f"{place}.{name}", "stands elsewhere in this file", "leave it out here")
+
+
+def _not_served(settings: ClusterSettings) -> Iterator[Problem]:
+    """What is wrong for all bases is told once."""
+    told = set()
+    for at, tier in enumerate(settings.bases):
+        for problem in _refused(settings, tier):
+            place = f"bases.{at}.serve" if problem.place.partition(".")[0] in tier.serve else "serve"
+            placed = Problem(f"{place}.{problem.place}", problem.fault, problem.cure)
+            if placed not in told:
+                told.add(placed)
+                yield placed
+
+
+def _refused(settings: ClusterSettings, tier: EngineTier) -> Iterable[Problem]:
+    try:
+        settings.config(tier, gateway=False)
+    except ValidationError as error:
+        return faults(error, ServeConfig, {**settings.serve, **tier.serve})
+    except InvalidConfig as error:
+        return error.problems
+    return ()

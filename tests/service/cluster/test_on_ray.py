@@ -1,0 +1,282 @@
+"""The two tiers on Ray Serve, two nodes on this machine: streams, deaths, departures, updates, nobody there.
+
+One cluster is started for all of this file. What needs no process of its own is tested without Ray (`test_fleet.py`).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import signal
+import socket
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import httpx
+import psutil
+import pytest
+
+from service.adapters.residency import internal_name
+from tests.service.conftest import House, fake_base, make_house, wait_until
+
+pytest.importorskip("ray.serve", reason="the extra `ray` is not installed", exc_type=ImportError)
+
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(300)]
+
+STEP = 0.01
+"""Seconds a token."""
+
+
+def settings(house: House, port: int, **engines: object) -> Any:
+    from service.cluster.settings import ClusterSettings
+
+    tier = {
+        "base": str(house.base),
+        "engine": "fake",
+        "step_seconds": STEP,
+        "replicas": {"least": 2, "most": 2},
+        "serve": {"max_loras": 2, "max_cpu_loras": 4},
+    }
+    return ClusterSettings.model_validate(
+        {
+            "bases": [{**tier, **engines}],
+            "gateways": {"replicas": {"least": 2, "most": 2}},
+            "serve": {"embedding_model": "none", "keep_alive_seconds": 60, "ui": False},
+            "home": str(house.home.root),
+            "registry": house.home.registry_url,
+            "artifacts": house.home.artifacts_url,
+            "port": port,
+            "told_seconds": 0.2,
+        }
+    )
+
+
+def deploy(house: House, port: int, **engines: object) -> None:
+    from ray import serve
+
+    from service.cluster.ray_app import build
+
+    serve.run(build(settings(house, port, **engines)), name="dabt", route_prefix="/")
+
+
+class OnRay:
+    def __init__(self, house: House, port: int, client: httpx.AsyncClient) -> None:
+        self.house = house
+        self.client = client
+        self._port = port
+
+    async def run(self, **engines: object) -> None:
+        await asyncio.to_thread(deploy, self.house, self._port, **engines)
+
+    async def chat(self, model: str, **extra: object) -> httpx.Response:
+        body = {"model": model, "messages": [{"role": "user", "content": "hi"}], **extra}
+        return await self.client.post("/v1/chat/completions", json=body)
+
+    def right(self, name: str, answer: httpx.Response) -> bool:
+        said = answer.json()["choices"][0]["message"]["content"].split()
+        return len(said) >= 8 and said[0] == internal_name(self.house.adapters[name])
+
+    async def rooms(self, series: str) -> dict[str, float]:
+        """A figure of each room, as one of the gateways knows it."""
+        page = (await self.client.get("/metrics")).text
+        head = f'dabt_room_{series}{{room="'
+        rows = (line.removeprefix(head).split('"} ') for line in page.splitlines() if line.startswith(head))
+        return {room: float(value) for room, value in rows}
+
+
+def processes(title: str) -> list[psutil.Process]:
+    return [each for each in psutil.process_iter(["cmdline"]) if title in " ".join(each.info["cmdline"] or ())]
+
+
+@pytest.fixture(scope="module")
+def here(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[House, int]]:
+    import ray
+    from ray import serve
+    from ray.cluster_utils import Cluster
+
+    root = tmp_path_factory.mktemp("ray")
+    house = make_house(root / "home", fake_base(root / "tiny"))
+    for name in "abcd":
+        house.adapter(name)
+        house.prod(name, adapter=name)
+    with closing(socket.socket()) as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = int(probe.getsockname()[1])
+    variables = {"PYTHONPATH": os.pathsep.join([str(Path.cwd()), os.environ.get("PYTHONPATH", "")])}
+    patch = pytest.MonkeyPatch()
+    for name, value in {**variables, "RAY_USAGE_STATS_ENABLED": "0"}.items():
+        patch.setenv(name, value)
+    small = {"num_cpus": 8, "object_store_memory": 80 * 2**20}
+    cluster = Cluster(initialize_head=True, head_node_args={**small, "include_dashboard": False})
+    try:
+        cluster.add_node(**small)
+        ray.init(cluster.address, log_to_driver=False)
+        serve.start(http_options={"host": "127.0.0.1", "port": port}, proxy_location="HeadOnly")
+        deploy(house, port)
+        yield house, port
+        serve.shutdown()
+    finally:
+        ray.shutdown()
+        cluster.shutdown()
+        patch.undo()
+        house.registry.close()
+
+
+@pytest.fixture
+async def on_ray(here: tuple[House, int]) -> AsyncIterator[OnRay]:
+    house, port = here
+    async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}", timeout=120) as client:
+        yield OnRay(house, port, client)
+
+
+async def under_load(on_ray: OnRay, meanwhile: Callable[[], Any], **extra: object) -> list[tuple[str, httpx.Response]]:
+    """Answers of eight callers who ask on until `meanwhile` has been done, and once more."""
+    done = asyncio.Event()
+    answers: list[tuple[str, httpx.Response]] = []
+
+    async def ask_on(at: int) -> None:
+        last = False
+        while not last:
+            last = done.is_set()
+            name = "abcd"[at % 4]
+            answers.append((name, await on_ray.chat(name, **extra)))
+
+    callers = [asyncio.create_task(ask_on(at)) for at in range(8)]
+    try:
+        await wait_until(lambda: len(answers) >= 8)
+        await meanwhile()
+    finally:
+        done.set()
+    await asyncio.gather(*callers)
+    return answers
+
+
+async def test_the_api_answers_through_both_tiers(on_ray: OnRay) -> None:
+    ready = await on_ray.client.get("/ready")
+    assert (ready.status_code, ready.json()["engine"]["engine"]) == (200, "fake")
+    for name in "abcd":
+        answer = await on_ray.chat(name)
+        assert on_ray.right(name, answer)
+        assert answer.headers["x-dabt-version"] == f"{name}:1"
+    assert (await on_ray.chat("tiny")).json()["choices"][0]["message"]["content"].startswith("base ")
+    unknown = await on_ray.chat("nobody")
+    assert (unknown.status_code, unknown.json()["error"]["code"]) == (404, "model_not_found")
+
+
+async def test_a_stream_comes_token_by_token(on_ray: OnRay) -> None:
+    body = {"model": "a", "messages": [{"role": "user", "content": "hi"}], "stream": True, "min_tokens": 100}
+    first_arrived = busy = 0.0
+    async with on_ray.client.stream("POST", "/v1/chat/completions", json=body) as answer:
+        events = []
+        async for line in answer.aiter_lines():
+            if line.startswith("data: {"):
+                events.append(json.loads(line[6:]))
+                if not first_arrived:
+                    first_arrived = 1
+                    await wait_until(lambda: has_one(on_ray))
+                    busy = max((await on_ray.rooms("busy")).values())
+    assert busy == 1, "the room was still at it when the first token had come"
+    assert len(events) == 100
+
+
+async def has_one(on_ray: OnRay) -> bool:
+    return sum((await on_ray.rooms("busy")).values()) == 1
+
+
+async def test_a_caller_who_leaves_frees_the_room(on_ray: OnRay) -> None:
+    body = {"model": "a", "messages": [{"role": "user", "content": "hi"}], "stream": True, "min_tokens": 4000}
+    async with on_ray.client.stream("POST", "/v1/chat/completions", json=body) as answer:
+        lines = answer.aiter_lines()
+        await anext(lines)
+        await wait_until(lambda: has_one(on_ray))
+    await wait_until(lambda: all_idle(on_ray))
+
+
+async def all_idle(on_ray: OnRay) -> bool:
+    return not any((await on_ray.rooms("busy")).values())
+
+
+async def test_a_promotion_reaches_all_gateways_and_no_answer_mixes_two(on_ray: OnRay) -> None:
+    house = on_ray.house
+    house.adapter("d-new")
+    second = house.version("d", adapter="d-new")
+    said = {"d:1": internal_name(house.adapters["d"]), "d:2": internal_name(house.adapters["d-new"])}
+    house.registry.promote(second.ref, actor="test", reason="for the test", force=True)
+    in_a_row = 0
+    while in_a_row < 16:
+        answer = await on_ray.chat("d")
+        version = answer.json()["dabt"]["version"]
+        assert answer.json()["choices"][0]["message"]["content"].split()[0] == said[version]
+        in_a_row = in_a_row + 1 if version == "d:2" else 0
+    house.registry.rollback("d", actor="test", reason="for the test")
+    await wait_until(lambda: d_is_first(on_ray))
+
+
+async def d_is_first(on_ray: OnRay) -> bool:
+    answers = [await on_ray.chat("d") for _ in range(8)]
+    return all(answer.json()["dabt"]["version"] == "d:1" for answer in answers)
+
+
+async def test_killing_an_engine_replica_under_load_loses_no_whole_answer(on_ray: OnRay) -> None:
+    engines = processes("ray::ServeReplica:dabt:engine-0")
+    assert len(engines) == 2
+
+    async def kill() -> None:
+        os.kill(engines[0].pid, signal.SIGKILL)
+        await wait_until(lambda: not engines[0].is_running() or engines[0].status() == psutil.STATUS_ZOMBIE)
+        await wait_until(lambda: two_rooms(on_ray))
+
+    answers = await under_load(on_ray, kill, min_tokens=30)
+    assert {answer.status_code for _, answer in answers} == {200}
+    assert all(on_ray.right(name, answer) for name, answer in answers)
+
+
+async def two_rooms(on_ray: OnRay) -> bool:
+    return len(await on_ray.rooms("capacity")) == 2
+
+
+async def test_a_stream_whose_engine_is_killed_ends_with_an_error_that_says_so(on_ray: OnRay) -> None:
+    body = {"model": "b", "messages": [{"role": "user", "content": "hi"}], "stream": True, "min_tokens": 4000}
+    events = []
+    async with on_ray.client.stream("POST", "/v1/chat/completions", json=body) as answer:
+        async for line in answer.aiter_lines():
+            if line.startswith("data: {"):
+                events.append(json.loads(line[6:]))
+                if len(events) == 1:
+                    for each in processes("ray::ServeReplica:dabt:engine-0"):
+                        os.kill(each.pid, signal.SIGKILL)
+    assert events[-1]["error"]["code"] == "engine_dead"
+    assert "in the middle of this answer" in events[-1]["error"]["message"]
+    await wait_until(lambda: two_rooms(on_ray))
+    assert on_ray.right("b", await on_ray.chat("b"))
+
+
+async def test_a_rolling_update_loses_no_request(on_ray: OnRay) -> None:
+    before = set(await on_ray.rooms("capacity"))
+
+    async def update() -> None:
+        await on_ray.run(step_seconds=STEP / 2)
+        await wait_until(lambda: all_new(on_ray, before))
+
+    answers = await under_load(on_ray, update, min_tokens=30)
+    assert {answer.status_code for _, answer in answers} == {200}
+    assert all(on_ray.right(name, answer) for name, answer in answers)
+
+
+async def all_new(on_ray: OnRay, before: set[str]) -> bool:
+    rooms = set(await on_ray.rooms("capacity"))
+    return len(rooms) == 2 and not rooms & before
+
+
+async def test_a_base_that_nobody_asks_for_is_let_go_and_comes_back(on_ray: OnRay) -> None:
+    await on_ray.run(replicas={"least": 0, "most": 1, "idle_seconds": 0.5})
+    await wait_until(lambda: no_room(on_ray))
+    answer = await on_ray.chat("a")
+    assert on_ray.right("a", answer)
+
+
+async def no_room(on_ray: OnRay) -> bool:
+    return not await on_ray.rooms("capacity")
