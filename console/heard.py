@@ -44,8 +44,9 @@ _TRIES = 150
 """Parts of a line that are tried as sentences: whoever writes a row of any words makes a page wait no longer for it."""
 _MOST_LINES = 400
 """Of a text that are looked at; those behind them stay as they are."""
-_PROBLEM = re.compile(r"(?P<place>.*?\S): (?P<fault>\S.*?)(?P<code> \[\w+\])?")
-"""A `lifecycle.errors.Problem`, as it is written; that of a row has its code too."""
+_CODED = re.compile(r"(.*\S) (\[\w+\])")
+_DEEPEST = 8
+"""Signs behind which a fault is looked for in a line that tells one."""
 _JOINTS = {"; ": "؛ ", ". ": ". ", ": ": ": ", ", ": "، "}
 """Between sentences that stand in a row."""
 
@@ -74,12 +75,20 @@ class _Line:
         body, arrow, cure = text.rpartition(" → ")
         if not arrow:
             body, cure = text, ""
-        if (parts := _PROBLEM.fullmatch(body)) is None or (fault := self.sentence(parts["fault"])) is None:
+        places = [place.start() for place in re.finditer(r"(?<=\S): (?=\S)", body)][:_DEEPEST]
+        # A place may have the sign in itself: `adapter_config.json: target_modules`.
+        known = ((at, self.fault(body[at + 2 :])) for at in places)
+        at, fault = next(((at, fault) for at, fault in known if fault is not None), (0, None))
+        if fault is None:
             return None
-        told = f"{_isolated(parts['place'], LEFT)}: {fault}"
-        if parts["code"]:
-            told += f" {_isolated(parts['code'].strip(), LEFT)}"
+        told = f"{_isolated(body[:at], LEFT)}: {fault}"
         return told + (f" ← {self.sentence(cure) or _isolated(cure)}" if cure else "")
+
+    def fault(self, text: str) -> str | None:
+        """What is wrong; of a row, its code stands behind it in brackets."""
+        bare, code = parts.groups() if (parts := _CODED.fullmatch(text)) else (text, "")
+        told = self.sentence(bare)
+        return f"{told} {_isolated(code, LEFT)}" if told and code else told
 
     def sentence(self, text: str) -> str | None:
         """One sentence, or several of which each is known."""
