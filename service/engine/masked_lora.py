@@ -1,8 +1,9 @@
-"""The CPU kernel for LoRA in mixed batches, as a vLLM general plugin: exact for base rows, faster than the stock one.
+"""LoRA in mixed batches on a CPU, as a vLLM general plugin: exact for base rows, faster than the stock one.
 
 vLLM 0.32 gathers each token's adapter weights by slot index on the CPU, and "no adapter" is index -1, which picks the
-last slot: a request to the base model that shares a batch with adapter requests gets an adapter's delta. Here instead
-all slots in use are computed as one matrix product, and a mask, built once per step, keeps each row's own slot:
+last slot: a request to the base model that shares a batch with adapter requests gets an adapter's delta. Here rows are
+grouped by their adapter, and each group is multiplied with its own (`cpu_grouped.py`). Where that kernel cannot be, all
+slots in use are computed as one matrix product, and a mask, built once per step, keeps each row's own slot:
 
     h = x @ A_allᵀ          [slices, rows, slots·rank]    one batched product for all slots and slices
     h[row, slot ≠ own] = 0                                rows without an adapter keep nothing
@@ -14,12 +15,16 @@ Read `vllm_engine.py` for how the service makes sure at start that this is the k
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch.nn.functional import pad
 from vllm.lora.punica_wrapper.punica_cpu import PunicaWrapperCPU
+
+if TYPE_CHECKING:
+    from service.engine.cpu_grouped import Grouped
 
 NO_ADAPTER = -1
 QUALNAME = "service.engine.masked_lora.MaskedPunicaWrapper"
@@ -50,10 +55,12 @@ def register() -> None:
 class LayerSlots:
     """One layer's slots, in memory as the products want them. vLLM's own tensors are views of the same memory."""
 
-    def __init__(self, a_stacked: Sequence[torch.Tensor], b_stacked: Sequence[torch.Tensor], rank: int) -> None:
+    def __init__(
+        self, a_stacked: Sequence[torch.Tensor], b_stacked: Sequence[torch.Tensor], rank: int, kernel: Grouped | None
+    ) -> None:
+        self._kernel = kernel
         # Held, so that the identity of the first cannot pass to another layer's while this lives.
         self._a_stacked, self._b_stacked = tuple(a_stacked), tuple(b_stacked)
-        self.slots = range(len(a_stacked[0]))
         self.lay_out(rank)
 
     def lay_out(self, rank: int) -> None:
@@ -69,7 +76,9 @@ class LayerSlots:
             weight.data = laid_out.unsqueeze(1)
         for weight, laid_out in zip(self._b_stacked, self.all_b, strict=True):
             weight.data = laid_out.transpose(1, 2).unsqueeze(1)
-        self.use(self.slots)
+        self.grouped = None if self._kernel is None else self._kernel.place(self.all_a, self.all_b)
+        """None where all slots are multiplied and masked."""
+        self.slots = range(0)
 
     def use(self, slots: range) -> None:
         """Take these slots into the products from now on: views, and never copies that could be out of date."""
@@ -89,7 +98,9 @@ class MaskedLora:
     into its slot where the products read it, so that none can meet an old copy.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, kernel: Grouped | None = None) -> None:
+        """`kernel` computes each group of rows by its own adapter; without one all is computed and masked."""
+        self._kernel = kernel
         self._rows = 0
         self._slots = range(0)
         self._masks: dict[tuple[int, int], torch.Tensor | None] = {}
@@ -122,6 +133,8 @@ class MaskedLora:
             self._slots = range(min(used), max(used) + 1)
             self.slot_of_row = torch.tensor(slots, dtype=torch.long)
             self._few = len(slots) <= _FEW and len(self._slots) == 1
+            if self._kernel is not None:
+                self._kernel.set_rows(slots)
 
     def add(
         self,
@@ -142,7 +155,12 @@ class MaskedLora:
         """
         if self.idle:
             return
-        layer = self.layer(a_stacked, b_stacked)
+        layer = self._layers.get(id(a_stacked[0])) or self.layer(a_stacked, b_stacked)
+        if x.size(0) < self._rows:
+            raise ValueError(f"{len(x)} rows reached a LoRA layer in a step of {self._rows}")
+        if layer.grouped is not None and self._kernel is not None and scale == 1.0 and y.is_contiguous():
+            self._kernel.add(y, x if x.is_contiguous() else x.contiguous(), layer.grouped)
+            return
         if layer.slots != self._slots:
             layer.use(self._slots)
         if self._few and y.dtype != torch.float32:
@@ -159,7 +177,7 @@ class MaskedLora:
         """The slots of the layer that has these tensors of vLLM's, laid out; `rank` changes when they move."""
         layer = self._layers.get(id(a_stacked[0]))
         if layer is None:
-            layer = LayerSlots(a_stacked, b_stacked, self.rank or a_stacked[0].shape[2])
+            layer = LayerSlots(a_stacked, b_stacked, self.rank or a_stacked[0].shape[2], self._kernel)
             self._layers[id(a_stacked[0])] = layer
         return layer
 
@@ -180,8 +198,6 @@ class MaskedLora:
 
     def _mask(self, rows: int, rank: int) -> torch.Tensor | None:
         """True where h, [rows, slots·rank], must be zero; None when every row uses the one slot in use."""
-        if rows < self._rows:
-            raise ValueError(f"{rows} rows reached a LoRA layer in a step of {self._rows}")
         shape = rows, rank
         if shape not in self._masks:
             slots = torch.tensor(self._slots)
@@ -195,12 +211,22 @@ def _product(x: torch.Tensor, a: torch.Tensor) -> torch.Tensor:
     return x @ a if a.ndim == 2 else torch.bmm(x.expand(len(a), -1, -1), a)
 
 
+def grouped_kernel() -> Grouped | None:
+    """None, and a word in the log, without numba, torch's OpenMP or a place for compiled code."""
+    try:
+        from service.engine.cpu_grouped import Grouped
+    except (ImportError, OSError, RuntimeError):
+        logging.getLogger(__name__).warning("adapters are computed for all rows and masked", exc_info=True)
+        return None
+    return Grouped()
+
+
 class MaskedPunicaWrapper(PunicaWrapperCPU):  # type: ignore[misc]
     """vLLM's kernel interface over `MaskedLora`, for linear layers; whatever else would be wrong here is refused."""
 
     def __init__(self, max_num_batched_tokens: int, max_batches: int, device: torch.device | str, **kwargs: Any):
         super().__init__(max_num_batched_tokens, max_batches, device, **kwargs)
-        self.masked = MaskedLora()
+        self.masked = MaskedLora(grouped_kernel())
 
     def update_metadata(
         self,

@@ -159,3 +159,21 @@ def test_a_product_is_that_of_torch(rows: int) -> None:
     weight, x = (torch.randn(size, 64, generator=chance).bfloat16() for size in (100, rows))
     got = decode.Product(weight, 3)(x)
     assert near(got, x.double() @ weight.double().T)
+
+
+def test_a_row_gets_the_bits_of_its_adapter_that_it_gets_in_a_large_step() -> None:
+    from service.engine.cpu_grouped import Grouped
+
+    model, slots = Model(8), [2, 0, -1, 2]
+    model.weight["qkv"].zero_()  # so that an output is its adapter's part
+    # Of numbers that are 1 or −1 the norm is the weight itself, with that sign.
+    state = torch.randn(4, HIDDEN, generator=model.random).sign().bfloat16()
+    few, _ = model.run(state, model.numbers(4, HEADS * HEAD), [0] * 4, slots)
+    kernel, many = Grouped(), torch.zeros_like(few)
+    place = kernel.place(model.a["qkv"], model.b["qkv"])
+    assert place is not None
+    kernel.set_rows(slots)
+    kernel.add(many, state * model.norms[0], place)
+    values = slice(-HEAD, None)  # queries and keys are turned by their positions
+    assert torch.equal(many[:, values], few[:, values])
+    assert many[0, values].abs().max() > 0

@@ -1,4 +1,4 @@
-"""The masked kernel against a plain loop over rows: any mix of adapters, ranks, slices and padding."""
+"""LoRA on a CPU against a plain loop over rows: any mix of adapters, ranks, slices and padding, grouped and masked."""
 
 from __future__ import annotations
 
@@ -23,6 +23,12 @@ def heavy_imports() -> None:
     import service.engine.masked_lora as real_kernel
 
     torch, masked_lora = real_torch, real_kernel
+
+
+@pytest.fixture(scope="module", params=["grouped", "masked"])
+def new_kernel(request: pytest.FixtureRequest) -> Any:
+    """With the kernel of grouped rows, which leaves lengths that are no multiples of 32, and without it."""
+    return lambda: masked_lora.MaskedLora(masked_lora.grouped_kernel() if request.param == "grouped" else None)
 
 
 FEW = settings(max_examples=60, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow])
@@ -84,13 +90,14 @@ def check(kernel: Any, layer: Layer, slots: list[int], padding: int = 0) -> None
 @st.composite
 def cases(draw: st.DrawFn) -> dict[str, Any]:
     slots = draw(st.integers(1, 6))
-    rank = draw(st.sampled_from([1, 8, 16]))
+    rank = draw(st.sampled_from([1, 7, 8, 16]))
+    unit = draw(st.sampled_from([1, 32]))
     return {
         "seed": draw(st.integers(0, 2**20)),
         "slots": slots,
         "rank": rank,
-        "width": draw(st.integers(1, 40)),
-        "slices": tuple(draw(st.lists(st.integers(1, 24), min_size=1, max_size=3))),
+        "width": unit * draw(st.integers(1, 5)),
+        "slices": tuple(draw(st.lists(st.integers(1, 9).map(lambda size: unit * size), min_size=1, max_size=3))),
         "dtype": draw(st.sampled_from(["float32", "bfloat16"])),
         "ranks": draw(st.lists(st.integers(1, rank), min_size=slots, max_size=slots)),
         "rows": draw(st.lists(st.integers(-1, slots - 1), min_size=1, max_size=40)),
@@ -100,18 +107,20 @@ def cases(draw: st.DrawFn) -> dict[str, Any]:
 
 @given(cases())
 @FEW
-def test_any_mix_of_rows_gets_what_each_row_alone_would_get(case: dict[str, Any]) -> None:
+def test_any_mix_of_rows_gets_what_each_row_alone_would_get(new_kernel: Any, case: dict[str, Any]) -> None:
     layer = Layer(case["seed"], case["slots"], case["rank"], case["width"], case["slices"], case["dtype"])
     for slot, rank in enumerate(case["ranks"]):
         layer.fill(slot, rank)
-    check(masked_lora.MaskedLora(), layer, case["rows"], case["padding"])
+    check(new_kernel(), layer, case["rows"], case["padding"])
 
 
 @given(st.lists(st.tuples(st.integers(0, 3), st.integers(1, 8)), min_size=1, max_size=12), st.integers(0, 2**20))
 @FEW
-def test_no_order_of_swaps_leaves_an_old_adapter_in_use(swaps: list[tuple[int, int]], seed: int) -> None:
-    kernel = masked_lora.MaskedLora()
-    layer = Layer(seed, 4, 8, 12, (10, 4))
+def test_no_order_of_swaps_leaves_an_old_adapter_in_use(
+    new_kernel: Any, swaps: list[tuple[int, int]], seed: int
+) -> None:
+    kernel = new_kernel()
+    layer = Layer(seed, 4, 8, 32, (64, 32))
     for slot, rank in swaps:
         layer.fill(slot, rank)
         check(kernel, layer, [slot, -1, (slot + 1) % 4])
@@ -119,9 +128,11 @@ def test_no_order_of_swaps_leaves_an_old_adapter_in_use(swaps: list[tuple[int, i
 
 @given(st.lists(st.tuples(st.integers(0, 3), st.integers(1, 16)), min_size=1, max_size=12), st.integers(0, 2**20))
 @FEW
-def test_slots_have_the_largest_rank_so_far_and_keep_what_they_hold(swaps: list[tuple[int, int]], seed: int) -> None:
-    kernel = masked_lora.MaskedLora()
-    layers = [Layer(seed, 4, 16, 12, (10, 4)), Layer(seed + 1, 4, 16, 12, (6,))]
+def test_slots_have_the_largest_rank_so_far_and_keep_what_they_hold(
+    new_kernel: Any, swaps: list[tuple[int, int]], seed: int
+) -> None:
+    kernel = new_kernel()
+    layers = [Layer(seed, 4, 16, 32, (64, 32)), Layer(seed + 1, 4, 16, 12, (6,))]
     check(kernel, layers[0], [0])  # the first is laid out before anyone asks for room, the second after
     largest = 0
     for slot, rank in swaps:
@@ -130,22 +141,22 @@ def test_slots_have_the_largest_rank_so_far_and_keep_what_they_hold(swaps: list[
         for layer in layers:
             layer.fill(slot, rank)
             check(kernel, layer, [slot, -1, (slot + 1) % 4, 3, 2, 1, 0])
-            assert layer.a[0].shape == (4, 1, largest, 12)
+            assert layer.a[0].shape == (4, 1, largest, layer.width)
             assert layer.b[-1].shape == (4, 1, layer.slices[-1], largest)
 
 
-def test_an_adapter_for_which_there_is_no_room_is_an_error_and_never_cut_off() -> None:
-    kernel = masked_lora.MaskedLora()
-    layer = Layer(1, 2, 16, 12, (10,))
+def test_an_adapter_for_which_there_is_no_room_is_an_error_and_never_cut_off(new_kernel: Any) -> None:
+    kernel = new_kernel()
+    layer = Layer(1, 2, 16, 32, (32,))
     kernel.make_room(4)
     check(kernel, layer, [0])
     with pytest.raises(RuntimeError, match="size"):
         layer.fill(0, 8)
 
 
-def test_every_way_of_writing_into_a_slot_reaches_the_products() -> None:
-    kernel = masked_lora.MaskedLora()
-    layer = Layer(1, 2, 8, 12, (10,))
+def test_every_way_of_writing_into_a_slot_reaches_the_products(new_kernel: Any) -> None:
+    kernel = new_kernel()
+    layer = Layer(1, 2, 8, 32, (32,))
     layer.fill(0, 8)
     check(kernel, layer, [0])
     writes = (
@@ -162,14 +173,14 @@ def test_every_way_of_writing_into_a_slot_reaches_the_products() -> None:
 
 
 @pytest.mark.parametrize("slices", [(896,), (896, 128, 128)])
-def test_a_row_alone_gets_in_bfloat16_what_it_gets_in_a_batch(slices: tuple[int, ...]) -> None:
+def test_a_row_alone_gets_in_bfloat16_what_it_gets_in_a_batch(new_kernel: Any, slices: tuple[int, ...]) -> None:
     """Few rows are multiplied another way than many. Unless both round alike, every fifth number differs."""
     layer = Layer(8, 2, 8, 896, slices, "bfloat16")
     layer.fill(1, 8)
     x, y = layer.numbers(64, 896), layer.numbers(64, sum(slices))
     found = []
     for rows in (1, 64):
-        kernel = masked_lora.MaskedLora()
+        kernel = new_kernel()
         kernel.set_rows([1] * rows)
         got = y[:rows].clone()
         kernel.add(got, x[:rows], layer.a, layer.b, slices)
@@ -177,60 +188,60 @@ def test_a_row_alone_gets_in_bfloat16_what_it_gets_in_a_batch(slices: tuple[int,
     assert (found[0] == found[1]).float().mean() > 0.99
 
 
-def test_a_slice_that_the_adapter_leaves_out_gets_nothing() -> None:
-    layer = Layer(2, 2, 8, 12, (6, 6, 6))
+def test_a_slice_that_the_adapter_leaves_out_gets_nothing(new_kernel: Any) -> None:
+    layer = Layer(2, 2, 8, 32, (32, 32, 32))
     layer.fill(0, 8, only={1})
     layer.fill(1, 8)
-    check(masked_lora.MaskedLora(), layer, [0, 1, -1, 0])
+    check(new_kernel(), layer, [0, 1, -1, 0])
 
 
-def test_layers_do_not_share_their_weights() -> None:
-    kernel = masked_lora.MaskedLora()
+def test_layers_do_not_share_their_weights(new_kernel: Any) -> None:
+    kernel = new_kernel()
     for seed in range(50):  # each layer dies before the next is made, and may be given its memory
-        layer = Layer(seed, 2, 8, 12, (10,))
+        layer = Layer(seed, 2, 8, 32, (32,))
         layer.fill(0, 8)
         check(kernel, layer, [0, -1])
 
 
-def test_slots_keep_their_contents_when_their_memory_is_laid_out() -> None:
-    layer = Layer(3, 4, 8, 12, (10, 4))
+def test_slots_keep_their_contents_when_their_memory_is_laid_out(new_kernel: Any) -> None:
+    layer = Layer(3, 4, 8, 32, (64, 32))
     for slot in range(4):
         layer.fill(slot, 5)
     before = [weight.clone() for weight in (*layer.a, *layer.b)]
-    check(masked_lora.MaskedLora(), layer, [1])
+    check(new_kernel(), layer, [1])
     for weight, old in zip((*layer.a, *layer.b), before, strict=True):
         assert weight.shape == old.shape
         assert torch.equal(weight, old)
 
 
 @pytest.mark.parametrize("mode", [False, True])
-def test_the_first_call_may_come_in_inference_mode(mode: bool) -> None:
+def test_the_first_call_may_come_in_inference_mode(new_kernel: Any, mode: bool) -> None:
     with torch.inference_mode(mode):
-        layer = Layer(3, 3, 8, 12, (10, 4))
+        layer = Layer(3, 3, 8, 32, (64, 32))
         layer.fill(1, 8)
-    kernel = masked_lora.MaskedLora()
+    kernel = new_kernel()
     with torch.inference_mode():
         check(kernel, layer, [1])
         layer.fill(2, 8)
         check(kernel, layer, [1, 2])
 
 
-def test_an_overflow_of_one_adapter_stays_on_its_own_rows() -> None:
-    layer = Layer(4, 2, 8, 12, (10,), "bfloat16")
+def test_an_overflow_of_one_adapter_stays_on_its_own_rows(new_kernel: Any) -> None:
+    layer = Layer(4, 2, 8, 32, (64,), "bfloat16")
     layer.fill(0, 8)
     layer.fill(1, 8)
     layer.a[0][1] = 3e38  # x @ A overflows to infinity on every row; only slot 1's may show it
-    kernel = masked_lora.MaskedLora()
+    kernel = new_kernel()
     kernel.set_rows([0, 1, -1])
-    x, y = torch.ones(3, 12, dtype=torch.bfloat16), torch.ones(3, 10, dtype=torch.bfloat16)
+    x, y = torch.ones(3, 32, dtype=torch.bfloat16), torch.ones(3, 64, dtype=torch.bfloat16)
     kernel.add(y, x, layer.a, layer.b, layer.slices)
     assert torch.isfinite(y[0]).all()
-    assert torch.equal(y[2], torch.ones(10, dtype=torch.bfloat16))
+    assert torch.equal(y[2], torch.ones(64, dtype=torch.bfloat16))
     assert not torch.isfinite(y[1]).all()
 
 
-def test_a_step_of_base_rows_costs_nothing_and_changes_nothing() -> None:
-    kernel = masked_lora.MaskedLora()
+def test_a_step_of_base_rows_costs_nothing_and_changes_nothing(new_kernel: Any) -> None:
+    kernel = new_kernel()
     kernel.set_rows([-1, -1])
     assert kernel.idle
     y = torch.ones(2, 10)
@@ -238,14 +249,14 @@ def test_a_step_of_base_rows_costs_nothing_and_changes_nothing() -> None:
     assert torch.equal(y, torch.ones(2, 10))
 
 
-def test_fewer_rows_than_the_step_has_are_refused() -> None:
-    layer = Layer(5, 2, 8, 12, (10,))
+def test_fewer_rows_than_the_step_has_are_refused(new_kernel: Any) -> None:
+    layer = Layer(5, 2, 8, 32, (32,))
     layer.fill(0, 8)
     layer.fill(1, 8)
-    kernel = masked_lora.MaskedLora()
+    kernel = new_kernel()
     kernel.set_rows([0, 1, 0])
     with pytest.raises(ValueError, match="2 rows reached a LoRA layer in a step of 3"):
-        kernel.add(torch.zeros(2, 10), torch.zeros(2, 12), layer.a, layer.b, (10,))
+        kernel.add(torch.zeros(2, 32), torch.zeros(2, 32), layer.a, layer.b, (32,))
 
 
 class Mapping:
@@ -255,12 +266,12 @@ class Mapping:
 
 def test_the_wrapper_follows_vllms_slots_and_ids() -> None:
     wrapper = masked_lora.MaskedPunicaWrapper(16, 4, "cpu")
-    layer = Layer(6, 3, 8, 12, (10, 4))
+    layer = Layer(6, 3, 8, 32, (64, 32))
     for slot in range(3):
         layer.fill(slot, 8)
     # Id 900 sits in slot 2 and id 7 in slot 0; id 0 is a request without an adapter.
     wrapper.update_metadata(Mapping(900, 0, 7, 900), [7, None, 900], 4, 100)
-    x, y = layer.numbers(4, 12), layer.numbers(4, 14)
+    x, y = layer.numbers(4, layer.width), layer.numbers(4, sum(layer.slices))
     got = y.clone()
     wrapper.add_lora_linear(got, x, layer.a, layer.b, 1.0, layer.slices)
     assert torch.allclose(got.double(), y.double() + layer.delta(x, [2, -1, 0, 2]), atol=1e-4)
