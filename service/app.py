@@ -22,9 +22,9 @@ from service.access import routes_keys
 from service.access.authentication import Access, AccessGuard
 from service.access.hosts import HostGuard
 from service.adapters import routes_residency
-from service.adapters.residency import Adapters
 from service.config import ServeConfig
 from service.engine.interface import Engine
+from service.engine_side import Elsewhere
 from service.front import Front, InFront
 from service.last_known import LastKnown
 from service.observability.access_log import AccessLog
@@ -50,14 +50,14 @@ def create_app(
     last_known: LastKnown | None = None,
     weights: WeightsManifest | None = None,
     console: Callable[[FastAPI], Front] | None = None,
-    adapters: Adapters | None = None,
+    elsewhere: Elsewhere | None = None,
 ) -> FastAPI:
     """The service as an ASGI application; its lifespan starts and stops the engine. `registry` stays the caller's.
-    `console` makes the pages at /ui; `adapters` has them where `engine` is only the way to engines elsewhere.
+    `console` makes the pages at /ui; `elsewhere` says whom `engine` is only the way to.
 
     Raises `InvalidInput` when `config.base` is not a whole model folder.
     """
-    parts = assemble(config, engine, registry, store, last_known, weights, adapters)
+    parts = assemble(config, engine, registry, store, last_known, weights, elsewhere)
     app = FastAPI(title="Dabt", openapi_url=None, docs_url=None, redoc_url=None, lifespan=_lifespan)
     app.state.config = config
     app.state.body_limit = int(config.max_body_mib * 2**20)

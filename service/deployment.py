@@ -10,6 +10,7 @@ import hashlib
 from collections.abc import Sequence
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
+from typing import Any
 
 from lifecycle.deployment import Deployment
 from lifecycle.version import Digest
@@ -58,8 +59,14 @@ _PACKAGES = ("service", "retrieval", "lifecycle")
 class OwnDeployment:
     """Belongs to one service. What does not change while it runs is read once, when this is made."""
 
-    def __init__(self, config: ServeConfig, base: Digest) -> None:
-        self._service = config.model_dump(mode="json", exclude=set(NO_ANSWER))
+    def __init__(
+        self, config: ServeConfig, base: Digest, others: Sequence[tuple[Digest, Digest, ServeConfig]] = ()
+    ) -> None:
+        """`base` is the digest of the recipe that is the base alone. `others` are further bases: their digests, those
+        of the recipes, and the settings of their engines. All together are one deployment, and have one digest.
+        """
+        self._service = _settings(config)
+        self._others = {digest: (recipe, _settings(settings)) for digest, recipe, settings in others}
         self._base = base
         self._revision = f"{_release()} {revision()}"
         self._told: tuple[EngineFacts, Deployment, Digest] | None = None
@@ -89,8 +96,20 @@ class OwnDeployment:
             arguments={
                 "engine": {**facts.detail.arguments, "max_model_len": facts.max_model_len},
                 "service": self._service,
+                **self._of_others(facts),
             },
         )
+
+    def _of_others(self, facts: EngineFacts) -> dict[str, Any]:
+        told = {
+            base: {"base": recipe, "engine": facts.of(base).model_dump(mode="json"), "service": settings}
+            for base, (recipe, settings) in self._others.items()
+        }
+        return {"beside": told} if told else {}
+
+
+def _settings(config: ServeConfig) -> dict[str, Any]:
+    return config.model_dump(mode="json", exclude=set(NO_ANSWER))
 
 
 def revision(folders: Sequence[Path] = ()) -> str:

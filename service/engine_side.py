@@ -5,11 +5,12 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
 
+from lifecycle.errors import InvalidConfig, Problem
 from lifecycle.manifests import AdapterManifest, WeightsManifest
 from lifecycle.models.answers import bare_spec
 from lifecycle.store.artifacts import ArtifactStore
@@ -44,6 +45,15 @@ class EngineSide:
 
 
 @dataclass(frozen=True)
+class Elsewhere:
+    """Engines in other processes, where the service's engine is only the way to them. They give out their own slots."""
+
+    adapters: Adapters
+    beside: tuple[ServeConfig, ...] = ()
+    """Settings of other bases' engines."""
+
+
+@dataclass(frozen=True)
 class Beside:
     """What an engine's side is made with, besides its configuration."""
 
@@ -56,15 +66,15 @@ class Beside:
     """Loaded ahead and kept as adapters are; None where others answer for them."""
     weights: WeightsManifest | None = None
     """Of the base, where that is whole weights of the store: the engine must compute what was recorded of them."""
-    adapters: Adapters | None = None
-    """Who has them, where the engine is only the way to engines elsewhere: those give out their own slots."""
+    elsewhere: Elsewhere | None = None
 
 
 def engine_side(config: ServeConfig, engine: Engine, beside: Beside, plan: Plan) -> EngineSide:
     """Raises `InvalidInput` when `config.base` is not a whole model folder."""
     catalogue, telemetry = beside.catalogue, beside.telemetry
-    base = base_of(config)
-    slots = config.max_loras if beside.adapters is None else _NO_BOUND
+    elsewhere = beside.elsewhere
+    base = base_of(config, elsewhere.beside if elsewhere is not None else ())
+    slots = config.max_loras if elsewhere is None else _NO_BOUND
     gate = AdmissionGate(slots, config.turn_seconds, config.queue)
 
     @asynccontextmanager
@@ -80,7 +90,11 @@ def engine_side(config: ServeConfig, engine: Engine, beside: Beside, plan: Plan)
             yield
 
     limits = Limits(capacity=config.max_cpu_loras, wait=config.load_wait_seconds, fetch=config.fetch_seconds)
-    residency = beside.adapters or Residency(engine, beside.store, verified, limits, telemetry)
+    residency: Adapters
+    if elsewhere is not None:
+        residency = elsewhere.adapters
+    else:
+        residency = Residency(engine, beside.store, verified, limits, telemetry)
     warmer = Warmer(residency, beside.classifiers, base, lambda: catalogue.snapshot, plan)
     patience = Patience(config.restart_attempts, config.engine_silent_seconds)
     supervisor = Supervisor(engine, residency, catalogue, telemetry, patience)
@@ -103,7 +117,13 @@ def engine_side(config: ServeConfig, engine: Engine, beside: Beside, plan: Plan)
     return EngineSide(base, residency, gate, warmer, supervisor)
 
 
-def base_of(config: ServeConfig) -> Base:
-    """Raises `InvalidInput` when `config.base` is not a whole model folder."""
+def base_of(config: ServeConfig, beside: Sequence[ServeConfig] = ()) -> Base:
+    """Raises `InvalidInput` when a folder is not a whole model, and `InvalidConfig` for two of one kind."""
     bare = bare_spec(config.base)
-    return Base(config.served_name, bare.base, bare.answers, bare.decoding)
+    base = Base(config.served_name, bare.base, bare.answers, bare.decoding, tuple(map(base_of, beside)), bare.digest)
+    for same in ("name", "digest"):
+        told = [str(getattr(each, same)) for each in base.every]
+        if twice := sorted({value for value in told if told.count(value) > 1}):
+            fault = Problem("base", f"{', '.join(twice)} is the {same} of two bases", "serve one of them, or name them")
+            raise InvalidConfig("Bases cannot be told apart:", [fault])
+    return base

@@ -26,7 +26,7 @@ from service.config import ServeConfig
 from service.deployment import OwnDeployment
 from service.engine.interface import Engine, EngineFacts
 from service.engine.supervise import Supervisor
-from service.engine_side import REGISTRY_SECONDS, Beside, engine_side
+from service.engine_side import REGISTRY_SECONDS, Beside, Elsewhere, engine_side
 from service.knowledge import Library
 from service.last_known import LastKnown
 from service.observability.alias_series import AliasSeries
@@ -118,21 +118,21 @@ def assemble(
     store: ArtifactStore,
     last_known: LastKnown | None = None,
     weights: WeightsManifest | None = None,
-    adapters: Adapters | None = None,
+    elsewhere: Elsewhere | None = None,
 ) -> Parts:
     """Put a service together. Raises `InvalidInput` when `config.base` is not a whole model folder.
 
     `weights` is what is known of `config.base`, where that is whole weights of the store: the engine must compute what
     was recorded of them, or the service does not start.
 
-    Without `last_known` nothing is kept for a start without the registry. `adapters` has them where `engine` is only
-    the way to engines elsewhere.
+    Without `last_known` nothing is kept for a start without the registry. `elsewhere` says
+    whom `engine` is only the way to.
     """
     catalogue = Catalogue(registry, config.poll_seconds, last_known)
     telemetry = Telemetry()
     reading = Bulkhead("registry", at_once=8, waiting=1024, seconds=REGISTRY_SECONDS)
     classifiers = _classifiers(config, store, catalogue, reading, telemetry)
-    beside = Beside(store, catalogue, telemetry, reading, classifiers, weights, adapters)
+    beside = Beside(store, catalogue, telemetry, reading, classifiers, weights, elsewhere)
     side = engine_side(config, engine, beside, Plan(config.preload, config.pin))
     base, residency, gate, supervisor = side.base, side.residency, side.gate, side.supervisor
     accounts = Accounts(
@@ -158,10 +158,14 @@ def assemble(
     guard = CanaryGuard(registry, catalogue.refresh, telemetry, background, exchange, at_registry.run)
     telemetry.gauge("canaries_stuck", "Canaries that broke a bound and cannot be rolled back yet", guard.stuck)
     records = Records(config.shadow_folder) if config.shadow_folder is not None else None
+    others = [
+        (each.digest, each.folder, settings)
+        for each, settings in zip(base.beside, elsewhere.beside if elsewhere is not None else (), strict=True)
+    ]
     shadows = Shadows(records, telemetry, busy=lambda: gate.waiting > 0 or bool(supervisor.waiting_for()))
     return Parts(
         base=base,
-        deployment=OwnDeployment(config, base.digest),
+        deployment=OwnDeployment(config, base.folder, others),
         engine=engine,
         catalogue=catalogue,
         hints=registry.changes.hints(catalogue.look_soon),

@@ -72,20 +72,36 @@ class Base:
     """What else of its folder decides an answer."""
     decoding: Decoding = _UNSAID
     """Its makers'. Requests to the base itself get what of it is set, and so do old versions (`openai/decoding.py`)."""
+    beside: tuple[Base, ...] = ()
+    """Others that this service runs, on engines of their own."""
+    folder: Digest = ""
+    """Of everything in its folder that decides an answer: of the recipe that is the base alone."""
+
+    @property
+    def every(self) -> tuple[Base, ...]:
+        return (self, *self.beside)
+
+    def of(self, version: Version | None) -> Base:
+        """The one that the version is served over; this one for what is over none of them."""
+        return next((each for each in self.every if version is not None and version.spec.base == each.digest), self)
 
     def refusal(self, version: Version) -> str:
-        """Why the version cannot be served over this base; empty when it can, as a classifier can beside any."""
+        """Why the version cannot be served here; empty when it can, as a classifier can beside any base."""
+        return self.of(version)._refusal(version, self.every)
+
+    def _refusal(self, version: Version, every: tuple[Base, ...]) -> str:
+        here = f"{' and '.join(each.name for each in every)}{{}} {'run' if len(every) > 1 else 'runs'} here"
         spec = version.spec
         if spec.classifier is not None:
             return ""
         if spec.base != self.digest and spec.weights:
             return (
-                f"{version.ref} is whole weights, a model of its own, and {self.name} runs here; serve it with "
+                f"{version.ref} is whole weights, a model of its own, and {here.format('')}; serve it with "
                 f"`dabt serve --base {version.ref}`"
             )
         if spec.base != self.digest:
             return (
-                f"{version.ref} was made for another base model than {self.name}, which runs here; serve it with its "
+                f"{version.ref} was made for another base model than {here.format(', which')}; serve it with its "
                 "own base, or train it again on this one"
             )
         if spec.answers and self.answers and (differ := spec.answers.differences(self.answers)):
@@ -106,6 +122,8 @@ class Resolved:
     digest: Digest
     revision: int
     """Of the registry, as it was when this was decided."""
+    base: Base
+    """Whose engine answers."""
     version: Version | None = None
     alias: Alias | None = None
     """What was asked for, when that was an alias."""
@@ -126,9 +144,9 @@ def resolve(model: object, caller: Caller, snapshot: Snapshot, base: Base) -> Re
         fault = "is missing" if model is None else "must be a model's name"
         cure = f"one of {_names(caller, snapshot, base)}"
         raise InvalidInput("The request names no model:", [Problem("model", fault, cure)])
-    if model == base.name:
-        permit(base.name, caller)
-        return Resolved(model, base.name, base.digest, snapshot.revision)
+    if (itself := next((each for each in base.every if each.name == model), None)) is not None:
+        permit(itself.name, caller)
+        return Resolved(model, itself.name, itself.digest, snapshot.revision, itself)
     if caller.tuned is not None and model == caller.tuned.name:
         version, alias = _tuned(caller.tuned, caller, snapshot), None
     else:
@@ -137,7 +155,8 @@ def resolve(model: object, caller: Caller, snapshot: Snapshot, base: Base) -> Re
         raise NotAllowed(reason)
     if (made := version.spec.artifact) is not None and ("artifact", made[1]) in snapshot.left_out:
         raise Unreadable(f"the {made[0]} of {version.ref}, {made[1]}: {UPGRADE}")
-    return Resolved(model, version.ref, version.digest, snapshot.revision, version, alias, caller.session)
+    over = base.of(version)
+    return Resolved(model, version.ref, version.digest, snapshot.revision, over, version, alias, caller.session)
 
 
 def permit(ref: str, caller: Caller) -> None:
@@ -236,9 +255,8 @@ def _names(caller: Caller, snapshot: Snapshot, base: Base) -> str:
         covered = [name for name in snapshot.names if caller.may_call(f"{name}:{PROD}")]
         snapshot.named[kind] = tuple(covered[:_SHOWN]), len(covered)
     names, count = snapshot.named[kind]
-    if caller.may_call(base.name):
-        return _listed((base.name, *names), count + 1)
-    return _listed(names, count)
+    bases = [each.name for each in base.every if caller.may_call(each.name)]
+    return _listed((*bases, *names), count + len(bases))
 
 
 def _no_alias(ref: Ref, caller: Caller, snapshot: Snapshot) -> str:

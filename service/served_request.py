@@ -96,7 +96,8 @@ class ServedRequest:
         self.figures.handed_to_engine()
         body = self._parts.prefix_cache.salted(prepared.body, self.context.key, self.resolved.version)
         headers, caller = self._engine_span.headers(), self.context.key_id
-        return Call(self.kind, body, self.resolved.asked, prepared.adapter, request_id, headers, caller)
+        base = self.resolved.base.digest
+        return Call(self.kind, body, self.resolved.asked, prepared.adapter, request_id, headers, caller, base)
 
     def answered(self, answer: EngineAnswer) -> None:
         self.figures.done(answer.tally)

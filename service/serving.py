@@ -42,7 +42,7 @@ from service.request_context import (
     VERSION_HEADER,
     RequestContext,
 )
-from service.resolution import Caller, Resolved, caller_of, resolve
+from service.resolution import Base, Caller, Resolved, caller_of, resolve
 from service.served_request import Prepared, ServedRequest
 
 if TYPE_CHECKING:
@@ -87,8 +87,9 @@ class Service:
     async def shadowed(self, kind: Kind, body: dict[str, Any], version: Version) -> EngineAnswer:
         """What `version` answers to a copied request: nobody sees it, and it is not counted, charged or drained for."""
         async with AsyncExitStack() as at_engine:
-            prepared = await self._prepared(kind, body, version, at_engine)
-            call = Call(kind, prepared.body, version.ref, prepared.adapter, uuid.uuid4().hex)
+            base = self.parts.base.of(version)
+            prepared = await self._prepared(kind, body, version, base, at_engine)
+            call = Call(kind, prepared.body, version.ref, prepared.adapter, uuid.uuid4().hex, base=base.digest)
             return await self._answered(call, version)
 
     def _resolved(self, kind: Kind, body: dict[str, Any], caller: Caller, context: RequestContext) -> Resolved:
@@ -159,11 +160,12 @@ class Service:
             check_texts(count_texts(request.body), request.context.key)
         else:
             check_amounts(request.kind, request.body, request.context.key, self.parts.most_answers)
-        prepared = await self._prepared(request.kind, request.body, request.resolved.version, request.at_engine)
+        resolved = request.resolved
+        prepared = await self._prepared(request.kind, request.body, resolved.version, resolved.base, request.at_engine)
         return request.call(prepared)
 
     async def _prepared(
-        self, kind: Kind, body: dict[str, Any], version: Version | None, at_engine: AsyncExitStack
+        self, kind: Kind, body: dict[str, Any], version: Version | None, base: Base, at_engine: AsyncExitStack
     ) -> Prepared:
         """All that comes before the engine. `at_engine` gives back what is taken for it."""
         passages: Retrieved | None = None
@@ -187,7 +189,7 @@ class Service:
             searched = 0.0 if passages is None else time.perf_counter() - began
             body = with_recipe(version, kind, body, passages)
         if kind != "likelihood":  # nothing is decoded
-            body = with_decoding(version, self.parts.base, kind, body)
+            body = with_decoding(version, base, kind, body)
         if version is None or version.spec.adapter is None:
             return Prepared(body, passages, None, 0.0, searched)
         with span("lease", {"dabt.adapter": version.spec.adapter}), self.parts.telemetry.leasing():

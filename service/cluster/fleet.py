@@ -7,8 +7,9 @@ Read `room.py` for who answers, `line.py` for the way there.
 
 from __future__ import annotations
 
+import asyncio
 import time
-from collections.abc import AsyncGenerator, AsyncIterator, Collection, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Collection, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, aclosing, asynccontextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -55,13 +56,15 @@ class FarAdapter(AdapterHandle):
 class FleetEngine:
     """Implements `service.engine.interface.Engine`."""
 
-    def __init__(self, line: Line) -> None:
-        self._line = line
+    def __init__(self, lines: Mapping[Digest, Line]) -> None:
+        """The way to each base's rooms. What names no base is asked of the first."""
+        self._lines = dict(lines)
+        self._first = next(iter(lines))
 
     async def start(self) -> EngineFacts:
-        facts = await self._only(Ask("facts"))
-        assert isinstance(facts, EngineFacts), "a room tells its facts when asked for them"
-        return facts
+        told = await asyncio.gather(*(self._facts(base) for base in self._lines))
+        first, *others = told
+        return first.model_copy(update={"beside": dict(zip([*self._lines][1:], others, strict=True))})
 
     async def stop(self) -> None:
         """The rooms live on without this gateway."""
@@ -78,13 +81,13 @@ class FleetEngine:
         raise NotImplementedError("rooms unload their adapters themselves")
 
     async def generate(self, call: Call) -> EngineAnswer:
-        return await self._whole(_ask("generate", call))
+        return await self._whole(_ask("generate", call), call.base)
 
     async def likelihoods(self, call: Call) -> EngineAnswer:
-        return await self._whole(_ask("likelihoods", call))
+        return await self._whole(_ask("likelihoods", call), call.base)
 
     async def stream(self, call: Call) -> AsyncGenerator[str | Tally, None]:
-        async with aclosing(self._answered(_ask("stream", call))) as frames:
+        async with aclosing(self._answered(_ask("stream", call), call.base)) as frames:
             async for frame in frames:
                 assert isinstance(frame, str | Tally), "a stream has chunks and their tally"
                 yield frame
@@ -102,40 +105,50 @@ class FleetEngine:
 
     def structured_output(self) -> str:
         """The worst of what rooms tell."""
-        return next((card.structured_output for card in self._line.cards() if card.structured_output != "ok"), "ok")
+        return next((card.structured_output for card in self.cards() if card.structured_output != "ok"), "ok")
 
     def metrics(self) -> bytes:
         """By room: what it does now. Its engine's own series are its own to show."""
-        return page(self._line.cards())
+        return page(self.cards())
 
-    async def prefetch(self, digest: Digest) -> bool:
-        """Load an adapter where its next request would go."""
-        return bool(await self._only(Ask("prefetch", digest)))
+    def cards(self) -> list[Card]:
+        """Of the rooms of all bases."""
+        return [card for line in self._lines.values() for card in line.cards()]
+
+    async def prefetch(self, digest: Digest, base: Digest = "") -> bool:
+        """Load an adapter over `base` where its next request would go."""
+        return bool(await self._only(Ask("prefetch", digest), base))
+
+    async def _facts(self, base: Digest) -> EngineFacts:
+        facts = await self._only(Ask("facts"), base)
+        assert isinstance(facts, EngineFacts), "a room tells its facts when asked for them"
+        return facts
 
     async def _object(self, ask: Ask) -> dict[str, Any]:
         told = await self._only(ask)
         assert isinstance(told, dict), "tokens and texts are told in an object"
         return told
 
-    async def _whole(self, ask: Ask) -> EngineAnswer:
-        answer = await self._only(ask)
+    async def _whole(self, ask: Ask, base: Digest) -> EngineAnswer:
+        answer = await self._only(ask, base)
         assert isinstance(answer, EngineAnswer), "a whole answer comes in one frame"
         return answer
 
-    async def _only(self, ask: Ask) -> Frame:
-        async with aclosing(self._answered(ask)) as frames:
+    async def _only(self, ask: Ask, base: Digest = "") -> Frame:
+        async with aclosing(self._answered(ask, base)) as frames:
             async for frame in frames:
                 return frame
         raise EngineDead("the engine ended without an answer; send the request again")
 
-    async def _answered(self, ask: Ask) -> AsyncGenerator[Frame, None]:
+    async def _answered(self, ask: Ask, base: Digest) -> AsyncGenerator[Frame, None]:
         """The frames after `Begun`. As long as there was none of them, another room is asked where one fails."""
+        line = self._lines[base or self._first]
         refused: DabtError | None = None
         deaths = 0
         while True:
             begun = False
             try:
-                async with aclosing(self._line.ask(ask)) as frames:
+                async with aclosing(line.ask(ask)) as frames:
                     async for frame in frames:
                         if isinstance(frame, Begun):
                             continue
@@ -166,15 +179,16 @@ class FleetEngine:
 class FleetAdapters:
     """Implements `service.adapters.residency.Adapters`: nothing is here, and all of it is told by rooms."""
 
-    def __init__(self, engine: FleetEngine, line: Line) -> None:
+    def __init__(self, engine: FleetEngine) -> None:
         self._engine = engine
-        self._line = line
         self._leases = 0
+        self.base_of: Callable[[Digest], Digest] = lambda digest: ""
+        """Over which base an adapter is."""
 
     @property
     def capacity(self) -> int:
         """Of all rooms together."""
-        return sum(card.places for card in self._line.cards())
+        return sum(card.places for card in self._engine.cards())
 
     def lease(self, digest: Digest) -> AbstractAsyncContextManager[AdapterHandle]:
         """Its name, at once: the room that answers holds it then."""
@@ -189,7 +203,7 @@ class FleetAdapters:
             self._leases -= 1
 
     async def prefetch(self, digest: Digest) -> bool:
-        return await self._engine.prefetch(digest)
+        return await self._engine.prefetch(digest, self.base_of(digest))
 
     def pin(self, digests: Collection[Digest]) -> None:
         if digests:
@@ -198,12 +212,12 @@ class FleetAdapters:
             )
 
     def digests(self) -> list[Digest]:
-        return list(dict.fromkeys(each.digest for card in self._line.cards() for each in card.held))
+        return list(dict.fromkeys(each.digest for card in self._engine.cards() for each in card.held))
 
     def residents(self) -> list[ResidentAdapter]:
         """One row for each room that has it."""
         now = time.time()
-        return [_row(each, now) for card in self._line.cards() for each in card.held]
+        return [_row(each, now) for card in self._engine.cards() for each in card.held]
 
     def leases(self) -> int:
         return self._leases
@@ -214,7 +228,7 @@ class FleetAdapters:
 
     def failures(self) -> dict[Digest, str]:
         here = {*self.digests()}
-        told = {digest: why for card in self._line.cards() for digest, why in card.failures.items()}
+        told = {digest: why for card in self._engine.cards() for digest, why in card.failures.items()}
         return {digest: why for digest, why in told.items() if digest not in here}
 
     def forget_all(self) -> None: ...

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import pickle
 from collections.abc import AsyncGenerator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,9 +17,11 @@ from ray import serve
 from ray.serve.config import AutoscalingConfig, RequestRouterConfig
 from ray.serve.handle import DeploymentHandle
 
-from lifecycle.errors import InvalidConfig, Problem
+from lifecycle.manifests import AdapterManifest
 from lifecycle.registry import Registry
 from lifecycle.store.artifacts import ArtifactStore
+from lifecycle.version import Digest
+from service.catalogue import Catalogue
 from service.cluster.asking import Ask, Frame
 from service.cluster.fleet import FleetAdapters, FleetEngine
 from service.cluster.ray_line import RayLine
@@ -27,6 +30,7 @@ from service.cluster.room import EngineRoom
 from service.cluster.settings import ClusterSettings, EngineTier, Needs, Replicas, read_settings
 from service.config import ServeConfig
 from service.engine.interface import Engine
+from service.engine_side import Elsewhere, base_of
 
 _IN_ONE_LOOP = {"RAY_SERVE_RUN_ROUTER_IN_SEPARATE_LOOP": "0"}
 """A gateway's handle then works in the loop of its requests: each token crosses a thread less."""
@@ -83,8 +87,9 @@ class Gateway:
         from service.observability import logs
 
         settings, home = self._settings, self._settings.at_home()
-        tier = settings.bases[0]
-        config, _ = with_base(settings.config(tier, gateway=True), tier.base, home)
+        config, *beside = (
+            with_base(settings.config(tier, gateway=True), tier.base, home)[0] for tier in settings.bases
+        )
         logs.configure(config.log_level, config.log_format)
         registry = Registry.later(home.registry_url, new=False)
         try:
@@ -93,13 +98,20 @@ class Gateway:
         except Unavailable:
             pass  # on an address that others can reach, keys are asked for anyway
         store = ArtifactStore(home.artifacts_url, home.cache, _bytes(config.cache_gib))
-        line = RayLine(self._engines[0], settings.start_seconds)
-        engine = FleetEngine(line)
-        last_known = LastKnown(home.last_known, registry.name)
-        adapters = FleetAdapters(engine, line)
+        base = base_of(config, beside)
+        lines = (RayLine(handle, settings.start_seconds) for handle in self._engines)
+        engine = FleetEngine(dict(zip((each.digest for each in base.every), lines, strict=True)))
+        adapters = FleetAdapters(engine)
         self._app = create_app(
-            config, engine, registry, store, last_known, console=pages(config, home), adapters=adapters
+            config,
+            engine,
+            registry,
+            store,
+            LastKnown(home.last_known, registry.name),
+            console=pages(config, home),
+            elsewhere=Elsewhere(adapters, tuple(beside)),
         )
+        adapters.base_of = partial(_base_of, self._app.state.parts.catalogue)
         return self._app
 
     async def check_health(self) -> None:
@@ -110,9 +122,6 @@ class Gateway:
 def build(args: dict[str, str] | ClusterSettings) -> serve.Application:
     """`settings` is the path of the file. Raises `InvalidConfig` with everything that is wrong with it."""
     settings = args if isinstance(args, ClusterSettings) else read_settings(Path(args["settings"]))
-    if len(settings.bases) > 1:
-        fault = Problem("bases", f"{len(settings.bases)} are named", "a cluster of its own for each")
-        raise InvalidConfig("A cluster serves one base:", [fault])
     engines = [_engines(settings, at, tier).bind(settings, at) for at, tier in enumerate(settings.bases)]
     config = settings.config(settings.bases[0], gateway=True)
     gateways = serve.deployment(
@@ -187,6 +196,11 @@ def _engine(tier: EngineTier, config: ServeConfig) -> tuple[ServeConfig, Engine]
     engine = VllmEngine(config)
     engine.prepare()
     return config, engine
+
+
+def _base_of(catalogue: Catalogue, digest: Digest) -> Digest:
+    manifest = catalogue.known_manifest(digest)
+    return manifest.base if isinstance(manifest, AdapterManifest) else ""
 
 
 def _bytes(gib: float | None) -> int | None:

@@ -13,7 +13,7 @@ from typing import Any, Literal, Protocol
 
 from pydantic import Field
 
-from lifecycle.version import Frozen
+from lifecycle.version import Digest, Frozen
 
 Kind = Literal["chat", "completion", "likelihood", "classification"]
 """What a request asks for. No engine is asked for a classification: `service/classification` answers it."""
@@ -46,6 +46,8 @@ class Call:
     """W3C trace context (`traceparent`), for an engine that makes spans of its own; empty when nobody traces."""
     caller: str = ""
     """Who asked: callers take turns where their requests have to be prepared one after the other."""
+    base: Digest = ""
+    """Whose engine is meant, where there are several; empty for the only one."""
 
 
 def count_prompts(prompt: Any) -> int:
@@ -95,9 +97,15 @@ class EngineFacts(Frozen):
     max_queue: int = 512
     """Requests that it takes at once, waiting ones among them."""
     detail: EngineDetail = EngineDetail()
+    beside: dict[Digest, EngineFacts] = Field(default_factory=dict)
+    """Of the engines of other bases, by base."""
+
+    def of(self, base: Digest) -> EngineFacts:
+        return self.beside.get(base, self)
 
     def brief(self) -> dict[str, Any]:
-        return self.model_dump(exclude={"detail"})
+        beside = {"beside": {base: facts.brief() for base, facts in self.beside.items()}} if self.beside else {}
+        return {**self.model_dump(exclude={"detail", "beside"}), **beside}
 
 
 class Engine(Protocol):

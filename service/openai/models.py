@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from pydantic_core import to_json
@@ -37,6 +38,11 @@ class Running:
     embedding_model: str = ""
     """Empty when there is none."""
     embedding_digest: Digest = ""
+    lengths: tuple[tuple[Digest, int], ...] = ()
+    """`max_model_len` of other bases."""
+
+    def length_of(self, base: Base) -> int | None:
+        return dict(self.lengths).get(base.digest, self.max_model_len)
 
 
 async def running(base: Base, embedder: Embedder | None, facts: EngineFacts | None) -> Running:
@@ -50,6 +56,7 @@ async def running(base: Base, embedder: Embedder | None, facts: EngineFacts | No
         max_model_len=facts.max_model_len if facts else None,
         embedding_model=embedder.name if embedder is not None and digest else "",
         embedding_digest=digest,
+        lengths=tuple((other, beside.max_model_len) for other, beside in facts.beside.items()) if facts else (),
     )
 
 
@@ -111,7 +118,8 @@ class ModelList:
         of_running = self._list.of[2]
         before = self._made if of_running == running else {}
         self._made = {}
-        yield _Listed(running.base.name, False, to_json(_base_card(running)))
+        for base in running.base.every:
+            yield _Listed(base.name, False, to_json(_base_card(base, running)))
         for name in snapshot.names:
             numbers = snapshot.versions[name]
             for _, alias in sorted(snapshot.aliases.get(name, {}).items()):
@@ -151,9 +159,10 @@ def card_of(model: str, snapshot: Snapshot, running: Running, caller: Caller) ->
 
 
 def _one(model: str, snapshot: Snapshot, running: Running, caller: Caller) -> dict[str, Any] | None:
-    if model in (running.base.name, running.embedding_model):
-        card = _base_card if model == running.base.name else _embedder_card
-        return card(running) if caller.may_call(model) else None
+    plain: dict[str, Callable[[Running], dict[str, Any]]] = {running.embedding_model: _embedder_card}
+    plain.update({base.name: partial(_base_card, base) for base in running.base.every})
+    if model in plain:
+        return plain[model](running) if caller.may_call(model) else None
     if caller.tuned is not None and model == caller.tuned.name:
         return _tuned_card(model, Ref.parse(caller.tuned.version), snapshot, running)
     try:
@@ -225,9 +234,8 @@ def _is_shown(version: Version, base: Base, evaluation: bool) -> bool:
     return callable_now and not base.refusal(version)
 
 
-def _base_card(running: Running) -> dict[str, Any]:
-    base = running.base
-    return {**_card(base.name, 0, None, _facts("base", base.digest)), "max_model_len": running.max_model_len}
+def _base_card(base: Base, running: Running) -> dict[str, Any]:
+    return {**_card(base.name, 0, None, _facts("base", base.digest)), "max_model_len": running.length_of(base)}
 
 
 def _embedder_card(running: Running) -> dict[str, Any]:
@@ -263,7 +271,8 @@ def _version_card(name: str, version: Version, alias: str | None, running: Runni
     created = int(version.created_at.timestamp())
     if version.spec.classifier is not None:  # it runs beside the base, and the base's limit is not its own
         return _card(name, created, None, facts)
-    return {**_card(name, created, running.base.name, facts), "max_model_len": running.max_model_len}
+    base = running.base.of(version)
+    return {**_card(name, created, base.name, facts), "max_model_len": running.length_of(base)}
 
 
 def _facts(kind: str, digest: Digest) -> dict[str, Any]:

@@ -5,17 +5,19 @@ from __future__ import annotations
 import pickle
 from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from contextlib import AsyncExitStack, aclosing, asynccontextmanager
-from typing import Any
+from typing import Any, cast
 
 import httpx
 
+from lifecycle.version import Digest
 from service.app import create_app
 from service.cluster.asking import Ask, Card, Frame
-from service.cluster.fleet import FleetAdapters, FleetEngine, NoRoomLeft, RoomGone
+from service.cluster.fleet import FleetAdapters, FleetEngine, Line, NoRoomLeft, RoomGone
 from service.cluster.room import EngineRoom
 from service.cluster.rooms import Rooms
 from service.config import ServeConfig
 from service.engine.fake_engine import FakeEngine
+from service.engine_side import Elsewhere, base_of
 from tests.service.conftest import House, Running
 
 
@@ -71,27 +73,34 @@ class Fleet:
         return Here(list(self.rooms.values()))
 
     @asynccontextmanager
-    async def gateway(self, line: Here | None = None, **options: object) -> AsyncIterator[Running]:
-        line = line or self.line()
+    async def gateway(
+        self, line: Here | None = None, other: tuple[ServeConfig, Line] | None = None, **options: object
+    ) -> AsyncIterator[Running]:
+        """`other` is another base, with the way to its rooms."""
+        lines: dict[Digest, Line] = {self._house.base_digest: line or self.line()}
+        beside = () if other is None else (other[0],)
+        if other is not None:
+            lines[base_of(other[0]).digest] = other[1]
         default: dict[str, object] = {"base": self._house.base, "embedding_model": "none"}
         config = ServeConfig.model_validate({**default, "allowed_host": ("service",), **options})
-        engine: Any = FleetEngine(line)
-        app = create_app(config, engine, self._house.registry, self._house.store, adapters=FleetAdapters(engine, line))
+        engine = FleetEngine(lines)
+        elsewhere = Elsewhere(FleetAdapters(engine), beside)
+        app = create_app(config, engine, self._house.registry, self._house.store, elsewhere=elsewhere)
         async with app.router.lifespan_context(app):
             transport = httpx.ASGITransport(app=app, client=("127.0.0.1", 50000))
             async with httpx.AsyncClient(transport=transport, base_url="http://service") as client:
                 await app.state.parts.supervisor.until_ready()
-                yield Running(client, engine, app)
+                yield Running(client, cast(Any, engine), app)
 
 
 @asynccontextmanager
-async def a_fleet(house: House, rooms: int = 2, **options: object) -> AsyncIterator[Fleet]:
+async def a_fleet(house: House, rooms: int = 2, names: str = "xyz", **options: object) -> AsyncIterator[Fleet]:
     """Closed rooms and all. `options` are the rooms' settings."""
     default: dict[str, object] = {"base": house.base, "max_cpu_loras": 4, "max_loras": 2}
     config = ServeConfig.model_validate({**default, **options})
     async with AsyncExitStack() as open_rooms:
         made, engines = {}, {}
-        for name in "xyz"[:rooms]:
+        for name in names[:rooms]:
             engines[name] = FakeEngine()
             made[name] = EngineRoom(name, config, engines[name], house.registry, house.store)
             await made[name].open()

@@ -5,20 +5,23 @@ from __future__ import annotations
 import asyncio
 import json
 import pickle
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from lifecycle import errors
-from lifecycle.errors import DabtError, InvalidInput, LimitReached, Problem, Unavailable
+from lifecycle.errors import DabtError, InvalidConfig, InvalidInput, LimitReached, Problem, Unavailable
 from service.adapters.residency import internal_name
 from service.cluster.asking import Ask
 from service.cluster.room import EngineRoom
 from service.config import ServeConfig
 from service.engine.fake_engine import FakeEngine
 from service.engine.interface import Call
+from service.engine_side import base_of
 from service.openai.http_errors import STATUS
 from tests.service.cluster.rooms_here import a_fleet
+from tests.service.conftest import fake_base
 
 pytestmark = pytest.mark.timeout(60)
 
@@ -313,6 +316,79 @@ async def test_what_rooms_tell_is_seen_at_every_gateway(house: Any) -> None:
         page = (await gateway.client.get("/metrics")).text
         assert 'dabt_room_capacity{room="x"} 512' in page
         assert 'dabt_room_capacity{room="y"} 512' in page
+
+
+def other_base(folder: Path) -> ServeConfig:
+    base = fake_base(folder)
+    (base / "config.json").write_text('{"model_type": "llama", "hidden_size": 8}')
+    return ServeConfig.model_validate({"base": base, "max_loras": 2, "max_cpu_loras": 4})
+
+
+async def test_a_version_is_answered_by_the_engines_of_its_own_base(house: Any, tmp_path: Path) -> None:
+    """One alias may stand on both: a full fine-tune beside an adapter over another base."""
+    names(house, "a")
+    config = other_base(tmp_path / "other")
+    digest = base_of(config).digest
+    second = house.version("a", base=digest)
+    house.registry.promote(second.ref, actor="test", reason="for the test", force=True)
+    async with a_fleet(house) as fleet, a_fleet(house, names="pq", base=config.base) as elsewhere:
+        line, far = fleet.line(), elsewhere.line()
+        async with fleet.gateway(line, (config, far)) as gateway:
+            line.went.clear(), far.went.clear()
+            evaluating = {"x-dabt-purpose": "evaluation"}
+            assert (await gateway.chat("a:1", headers=evaluating)).status_code == 200
+            assert (len(line.went), len(far.went)) == (1, 0)
+            answer = await gateway.chat("a")
+            assert answer.headers["x-dabt-version"] == "a:2"
+            assert (await gateway.chat("other")).status_code == 200
+            assert (len(line.went), len(far.went)) == (1, 2)
+            listed = (await gateway.client.get("/v1/models", headers=evaluating)).json()["data"]
+            parents = {card["id"]: card["parent"] for card in listed}
+            assert parents == {"tiny": None, "other": None, "a": "other", "a:1": "tiny", "a:2": "other"}
+            assert (await gateway.client.get("/v1/models/other")).json()["dabt"]["kind"] == "base"
+            unknown = await gateway.chat("nobody")
+            assert "this service has tiny, other, a" in unknown.json()["error"]["message"]
+            told = (await gateway.client.get("/v1/dabt/deployment")).json()
+            assert list(told["deployment"]["arguments"]["beside"]) == [digest]
+            assert answer.headers["x-dabt-deployment"] == told["digest"]
+            assert list((await gateway.client.get("/ready")).json()["engine"]["beside"]) == [digest]
+
+
+async def test_whatever_decides_an_answer_of_another_base_is_another_deployment(house: Any, tmp_path: Path) -> None:
+    digests = set()
+    config = other_base(tmp_path / "other")
+    for temperature in (0.5, 0.6):
+        (config.base / "generation_config.json").write_text(f'{{"temperature": {temperature}}}')
+        async with (
+            a_fleet(house, 1) as fleet,
+            a_fleet(house, 1, names="p", base=config.base) as elsewhere,
+            fleet.gateway(None, (config, elsewhere.line())) as gateway,
+        ):
+            digests.add((await gateway.client.get("/v1/dabt/deployment")).json()["digest"])
+    assert len(digests) == 2
+
+
+async def test_a_version_over_a_base_that_no_engine_has_is_refused(house: Any, tmp_path: Path) -> None:
+    config = other_base(tmp_path / "other")
+    house.prod("far", base="sha256:" + "9" * 64)
+    async with (
+        a_fleet(house, 1) as fleet,
+        a_fleet(house, 1, names="p", base=config.base) as elsewhere,
+        fleet.gateway(None, (config, elsewhere.line())) as gateway,
+    ):
+        refused = await gateway.chat("far")
+        assert refused.status_code == 403
+        assert "than tiny and other, which run here" in refused.json()["error"]["message"]
+
+
+def test_two_bases_of_one_kind_or_of_one_name_are_refused(house: Any, tmp_path: Path) -> None:
+    config = ServeConfig.model_validate({"base": house.base})
+    same = ServeConfig.model_validate({"base": fake_base(tmp_path / "again")})
+    with pytest.raises(InvalidConfig, match="is the digest of two bases"):
+        base_of(config, [same])
+    other = other_base(tmp_path / "other").model_copy(update={"base_name": "tiny"})
+    with pytest.raises(InvalidConfig, match="tiny is the name of two bases"):
+        base_of(config, [other])
 
 
 @pytest.mark.parametrize("kind", STATUS, ids=lambda kind: kind.__name__)
