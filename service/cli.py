@@ -101,6 +101,9 @@ def serve(  # noqa: PLR0913, PLR0917  (one parameter is one option of the comman
         Path | None, typer.Option(envvar="DABT_EVALS", help="Folder of evaluations that jobs may ask for.")
     ] = None,
     ui: Annotated[bool, typer.Option("--ui/--no-ui", help="Show pages for people at /ui.")] = True,
+    router_series: Annotated[
+        bool, typer.Option("--router-series", help="Show adapters on /metrics as llm-d and other routers read them.")
+    ] = False,
     grafana_url: Annotated[str, typer.Option(help="The pages link to this Grafana.")] = "",
     log_bodies: Annotated[bool, typer.Option("--log-bodies", help="Log what callers send; never their keys.")] = False,
     log_level: Annotated[str | None, typer.Option(help="debug, info, warning or error.")] = None,

@@ -77,6 +77,8 @@ class ServeConfig(Frozen):
 
     ui: bool = True
     """Show the console, the pages at /ui."""
+    router_series: bool = False
+    """Show on /metrics what routers outside read of adapters (`observability/router_series.py`)."""
     grafana_url: str = Field(default="", pattern=r"^(https?://[^/\s]+.*)?$")
     """Where its pages link to for longer histories."""
 

@@ -38,7 +38,7 @@ NO_ANSWER = frozenset(
             "fetch_seconds",
             "load_wait_seconds",
             "client_seconds",
-            *("ui", "grafana_url"),
+            *("ui", "grafana_url", "router_series"),
             *("max_file_mib", "max_upload_mib", "worker", "evals", "checkpoint_days"),
             "keep_alive_seconds",
             "drain_seconds",

@@ -30,6 +30,7 @@ from service.engine_side import REGISTRY_SECONDS, Beside, Elsewhere, engine_side
 from service.knowledge import Library
 from service.last_known import LastKnown
 from service.observability.alias_series import AliasSeries
+from service.observability.router_series import Loaded, Names
 from service.observability.telemetry import Telemetry
 from service.openai.embedder import Embedder
 from service.openai.models import ModelList
@@ -75,6 +76,7 @@ class Parts:
     at_registry: Bulkhead
     """Threads for whoever reads the registry itself, or changes it: it may be locked."""
     tuned: TunedNames
+    router_names: Names
     store: ArtifactStore
     at_store: Bulkhead
     """Threads for what callers send to the store, or read from it."""
@@ -104,6 +106,20 @@ class Parts:
     def most_answers(self) -> int:
         """That one request may ask for: as many as the engine's queue holds."""
         return self.gate.max_waiting
+
+    def loaded(self) -> list[Loaded]:
+        """The adapters in memory, as routers outside are told of them."""
+        manifests = {digest: self.catalogue.known_manifest(digest) for digest in self.residency.digests()}
+        return [
+            Loaded(
+                digest=each.digest,
+                rank=manifest.rank if isinstance(manifest := manifests.get(each.digest), AdapterManifest) else 0,
+                in_slot=each.name in self.gate.in_slots,
+                wanted=each.name in self.gate.wanted,
+                pinned=each.pinned,
+            )
+            for each in self.residency.residents()
+        ]
 
     async def catch_up(self) -> None:
         """See a change that was just made now. It stands whether this succeeds or not: the next poll sees it too."""
@@ -184,6 +200,7 @@ def assemble(
         traffic=Traffic(base, guard, shadows, background, residency.failed_load),
         at_registry=at_registry,
         tuned=TunedNames(registry.jobs, catalogue, at_registry),
+        router_names=Names(),
         store=store,
         at_store=Bulkhead("artifact store", at_once=8, waiting=256, seconds=_STORE_SECONDS),
     )

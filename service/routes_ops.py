@@ -10,6 +10,8 @@ from starlette.responses import JSONResponse, Response
 
 from lifecycle.errors import Unavailable
 from service.catalogue import EMPTY
+from service.config import ServeConfig
+from service.observability import router_series
 from service.parts import Parts, parts_of
 
 router = APIRouter()
@@ -75,6 +77,16 @@ async def deployment(request: Request) -> Response:
 async def metrics(request: Request) -> Response:
     parts = parts_of(request)
     parts.telemetry.look()
+    config: ServeConfig = request.app.state.config
+    names = parts.router_names.of(parts.catalogue.snapshot) if config.router_series else {}
+    loaded = parts.loaded() if config.router_series else []
+
+    def written() -> bytes:
+        page = parts.telemetry.page()
+        if not config.router_series:
+            return page + parts.engine.metrics()
+        engine = router_series.with_those_at_the_gate(parts.engine.metrics(), parts.gate.waiting)
+        return page + engine + router_series.page(loaded, names, config.max_loras)
+
     # In a thread: writing the page takes long enough to be seen by those whose answers stream meanwhile.
-    page = await asyncio.to_thread(lambda: parts.telemetry.page() + parts.engine.metrics())
-    return Response(page, media_type=CONTENT_TYPE_LATEST)
+    return Response(await asyncio.to_thread(written), media_type=CONTENT_TYPE_LATEST)

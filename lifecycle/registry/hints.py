@@ -81,6 +81,7 @@ class Hints:
                         )
                         return
                     pause = 1.0
+                    log.info("the registry's hints arrive", registry=self._database.name)
                     self._listen(connection)
             except DabtError as error:
                 log.debug("no hints from the registry for now", problem=str(error))
@@ -102,7 +103,6 @@ class Hints:
                 self._changed()
                 if hint.payload == sent:
                     self.proved = True
-                    log.info("the registry's hints arrive", registry=self._database.name)
                     return True
         return self._stop.is_set()
 

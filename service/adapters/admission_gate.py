@@ -57,6 +57,11 @@ class AdmissionGate:
         """The adapters with a request in the engine, by their names there."""
         return frozenset(self._policy.running())
 
+    @property
+    def wanted(self) -> frozenset[str]:
+        """The adapters that requests wait with, by their names in the engine."""
+        return frozenset(self._policy.queued())
+
     async def _enter(self, adapter: str) -> float:
         arrived = self._clock()
         # A ticket is made even where it is not needed: the policy decides, and nothing else does.

@@ -117,6 +117,7 @@ HARMLESS: dict[str, Any] = {
     "checkpoint_days": 3,
     "ui": False,
     "grafana_url": "https://grafana.example",
+    "router_series": True,
     "keep_alive_seconds": 1.0,
     "drain_seconds": 1.0,
     "engine_silent_seconds": 1.0,

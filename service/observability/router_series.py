@@ -1,0 +1,117 @@
+"""What routers outside read of an engine to send a request where its adapter is: llm-d, the Gateway API's inference
+extension, AIBrix. By flag, since the labels of such a series name adapters.
+
+`vllm:lora_requests_info` has the moment as its value and lists adapters in its labels, so every combination of adapters
+would be a series of its own (vLLM #13303). Here there is one: that of the moment when the page is read. Of
+`vllm:lora_adapter_loaded` (vLLM #54830) there is one for each name of an adapter in memory, `MOST_NAMES` at most.
+Adapters have the names by which callers ask for them, and one adapter may have several.
+"""
+
+from __future__ import annotations
+
+import re
+import time
+from collections import defaultdict
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+from prometheus_client import CollectorRegistry, generate_latest
+from prometheus_client.core import GaugeMetricFamily, Metric
+from prometheus_client.registry import Collector
+
+from lifecycle.aliases import PROD
+from lifecycle.states import CALLABLE
+from lifecycle.version import Digest, Ref
+from service.catalogue import EMPTY, Snapshot
+
+MOST_NAMES = 512
+_WAITING = re.compile(rb"^(vllm:num_requests_waiting\{[^}\n]*\}) (\S+)$", re.MULTILINE)
+
+
+@dataclass(frozen=True, slots=True)
+class Loaded:
+    """An adapter in memory."""
+
+    digest: Digest
+    rank: int
+    in_slot: bool
+    """It has a request in the engine."""
+    wanted: bool
+    """A request waits for its slot."""
+    pinned: bool
+
+
+class Names:
+    """By which callers ask for an adapter; found once for each snapshot."""
+
+    def __init__(self) -> None:
+        self._of: Snapshot = EMPTY
+        self._names: Mapping[Digest, Sequence[str]] = {}
+
+    def of(self, snapshot: Snapshot) -> Mapping[Digest, Sequence[str]]:
+        if snapshot is not self._of:
+            names = defaultdict(list)
+            for digest, name in _names(snapshot):
+                names[digest].append(name)
+            self._of, self._names = snapshot, names
+        return self._names
+
+
+def page(
+    loaded: Sequence[Loaded],
+    names: Mapping[Digest, Sequence[str]],
+    slots: int,
+    now: Callable[[], float] = time.time,
+) -> bytes:
+    """In Prometheus' text format."""
+    registry = CollectorRegistry()
+    registry.register(_Series(loaded, names, slots, now()))
+    return generate_latest(registry)
+
+
+def with_those_at_the_gate(page: bytes, waiting: int) -> bytes:
+    """The engine's own page, its waiting requests with those that wait for a slot before it."""
+    return _WAITING.sub(lambda found: b"%s %r" % (found[1], float(found[2]) + waiting), page, count=1)
+
+
+class _Series(Collector):
+    def __init__(self, loaded: Sequence[Loaded], names: Mapping[Digest, Sequence[str]], slots: int, now: float) -> None:
+        self._loaded, self._names, self._slots, self._now = loaded, names, slots, now
+
+    def collect(self) -> Iterator[Metric]:
+        info = GaugeMetricFamily(
+            "vllm:lora_requests_info",
+            "Adapters with requests; the value is the moment",
+            labels=["max_lora", "running_lora_adapters", "waiting_lora_adapters"],
+        )
+        running = self._listed({each.digest for each in self._loaded if each.in_slot})
+        waiting = self._listed({each.digest for each in self._loaded if each.wanted and not each.in_slot})
+        info.add_metric([str(self._slots), running, waiting], self._now)
+        yield info
+        there = GaugeMetricFamily(
+            "vllm:lora_adapter_loaded",
+            "1 for an adapter in memory, by each of its names",
+            labels=["adapter_name", "level", "pinned", "rank"],
+        )
+        room = MOST_NAMES
+        for each in self._loaded:
+            for name in self._names.get(each.digest, ())[:room]:
+                level = "gpu" if each.in_slot else "cpu"
+                there.add_metric([name, level, str(each.pinned).lower(), str(each.rank)], 1.0)
+                room -= 1
+        yield there
+
+    def _listed(self, digests: Collection[Digest]) -> str:
+        names = [name for digest in sorted(digests) for name in self._names.get(digest, ())]
+        return ",".join(names[:MOST_NAMES])
+
+
+def _names(snapshot: Snapshot) -> Iterator[tuple[Digest, str]]:
+    for name in snapshot.names:
+        for _, version in sorted(snapshot.versions[name].items()):
+            if version.spec.adapter is not None and version.state in CALLABLE:
+                yield version.spec.adapter, version.ref
+        for _, alias in sorted(snapshot.aliases.get(name, {}).items()):
+            called = name if alias.alias == PROD else str(Ref(name=name, alias=alias.alias))
+            for digest in sorted({v.spec.adapter for v in snapshot.behind(alias) if v.spec.adapter is not None}):
+                yield digest, called
