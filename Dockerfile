@@ -13,10 +13,10 @@ FROM python:3.11-slim-bookworm AS base
 ENV PATH=/opt/venv/bin:$PATH \
     PYTHONDONTWRITEBYTECODE=1 \
     PYTHONUNBUFFERED=1
-# A compiler at run time: vLLM and Triton compile kernels for the machine that they find.
+# A compiler at run time: vLLM and Triton compile kernels for the machine that they find. KubeRay's probes ask by wget.
 # hadolint ignore=DL3008 # Debian removes old versions from its archive, so a pinned one would not build next month
 RUN apt-get update \
-    && apt-get install --yes --no-install-recommends g++ libnuma1 \
+    && apt-get install --yes --no-install-recommends g++ libnuma1 wget \
     && rm -rf /var/lib/apt/lists/*
 WORKDIR /app
 
@@ -45,18 +45,39 @@ ENV DABT_HOME=/data \
     VLLM_NO_USAGE_STATS=1
 COPY . .
 VOLUME /data
+# The service, unless another command is given.
 HEALTHCHECK --interval=10s --timeout=5s --start-period=5m \
     CMD ["python", "-c", "import urllib.request; urllib.request.urlopen('http://127.0.0.1:8000/health', timeout=4)"]
 ENTRYPOINT ["dabt"]
 CMD ["serve", "--base", "examples/clinic/base_model"]
+
+FROM app AS runs-cpu
+COPY --from=packages-cpu /opt/venv /opt/venv
+RUN pip install --no-cache-dir --no-deps --no-build-isolation --editable .
+USER 10001
 
 FROM app AS cuda
 COPY --from=packages-cuda /opt/venv /opt/venv
 RUN pip install --no-cache-dir --no-deps --no-build-isolation --editable .
 USER 10001
 
+# Training where GPUs are rented: SageMaker runs it with the word `train`, Vertex AI with the variables of its contract
+# (docs/guides/kubernetes.md). Both run a container as root, and mount what it may read and must write.
+FROM cuda AS training
+ENV DABT_HOME=/tmp/dabt
+# hadolint ignore=DL3002 # /opt/ml belongs to root there
+USER 0
+HEALTHCHECK NONE
+ENTRYPOINT ["dabt", "train-container"]
+CMD []
+
+FROM runs-cpu AS training-cpu
+ENV DABT_HOME=/tmp/dabt
+# hadolint ignore=DL3002 # as above
+USER 0
+HEALTHCHECK NONE
+ENTRYPOINT ["dabt", "train-container"]
+CMD []
+
 # Last, so that a build without --target makes the image that runs anywhere.
-FROM app AS cpu
-COPY --from=packages-cpu /opt/venv /opt/venv
-RUN pip install --no-cache-dir --no-deps --no-build-isolation --editable .
-USER 10001
+FROM runs-cpu AS cpu

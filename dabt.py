@@ -30,6 +30,7 @@ import service.cli
 import service.cluster.command
 import service.traffic.shadow_cli
 import training.cli
+import training.container_command
 import training.data.commands.check
 import training.data.commands.convert
 import training.data.commands.distill
@@ -111,6 +112,9 @@ app.add_typer(rate, name="rate")
 app.add_typer(traffic, name="traffic")
 app.add_typer(shadow, name="shadow")
 app.command("train")(training.cli.train)
+app.command("train-container", context_settings={"allow_extra_args": True, "ignore_unknown_options": True})(
+    training.container_command.train_container
+)
 app.command("convert-config")(training.foreign.command.convert_config)
 app.command("sweep")(training.sweep_command.sweep)
 app.command("import")(training.cli.import_adapter)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 import subprocess
 from collections.abc import Iterator
@@ -184,6 +185,16 @@ def test_secrets_are_named_and_never_written_and_every_variable_is_read(overlay:
         references = {next(iter(one)): next(iter(one.values()))["name"] for one in container["envFrom"]}
         assert references == {"configMapRef": "dabt", "secretRef": "dabt-artifacts"}
         assert {"DABT_REGISTRY_URL", "DABT_ARTIFACTS_URL"} <= names
+
+
+def test_the_guide_makes_the_secrets_that_the_pods_ask_for() -> None:
+    guide = (ROOT / "docs" / "guides" / "kubernetes.md").read_text(encoding="utf-8").replace("\\\n", "")
+    made = {
+        name: set(re.findall(r"--from-literal=(\w+)=", words))
+        for name, words in re.findall(r"create secret generic (\S+)(.*)", guide)
+    }
+    assert made.keys() == SECRETS.keys()
+    assert all(SECRETS[name] <= keys for name, keys in made.items())
 
 
 @each_overlay
