@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from lifecycle.errors import DabtError
-from lifecycle.manifests import ClassifierManifest, WeightsManifest
+from lifecycle.manifests import AdapterManifest, ClassifierManifest, WeightsManifest
 from lifecycle.registry import Registry
 from lifecycle.registry.hints import Hints
 from lifecycle.store.artifacts import ArtifactStore
