@@ -47,6 +47,8 @@ class Way:
     model: str
     arm: Mapping[str, Any] = field(default_factory=dict)
     theirs: Mapping[str, Any] = field(default_factory=dict)
+    more: Mapping[str, Any] = field(default_factory=dict)
+    """Of our evaluation's file."""
 
 
 _CHAT = {"apply_chat_template": True}
@@ -60,7 +62,17 @@ WAYS = (
     Way("the same", "choice", "hf", _PROMPT, _WITH_SYSTEM),
     Way("written answers", "written", "local-chat-completions", theirs=_CHAT),
     Way("written answers, behind a system text", "written", "local-chat-completions", _PROMPT, _WITH_SYSTEM),
+    Way("choices, four shots behind a system text", "choice_shots", "local-completions", _PROMPT, _WITH_SYSTEM),
+    Way("the same", "choice_shots", "hf", _PROMPT, _WITH_SYSTEM),
     Way("written answers, four shots of the task", "written_shots", "local-chat-completions", theirs=_CHAT),
+    Way(
+        "the same, in one message",
+        "written_shots",
+        "local-chat-completions",
+        theirs={**_CHAT, "fewshot_as_multiturn": False},
+        more={"fewshot_as_multiturn": False},
+    ),
+    Way("the same, behind a system text", "written_shots", "local-chat-completions", _PROMPT, _WITH_SYSTEM),
 )
 
 
@@ -104,6 +116,7 @@ def _config(folder: Path, way: Way, base: Path, endpoint: str) -> EvalConfig:
         "provisional": ["a comparison with lm-eval"],
         "noise_items": 0,
         "endpoint": endpoint,
+        **way.more,
         # An evaluation compares two arms or more; the second one is not looked at.
         "arms": {"base": dict(way.arm), "other": {**way.arm, "decoding": {"temperature": 0.5}}},
     }

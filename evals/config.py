@@ -31,8 +31,8 @@ _BASE = "base"
 NEWEST = "newest"
 """As an alias in a configuration: the newest version of that name that training published."""
 _OF_THE_TASK = (
-    "settings", "task_files", "data", "answer_schema", "structured", "task_shots", "metric", "scorers", "safety",
-    "policy", "cluster", "slices",
+    "settings", "task_files", "data", "answer_schema", "structured", "task_shots", "fewshot_as_multiturn", "metric",
+    "scorers", "safety", "policy", "cluster", "slices",
 )  # fmt: skip
 """Keys that say something of the task; another task does not take them."""
 ENDPOINT = "http://127.0.0.1:8000/v1"
@@ -112,6 +112,9 @@ class EvalConfig(Frozen):
     apply_chat_template: bool | None = None
     """Of tasks by log-likelihood: whether versions without a prompt, shots or knowledge are asked through the chat
     template too (lm-eval's flag of this name) and not by text alone. Needed where arms with and without one meet."""
+    fewshot_as_multiturn: bool = True
+    """Whether the shots of lm-eval's tasks are turns of the conversation, where a version is sent one, or stand in the
+    question (lm-eval's flag of this name, and its default)."""
     base: Annotated[str, AfterValidator(model_at)] | None = None
     """Base model of the inline recipes: a folder, a GGUF file, a hub id, or a version with whole weights (triage:3).
     Without it, that of the first version that an arm names."""
@@ -213,6 +216,8 @@ class EvalConfig(Frozen):
                 raise ValueError("task_files holds tasks of lm-eval's, and the task is none: take it out")
             if self.apply_chat_template is not None:
                 raise ValueError("apply_chat_template is for lm-eval's tasks: all others are asked through it")
+            if not self.fewshot_as_multiturn:
+                raise ValueError("fewshot_as_multiturn is for lm-eval's tasks: an arm's own shots are always turns")
             if self.task_shots:
                 raise ValueError("task_shots is for lm-eval's tasks: an arm's prompt brings its own shots")
         return self

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import itertools
 import json
+import signal
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -154,6 +156,15 @@ class FakeModels:
             "x-dabt-digest": version.digest,
             "x-dabt-deployment": self.deployment.digest,
         }
+
+
+@pytest.fixture
+def ctrl_c() -> Iterator[Callable[[], None]]:
+    """Sends the signal that a terminal sends: a KeyboardInterrupt raised inside a task would leave tasks behind whose
+    error nobody reads, and Python 3.11 then fails where it tells of them in the middle of reading a source file."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield partial(signal.raise_signal, signal.SIGINT)
+    signal.signal(signal.SIGINT, before)
 
 
 @pytest.fixture

@@ -146,12 +146,12 @@ def test_a_choice_that_cannot_be_scored_makes_its_item_an_error_and_none_of_it_i
     assert {question for _, question in models.asked} == {"Q: Colour 3?\nA:"}
 
 
-def test_an_interrupted_run_goes_on_and_scores_no_finished_item_twice(colours, registry, home, models) -> None:
+def test_an_interrupted_run_goes_on_and_scores_no_finished_item_twice(colours, registry, home, models, ctrl_c) -> None:
     config = colours("  base: {}\n  adapter: {version: toy:newest}")
 
     def interrupt(models: Any, version: str, question: str) -> None:
         if sum(models.answered.values()) == 13:
-            raise KeyboardInterrupt
+            ctrl_c()
 
     models.before = interrupt
     with pytest.raises(KeyboardInterrupt):

@@ -96,10 +96,10 @@ def test_more_answers_are_asked_for_beside_those_that_there_are(sampled, registr
     assert not models.asked
 
 
-def test_an_interrupted_run_asks_no_finished_answer_twice(sampled, registry, home, models) -> None:
+def test_an_interrupted_run_asks_no_finished_answer_twice(sampled, registry, home, models, ctrl_c) -> None:
     def interrupt(models, version, question):
         if sum(models.answered.values()) == 111:
-            raise KeyboardInterrupt
+            ctrl_c()
 
     models.before = interrupt
     with pytest.raises(KeyboardInterrupt):

@@ -109,16 +109,16 @@ def test_a_second_run_asks_nothing_and_finds_the_same(config, registry, home, mo
     assert second.comparisons == first.comparisons
 
 
-def test_an_interrupted_run_goes_on_and_asks_no_finished_item_twice(config, registry, home, models) -> None:
+def test_an_interrupted_run_goes_on_and_asks_no_finished_item_twice(config, registry, home, models, ctrl_c) -> None:
     def interrupt(models, version, question):
         if sum(models.answered.values()) == 57:
-            raise KeyboardInterrupt
+            ctrl_c()
 
     models.before = interrupt
     with pytest.raises(KeyboardInterrupt):
         run(config, registry, home, models)
     finished = +models.answered
-    assert sum(finished.values()) == 57
+    assert 57 <= sum(finished.values()) <= 57 + 2 * config.concurrency, "what is under way comes to its next wait"
     models.before = lambda *_: None
     evaluation = run(config, registry, home, models)
     again = {key for key, count in models.answered.items() if count > 1 and key[0] != "toy:2"}
@@ -128,17 +128,17 @@ def test_an_interrupted_run_goes_on_and_asks_no_finished_item_twice(config, regi
     assert evaluation.report.arms[3].metrics["fields"].value == 1.0
 
 
-def test_what_is_saved_is_never_asked_again(config, registry, home, models) -> None:
+def test_what_is_saved_is_never_asked_again(config, registry, home, models, ctrl_c) -> None:
     class Stop(Watch):
         def advance(self, arm: str, count: int) -> None:
             super().advance(arm, count)
-            if sum(self.done.values()) >= 33:
-                raise KeyboardInterrupt
+            if sum(self.done.values()) == 33:
+                ctrl_c()
 
     with pytest.raises(KeyboardInterrupt):
         run(config, registry, home, models, progress=Stop())
     stored = [json.loads(line) for file in (home.cache / "answers").iterdir() for line in file.read_text().splitlines()]
-    assert 33 <= len(stored) < 33 + config.concurrency
+    assert 33 <= len(stored) <= 33 + 2 * config.concurrency, "what is under way comes to its next wait"
     run(config, registry, home, models)
     everything = [line for file in (home.cache / "answers").iterdir() for line in file.read_text().splitlines()]
     keys = [json.loads(line)["key"] for line in everything]

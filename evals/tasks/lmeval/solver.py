@@ -1,17 +1,17 @@
 """How lm-eval's tasks ask: each of an item's requests, with the task's decoding and the version's for the rest.
 
 The choices of an item are scored together. A version without a prompt continues the task's text, as lm-eval's own
-models do; one with system text, shots or knowledge is asked by the text as a question, and its answer is scored, as
-lm-eval does with a chat template. `chat` says the second of all versions.
+models do; one with system text, shots or knowledge is sent the turns that lm-eval sends with a chat template, and its
+answer is scored. `chat` says the second of all versions. What generates is always sent turns (`requests.py`).
 """
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from functools import cached_property
 from typing import Any, Literal
-
-from pydantic import Field
 
 from evals.asking.answers import Answer
 from evals.asking.asker import Asker
@@ -20,6 +20,7 @@ from evals.chat_rows import messages_before
 from evals.sample import Sample
 from evals.solvers.chat import text_alone
 from evals.solvers.solver import Attempt, Solver
+from evals.tasks.lmeval.requests import Turns, turns_of
 from lifecycle.errors import InvalidConfig, NotAllowed, Problem
 from lifecycle.version import Version, digest_of
 
@@ -29,24 +30,37 @@ class LmEvalSolver(Solver):
 
     type: Literal["lm-eval"] = "lm-eval"
     instances: Mapping[str, Sequence[Any]]
-    delimiters: Mapping[str, str] = Field(default_factory=dict)
-    """What a task puts between its text and a choice; an answer begins without it."""
     chat: bool | None = None
+    in_turns: Callable[[], Mapping[str, Sequence[Any]]] = dict
+    """The same requests as a chat is asked them, where `instances` are texts. Made when a version first needs them."""
+    begun: tuple[str, ...] = ()
+    """The tasks that begin the answer: no chat over the API is scored from its middle."""
 
     def check(self, versions: Sequence[Version]) -> None:
-        """Raises `InvalidConfig` when the versions would be asked for likelihoods in two ways that nobody chose."""
+        """Raises `InvalidConfig` when the versions would be asked for likelihoods in two ways that nobody chose, or
+        cannot be."""
         writers = [version for version in versions if version.spec.classifier is None]
-        if self.chat is not None or len({version.spec.has_recipe for version in writers}) < 2:
+        chosen = [row for row in self.instances.values() if any(one.request_type == "loglikelihood" for one in row)]
+        behind = [version.ref for version in writers if self.chat or version.spec.has_recipe]
+        if not chosen or not behind:
             return
-        if all(request.request_type != "loglikelihood" for row in self.instances.values() for request in row):
-            return
-        plain, others = (
-            ", ".join(version.ref for version in writers if version.spec.has_recipe is whether)
-            for whether in (False, True)
-        )
-        fault = f"is not said, and {others} would be asked through the chat template, {plain} by text alone"
-        cure = "true asks all through the template, which compares them alike; false asks each in its own way"
-        raise InvalidConfig("the arms' likelihoods cannot be compared", [Problem("apply_chat_template", fault, cure)])
+        plain = [version.ref for version in writers if version.ref not in behind]
+        if plain and self.chat is None:
+            others, plainly = ", ".join(behind), ", ".join(plain)
+            fault = f"is not said, and {others} would be asked through the chat template, {plainly} by text alone"
+            cure = "true asks all through the template, which compares them alike; false asks each in its own way"
+            problem = Problem("apply_chat_template", fault, cure)
+            raise InvalidConfig("the arms' likelihoods cannot be compared", [problem])
+        if begun := sorted({row[0].task_name for row in chosen} & set(self.begun)):
+            fault = f"{', '.join(begun)} begins the answer itself (gen_prefix), which no request for likelihoods can"
+            cure = "a task without gen_prefix, or versions without a prompt and no apply_chat_template"
+            raise InvalidConfig("choices cannot be scored behind a chat", [Problem("task", fault, cure)])
+        if not self.chat:
+            _ = self._behind  # made now: it takes seconds, and nothing is waiting yet
+
+    @cached_property
+    def _behind(self) -> Mapping[str, Sequence[Any]]:
+        return self.in_turns()
 
     def requests(self, sample: Sample) -> int:
         return len(self.instances[sample.key])
@@ -64,7 +78,7 @@ class LmEvalSolver(Solver):
     async def solve(self, sample: Sample, asker: Asker) -> Attempt:
         seen: Counter[int] = Counter()
         groups: dict[Any, list[tuple[int, Any, str]]] = {}
-        for at, request in enumerate(self.instances[sample.key]):
+        for at, request in enumerate(self._requests(sample, asker)):
             seen[id(request)] += 1  # lm-eval repeats the same object for tasks that sample several answers
             item = digest_of([request.task_name, request.doc, request.idx, seen[id(request)]])
             together_with = request.args[0] if request.request_type == "loglikelihood" else at
@@ -78,26 +92,33 @@ class LmEvalSolver(Solver):
         answers = [placed[at] for at in range(len(placed))]
         return Attempt(tuple(answers), _shown(answers))
 
+    def _requests(self, sample: Sample, asker: Asker) -> Sequence[Any]:
+        """As this version is asked them."""
+        requests = self.instances[sample.key]
+        texts = requests[0].request_type == "loglikelihood" and not self.chat
+        return self._behind[sample.key] if texts and asker.version.spec.has_recipe else requests
+
     async def _ask(self, sample: Sample, group: Sequence[tuple[int, Any, str]], asker: Asker) -> list[Answer]:
         """One request, or likelihoods behind one text."""
         _, request, item = group[0]
         if request.request_type == "generate_until":
             if asker.classifies:
-                return [await asker.classify(item, text_alone(sample))]
-            question, settings = request.args
-            messages = [*messages_before(request.doc), {"role": "user", "content": question}]
-            return [await asker.chat(item, messages, decoding=decoding(settings))]
+                return [await asker.classify(item, _text_alone(sample, request))]
+            return [await asker.chat(item, turns_of(request), decoding=decoding(request.args[1]))]
         if request.request_type != "loglikelihood":
             raise NotAllowed("perplexity tasks give no score per item to compare arms by; choose a task that has one")
-        items, text = [item for _, _, item in group], request.args[0]
+        items, context = [item for _, _, item in group], request.args[0]
         continuations = [request.args[1] for _, request, _ in group]
-        if not (self.chat or asker.version.spec.has_recipe):
-            return await asker.likelihoods(items, text, continuations)
-        delimiter = self.delimiters.get(request.task_name, "")
-        messages = [*messages_before(request.doc), {"role": "user", "content": text}]
-        return await asker.likelihoods(
-            items, messages, [said.removeprefix(delimiter) or said for said in continuations], from_last_word=True
-        )
+        # A task may ask for a text beside its chats: a choice behind nothing, to see how likely it is anyhow.
+        if not isinstance(context, Turns) and not asker.version.spec.has_recipe:
+            return await asker.likelihoods(items, str(context), continuations)
+        return await asker.likelihoods(items, turns_of(request), continuations, from_last_word=True)
+
+
+def _text_alone(sample: Sample, request: Any) -> str:
+    """A classifier was not made to read the task's shots."""
+    own = [*messages_before(request.doc), {"role": "user", "content": sample.question}]
+    return text_alone(replace(sample, messages=tuple(own)))
 
 
 def decoding(settings: Mapping[str, Any]) -> dict[str, Any]:

@@ -18,7 +18,6 @@ from pathlib import Path
 from typing import Any
 
 from evals import chat_rows
-from evals.chat_rows import messages_before
 from evals.config import EvalConfig
 from evals.sample import Sample
 from evals.scorers.labels import MACRO_F1
@@ -26,6 +25,7 @@ from evals.scorers.scorer import Figure, Kind
 from evals.slices import named, required, with_slices
 from evals.tasks.by_shape import are_labels
 from evals.tasks.lmeval.metrics import labels_of, register, rules
+from evals.tasks.lmeval.requests import begins_its_answers, built, says_more, turns_of
 from evals.tasks.lmeval.scorer import FITS, LmEvalScorer, figures_of, generates, suffix_of
 from evals.tasks.lmeval.solver import LmEvalSolver
 from evals.tasks.sampling import sampled
@@ -51,19 +51,24 @@ def load(config: EvalConfig, cache: Path) -> Suite:
     samples: list[Sample] = []
     with _quiet():
         tasks = _load_tasks(config)
+        chosen = {name: sampled(len(task.eval_docs), config.limit, config.seed) for name, task in tasks.items()}
         for name, task in tasks.items():
-            chosen = sampled(len(task.eval_docs), config.limit, config.seed)
             own = task.config.num_fewshot or 0
             task.set_config(key="num_fewshot", value=own if config.task_shots is None else config.task_shots)
-            task.set_fewshot_seed(seed=config.seed)
-            task.build_all_requests(samples=chosen)
-            grouped: dict[int, list[Any]] = {}
-            for request in task.instances:
-                grouped.setdefault(request.doc_id, []).extend([request] * request.repeats)
-            for at, requests in sorted(grouped.items()):
-                sample = _sample(name, task, chosen[at], requests[0], config)
+            turns = config.fewshot_as_multiturn if generates(task) or config.apply_chat_template else None
+            for number, requests in built(task, chosen[name], config.seed, turns):
+                sample = _sample(name, task, number, requests[0], config)
                 instances[sample.key] = requests
                 samples.append(sample)
+
+    def behind_a_template() -> dict[str, list[Any]]:
+        with _quiet():
+            return {
+                _key(name, number, requests[0].doc): requests
+                for name, task in tasks.items()
+                for number, requests in built(task, chosen[name], config.seed, config.fewshot_as_multiturn)
+            }
+
     label_rules = {labels_of(task.config.metric_list or []) for task in tasks.values()}
     figures = _check(config, tasks)
     if len(label_rules) == 1 and None not in label_rules:
@@ -78,7 +83,12 @@ def load(config: EvalConfig, cache: Path) -> Suite:
     return Suite(
         name=config.task,
         samples=with_slices(samples, labels=are_labels([sample.shown_target for sample in samples])),
-        solver=LmEvalSolver(instances=instances, delimiters=_delimiters(tasks), chat=config.apply_chat_template),
+        solver=LmEvalSolver(
+            instances=instances,
+            chat=config.apply_chat_template,
+            in_turns=behind_a_template,
+            begun=tuple(name for name, task in tasks.items() if begins_its_answers(task)),
+        ),
         scorers=(scorer,),
         metric=require_decidable(config.task, figures, config.metric, config.safety),
         safety=config.safety,
@@ -140,7 +150,7 @@ def _sample(name: str, task: Any, doc_id: int, request: Any, config: EvalConfig)
     return Sample(
         key=_key(name, doc_id, doc),
         id=str(doc.get("id") or f"{name}/{doc_id}"),
-        messages=(*messages_before(doc), {"role": "user", "content": str(request.args[0])}),
+        messages=tuple(turns_of(request)),
         target=str(target),
         metadata=meta,
         cluster=str(fields[config.cluster]) if config.cluster else None,
@@ -211,13 +221,9 @@ def _digest(config: EvalConfig, tasks: Mapping[str, Any], *, items: bool = True)
     more: list[Any] = [schema.digest, config.structured] if schema else []
     if config.apply_chat_template:
         more.append("apply_chat_template")
+    if any(says_more(task) for task in tasks.values()):
+        more.append({"fewshot_as_multiturn": config.fewshot_as_multiturn})
     return digest_of({**parts, "": more} if more else parts)  # the digests of other tasks are what they were
-
-
-def _delimiters(tasks: Mapping[str, Any]) -> dict[str, str]:
-    """What lm-eval takes away where there is a chat template."""
-    choosing = {name: task.config for name, task in tasks.items() if task.config.output_type == "multiple_choice"}
-    return {name: config.target_delimiter or "" for name, config in choosing.items()}
 
 
 def _data_digest(tasks: Mapping[str, Any]) -> Digest:

@@ -90,7 +90,7 @@ def theirs(suite: Any) -> dict[str, dict[str, float]]:
         def generate_until(self, requests: list[Any], disable_tqdm: bool = True) -> list[str]:
             seen: dict[int, int] = {}
             numbers = [seen.update({id(r): seen.get(id(r), -1) + 1}) or seen[id(r)] for r in requests]
-            return [says(r.args[0], n).split("STOP")[0] for r, n in zip(requests, numbers, strict=True)]
+            return [says(r.doc["question"], n).split("STOP")[0] for r, n in zip(requests, numbers, strict=True)]
 
         def loglikelihood(self, requests: list[Any], disable_tqdm: bool = True) -> list[tuple[float, bool]]:
             return [(-10 * chance(*request.args), False) for request in requests]
@@ -124,7 +124,7 @@ async def ours(suite: Any) -> dict[str, dict[str, float]]:
         if requests[0].request_type == "loglikelihood":
             answers = [answer(logprob=-10 * chance(*request.args), greedy=False) for request in requests]
         else:
-            answers = [answer(text=says(request.args[0], n)) for n, request in enumerate(requests)]
+            answers = [answer(text=says(request.doc["question"], n)) for n, request in enumerate(requests)]
         score = await scorer.score(sample, Attempt(tuple(answers), answers[0].text), ScoringContext())
         figures[requests[0].doc["question"]] = dict(score.figures)
     return figures
