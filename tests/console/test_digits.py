@@ -34,7 +34,8 @@ FULL: dict[ModuleType, tuple[str, ...]] = {
 }
 """Whose house is looked at, and where one begins."""
 KEPT = (
-    ".name, .text, .said:not(.heard), [lang=en], code, pre, kbd, input, textarea, script, style, option[value], datalist"
+    ".name, .text, .said:not(.heard), [lang=en], "
+    "code, pre, kbd, input, textarea, script, style, option[value], datalist"
 )
 """Names, ids, commands, what is typed, and words of people and models."""
 APART = re.compile("\\b[0-9a-f]{12}\\b|[\u2066\u2068][^\u2069]*\u2069|`[^`]*`|[^\\s`\u2066\u2068]*[A-Za-z][^\\s`]*")

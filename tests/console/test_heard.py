@@ -25,6 +25,135 @@ AR, DIGITS = language("ar"), language("ar", "arab")
 ISOLATES = re.compile("[\u2066\u2068\u2069]")
 
 SPEAKERS: dict[str, tuple[str, ...]] = {
+    "console/whole_answers.py": (),
+    "evals/archive/diff.py": (),
+    "evals/archive/item_index.py": (),
+    "evals/archive/items.py": (),
+    "evals/archive/library.py": (),
+    "evals/archive/report_index.py": (),
+    "evals/report/stored.py": (),
+    "lifecycle/access/usage.py": (),
+    "lifecycle/answer_schema.py": (),
+    "lifecycle/config_file.py": (),
+    "lifecycle/models/adapter_source.py": (),
+    "lifecycle/models/answers.py": (),
+    "lifecycle/models/base.py": (),
+    "lifecycle/models/beside_adapter.py": (),
+    "lifecycle/models/generation.py": (),
+    "lifecycle/models/gguf_base.py": (),
+    "lifecycle/models/hub.py": (),
+    "lifecycle/models/named_templates.py": (),
+    "lifecycle/models/packed.py": (),
+    "lifecycle/models/peft_config.py": (),
+    "lifecycle/models/preflight.py": (),
+    "lifecycle/models/same_tokens.py": (),
+    "lifecycle/models/templates.py": (),
+    "lifecycle/models/tensors.py": (),
+    "lifecycle/models/whole_models.py": (),
+    "lifecycle/registry/artifact_book.py": (),
+    "lifecycle/registry/database.py": (),
+    "lifecycle/registry/file_book.py": (),
+    "lifecycle/registry/judging.py": (),
+    "lifecycle/registry/keyring.py": (),
+    "lifecycle/registry/rating_checks.py": (),
+    "lifecycle/registry/readable.py": (),
+    "lifecycle/registry/records.py": (),
+    "lifecycle/registry/registry.py": (),
+    "lifecycle/registry/upload_book.py": (),
+    "lifecycle/report.py": (),
+    "lifecycle/rows/json_records.py": (),
+    "lifecycle/rows/prompt_files.py": (),
+    "lifecycle/rows/table_records.py": (),
+    "lifecycle/schema_limits.py": (),
+    "lifecycle/store/artifacts.py": (),
+    "lifecycle/store/object_store.py": (),
+    "lifecycle/text/normaliser.py": (),
+    "retrieval/dense.py": (),
+    "retrieval/index.py": (),
+    "retrieval/prompting.py": (),
+    "retrieval/stages/multi_query.py": (),
+    "retrieval/stages/rankings.py": (),
+    "retrieval/stages/rerank.py": (),
+    "retrieval/stages/stage.py": (),
+    "retrieval/stages/table.py": (),
+    "retrieval/stages/token_budget.py": (),
+    "retrieval/stages/trial.py": (),
+    "retrieval/tokens.py": (),
+    "service/classification/request.py": (),
+    "service/engine/grammar_worker.py": (),
+    "service/engine/vllm_likelihood.py": (),
+    "service/engine/vllm_submission.py": (),
+    "service/engine/vllm_tools.py": (),
+    "service/openai/allowed_fields.py": (),
+    "service/openai/amounts.py": (),
+    "service/openai/embedder.py": (),
+    "service/openai/embeddings.py": (),
+    "service/openai/fields.py": (),
+    "service/openai/http_errors.py": (),
+    "service/openai/likelihoods.py": (),
+    "service/openai/messages.py": (),
+    "service/openai/prefix_cache.py": (),
+    "service/openai/prompting.py": (),
+    "service/openai/prompts.py": (),
+    "service/openai/response_request.py": (),
+    "service/openai/responses.py": (),
+    "service/openai/routes_openai.py": (),
+    "service/openai/structured.py": (),
+    "service/whole_weights.py": (),
+    "training/adapter_method.py": (),
+    "training/again.py": (),
+    "training/best_by.py": (),
+    "training/completions.py": (),
+    "training/config.py": (),
+    "training/data/answers.py": (),
+    "training/data/run_checks.py": (),
+    "training/device.py": (),
+    "training/fit.py": (),
+    "training/golden.py": (),
+    "training/jobs/cli.py": (),
+    "training/jobs/evaluating.py": (),
+    "training/jobs/files.py": (),
+    "training/jobs/housekeeping.py": (),
+    "training/jobs/plan.py": (),
+    "training/lora_shape.py": (),
+    "training/methods.py": (),
+    "training/mixture.py": (),
+    "training/packing.py": (),
+    "training/processes.py": (),
+    "training/recipes/classification.py": (),
+    "training/recipes/dpo.py": (),
+    "training/recipes/full.py": (),
+    "training/recipes/last_layers.py": (),
+    "training/recipes/lora.py": (),
+    "training/recipes/merged_lora.py": (),
+    "training/recipes/qlora.py": (),
+    "training/recipes/text.py": (),
+    "training/refused.py": (),
+    "training/room.py": (),
+    "training/run.py": (),
+    "training/shortage.py": (),
+    "training/starting.py": (),
+    "training/supervised.py": (),
+    "training/tokens.py": (),
+    "training/whole_weights.py": (),
+    "lifecycle/registry/cursor.py": (),
+    "lifecycle/rows/files.py": (),
+    "lifecycle/rows/questions.py": (),
+    "lifecycle/store/asking.py": (),
+    "lifecycle/traffic.py": (),
+    "lifecycle/version.py": (),
+    "service/access/routes_keys.py": (),
+    "service/catalogue.py": (),
+    "service/classification/classifier.py": (),
+    "service/connection.py": (),
+    "service/engine/fake_engine.py": (),
+    "service/engine/grammar_trial.py": (),
+    "service/openai/models.py": (),
+    "service/openai/text_inputs.py": (),
+    "service/routes_gates.py": (),
+    "service/routes_ops.py": (),
+    "service/serving.py": (),
+    "console/screens/compare.py": (),
     "training/data/checks.py": (),
     "training/data/looking.py": ("data_of",),
     "training/data/advice.py": (),
@@ -97,6 +226,26 @@ SPEAKERS: dict[str, tuple[str, ...]] = {
     "console/screens/reports/rows.py": (),
 }
 """Where sentences are made that a page shows, and the functions in which none is."""
+ROOMS = ("lifecycle", "training", "service", "retrieval", "console")
+"""Whose modules are `SPEAKERS` as soon as they say a sentence, or stand in `TERMINAL`."""
+TERMINAL = (
+    "lifecycle/commands/", "lifecycle/upkeep/", "lifecycle/registry/copying.py", "lifecycle/registry/migrations/",
+    "lifecycle/store/stock.py", "lifecycle/rows/hub.py", "lifecycle/rows/sources.py", "lifecycle/rows/writing.py",
+    "lifecycle/publishing.py", "lifecycle/plugins.py", "lifecycle/text/scores.py", "lifecycle/intervals.py",
+    "retrieval/cli.py", "retrieval/documents.py", "retrieval/pages.py", "retrieval/chunks.py",
+    "training/cli.py", "training/data/commands/", "training/data/distill/", "training/data/split", "training/export",
+    "training/foreign/", "training/importing.py", "training/sweep", "training/tracking/", "training/by_ray.py",
+    "training/sharding.py", "training/data/personal/",
+    "service/cli.py", "service/config.py", "service/first_answers.py", "service/traffic/shadow_cli.py",
+    "service/engine/vllm_options.py", "service/engine/vllm_flags.py", "service/engine/vllm_facts.py",
+    "service/engine/vllm_gpu_memory.py",
+)  # fmt: skip
+"""Beginnings of the paths of modules whose sentences only a terminal shows: commands, and the start of the service."""
+NO_SENTENCE = re.compile(
+    r"\{\{|\{% (if|for|el)|\[DONE\]|^data: |at character|at line |Value error,|can't allocate|connection "
+    r"|the saved weights|(adapter_)?config\.json: |base: chat|Fri Jul 26|\(format\)|Unpacked from a GGUF"
+)
+"""What modules say to machines: templates, words of other packages, places, and a model card."""
 ERRORS = {name for name, kind in vars(errors).items() if isinstance(kind, type) and issubclass(kind, Exception)}
 SAYING = {*ERRORS, "Problem", "Fault", "Finding", "finding", "JobEvent", "JobFault", "Health", "unreadable"}
 NAMES = re.compile(r"fault|cure|why|said|says|message|text|told|words|_[A-Z]+|[A-Z_]*CURE|[A-Z]*SPELLING")
@@ -112,6 +261,13 @@ def test_every_sentence_that_a_page_may_show_has_its_arabic(speaker: str):
     known = "\n".join(english)
     lacking = [part for part in dict.fromkeys(_prose(speaker)) if part not in known]
     assert lacking == [], "give it an entry with its Arabic in console/translations/ar/service/"
+
+
+def test_no_module_that_says_a_sentence_is_left_out():
+    modules = [path.relative_to(ROOT).as_posix() for room in ROOMS for path in sorted((ROOT / room).rglob("*.py"))]
+    rest = [path for path in modules if path not in SPEAKERS and not path.startswith(TERMINAL)]
+    assert [path for path in rest if list(_called_prose(path))] == [], "name it in SPEAKERS, or in TERMINAL"
+    assert all((ROOT / path).exists() or list(ROOT.glob(f"{path}*")) for path in (*SPEAKERS, *TERMINAL))
 
 
 def test_a_sentence_that_is_not_there_would_be_noticed(monkeypatch: pytest.MonkeyPatch):
@@ -217,6 +373,13 @@ def _prose(speaker: str) -> Iterator[str]:
                 yield from _literals([node.value])
 
 
+def _called_prose(speaker: str) -> Iterator[str]:
+    """Of an error or a finding alone."""
+    for node in ast.walk(ast.parse((ROOT / speaker).read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Call) and _called(node) in SAYING:
+            yield from _literals([*node.args, *(keyword.value for keyword in node.keywords)])
+
+
 def _literals(nodes: Sequence[ast.AST]) -> Iterator[str]:
     waiting = list(nodes)
     while waiting:
@@ -229,7 +392,7 @@ def _literals(nodes: Sequence[ast.AST]) -> Iterator[str]:
             waiting += ast.iter_child_nodes(node)
         elif isinstance(node.value, str) and "<" not in node.value:
             for part in re.split(r"`[^`]*(?:`|$)|\{\w+\}", node.value):
-                if len(re.findall(r"[A-Za-z]{2,}", part)) > 1 and " " in part.strip():
+                if len(re.findall(r"[A-Za-z]{2,}", part)) > 1 and " " in part.strip() and not NO_SENTENCE.search(part):
                     yield part.strip()
 
 
