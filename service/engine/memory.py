@@ -107,9 +107,14 @@ def with_slots(config: ServeConfig, memory: Memory) -> ServeConfig:
 
 def slots(base: Path, rank: int, memory: Memory) -> int:
     """How many adapters of this rank fit into a batch. Their numbers are counted as float32, the widest."""
-    shapes = [shape for name, shape in linear_shapes(base).items() if name.rpartition(".")[2] in SERVED_MODULES]
-    each = sum(rank * sum(shape) * _WIDTHS["float32"] for shape in shapes)
+    each = adapter_bytes(base, rank, "float32")
     return max(LEAST_SLOTS, min(MOST_SLOTS, memory.total // _SLOT_SHARE // max(1, each)))
+
+
+def adapter_bytes(base: Path, rank: int, dtype: str) -> int:
+    """Of one slot, or of one adapter in main memory: both factors of every linear layer that can have one."""
+    shapes = [shape for name, shape in linear_shapes(base).items() if name.rpartition(".")[2] in SERVED_MODULES]
+    return sum(rank * sum(shape) * _WIDTHS.get(dtype, 2) for shape in shapes)
 
 
 def _config_of(base: Path) -> dict[str, Any]:
