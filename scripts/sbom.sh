@@ -10,7 +10,7 @@ lock=requirements/$device.lock
 
 # A place of its own: what writes the list wants other versions than what is listed.
 unset PYTHONPATH
-tool=${DABT_SBOM_TOOL:-build/sbom}
+tool=${SBOM_TOOL:-build/sbom}
 if [[ ! -x $tool/bin/cyclonedx-py ]]; then
   python3.11 -m venv "$tool"
   "$tool/bin/pip" install --quiet --disable-pip-version-check cyclonedx-bom==7.5.0 >&2

@@ -13,7 +13,7 @@ import threading
 import time
 import uuid
 from collections.abc import Callable
-from contextlib import closing, suppress
+from contextlib import closing
 from typing import TYPE_CHECKING, Any
 
 import structlog
@@ -112,5 +112,3 @@ class Hints:
         while not self._stop.is_set():
             for _ in connection.notifies(timeout=_LOOK, stop_after=1):
                 self._changed()
-        with suppress(Exception):
-            connection.execute(f"UNLISTEN {CHANNEL}")

@@ -15,7 +15,7 @@ ROOT = Path(__file__).resolve().parents[2]
 @pytest.mark.e2e
 def test_every_locked_package_is_in_the_list_with_its_version(tmp_path: Path) -> None:
     """The tool is fetched from the package index, as it is by whoever runs the command."""
-    environment = {**os.environ, "DABT_SBOM_TOOL": str(tmp_path / "tool")}
+    environment = {**os.environ, "SBOM_TOOL": str(tmp_path / "tool")}
     for device in ("cpu", "cuda"):
         command = [str(ROOT / "scripts" / "sbom.sh"), device]
         done = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
