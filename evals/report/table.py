@@ -14,13 +14,15 @@ from evals.report.failures import failure_table
 from evals.report.notes import lines_of
 from evals.report.people import as_of
 from lifecycle.commands.terminal import show
-from lifecycle.report import ArmResult, Comparison, Interval
+from lifecycle.report import ArmResult, Comparison, Interval, Slice
 from lifecycle.verdict import Ruling
 
 if TYPE_CHECKING:
     from rich.console import Console
     from rich.table import Table
 
+_THIN_SHOWN = 3
+"""Thin slices of one field that are printed one by one; more of them are one line."""
 _REASONS = 5
 """Reasons of failed requests that are printed."""
 
@@ -105,19 +107,34 @@ def comparison_table(evaluation: Evaluation) -> Table:
 
 
 def slice_table(evaluation: Evaluation) -> Table:
-    """The deciding figure of each slice, and under it the difference to the baseline on the same items."""
+    """The deciding figure of each slice, and under it the difference to the baseline on the same items.
+
+    Of a field with many values, such as the answers of multiple choice, thin slices would fill the screen and decide
+    nothing: they are counted, and stand in the report one by one.
+    """
     from rich.markup import escape
 
     report = evaluation.report
+    thin: dict[tuple[str, ...], list[Slice]] = {}
+    for part in report.slices:
+        if part.thin:
+            thin.setdefault(tuple(part.where), []).append(part)
+    folded = {fields: parts for fields, parts in thin.items() if len(parts) > _THIN_SHOWN}
     table = _of_arms(evaluation, f"{report.metric} by slice, and against {evaluation.baseline.arm}")
     table.caption = OF_SLICES
     for part in report.slices:
+        if part.thin and tuple(part.where) in folded:
+            continue
         figures = [_figure(evaluation.figure_in(part, arm)) for arm in report.arms]
         gaps = [_gap(evaluation.difference_in(part, arm)) for arm in report.arms]
         table.add_row(
             f"{escape(str(part))}\n{size_of(part)}",
             *(f"{figure}\n{gap}" if gap else figure for figure, gap in zip(figures, gaps, strict=True)),
         )
+    for fields, parts in folded.items():
+        sizes = sorted({min(part.n for part in parts), max(part.n for part in parts)})
+        items = "1 item" if sizes == [1] else f"{'–'.join(map(str, sizes))} items"
+        table.add_row(f"{escape(', '.join(fields))}\n{len(parts)} thin slices\nof {items}")
     return table
 
 

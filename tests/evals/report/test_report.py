@@ -225,6 +225,21 @@ def test_slices_stand_in_every_form_of_the_report_with_intervals_and_differences
     assert [part.n for part in again.slices] == [90, 12]
 
 
+@pytest.mark.parametrize(("count", "folded"), [(3, False), (40, True)])
+def test_many_thin_slices_of_a_field_are_one_line_on_the_screen(sliced: Evaluation, count: int, folded: bool) -> None:
+    many, few = sliced.report.slices
+    thin = [few.model_copy(update={"where": {"label": f"choice {n}"}, "n": 1 + n % 4}) for n in range(count)]
+    report = sliced.report.model_copy(update={"slices": (many, *thin, few)})
+    console = Console(width=100, record=True, file=StringIO())
+    print_evaluation(replace(sliced, report=report), console)
+    printed = console.export_text()
+    assert ("40 thin slices" in printed, "of 1–4 items" in printed) == (folded, folded)
+    assert ("choice 2" in printed) == (not folded)
+    assert "language ar" in printed
+    assert "12 items, thin" in printed, "the only one of its field"
+    assert "choice 2" in render_markdown(replace(sliced, report=report)), "the report has them all"
+
+
 def test_a_report_without_slices_says_nothing_of_them(evaluation: Evaluation) -> None:
     assert "slice" not in render_html(evaluation)
     assert "slice" not in render_markdown(evaluation)
