@@ -44,6 +44,8 @@ _TRIES = 150
 """Parts of a line that are tried as sentences: whoever writes a row of any words makes a page wait no longer for it."""
 _MOST_LINES = 400
 """Of a text that are looked at; those behind them stay as they are."""
+_COMMAND = re.compile(r"`[^`\n]+`")
+"""Its signs stand at its own ends, whatever is around them."""
 _CODED = re.compile(r"(.*\S) (\[\w+\])")
 _DEEPEST = 8
 """Signs behind which a fault is looked for in a line that tells one."""
@@ -144,9 +146,10 @@ def heard(text: str, spoken: Language) -> str | None:
     told = [_line(line, spoken) for line in lines[:_MOST_LINES]]
     if not any(told):
         return None
-    return "\n".join(
+    whole = "\n".join(
         [line if said is None else said for line, said in zip(lines, told, strict=False)] + lines[_MOST_LINES:]
     )
+    return _COMMAND.sub(lambda command: f"{LEFT}{command[0]}{END}", whole)
 
 
 def shown(text: str, spoken: Language) -> Markup:

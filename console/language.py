@@ -118,7 +118,8 @@ class Language:
 
 @cache
 def language(code: str, digits: Digits = "latn") -> Language:
-    return Language(code, _catalogue(code), digits)
+    """Only Arabic has a choice of digits: a reader who comes from it reads English in English ones."""
+    return Language(code, _catalogue(code), digits if code == "ar" else "latn")
 
 
 def preferred(accepted: str) -> str:

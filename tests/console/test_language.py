@@ -89,7 +89,8 @@ def test_arabic_has_its_six_plurals(n: int, form: int):
 def test_digits_follow_the_choice_of_the_reader():
     assert language("ar").number(1234.5, 1) == "1,234.5"
     assert language("ar", "arab").number(1234.5, 1) == "١٬٢٣٤٫٥"
-    assert language("en").percent(0.256) == "26%"
+    assert language("ar", "arab").percent(0.256) == "٢٦٪"
+    assert language("en", "arab").percent(0.256) == "26%"
 
 
 @pytest.mark.parametrize(

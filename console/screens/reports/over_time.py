@@ -49,7 +49,8 @@ async def over_time(request: Request) -> Response:
     kept = [line.slim for line in chosen.rows]
     made = history(task, kept, trails, metric=metric, arms=[arm] if arm else ())
     spoken = language_of(request)
-    title = spoken.text(_TITLE, task=task, metric=made.metric)
+    words = Words.of(spoken.code, spoken.digits)
+    title = spoken.text(_TITLE, task=words.isolated(task), metric=words.isolated(made.metric))
     plot = await archive.files.run(_plotted, made, title, spoken) if made.points else ""
     known = {line.slim.name: line for line in chosen.rows}
     figures = sorted({name for it in kept for result in it.report.arms for name in result.metrics})
