@@ -24,17 +24,17 @@ from benchmarks import bases, machine, report
 from benchmarks import llama_cpp as peer
 from benchmarks.figures import Figure
 from benchmarks.plan import SIZES, Plan, Size
-from benchmarks.scenarios import base_only, before, cold, growth, llama_cpp, many, mixed, moves, stall, start
+from benchmarks.scenarios import base_only, before, cold, growth, int8, llama_cpp, many, mixed, moves, stall, start
 from benchmarks.servers import ServerFailed
 from service.config import Dtype
 from service.engine.vllm_flags import cpu_dtype
 
 _SCENARIOS: dict[str, Callable[[Plan], list[Figure]]] = {
     scenario.NAME: scenario.measure
-    for scenario in (base_only, mixed, many, cold, stall, moves, start, growth, before, llama_cpp)
+    for scenario in (base_only, mixed, many, cold, stall, moves, start, growth, before, llama_cpp, int8)
 }
-_ASKED_FOR = {before.NAME, growth.NAME, llama_cpp.NAME}
-"""Measured only when named: two need more than this checkout, the other shows no bar and takes long."""
+_ASKED_FOR = {before.NAME, growth.NAME, llama_cpp.NAME, int8.NAME}
+"""Measured only when named: two need more than this checkout, two hold no bar."""
 
 
 def main(

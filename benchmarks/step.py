@@ -36,6 +36,9 @@ def main(
     dtype: Annotated[Dtype, typer.Option()] = "float32",
     size: Annotated[Size, typer.Option(help=SIZES)] = "tiny",
     quantization: Annotated[str, typer.Option(help="As of `dabt serve`.")] = "",
+    few_rows: Annotated[
+        bool, typer.Option(help="Steps of few rows by the service's kernel, or without it as vLLM has them.")
+    ] = True,
     work: Annotated[Path, typer.Option(help="Where bases and adapters are kept.")] = Path(".dabt/benchmarks"),
 ) -> None:
     """Print milliseconds a step, lowest and highest of three."""
@@ -43,7 +46,7 @@ def main(
     work = work.resolve()
     plan = Plan(bases.of(size, work), size, work, _TIMES, dtype, quantization=quantization)
     house = stocked(plan.base, max(8, *adapters), plan.work)
-    engine = _engine(plan.config(slots=max(1, *adapters)))
+    engine = _engine(plan.config(slots=max(1, *adapters)), few_rows)
     table = Table("adapters", "rows", "ms a step", "low … high", "ms a row")
     for count in adapters:
         for many in rows:
@@ -54,7 +57,7 @@ def main(
     engine.engine_core.shutdown()
 
 
-def _engine(config: ServeConfig) -> Any:
+def _engine(config: ServeConfig, few_rows: bool) -> Any:
     VllmEngine(config).prepare()
     from vllm.engine.arg_utils import AsyncEngineArgs
     from vllm.v1.engine.llm_engine import LLMEngine
@@ -62,7 +65,8 @@ def _engine(config: ServeConfig) -> Any:
     args = AsyncEngineArgs.from_cli_args(parsed_arguments(config)[0])
     engine = LLMEngine.from_engine_args(args, enable_multiprocessing=True)
     engine.collective_rpc("dabt_keep_adapters")
-    engine.collective_rpc("dabt_few_rows")
+    if few_rows:
+        engine.collective_rpc("dabt_few_rows")
     return engine
 
 

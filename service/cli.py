@@ -54,7 +54,9 @@ def serve(  # noqa: PLR0913, PLR0917  (one parameter is one option of the comman
     ] = None,
     gpu_memory: Annotated[float | None, typer.Option(help="Share of each GPU's memory, such as 0.5.")] = None,
     tensor_parallel: Annotated[int | None, typer.Option(help="GPUs that share each layer.")] = None,
-    quantization: Annotated[str, typer.Option(help="How the base is packed, where config.json does not say.")] = "",
+    quantization: Annotated[
+        str, typer.Option(help="How the base is packed, where config.json does not say; int8: rounded now, on a CPU.")
+    ] = "",
     max_seqs: Annotated[int | None, typer.Option(help="Sequences that the engine works on at once.")] = None,
     speculative: Annotated[str, typer.Option(help="Speculative decoding: ngram, or vLLM's JSON object.")] = "",
     chat_template: Annotated[

@@ -108,7 +108,8 @@ class ServeConfig(Frozen):
     tensor_parallel: int = Field(default=1, ge=1)
     """GPUs that share each layer."""
     quantization: str = ""
-    """How the base's weights are packed, or are to be packed while they are loaded; config.json says it as a rule."""
+    """How the base's weights are packed, or are to be packed while they are loaded; config.json says it as a rule.
+    `int8` rounds them to 8 bits on a CPU (`engine/cpu_int8.py`)."""
     speculative: str = Field(default="", pattern=r"^(ngram|\{.*\})?$")
     """Speculative decoding: `ngram` looks the next tokens up in the prompt; or vLLM's own JSON object."""
     engine_options: tuple[str, ...] = ()

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from benchmarks import load
-from benchmarks.beside import CONCURRENT, TOKENS, beside
+from benchmarks.beside import CONCURRENT, TOKENS, Bars, beside
 from benchmarks.figures import Figure, ratio
 from benchmarks.plan import Plan, asks
 from benchmarks.servers import BASE, Server, ours, stock
 
 NAME = "base-only"
+_BARS = {1: Bars(0.97, 1.0), 16: Bars(0.97, 1.05), 64: Bars(1.1, 0.8)}
+"""Requests in flight at a time → what must hold."""
 
 
 def measure(plan: Plan) -> list[Figure]:
@@ -21,7 +23,7 @@ def measure(plan: Plan) -> list[Figure]:
         for concurrent, count in CONCURRENT.items():
             work = asks([BASE], plan.count(count), TOKENS)
             scenario = plan.label(f"{NAME}, {concurrent} concurrent")
-            figures += beside(plan, scenario, (dabt, vllm), "stock", work, concurrent)
+            figures += beside(plan, scenario, (dabt, vllm), "stock", work, concurrent, _BARS[concurrent])
         pss = dabt.memory_gib(), vllm.memory_gib()
         figures.append(ratio(plan.label(NAME), "memory / stock", [pss[0]], [pss[1]]))
     return figures

@@ -68,7 +68,7 @@ def measure(plan: Plan) -> list[Figure]:
         "streams: a token": _streams,
     }
     found = {what: cost(plan) for what, cost in kinds.items()}
-    plot(found, plan.work / f"growth-{plan.size}.png")
+    plot(found, plan.work / f"growth-{plan.size}.svg")
     return [figure for what, costs in found.items() for figure in _figures(plan, what, costs)]
 
 
@@ -90,10 +90,11 @@ def growth(costs: Mapping[int, float]) -> str:
 
 
 def plot(found: Mapping[str, Sequence[Costs]], file: Path) -> None:
-    """Cost over that of the smallest size, both axes logarithmic."""
+    """Cost over that of the smallest size, both axes logarithmic; the file's ending says in which form."""
     import matplotlib as mpl
 
     mpl.use("Agg")
+    mpl.rcParams["svg.hashsalt"] = NAME  # the same figures are the same file
     from matplotlib import pyplot
 
     figure, axes = pyplot.subplots(figsize=(8, 5), layout="constrained")
@@ -104,8 +105,13 @@ def plot(found: Mapping[str, Sequence[Costs]], file: Path) -> None:
     axes.set(xscale="log", yscale="log", xlabel="size", ylabel="cost, over that of the smallest size")
     axes.grid(alpha=0.3)
     axes.legend(fontsize=8)
-    figure.savefig(file, dpi=120)
+    figure.savefig(file, dpi=120, metadata={"Date": None} if file.suffix == ".svg" else None)
     pyplot.close(figure)
+
+
+def _sizes(plan: Plan, sizes: Sequence[int]) -> Sequence[int]:
+    """In a quick run the smallest, one between and the largest: each size has a server of its own, as a rule."""
+    return [sizes[0], sizes[len(sizes) // 2], sizes[-1]] if plan.quick else sizes
 
 
 def _figures(plan: Plan, what: str, costs: Sequence[Costs]) -> list[Figure]:
@@ -120,11 +126,11 @@ def _figures(plan: Plan, what: str, costs: Sequence[Costs]) -> list[Figure]:
 
 
 def _versions(plan: Plan) -> list[Costs]:
-    return _by_home(plan, VERSIONS, _with_versions, "triage")
+    return _by_home(plan, _sizes(plan, VERSIONS), _with_versions, "triage")
 
 
 def _keys(plan: Plan) -> list[Costs]:
-    return _by_home(plan, KEYS, _with_keys, BASE)
+    return _by_home(plan, _sizes(plan, KEYS), _with_keys, BASE)
 
 
 def _by_home(
@@ -143,17 +149,17 @@ def _by_home(
 
 
 def _in_memory(plan: Plan) -> list[Costs]:
-    most = IN_MEMORY[-1]
-    house = stocked(plan.base, most, plan.work)
+    sizes = _sizes(plan, IN_MEMORY)
+    house = stocked(plan.base, sizes[-1], plan.work, golden=False)  # what loading costs is not measured here
     work = asks(house.first(8), plan.count(128), 32)
     with ExitStack() as up:
         cost = []
-        for size in IN_MEMORY:
+        for size in sizes:
             config = plan.config(in_memory=size).model_copy(update={"kv_cache_gib": 0.25})
             server = up.enter_context(Server(ours(config, house.home.root), plan.logs))
             load.run(server.url, [Ask(name, "hello", 1) for name in reversed(house.first(size))], 8)
             cost.append(partial(_token, server, work, 16))
-        return [Costs(size, spent) for size, spent in zip(IN_MEMORY, by_turns(plan.rounds, *cost), strict=True)]
+        return [Costs(size, spent) for size, spent in zip(sizes, by_turns(plan.rounds, *cost), strict=True)]
 
 
 def _ranks(plan: Plan) -> list[Costs]:
@@ -162,7 +168,7 @@ def _ranks(plan: Plan) -> list[Costs]:
     config = plan.config().model_copy(update={"max_lora_rank": RANKS[-1], "kv_cache_gib": 0.25})
     found = []
     with Server(ours(config, home), plan.logs) as server:
-        for rank in RANKS:
+        for rank in _sizes(plan, RANKS):
             work, base = asks(names[rank], plan.count(128), 32), asks([BASE], plan.count(128), 32)
             cost = partial(_token, server, work, 16), partial(_token, server, base, 16)
             cost[0]()
@@ -173,7 +179,7 @@ def _ranks(plan: Plan) -> list[Costs]:
 
 def _prompts(plan: Plan) -> list[Costs]:
     longest = int(read_object(plan.base / "config.json").get("max_position_embeddings", 0)) - 64
-    sizes = [size for size in PROMPTS if size <= longest]
+    sizes = _sizes(plan, [size for size in PROMPTS if size <= longest])
     home = plan.work / "homes" / "empty"
     with Server(ours(plan.config(), home), plan.logs) as server:
         few, many = _tokens(server, _SAID), _tokens(server, _SAID * 101)
@@ -187,13 +193,12 @@ def _prompts(plan: Plan) -> list[Costs]:
 
 
 def _streams(plan: Plan) -> list[Costs]:
-    home = plan.work / "homes" / "empty"
+    home, sizes = plan.work / "homes" / "empty", _sizes(plan, STREAMS)
     with Server(ours(plan.config(), home), plan.logs) as server:
         cost = [
-            partial(_token, server, asks([BASE], max(size, plan.count(min(4 * size, 256))), 16), size)
-            for size in STREAMS
+            partial(_token, server, asks([BASE], max(size, plan.count(min(4 * size, 256))), 16), size) for size in sizes
         ]
-        return [Costs(size, spent) for size, spent in zip(STREAMS, by_turns(plan.rounds, *cost), strict=True)]
+        return [Costs(size, spent) for size, spent in zip(sizes, by_turns(plan.rounds, *cost), strict=True)]
 
 
 def _first(server: Server, work: Sequence[Ask], concurrent: int, key: str = "") -> float:

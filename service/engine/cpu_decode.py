@@ -28,6 +28,7 @@ from service.engine.cpu_vectors import (
     barrier,
     bits_at,
     dots,
+    dots_of_bytes,
     floats_at,
     narrowed,
     place,
@@ -48,11 +49,12 @@ _FIELDS = numpy.int64
 PROJECTION = numpy.dtype(
     [
         (name, _FIELDS)
-        for name in ("weight", "into", "out", "a", "b0", "b1", "b2", "end0", "end1", "slices", "slots", "rank")
+        for name in ("weight", "scale", "into", "out", "a", "b0", "b1", "b2", "end0", "end1", "slices", "slots", "rank")
     ]
 )
 """A linear layer: addresses of its weight [out, in] and of its adapters' slots, a [slices, slots, rank, in] and for
-each slice b [slots, rank, out_slice]; `end0` and `end1` are where the first two slices end."""
+each slice b [slots, rank, out_slice]; `end0` and `end1` are where the first two slices end. The weight is bfloat16, or
+8 bits (`cpu_weights.read_in_blocks`) where there is the address of a scale for each of `out`, in float32."""
 LAYER = numpy.dtype(
     [
         *((name, PROJECTION) for name in ("qkv", "o", "gate_up", "down")),
@@ -160,12 +162,18 @@ def _expand(b: int, h: int, y: int, size: int, low: int, high: int, rank: int, s
 def _project(p: Any, s: Any, x: int, y: int, low: int, high: int, mine: int) -> None:
     """y[rows, low:high] of a linear layer, with each row's adapter; `mine` is this thread's room beside x's."""
     four = floats_at(mine)
+    scale = floats_at(p.scale)
     for first in range(low, high, TILE):
         for row in range(s.rows):
-            dots(p.weight + 2 * first * p.into, 2 * p.into, x + 4 * row * p.into, p.into, mine)
             out = bits_at(y + 2 * row * p.out)
-            for at in range(TILE):
-                out[first + at] = narrowed(four[at])
+            if p.scale == 0:
+                dots(p.weight + 2 * first * p.into, 2 * p.into, x + 4 * row * p.into, p.into, mine)
+                for at in range(TILE):
+                    out[first + at] = narrowed(four[at])
+            else:
+                dots_of_bytes(p.weight + first * p.into, p.into, x + 4 * row * p.into, p.into, mine)
+                for at in range(TILE):
+                    out[first + at] = narrowed(four[at] * scale[first + at])
     if s.adapted == 0 or p.a == 0:
         return
     slots = words_at(s.slot_of_row)

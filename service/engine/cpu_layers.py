@@ -22,7 +22,7 @@ from vllm.v1.attention.backends.cpu_attn import CPUAttentionBackendImpl
 from service.engine import cpu_decode
 from service.engine.cpu_decode import LAYER, MOST_ROWS, STEP
 from service.engine.cpu_vectors import BLOCK, bind
-from service.engine.cpu_weights import kept_weight
+from service.engine.cpu_weights import kept_bytes, kept_weight
 
 _PROJECTIONS = ("qkv", "o", "gate_up", "down")
 _BINDING = ("GOMP_CPU_AFFINITY", "KMP_AFFINITY", "OMP_PLACES")
@@ -143,11 +143,11 @@ class Decoder:
             record["first_norm"] = layer.input_layernorm.weight.data_ptr()
             record["second_norm"] = layer.post_attention_layernorm.weight.data_ptr()
             for name, module in zip(("qkv", "o", "gate_up", "down"), modules, strict=True):
-                weight = _weight(module)
-                record[name]["weight"] = weight.data_ptr()
+                weight, scale = _weight(module)
+                record[name]["weight"], record[name]["scale"] = weight.data_ptr(), scale
                 record[name]["out"], record[name]["into"] = weight.shape
         wide = model.norm.weight.shape[0]
-        inner = _weight(self._modules[0][3]).shape[1]
+        inner = _weight(self._modules[0][3])[0].shape[1]
         if not (_is_plain_rotation(rotary, first.head_dim) and _is_plain_norm(model.norm)) or inner % BLOCK:
             raise _UnlikeLlamaError
         turns = rotary._match_cos_sin_cache_dtype(model.norm.weight)
@@ -239,12 +239,15 @@ class _UnlikeLlamaError(Exception):
     """The model has something that the kernel does not compute."""
 
 
-def _weight(module: Any) -> torch.Tensor:
+def _weight(module: Any) -> tuple[torch.Tensor, int]:
+    """Of a linear layer, and where its scales are; 0 for a weight in bfloat16, which has none."""
     base = getattr(module, "base_layer", module)
-    weight = kept_weight(base)
+    weight, scale = kept_weight(base), 0
+    if (in_bytes := kept_bytes(base)) is not None:
+        weight, scale = in_bytes[0], in_bytes[1].data_ptr()
     if weight is None or getattr(base, "bias", None) is not None or getattr(base, "tp_size", 1) != 1:
         raise _UnlikeLlamaError
-    return weight
+    return weight, scale
 
 
 def _check_layer(layer: Any, first: Any) -> None:

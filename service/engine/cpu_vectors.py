@@ -7,7 +7,7 @@ at hand. `cpu_decode.py` is the kernel. Why so: docs/decisions/0018-few-rows-on-
 from __future__ import annotations
 
 import ctypes
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +26,7 @@ BLOCK = 2 * _WORDS
 TILE = 4
 """Rows of weights that it takes at once."""
 _I8, _I32, _I64, _F32 = ir.IntType(8), ir.IntType(32), ir.IntType(64), ir.FloatType()
-_WORD_VECTOR, _FLOAT_VECTOR = ir.VectorType(_I32, _WORDS), ir.VectorType(_F32, _WORDS)
+_BYTE_VECTOR, _WORD_VECTOR, _FLOAT_VECTOR = (ir.VectorType(kind, _WORDS) for kind in (_I8, _I32, _F32))
 _OPENMP = ("GOMP_parallel", "GOMP_barrier", "omp_get_thread_num", "omp_get_num_threads")
 
 
@@ -143,6 +143,32 @@ def dots(typing: Any, weights: Any, stride: Any, x: Any, length: Any, out: Any) 
     for ahead: memory is what the product waits for.
     """
 
+    def halves(builder: Any, here: Any) -> tuple[Any, Any]:
+        words = _load(builder, here, _WORD_VECTOR)
+        sixteen, upper = ir.Constant(_WORD_VECTOR, [16] * _WORDS), ir.Constant(_WORD_VECTOR, [0xFFFF0000] * _WORDS)
+        low, high = builder.shl(words, sixteen), builder.and_(words, upper)
+        return builder.bitcast(low, _FLOAT_VECTOR), builder.bitcast(high, _FLOAT_VECTOR)
+
+    return types.void(*[types.intp] * 5), _tile(halves, 2)
+
+
+@intrinsic
+def dots_of_bytes(typing: Any, weights: Any, stride: Any, x: Any, length: Any, out: Any) -> Any:
+    """The same of weights in 8 bits, which lie in the order of `place` too."""
+
+    def halves(builder: Any, here: Any) -> tuple[Any, Any]:
+        low, high = (_load(builder, here, _BYTE_VECTOR, beyond) for beyond in (0, _WORDS))
+        low, high = (builder.sext(half, _WORD_VECTOR) for half in (low, high))
+        return builder.sitofp(low, _FLOAT_VECTOR), builder.sitofp(high, _FLOAT_VECTOR)
+
+    return types.void(*[types.intp] * 5), _tile(halves, 1)
+
+
+def _tile(halves: Callable[[Any, Any], tuple[Any, Any]], width: int) -> Callable[..., Any]:
+    """The code of a tile's products. `halves` makes floats of the `BLOCK` weights at an address, those of even place
+    and those of odd; a weight is `width` bytes.
+    """
+
     def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
         weights, stride, x, length, out = args
         sums = [cgutils.alloca_once_value(builder, ir.Constant(_FLOAT_VECTOR, [0.0] * _WORDS)) for _ in range(2 * TILE)]
@@ -153,16 +179,13 @@ def dots(typing: Any, weights: Any, stride: Any, x: Any, length: Any, out: Any) 
         prefetch = _function(builder, ir.VoidType(), [_I8.as_pointer(), _I32, _I32, _I32], "llvm.prefetch.p0")
         multiply_add = _function(builder, _FLOAT_VECTOR, [_FLOAT_VECTOR] * 3, "llvm.fma.v16f32")
         read_often = [ir.Constant(_I32, 0), ir.Constant(_I32, 3), ir.Constant(_I32, 1)]
-        sixteen, upper = ir.Constant(_WORD_VECTOR, [16] * _WORDS), ir.Constant(_WORD_VECTOR, [0xFFFF0000] * _WORDS)
         with cgutils.for_range(builder, builder.lshr(length, ir.Constant(_I64, 5))) as loop:
             of_x = builder.add(x, builder.shl(loop.index, ir.Constant(_I64, 7)))
             even, odd = _load(builder, of_x, _FLOAT_VECTOR), _load(builder, of_x, _FLOAT_VECTOR, 64)
             for number, row in enumerate(rows):
-                here = builder.add(row, builder.shl(loop.index, ir.Constant(_I64, 6)))
+                here = builder.add(row, builder.mul(loop.index, ir.Constant(_I64, width * BLOCK)))
                 builder.call(prefetch, [builder.inttoptr(builder.add(here, ahead), _I8.as_pointer()), *read_often])
-                words = _load(builder, here, _WORD_VECTOR)
-                low = builder.bitcast(builder.shl(words, sixteen), _FLOAT_VECTOR)
-                high = builder.bitcast(builder.and_(words, upper), _FLOAT_VECTOR)
+                low, high = halves(builder, here)
                 for half, place, factor in ((low, 2 * number, even), (high, 2 * number + 1, odd)):
                     builder.store(builder.call(multiply_add, [half, factor, builder.load(sums[place])]), sums[place])
         total = _function(builder, _F32, [_F32, _FLOAT_VECTOR], "llvm.vector.reduce.fadd.v16f32")
@@ -172,7 +195,7 @@ def dots(typing: Any, weights: Any, stride: Any, x: Any, length: Any, out: Any) 
             builder.store(value, builder.gep(builder.inttoptr(out, _F32.as_pointer()), [ir.Constant(_I64, number)]))
         return context.get_dummy_value()
 
-    return types.void(*[types.intp] * 5), generate
+    return generate
 
 
 @numba.njit(inline="always")
@@ -187,5 +210,5 @@ def _function(builder: Any, result: ir.Type, args: list[ir.Type], name: str) -> 
 
 def _load(builder: Any, address: Any, kind: ir.Type, beyond: int = 0) -> Any:
     loaded = builder.load(builder.inttoptr(builder.add(address, ir.Constant(_I64, beyond)), kind.as_pointer()))
-    loaded.align = 2
+    loaded.align = 1
     return loaded

@@ -28,27 +28,55 @@ def kept_weight(layer: Any) -> torch.Tensor | None:
     return weight if isinstance(weight, torch.Tensor) else None
 
 
+def kept_bytes(layer: Any) -> tuple[torch.Tensor, torch.Tensor] | None:
+    """The weight in 8 bits [out, in] and the scale of each of `out`, as `cpu_decode.py` reads them; None without."""
+    return getattr(layer, "dabt_bytes", None)
+
+
 class Keeping:
     """vLLM's function that packs a layer's weight, which then still has the plain one."""
 
     def __init__(self, pack: Callable[..., None], most_bytes: int = KEPT_TWICE) -> None:
         self._pack = pack
-        self._left = most_bytes
+        self._room = Room(most_bytes)
 
     def __call__(self, layer: Any, remove_weight: bool) -> None:
         weight = layer.weight.data
         self._pack(layer, remove_weight)
         more = weight.nbytes if remove_weight else 0  # a head's stays anyway
-        if _suits(weight) and more <= self._left:
-            self._left -= more
+        if _suits(weight) and self._room.takes(more):
             layer.dabt_weight = weight
+
+
+class Room:
+    """Memory for what is kept twice."""
+
+    def __init__(self, most_bytes: int = KEPT_TWICE) -> None:
+        self._left = most_bytes
+
+    def takes(self, more: int) -> bool:
+        if more > self._left:
+            return False
+        self._left -= more
+        return True
+
+
+def keep_bytes(layer: Any, weight: torch.Tensor, scale: torch.Tensor, room: Room) -> None:
+    """Of a weight in 8 bits [out, in] with a scale for each of `out`."""
+    if _suits(weight) and room.takes(weight.nbytes):
+        layer.dabt_bytes = read_in_blocks(weight), scale.flatten().contiguous()
+
+
+def read_in_blocks(weight: torch.Tensor) -> torch.Tensor:
+    """In each block of 32 numbers of a row those of even place, then those of odd place (`cpu_vectors.place`)."""
+    return weight.view(len(weight), -1, 16, 2).transpose(2, 3).reshape(weight.shape).contiguous()
 
 
 def _suits(weight: torch.Tensor) -> bool:
     """Whether the kernel reads it. The sizes are those of `cpu_vectors.py`, which compiles where it is imported."""
     return bool(
         weight.ndim == 2
-        and weight.dtype == torch.bfloat16
+        and weight.dtype in (torch.bfloat16, torch.int8)
         and weight.device.type == "cpu"
         and weight.is_contiguous()
         and weight.shape[0] % 4 == 0

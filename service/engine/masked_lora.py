@@ -43,9 +43,10 @@ def register() -> None:
     if current_platform.is_cpu():
         from vllm.platforms.cpu import CpuPlatform
 
-        from service.engine import cpu_amx, cpu_norms, cpu_weights, vllm_packed_lora
+        from service.engine import cpu_amx, cpu_int8, cpu_norms, cpu_weights, vllm_packed_lora
 
         cpu_amx.register()
+        cpu_int8.register()
         cpu_norms.register()
         cpu_weights.register()
         vllm_packed_lora.register()

@@ -7,7 +7,7 @@ import os
 from pathlib import Path
 
 from lifecycle.errors import InvalidConfig, Problem
-from lifecycle.models.base import linear_shapes, packed_in_words, read_object
+from lifecycle.models.base import linear_shapes, packed_in_words, quantization_of, read_object
 from lifecycle.models.preflight import SERVED_MODULES
 from lifecycle.models.templates import served_template
 from service.config import Dtype, ServeConfig
@@ -18,6 +18,8 @@ _LOOKED_UP = {"method": "ngram", "num_speculative_tokens": 4, "prompt_lookup_max
 _SHARED_PLACE = Path("/dev/shm")  # noqa: S108  (where vLLM's own queues are)
 _WITHOUT_ADAPTERS = frozenset({"GPT2LMHeadModel"})
 """Causal language models whose layers are transposed (Conv1D), for which vLLM has no LoRA."""
+INT8 = "int8"
+"""Of `--quantization`: weights that a CPU rounds to 8 bits while it loads them (`cpu_int8.py`)."""
 SHARED = GIB
 """Shared memory that the workers of one engine speak through. Docker gives a container 64 MiB."""
 GRAMMARS = ("--structured-outputs-config.backend", "xgrammar")
@@ -40,8 +42,11 @@ def flags(config: ServeConfig, *, on_cpu: bool, executor: str = "") -> list[str]
     """`executor`, when given, runs vLLM's workers in place of the one that it would choose.
 
     Raises `InvalidConfig` when the base has no layers that an adapter could change, its packed weights cannot be
-    multiplied with numbers of this width, or several workers find too little shared memory.
+    multiplied with numbers of this width, they cannot be rounded as asked, or several workers find too little shared
+    memory.
     """
+    if config.quantization == INT8:
+        check_rounding(config, on_cpu)
     dtype = _dtype_on_a_cpu(config) if on_cpu else config.dtype
     if config.tensor_parallel > 1:
         check_shared_memory()
@@ -119,6 +124,18 @@ def target_modules(config: ServeConfig) -> list[str]:
     return targets
 
 
+def check_rounding(config: ServeConfig, on_cpu: bool) -> None:
+    """Raises `InvalidConfig` where weights cannot be rounded to 8 bits while they are loaded."""
+    if not on_cpu:
+        fault, cure = "rounds weights on a CPU alone", "on a GPU take a scheme of vLLM's, such as fp8"
+    elif packing := quantization_of(config.base):
+        method = packing.get("quant_method", "another method")
+        fault, cure = f"the base is packed by {method} already", "leave it out, or take the base as it was before"
+    else:
+        return
+    raise InvalidConfig("The base cannot be served:", [Problem("--quantization int8", fault, cure)])
+
+
 def check_shared_memory(place: Path = _SHARED_PLACE) -> None:
     """Raises `InvalidConfig` when the workers of a model that several GPUs share would not find room there."""
     told = os.statvfs(place)
@@ -138,10 +155,11 @@ def _cache_bytes(config: ServeConfig, dtype: Dtype) -> int:
 
 def _dtype_on_a_cpu(config: ServeConfig) -> Dtype:
     """Raises `InvalidConfig` where the engine would start and end with the first request."""
-    if not packed_in_words(config.base):
+    bits = 8 if config.quantization == INT8 else 4 if packed_in_words(config.base) else None
+    if bits is None:
         return cpu_dtype() if config.dtype == "auto" else config.dtype
     if config.dtype == "float32":
-        fault = "is float32, and on a CPU weights in 4 bits are multiplied with 16-bit numbers alone"
+        fault = f"is float32, and on a CPU weights in {bits} bits are multiplied with 16-bit numbers alone"
         raise InvalidConfig("The base cannot be served:", [Problem("--dtype", fault, "take bfloat16, or leave it out")])
     return "bfloat16" if config.dtype == "auto" else config.dtype
 

@@ -6,7 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.scenarios.growth import Costs, growth, plot
+from benchmarks.bases import TINY
+from benchmarks.plan import Plan
+from benchmarks.scenarios.growth import VERSIONS, Costs, _sizes, growth, plot
 
 
 @pytest.mark.parametrize(
@@ -23,7 +25,18 @@ def test_growth_is_named_by_the_power_of_the_size_that_the_cost_follows(costs: d
     assert growth(costs) == named
 
 
-def test_the_picture_has_a_line_for_each_kind(tmp_path: Path) -> None:
-    file = tmp_path / "growth.png"
-    plot({"versions": [Costs(1, [1.0, 2.0]), Costs(10, [1.0, 1.0])], "keys": [Costs(1, [3.0]), Costs(9, [4.0])]}, file)
-    assert file.read_bytes().startswith(b"\x89PNG")
+def test_the_picture_has_a_line_for_each_kind_and_is_the_same_for_the_same_figures(tmp_path: Path) -> None:
+    found = {"versions": [Costs(1, [1.0, 2.0]), Costs(10, [1.0, 1.0])], "keys": [Costs(1, [3.0]), Costs(9, [4.0])]}
+    drawn = []
+    for name in ("one.svg", "two.svg"):
+        plot(found, tmp_path / name)
+        drawn.append((tmp_path / name).read_text(encoding="utf-8"))
+    assert drawn[0] == drawn[1]
+    assert {f"<!-- {kind} -->" for kind in found} <= {line.strip() for line in drawn[0].splitlines()}
+
+
+def test_a_quick_run_keeps_both_ends_and_what_is_between(tmp_path: Path) -> None:
+    quick = Plan(TINY, "tiny", tmp_path, 1, "float32", quick=True)
+    assert _sizes(quick, VERSIONS) == [10, 1_000, 10_000]
+    assert _sizes(quick, [64, 1_024]) == [64, 1_024, 1_024]
+    assert _sizes(Plan(TINY, "tiny", tmp_path, 1, "float32"), VERSIONS) == VERSIONS

@@ -11,6 +11,8 @@ pytestmark = [pytest.mark.engine, pytest.mark.timeout(300)]
 torch: Any = None
 numpy: Any = None
 decode: Any = None
+rounded: Any = None
+read_in_blocks: Any = None
 
 HIDDEN, INNER, HEADS, KV_HEADS, HEAD = 96, 160, 3, 1, 32
 EPSILON, POSITIONS, SLOTS = 1e-5, 64, 3
@@ -23,19 +25,21 @@ WIDTHS = {"qkv": HIDDEN, "o": HEADS * HEAD, "gate_up": HIDDEN, "down": INNER}
 @pytest.fixture(scope="module", autouse=True)
 def heavy_imports() -> None:
     """Not at the top, so that collecting these tests to leave them out costs nothing."""
-    global torch, numpy, decode
+    global torch, numpy, decode, rounded, read_in_blocks
     import numpy as real_numpy
     import torch as real_torch
 
     import service.engine.cpu_decode as real_decode
+    from service.engine import cpu_int8, cpu_weights
 
     torch, numpy, decode = real_torch, real_numpy, real_decode
+    rounded, read_in_blocks = cpu_int8.rounded, cpu_weights.read_in_blocks
 
 
 class Model:
     """One decoder layer with its adapters, as the kernel is told of it and as plain torch computes it."""
 
-    def __init__(self, rank: int) -> None:
+    def __init__(self, rank: int, *, in_bytes: bool = False) -> None:
         self.random = torch.Generator().manual_seed(rank)
         self.rank = rank
         self.weight = {name: self.numbers(sum(parts), WIDTHS[name]) for name, parts in SLICES.items()}
@@ -53,6 +57,17 @@ class Model:
             for at, b in enumerate(self.b[name]):
                 to[f"b{at}"] = b.data_ptr()
             to["end0"], to["end1"] = parts[0], sum(parts[:2])
+        if in_bytes:
+            self.round_to_bytes()
+
+    def round_to_bytes(self) -> None:
+        self.kept = {}
+        for name, weight in self.weight.items():
+            numbers, scale = rounded(weight)
+            self.weight[name] = numbers * scale
+            self.kept[name] = read_in_blocks(numbers), scale.flatten()
+            to = self.record[0][name]
+            to["weight"], to["scale"] = (tensor.data_ptr() for tensor in self.kept[name])
 
     def numbers(self, *shape: int) -> Any:
         return (torch.randn(*shape, generator=self.random) / shape[-1] ** 0.5).bfloat16()
@@ -140,6 +155,16 @@ def test_a_row_alone_gets_the_bits_that_it_gets_among_others_on_any_number_of_th
         for threads in (1, 3):
             alone = model.run(state[one], attended[one], positions[one], slots[one], threads)
             assert all(torch.equal(mine[0], ours[row]) for mine, ours in zip(alone, together, strict=True))
+
+
+@pytest.mark.parametrize("slots", MIXES)
+def test_weights_in_8_bits_are_computed_as_the_numbers_that_they_stand_for(slots: list[int]) -> None:
+    model, rows = Model(8, in_bytes=True), len(slots)
+    state, attended = model.numbers(rows, HIDDEN), model.numbers(rows, HEADS * HEAD)
+    positions = [5 * row + 1 for row in range(rows)]
+    got = model.run(state, attended, positions, slots)
+    wanted = model.wanted(state, attended, positions, slots)
+    assert all(near(mine, right) for mine, right in zip(got, wanted, strict=True))
 
 
 def test_an_overflow_in_one_adapter_stays_in_its_rows() -> None:

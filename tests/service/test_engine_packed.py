@@ -28,11 +28,11 @@ def made(folder: Path, packing: Packing) -> tuple[Path, Path, Path]:
     return plain, packed, adapter
 
 
-def texts(base: Path, home: Home, *models: str) -> list[str]:
+def texts(base: Path, home: Home, *models: str, options: tuple[str, ...] = ()) -> list[str]:
     """What a service over the base answers as each of the models."""
     log, asked = home.root / "log", {"max_tokens": 8, "temperature": 0}
     with (
-        served(str(base), home.root, log, "--dtype", "auto") as (process, url),
+        served(str(base), home.root, log, "--dtype", "auto", *options) as (process, url),
         httpx.Client(base_url=url, timeout=120, headers={"x-dabt-purpose": "evaluation"}) as client,
     ):
         wait_until_ready(process, url, log)
@@ -56,6 +56,20 @@ def test_an_adapter_over_a_packed_base_is_verified_and_answers(packing: Packing,
     shelf.registry.close()
     assert taken.unproved == ""  # so it is served only if the engine computes what PEFT does
     red, bare = texts(base, home, "red:1", "packed")
+    assert red != bare
+
+
+def test_over_weights_rounded_at_the_start_an_adapter_is_verified_and_answers(tmp_path: Path) -> None:
+    """Its golden prompts are the plain base's, so rounding must cost less than they allow."""
+    base, adapter = tmp_path / "plain", tmp_path / "adapter"
+    make_base(base)
+    make_adapter(base, adapter, Recipe(8), seed=1)
+    home = Home.at(tmp_path / "home")
+    shelf = Shelf.at(home, actor="test")
+    proof = Provenance(source="import", golden=(golden_of(Reference(base, {"red": adapter}), "red"),))
+    publish(adapter, name="red", base=base, prompt=Prompt(), provenance=proof, shelf=shelf)
+    shelf.registry.close()
+    red, bare = texts(base, home, "red:1", "plain", options=("--quantization", "int8"))
     assert red != bare
 
 

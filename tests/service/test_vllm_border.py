@@ -87,6 +87,22 @@ def test_the_flags_say_what_the_configuration_says(base: Path) -> None:
     assert tools[-3:] == ["--enable-auto-tool-choice", "--tool-call-parser", "hermes"]
 
 
+def test_weights_are_rounded_to_8_bits_on_a_cpu_alone_in_16_bit_numbers_and_once(tmp_path: Path) -> None:
+    make_base(tmp_path / "plain")
+    pack(tmp_path / "plain", tmp_path / "packed", "int4")
+    plain = ServeConfig(base=tmp_path / "plain", quantization="int8")
+    given = flags(plain, on_cpu=True)
+    values = dict(pairwise(given))
+    assert (values["--quantization"], values["--dtype"]) == ("int8", "bfloat16")
+    for changed, on_cpu, fault in (
+        ({"dtype": "float32"}, True, "weights in 8 bits are multiplied with 16-bit numbers alone"),
+        ({}, False, "rounds weights on a CPU alone"),
+        ({"base": tmp_path / "packed"}, True, "is packed by compressed-tensors already"),
+    ):
+        with pytest.raises(InvalidConfig, match=fault):
+            flags(plain.model_copy(update=changed), on_cpu=on_cpu)
+
+
 def test_weights_in_4_bits_are_multiplied_with_16_bit_numbers_on_a_cpu(tmp_path: Path) -> None:
     make_base(tmp_path / "plain")
     for packing in ("int4", "awq", "gptq"):
