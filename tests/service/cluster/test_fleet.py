@@ -62,6 +62,22 @@ async def test_two_gateways_send_an_adapter_to_the_same_room_without_a_word_betw
         assert len(set(first.went)) > 1
 
 
+async def test_two_rooms_hold_different_adapters_and_so_at_least_half_as_many_again(house: Any) -> None:
+    """`python -m benchmarks.cluster share` prints it for a thousand adapters on Ray."""
+    letters = "abcdefghijklmnopqrstuvwx"
+    names(house, *letters)
+    held = {}
+    for rooms in (1, 2):
+        async with a_fleet(house, rooms, max_cpu_loras=8) as fleet, fleet.gateway() as gateway:
+            for name in letters:
+                assert (await gateway.chat(name)).status_code == 200
+            cards = [room.card() for room in fleet.rooms.values()]
+            held[rooms] = len({row.digest for card in cards for row in card.held})
+            assert held[rooms] == sum(len(card.held) for card in cards), "none is held twice"
+    assert held[1] == 8
+    assert held[2] >= 12
+
+
 async def test_requests_to_the_base_go_where_least_is_to_do(house: Any, until: Any) -> None:
     async with a_fleet(house) as fleet, fleet.gateway() as gateway:
         for engine in fleet.engines.values():
