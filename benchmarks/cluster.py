@@ -1,0 +1,236 @@
+"""What the tiers on Ray cost, and what a second engine holds: `python -m benchmarks.cluster tiers|share`.
+
+`tiers` asks `dabt serve`'s own process and a cluster of one gateway and one engine in turn, over the same stand-in for
+an engine (`--step` seconds a token), and prints throughput, the median time and processor time of both. `share` asks
+for `--adapters` adapters, one after the other and again, of one engine and of two, and prints how many of them are in
+memory at the end. Everything is on loopback and on this machine.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import os
+import signal
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+import psutil
+
+from lifecycle.home import Home
+from lifecycle.manifests import AdapterManifest
+from lifecycle.models.base import fingerprint
+from lifecycle.registry import Registry
+from lifecycle.store.artifacts import ArtifactStore
+from lifecycle.version import VersionSpec
+
+_PLACES = 256
+"""Adapters in an engine's memory."""
+
+
+def stocked(root: Path, adapters: int) -> tuple[Home, Path]:
+    """A home with so many adapters in production, named a0, a1, …, and the base that they are over."""
+    base = root / "tiny"
+    base.mkdir()
+    for name, text in {"config.json": '{"model_type": "llama"}', "tokenizer.json": "{}"}.items():
+        (base / name).write_text(text)
+    (base / "tokenizer_config.json").write_text("{}")
+    (base / "model.safetensors").write_bytes((2).to_bytes(8, "little") + b"{}")
+    home = Home(root=root / "home", registry_url=f"sqlite:///{root}/registry.db", artifacts_url=str(root / "artifacts"))
+    home.root.mkdir()
+    store = ArtifactStore(home.artifacts_url, home.cache)
+    digest = fingerprint(base).digest
+    with Registry.open(home.registry_url) as registry:
+        for at in range(adapters):
+            folder = root / "made" / f"a{at}"
+            folder.mkdir(parents=True)
+            (folder / "adapter_model.safetensors").write_text(f"a{at}")
+            made = store.put(folder)
+            shape: dict[str, Any] = {"rank": 8, "alpha": 16, "scale": 2, "target_modules": ("q_proj",)}
+            size: dict[str, Any] = {"parameters": 1, "bytes": 1, "created_at": datetime.now(UTC)}
+            registry.add_artifact(AdapterManifest(digest=made, base=digest, base_name="tiny", **shape, **size))
+            version = registry.create_version(f"a{at}", VersionSpec(base=digest, adapter=made), actor="benchmark")
+            registry.promote(version.ref, actor="benchmark", reason="for the benchmark", force=True)
+    return home, base
+
+
+@contextmanager
+def alone(home: Home, base: Path, port: int, step: float) -> Iterator[None]:
+    """The service in one process, as `dabt serve` runs it."""
+    command = [sys.executable, "-m", "benchmarks.cluster", "alone", str(home.root), str(base), str(port), str(step)]
+    place = {"DABT_REGISTRY_URL": home.registry_url, "DABT_ARTIFACTS_URL": home.artifacts_url}
+    with subprocess.Popen(command, env={**os.environ, **place}) as process:
+        yield
+        process.send_signal(signal.SIGTERM)
+
+
+def serve_alone(root: str, base: str, port: str, step: str) -> None:
+    from service.config import ServeConfig
+    from service.engine.fake_engine import FakeEngine
+    from service.server import serve
+
+    config = ServeConfig(base=Path(base), port=int(port), embedding_model="none", ui=False, log_level="warning")
+    serve(config, Home.at(Path(root)), FakeEngine(step_seconds=float(step)))
+
+
+@contextmanager
+def cluster(port: int) -> Iterator[None]:
+    """Ray on this machine, with nothing on it yet."""
+    import ray
+    from ray import serve
+
+    os.environ["PYTHONPATH"] = os.pathsep.join([str(Path.cwd()), os.environ.get("PYTHONPATH", "")])
+    ray.init(num_cpus=16, object_store_memory=100 * 2**20, log_to_driver=False, include_dashboard=False)
+    try:
+        serve.start(http_options={"host": "127.0.0.1", "port": port})
+        yield
+        serve.shutdown()
+    finally:
+        ray.shutdown()
+
+
+def deploy(home: Home, base: Path, port: int, step: float, engines: int) -> None:
+    from ray import serve
+
+    from service.cluster.ray_app import build
+    from service.cluster.settings import ClusterSettings
+
+    replicas = {"least": engines, "most": engines}
+    tier = {"base": str(base), "engine": "fake", "step_seconds": step, "replicas": replicas}
+    told = {
+        "bases": [{**tier, "serve": {"max_loras": 8, "max_cpu_loras": _PLACES}}],
+        "serve": {"embedding_model": "none", "ui": False, "log_level": "warning"},
+        "home": str(home.root),
+        "registry": home.registry_url,
+        "artifacts": home.artifacts_url,
+        "port": port,
+    }
+    serve.run(build(ClusterSettings.model_validate(told)), name="dabt", route_prefix="/")
+
+
+async def asked(port: int, callers: int, each: int, stream: bool) -> list[float]:
+    """Seconds of each request: so many callers, each with so many requests of 32 tokens, one after the other."""
+    took: list[float] = []
+    url = f"http://127.0.0.1:{port}/v1/chat/completions"
+    async with aiohttp.ClientSession() as session:
+
+        async def ask_on(at: int) -> None:
+            body = {"model": f"a{at % 8}", "messages": [{"role": "user", "content": "hi"}], "min_tokens": 32}
+            for _ in range(each):
+                began = time.perf_counter()
+                async with session.post(url, json={**body, "stream": stream}) as answer:
+                    assert answer.status == 200, await answer.text()
+                    await answer.read()
+                took.append(time.perf_counter() - began)
+
+        await asyncio.gather(*(ask_on(at) for at in range(callers)))
+    return took
+
+
+async def ready(port: int) -> None:
+    async with aiohttp.ClientSession() as session:
+        while True:
+            with suppress(aiohttp.ClientError):
+                async with session.get(f"http://127.0.0.1:{port}/ready") as answer:
+                    if answer.status == 200:
+                        return
+            await asyncio.sleep(0.1)
+
+
+def processor() -> float:
+    """Seconds that all processes of this machine have had."""
+    times = psutil.cpu_times()
+    return float(times.user + times.system + times.nice)
+
+
+def tiers(rounds: int, callers: int, each: int, step: float) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        home, base = stocked(Path(folder), 8)
+        with alone(home, base, 18001, step), cluster(18002):
+            deploy(home, base, 18002, step, engines=1)
+            for port in (18001, 18002):
+                asyncio.run(ready(port))
+                asyncio.run(asked(port, callers, 2, stream=False))
+            for stream in (False, True):
+                figures: dict[int, list[tuple[float, float, float]]] = {18001: [], 18002: []}
+                for _ in range(rounds):
+                    for port, rows in figures.items():
+                        began, used = time.perf_counter(), processor()
+                        took = asyncio.run(asked(port, callers, each, stream))
+                        rate = len(took) / (time.perf_counter() - began)
+                        rows.append((rate, statistics.median(took), (processor() - used) / len(took)))
+                one, tiered = map(_medians, figures.values())
+                print(
+                    f"{'streams' if stream else 'whole answers'}: {one[0]:.1f} and {tiered[0]:.1f} requests/s "
+                    f"(ratio {tiered[0] / one[0]:.3f}); median {1000 * one[1]:.1f} and {1000 * tiered[1]:.1f} ms "
+                    f"(+{1000 * (tiered[1] - one[1]):.1f} ms); processor {1000 * one[2]:.1f} and "
+                    f"{1000 * tiered[2]:.1f} ms a request",
+                    flush=True,
+                )
+
+
+def _medians(rows: list[tuple[float, float, float]]) -> list[float]:
+    return [statistics.median(column) for column in zip(*rows, strict=True)]
+
+
+async def residents(port: int, adapters: int) -> tuple[int, int]:
+    """After every adapter was asked for twice: how many of them are in memory, and in how many places."""
+    url = f"http://127.0.0.1:{port}"
+    async with aiohttp.ClientSession() as session:
+
+        async def ask_on(at: int) -> None:
+            for number in range(at, adapters, 8):
+                body = {"model": f"a{number}", "messages": [{"role": "user", "content": "hi"}]}
+                async with session.post(f"{url}/v1/chat/completions", json=body) as answer:
+                    assert answer.status == 200, await answer.text()
+
+        for _ in range(2):
+            await asyncio.gather(*(ask_on(at) for at in range(8)))
+        await asyncio.sleep(2)  # engines tell what they hold twice a second
+        async with session.get(f"{url}/admin/residency") as answer:
+            rows = (await answer.json())["adapters"]
+    return len({row["digest"] for row in rows}), len(rows)
+
+
+def share(adapters: int) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        home, base = stocked(Path(folder), adapters)
+        with cluster(18003):
+            held = {}
+            for engines in (1, 2):
+                deploy(home, base, 18003, 0.0, engines)
+                asyncio.run(ready(18003))
+                held[engines], places = asyncio.run(residents(18003, adapters))
+                print(f"{engines} engines: {held[engines]} of {adapters} adapters in {places} places", flush=True)
+            print(f"ratio {held[2] / held[1]:.2f}")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("what", choices=("tiers", "share"))
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--callers", type=int, default=8)
+    parser.add_argument("--each", type=int, default=10)
+    parser.add_argument("--step", type=float, default=0.02)
+    parser.add_argument("--adapters", type=int, default=1000)
+    told = parser.parse_args()
+    if told.what == "tiers":
+        tiers(told.rounds, told.callers, told.each, told.step)
+    else:
+        share(told.adapters)
+
+
+if __name__ == "__main__":
+    if sys.argv[1:2] == ["alone"]:
+        serve_alone(*sys.argv[2:])
+    else:
+        main()
