@@ -3,7 +3,8 @@
     python -m benchmarks.data [--rows 10000,100000,1000000]
 
 Each figure is of a process of its own, which is held to one core. `flat` is everything but near duplicates and
-personal data; `near` and `personal` are each of those two beside the reading of the rows; `split` is a whole split.
+personal data, held against a thousand test rows; `against` is the same held against the rows themselves, each of which
+leaks then; `near` and `personal` are each of those two beside the reading of the rows; `split` is a whole split.
 `worst` is `near` for rows without numbers, all of the same few words: texts that ask for different numbers are no pair,
 so that most need not be compared.
 """
@@ -32,7 +33,7 @@ ARABIC = """
 أريد حجز موعد عند الطبيب يوم الأحد القادم ابني يعاني من حرارة شديدة منذ ثلاثة أيام ولا ينام الليل دواء بعد الأكل مرتين
 نتيجة تحليل الدم جاهزة التأمين يغطي تكلفة موقف السيارات قرب المدخل طفل سن عين جلد طفح سعال حلق أذن معدة
 """.split()  # noqa: SIM905
-WAYS = ("flat", "near", "worst", "personal", "split")
+WAYS = ("flat", "against", "near", "worst", "personal", "split")
 
 
 def make(path: Path, rows: int, *, numbers: bool = True) -> None:
@@ -53,7 +54,7 @@ def looked_at(path: Path, tests: Path, *, similarity: float | None, personal: bo
     from lifecycle.rows.files import Reading
     from training.data.checks import Checks
 
-    checks = Checks({"test": list(Reading(tests))}, similarity=similarity, look_for_personal=personal)
+    checks = Checks({"test": Reading(tests)}, similarity=similarity, look_for_personal=personal)
     for row in Reading(path):
         checks.see(row)
     checks.report()
@@ -63,13 +64,17 @@ def nearly_equal(path: Path) -> None:
     from lifecycle.rows.files import Reading
     from lifecycle.text.normaliser import LIGHT_1
     from training.data.content import content
+    from training.data.leaks import NearLeaks
     from training.data.repeats import Repeats
+    from training.data.row_places import RowPlaces
+    from training.data.unseen import Unseen
 
-    repeats = Repeats(0.85)
+    places, none = RowPlaces(), Unseen()
+    repeats = Repeats(0.85, places)
     for row in Reading(path):
         seen = content(row)
-        repeats.see(seen, LIGHT_1.normal(seen.question))
-    list(repeats.findings())
+        repeats.see(places.add(seen.place), seen, LIGHT_1.normal(seen.question))
+    list(repeats.findings(NearLeaks(none, places, none.first)))
 
 
 def told_personal(path: Path) -> None:
@@ -100,6 +105,7 @@ def measure(way: str, path: Path, tests: Path) -> tuple[float, float]:
     with tempfile.TemporaryDirectory() as folder:
         run: Callable[[], None] = {
             "flat": lambda: looked_at(path, tests, similarity=None, personal=False),
+            "against": lambda: looked_at(path, path, similarity=None, personal=False),
             "near": lambda: nearly_equal(path),
             "worst": lambda: nearly_equal(path),
             "personal": lambda: told_personal(path),

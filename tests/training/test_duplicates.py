@@ -226,7 +226,6 @@ def test_a_text_keeps_a_few_bytes_in_memory_and_no_more(monkeypatch: pytest.Monk
         index = duplicates.Near(0.85)
         for text in texts[:count]:
             index.add(text)
-        assert index.among(texts[:3]) == set(texts[:3])
         list(index.pairs())
         most.append(tracemalloc.get_traced_memory()[1])
         tracemalloc.stop()

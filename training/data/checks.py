@@ -21,10 +21,12 @@ from training.data import advice
 from training.data.balance import Spread
 from training.data.content import Normal, content, normal
 from training.data.findings import DataReport, Finding, Places, Severity, finding
-from training.data.leaks import Leaks
+from training.data.leaks import Leaks, NearLeaks
 from training.data.personal import kinds_in
 from training.data.repeats import Repeats
+from training.data.row_places import RowPlaces
 from training.data.toxicity import Toxicity
+from training.data.unseen import Unseen
 
 __all__ = ["Checks", "DataReport", "Finding", "Severity", "check"]
 
@@ -34,7 +36,7 @@ SIMILARITY = 0.85
 
 
 class Checks:
-    """All checks of rows that come one at a time. The memory does not grow with them, but as `repeats.py` says."""
+    """All checks of rows that come one at a time. The memory does not grow with them, but by a few bytes of each."""
 
     def __init__(
         self,
@@ -45,8 +47,15 @@ class Checks:
         rules: Rules | None = None,
     ) -> None:
         """`against` has the sets that must be unseen. Without `similarity` nothing nearly equal is looked for."""
-        self._leaks = Leaks(against or {})
-        self._repeats = Repeats(similarity, self._leaks.asked)
+        self._places, self._unseen = RowPlaces(), Unseen()
+        self._repeats = Repeats(similarity, self._places)
+        for name, rows in (against or {}).items():
+            self._unseen.begin(name)
+            for seen in map(content, rows):
+                question = LIGHT_1.normal(seen.question)
+                self._unseen.add(seen.place, question)
+                self._repeats.must_be_unseen(question)
+        self._leaks = Leaks(self._unseen, self._places)
         self._spread = Spread()
         self._toxicity = Toxicity(rules or Rules.load())
         self._facts = advice.Facts()
@@ -59,8 +68,9 @@ class Checks:
             Normal(question, frozenset(question.split())) if text is seen.question else normal(text)
             for text in seen.texts
         ]
-        self._repeats.see(seen, question)
-        self._leaks.see(seen, question, texts)
+        number = self._places.add(seen.place)
+        self._repeats.see(number, seen, question)
+        self._leaks.see(number, question, texts)
         self._spread.see(seen)
         self._toxicity.see(seen, texts)
         self._facts.see(seen)
@@ -70,7 +80,13 @@ class Checks:
     def report(self, bad: Sequence[Problem] = ()) -> DataReport:
         """What was found. `bad` are the unreadable rows that reading found."""
         rows = self._facts.rows
-        said: list[Finding] = [*_unreadable(bad), *self._repeats.findings(), *self._leaks.findings()]
+        leaked = self._leaks.leaked()
+        near = NearLeaks(self._unseen, self._places, leaked)
+        said: list[Finding] = [
+            *_unreadable(bad),
+            *self._repeats.findings(near),
+            *self._leaks.findings(leaked),
+        ]
         if self._personal is not None:
             said += self._personal.findings()
         said += self._toxicity.findings()
@@ -79,7 +95,7 @@ class Checks:
             said += [*advice.spread(balance, rows), *self._facts.findings(), *advice.size(rows, self._repeats.good)]
         return DataReport(
             rows=rows,
-            against={name: len(asked) for name, asked in self._leaks.asked.items()},
+            against={name: len(rows) for name, rows in self._unseen.sets.items()},
             findings=graded(said),
             balance=balance,
         )

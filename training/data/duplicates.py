@@ -14,7 +14,7 @@ import os
 import tempfile
 from array import array
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
@@ -97,16 +97,6 @@ class Near:
         self._waiting.append((text, side, kind))
         if len(self._waiting) >= _BATCH:
             self._flush()
-
-    def among(self, texts: Iterable[str], side: int = 0) -> set[str]:
-        """Those of `texts` that were added on that side."""
-        self._flush()
-        by_key = {_key(text, side): text for text in texts}
-        wanted, there = np.array([*by_key], np.uint64), set[str]()
-        for begin in range(0, len(self), _BATCH):
-            keys = self._rows.read(begin, begin + _BATCH)["key"]
-            there.update(by_key[key] for key in keys[np.isin(keys, wanted)].tolist())
-        return there
 
     def equal(self) -> Iterator[tuple[int, int]]:
         """Each text that was added before on its side, behind the first that it equals."""

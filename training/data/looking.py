@@ -79,13 +79,10 @@ def task_of(files: tuple[Path, ...], **options: Any) -> Task:
 
 def look(task: Task, *, home: Home | None = None, also: Callable[[Row], None] | None = None) -> DataReport:
     """The report. `also` sees every row too. Raises `InvalidConfig` for a base or a list that cannot be used."""
-    bad: list[Problem] = []
-    others = {}
+    others: dict[str, Reading] = {}
     for path in task.against:
         for file in data_of(path):
-            reading = Reading(file)
-            others[file.name if file.name not in others else str(file)] = list(reading)
-            bad += reading.told
+            others[file.name if file.name not in others else str(file)] = Reading(file)
     checks = Checks(others, similarity=task.similarity, rules=Rules.load(task.words))
     tokens = Tokens(task) if task.base is not None else None
     readings = [Reading(path) for path in task.files]
@@ -96,7 +93,7 @@ def look(task: Task, *, home: Home | None = None, also: Callable[[Row], None] | 
                 tokens.see(row)
             if also is not None:
                 also(row)
-    report = checks.report([problem for reading in readings for problem in reading.told] + bad)
+    report = checks.report([problem for reading in (*readings, *others.values()) for problem in reading.told])
     findings = [*report.findings, *_kinds(readings)]
     update: dict[str, Any] = {
         "file": ", ".join(dict.fromkeys(reading.words for reading in readings)),

@@ -1,13 +1,11 @@
 """Equal rows, contradictions, and questions that are nearly equal, within the training rows and across to test rows.
 
-What finds them lies on disk: 24 bytes a row for the equal ones, and what `duplicates.py` says for those nearly so.
+What finds them lies on disk: 20 bytes a row for the equal ones, and what `duplicates.py` says for those nearly so.
 """
 
 from __future__ import annotations
 
-from collections import Counter, defaultdict
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
 from typing import Any
 from unicodedata import category
 
@@ -17,37 +15,18 @@ from numpy.typing import NDArray
 from training.data.content import Content, normal
 from training.data.duplicates import Clusters, Near, Pair
 from training.data.findings import MOST_PLACES, Finding, Places, finding
-from training.data.spool import Records, Spool, Table
+from training.data.leaks import NearLeaks
+from training.data.row_places import RowPlaces
+from training.data.spool import Records, Spool
 
-_LINE = 40
-"""Bits of a place that are its line; those above name its file."""
 _BATCH = 4096
 _MOST_TOLD = 20
 """Rows of a group that are named."""
-_MOST_NEIGHBOURS = 5
-"""Training rows that one test row is said to be near to."""
 
 _NEGATIONS = frozenset(
     ["not", "no", "never", "without", "t", "cannot", "لا", "ليس", "ليست", "لم", "لن", "غير", "بدون", "دون"]
 )
 """As they are normalised: "don't" is "don t"."""
-
-
-class PlaceBook:
-    """Places as numbers of eight bytes, in the order of their files and lines."""
-
-    def __init__(self) -> None:
-        self._files: dict[str, int] = {}
-
-    def code(self, place: str) -> int:
-        file, _, line = place.rpartition(":")
-        if not line.isdecimal():
-            file, line = place, ""
-        return self._files.setdefault(file, len(self._files)) << _LINE | int(line or 0)
-
-    def place(self, code: int) -> str:
-        file, line = list(self._files)[code >> _LINE], code & (1 << _LINE) - 1
-        return f"{file}:{line}" if line else file
 
 
 def decisive(normal: str) -> tuple[str, ...]:
@@ -63,41 +42,49 @@ def _decides(word: str) -> bool:
 
 
 class Repeats:
-    """What was said before. `similarity` is the Jaccard of character 5-shingles; None looks for equal rows alone."""
+    """What was said before, of rows whose `places` are filled meanwhile.
 
-    def __init__(self, similarity: float | None, others: Mapping[str, Sequence[Asked]] = {}) -> None:
-        self._book = PlaceBook()
-        self._places = Table([("place", "u8")])
-        """Of the rows."""
+    `similarity` is the Jaccard of character 5-shingles; None looks for equal rows alone. Questions of test rows, which
+    come first, stand before those of training.
+    """
+
+    def __init__(self, similarity: float | None, places: RowPlaces) -> None:
+        self._places = places
         self._rows = 0
-        self._equal = Spool([("context", "u8"), ("place", "u8"), ("answer", "u8")])
+        self._equal = Spool([("context", "u8"), ("row", "u4"), ("answer", "u8")])
         self._batch: list[tuple[int, int, int]] = []
         self._near = None if similarity is None else Near(similarity)
-        self._others = others
+        self._tests = 0
         self.good = 0
         """Rows that are no copies, and of one answer; known after `findings`."""
 
-    def see(self, row: Content, question: str) -> None:
+    def must_be_unseen(self, question: str) -> None:
+        """`question` is a test row's, normalised."""
+        self._tests += 1
+        self._add(question, side=1)
+
+    def see(self, row: int, seen: Content, question: str) -> None:
         """`question` is the row's, normalised."""
-        context = question if row.context is row.question else normal(row.context).text
-        place = self._book.code(row.place)
-        self._batch.append((_hash(context), place, _hash(normal(row.answer).text)))
+        context = question if seen.context is seen.question else normal(seen.context).text
+        self._batch.append((_hash(context), row, _hash(normal(seen.answer).text)))
         self._rows += 1
         if len(self._batch) >= _BATCH:
             self._flush()
-        if self._near is not None:
-            self._near.add(question, 0, _hash(*decisive(question)) >> 1)
+        self._add(question, side=0)
 
-    def findings(self) -> Iterator[Finding]:
+    def findings(self, across: NearLeaks) -> Iterator[Finding]:
         yield from self._equal_rows()
         if self._near is not None:
-            yield from self._nearly_equal(self._near)
+            yield from self._nearly_equal(self._near, across)
+            yield from across.findings()
+
+    def _add(self, question: str, side: int) -> None:
+        if self._near is not None:
+            self._near.add(question, side, _hash(*decisive(question)) >> 1)
 
     def _flush(self) -> None:
         if self._batch:
-            contexts, places, answers = zip(*self._batch, strict=True)
-            self._equal.add(contexts, places, answers)
-            self._places.add(places)
+            self._equal.add(*zip(*self._batch, strict=True))
             self._batch = []
 
     def _equal_rows(self) -> Iterator[Finding]:
@@ -109,62 +96,42 @@ class Repeats:
                 answers = list(_runs(group[np.argsort(group["answer"], kind="stable")], "answer", least=1))
                 for rows in answers:
                     if len(rows) > 1:
-                        repeated.add(rows["place"])
+                        repeated.add(rows["row"])
                 copies += len(group) - (1 if len(answers) == 1 else 0)
                 if len(answers) > 1:
-                    contradicting.add(np.sort([rows["place"][0] for rows in answers]))
+                    contradicting.add(np.sort([rows["row"][0] for rows in answers]))
         self.good = self._rows - copies
         cure = "keep one of each: the rest weighs double"
-        yield from finding("warning", "duplicates", "groups of equal rows", repeated.told(self._book, " = "), cure)
+        yield from finding("warning", "duplicates", "groups of equal rows", repeated.told(self._places, " = "), cure)
         message, cure = "questions with several answers", "decide which is right"
-        yield from finding("warning", "contradictions", message, contradicting.told(self._book, " ≠ "), cure)
+        yield from finding("warning", "contradictions", message, contradicting.told(self._places, " ≠ "), cure)
 
-    def _place(self, row: int) -> str:
-        return self._book.place(int(self._places.read(row, row + 1)["place"][0]))
-
-    def _nearly_equal(self, index: Near) -> Iterator[Finding]:
+    def _nearly_equal(self, index: Near, across: NearLeaks) -> Iterator[Finding]:
         """Of rows that are near to each other each is named once, beside the first that it was found near to."""
-        rows, tests = self._rows, [asked for others in self._others.values() for asked in others]
-        for asked in tests:
-            index.add(asked.normal, 1, _hash(*decisive(asked.normal)) >> 1)
-        first: dict[str, int] = {}
-        for place, asked in enumerate(tests, rows):
-            first.setdefault(asked.normal, place)
-        joined, neighbours = Clusters(rows), Counter[int]()
-        trained = index.among(first)
+        tests, joined = self._tests, Clusters(self._rows)
+        close, count = list[Pair](), 0
 
         def skip(left: int, right: int) -> bool:
-            if right < rows:
-                return joined.of(left) == joined.of(right)
-            leaked = tests[right - rows].normal in trained
-            return left >= rows or leaked or neighbours[right] >= _MOST_NEIGHBOURS
+            if left >= tests:
+                return joined.of(left - tests) == joined.of(right - tests)
+            return right < tests or across.enough(left)
 
-        close, count = list[Pair](), 0
-        across: dict[int, list[Pair]] = defaultdict(list)
         for pair in index.pairs(skip):
-            if pair.right < rows:
-                joined.join(pair.left, pair.right)
-                close.append(pair)
-                count += 1
-                if len(close) > 2 * MOST_PLACES:
-                    close = _first(close)
-            else:
-                neighbours[pair.right] += 1
-                across[pair.right].append(pair)
-        places = Places(f"{self._place(p.left)} ≈ {self._place(p.right)} ({p.similarity:.2f})" for p in _first(close))
+            if pair.left < tests:
+                across.add(pair.left, pair.right - tests, pair.similarity)
+                continue
+            joined.join(pair.left - tests, pair.right - tests)
+            close.append(pair)
+            count += 1
+            if len(close) > 2 * MOST_PLACES:
+                close = _first(close)
+        places = Places(
+            f"{self._places[pair.left - tests]} ≈ {self._places[pair.right - tests]} ({pair.similarity:.2f})"
+            for pair in _first(close)
+        )
         places.count = count
         message, cure = "pairs of nearly equal questions", "make sure that they are meant"
         yield from finding("warning", "near duplicates", message, places, cure)
-        for name, others in self._others.items():
-            # A question that comes twice stands for both.
-            pairs = [
-                (asked, pair)
-                for asked in others
-                for pair in sorted(across[first[asked.normal]], key=lambda pair: pair.left)
-            ]
-            places = Places(f"{asked.place} ≈ {self._place(p.left)} ({p.similarity:.2f})" for asked, p in pairs)
-            message = f"rows of {name} nearly asked in the training rows"
-            yield from finding("warning", "near leakage", message, places, LEAK_CURE)
 
 
 def _first(pairs: Sequence[Pair]) -> list[Pair]:
@@ -181,36 +148,25 @@ def _runs(records: Records, key: str, least: int = 2) -> Iterator[Records]:
 
 
 class _Groups:
-    """Groups of places, of which the first are kept: of a million no more is told than of a thousand."""
+    """Groups of rows, of which the first are kept: of a million no more is told than of a thousand."""
 
     def __init__(self) -> None:
         self._count = 0
         self._first: list[list[int]] = []
 
-    def add(self, places: NDArray[Any]) -> None:
+    def add(self, rows: NDArray[Any]) -> None:
         """In the order of the file."""
         self._count += 1
-        more = [-1] * (len(places) > _MOST_TOLD)
-        self._first.append([*places[:_MOST_TOLD].tolist(), *more])
+        more = [-1] * (len(rows) > _MOST_TOLD)
+        self._first.append([*rows[:_MOST_TOLD].tolist(), *more])
         if len(self._first) > 2 * MOST_PLACES:
             self._first = sorted(self._first)[:MOST_PLACES]
 
-    def told(self, book: PlaceBook, sign: str) -> Places:
+    def told(self, places: RowPlaces, sign: str) -> Places:
         groups = sorted(self._first)[:MOST_PLACES]
-        told = Places(sign.join("…" if code < 0 else book.place(code) for code in codes) for codes in groups)
+        told = Places(sign.join("…" if row < 0 else places[row] for row in rows) for rows in groups)
         told.count = self._count
         return told
-
-
-@dataclass(frozen=True, slots=True)
-class Asked:
-    """A row that must be unseen in training: where it stands, and its normalised question."""
-
-    place: str
-    normal: str
-
-
-LEAK_CURE = "remove them from one side: a figure measured on rows that were trained on says nothing"
 
 
 def _hash(*texts: str) -> int:

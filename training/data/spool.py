@@ -41,13 +41,14 @@ class Spool:
     def parts(self) -> Iterator[Records]:
         """All records, sorted by key; equal keys stand in one part, in the order in which they were added."""
         if not self._files:
-            if self._waiting:
+            if self._count:
                 yield self._sorted(np.concatenate(self._waiting))
             return
         self._spill()
         for file in self._files:
             file.seek(0)
-            yield self._sorted(np.frombuffer(file.read(), self._type))
+            if records := file.read():
+                yield self._sorted(np.frombuffer(records, self._type))
             file.close()
 
     def again(self) -> Iterator[tuple[int, int]]:
