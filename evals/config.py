@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from dataclasses import replace
 from functools import cached_property, partial
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -21,7 +22,7 @@ from evals.recipes import File, Recipe, RowsFile, anchored, folder_at, model_at,
 from evals.safety.table import OURS
 from lifecycle.aliases import PROD
 from lifecycle.answer_schema import AnswerSchema
-from lifecycle.config_file import load_mapping, validated
+from lifecycle.config_file import checked, load_mapping, validated
 from lifecycle.errors import InvalidConfig, Problem
 from lifecycle.plugins import SUITES, entries
 from lifecycle.version import Frozen, Name
@@ -242,7 +243,14 @@ class EvalConfig(Frozen):
             raw = _with_candidate(raw, candidate, path)
         if "data" in given and given["data"] != raw.get("data"):
             given["provisional"] = (*given.get("provisional", ()), f"other items ({given['data']})")
-        config = validated(cls, raw | given, path)
+        config, wrong = checked(cls, raw | given, path.resolve().parent)
+        if config is None:
+            wrong = [replace(one, place=f"{path}: {one.place}" if one.place else str(path)) for one in wrong]
+            for key, load in (("policy", load_policy), ("prices", load_prices)):
+                named = raw.get(key)
+                if isinstance(named, str) and (file := path.parent / named).is_file():
+                    _collect(wrong, partial(load, file))
+            raise InvalidConfig(f"{path} cannot be used", wrong)
         problems: list[Problem] = []
         for recipe in config.arms.values():
             _collect(problems, partial(read_prompt, recipe.prompt))

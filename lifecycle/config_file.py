@@ -7,11 +7,13 @@ from __future__ import annotations
 
 import difflib
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar, get_args
 
 from pydantic import BaseModel, ValidationError
+from pydantic_core import SchemaValidator
 
 from lifecycle.errors import InvalidConfig, Problem
 from lifecycle.version import NAME_PATTERN
@@ -25,7 +27,8 @@ _Model = TypeVar("_Model", bound=BaseModel)
 def load_mapping(path: Path) -> dict[str, Any]:
     """The file's keys and values. Raises `InvalidConfig` for a file that is not there, no YAML, or no mapping.
 
-    A key that is written twice is refused: YAML readers keep the last in silence.
+    A key that is written twice is refused: YAML readers keep the last in silence. Infinities, NaN and halves of
+    characters are let through: `checked` and `validated` tell them beside all else, and `refuse_unusable` alone.
     """
     try:
         content = path.read_bytes()
@@ -46,10 +49,13 @@ def mapping_of(content: bytes, name: Path | str) -> dict[str, Any]:
         raise _unreadable(name, f"is no YAML in UTF-8: {' '.join(str(error).split())}") from error
     if not isinstance(raw, dict):
         raise _unreadable(name, "is not a mapping of keys to values")
-    if problems := list(_no_values(raw, "", set())):
-        placed = [Problem(f"{name}: {problem.place}", problem.fault, problem.cure) for problem in problems]
-        raise InvalidConfig(f"{name} cannot be used", placed)
     return raw
+
+
+def refuse_unusable(raw: Mapping[str, Any], name: Path | str) -> None:
+    """For a mapping that no model is held against. Raises `InvalidConfig`."""
+    if problems := list(_no_values(raw, "", set())):
+        raise InvalidConfig(f"{name} cannot be used", _in(name, problems))
 
 
 def _no_values(value: Any, place: str, seen: set[int]) -> Iterator[Problem]:
@@ -64,9 +70,13 @@ def _no_values(value: Any, place: str, seen: set[int]) -> Iterator[Problem]:
             else:
                 yield from _no_values(part, f"{place}.{key}" if place else f"{key}", seen)
     elif isinstance(value, float) and not math.isfinite(value):
-        yield Problem(place, f"is {value}, which is no number to work with", "write a number")
+        yield _no_number(place, value)
     elif _is_torn(value):
         yield Problem(place, "has half of a surrogate pair", _WHOLE)
+
+
+def _no_number(place: str, value: Any) -> Problem:
+    return Problem(place, f"is {str(value)[:80]}, which is no number to work with", "write a number")
 
 
 _WHOLE = "write the whole character"
@@ -81,21 +91,56 @@ def validated(model: type[_Model], raw: Mapping[str, Any], path: Path) -> _Model
 
     Raises `InvalidConfig` with every fault, each placed by file and key path.
     """
+    made, problems = checked(model, raw, path.resolve().parent)
+    if made is None:
+        raise InvalidConfig(f"{path} cannot be used", _in(path, problems))
+    return made
+
+
+def checked(
+    model: type[_Model], raw: Mapping[str, Any], folder: Path | None = None
+) -> tuple[_Model | None, list[Problem]]:
+    """`raw` as `model`, or None and every fault by its key path. No number of it may be infinite or NaN, however it is
+    written: `.inf`, and for a number also `inf`, `"nan"` or `1e400`, which YAML reads as texts.
+    """
+    problems, made = list(_no_values(raw, "", set())), None
+    unusable = {problem.place for problem in problems}
     try:
-        return model.model_validate(raw, context={"folder": path.resolve().parent})
+        made = _finite(model).validate_python(raw, context={"folder": folder})
     except ValidationError as error:
-        problems = faults(error, model, raw)
-        placed = [
-            Problem(f"{path}: {problem.place}" if problem.place else str(path), problem.fault, problem.cure)
-            for problem in problems
-        ]
-        raise InvalidConfig(f"{path} cannot be used", placed) from error
+        problems += [problem for problem in faults(error, model, raw) if problem.place not in unusable]
+    return (None if problems else made), problems
+
+
+@cache
+def _finite(model: type[BaseModel]) -> SchemaValidator:
+    """The model's own validator, but that every number in it is finite: pydantic says so for a whole model alone, not
+    for those inside it."""
+    if not model.__pydantic_complete__:
+        model.model_rebuild()
+    schema = _all_finite(model.__pydantic_core_schema__)
+    return SchemaValidator(schema, _use_prebuilt=False)  # else the models inside are validated as they were built
+
+
+def _all_finite(schema: Any) -> Any:
+    if isinstance(schema, list | tuple):
+        return type(schema)(map(_all_finite, schema))
+    if not isinstance(schema, dict):
+        return schema
+    finite = {"allow_inf_nan": False} if schema.get("type") == "float" else {}
+    return {key: _all_finite(part) for key, part in schema.items()} | finite
+
+
+def _in(name: Path | str, problems: Iterable[Problem]) -> list[Problem]:
+    return [Problem(f"{name}: {one.place}" if one.place else str(name), one.fault, one.cure) for one in problems]
 
 
 def faults(error: ValidationError, model: type[BaseModel], raw: Mapping[str, Any]) -> list[Problem]:
     """Pydantic's errors as problems with key paths, and a guess at what a misspelt key was meant to be."""
-    problems = []
-    for item in error.errors():
+    problems, items = [], error.errors()
+    for item in items:
+        if item["type"] == "too_short" and any(_is_within(other["loc"], item["loc"]) for other in items):
+            continue  # pydantic counts those that are right
         missing, unknown = item["type"] == "missing", item["type"] == "extra_forbidden"
         keys = list(_keys(item["loc"], raw, missing=missing))
         fault, cure = item["msg"].removeprefix("Value error, "), ""
@@ -103,12 +148,19 @@ def faults(error: ValidationError, model: type[BaseModel], raw: Mapping[str, Any
             fault, cure = "is no key here", _meant(str(item["loc"][-1]), _fields(model, item["loc"]))
         elif missing:
             fault = "is missing"
+        elif item["type"] == "finite_number":
+            problems.append(_no_number(".".join(keys), item["input"]))
+            continue
         elif item.get("ctx", {}).get("pattern") == NAME_PATTERN:
             fault = f"{str(item['input'])[:80]!r} is no name"
             cure = "write lower-case letters, digits, - and _, at most 63"
         problems.append(Problem(".".join(keys), fault, cure))
     # A union reports the same fault once for each of its members.
     return list(dict.fromkeys(problems))
+
+
+def _is_within(loc: tuple[int | str, ...], outer: tuple[int | str, ...]) -> bool:
+    return len(loc) > len(outer) and loc[: len(outer)] == outer
 
 
 def _keys(loc: tuple[int | str, ...], raw: Any, *, missing: bool) -> Iterator[str]:

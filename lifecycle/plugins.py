@@ -15,9 +15,9 @@ from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel
 
-from lifecycle.config_file import faults
+from lifecycle.config_file import checked
 from lifecycle.errors import InvalidConfig, Problem
 
 SUITES = "dabt.suites"
@@ -66,12 +66,10 @@ class Seam(Generic[_Part]):
             return None, [Problem(place, fault, f"write a name, such as {next(iter(self.ours))}")]
         try:
             kind = self.named(given["type"], place)
-            return kind.model_validate(given), []
+            part, told = checked(kind, given)
         except InvalidConfig as error:
             return None, list(error.problems)
-        except ValidationError as error:
-            told = faults(error, kind, given)
-            return None, [Problem(f"{place}.{one.place}".rstrip("."), one.fault, one.cure) for one in told]
+        return part, [Problem(f"{place}.{one.place}".rstrip("."), one.fault, one.cure) for one in told]
 
     def package(self, name: str) -> str:
         """Which package's release a part is from, such as `our-stages 1.0`; empty for ours."""

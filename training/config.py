@@ -10,10 +10,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Self
 
-from pydantic import Field, SerializeAsAny, ValidationError, field_validator, model_validator
+from pydantic import Field, SerializeAsAny, field_validator, model_validator
 
 from lifecycle.answer_schema import AnswerSchema
-from lifecycle.config_file import faults, load_mapping
+from lifecycle.config_file import checked, load_mapping
 from lifecycle.errors import InvalidConfig, NotFound, Problem
 from lifecycle.rows import hub
 from lifecycle.rows.prompt_files import read_prompt
@@ -144,12 +144,11 @@ class TrainJob:
         problems += [*_missing_files(cleaned, folder), *_wrong_schema(cleaned, folder)]
         method, wrong = read_method(cleaned.get("method", DEFAULT))
         problems += wrong
-        try:
-            config = TrainConfig.model_validate({**cleaned, "method": method or read_method(DEFAULT)[0]})
+        config, wrong = checked(TrainConfig, {**cleaned, "method": method or read_method(DEFAULT)[0]})
+        problems += wrong
+        if config is not None:
             problems += unused(config, {} if method is None else method.unused)
-        except ValidationError as error:
-            problems += faults(error, TrainConfig, cleaned)
-        if problems:
+        if config is None or problems:
             raise InvalidConfig(f"{source} cannot be used", sorted(problems, key=lambda p: p.place))
         return cls(config, folder)
 

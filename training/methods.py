@@ -10,9 +10,7 @@ from collections.abc import Mapping
 from importlib.metadata import EntryPoint, entry_points
 from typing import Any
 
-from pydantic import ValidationError
-
-from lifecycle.config_file import faults
+from lifecycle.config_file import checked
 from lifecycle.errors import InvalidConfig, Problem
 from training.method import Method
 
@@ -63,11 +61,10 @@ def read_method(raw: Any) -> tuple[Method | None, list[Problem]]:
     given = {"type": DEFAULT, **given}
     try:
         kind = method_class(given["type"])
-        return kind.model_validate(given), []
+        method, told = checked(kind, given)
     except InvalidConfig as error:
         return None, list(error.problems)
-    except ValidationError as error:
-        return None, [Problem(f"method.{one.place}", one.fault, one.cure) for one in faults(error, kind, given)]
+    return method, [Problem(f"method.{one.place}", one.fault, one.cure) for one in told]
 
 
 def _foreign() -> dict[str, EntryPoint]:

@@ -15,9 +15,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, Self
 
-from pydantic import Field, ValidationError, model_validator
+from pydantic import Field, model_validator
 
-from lifecycle.config_file import faults, load_mapping
+from lifecycle.config_file import checked, load_mapping
 from lifecycle.errors import InvalidConfig, Problem
 from lifecycle.home import Home
 from lifecycle.publishing import Shelf
@@ -84,28 +84,22 @@ class Sweep:
         given = raw.pop("sweep", None)
         if given is None:
             raise InvalidConfig(f"{path} says nothing to try", [Problem("sweep", "is missing", "sweep: {keys: {…}}")])
+        settings, told = checked(SweepSettings, given)
+        problems = [Problem(f"sweep.{one.place}".rstrip("."), one.fault, one.cure) for one in told]
         try:
-            settings = SweepSettings.model_validate(given)
-        except ValidationError as error:
-            problems = [
-                Problem(f"sweep.{one.place}", one.fault, one.cure) for one in faults(error, SweepSettings, given)
-            ]
-            raise InvalidConfig(f"{path} cannot be used", problems) from error
-        sweep = cls(raw, settings, path.resolve().parent)
-        sweep.job({})
-        if problems := sweep._wrong_choices():
+            _job(raw, path.resolve().parent, {})
+        except InvalidConfig as error:
+            raise InvalidConfig(f"{path} cannot be used", [*error.problems, *problems]) from error
+        if settings is not None:
+            sweep = cls(raw, settings, path.resolve().parent)
+            problems = sweep._wrong_choices()
+        if settings is None or problems:
             raise InvalidConfig(f"{path} cannot be used", problems)
         return sweep
 
     def job(self, chosen: Mapping[str, Any]) -> TrainJob:
         """The run with these settings. Raises `InvalidConfig`."""
-        raw = deepcopy(dict(self.raw))
-        method = raw.get("method", DEFAULT)
-        raw["method"] = {"type": method} if isinstance(method, str) else dict(method)
-        for key, value in chosen.items():
-            section, _, name = key.partition(".")
-            raw[section] = {**(raw.get(section) or {}), name: value}
-        return TrainJob.from_mapping(raw, self.folder)
+        return _job(self.raw, self.folder, chosen)
 
     def _wrong_choices(self) -> list[Problem]:
         problems = []
@@ -127,6 +121,16 @@ class Sweep:
         job = self.job({})
         settings = self.settings.model_dump(mode="json", exclude={"trials"})
         return f"{job.config.name}-{digest_of({'run': job.anywhere(), 'rows': run.data_digest(job), **settings})[7:19]}"
+
+
+def _job(written: Mapping[str, Any], folder: Path, chosen: Mapping[str, Any]) -> TrainJob:
+    raw = deepcopy(dict(written))
+    if isinstance(method := raw.get("method", DEFAULT), str | Mapping):  # anything else is refused as it is
+        raw["method"] = {"type": method} if isinstance(method, str) else dict(method)
+    for key, value in chosen.items():
+        section, _, name = key.partition(".")
+        raw[section] = {**(raw.get(section) or {}), name: value}
+    return TrainJob.from_mapping(raw, folder)
 
 
 class Trial(Frozen):

@@ -13,7 +13,7 @@ from evals.archive.items import FILE, Item
 from evals.archive.library import Kept, imports_of
 from evals.foreign import lm_eval, nemo
 from evals.foreign.run import ForeignRun, loaded, unreadable
-from lifecycle.config_file import load_mapping
+from lifecycle.config_file import load_mapping, refuse_unusable
 from lifecycle.errors import NotFound
 
 if TYPE_CHECKING:
@@ -61,7 +61,11 @@ def _runs(path: Path) -> list[ForeignRun]:
 
 
 def _read(path: Path) -> Iterator[ForeignRun]:
-    raw = load_mapping(path) if path.suffix in (".yml", ".yaml") else loaded(path)
+    if path.suffix in (".yml", ".yaml"):
+        raw = load_mapping(path)
+        refuse_unusable(raw, path)
+    else:
+        raw = loaded(path)
     if lm_eval.is_one(raw):
         return lm_eval.read(path)
     if nemo.is_one(raw):

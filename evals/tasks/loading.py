@@ -5,9 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from pydantic import ValidationError
-
-from lifecycle.config_file import faults
+from lifecycle.config_file import checked
 from lifecycle.errors import InvalidConfig, Problem
 from lifecycle.version import digest_of
 
@@ -97,9 +95,8 @@ def _of_package(config: EvalConfig) -> Suite:
 
 def _set_up(kind: type[SuiteSource], config: EvalConfig) -> SuiteSource:
     """With the settings that the evaluation gives it."""
-    try:
-        return kind.model_validate(config.settings)
-    except ValidationError as error:
-        told = faults(error, kind, config.settings)
+    source, told = checked(kind, config.settings)
+    if source is None:
         problems = [replace(problem, place=f"settings.{problem.place}".rstrip(".")) for problem in told]
-        raise InvalidConfig(f"the suite '{config.task}' cannot be set up", problems) from error
+        raise InvalidConfig(f"the suite '{config.task}' cannot be set up", problems)
+    return source

@@ -46,6 +46,29 @@ def test_without_a_policy_a_run_is_a_look_and_says_why(workplace: Path) -> None:
     assert config.provisional == ("no policy says what a version must show",)
 
 
+def test_what_is_no_number_is_told_with_all_that_is_wrong_here_in_the_policy_and_in_the_prices(
+    workplace: Path,
+) -> None:
+    (workplace / "policy.yaml").write_text("name: p\nrules: [{rule: latency, times: inf}]\nhue: 1\n")
+    (workplace / "prices.yaml").write_text("machine: {hour: 1e400}\ndays: -.inf\nonce: {base: .nan}\n")
+    path = edited(
+        workplace,
+        ("policy: policy.yaml", "policy: policy.yaml\nprices: prices.yaml\ntimeout: .inf"),
+        ("metric: fields", "metrik: fields"),
+    )
+    with pytest.raises(InvalidConfig) as error:
+        EvalConfig.load(path)
+    told = {one.place.removeprefix(f"{workplace}/"): one for one in error.value.problems}
+    unusable = [place for place, one in told.items() if "is no number to work with" in one.fault]
+    assert sorted(unusable) == [
+        "policy.yaml: rules.0.times", "prices.yaml: days", "prices.yaml: machine.hour", "prices.yaml: once.base",
+        "toy.yaml: timeout",
+    ]  # fmt: skip
+    assert {told[place].cure for place in unusable} == {"write a number"}
+    others = {"toy.yaml: metric", "toy.yaml: metrik", "policy.yaml: hue", "prices.yaml: currency"}
+    assert told.keys() == {*unusable, *others}
+
+
 def test_every_fault_is_reported_at_once_with_its_key_path(workplace: Path) -> None:
     path = edited(
         workplace,

@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 import pytest
 from pydantic import Field, ValidationInfo, field_validator, model_validator
 
-from lifecycle.config_file import load_mapping, validated
+from lifecycle.config_file import load_mapping, refuse_unusable, validated
 from lifecycle.errors import InvalidConfig, Problem
 from lifecycle.version import Frozen
 
@@ -171,7 +171,7 @@ def test_a_file_that_is_not_there_or_is_a_folder_is_told_as_such(file, tmp_path)
 def test_what_is_no_number_or_no_text_is_told_by_its_key(file, text, places):
     file.write_text(text)
     with pytest.raises(InvalidConfig, match=f"{file.name} cannot be used") as caught:
-        load_mapping(file)
+        refuse_unusable(load_mapping(file), file)
     assert [one.place for one in caught.value.problems] == [f"{file}: {place}" for place in places]
     str(caught.value).encode()
 
@@ -180,4 +180,25 @@ def test_what_is_no_number_or_no_text_is_told_by_its_key(file, text, places):
 def test_half_of_a_pair_is_told_wherever_it_stands_in_a_text(file, half):
     file.write_text(f'name: "a{half}b"')
     with pytest.raises(InvalidConfig, match="has half of a surrogate pair"):
-        load_mapping(file)
+        validated(Config, load_mapping(file), file)
+
+
+@pytest.mark.parametrize("number", [".inf", "-.inf", ".nan", "1e400", "-1e400", "inf", "nan", '"Infinity"'])
+def test_what_is_no_number_is_told_once_beside_every_other_fault(file, number):
+    """At the top, in models inside the model, and where a union's members or an unknown key stand."""
+    text = (
+        f"nmae: n\nname: [1]\nrules: [{{rule: floor, value: {number}}}, {{rule: beats, margin_of: {number}}}]\n"
+        f"either: {{margin_of: {number}, rule: beats}}\nspan: [0, {number}]\n"
+    )
+    found = problems(file, text)
+    places = [one.place.removeprefix(f"{file}: ") for one in found]
+    assert {"nmae", "name", "span.1"} <= {*places}
+    unusable = [one for one in found if one.fault.endswith("which is no number to work with")]
+    told = [one.place.removeprefix(f"{file}: ") for one in unusable]
+    for place in ("rules.0.value", "rules.1.margin_of", "either.margin_of"):
+        assert told.count(place) == 1, place
+    assert {one.cure for one in unusable} == {"write a number"}
+
+
+def test_a_text_may_be_called_like_what_is_no_number(file):
+    assert read(file, "name: nan\nshapes: {a: {modules: [inf, 1e400]}}").shapes["a"].modules == ("inf", "1e400")

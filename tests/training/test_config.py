@@ -223,6 +223,26 @@ def test_a_number_that_is_none_is_refused_by_its_key(
     assert list(faults(raw | {section: {key: value}}, tmp_path)) == [f"{section}.{key}"]
 
 
+def test_what_is_no_number_is_told_together_with_every_other_fault(tmp_path: Path) -> None:
+    """A file that is not there, a misspelt key, and infinities at every depth."""
+    path = tmp_path / "t.yaml"
+    path.write_text(
+        "name: Bad Name\nbase: org/model\ndata: {train: [{path: none.jsonl, weight: 1e400}]}\n"
+        "method: {type: lora, alpha: .inf, rr: 1}\noptimisation: {lr: -.inf, epochs: .nan, batch_size: .inf}\n"
+        "colour: .nan\n"
+    )
+    with pytest.raises(InvalidConfig) as caught:
+        TrainJob.load(path)
+    told = {problem.place: problem for problem in caught.value.problems}
+    unusable = {place for place, problem in told.items() if "is no number to work with" in problem.fault}
+    assert unusable == {
+        "data.train.0.weight", "method.alpha", "optimisation.lr", "optimisation.epochs", "optimisation.batch_size",
+        "colour",
+    }  # fmt: skip
+    assert {told[place].cure for place in unusable} == {"write a number"}
+    assert {"name", "method.rr", "data.train[0]"} <= told.keys()
+
+
 @pytest.mark.parametrize(
     ("rows", "batch", "accumulation", "epochs", "steps"),
     [

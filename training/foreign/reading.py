@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from lifecycle.config_file import load_mapping
+from lifecycle.config_file import load_mapping, refuse_unusable
 from lifecycle.errors import InvalidConfig, Problem
 from training.foreign import axolotl, llama_factory
 from training.foreign.translation import Asked, Translation
@@ -20,6 +20,7 @@ _TOOLS: dict[str, tuple[str, Callable[[Mapping[str, Any], Asked], Translation]]]
 def converted(file: Path, asked: Asked) -> Translation:
     """Raises `InvalidConfig` for a file that is neither tool's, or both's, and with all that stands against it."""
     raw = load_mapping(file)
+    refuse_unusable(raw, file)
     fits = [tool for tool, (sign, _) in _TOOLS.items() if sign in raw]
     if len(fits) != 1:
         raise InvalidConfig(f"{file} cannot be converted", [_unclear(file, raw, fits)])

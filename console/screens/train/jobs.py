@@ -15,7 +15,7 @@ from console.api import Api, Refused
 from console.forms import form_of
 from console.rendering import show
 from console.viewer import viewer_of
-from lifecycle.config_file import mapping_of
+from lifecycle.config_file import mapping_of, refuse_unusable
 from lifecycle.errors import InvalidConfig
 
 router = APIRouter(prefix="/ui/train")
@@ -50,13 +50,20 @@ async def create(request: Request) -> Response:
     form = await form_of(request)
     try:
         written = form.get("yaml", "")
-        body = mapping_of(written.encode(), "the text") if written.strip() else _asked(form)
+        body = _written(written) if written.strip() else _asked(form)
         job = await _api(request).call(viewer_of(request), "POST", "/v1/fine_tuning/jobs", body)
     except InvalidConfig as error:
         return await _form(request, form, str(error), 400)
     except Refused as refused:
         return await _form(request, form, refused.message, refused.status)
     return RedirectResponse(f"/ui/train/jobs/{job['id']}", 303)
+
+
+def _written(text: str) -> dict[str, Any]:
+    """What a person wrote in YAML, and JSON can say."""
+    body = mapping_of(text.encode(), "the text")
+    refuse_unusable(body, "the text")
+    return body
 
 
 @router.get("/jobs/{id_}")
