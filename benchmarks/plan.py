@@ -10,6 +10,7 @@ from typing import Literal, TypeVar
 
 from benchmarks.load import Ask
 from service.config import Dtype, ServeConfig
+from service.engine.memory import machine_memory, with_slots
 
 T = TypeVar("T")
 Size = Literal["tiny", "smollm2", "large"]
@@ -54,6 +55,11 @@ class Plan:
             max_queue=4096,
             quantization=self.quantization,
         )
+
+    def defaults(self) -> ServeConfig:
+        """What `dabt serve` would take on this machine: slots and adapters in memory as nobody has said how many."""
+        config = ServeConfig(base=self.base, dtype=self.dtype, kv_cache_gib=self.config().kv_cache_gib, max_queue=4096)
+        return with_slots(config, machine_memory())
 
     def count(self, requests: int) -> int:
         """How many to make of what would be `requests` for the tiny base in a full run."""

@@ -33,6 +33,25 @@ def kept_bytes(layer: Any) -> tuple[torch.Tensor, torch.Tensor] | None:
     return getattr(layer, "dabt_bytes", None)
 
 
+class Room:
+    """Memory for what is kept twice. What is kept of a base that turns out not to fit is let go again."""
+
+    def __init__(self, most_bytes: int = KEPT_TWICE) -> None:
+        self._left = most_bytes
+        self._kept: list[tuple[Any, str]] = []
+
+    def keep(self, layer: Any, name: str, value: Any, more: int) -> None:
+        """Under this name of the layer, where there is room for so many bytes more."""
+        self._left -= more
+        if self._left >= 0:
+            setattr(layer, name, value)
+            self._kept.append((layer, name))
+            return
+        for small, kept in self._kept:
+            delattr(small, kept)
+        self._kept.clear()
+
+
 class Keeping:
     """vLLM's function that packs a layer's weight, which then still has the plain one."""
 
@@ -43,28 +62,18 @@ class Keeping:
     def __call__(self, layer: Any, remove_weight: bool) -> None:
         weight = layer.weight.data
         self._pack(layer, remove_weight)
-        more = weight.nbytes if remove_weight else 0  # a head's stays anyway
-        if _suits(weight) and self._room.takes(more):
+        if not _suits(weight):
+            return
+        if remove_weight:
+            self._room.keep(layer, "dabt_weight", weight, weight.nbytes)
+        else:  # a head's stays anyway
             layer.dabt_weight = weight
-
-
-class Room:
-    """Memory for what is kept twice."""
-
-    def __init__(self, most_bytes: int = KEPT_TWICE) -> None:
-        self._left = most_bytes
-
-    def takes(self, more: int) -> bool:
-        if more > self._left:
-            return False
-        self._left -= more
-        return True
 
 
 def keep_bytes(layer: Any, weight: torch.Tensor, scale: torch.Tensor, room: Room) -> None:
     """Of a weight in 8 bits [out, in] with a scale for each of `out`."""
-    if _suits(weight) and room.takes(weight.nbytes):
-        layer.dabt_bytes = read_in_blocks(weight), scale.flatten().contiguous()
+    if _suits(weight):
+        room.keep(layer, "dabt_bytes", (read_in_blocks(weight), scale.flatten().contiguous()), weight.nbytes)
 
 
 def read_in_blocks(weight: torch.Tensor) -> torch.Tensor:

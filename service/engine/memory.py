@@ -18,13 +18,16 @@ GIB = 2**30
 _FULL_REQUESTS = 8
 """So many requests of the model's full length the key-value cache should hold, where there is room."""
 _LEAST_CACHE = GIB
-_SLOT_SHARE = 50
-"""All slots together may take one part in so many of the machine's memory."""
+_SLOT_SHARE, _KEPT_SHARE = 50, 20
+"""All slots together may take one part in so many of the machine's memory; and the adapters that are ready for one."""
 KEPT_TWICE = GIB
-"""Of plain weights that few rows are computed with, beside the packed ones (`cpu_weights.py`). A larger base waits for
-its memory whoever multiplies, and twice its weights may be more than there is."""
-LEAST_SLOTS, MOST_SLOTS = 8, 32
-"""Adapters in one batch. On a CPU a step's cost follows the slots in use, from the first to the last."""
+"""Of plain weights that few rows are computed with, beside the packed ones (`cpu_weights.py`), at most. None of a
+larger base: it waits for its memory whoever multiplies, and twice its weights may be more than there is."""
+LEAST_SLOTS, MOST_SLOTS = 8, 64
+"""Adapters in one batch. On a CPU a step pays for those that are in it, and a slot for nothing but its memory
+(`cpu_grouped.py`)."""
+MOST_KEPT = 1024
+"""Adapters in memory, ready for a slot. One that is not there is read and proved first, and every stream waits."""
 _WIDTHS = {"float32": 4, "bfloat16": 2, "float16": 2}
 
 
@@ -81,11 +84,17 @@ def cpu_cache_bytes(base: Path, dtype: str, max_model_len: int | None, memory: M
     return max(GIB // 16, min(wanted, left // 2))
 
 
-def kept_twice(base: Path, dtype: str) -> int:
-    """Bytes of the base's weights that a CPU keeps a second time, at most."""
+def kept_twice(base: Path, dtype: str, *, in_8_bits: bool = False) -> int:
+    """Bytes of the base's weights that a CPU keeps a second time, at most: none of a base that is not small."""
     if dtype != "bfloat16":
         return 0
-    return min(KEPT_TWICE, sum(file.stat().st_size for file in weight_files(base)))
+    whole = sum(file.stat().st_size for file in weight_files(base))
+    config = _config_of(base)
+    words, wide = config.get("vocab_size"), config.get("hidden_size")
+    # Embeddings and the head are never kept twice.
+    ends = 2 * _WIDTHS[dtype] * words * wide if isinstance(words, int) and isinstance(wide, int) else 0
+    halves = 2 if in_8_bits else 1
+    return 0 if (whole - ends) // halves > KEPT_TWICE else min(KEPT_TWICE, whole // halves)
 
 
 def beside_the_engine(config: ServeConfig) -> int:
@@ -98,23 +107,22 @@ def beside_the_engine(config: ServeConfig) -> int:
 
 
 def with_slots(config: ServeConfig, memory: Memory) -> ServeConfig:
-    """On a CPU, as many adapters in a batch as the memory allows, where nobody has said how many."""
-    if "max_loras" in config.model_fields_set:
-        return config
-    number = min(slots(config.base, config.max_lora_rank, memory), config.max_cpu_loras)
-    return config.model_copy(update={"max_loras": number})
+    """On a CPU, as many adapters in a batch and in memory as there is room for, where nobody has said how many."""
+    told, sizes = config.model_fields_set, {}
+    each = adapter_bytes(config.base, config.max_lora_rank, config.dtype)
+    kept = config.max_cpu_loras
+    if "max_cpu_loras" not in told:
+        kept = max(kept, min(MOST_KEPT, memory.total // _KEPT_SHARE // each))
+        sizes["max_cpu_loras"] = kept = max(kept, config.max_loras)
+    if "max_loras" not in told:
+        sizes["max_loras"] = min(kept, max(LEAST_SLOTS, min(MOST_SLOTS, memory.total // _SLOT_SHARE // each)))
+    return config.model_copy(update=sizes)
 
 
-def slots(base: Path, rank: int, memory: Memory) -> int:
-    """How many adapters of this rank fit into a batch. Their numbers are counted as float32, the widest."""
-    each = adapter_bytes(base, rank, "float32")
-    return max(LEAST_SLOTS, min(MOST_SLOTS, memory.total // _SLOT_SHARE // max(1, each)))
-
-
-def adapter_bytes(base: Path, rank: int, dtype: str) -> int:
-    """Of one slot, or of one adapter in main memory: both factors of every linear layer that can have one."""
+def adapter_bytes(base: Path, rank: int, dtype: str = "auto") -> int:
+    """An adapter of this rank over all that can be adapted, at least 1. `auto` counts as the widest format."""
     shapes = [shape for name, shape in linear_shapes(base).items() if name.rpartition(".")[2] in SERVED_MODULES]
-    return sum(rank * sum(shape) * _WIDTHS.get(dtype, 2) for shape in shapes)
+    return max(1, sum(rank * sum(shape) * _WIDTHS.get(dtype, _WIDTHS["float32"]) for shape in shapes))
 
 
 def _config_of(base: Path) -> dict[str, Any]:

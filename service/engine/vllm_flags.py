@@ -149,7 +149,7 @@ def check_shared_memory(place: Path = _SHARED_PLACE) -> None:
 def _cache_bytes(config: ServeConfig, dtype: Dtype) -> int:
     if config.kv_cache_gib is not None:
         return int(config.kv_cache_gib * GIB)
-    beside = beside_the_engine(config) + kept_twice(config.base, dtype)
+    beside = beside_the_engine(config) + kept_twice(config.base, dtype, in_8_bits=config.quantization == INT8)
     return cpu_cache_bytes(config.base, dtype, config.max_model_len, machine_memory(), beside)
 
 

@@ -18,19 +18,21 @@ def layer(rows: int, columns: int, kind: str = "bfloat16") -> Any:
     return SimpleNamespace(weight=torch.nn.Parameter(torch.ones(rows, columns, dtype=getattr(torch, kind))))
 
 
-def test_plain_weights_are_kept_as_long_as_they_are_small_in_all() -> None:
+def test_plain_weights_are_kept_of_a_small_base_and_none_of_a_larger_one() -> None:
     from service.engine.cpu_weights import Keeping, kept_weight
 
     packed: list[Any] = []
-    keep = Keeping(lambda layer, remove_weight: packed.append(layer), most_bytes=2 * 8 * 64)
-    first, second, head = layer(8, 64), layer(8, 64), layer(8, 64)
-    keep(first, remove_weight=True)
-    assert kept_weight(first) is not None
-    keep(second, remove_weight=True)
-    assert kept_weight(second) is None
+    keep = Keeping(lambda layer, remove_weight: packed.append(layer), most_bytes=2 * 2 * 8 * 64)
+    layers, head = [layer(8, 64) for _ in range(4)], layer(8, 64)
     keep(head, remove_weight=False)  # it stays in any case, and costs nothing
+    for one in layers[:2]:
+        keep(one, remove_weight=True)
+    assert all(kept_weight(one) is not None for one in layers[:2])
+    for one in layers[2:]:
+        keep(one, remove_weight=True)
+    assert all(kept_weight(one) is None for one in layers)
     assert kept_weight(head) is not None
-    assert packed == [first, second, head]
+    assert packed == [head, *layers]
 
 
 @pytest.mark.parametrize("unfit", [(8, 64, "float32"), (6, 64, "bfloat16"), (8, 48, "bfloat16")])

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from service.config import ServeConfig
+from service.config import Dtype, ServeConfig
 from service.engine import vllm_flags
 from service.engine.memory import (
     GIB,
@@ -18,7 +18,6 @@ from service.engine.memory import (
     cpu_cache_bytes,
     kept_twice,
     machine_memory,
-    slots,
     token_bytes,
     with_slots,
 )
@@ -114,10 +113,15 @@ def test_weights_that_a_cpu_keeps_twice_are_counted(tmp_path: Path, monkeypatch:
     base = base_of(tmp_path, BASES["Llama-3.1-8B"][0], GIB // 4)
     assert (kept_twice(base, "bfloat16"), kept_twice(base, "float32")) == (GIB // 4, 0)
     base_of(tmp_path, BASES["Llama-3.1-8B"][0], 16 * GIB)
+    assert kept_twice(base, "bfloat16") == 0  # of a large one nothing is kept
+    base_of(tmp_path, BASES["Llama-3.1-8B"][0], 3 * GIB // 2)
+    assert (kept_twice(base, "bfloat16"), kept_twice(base, "bfloat16", in_8_bits=True)) == (0, 3 * GIB // 4)
+    words = {"vocab_size": 2**18, "hidden_size": 2**10}  # a GiB of them, which are never kept twice
+    base_of(tmp_path, {**BASES["Llama-3.1-8B"][0], **words}, 2 * GIB)
     assert kept_twice(base, "bfloat16") == GIB
     monkeypatch.setattr(vllm_flags, "machine_memory", lambda: Memory(20 * GIB, 20 * GIB))
     config = ServeConfig(base=base, classifier_gib=1, embedding_model="none")
-    assert vllm_flags._cache_bytes(config, "bfloat16") == GIB  # half of 20 - 16 - 1 - 1
+    assert vllm_flags._cache_bytes(config, "bfloat16") == 8 * GIB  # half of 20 - 2 - 1 - 1
 
 
 def test_a_base_that_does_not_say_its_sizes_gets_the_least_cache(tmp_path: Path) -> None:
@@ -147,14 +151,28 @@ def test_memory_is_the_machines_or_the_containers(tmp_path: Path) -> None:
     assert machine(tmp_path, str(48 * GIB), 3 * GIB) == Memory(48 * GIB, 32 * GIB)
 
 
-@pytest.mark.parametrize(("gib", "number"), [(1, 8), (16, 18), (64, 32)])
-def test_slots_follow_the_memory_where_nobody_has_said_how_many(
-    gib: int, number: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(
+    ("gib", "dtype", "in_batch", "kept"),
+    [
+        (1, "auto", 8, 64),
+        (16, "auto", 18, 64),
+        (16, "bfloat16", 36, 91),
+        (64, "auto", 64, 182),
+        (1024, "auto", 64, 1024),
+    ],
+)
+def test_slots_and_adapters_in_memory_follow_the_memory_where_nobody_has_said_how_many(
+    gib: int, dtype: Dtype, in_batch: int, kept: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     shapes = {f"layers.{at}.mlp.up_proj": (2048, 2048) for at in range(72)} | {"lm_head": (10**6, 2048)}
     monkeypatch.setattr("service.engine.memory.linear_shapes", lambda base: shapes)
     memory = Memory(gib * GIB, gib * GIB)
-    assert slots(tmp_path, 16, memory) == number
-    assert with_slots(ServeConfig(base=tmp_path), memory).max_loras == number
-    assert with_slots(ServeConfig(base=tmp_path, max_loras=3), memory).max_loras == 3
-    assert with_slots(ServeConfig(base=tmp_path, max_cpu_loras=9), memory).max_loras == min(9, number)
+
+    def sizes(**said: int) -> tuple[int, int]:
+        config = with_slots(ServeConfig(base=tmp_path, dtype=dtype, **said), memory)
+        return config.max_loras, config.max_cpu_loras
+
+    assert sizes() == (in_batch, kept)
+    assert sizes(max_loras=3) == (3, kept)
+    assert sizes(max_loras=2000, max_cpu_loras=2000) == (2000, 2000)
+    assert sizes(max_cpu_loras=9) == (min(9, in_batch), 9)
