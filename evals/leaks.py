@@ -36,7 +36,7 @@ def leaks(samples: Sequence[Sample], arms: Sequence[Arm], registry: Registry) ->
     reasons: list[str] = []
     read: dict[Path, set[str]] = {}
     for arm in arms:
-        shots = (LIGHT_1.normal(shot.user) for shot in arm.version.spec.prompt.shots)
+        shots = dict.fromkeys(LIGHT_1.normal(shot.user) for shot in arm.version.spec.prompt.shots)
         reasons += _told(arm, [items[text] for text in shots if text in items], "the worked examples of")
         seen: set[str] = set()
         for path in files[arm.label]:

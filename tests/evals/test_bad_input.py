@@ -253,6 +253,7 @@ def test_items_that_stand_in_a_prompt_are_counted_and_the_run_decides_nothing(
     workplace, trained, registry, home, models
 ) -> None:
     seen = '{"user": "I HAVE pain 7!", "assistant": "{}"}\n{"user": "hi", "assistant": "{}"}\n'
+    seen += '{"user": "I have pain 7", "assistant": "twice, and yet one item"}\n'
     (workplace / "shots.jsonl").write_text(seen)
     evaluation = run(EvalConfig.load(workplace / "toy.yaml"), registry, home, models)
     (reason,) = evaluation.report.provisional
