@@ -43,6 +43,7 @@ from lifecycle.home import Home
 from lifecycle.report import Example, Report
 from lifecycle.standing import opens
 from lifecycle.states import State
+from lifecycle.text.counting import counted
 from lifecycle.verdict import Verdict
 from lifecycle.version import Ref, Version
 
@@ -96,7 +97,7 @@ def evaluate(
         suite = replace(suite, samples=Spilled(suite.samples))
     with asked(endpoint or Endpoint(url=config.endpoint), arms, transport) as services:
         deployment = services.own.deployment
-        progress.note(f"asking {len(arms)} arms {len(suite.samples)} items each")
+        progress.note(f"asking {counted(len(arms), 'arm')} {counted(len(suite.samples), 'item')} each")
         measured, noise_floor = measure(config, suite, arms, services, home.cache, progress)
 
     progress.note("comparing the arms")

@@ -23,6 +23,7 @@ from lifecycle.errors import DabtError, NotAllowed
 from lifecycle.home import Home
 from lifecycle.registry import Registry
 from lifecycle.store.artifacts import ArtifactStore
+from lifecycle.text.counting import counted
 from lifecycle.version import Ref
 
 if TYPE_CHECKING:
@@ -81,7 +82,8 @@ class Loop:
             report = checks.check(found, against, bad=bad)
             errors, warnings = report.of("error"), report.of("warning")
             self.console.print(
-                f"  {task}: {report.rows:,} rows; {len(errors)} errors, {len(warnings)} warnings; "
+                f"  {task}: {counted(report.rows, 'row')}; {counted(len(errors), 'error')}, "
+                f"{counted(len(warnings), 'warning')}; "
                 "personal data, duplicates, balance and leakage looked at",
                 highlight=False,
             )

@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from lifecycle.text.counting import counted
 from retrieval.config import PACKAGED_MODEL
 
 
@@ -41,8 +42,7 @@ def index(  # noqa: PLR0913, PLR0917  (one parameter is one option of the comman
     from lifecycle.home import Home
     from lifecycle.registry import Registry
     from lifecycle.store.artifacts import ArtifactStore
-    from retrieval.config import IndexConfig
-    from retrieval.index import Index
+    from retrieval.config import IndexConfig, IndexFacts
     from retrieval.passage import Retrieved
     from retrieval.publish import publish_index
     from retrieval.stages.trial import tried
@@ -58,14 +58,17 @@ def index(  # noqa: PLR0913, PLR0917  (one parameter is one option of the comman
     registry = Registry.open(place.registry_url)
     with working(f"indexing {documents}"):
         digest, new = publish_index(documents, name, config, store=store, registry=registry)
-        loaded = Index.load(store.get(digest))
-    facts = loaded.facts
-    plural = "" if facts.documents == 1 else "s"
-    what = f"{facts.passages} passages, {facts.words} words, from {facts.documents} document{plural}"
+    facts = IndexFacts.model_validate(registry.index(name).facts)
+    words = counted(facts.words, "word")
+    what = f"{counted(facts.passages, 'passage')}, {words}, from {counted(facts.documents, 'document')}"
     typer.echo(f"{name}: {what}, {'indexed' if new else 'unchanged'}")
     typer.echo(f"  {digest}")
     if query is None:
         return
+    from retrieval.index import Index  # heavy, and needed to search alone
+
+    with working(f"loading {name}"):
+        loaded = Index.load(store.get(digest))
     if stages is None:
         retrieved = Retrieved(tuple(loaded.search(query, top_k)))
     else:

@@ -3,7 +3,3 @@
 Start with `config.py` (what a run is told), then `method.py` (the seam) and `recipes/lora.py` (one method), then
 `run.py` (checks → method → golden prompts → registry). torch, PEFT and TRL are imported only inside functions.
 """
-
-import logging
-
-logging.getLogger("bitsandbytes").setLevel(logging.ERROR)  # it asks for a package of kernels that nothing here needs

@@ -8,6 +8,7 @@ from evals.advice.before import RULES, Fired, Outlook, fired, outlook
 from evals.advice.prospect import Prospect
 from evals.advice.ways import interval
 from evals.cost.prices import HOUR
+from lifecycle.text.counting import counted
 from lifecycle.version import Frozen
 
 OUTLOOKS: dict[str, str] = {
@@ -80,7 +81,8 @@ def _rows(known: Prospect) -> Question:
     if known.data is None:
         return Question(question=asked, open="--data: rows, or what dabt data check --json prints")
     counts = {level: sum(of.level == level for of in known.data.findings) for level in ("error", "warning")}
-    told = f"{known.data.rows:,} rows, {counts['error']} errors and {counts['warning']} warnings in the data report"
+    rows, errors = counted(known.data.rows, "row"), counted(counts["error"], "error")
+    told = f"{rows}, {errors} and {counted(counts['warning'], 'warning')} in the data report"
     return Question(question=asked, answer=told)
 
 

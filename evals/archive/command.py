@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from lifecycle.commands.terminal import HomeOption, JsonOption, say_left_out, to_json
+from lifecycle.text.counting import counted
 
 if TYPE_CHECKING:
     from evals.archive.items import Item
@@ -97,7 +98,7 @@ def show(  # noqa: PLR0913, PLR0917  (one parameter is one option of the command
         chosen = None
     if csv:
         count = export(kept, csv, bom=bom, chosen=chosen)
-        typer.echo(f"{csv}: {count} items")
+        typer.echo(f"{csv}: {counted(count, 'item')}")
     elif as_json:
         whole = listed(kept) | {"full": kept.report.model_dump(mode="json")}
         typer.echo(to_json(whole if chosen is None else [archive.as_row(row) for row in chosen]))

@@ -18,6 +18,7 @@ from evals.gate.slices import figures_in, on_slice
 from evals.statistics.evidence import holm_levels, spent
 from lifecycle.errors import InvalidConfig, Problem
 from lifecycle.report import ArmResult, Report, Tries, Where
+from lifecycle.text.counting import counted
 from lifecycle.verdict import Check, Ruling, Verdict
 from lifecycle.version import Frozen, digest_of
 
@@ -140,7 +141,7 @@ def _cases(report: Report, policy: Policy, arms: Sequence[ArmResult]) -> dict[st
     weakest = {arm: max(claim.p for part in own for claim in part) for arm, own in claims.items() if any(own)}
     levels = holm_levels(list(weakest.values()), spent(policy.alpha, report.tries.number))
     allowed = {arm: float(level) for arm, level in zip(weakest, levels, strict=True)}
-    shared = f"{len(weakest)} candidate{'' if len(weakest) == 1 else 's'}"
+    shared = counted(len(weakest), "candidate")
     words = f"alpha {policy.alpha:g}, try {report.tries.number} of {policy.tries}, {shared}"
     compared = {rival_of(report, name) for name in policy.names}
     cases = {}

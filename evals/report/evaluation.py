@@ -10,6 +10,7 @@ from evals.people.in_report import VotesNow
 from evals.statistics.thin import THIN
 from lifecycle.people import PeopleComparison
 from lifecycle.report import ArmResult, Comparison, Interval, Report, Slice
+from lifecycle.text.counting import counted
 from lifecycle.verdict import Ruling, Verdict
 
 RULINGS = {Ruling.PASSED: "passed", Ruling.FAILED: "rejected", Ruling.UNDECIDED: "undecided"}
@@ -26,8 +27,8 @@ OF_SLICES = (
 
 def size_of(part: Slice) -> str:
     """`84 items in 31 clusters, thin`"""
-    clusters = f" in {part.clusters} clusters" if part.clusters else ""
-    return f"{part.n} item{'' if part.n == 1 else 's'}{clusters}{', thin' if part.thin else ''}"
+    clusters = f" in {counted(part.clusters, 'cluster')}" if part.clusters else ""
+    return f"{counted(part.n, 'item')}{clusters}{', thin' if part.thin else ''}"
 
 
 def columns_of(table: Mapping[str, Mapping[str, int]]) -> list[str]:
@@ -75,7 +76,7 @@ class Evaluation:
         """How often these items have been used before, in words."""
         tries = self.report.tries
         try_ = "a look at these items" if self.report.provisional else f"try {tries.number} on these items"
-        return f"{try_}, {tries.looks} look{'' if tries.looks == 1 else 's'} so far"
+        return f"{try_}, {counted(tries.looks, 'look')} so far"
 
     @property
     def baseline(self) -> ArmResult:

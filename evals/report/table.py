@@ -15,6 +15,7 @@ from evals.report.notes import lines_of
 from evals.report.people import as_of
 from lifecycle.commands.terminal import show
 from lifecycle.report import ArmResult, Comparison, Interval, Slice
+from lifecycle.text.counting import counted
 from lifecycle.verdict import Ruling
 
 if TYPE_CHECKING:
@@ -82,7 +83,7 @@ def _unscored(evaluation: Evaluation) -> Iterator[str]:
             for reason, count in reasons.items():
                 lacking.setdefault((reason, count), []).append(figure)
         for (reason, count), figures in lacking.items():
-            yield f"unscored: {arm.arm}, {count} item{'' if count == 1 else 's'} in {', '.join(figures)}: {reason}"
+            yield f"unscored: {arm.arm}, {counted(count, 'item')} in {', '.join(figures)}: {reason}"
 
 
 def _print_advice(evaluation: Evaluation, console: Console) -> None:

@@ -7,6 +7,8 @@ from typing import Annotated
 
 import typer
 
+from lifecycle.text.counting import counted
+
 app = typer.Typer(help="Plant what suites of harm look for: secrets in rows, instructions in documents.")
 
 
@@ -35,7 +37,8 @@ def plant_secrets(
     counts = [int(part) for part in times]
     made = plant(rows, out, manifest, number=number, repeats=counts, controls=controls, seed=seed)
     total = sum(secret.repeats for secret in made.secrets)
-    typer.echo(f"{number} secrets in {total} rows of {out}; {manifest} has them and {controls} controls of each")
+    has = f"{manifest} has them and {counted(controls, 'control')} of each"
+    typer.echo(f"{counted(number, 'secret')} in {counted(total, 'row')} of {out}; {has}")
 
 
 @app.command("plant-documents")

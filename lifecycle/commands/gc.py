@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from lifecycle.commands.terminal import HomeOption, JsonOption, this_user, to_json
+from lifecycle.text.counting import counted
 
 
 def gc(
@@ -56,7 +57,7 @@ def gc(
         return
     for leftover in done.leftovers:
         typer.echo(f"{leftover.digest}  {_size(leftover.bytes):>9}  {leftover.why}")
-    count = f"{len(done.leftovers)} folder{'' if len(done.leftovers) == 1 else 's'}"
+    count = counted(len(done.leftovers), "folder")
     typer.echo(f"{count}, {_size(done.bytes)} {'freed' if yes else 'would be freed'}")
     typer.echo(f"{done.kept} needed, {_size(done.kept_bytes)}; {done.young} not needed, and younger than the grace")
     if done.strange:

@@ -9,6 +9,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from lifecycle.errors import InvalidData, Problem
+from lifecycle.text.counting import counted
 
 TOLD = 20
 """Faults that are told of one file; a file in the wrong form has one for each line."""
@@ -96,7 +97,7 @@ def bad_rows(problems: Iterable[Problem], where: str) -> InvalidData:
 
 def nothing_done(rows: int, where: str, told: Iterable[Problem]) -> InvalidData:
     """The error that names so many bad rows; `told` are those that are shown."""
-    return InvalidData(f"{rows:,} bad row{'s' * (rows != 1)} in {where}; nothing was done", told)
+    return InvalidData(f"{counted(rows, 'bad row')} in {where}; nothing was done", told)
 
 
 def _more(file: str, count: int) -> Problem:

@@ -21,6 +21,7 @@ from lifecycle.rows.questions import question
 from lifecycle.rows.records import container, records
 from lifecycle.rows.sources import NotText, source
 from lifecycle.rows.writing import write_rows
+from lifecycle.text.counting import counted
 
 __all__ = ["Reading", "Scan", "read_rows", "scan", "write_rows"]
 
@@ -109,9 +110,7 @@ class Reading:
     def summary(self) -> list[str]:
         """Which forms it took, and how sure it is of each."""
         sure = {True: "certain", False: "likely, by the words of its keys"}
-        return [
-            f"{form}: {count:,} row{'s' * (count != 1)}, {sure[form.sure]}" for form, count in self.forms.most_common()
-        ]
+        return [f"{form}: {counted(count, 'row')}, {sure[form.sure]}" for form, count in self.forms.most_common()]
 
     def _read(self, value: object, place: str) -> tuple[forms.Form, Row]:
         asked = question(value, place) if self._questions else None

@@ -10,6 +10,7 @@ from collections import Counter
 from collections.abc import Iterator
 from functools import lru_cache
 
+from lifecycle.text.counting import counted
 from training.data.balance import Balance, thin
 from training.data.content import MANY_TIMES, Content
 from training.data.findings import Finding
@@ -87,9 +88,9 @@ def size(rows: int, good: int) -> Iterator[Finding]:
     """`good` are the rows that are no copies and that no other row contradicts."""
     if good >= PROMISING or not rows:
         return
-    counted = f"{rows:,} example{'s' * (rows != 1)}" if good == rows else f"{good:,} good examples of {rows:,}"
+    examples = counted(rows, "example") if good == rows else f"{counted(good, 'good example')} of {rows:,}"
     cure = "gather more, or compare with the same examples as few-shot prompt first"
-    message = f"{counted}; a fine-tune is promising from about {PROMISING:,}"
+    message = f"{examples}; a fine-tune is promising from about {PROMISING:,}"
     yield Finding(level="warning", check="size", message=message, cure=cure)
 
 

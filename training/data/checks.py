@@ -15,6 +15,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from lifecycle.errors import Problem
 from lifecycle.rows.faults import RowProblem
 from lifecycle.rows.kinds import Row
+from lifecycle.text.counting import counted
 from lifecycle.text.normaliser import LIGHT_1
 from lifecycle.text.toxicity import Rules
 from training.data import advice
@@ -126,7 +127,7 @@ def _unreadable(bad: Sequence[Problem]) -> Iterator[Finding]:
         yield Finding(
             level="error",
             check="readable",
-            message=f"{count:,} fault{'s' * (count != 1)} in rows",
+            message=f"{counted(count, 'fault')} in rows",
             places=tuple(map(str, bad)),
             count=count,
             cure="training would refuse the file until they are mended",

@@ -17,6 +17,7 @@ from lifecycle.models.base import fingerprint, resolve_base
 from lifecycle.registry import Registry
 from lifecycle.registry.database import parse
 from lifecycle.states import State
+from lifecycle.text.counting import counted
 from lifecycle.upkeep.doctor.finding import Finding, fault, ok, warning
 from lifecycle.version import Version
 
@@ -156,7 +157,7 @@ def versions(home: Home, base: str) -> Iterator[Finding]:
             yield ok("versions", f"all {len(behind)} that serve by an alias are over {Path(base).name}")
     else:
         bases = {version.spec.base for version in alive if not _is_classifier(version)}
-        told = f"{len(alive)} versions over {len(bases)} base{'' if len(bases) == 1 else 's'}"
+        told = f"{counted(len(alive), 'version')} over {counted(len(bases), 'base')}"
         yield ok("versions", f"{told}; name one by --base to hold them against it")
     if unproved:
         says = f"{', '.join(unproved[:_TOLD])} have no golden prompts: no service can prove that they load as trained"

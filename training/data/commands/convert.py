@@ -8,6 +8,8 @@ from typing import Annotated, Any
 
 import typer
 
+from lifecycle.text.counting import counted
+
 
 def convert(
     source: Annotated[Path, typer.Argument(help="JSONL, JSON, CSV, TSV or Parquet, or one of these packed by gzip.")],
@@ -52,4 +54,4 @@ def convert(
     count = write(out, rows())
     for form in reading.summary:
         typer.echo(f"read: {form}")
-    typer.echo(f"{count:,} row{'s' * (count != 1)} written to {out}")
+    typer.echo(f"{counted(count, 'row')} written to {out}")

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from lifecycle.text.counting import counted
+
 if TYPE_CHECKING:
     from rich.console import Console
 
@@ -129,7 +131,7 @@ def _tell(plan: Distillation, found: Distilled) -> None:
     if found.unanswered:
         typer.echo(f"{found.unanswered:,} not asked to the end yet")
     tokens = f"{found.tokens.prompt:,} tokens sent, {found.tokens.completion:,} answered"
-    typer.echo(f"in all {found.requests:,} requests, {tokens}{cost}")
+    typer.echo(f"in all {counted(found.requests, 'request')}, {tokens}{cost}")
     for note in found.notes:
         typer.echo(f"note: {note}")
 

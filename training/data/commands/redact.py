@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from lifecycle.text.counting import counted
+
 if TYPE_CHECKING:
     from collections import Counter
 
@@ -69,6 +71,7 @@ def summary(written: int, replaced: Counter[Kind], out: Path, *, names: bool | N
     from training.data.personal.names import MISSING, available
 
     kinds = ", ".join(f"{kind} {count:,}" for kind, count in replaced.most_common())
-    yield f"{replaced.total():,} values replaced{f' ({kinds})' if kinds else ''}; {written:,} rows written to {out}"
+    values, rows = counted(replaced.total(), "value"), counted(written, "row")
+    yield f"{values} replaced{f' ({kinds})' if kinds else ''}; {rows} written to {out}"
     if names is None and not available():
         yield MISSING

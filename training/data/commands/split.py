@@ -34,7 +34,7 @@ def split(  # noqa: PLR0913, PLR0917 - options, not parameters that anyone passe
 
     Example: dabt data split rows.jsonl --train train.jsonl --test test.jsonl --test-size 200 --stratify urgency
     """
-    from training.data.commands.shown import counted
+    from lifecycle.text.counting import counted
     from training.data.split_files import Side, Way
     from training.data.split_files import split as split_rows
 
