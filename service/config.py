@@ -78,7 +78,7 @@ class ServeConfig(Frozen):
     ui: bool = True
     """Show the console, the pages at /ui."""
     router_series: bool = False
-    """Show on /metrics what routers outside read of adapters (`observability/router_series.py`)."""
+    """Show on /metrics what routers outside read of adapters: which are asked for, wait and are loaded."""
     grafana_url: str = Field(default="", pattern=r"^(https?://[^/\s]+.*)?$")
     """Where its pages link to for longer histories."""
 
@@ -109,7 +109,7 @@ class ServeConfig(Frozen):
     """GPUs that share each layer."""
     quantization: str = ""
     """How the base's weights are packed, or are to be packed while they are loaded; config.json says it as a rule.
-    `int8` rounds them to 8 bits on a CPU (`engine/cpu_int8.py`)."""
+    `int8` rounds them to 8 bits on a CPU."""
     speculative: str = Field(default="", pattern=r"^(ngram|\{.*\})?$")
     """Speculative decoding: `ngram` looks the next tokens up in the prompt; or vLLM's own JSON object."""
     engine_options: tuple[str, ...] = ()

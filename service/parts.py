@@ -121,6 +121,11 @@ class Parts:
             for each in self.residency.residents()
         ]
 
+    def coming(self) -> list[Digest]:
+        """Adapters that are being loaded for requests."""
+        here = {each.digest for each in self.residency.residents()}
+        return [digest for digest in self.residency.digests() if digest not in here]
+
     async def catch_up(self) -> None:
         """See a change that was just made now. It stands whether this succeeds or not: the next poll sees it too."""
         with suppress(DabtError):

@@ -79,14 +79,14 @@ async def metrics(request: Request) -> Response:
     parts.telemetry.look()
     config: ServeConfig = request.app.state.config
     names = parts.router_names.of(parts.catalogue.snapshot) if config.router_series else {}
-    loaded = parts.loaded() if config.router_series else []
+    loaded, coming = (parts.loaded(), parts.coming()) if config.router_series else ([], [])
 
     def written() -> bytes:
         page = parts.telemetry.page()
         if not config.router_series:
             return page + parts.engine.metrics()
         engine = router_series.with_those_at_the_gate(parts.engine.metrics(), parts.gate.waiting)
-        return page + engine + router_series.page(loaded, names, config.max_loras)
+        return page + engine + router_series.page(loaded, coming, names, config.max_loras)
 
     # In a thread: writing the page takes long enough to be seen by those whose answers stream meanwhile.
     return Response(await asyncio.to_thread(written), media_type=CONTENT_TYPE_LATEST)

@@ -59,13 +59,14 @@ class Names:
 
 def page(
     loaded: Sequence[Loaded],
+    coming: Collection[Digest],
     names: Mapping[Digest, Sequence[str]],
     slots: int,
     now: Callable[[], float] = time.time,
 ) -> bytes:
-    """In Prometheus' text format."""
+    """In Prometheus' text format. `coming` are adapters that are being loaded for requests, which wait for them."""
     registry = CollectorRegistry()
-    registry.register(_Series(loaded, names, slots, now()))
+    registry.register(_Series(loaded, coming, names, slots, now()))
     return generate_latest(registry)
 
 
@@ -75,8 +76,15 @@ def with_those_at_the_gate(page: bytes, waiting: int) -> bytes:
 
 
 class _Series(Collector):
-    def __init__(self, loaded: Sequence[Loaded], names: Mapping[Digest, Sequence[str]], slots: int, now: float) -> None:
-        self._loaded, self._names, self._slots, self._now = loaded, names, slots, now
+    def __init__(
+        self,
+        loaded: Sequence[Loaded],
+        coming: Collection[Digest],
+        names: Mapping[Digest, Sequence[str]],
+        slots: int,
+        now: float,
+    ) -> None:
+        self._loaded, self._coming, self._names, self._slots, self._now = loaded, coming, names, slots, now
 
     def collect(self) -> Iterator[Metric]:
         info = GaugeMetricFamily(
@@ -85,7 +93,8 @@ class _Series(Collector):
             labels=["max_lora", "running_lora_adapters", "waiting_lora_adapters"],
         )
         running = self._listed({each.digest for each in self._loaded if each.in_slot})
-        waiting = self._listed({each.digest for each in self._loaded if each.wanted and not each.in_slot})
+        wanted = (each.digest for each in self._loaded if each.wanted and not each.in_slot)
+        waiting = self._listed({*wanted, *self._coming})
         info.add_metric([str(self._slots), running, waiting], self._now)
         yield info
         there = GaugeMetricFamily(

@@ -67,7 +67,7 @@ def test_a_page_stays_of_a_size_however_many_names_there_are(monkeypatch: Any) -
     digests = [f"sha256:{number:064}" for number in range(4)]
     names = {digest: [f"a-{number}", f"b-{number}"] for number, digest in enumerate(digests)}
     loaded = [Loaded(digest, 8, True, False, False) for digest in digests]
-    told = read(router_series.page(loaded, names, 4, lambda: 7.0).decode())
+    told = read(router_series.page(loaded, [], names, 4, lambda: 7.0).decode())
     ((labels, moment),) = told["vllm:lora_requests_info"]
     assert (labels["running_lora_adapters"], moment) == ("a-0,b-0,a-1", 7.0)
     assert [one["adapter_name"] for one, _ in told["vllm:lora_adapter_loaded"]] == ["a-0", "b-0", "a-1"]
