@@ -18,6 +18,7 @@ from typing import Any, Protocol
 from lifecycle.errors import DabtError, EngineDead, NotAllowed, Overloaded, Unavailable
 from lifecycle.version import Digest
 from service.adapters.residency import ResidentAdapter, internal_name
+from service.cluster import room_series
 from service.cluster.asking import Ask, Begun, Card, Frame, Held, Refusal
 from service.engine.interface import AdapterHandle, Call, EngineAnswer, EngineFacts, Tally
 
@@ -109,7 +110,7 @@ class FleetEngine:
 
     def metrics(self) -> bytes:
         """By room: what it does now. Its engine's own series are its own to show."""
-        return page(self.cards())
+        return room_series.page(self.cards())
 
     def cards(self) -> list[Card]:
         """Of the rooms of all bases."""
@@ -268,22 +269,3 @@ def _told(error: DabtError, *, begun: bool) -> DabtError:
     if begun and isinstance(error, EngineDead):
         return EngineDead("the engine stopped in the middle of this answer; send the request again")
     return error
-
-
-_SERIES: Mapping[str, str] = {
-    "busy": "Requests that an engine has, running and waiting",
-    "waiting": "Requests that wait for a slot in its batch",
-    "slots_taken": "Adapters in its batch",
-    "capacity": "Requests that it takes; 0 while it does not answer",
-}
-
-
-def page(cards: Sequence[Card]) -> bytes:
-    """In Prometheus' text format: as many lines a series as there are rooms."""
-    lines = []
-    for name, text in _SERIES.items():
-        lines += [f"# HELP dabt_room_{name} {text}", f"# TYPE dabt_room_{name} gauge"]
-        lines += [f'dabt_room_{name}{{room="{card.room}"}} {getattr(card, name)}' for card in cards]
-    lines += ["# HELP dabt_room_resident_adapters Adapters in its memory", "# TYPE dabt_room_resident_adapters gauge"]
-    lines += [f'dabt_room_resident_adapters{{room="{card.room}"}} {len(card.held)}' for card in cards]
-    return "".join(f"{line}\n" for line in lines).encode()

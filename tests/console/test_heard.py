@@ -233,8 +233,9 @@ ROOMS = ("lifecycle", "training", "service", "retrieval", "console")
 """Whose modules are `SPEAKERS` as soon as they say a sentence, or stand in `TERMINAL`."""
 TERMINAL = (
     "lifecycle/commands/", "lifecycle/upkeep/", "lifecycle/registry/copying.py", "lifecycle/registry/migrations/",
+    "lifecycle/registry/postgres.py",
     "lifecycle/store/stock.py", "lifecycle/rows/hub.py", "lifecycle/rows/sources.py", "lifecycle/rows/writing.py",
-    "lifecycle/publishing.py", "lifecycle/registry/postgres.py", "lifecycle/plugins.py", "lifecycle/text/scores.py", "lifecycle/intervals.py",
+    "lifecycle/publishing.py", "lifecycle/plugins.py", "lifecycle/text/scores.py", "lifecycle/intervals.py",
     "retrieval/cli.py", "retrieval/documents.py", "retrieval/pages.py", "retrieval/chunks.py",
     "training/cli.py", "training/data/commands/", "training/data/distill/", "training/data/split", "training/export",
     "training/foreign/", "training/importing.py", "training/sweep", "training/tracking/", "training/by_ray.py",
