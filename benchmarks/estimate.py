@@ -1,6 +1,6 @@
 """What `dabt data report` expects of a run, beside what the run takes: seconds and memory, method by method.
 
-    python -m benchmarks.estimate [--base DIR] [--rows 240] [--methods lora,full,…]
+    python -m benchmarks.estimate [--base DIR] [--rows 240] [--methods "lora;full;…"]
 
 Each run is a process of its own over rows of mixed length, from its start to the draft, and each estimate is made just
 before it. Both work in one thread; the run's seconds are those of its core, so that others on the machine count less.
@@ -15,28 +15,35 @@ import resource
 import subprocess
 import sys
 import tempfile
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from benchmarks.bases import TINY
+from examples.reviews.base import encoder
 from lifecycle.rows.files import read_rows
+from lifecycle.text.script import language
 
 _ROWS = Path(__file__).parents[1] / "examples" / "clinic" / "data" / "handbook"
-METHODS = ("lora", "full", "last_layers", "merged_lora", "qlora", "dpo", "text")
+METHODS: dict[str, dict[str, Any]] = {
+    **{name: {"type": name} for name in ("lora", "full", "last_layers", "merged_lora", "qlora", "dpo", "text")},
+    "classification": {"type": "classification"},
+    "classification, lora": {"type": "classification", "lora": {}},
+}
 
 
-def configured(method: str, base: Path, rows: int, folder: Path) -> Path:
-    """The file of one run, with its rows beside it."""
+def configured(method: Mapping[str, Any], base: Path, rows: int, folder: Path) -> Path:
+    """The file of one run, with its rows beside it. Classifiers have the encoder of the reviews as their base."""
     for part, count in (("train", rows), ("validation", max(8, rows // 10))):
         (talks,) = read_rows(_ROWS / f"{part}.jsonl")
-        lines = [_row(method, talk.question, talk.answer) for talk in talks[:count]]
+        lines = [_row(method["type"], talk.question, talk.answer) for talk in talks[:count]]
         text = "".join(f"{json.dumps(line, ensure_ascii=False)}\n" for line in lines)
         (folder / f"{part}.jsonl").write_text(text, encoding="utf-8")
     told = {
         "name": "estimate",
-        "base": str(base.resolve()),
+        "base": str(encoder() if method["type"] == "classification" else base.resolve()),
         "data": {"train": "train.jsonl", "validation": "validation.jsonl", "checks": "off"},
-        "method": {"type": method},
+        "method": method,
         "optimisation": {"epochs": 1, "batch_size": 8, "max_length": 512},
         "tracking": "none",
     }
@@ -48,6 +55,8 @@ def configured(method: str, base: Path, rows: int, folder: Path) -> Path:
 def _row(method: str, question: str, answer: str) -> dict[str, Any]:
     if method == "dpo":
         return {"prompt": question, "chosen": answer, "rejected": f"{answer[::-1]}."}
+    if method == "classification":
+        return {"text": f"{question} {answer}", "label": language(question)}
     return {"text": f"{question}\n{answer}"} if method == "text" else {"prompt": question, "completion": answer}
 
 
@@ -89,20 +98,20 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--base", type=Path, default=TINY)
     parser.add_argument("--rows", type=int, default=240)
-    parser.add_argument("--methods", default=",".join(METHODS))
+    parser.add_argument("--methods", default=";".join(METHODS), help="names of the table, with ; between them")
     parser.add_argument("--one", nargs=2, help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.one:
         what, file = options.one
         print(*{"run": run, "expect": expect}[what](Path(file)))
         return
-    print(f"{'':14}{'seconds':>9}{'expected':>9}{'ratio':>7}{'MiB':>9}{'expected':>9}{'ratio':>7}")
-    for method in options.methods.split(","):
+    print(f"{'':22}{'seconds':>9}{'expected':>9}{'ratio':>7}{'MiB':>9}{'expected':>9}{'ratio':>7}")
+    for name in options.methods.split(";"):
         with tempfile.TemporaryDirectory() as folder:
-            file = configured(method, options.base, options.rows, Path(folder))
+            file = configured(METHODS[name], options.base, options.rows, Path(folder))
             (guess, room), (seconds, memory) = beside("expect", file), beside("run", file)
             print(
-                f"{method:14}{seconds:>9.0f}{guess:>9.0f}{guess / seconds:>7.2f}"
+                f"{name:22}{seconds:>9.0f}{guess:>9.0f}{guess / seconds:>7.2f}"
                 f"{memory:>9,.0f}{room:>9,.0f}{room / memory:>7.2f}",
                 flush=True,
             )

@@ -19,6 +19,8 @@ from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
+from service.engine.cpu_compiled import keep_by_sources
+
 _WORDS = 16
 """32-bit words of a vector: two bfloat16 numbers each."""
 BLOCK = 2 * _WORDS
@@ -45,6 +47,7 @@ def find_threads() -> None:
 
 
 find_threads()
+keep_by_sources()
 
 thread = types.ExternalFunction("omp_get_thread_num", types.int32())
 threads = types.ExternalFunction("omp_get_num_threads", types.int32())
