@@ -314,8 +314,8 @@ def test_a_redacted_copy_that_cannot_be_written_is_one_clear_error(jsonl: Callab
 
 
 def test_the_command_writes_a_redacted_copy_and_json(jsonl: Callable[..., Path], tmp_path: Path) -> None:
-    path = jsonl("train.jsonl", [{"prompt": "أنا a@b.org", "completion": "أهلا"}, "{"])
-    test = jsonl("test.jsonl", [{"prompt": "أنا a@b.org!", "completion": "أهلا"}])
+    path = jsonl("train.jsonl", [{"prompt": "أنا a@b.org", "completion": "أهلا"}])
+    test = jsonl("test.jsonl", [{"prompt": "أنا a@b.org!", "completion": "أهلا"}, "{"])
     code, output = run(path, "--against", test, "--redact", tmp_path / "clean.jsonl", "--json")
     report = DataReport.model_validate_json(output)
     assert code == 1
@@ -324,3 +324,14 @@ def test_the_command_writes_a_redacted_copy_and_json(jsonl: Callable[..., Path],
     text = (tmp_path / "clean.jsonl").read_text(encoding="utf-8")
     assert "أنا [EMAIL_1]" in text
     assert text.count("\n") == 1
+
+
+def test_the_command_writes_no_redacted_copy_of_a_part_of_the_rows(
+    jsonl: Callable[..., Path], tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    path, copy = jsonl("train.jsonl", [{"prompt": "أنا a@b.org", "completion": "أهلا"}, "{"]), tmp_path / "clean.jsonl"
+    before = sorted(tmp_path.iterdir())
+    code, output = run(path, "--redact", copy, "--json")
+    assert code == 1
+    assert "readable" in {finding.check for finding in DataReport.model_validate_json(output).of("error")}
+    assert sorted(tmp_path.iterdir()) == before

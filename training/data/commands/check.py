@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-from itertools import chain
 from pathlib import Path
 from typing import Annotated
 
@@ -45,10 +44,10 @@ def check(
     """
     from rich.console import Console
 
+    from lifecycle.errors import InvalidData
     from lifecycle.home import Home
-    from lifecycle.rows.files import Reading
     from training.data import looking
-    from training.data.commands.redact import refuse_inputs, summary, write_redacted
+    from training.data.commands.redact import refuse_inputs, rows_of, summary, write_redacted
     from training.data.commands.shown import show
 
     options = {"against": tuple(against or ()), "base": base, "similarity": similarity, "words": words}
@@ -58,11 +57,13 @@ def check(
     with working(f"looking at {train}"):
         report = looking.look(task, home=Home.at())
     if redact is not None:
-        # Rows that cannot be read are told in the report.
-        values = chain.from_iterable(Reading(path).values() for path in task.files)
-        written, replaced = write_redacted(redact, values, names=None)
-        for line in summary(written, replaced, redact, names=None):
-            print(line, file=sys.stderr)
+        try:
+            written, replaced = write_redacted(redact, rows_of(task.files), names=None)
+        except InvalidData:  # each of its rows is in the report
+            print(f"nothing was written to {redact}: some rows cannot be read", file=sys.stderr)
+        else:
+            for line in summary(written, replaced, redact, names=None):
+                print(line, file=sys.stderr)
     if as_json:
         print(report.model_dump_json(indent=2))
     else:

@@ -31,19 +31,10 @@ def redact(
     Example: dabt data redact data/train.jsonl --out data/clean.jsonl
     """
     from lifecycle.commands.lines import working
-    from lifecycle.rows.faults import nothing_done
-    from lifecycle.rows.files import Reading
 
     refuse_inputs(out, [source])
-    reading = Reading(source)
-
-    def rows() -> Iterator[Any]:
-        yield from reading.values()
-        if reading.told.count:
-            raise nothing_done(reading.told.lines, str(source), list(reading.told))
-
     with working(f"redacting {source}"):
-        written, replaced = write_redacted(out, rows(), names=names)
+        written, replaced = write_redacted(out, rows_of([source]), names=names)
     for line in summary(written, replaced, out, names=names):
         typer.echo(line)
 
@@ -55,6 +46,18 @@ def refuse_inputs(out: Path, sources: Sequence[Path]) -> None:
     for source in sources:
         if out.exists() and source.exists() and out.samefile(source):
             raise InvalidConfig("nothing was done", [Problem(str(out), "is a file that is read", "name another")])
+
+
+def rows_of(sources: Sequence[Path]) -> Iterator[Any]:
+    """All rows of these files. Raises `InvalidData` behind the last of a file where one of its rows cannot be read."""
+    from lifecycle.rows.faults import nothing_done
+    from lifecycle.rows.files import Reading
+
+    for source in sources:
+        reading = Reading(source)
+        yield from reading.values()
+        if reading.told.count:
+            raise nothing_done(reading.told.lines, str(source), list(reading.told))
 
 
 def write_redacted(out: Path, rows: Iterator[Any], *, names: bool | None) -> tuple[int, Counter[Kind]]:
