@@ -162,7 +162,7 @@ def test_keys_of_the_configuration_are_read_as_its_file_is(key: str, text: str, 
 def test_a_key_below_a_value_is_refused(tmp_path: Path) -> None:
     with pytest.raises(InvalidConfig, match="has no keys of its own"):
         container._set({"golden_prompts": 2}, ["golden_prompts", "many"], "3")
-    for text in ("3\nname: other", "[", ".inf"):
+    for text in ("3\nname: other", "["):
         with pytest.raises(InvalidConfig):
             container._set({}, ["golden_prompts"], text)
 

@@ -361,7 +361,7 @@ def test_versions_that_serve_over_another_base_and_cannot_prove_themselves(lived
     assert (of_base.level, "triage:1 serve by an alias" in of_base.says) == (WARNING, True)
     assert (unproved.level, "golden" in unproved.says) == (WARNING, True)
     assert levels(found(lived.home, "base", base=str(base / "nowhere"))) == [FAULT]
-    assert "1 versions over 1 base" in found(lived.home, "versions")[0].says
+    assert "1 version over 1 base" in found(lived.home, "versions")[0].says
 
 
 def test_versions_over_the_base_that_is_served(lived, base):
