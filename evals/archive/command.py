@@ -186,7 +186,7 @@ def history(
     say_left_out(left_out)
     if svg:
         svg.write_text(plot(made), encoding="utf-8")
-        typer.echo(f"{svg}: {len(made.points)} figures")
+        typer.echo(f"{svg}: {counted(len(made.points), 'figure')}")
     elif as_json:
         typer.echo(to_json(made.model_dump(mode="json")))
     else:

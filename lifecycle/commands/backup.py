@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from lifecycle.commands.terminal import HomeOption, JsonOption, this_user, to_json
+from lifecycle.text.counting import counted
 
 
 def backup(
@@ -38,7 +39,9 @@ def backup(
     if as_json:
         typer.echo(to_json({**done.model_dump(mode="json"), "folder": str(done.folder)}))
         return
-    typer.echo(f"{made.name}: {made.rows} rows of {made.registry}, {len(made.artifacts)} artifacts")
+    typer.echo(
+        f"{made.name}: {counted(made.rows, 'row')} of {made.registry}, {counted(len(made.artifacts), 'artifact')}"
+    )
     typer.echo(f"{done.copied} artifacts copied ({done.copied_bytes} bytes); the others were there")
     typer.echo(
         f"it holds the digests of {made.keys} API keys' secrets, and no secret: keep it as you keep the registry"
@@ -75,7 +78,8 @@ def restore(
         if as_json:
             typer.echo(to_json([each.model_dump(mode="json") for each in there]))
         for each in [] if as_json else there:
-            typer.echo(f"{each.name}  {each.rows} rows, {len(each.artifacts)} artifacts, release {each.release}")
+            held = f"{counted(each.rows, 'row')}, {counted(len(each.artifacts), 'artifact')}"
+            typer.echo(f"{each.name}  {held}, release {each.release}")
         return
     if artifacts:
         with working("looking at the store"):
@@ -85,14 +89,14 @@ def restore(
             return
         for digest, who in back.items():
             typer.echo(f"back: {digest}, which {who} needs")
-        typer.echo(f"{len(back)} artifacts are back")
+        typer.echo(f"{counted(len(back), 'artifact')} restored")
         return
     with working("restoring") as tell:
         done = put_back(Home.at(home), folder, at=at, actor=this_user(), tell=tell)
     if as_json:
         typer.echo(to_json(done.model_dump(mode="json")))
         return
-    typer.echo(f"{done.backup.name}: {done.rows} rows and {done.artifacts} artifacts are back")
+    typer.echo(f"{done.backup.name}: {counted(done.rows, 'row')} and {counted(done.artifacts, 'artifact')} are back")
     if done.backup.keys:
         typer.echo(f"{done.backup.keys} API keys are as they were: those that were revoked since then are good again")
     for digest, who in done.backup.missing.items():

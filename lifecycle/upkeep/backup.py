@@ -29,6 +29,7 @@ from lifecycle.home import Home
 from lifecycle.registry import Registry, copying
 from lifecycle.registry.need_book import NeedBook, Needs
 from lifecycle.store.artifacts import ArtifactStore
+from lifecycle.text.counting import counted
 from lifecycle.version import Digest, Frozen
 
 FORMAT = 1
@@ -92,7 +93,7 @@ def back_up(
             needs = _needs_of(file)
             wanted = [*needs.required, *(digest for digest in sorted(needs.mentioned) if store.has(digest))]
             missing = {}
-            tell(f"{len(wanted)} artifacts")
+            tell(counted(len(wanted), "artifact"))
             for digest in wanted:
                 try:
                     if (size := _copy(digest, store, copies, again=verify)) is not None:

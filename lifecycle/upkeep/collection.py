@@ -21,6 +21,7 @@ from lifecycle.registry import Registry
 from lifecycle.registry.need_book import Retention
 from lifecycle.store.artifacts import ArtifactStore
 from lifecycle.store.stock import Holding, Stock
+from lifecycle.text.counting import counted
 from lifecycle.version import Digest, Frozen
 
 GRACE = timedelta(days=7)
@@ -83,7 +84,7 @@ def collect(
     purge(store, registry, actor=actor)
     stock = Stock(store)
     leftovers, collection = _sorted_out(registry, stock, rule)
-    tell(f"{len(leftovers)} folders that nothing needs")
+    tell(f"{counted(len(leftovers), 'folder')} that nothing needs")
     gone = []
     for held, leftover in leftovers:
         try:

@@ -16,6 +16,7 @@ from lifecycle.home import Home
 from lifecycle.registry import Registry, copying, tables
 from lifecycle.store.artifacts import ArtifactStore
 from lifecycle.store.stock import Stock
+from lifecycle.text.counting import counted
 from lifecycle.upkeep.backup import REGISTRY, Backup, backups, read, sha256_of_file
 from lifecycle.version import Digest, Frozen
 
@@ -51,7 +52,7 @@ def restore(
         )
     copies = ArtifactStore(str(source / "artifacts"), source / "tmp")
     store = ArtifactStore(home.artifacts_url, home.cache)
-    tell(f"{len(backup.artifacts)} artifacts")
+    tell(counted(len(backup.artifacts), "artifact"))
     for digest in backup.artifacts:
         try:
             store.put(copies.get(digest))

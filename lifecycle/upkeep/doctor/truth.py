@@ -24,6 +24,7 @@ from lifecycle.registry.database import Database, parse, schema_of
 from lifecycle.registry.need_book import NeedBook, Needs
 from lifecycle.store.artifacts import ArtifactStore
 from lifecycle.store.stock import Stock
+from lifecycle.text.counting import counted
 from lifecycle.upkeep.doctor.finding import Finding, fault, ok, warning
 from lifecycle.upkeep.doctor.server import server
 from lifecycle.version import Digest
@@ -175,7 +176,7 @@ def store(place: Home) -> Iterator[Finding]:
         cure = "see that it is there and that this user may list, read, write and delete in it"
         yield fault("store", str(error), f"{cure}; correct DABT_ARTIFACTS_URL or the credentials")
         return
-    yield ok("store", f"{held} folders at {url}; it is read and written")
+    yield ok("store", f"{counted(held, 'folder')} at {url}; it is read and written")
     if refused is False:
         says = "it overwrites what a writer has asked to be left alone (If-None-Match)"
         yield warning("store", says, "switch conditional writes on, or use a store that has them")
