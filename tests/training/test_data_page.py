@@ -148,7 +148,7 @@ def test_texts_are_expected_in_the_blocks_that_they_are_packed_into(
 
 
 def test_the_estimate_is_its_formula() -> None:
-    shape = Shape(parameters=1000, linear=900, layers=2, hidden=8, inner=16, vocabulary=50, adapted=60)
+    shape = Shape(parameters=1000, linear=900, layers=2, hidden=8, inner=16, heads=2, vocabulary=50, adapted=60)
 
     def told(method: str = "lora", **more: int) -> Expected:
         plan = Plan(epochs=2, batch=4, accumulation=2, rank=3, method=method, **more)  # type: ignore[arg-type]
@@ -166,8 +166,9 @@ def test_the_estimate_is_its_formula() -> None:
     full = told("full")
     assert (full.seconds, full.optimiser) == (pytest.approx(fixed + (2 * 900 + 1000) * 200 / 1e3), 12 * 1000)
     labels = told(generates=False)
-    assert labels.seconds == pytest.approx(fixed + (2 * 500 + 3 * 180) * 200 / 1e3)
-    assert labels.activations == 2 * layer
+    attention, scores = 3 * 2 * 20 * 8 * 2, 2 * 4 * 2 * 20**2 * 9  # of 20 tokens; 2 layers, 4 rows, 2 heads
+    assert labels.seconds == pytest.approx(fixed + (2 * 500 + 3 * 180 + attention) * 200 / 1e3)
+    assert labels.activations == 2 * layer + scores
     last = told("last_layers", layers=1)
     assert last.seconds == pytest.approx(fixed + (1.5 * 900 + 250) * 200 / 1e3)
     assert (last.optimiser, last.activations) == (12 * 250, layer + logits)

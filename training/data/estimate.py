@@ -71,6 +71,7 @@ class Shape:
     layers: int
     hidden: int
     inner: int
+    heads: int
     vocabulary: int
     adapted: int
     """Rows and columns of all linear projections: what one rank of LoRA adds."""
@@ -90,6 +91,7 @@ class Shape:
             layers=int(text["num_hidden_layers"]),
             hidden=hidden,
             inner=int(text.get("intermediate_size") or 4 * hidden),
+            heads=int(text.get("num_attention_heads") or 1),
             vocabulary=vocabulary,
             adapted=sum(sum(shape) for shape in shapes.values()),
         )
@@ -100,9 +102,9 @@ def expected(shape: Shape, plan: Plan, rows: int, tokens: int, longest: int, spe
 
     A token costs each weight one multiply-add forward, one backward, and one for the gradient of each that learns
     (Kaplan et al., arXiv 2001.08361, section 2.1); DPO goes forward through its reference too. Activations are those of
-    Korthikanti et al. (arXiv 2205.05198, section 4.1) without the attention scores, in bytes of the weights, and the
-    output layer's logits with their gradient; the optimiser keeps gradients and two moments in float32, beside an
-    adapter's weights.
+    Korthikanti et al. (arXiv 2205.05198, section 4.1) in bytes of the weights, and the output layer's logits with their
+    gradient; the optimiser keeps gradients and two moments in float32, beside an adapter's weights. Attention scores
+    are kept where some of them are dropped out, as encoders do; elsewhere they are made again.
     """
     steps = math.ceil(math.ceil(rows / plan.batch) / plan.accumulation * plan.epochs)
     share = 1.0
@@ -124,13 +126,18 @@ def expected(shape: Shape, plan: Plan, rows: int, tokens: int, longest: int, spe
     embeddings = shape.parameters - (shape.linear - output)
     weights = weight * (shape.parameters - embeddings) + plan.bytes_per_weight * embeddings
     batch = plan.batch * longest
+    scores, attention = 0, 0.0
+    if not plan.generates:
+        scores = shape.layers * plan.batch * shape.heads * longest**2 * (2 * plan.bytes_per_weight + 1)
+        attention = (1 + 2 * backward) * 2 * longest * shape.hidden * shape.layers
     per_layer = batch * (9 * shape.hidden + 3 * shape.inner) * plan.bytes_per_weight
     return Expected(
         tokens=round(seen),
         steps=steps,
-        seconds=START + steps * plan.accumulation * A_LAYER * shape.layers + work * seen / speed[0],
+        seconds=START + steps * plan.accumulation * A_LAYER * shape.layers + (work + attention) * seen / speed[0],
         weights=round(weights),
         activations=round(backward * shape.layers * per_layer)
+        + scores
         + (3 * batch * shape.vocabulary * 4 if plan.generates else 0),
         optimiser=added * learnt,
         machine=speed[1],
