@@ -191,6 +191,11 @@ class ServeConfig(Frozen):
         return self
 
     @property
+    def cache_bytes(self) -> int | None:
+        """Of local copies of a remote artifact store, at most; None without a bound."""
+        return None if self.cache_gib is None else int(self.cache_gib * 2**30)
+
+    @property
     def served_name(self) -> str:
         return self.base_name or name_of(self.base)
 

@@ -61,7 +61,7 @@ def serve(
     # A file that was known before and is gone is away, and not a new registry without versions and without keys.
     with closing(first), Registry.later(home.registry_url, new=not home.last_known.is_file()) as registry:
         _reach(registry, config)
-        store = ArtifactStore(home.artifacts_url, home.cache, _bytes(config.cache_gib))
+        store = ArtifactStore(home.artifacts_url, home.cache, config.cache_bytes)
         app = create_app(config, engine, registry, store, LastKnown(home.last_known, registry.name), weights, console)
         app.state.before_listening = first.hand_over
         connection: Any = partial(Connection, bounds=Bounds(config.client_seconds, _most_connections()))
@@ -147,7 +147,3 @@ def _most_connections() -> int:
     most = 2**20 if hard == resource.RLIM_INFINITY else hard
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))
     return max(most // 2, most - _OWN_DESCRIPTORS)
-
-
-def _bytes(gib: float | None) -> int | None:
-    return None if gib is None else int(gib * 2**30)

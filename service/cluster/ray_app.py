@@ -47,7 +47,7 @@ class EngineReplica:
         config, weights = with_base(settings.config(tier, gateway=False), tier.base, home)
         logs.configure(config.log_level, config.log_format)
         self._registry = Registry.later(home.registry_url, new=False)
-        store = ArtifactStore(home.artifacts_url, home.cache, _bytes(config.cache_gib))
+        store = ArtifactStore(home.artifacts_url, home.cache, config.cache_bytes)
         name = serve.get_replica_context().replica_id.unique_id
         config, engine = _engine(tier, config)
         self._room = EngineRoom(name, config, engine, self._registry, store, weights)
@@ -97,7 +97,7 @@ class Gateway:
             check_address(config, registry.keys)
         except Unavailable:
             pass  # on an address that others can reach, keys are asked for anyway
-        store = ArtifactStore(home.artifacts_url, home.cache, _bytes(config.cache_gib))
+        store = ArtifactStore(home.artifacts_url, home.cache, config.cache_bytes)
         base = base_of(config, beside)
         lines = (RayLine(handle, settings.start_seconds) for handle in self._engines)
         engine = FleetEngine(dict(zip((each.digest for each in base.every), lines, strict=True)))
@@ -201,7 +201,3 @@ def _engine(tier: EngineTier, config: ServeConfig) -> tuple[ServeConfig, Engine]
 def _base_of(catalogue: Catalogue, digest: Digest) -> Digest:
     manifest = catalogue.known_manifest(digest)
     return manifest.base if isinstance(manifest, AdapterManifest) else ""
-
-
-def _bytes(gib: float | None) -> int | None:
-    return None if gib is None else int(gib * 2**30)

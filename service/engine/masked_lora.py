@@ -156,7 +156,7 @@ class MaskedLora:
         """
         if self.idle:
             return
-        layer = self._layers.get(id(a_stacked[0])) or self.layer(a_stacked, b_stacked)
+        layer = self.layer(a_stacked, b_stacked)
         if x.size(0) < self._rows:
             raise ValueError(f"{len(x)} rows reached a LoRA layer in a step of {self._rows}")
         if layer.grouped is not None and self._kernel is not None and scale == 1.0 and y.is_contiguous():

@@ -26,6 +26,18 @@ from tests.service.conftest import fake_base
 pytestmark = pytest.mark.timeout(60)
 
 
+def hold(fleet: Any) -> None:
+    """Engines take requests and do not answer them."""
+    for engine in fleet.engines.values():
+        engine.faults.hold = asyncio.Event()
+
+
+def let_go(fleet: Any) -> None:
+    for engine in fleet.engines.values():
+        assert engine.faults.hold is not None
+        engine.faults.hold.set()
+
+
 def names(house: Any, *letters: str) -> None:
     for letter in letters:
         house.adapter(letter)
@@ -80,30 +92,24 @@ async def test_two_rooms_hold_different_adapters_and_so_at_least_half_as_many_ag
 
 async def test_requests_to_the_base_go_where_least_is_to_do(house: Any, until: Any) -> None:
     async with a_fleet(house) as fleet, fleet.gateway() as gateway:
-        for engine in fleet.engines.values():
-            engine.faults.hold = asyncio.Event()
+        hold(fleet)
         asked = [asyncio.create_task(gateway.chat("tiny")) for _ in range(4)]
         await until(lambda: [len(engine.active) for engine in fleet.engines.values()] == [2, 2])
-        for engine in fleet.engines.values():
-            assert engine.faults.hold is not None
-            engine.faults.hold.set()
+        let_go(fleet)
         assert {(await each).status_code for each in asked} == {200}
 
 
 async def test_a_full_room_passes_a_request_on_and_full_rooms_refuse_it(house: Any, until: Any) -> None:
     names(house, "a")
     async with a_fleet(house, max_queue=1) as fleet, fleet.gateway() as gateway:
-        for engine in fleet.engines.values():
-            engine.faults.hold = asyncio.Event()
+        hold(fleet)
         asked = [asyncio.create_task(gateway.chat("a")) for _ in range(2)]
         await until(lambda: [len(engine.active) for engine in fleet.engines.values()] == [1, 1])
         refused = await gateway.chat("a")
         assert refused.status_code == 503
         assert refused.json()["error"]["code"] == "overloaded"
         assert refused.headers["retry-after"] == "1"
-        for engine in fleet.engines.values():
-            assert engine.faults.hold is not None
-            engine.faults.hold.set()
+        let_go(fleet)
         assert {(await each).status_code for each in asked} == {200}
 
 
