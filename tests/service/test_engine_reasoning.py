@@ -74,7 +74,8 @@ def test_a_stream_has_the_reasoning_first(client: openai.OpenAI) -> None:
     assert "".join(text for kind, text in told if kind == "thought") == "Why"
     assert "".join(text for kind, text in told if kind == "said") == "No"
     places = [at for at, delta in enumerate(deltas) if getattr(delta, "reasoning", None)]
-    assert max(places) < min(at for at, delta in enumerate(deltas) if delta.content)
+    # Tokens that came together go out in one delta, which may end the thought and begin the answer.
+    assert max(places) <= min(at for at, delta in enumerate(deltas) if delta.content)
 
 
 def test_responses_have_it_as_an_item_of_its_own(client: openai.OpenAI) -> None:
