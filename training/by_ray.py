@@ -7,6 +7,7 @@ address (`RAY_ADDRESS`) the cluster is this machine, for as long as the command 
 from __future__ import annotations
 
 import os
+import threading
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -26,6 +27,8 @@ _PATIENCE_S = 3600
 """For workers to start, which is a minute by Ray's own measure: a busy machine takes longer to import PyTorch."""
 _TOLD = ("DABT_", "HF_", "TOKENIZERS_", "MLFLOW_", "WANDB_")
 """Beginnings of the variables that workers elsewhere are told too."""
+_CLEANER = "PlacementGroupCleanerMonitor"
+"""How Ray 2.x names its cleaner's thread."""
 
 
 def by_ray(asked: Asked, workers: int) -> TrainResult:
@@ -59,15 +62,29 @@ def _start(ray: Any, workers: int) -> None:
     os.environ.setdefault("RAY_TRAIN_V2_ENABLED", "1")
     os.environ.setdefault("RAY_TRAIN_WORKER_GROUP_START_TIMEOUT_S", str(_PATIENCE_S))
     variables = {name: value for name, value in os.environ.items() if name.startswith(_TOLD)}
-    settings: dict[str, Any] = {"runtime_env": {"env_vars": variables}, "ignore_reinit_error": True}
+    everywhere = {"env_vars": variables, "worker_process_setup_hook": f"{__name__}.{quiet_cleaner.__name__}"}
+    settings: dict[str, Any] = {"runtime_env": everywhere, "ignore_reinit_error": True}
     settings["logging_config"] = ray.LoggingConfig(log_level="ERROR")  # of its own parts, elsewhere too
     if not os.environ.get("RAY_ADDRESS"):
         cores = max(workers, len(os.sched_getaffinity(0)))
-        settings |= {"num_cpus": cores, "object_store_memory": _OBJECTS}
+        settings |= {"address": "local", "num_cpus": cores, "object_store_memory": _OBJECTS}
     try:
         ray.init(logging_level="ERROR", **settings)
     except Exception as error:  # a bare one, where its parts take longer to start than Ray waits for them
         raise Unavailable(f"Ray does not start: {error}") from error
+
+
+def quiet_cleaner() -> None:
+    """In each process that Ray starts. Its cleaner watches the run from a thread, to tidy up behind one that was
+    killed. Where a run has ended, the cluster may end before the thread does, and what that says then is no fault.
+    """
+    told = threading.excepthook
+
+    def hook(args: threading.ExceptHookArgs) -> None:
+        if args.thread is None or args.thread.name != _CLEANER:
+            told(args)
+
+    threading.excepthook = hook
 
 
 def _trainer(asked: Asked, workers: int, root: Path) -> Any:

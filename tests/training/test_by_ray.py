@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+import threading
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
@@ -75,6 +76,29 @@ def test_ray_itself_starts_lost_workers_again_so_often_and_no_more(tmp_path: Pat
     not_again.after_exception(None, {0: Gone(), 1: LOST})
     with pytest.raises(InvalidConfig, match="is too high"):
         not_again.after_exception(None, {0: SystemExit(1), 1: REFUSED})
+
+
+def test_only_what_rays_own_cleaner_says_of_a_cluster_that_ended_is_not_told(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pytest.importorskip("ray.train", reason="the extra `ray` is not installed")
+    from ray.train.v2._internal.execution.controller.placement_group_cleaner import PlacementGroupCleaner
+
+    def ends(*_: object, **__: object) -> bool:
+        raise ConnectionError("the cluster is gone")
+
+    monkeypatch.setattr(threading, "excepthook", threading.__excepthook__)
+    by_ray.quiet_cleaner()
+    monkeypatch.setattr(f"{PlacementGroupCleaner.__module__}.is_actor_alive", ends)
+    cleaner = PlacementGroupCleaner("an id", check_interval_s=0, get_actor_timeout_s=0, stop_timeout=None)
+    cleaner.start_monitoring()
+    assert cleaner._monitor_thread is not None
+    cleaner._monitor_thread.join()
+    assert capsys.readouterr().err == ""
+    other = threading.Thread(target=ends)
+    other.start()
+    other.join()
+    assert "ConnectionError: the cluster is gone" in capsys.readouterr().err
 
 
 def test_without_the_extra_it_says_what_to_install(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
