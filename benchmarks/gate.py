@@ -3,7 +3,7 @@
     python -m benchmarks.gate            # some minutes
     python -m benchmarks.gate --quick    # a quarter of the draws
 
-Prints the tables of docs/guides/evaluation-and-gate.md, and ends with 1 when a bar does not hold. `gate_draws.py` makes
+Prints the tables of docs/guides/gate.md, and ends with 1 when a bar does not hold. `gate_draws.py` makes
 the candidates.
 """
 

@@ -2,7 +2,7 @@
 
 Answers are compared with their targets by it, training rows with each other and with test rows. A task names it, and
 its digest covers the name: a rule that is changed is another rule, under another name, in `NORMALISERS`.
-`docs/guides/evaluation-and-gate.md` has a table of cases; `letters.py` and `signs.py` are the parts.
+`docs/guides/same-answers.md` has a table of cases; `letters.py` and `signs.py` are the parts.
 """
 
 from __future__ import annotations

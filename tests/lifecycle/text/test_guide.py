@@ -11,7 +11,7 @@ import pytest
 from lifecycle.text.normaliser import LIGHT_1
 from lifecycle.text.scores import equal
 
-GUIDE = Path(__file__).parents[3] / "docs" / "guides" / "evaluation-and-gate.md"
+GUIDE = Path(__file__).parents[3] / "docs" / "guides" / "same-answers.md"
 
 
 def cases(head: str) -> list[tuple[str, str, bool]]:
