@@ -207,7 +207,8 @@ def _bare(config: EvalConfig, named: list[Version], registry: Registry, problems
                 f"{version.ref} is over another base ({version.spec.base[:19]}…) than this evaluation "
                 f"({bare.base[:19]}…)"
             )
-            problems.append(Problem("base", fault, "compare arms over one base, or give its arm the endpoint it has"))
+            cure = "compare arms over one base (`template` is a part of it), or give its arm the endpoint it has"
+            problems.append(Problem("base", fault, cure))
     return bare
 
 

@@ -20,6 +20,9 @@ def eval_(  # noqa: PLR0913, PLR0917  (one parameter is one option of the comman
         str | None, typer.Option(help="Where the models answer, with /v1; else the file's own.")
     ] = None,
     base: Annotated[str | None, typer.Option(help="Base of the inline recipes: folder, .gguf file or hub id.")] = None,
+    chat_template: Annotated[
+        str | None, typer.Option(help="What the service was given as --chat-template; else the file's `template`.")
+    ] = None,
     limit: Annotated[
         int | None, typer.Option(min=1, help="A seeded sample of so many items; nothing is decided by a part.")
     ] = None,
@@ -93,9 +96,12 @@ def eval_(  # noqa: PLR0913, PLR0917  (one parameter is one option of the comman
     if ci and suites:
         raise InvalidInput("--ci judges one evaluation, and what --suites measures is a look: take one of them out")
 
+    def local(named: str | None) -> str | None:
+        return str(Path(named).resolve()) if named and Path(named).exists() else named
+
     def planned() -> list[EvalConfig]:
-        local = str(Path(base).resolve()) if base and Path(base).exists() else base
-        given = {"endpoint": endpoint, "base": local, "limit": limit, "concurrency": concurrency, "metric": metric}
+        given = {"endpoint": endpoint, "limit": limit, "concurrency": concurrency, "metric": metric}
+        given |= {"base": local(base), "template": local(chat_template)}
         given |= {"repeats": repeats, "language": language, "prices": str(prices.resolve()) if prices else None}
         items = str(hub.file_of(data).resolve()) if data else None
         asked = named_suites(suites)

@@ -24,6 +24,8 @@ from lifecycle.aliases import PROD
 from lifecycle.answer_schema import AnswerSchema
 from lifecycle.config_file import checked, load_mapping, validated
 from lifecycle.errors import InvalidConfig, Problem
+from lifecycle.models.base import resolve_base
+from lifecycle.models.templates import with_template
 from lifecycle.plugins import SUITES, entries
 from lifecycle.version import Frozen, Name
 
@@ -75,6 +77,10 @@ def _scorer(entry: Any, info: ValidationInfo) -> Any:
     return {**entry, "schema": model_at(schema, info)} if isinstance(schema, str) else entry
 
 
+def _template(template: str | None, info: ValidationInfo) -> str | None:
+    return template and model_at(template, info)
+
+
 def _schema(source: str, info: ValidationInfo) -> str:
     """A file beside the evaluation's, else what was written: a model."""
     local = anchored(Path(source), info)
@@ -119,6 +125,9 @@ class EvalConfig(Frozen):
     base: Annotated[str, AfterValidator(model_at)] | None = None
     """Base model of the inline recipes: a folder, a GGUF file, a hub id, or a version with whole weights (triage:3).
     Without it, that of the first version that an arm names."""
+    template: Annotated[str | None, AfterValidator(_template)] = None
+    """The base's chat template, in place of its own or of none: a file, or a name (`models/named_templates.py`). The
+    service has it from `dabt serve --chat-template`."""
     metric: Annotated[str | None, AfterValidator(_decides)] = Field(default=None, validate_default=True)
     """Decides. It must give one number per item, higher is better, from 0 to 1. A task of lm-eval's needs one; others
     have one of their own."""
@@ -154,6 +163,15 @@ class EvalConfig(Frozen):
     """Fields of an item that part the items in the report, and for a policy's rules; language, length and label are
     worked out (`evals/slices.py`)."""
     seed: int = Field(default=17, ge=0, lt=2**32)
+
+    def over_templated_base(self, bases: Path) -> EvalConfig:
+        """The same over a base that has the template, made below `bases`, as `dabt serve --chat-template` makes it.
+
+        Raises `NotFound` and `InvalidInput` for a template or a base that is none.
+        """
+        if not self.template or not self.base:
+            return self
+        return self.model_copy(update={"base": str(with_template(resolve_base(self.base), self.template, bases))})
 
     def of_suite(self, suite: str) -> EvalConfig:
         """The same arms over a suite that has its own items and figures: a look, by no policy."""
@@ -210,6 +228,8 @@ class EvalConfig(Frozen):
     def _something_to_measure(self) -> EvalConfig:
         if not self.task and not self.data:
             raise ValueError("there is neither a task nor data: nothing to measure")
+        if self.template and not self.base:
+            raise ValueError("template is put into a base: name the base too")
         if self.settings and not _is_suite(self.task):
             raise ValueError("settings are a suite's, and the task is none: take them out")
         if not self.task or self.task_file:

@@ -80,6 +80,7 @@ def evaluate(
     refuses a version, and `Unavailable` when it stops answering.
     """
     progress = progress or Silent()
+    config = config.over_templated_base(home.cache / "bases")
     policy, prices = load_policy(config.policy, config.baseline), load_prices(config.prices)
     progress.note("reading the task and its items")
     suite = load_suite(config, home.cache)

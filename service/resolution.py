@@ -102,7 +102,7 @@ class Base:
         if spec.base != self.digest:
             return (
                 f"{version.ref} was made for another base model than {here.format(', which')}; serve it with its "
-                "own base, or train it again on this one"
+                "own base, of which the chat template is a part, or train it again on this one"
             )
         if spec.answers and self.answers and (differ := spec.answers.differences(self.answers)):
             return (

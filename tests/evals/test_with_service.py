@@ -22,6 +22,7 @@ from lifecycle.errors import InvalidInput, NotAllowed, Unavailable
 from lifecycle.home import Home
 from lifecycle.manifests import AdapterManifest, GoldenPrompt
 from lifecycle.models.base import fingerprint
+from lifecycle.models.templates import with_template
 from lifecycle.registry import Registry
 from lifecycle.store.artifacts import ArtifactStore
 from lifecycle.version import Lineage, Prompt, VersionSpec
@@ -154,6 +155,30 @@ def test_a_service_over_another_registry_is_not_taken_for_this_one(plan, registr
         pytest.raises(NotAllowed, match="serves another toy:"),  # the same refs, other recipes
     ):
         evaluate(config, other, home)
+
+
+@pytest.mark.e2e
+def test_a_base_that_is_served_with_a_chat_template_is_asked_by_the_same_one(
+    workplace, base_model, registry, store, home, tmp_path
+) -> None:
+    (workplace / "turns.jinja").write_text("{{ messages[-1]['content'] }}")
+    base = with_template(base_model, workplace / "turns.jinja", tmp_path / "theirs")
+    service = Served(lambda engine: create_app(ServeConfig(base=base), engine, registry, store))
+    service.start()
+    lines = (workplace / "toy.yaml").read_text().splitlines()
+    two = "\n".join([*lines[: lines.index("arms:") + 1], *ARMS.splitlines()[1:3]])
+    (workplace / "plain.yaml").write_text(two)
+    (workplace / "templated.yaml").write_text(f"template: turns.jinja\n{two}")
+    try:
+        with pytest.raises(NotAllowed, match="its own base, of which the chat template is a part"):
+            evaluate(EvalConfig.load(workplace / "plain.yaml", endpoint=f"{service.url}/v1"), registry, home)
+        config = EvalConfig.load(workplace / "templated.yaml", endpoint=f"{service.url}/v1")
+        report = evaluate(config, registry, home).report
+    finally:
+        service.stop()
+    assert [(arm.arm, arm.errors) for arm in report.arms] == [("base", 0), ("few-shot", 0)]
+    assert report.base == "tiny-base"
+    assert {registry.version(arm.ref).spec.base for arm in report.arms} == {fingerprint(base).digest}
 
 
 @pytest.mark.e2e
