@@ -105,8 +105,8 @@ def with_prompt(prompt: Prompt, messages: Sequence[dict[str, Any]]) -> list[dict
     """What the chat template is given: system text, shots, then the conversation. `messages` stay as they were.
 
     The version's system text comes first. Those that `messages` begin with follow in the same turn, each after a blank
-    line and without white space around it; one that repeats the version's is not said twice. Without a system text of
-    the version's they stay as they are, before the shots. A system turn further down is a turn like any other.
+    line and to its last character; one that repeats the version's is not said twice. Without a system text of the
+    version's they stay as they are, before the shots. A system turn further down is a turn like any other.
     A content of text parts becomes one text, by the rule that vLLM has for templates that take texts.
     """
     turns = [_as_text(message) for message in messages]
@@ -153,8 +153,8 @@ def _as_text(message: dict[str, Any]) -> dict[str, Any]:
 def _not_said_yet(said: str, texts: Sequence[str]) -> Iterator[str]:
     """`texts` without those that say the version's again, alone or before words of their own."""
     for text in texts:
-        own = text.strip()
-        while own == said or own.startswith(said + "\n\n"):
-            own = own.removeprefix(said).strip()
+        own = text.lstrip()  # its end stays: lm-eval sends the line breaks that end a task's description
+        while own.rstrip() == said or own.startswith(said + "\n\n"):
+            own = own.removeprefix(said).lstrip()
         if own:
             yield own

@@ -49,7 +49,8 @@ def test_an_empty_prompt_leaves_the_messages_as_they_are():
         ([], []),
         ([system("mine")], ["mine"]),
         ([developer("mine")], ["mine"]),
-        ([system("  mine\n")], ["mine"]),
+        ([system("  mine\n")], ["mine\n"]),
+        ([system("one \n\n"), system("two\n")], ["one \n\n", "two\n"]),
         ([system("one"), developer("two")], ["one", "two"]),
         ([system(parts("one", "two"))], ["one\ntwo"]),
         ([system([*parts("one"), IMAGE])], ["one"]),
@@ -69,6 +70,8 @@ def test_an_empty_prompt_leaves_the_messages_as_they_are():
         ([system(S), system("mine")], ["mine"]),
         ([system(f"{S}\n\nmine")], ["mine"]),
         ([system(f"{S}\n\n{S}\n\nmine")], ["mine"]),
+        ([system(f"\n{S}\n\n {S}\n\nmine ")], ["mine "]),
+        ([system(f"{S}\n\n{S} \n\n")], []),
         # what only looks like it
         ([system(S + "!")], [S + "!"]),
         ([system(f"{S}\nmine")], [f"{S}\nmine"]),
@@ -132,8 +135,9 @@ def test_what_was_given_stays_as_it_was():
 
 def test_putting_a_prompt_around_what_already_has_it_adds_nothing():
     prompt = Prompt(system=S)
-    once = with_prompt(prompt, [system("mine"), Q])
-    assert with_prompt(prompt, once) == once
+    for mine in ("mine", " mine\n\n"):
+        once = with_prompt(prompt, [system(mine), Q])
+        assert with_prompt(prompt, once) == once
 
 
 def test_a_row_is_sent_turn_by_turn():

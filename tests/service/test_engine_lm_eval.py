@@ -36,6 +36,7 @@ def task(tmp_path: Path) -> Path:
         "dataset_kwargs": {"data_files": {"test": str(rows)}, "cache_dir": str(tmp_path / "cache")},
         "test_split": "test",
         "output_type": "multiple_choice",
+        "description": "Choose one. اختر واحدًا.\n\n",
         "doc_to_text": "{{question}}",
         "doc_to_choice": "{{choices}}",
         "doc_to_target": "{{answer}}",

@@ -17,9 +17,12 @@ from evals.run import evaluate
 from evals.tasks.lmeval.requests import Turns, turns_of
 from evals.tasks.lmeval.solver import _text_alone
 from evals.tasks.lmeval.task import load
+from lifecycle.conversation import with_prompt
 from lifecycle.errors import InvalidConfig
+from lifecycle.version import Prompt
 
 ITEMS = 6
+SYSTEM = "You answer shortly. أجب باختصار."
 SEED = 1234
 """lm-eval's own for the choice of shots."""
 SHOTS = {"num_fewshot": 2, "fewshot_split": "train"}
@@ -111,6 +114,19 @@ def test_the_messages_are_those_of_lm_evals_own_client(
     assert len(ours) == ITEMS
     turns = [turn["role"] for turn in ours[0] if turn["role"] != "system"]
     assert len(turns) == (1 if name == "plain" or multiturn is False else 5) + (name == "begun")
+
+
+@pytest.mark.parametrize("name", ["plain", "described"])
+def test_behind_a_system_text_the_version_reads_what_lm_evals_system_instruction_makes(
+    tasks: Any, registry: Any, home: Any, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    config = tasks(name)
+    suite = load(config, home.cache)
+    sent = [turns_of(suite.solver.instances[sample.key][0]) for sample in suite.samples]
+    read = [with_prompt(Prompt(system=SYSTEM), turns) for turns in sent]
+    wanted = theirs(config, monkeypatch, system_instruction=SYSTEM)
+    assert sorted(map(json.dumps, read)) == sorted(map(json.dumps, wanted))
+    assert {turns[0]["content"].endswith("\n\n") for turns in read} == {name == "described"}
 
 
 def test_choices_behind_a_template_are_asked_behind_the_same_turns(tasks: Any, home: Any) -> None:
