@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from evals.archive import sums
+from evals.archive.cost_change import CostChange, cost_change
 from evals.archive.items import Item, anchor
 from evals.archive.library import Kept
 from evals.archive.sums import Adds
@@ -67,6 +68,8 @@ class ArmDiff(Frozen):
     """Items of both reports that had no figure before, …"""
     unscored_after: int = 0
     """… or have none now: in no pair."""
+    cost: CostChange | None = None
+    """None without prices in both reports."""
     told_by: str = ""
     """The figure of `flips`, where `metric` is one of all items together."""
     flips: tuple[Flip, ...] = ()
@@ -183,7 +186,10 @@ def compare(
         only_before=len(was) - len(both),
         only_after=len(now) - len(both),
         changed=sum(row.name in names for key, row in now.items() if key not in was),
-        arms=tuple(_arm(sides, *pair) for pair in arms),
+        arms=tuple(
+            _arm(sides, *pair).model_copy(update={"cost": cost_change((first, pair[0]), (second, pair[1]))})
+            for pair in arms
+        ),
         arms_only_before=_only(first, second, {old for old, _ in chosen}),
         arms_only_after=_only(second, first, {new for _, new in chosen}),
         changes=(*_changes(first, second), *_recipes(arms, spec_of)),
@@ -342,6 +348,7 @@ def _changes(first: Report, second: Report) -> list[Change]:
         "deployment": lambda report: _told(report.deployment, set()),
         "served": lambda report: {label: str(now) for label, now in report.served.items()},
         "tool": lambda report: _told(report.imported, {"file", "file_digest"}),
+        "prices": lambda report: _told(report.prices, {"unused"}),
     }
     parts += [(name, tell(first), tell(second)) for name, tell in tellers.items()]
     return [change for name, was, now in parts for change in differences(name, was, now)]

@@ -55,7 +55,7 @@ def listed(kept: Kept) -> dict[str, Any]:
     report = kept.report
     arms = [
         {"arm": arm.arm, "version": arm.ref, "figure": arm.metrics[report.metric].model_dump(mode="json"),
-         "ruling": kept.word(arm)}
+         "ruling": kept.word(arm), "cost": arm.cost and arm.cost.model_dump(mode="json")}
         for arm in report.arms
     ]  # fmt: skip
     return {
@@ -66,6 +66,7 @@ def listed(kept: Kept) -> dict[str, Any]:
         "metric": report.metric,
         "arms": arms,
         "provisional": list(report.provisional),
+        "prices": report.prices and report.prices.model_dump(mode="json"),
         "imported": report.imported.tool if report.imported else None,
         "folder": str(kept.folder) if kept.has_items else None,
     }
@@ -163,6 +164,7 @@ def _notes(diff: ReportDiff) -> list[str]:
         if arm.paired and any(figure and figure.n != arm.paired.n for figure in (arm.before, arm.after)):
             on = f"{arm.before_paired:.3f} → {arm.after_paired:.3f}"
             notes.append(f"  {name_of(arm)}: on the {arm.paired.n} pairs {on}; the table has each whole report")
+    notes += [f"  {name_of(arm)}: {arm.cost.said}" for arm in diff.arms if arm.cost]
     told = (("before", diff.arms_only_before), ("after", diff.arms_only_after))
     return notes + [f"only {when}: {', '.join(arms)}" for when, arms in told if arms]
 

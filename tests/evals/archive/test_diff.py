@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import json
 import shutil
+from dataclasses import replace
 
 import pytest
 
 from evals.archive.diff import compare, differences
 from evals.archive.items import anchor
+from evals.archive.library import Kept
 from evals.statistics.comparison import paired
+from lifecycle.costs import Cost, PricesUsed
 from lifecycle.errors import InvalidInput, NotFound
 from lifecycle.report import Imported
 from lifecycle.version import digest_of
@@ -95,8 +98,6 @@ def test_the_same_task_digest_is_enough_where_nobody_said_how_it_was_scored(keep
 
 
 def test_a_report_of_another_tool_is_not_set_against_our_own(keep) -> None:
-    from dataclasses import replace
-
     own = keep({"base": BASE, "new": scores({1})})
     tool = Imported(tool="lm-eval 0.4.13", file="results.json", file_digest=digest_of("f"))
     other = replace(own, report=own.report.model_copy(update={"imported": tool}))
@@ -151,6 +152,33 @@ def test_what_differs_between_the_runs_is_told_with_both_values(keep, registry) 
     assert told[0].endswith("Be brief.")
     assert told[1].endswith("Be kind.")
     assert "task" not in changes
+
+
+def priced(kept: Kept, item: float, currency: str, requests: int | None = None) -> Kept:
+    """The same at prices at which each of its arms costs `item` for a request, and 50 once."""
+    cost = Cost(by="tokens", item=item, low=item, high=item, once={"training": 50.0})
+    prices = PricesUsed(digest=digest_of([currency, requests]), currency=currency, requests=requests)
+    arms = tuple(arm.model_copy(update={"cost": cost}) for arm in kept.report.arms)
+    return replace(kept, report=kept.report.model_copy(update={"arms": arms, "prices": prices}))
+
+
+def test_costs_of_1000_requests_are_set_side_by_side_and_other_prices_are_named(keep) -> None:
+    before, after = keep({"base": BASE, "new": BASE}), keep({"base": BASE, "new": BASE}, day=1)
+
+    def said(was: Kept, now: Kept) -> str:
+        cost = compare(was, now).arms[1].cost
+        return cost.said if cost else ""
+
+    cheap, dear = priced(before, 0.001, "USD"), priced(after, 0.0025, "USD")
+    assert said(cheap, dear) == "1 → 2.5 USD for 1,000 requests (2.5 times)"
+    shared = priced(after, 0.0025, "USD", requests=100_000)
+    assert said(cheap, shared) == "1 → 3 USD for 1,000 requests (3 times), at other prices"
+    assert said(cheap, priced(after, 0.004, "EUR")) == "1 USD → 4 EUR for 1,000 requests, at other prices"
+    assert said(priced(before, 0.0, "USD"), dear) == "0 → 2.5 USD for 1,000 requests"
+    assert said(before, dear) == said(cheap, after) == ""
+    changes = {change.what: (change.before, change.after) for change in compare(cheap, shared).changes}
+    assert changes["prices.requests"] == ("", "100000")
+    assert not any(change.what.startswith("prices") for change in compare(cheap, dear).changes)
 
 
 def test_differences_are_told_by_place() -> None:
