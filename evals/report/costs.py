@@ -81,7 +81,7 @@ def sentences(report: Report) -> list[str]:
     if lacking := unknowns(report.arms):
         said.append(f"Not in the costs: {'; '.join(lacking)}.")
     if prices.unused:
-        said.append(f"The prices also name {', '.join(prices.unused)}, which is no arm here.")
+        said.append(f"The prices also name what is no arm here: {', '.join(prices.unused)}.")
     if any(arm.cost and arm.cost.by == "machine" for arm in report.arms):
         busy = next(arm.timing.concurrency for arm in report.arms if arm.timing)
         said.append(

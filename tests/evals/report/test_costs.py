@@ -58,7 +58,7 @@ def test_sentences_say_what_the_costs_leave_out_and_which_labels_are_no_arms(mak
     assert "No arm is better at the same cost or less than: base (2.00 USD), adapter (6.00 USD)" in told
     assert "adapter begins dearer than base and is the cheaper from about 5,100 requests on." in told
     assert "Not in the costs: adapter: labelling: no price." in told
-    assert "The prices also name adpter, which is no arm here." in told
+    assert "The prices also name what is no arm here: adpter." in told
     assert "shared out over 1,000 requests" in told
 
 
