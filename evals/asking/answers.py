@@ -149,21 +149,26 @@ class AnswerStore:
         told["texts"] = tuple(map(sys.intern, kept.texts))  # one passage is behind many answers
         return Answer.model_construct(**told)
 
-    def add(self, answer: Answer) -> None:
-        """Remembers the answer. A failure of any kind counts in this run, and is asked again in the next."""
-        if not answer.kept:
-            self._unkept[answer.key] = answer
+    def add(self, *answers: Answer) -> None:
+        """Remembers answers of one reply. A failure of any kind counts in this run, and is asked again in the next."""
+        self._unkept |= {answer.key: answer for answer in answers if not answer.kept}
+        # Each is a `_Line`, without checking it again.
+        kept = [answer for answer in answers if answer.kept]
+        lines = {answer.key: f'{answer.model_dump_json()[:-1]},"form":2}}\n'.encode() for answer in kept}
+        if not lines:
             return
-        line = f'{answer.model_dump_json()[:-1]},"form":2}}\n'.encode()  # a `_Line`, without checking it again
-        # One write of a whole line in append mode: two evaluations of one version may share the file.
+        # One write of whole lines in append mode: two evaluations of one version may share the file.
         descriptor = self._opened()
         try:
-            os.write(descriptor, line)
-            end = os.lseek(descriptor, 0, os.SEEK_CUR)  # behind what was appended, wherever that was
+            os.write(descriptor, b"".join(lines.values()))
+            at = os.lseek(descriptor, 0, os.SEEK_CUR)  # behind what was appended, wherever that was
         finally:
             os.close(descriptor)
-        self._stands(answer.key, end - len(line), len(line))
-        self._unkept.pop(answer.key, None)
+        at -= sum(map(len, lines.values()))
+        for key, line in lines.items():
+            self._stands(key, at, len(line))
+            self._unkept.pop(key, None)
+            at += len(line)
 
     def _opened(self) -> int:
         try:

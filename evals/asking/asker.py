@@ -9,7 +9,7 @@ import asyncio
 import copy
 import math
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from datetime import UTC, datetime
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -21,7 +21,6 @@ from evals.asking.likelihoods import LIKELIHOODS, MOST_AT_ONCE, Question, body_o
 from evals.asking.together import together
 from lifecycle.errors import NotAllowed, Unavailable
 from lifecycle.text.strict_json import MOST_LEVELS, TOO_DEEP
-from lifecycle.version import digest_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -60,7 +59,7 @@ class Asker:
         self._warm: set[str] = set()
         self._warming = asyncio.Lock()
         self._flights = flights or asyncio.Semaphore(conditions.concurrency)
-        self._running: dict[str, asyncio.Lock] = {}
+        self._running: dict[Hashable, asyncio.Lock] = {}
         self._tokens: dict[str, list[int]] = {}
         self._fresh: list[Answer] = []
 
@@ -144,16 +143,17 @@ class Asker:
         """In one request, without those that are known. `ask` makes the request about some continuations."""
         singles = [ask([text]) for text in continuations]
         asked = [(self._conditions.key(LIKELIHOODS, item, one), item) for item, one in zip(items, singles, strict=True)]
-        keys = [key for key, _ in asked]
-        async with self._running.setdefault(digest_of(keys), asyncio.Lock()):
+        keys = tuple(key for key, _ in asked)
+        async with self._running.setdefault(keys, asyncio.Lock()):
             known = {key: answer for key in keys if (answer := self._store.get(key)) is not None}
             if missing := [at for at, key in enumerate(keys) if key not in known]:
                 body = ask([continuations[at] for at in missing])
                 reply = await self._sent(LIKELIHOODS, body, probe_of(question))
-                for at, share in zip(missing, parts_of(reply, len(missing)), strict=True):
-                    answer = known[keys[at]] = self._answer(*asked[at], share, likelihood)
-                    self._add(answer)
-        self._running.pop(digest_of(keys), None)
+                shares = zip(missing, parts_of(reply, len(missing)), strict=True)
+                fresh = [self._answer(*asked[at], share, likelihood) for at, share in shares]
+                self._add(*fresh)
+                known |= {answer.key: answer for answer in fresh}
+        self._running.pop(keys, None)
         return [known[key] for key in keys]
 
     async def _echoed(self, item: str, context: str, continuation: str) -> Answer:
@@ -185,8 +185,11 @@ class Asker:
         """The answer under `key`: asked for unless it is known, and once where two want it at the same time."""
         if (known := self._store.get(key)) is not None:
             return known
+        if (asking := self._running.get(key)) is not None:
+            async with asking:
+                return self._store.get(key) or await self._ask(path, key, item, body, read)
         async with self._running.setdefault(key, asyncio.Lock()):
-            answer = self._store.get(key) or await self._ask(path, key, item, body, read)
+            answer = await self._ask(path, key, item, body, read)
         self._running.pop(key, None)
         return answer
 
@@ -211,9 +214,9 @@ class Asker:
             )
         return reply
 
-    def _add(self, answer: Answer) -> None:
-        self._store.add(answer)
-        self._fresh.append(answer)
+    def _add(self, *answers: Answer) -> None:
+        self._store.add(*answers)
+        self._fresh += answers
 
     async def _warmed_up(self, path: str, probe: dict[str, Any] | None) -> None:
         async with self._warming:

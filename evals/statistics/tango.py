@@ -5,6 +5,7 @@ Of `n` items, `wins` are those that only the first arm got right, `losses` those
 
 from __future__ import annotations
 
+import math
 from functools import lru_cache
 from typing import TypeAlias
 
@@ -36,6 +37,18 @@ def statistic(wins: Counts, losses: Counts, n: int, bound: float | Floats) -> Fl
     return np.where(variance > 1e-12, value, np.where(np.abs(gap) < _TIE, 0.0, np.copysign(np.inf, gap)))
 
 
+def _of_one(wins: int, losses: int, n: int, bound: float) -> float:
+    """`statistic` of one table and one bound, without numpy: for single numbers a fortieth of the time."""
+    half = (wins + losses - (2 * n - wins + losses) * bound) / (4 * n)
+    share = half + math.sqrt(max(half * half + losses * bound * (1 - bound) / (2 * n), 0.0))
+    variance = n * (2 * share + bound * (1 - bound))
+    gap = wins - losses - n * bound
+    if variance > 1e-12:
+        return gap / math.sqrt(variance)
+    return 0.0 if abs(gap) < _TIE else math.copysign(math.inf, gap)
+
+
+@lru_cache(maxsize=4096)
 def interval(wins: int, losses: int, n: int) -> tuple[float, float]:
     """Tango's 95 % score interval of the difference: all bounds that the statistic does not reject."""
     _check(wins, losses, n)
@@ -44,7 +57,7 @@ def interval(wins: int, losses: int, n: int) -> tuple[float, float]:
     def edge(inside: float, outside: float) -> float:
         for _ in range(60):
             middle = (inside + outside) / 2
-            if abs(float(statistic(wins, losses, n, middle))) <= Z_TWO_SIDED:
+            if abs(_of_one(wins, losses, n, middle)) <= Z_TWO_SIDED:
                 inside = middle
             else:
                 outside = middle

@@ -7,7 +7,6 @@ answer is scored. `chat` says the second of all versions. What generates is alwa
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property
@@ -76,10 +75,11 @@ class LmEvalSolver(Solver):
         return version.spec.classifier is not None or not any(asked)
 
     async def solve(self, sample: Sample, asker: Asker) -> Attempt:
-        seen: Counter[int] = Counter()
+        seen: dict[int, int] = {}
         groups: dict[Any, list[tuple[int, Any, str]]] = {}
         for at, request in enumerate(self._requests(sample, asker)):
-            seen[id(request)] += 1  # lm-eval repeats the same object for tasks that sample several answers
+            # lm-eval repeats the same object for tasks that sample several answers
+            seen[id(request)] = seen.get(id(request), 0) + 1
             item = digest_of([request.task_name, request.doc, request.idx, seen[id(request)]])
             together_with = request.args[0] if request.request_type == "loglikelihood" else at
             groups.setdefault(together_with, []).append((at, request, item))

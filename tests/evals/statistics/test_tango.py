@@ -200,3 +200,12 @@ def test_a_bound_next_to_all_differences_is_a_bound_like_others() -> None:
 def test_where_as_much_is_lost_as_nothing_every_table_without_a_loss_counts(n: int) -> None:
     """The fewest wins are found by halving n + 2 numbers, also where these are one more than a power of two."""
     assert tango.exact_p(0, 0, n, -0.1) == pytest.approx(0.9**n, rel=1e-6)
+
+
+@calm(max_examples=200)
+@given(tables, st.floats(-0.999, 0.999))
+def test_a_single_tables_statistic_is_that_of_the_arrays(table, bound) -> None:
+    wins, losses, n = table
+    assert tango._of_one(wins, losses, n, bound) == pytest.approx(
+        float(tango.statistic(wins, losses, n, bound)), abs=1e-9
+    )
