@@ -13,7 +13,7 @@ import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -104,7 +104,7 @@ def main(  # noqa: PLR0913, PLR0917  (one parameter is one option of the command
     adapters: Annotated[int, typer.Option(min=1, help="That are asked for.")] = 1000,
     requests: Annotated[float, typer.Option(help="A second, of all adapters together.")] = 40.0,
     rank: Annotated[int, typer.Option(help="Of the slots: --max-lora-rank.")] = 16,
-    dtype: Annotated[str, typer.Option(help="bfloat16, float16 or float32.")] = "bfloat16",
+    dtype: Annotated[Literal["bfloat16", "float16", "float32"], typer.Option(help="Of their numbers.")] = "bfloat16",
     zipf: Annotated[float, typer.Option(help="How uneven: 0 is even, 1.1 has a few that most ask for.")] = 0.9,
     answer: Annotated[float, typer.Option(help="Seconds of one answer.")] = 1.5,
     streams: Annotated[int, typer.Option(min=1, help="Requests that one replica runs at a time.")] = 32,

@@ -59,7 +59,7 @@ class Plan:
     def defaults(self) -> ServeConfig:
         """What `dabt serve` would take on this machine: slots and adapters in memory as nobody has said how many."""
         config = ServeConfig(base=self.base, dtype=self.dtype, kv_cache_gib=self.config().kv_cache_gib, max_queue=4096)
-        return with_slots(config, machine_memory())
+        return with_slots(config, machine_memory(), self.dtype)
 
     def count(self, requests: int) -> int:
         """How many to make of what would be `requests` for the tiny base in a full run."""

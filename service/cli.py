@@ -150,9 +150,10 @@ def serve(  # noqa: PLR0913, PLR0917  (one parameter is one option of the comman
     from service.engine import vllm_forkserver
     from service.engine.memory import machine_memory, with_slots
     from service.engine.vllm_engine import VllmEngine
+    from service.engine.vllm_flags import dtype_on_a_cpu
 
     if vllm_forkserver.is_cpu_build():
-        config = with_slots(config, machine_memory())
+        config = with_slots(config, machine_memory(), dtype_on_a_cpu(config))
     engine = VllmEngine(config)
     engine.prepare()
     from service.server import serve as run  # after that: it takes a second to import

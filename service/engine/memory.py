@@ -12,7 +12,7 @@ from typing import Any
 
 from lifecycle.models.base import linear_shapes, read_object, weight_files
 from lifecycle.models.preflight import SERVED_MODULES
-from service.config import ServeConfig
+from service.config import Dtype, ServeConfig
 
 GIB = 2**30
 _FULL_REQUESTS = 8
@@ -106,10 +106,13 @@ def beside_the_engine(config: ServeConfig) -> int:
     return int(config.classifier_gib * GIB) + embedder
 
 
-def with_slots(config: ServeConfig, memory: Memory) -> ServeConfig:
-    """On a CPU, as many adapters in a batch and in memory as there is room for, where nobody has said how many."""
+def with_slots(config: ServeConfig, memory: Memory, dtype: Dtype) -> ServeConfig:
+    """On a CPU, as many adapters in a batch and in memory as there is room for, where nobody has said how many.
+
+    `dtype` is that of their numbers.
+    """
     told, sizes = config.model_fields_set, {}
-    each = adapter_bytes(config.base, config.max_lora_rank, config.dtype)
+    each = adapter_bytes(config.base, config.max_lora_rank, dtype)
     kept = config.max_cpu_loras
     if "max_cpu_loras" not in told:
         kept = max(kept, min(MOST_KEPT, memory.total // _KEPT_SHARE // each))
@@ -119,10 +122,10 @@ def with_slots(config: ServeConfig, memory: Memory) -> ServeConfig:
     return config.model_copy(update=sizes)
 
 
-def adapter_bytes(base: Path, rank: int, dtype: str = "auto") -> int:
-    """An adapter of this rank over all that can be adapted, at least 1. `auto` counts as the widest format."""
+def adapter_bytes(base: Path, rank: int, dtype: str) -> int:
+    """An adapter of this rank over all that can be adapted, at least 1."""
     shapes = [shape for name, shape in linear_shapes(base).items() if name.rpartition(".")[2] in SERVED_MODULES]
-    return max(1, sum(rank * sum(shape) * _WIDTHS.get(dtype, _WIDTHS["float32"]) for shape in shapes))
+    return max(1, sum(rank * sum(shape) * _WIDTHS[dtype] for shape in shapes))
 
 
 def _config_of(base: Path) -> dict[str, Any]:

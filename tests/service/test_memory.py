@@ -154,11 +154,11 @@ def test_memory_is_the_machines_or_the_containers(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("gib", "dtype", "in_batch", "kept"),
     [
-        (1, "auto", 8, 64),
-        (16, "auto", 18, 64),
+        (1, "float32", 8, 64),
+        (16, "float32", 18, 64),
         (16, "bfloat16", 36, 91),
-        (64, "auto", 64, 182),
-        (1024, "auto", 64, 1024),
+        (64, "float32", 64, 182),
+        (1024, "float32", 64, 1024),
     ],
 )
 def test_slots_and_adapters_in_memory_follow_the_memory_where_nobody_has_said_how_many(
@@ -169,10 +169,51 @@ def test_slots_and_adapters_in_memory_follow_the_memory_where_nobody_has_said_ho
     memory = Memory(gib * GIB, gib * GIB)
 
     def sizes(**said: int) -> tuple[int, int]:
-        config = with_slots(ServeConfig(base=tmp_path, dtype=dtype, **said), memory)
+        config = with_slots(ServeConfig(base=tmp_path, **said), memory, dtype)
         return config.max_loras, config.max_cpu_loras
 
     assert sizes() == (in_batch, kept)
     assert sizes(max_loras=3) == (3, kept)
     assert sizes(max_loras=2000, max_cpu_loras=2000) == (2000, 2000)
     assert sizes(max_cpu_loras=9) == (min(9, in_batch), 9)
+
+
+@pytest.mark.parametrize(
+    ("flags", "dtype"),
+    [
+        ("flags : fpu sse avx512f avx512_bf16 amx_bf16", "bfloat16"),
+        ("flags : fpu amx_tile", "bfloat16"),
+        ("flags : fpu sse avx512f avx512_bf16_of_tomorrow", "float32"),
+        ("Features : fp asimd bf16", "float32"),
+        (None, "float32"),
+    ],
+)
+def test_auto_is_16_bits_where_the_processor_multiplies_them(flags: str | None, dtype: Dtype, tmp_path: Path) -> None:
+    if flags is not None:
+        (tmp_path / "cpuinfo").write_text(f"processor : 0\nmodel name : Xeon®\n{flags}\n", encoding="utf-8")
+    assert vllm_flags.cpu_dtype(tmp_path / "cpuinfo") == dtype
+
+
+def test_the_kernel_and_torch_say_the_same_of_this_processor() -> None:
+    import torch
+
+    narrow = torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
+    assert vllm_flags.cpu_dtype() == ("bfloat16" if narrow else "float32")
+
+
+@pytest.mark.parametrize(
+    ("asked", "quantization", "narrow", "counted"),
+    [
+        ("auto", "", True, "bfloat16"),
+        ("auto", "", False, "float32"),
+        ("float32", "", True, "float32"),
+        ("auto", "int8", False, "bfloat16"),
+    ],
+)
+def test_adapters_are_counted_in_the_numbers_that_they_are_served_in(
+    asked: Dtype, quantization: str, narrow: bool, counted: Dtype, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(vllm_flags, "cpu_dtype", lambda: "bfloat16" if narrow else "float32")
+    base = base_of(tmp_path, {})
+    config = ServeConfig(base=base, dtype=asked, quantization=quantization)
+    assert vllm_flags.dtype_on_a_cpu(config) == counted
