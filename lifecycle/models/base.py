@@ -40,6 +40,11 @@ TOKENIZER_FILES = (
 )
 _PART = re.compile(r"\.(?P<part>weight(_\w+|\..+)?|qweight|qzeros|scales|g_idx|SCB)$")
 """What follows a layer's name in the names of its tensors, packed or not."""
+_MOST_KEPT = 4_000
+"""Hashes in the cache's file: without a bound it grows with every file that ever was."""
+_ASKED: dict[Path, dict[str, str]] = {}
+"""By cache, what this process has asked for. A service asks the same of its base at every load of an adapter, in a
+thread that its event loop waits for while JSON is read."""
 _TOKENIZER_KEYS = ("bos_token", "eos_token", "pad_token", "unk_token", "add_bos_token", "add_eos_token")
 # Keys of config.json that change with the tool that saved the folder, and not what the model computes.
 _VOLATILE = ("_name_or_path", "transformers_version", "torch_dtype", "dtype", "use_cache")
@@ -219,21 +224,30 @@ def _cache() -> Path:
 def file_hashes(files: list[Path], cache: Path | None = None) -> dict[Path, str]:
     """SHA-256 of each file, from the cache where path, size and modification time are as they were."""
     cache = cache or _cache() / "hashes.json"
+    keys = dict(_keys(files))
+    asked = _ASKED.setdefault(cache, {})
+    if not asked.keys() >= set(keys.values()):
+        asked |= _kept_hashes(keys, cache)
+    return {file: asked[key] for file, key in keys.items()}
+
+
+def _kept_hashes(keys: dict[Path, str], cache: Path) -> dict[str, str]:
+    """The hash of each key, from the cache's file, into which new ones are written."""
     known: dict[str, str] = {}
     # The cache only saves time: one that is missing or broken means hashing again.
     with suppress(OSError, ValueError):
         loaded = json.loads(cache.read_text(encoding="utf-8"))
         known = loaded if isinstance(loaded, dict) else {}
-    keys = dict(_keys(files))
     fresh = {key: sha256_of(file) for file, key in keys.items() if key not in known}
     if fresh:
+        newest = list((known | fresh).items())[-_MOST_KEPT:]
         with suppress(OSError):
             cache.parent.mkdir(parents=True, exist_ok=True)
             with tempfile.NamedTemporaryFile("w", dir=cache.parent, delete=False, encoding="utf-8") as file:
-                json.dump(known | fresh, file)
+                json.dump(dict(newest), file)
             Path(file.name).replace(cache)
     known |= fresh
-    return {file: known[key] for file, key in keys.items()}
+    return {key: known[key] for key in keys.values()}
 
 
 def _keys(files: list[Path]) -> Iterator[tuple[Path, str]]:

@@ -78,6 +78,18 @@ def test_unchanged_files_are_hashed_once_and_changed_ones_again(base, tmp_path, 
     assert hashed[2:] == ["model.safetensors"]
 
 
+def test_the_cache_is_read_once_by_a_process_and_forgets_the_oldest(base, tmp_path, monkeypatch):
+    cache = tmp_path / "hashes.json"
+    cache.write_text(json.dumps({f"file-{at}:1:1": "0" * 64 for at in range(5)}))
+    monkeypatch.setattr(base_module, "_MOST_KEPT", 3)
+    first = fingerprint(base, cache=cache)
+    kept = list(json.loads(cache.read_text()))
+    assert kept[0] == "file-4:1:1"
+    assert [Path(key.split(":")[0]).name for key in kept[1:]] == ["model.safetensors", "tokenizer.json"]
+    cache.write_text(json.dumps(dict.fromkeys(kept, "1" * 64)))
+    assert fingerprint(base, cache=cache) == first
+
+
 @pytest.mark.parametrize("content", ["nonsense", "[]", None])
 def test_a_broken_or_unwritable_cache_costs_time_and_nothing_else(base, tmp_path, content):
     cache = tmp_path / "hashes.json"
