@@ -2,7 +2,7 @@
 SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help setup demo reviews serve test test-unit test-engine test-e2e mutants lint typecheck fmt lock sbom clean
+.PHONY: help setup demo reviews serve test test-unit test-engine test-e2e mutants lint typecheck fmt lock sbom operators clean
 
 PYTEST := HF_HUB_OFFLINE=1 VLLM_NO_USAGE_STATS=1 .venv/bin/python -m pytest
 # Two workers share out the tests as tests/sharing.py says; ARGS="-n 0", and --pdb, run them in this process.
@@ -57,6 +57,9 @@ lock: ## resolve both lock files; what is in them keeps its version, unless ARGS
 
 sbom: ## what an image is made of, as CycloneDX JSON; ARGS=cuda for the image with CUDA
 	@scripts/sbom.sh $(ARGS)
+
+operators: setup ## objects of operators, held against the definitions in the folder CRDS (tests/deploy/test_operators.py)
+	@DABT_CRDS="$(CRDS)" .venv/bin/python -m pytest -q -n 0 tests/deploy/test_operators.py
 
 clean: ## remove .venv and every cache; .dabt, where your versions are, stays
 	@rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis build ./*.egg-info

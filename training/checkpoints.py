@@ -18,6 +18,9 @@ from typing import Any
 from training import processes, sharding
 
 _MARK = "complete"
+FOLDER = "checkpoints"
+"""Where they lie in a run's folder."""
+_STATE = "trainer_state.json"
 
 
 def newest(folder: Path, *, fsdp: bool = False) -> Path | None:
@@ -38,7 +41,7 @@ def train(trainer: Any, stopped_at: Path | None, steps: int) -> None:
     not train on: transformers forgets that it was to end.
     """
     if stopped_at is not None:
-        state = json.loads((stopped_at / "trainer_state.json").read_text(encoding="utf-8"))
+        state = _state_here(stopped_at)
         control = state["stateful_callbacks"].get("TrainerControl", {}).get("args", {})
         if state["global_step"] >= steps or control.get("should_training_stop"):
             trainer.args.num_train_epochs, trainer.args.max_steps = 0, -1
@@ -80,14 +83,46 @@ def saving(seconds: float, steps_of_an_epoch: int, tell: Callable[[int, Path], N
     return Saving()
 
 
+def lasting(folder: Path) -> list[Path]:
+    """Of those in `folder`, the newest whole one and the best that it knows: all that a run goes on from."""
+    whole = sorted(filter(_is_whole, folder.glob("checkpoint-*")), key=step_of)
+    if not whole:
+        return []
+    best = _state(whole[-1]).get("best_model_checkpoint") or ""
+    return [path for path in whole if path == whole[-1] or path.name == Path(best).name]
+
+
+def step_of(checkpoint: Path) -> int:
+    return int(checkpoint.name.removeprefix("checkpoint-"))
+
+
+def _is_whole(checkpoint: Path) -> bool:
+    return (checkpoint / _MARK).is_file()
+
+
 def _newest(folder: Path) -> Path | None:
-    whole: dict[int, Path] = {}
     for path in folder.glob("checkpoint-*"):
-        if (path / _MARK).is_file():
-            whole[int(path.name.removeprefix("checkpoint-"))] = path
-        else:
+        if not _is_whole(path):
             shutil.rmtree(path)
-    return whole[max(whole)] if whole else None
+    return max(folder.glob("checkpoint-*"), key=step_of, default=None)
+
+
+def _state(checkpoint: Path) -> dict[str, Any]:
+    state: dict[str, Any] = json.loads((checkpoint / _STATE).read_text(encoding="utf-8"))
+    return state
+
+
+def _state_here(checkpoint: Path) -> dict[str, Any]:
+    """It names the best checkpoint by its path, which is another since the run's folder was moved: it is put right, or
+    transformers would end without the best weights, in silence."""
+    state = _state(checkpoint)
+    best = state.get("best_model_checkpoint")
+    if best and (here := str(checkpoint.with_name(Path(best).name))) != best:
+        state["best_model_checkpoint"] = here
+        part = checkpoint / f"{_STATE}.part"
+        part.write_text(json.dumps(state, indent=2, sort_keys=True) + "\n", encoding="utf-8")
+        part.replace(checkpoint / _STATE)
+    return state
 
 
 def _remove(checkpoint: Path) -> None:

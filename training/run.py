@@ -32,7 +32,7 @@ from lifecycle.rows.kinds import Row
 from lifecycle.store.artifacts import digest_of_folder
 from lifecycle.text.normaliser import LIGHT_1
 from lifecycle.version import Digest, Version, digest_of
-from training import again, bfloat16, curves, golden, method, processes, sharding, shortage, tokens, took
+from training import again, bfloat16, checkpoints, curves, golden, method, processes, sharding, shortage, tokens, took
 from training.config import TrainConfig, TrainJob
 from training.data import run_checks
 from training.data.answers import order_note, require_answers
@@ -253,7 +253,7 @@ def _kept(folder: Path, trained: Trained, mixed: Sequence[str]) -> SavedArtifact
     digest, notes = digest_of_folder(folder), (*mixed, *trained.notes)
     saved = SavedArtifact(digest=digest, metrics=trained.metrics, notes=notes, spent=took.taken(folder.parent))
     keep_artifact(saved, folder.parent)
-    shutil.rmtree(folder.parent / "checkpoints", ignore_errors=True)
+    shutil.rmtree(folder.parent / checkpoints.FOLDER, ignore_errors=True)
     return saved
 
 

@@ -55,7 +55,7 @@ def train(
 
     how, folder = task.optimisation, task.folder
     metric = how.best_by or "loss"
-    stopped_at = checkpoints.newest(folder / "checkpoints", fsdp=how.fsdp)
+    stopped_at = checkpoints.newest(folder / checkpoints.FOLDER, fsdp=how.fsdp)
     curve = Curve()
     tokenizer = AutoTokenizer.from_pretrained(task.base)
     every = training.every if isinstance(training, Mixture) else training
@@ -113,7 +113,7 @@ def arguments(task: Task, rows: int, kind: Any, **more: Any) -> Any:
     cuda = device() == "cuda"
     steps = how.steps(rows)
     settings: dict[str, Any] = {
-        "output_dir": str(task.folder / "checkpoints"),
+        "output_dir": str(task.folder / checkpoints.FOLDER),
         "num_train_epochs": how.epochs,
         "max_steps": how.max_steps or -1,
         "per_device_train_batch_size": how.batch_size // processes.count(),

@@ -44,6 +44,12 @@ def taken(folder: Path) -> Spent | None:
     return Spent(seconds=round(seconds, 1), machine=machine())
 
 
+def keep_so_far(folder: Path, copy: Path) -> None:
+    """In a copy that another machine will go on from: no moments, since its clock is another."""
+    if (folder / _FILE).is_file():
+        _keep(copy, _before(folder), None)
+
+
 def with_teacher(spent: Spent | None, rows: Iterable[Any]) -> Spent | None:
     """The same with the tokens of a teacher that labelled some of the rows (`dabt data distill` writes them there)."""
     notes = [note for row in rows if isinstance(note := getattr(row, "meta", {}).get("distilled"), dict)]

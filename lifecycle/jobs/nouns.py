@@ -115,6 +115,15 @@ class JobFault(Frozen):
     param: str | None = None
 
 
+class KeptRun(Frozen):
+    """What a job's run had saved at a step, in the store, so that a worker elsewhere goes on from it."""
+
+    digest: Digest
+    run: str
+    """Its name, which follows from all that decides its result."""
+    step: int
+
+
 class JobProgress(Frozen):
     """How far it is, as its worker tells with every beat."""
 
@@ -123,6 +132,8 @@ class JobProgress(Frozen):
     estimated_finish: datetime | None = None
     hyperparameters: Hyperparameters | None = None
     """With a number for every `auto`, once its files have been looked at."""
+    kept: KeptRun | None = None
+    """Beats leave it alone: `registry.leases.keep` writes it."""
 
 
 EVALUATION = "dabt_eval"

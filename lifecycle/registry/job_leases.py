@@ -22,11 +22,12 @@ from lifecycle.jobs.nouns import (
     JobFault,
     JobProgress,
     JobResult,
+    KeptRun,
     Level,
     TunedModel,
     UploadedFile,
 )
-from lifecycle.jobs.states import HELD, JobState
+from lifecycle.jobs.states import ENDED, HELD, JobState
 from lifecycle.registry import audit, file_book, tables, turns
 from lifecycle.registry.database import Database
 from lifecycle.registry.job_book import row_of, say, shift, to_job
@@ -92,8 +93,30 @@ class JobLeases:
         """Still alive, and so far. Raises `LeaseLost` when the job is this worker's no more."""
         with self._database.write() as tx:
             row = _mine(tx, id_, worker)
-            values = {"beat": row.beat + 1, "progress": progress.model_dump(mode="json")}
+            progress = progress.model_copy(update={"kept": to_job(row).progress.kept})
+            values = {"beat": row.beat + 1, "progress": progress.model_dump(mode="json", exclude_none=True)}
             tx.execute(update(tables.jobs).where(_T.id == id_).values(values))
+
+    def keep(self, id_: str, worker: str, kept: KeptRun) -> KeptRun | None:
+        """Whoever takes the job next goes on from this; what it would have gone on from before. Raises `LeaseLost`."""
+        with self._database.write() as tx:
+            progress = to_job(_mine(tx, id_, worker)).progress
+            _keep(tx, id_, progress, kept)
+            return progress.kept
+
+    def kept_of_ended(self) -> list[tuple[str, KeptRun]]:
+        """What is kept of jobs that have ended, and nobody goes on from."""
+        where = _T.state.in_(sorted(ENDED)) & _T.progress["kept"].as_string().is_not(None)
+        with self._database.read() as tx:
+            jobs = [to_job(row) for row in tx.execute(select(tables.jobs).where(where))]
+        return [(job.id, job.progress.kept) for job in jobs if job.progress.kept is not None]
+
+    def let_go(self, id_: str, kept: KeptRun) -> None:
+        """Its bytes are gone."""
+        with self._database.write() as tx:
+            progress = to_job(row_of(tx, id_)).progress
+            if progress.kept == kept:
+                _keep(tx, id_, progress, None)
 
     def tell(self, id_: str, worker: str, events: Iterable[JobEvent]) -> None:
         with self._database.write() as tx:
@@ -209,6 +232,11 @@ def _evaluated(tx: Connection, row: Row[Any], worker: str, evaluation: JobEvalua
 def _unevaluated(job: Job) -> JobEvaluation:
     why = f"{MOST_TRIES} workers ended while they evaluated; `dabt eval` goes on with it"
     return JobEvaluation(name=job.evaluation, ruling="error", opens=why)
+
+
+def _keep(tx: Connection, id_: str, progress: JobProgress, kept: KeptRun | None) -> None:
+    values = progress.model_copy(update={"kept": kept}).model_dump(mode="json", exclude_none=True)
+    tx.execute(update(tables.jobs).where(_T.id == id_).values(progress=values))
 
 
 def _mine(tx: Connection, id_: str, worker: str) -> Row[Any]:

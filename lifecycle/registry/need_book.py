@@ -119,6 +119,8 @@ def _needs(tx: Connection, retention: Retention) -> Needs:
     files = tables.files.c
     mentioned |= set(tx.execute(select(files.digest).where(files.purged_at.is_(None))).scalars())
     mentioned |= set(tx.execute(select(tables.upload_parts.c.digest)).scalars())
+    jobs = tables.jobs.c  # what is kept of their runs goes with them, by a worker's sweep
+    mentioned |= _digests_in(*tx.execute(select(jobs.progress).where(jobs.state.not_in(ENDED))).scalars())
     return Needs(required, frozenset(mentioned - required.keys()), once)
 
 

@@ -85,6 +85,11 @@ class ArtifactStore:
         self.cache = ArtifactCache(self._local, cache_bytes)
         """The local copies. Without a remote store there are none: nothing is ever deleted."""
 
+    @property
+    def far(self) -> bool:
+        """Whether it is reached over a network: from other machines too, as a rule."""
+        return self._remote is not None
+
     def put(self, folder: Path) -> Digest:
         """Store the folder's bytes and return their digest. Of what is there, only the moment changes (`stock.py`)."""
         listing = listing_of(folder)

@@ -7,7 +7,7 @@
 from __future__ import annotations
 
 import pickle
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -26,8 +26,9 @@ from service.cluster.asking import Ask, Frame
 from service.cluster.fleet import FleetAdapters, FleetEngine
 from service.cluster.ray_line import RayLine
 from service.cluster.ray_router import CARD
+from service.cluster.ray_workers import WorkerReplica
 from service.cluster.room import EngineRoom
-from service.cluster.settings import ClusterSettings, EngineTier, Needs, Replicas, read_settings
+from service.cluster.settings import ClusterSettings, EngineTier, Needs, Replicas, Workers, read_settings
 from service.config import ServeConfig
 from service.engine.interface import Engine
 from service.engine_side import Elsewhere, base_of
@@ -73,7 +74,13 @@ class EngineReplica:
 class Gateway:
     """The API as `dabt serve` has it, before engines elsewhere."""
 
-    def __init__(self, settings: ClusterSettings, *engines: DeploymentHandle[Any]) -> None:
+    def __init__(
+        self,
+        settings: ClusterSettings,
+        *engines: DeploymentHandle[Any],
+        workers: Sequence[DeploymentHandle[Any]] = (),
+    ) -> None:
+        """`workers` are part of the application, and nothing is asked of them."""
         self._settings = settings
         self._engines = engines
 
@@ -131,7 +138,10 @@ def build(args: dict[str, str] | ClusterSettings) -> serve.Application:
         **_life(config, settings.gateways.replicas),
         ray_actor_options=_actor(settings.gateways.each, _IN_ONE_LOOP),
     )
-    return gateways.bind(settings, *engines)
+    workers = [
+        _workers(at, tier.workers).bind(settings, at) for at, tier in enumerate(settings.bases) if tier.workers.count
+    ]
+    return gateways.bind(settings, *engines, workers=workers)
 
 
 def _engines(settings: ClusterSettings, at: int, tier: EngineTier) -> serve.Deployment:
@@ -149,6 +159,16 @@ def _engines(settings: ClusterSettings, at: int, tier: EngineTier) -> serve.Depl
         request_router_config=router,
         **_life(config, tier.replicas),
         ray_actor_options=_actor(tier.each, {}),
+    )
+
+
+def _workers(at: int, workers: Workers) -> serve.Deployment:
+    return serve.deployment(
+        WorkerReplica,
+        name=f"worker-{at}",
+        num_replicas=workers.count,
+        graceful_shutdown_timeout_s=60.0,  # it gives its job back between two steps
+        ray_actor_options=_actor(workers.each, {}),
     )
 
 

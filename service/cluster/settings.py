@@ -49,6 +49,13 @@ class Needs(Frozen):
     memory_gib: float = Field(default=0, ge=0)
 
 
+class Workers(Frozen):
+    """Of the fine-tuning API's queue: jobs over this base."""
+
+    count: int = Field(default=0, ge=0)
+    each: Needs = Needs()
+
+
 class EngineTier(Frozen):
     """The engines of one base."""
 
@@ -62,6 +69,7 @@ class EngineTier(Frozen):
     """Of the fake engine, for each token."""
     replicas: Replicas = Replicas()
     each: Needs = Needs()
+    workers: Workers = Workers()
     serve: dict[str, Any] = Field(default_factory=dict)
     """Settings of `dabt serve` for these engines alone, such as max_loras, pin and dtype."""
 

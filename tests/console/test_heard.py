@@ -117,6 +117,7 @@ SPEAKERS: dict[str, tuple[str, ...]] = {
     "training/jobs/evaluating.py": (),
     "training/jobs/files.py": (),
     "training/jobs/housekeeping.py": (),
+    "training/jobs/keeping.py": (),
     "training/jobs/plan.py": (),
     "training/lora_shape.py": (),
     "training/methods.py": (),

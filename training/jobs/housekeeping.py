@@ -15,15 +15,17 @@ from pathlib import Path
 from lifecycle.errors import NotFound
 from lifecycle.home import Home
 from lifecycle.jobs.purging import purge
-from lifecycle.jobs.states import ENDED, JobState
+from lifecycle.jobs.states import ENDED
 from lifecycle.publishing import Shelf
 from training import again
+from training.jobs.keeping import let_go
 from training.records import lock_of, whole_run
 
 
 def sweep(home: Home, shelf: Shelf, worker: str, checkpoint_days: int | None) -> None:
     """Raises `Unavailable` when the store or the registry is away."""
     purge(shelf.store, shelf.registry, actor=worker)
+    let_go(shelf)
     if checkpoint_days is not None:
         shelf.registry.jobs.expire_checkpoints(timedelta(days=checkpoint_days), shelf.store.remove, actor=worker)
     for folder in (home.root / "jobs").glob("ftjob-*"):
@@ -31,7 +33,7 @@ def sweep(home: Home, shelf: Shelf, worker: str, checkpoint_days: int | None) ->
 
 
 def tidy(home: Home, shelf: Shelf, job: str) -> None:
-    """What lies here of a job that has ended; of one without a model also the run that it began.
+    """What lies here of a job that has ended, also a run that it began here and that is not whole.
 
     A job of another registry is none of ours. Raises `Unavailable`.
     """
@@ -42,9 +44,8 @@ def tidy(home: Home, shelf: Shelf, job: str) -> None:
         return
     if state not in ENDED:
         return
-    if state is not JobState.SUCCEEDED:
-        for run in again.runs_of(folder, home.runs):
-            _remove(run)
+    for run in again.runs_of(folder, home.runs):
+        _remove(run)
     shutil.rmtree(folder, ignore_errors=True)
 
 

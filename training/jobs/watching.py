@@ -49,6 +49,8 @@ class JobWatcher:
     stop: threading.Event = field(default_factory=threading.Event)
     events: deque[JobEvent] = field(default_factory=deque)
     """Not told yet."""
+    keep: Callable[[int, Path], None] = lambda step, folder: None
+    """Called with each checkpoint, once what belongs to it has been put aside."""
     pace: Pace = field(default_factory=Pace)
     figures: dict[int, dict[str, float]] = field(default_factory=dict)
     """By step, as `figures_of` names them."""
@@ -107,9 +109,12 @@ class JobWatcher:
         return events
 
     def saved(self, step: int, folder: Path) -> None:
+        if "valid_loss" in self.figures.get(step, {}):
+            self._put_aside(step, folder)
+        self.keep(step, folder)
+
+    def _put_aside(self, step: int, folder: Path) -> None:
         """At the end of an epoch its adapter is put aside: the run removes its own when it is done."""
-        if "valid_loss" not in self.figures.get(step, {}):
-            return
         from lifecycle.models.peft_config import CONFIG_FILE
         from lifecycle.models.preflight import WEIGHTS_FILE
 

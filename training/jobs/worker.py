@@ -3,7 +3,7 @@
 Three things go on: jobs are trained, one after the other (`Worker.run`); the lease of the one in hand is renewed, and
 what it tells is written down (`_Lease`); files of new jobs are looked at, so that a bad one fails while another trains.
 A worker that is asked to stop gives its job back between two steps. One that is lost keeps its job until another has
-seen its lease lapse; the run goes on from its last checkpoint, where both have the same home.
+seen its lease lapse; the run goes on from its last checkpoint, in the home of both or from the store (`keeping.py`).
 """
 
 from __future__ import annotations
@@ -32,6 +32,7 @@ from training.jobs import leaving
 from training.jobs.evaluating import Evaluations, evaluate
 from training.jobs.files import Looked, rows_in
 from training.jobs.housekeeping import sweep, tidy
+from training.jobs.keeping import RunKeeper, lay_out
 from training.jobs.plan import JobFiles, plan, settled, told_elsewhere
 from training.jobs.watching import Interrupted, JobWatcher
 
@@ -48,7 +49,7 @@ class Pauses:
     """Seconds, by a clock that only counts."""
 
     poll: float = 1.0
-    """Between two looks at an empty queue."""
+    """Between two looks at an empty queue, where no hint of the registry's comes before."""
     beat: float = 2.0
     """Between two signs of life."""
     lapse: float = 30.0
@@ -77,14 +78,34 @@ class Worker:
         self._digest = fingerprint(self.base).digest
         self._seen: dict[str, tuple[tuple[str, int], float]] = {}
         """Job's id → its holder and beat, and when they were first seen so."""
+        self._jobs_changed, self._files_changed = threading.Event(), threading.Event()
 
     def run(self, *, once: bool = False) -> None:
         """Until it is stopped; with `once`, until nothing waits."""
-        validating = threading.Thread(target=self._validate, name="validation", daemon=True)
         if once:
             self.validate()
-        else:
-            validating.start()
+            self._work(once=True)
+            return
+        validating = threading.Thread(target=self._validate, name="validation", daemon=True)
+        validating.start()
+        hints = self.shelf.registry.changes.hints(self.look_soon)
+        hints.start()
+        try:
+            self._work(once=False)
+        finally:
+            hints.stop()
+            validating.join(timeout=self.pauses.lapse)
+
+    def look_soon(self) -> None:
+        """Something may have changed: do not wait for the next look."""
+        self._jobs_changed.set()
+        self._files_changed.set()
+
+    def _pause(self, changed: threading.Event) -> None:
+        changed.wait(self.pauses.poll)
+        changed.clear()
+
+    def _work(self, *, once: bool) -> None:
         while not self.stop.is_set():
             job = self._asking(self._take)
             if job is not None:
@@ -93,9 +114,7 @@ class Worker:
                 self._sweep()
                 return
             else:
-                self.stop.wait(self.pauses.poll)
-        if validating.is_alive():
-            validating.join(timeout=self.pauses.lapse)
+                self._pause(self._jobs_changed)
 
     # -- which job ------------------------------------------------------------------------------------------------
 
@@ -129,7 +148,8 @@ class Worker:
 
     def _validate(self) -> None:
         swept = self.clock() - self.pauses.sweep
-        while not self.stop.wait(self.pauses.poll):
+        while not self.stop.is_set():
+            self._pause(self._files_changed)
             try:
                 self.validate()
                 if self.clock() - swept >= self.pauses.sweep:
@@ -214,7 +234,10 @@ class Worker:
         run = plan(job, fetched, self.base, hyper)
         if note := told_elsewhere(job)[1]:
             watch.say(note)
-        result = train(run, self.home, self.shelf, watch=watch)
+        lay_out(self.shelf.registry.jobs.get(job.id, None), self.home, self._folder(job), self.shelf, watch.say)
+        with RunKeeper(job, self._folder(job), self.shelf, self.name) as keeper:
+            watch.keep = keeper.saved
+            result = train(run, self.home, self.shelf, watch=watch)
         leaving.leave(job, result, watch, self.shelf, self.base, self.name)
         log.info("job done", job=job.id, version=result.version.ref)
 

@@ -129,7 +129,7 @@ class Classification(Method):
             real = found.label_ids != IGNORED
             return scores_of(found.predictions[real].argmax(axis=-1).tolist(), found.label_ids[real].tolist(), labels)
 
-        stopped_at = checkpoints.newest(task.folder / "checkpoints")
+        stopped_at = checkpoints.newest(task.folder / checkpoints.FOLDER)
         blanks = processes.missing(len(validation), 2 * how.batch_size)
         curve = Curve()
         trainer = exact.exact(Trainer, shifted=False)(

@@ -116,7 +116,7 @@ class Dpo(AdapterMethod):
         # 1. The model: with an adapter to go on from, TRL keeps a copy of that as the reference.
         how, curve = task.optimisation, Curve()
         metric = how.best_by or "loss"
-        stopped_at = checkpoints.newest(task.folder / "checkpoints")
+        stopped_at = checkpoints.newest(task.folder / checkpoints.FOLDER)
         model, peft = self.over(task, self.base(task))
 
         # 2. The trainer, on our tokens, without a largest length: `examples` has refused what is longer.

@@ -1,6 +1,7 @@
 """The two tiers on Ray Serve, two nodes on this machine: streams, deaths, departures, updates, nobody there.
 
-One cluster is started for all of this file. What needs no process of its own is tested without Ray (`test_fleet.py`).
+One cluster is started for all of this file; the clock of its second node is seven minutes ahead. What needs no process
+of its own is tested without Ray (`test_fleet.py`).
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import signal
 import socket
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import closing
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -19,8 +21,11 @@ import httpx
 import psutil
 import pytest
 
+from lifecycle.jobs.nouns import Job, JobRequest, new_id
+from lifecycle.jobs.states import JobState
 from service.adapters.residency import internal_name
 from tests.service.conftest import House, fake_base, make_house, wait_until
+from tests.service.faults.test_clock import LIBRARY
 
 pytest.importorskip("ray.serve", reason="the extra `ray` is not installed", exc_type=ImportError)
 
@@ -28,6 +33,8 @@ pytestmark = [pytest.mark.e2e, pytest.mark.timeout(300)]
 
 STEP = 0.01
 """Seconds a token."""
+SKEW = {"LD_PRELOAD": str(LIBRARY), "FAKETIME": "+7m", "FAKETIME_DONT_FAKE_MONOTONIC": "1"}
+"""Of one node's processes; where libfaketime is not installed, its clock is right."""
 
 
 def settings(house: House, port: int, **engines: object) -> Any:
@@ -112,7 +119,7 @@ def here(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[House, int]
     small = {"num_cpus": 8, "object_store_memory": 80 * 2**20}
     cluster = Cluster(initialize_head=True, head_node_args={**small, "include_dashboard": False})
     try:
-        cluster.add_node(**small)
+        cluster.add_node(**small, env_vars=SKEW if LIBRARY else {})
         ray.init(cluster.address, log_to_driver=False)
         serve.start(http_options={"host": "127.0.0.1", "port": port}, proxy_location="HeadOnly")
         deploy(house, port)
@@ -238,6 +245,23 @@ async def two_rooms(on_ray: OnRay) -> bool:
     return len(await on_ray.rooms("capacity")) == 2
 
 
+async def test_killing_a_gateway_under_load_gives_no_wrong_answer_and_frees_the_engines(on_ray: OnRay) -> None:
+    """The errors are those that docs/guides/cluster.md has: a connection that breaks, or 500 from Ray's proxy."""
+    gateways = processes("ray::ServeReplica:dabt:gateway")
+    assert len(gateways) == 2
+
+    async def kill() -> None:
+        os.kill(gateways[0].pid, signal.SIGKILL)
+        await wait_until(lambda: len(processes("ray::ServeReplica:dabt:gateway")) == 2)
+
+    answers = await under_load(on_ray, kill, min_tokens=30)
+    statuses = {answer.status_code for _, answer in answers}
+    assert statuses <= {200, 500}
+    assert all(on_ray.right(name, answer) for name, answer in answers if answer.status_code == 200)
+    await wait_until(lambda: all_idle(on_ray))
+    assert on_ray.right("a", await on_ray.chat("a"))
+
+
 async def test_a_stream_whose_engine_is_killed_ends_with_an_error_that_says_so(on_ray: OnRay) -> None:
     body = {"model": "b", "messages": [{"role": "user", "content": "hi"}], "stream": True, "min_tokens": 4000}
     events = []
@@ -269,6 +293,31 @@ async def test_a_rolling_update_loses_no_request(on_ray: OnRay) -> None:
 async def all_new(on_ray: OnRay, before: set[str]) -> bool:
     rooms = set(await on_ray.rooms("capacity"))
     return len(rooms) == 2 and not rooms & before
+
+
+async def test_a_worker_takes_jobs_where_ray_has_room_for_it_and_one_that_is_killed_is_followed_by_another(
+    on_ray: OnRay,
+) -> None:
+    registry = on_ray.house.registry
+
+    async def refused() -> bool:
+        """A job whose file is gone is a worker's to refuse, and costs no training."""
+        request = JobRequest(model="tiny", training_file="file-gone", seed=3)
+        job = Job(
+            id=new_id("ftjob-"), owner="amal", state=JobState.VALIDATING, base=on_ray.house.base_digest, name="triage",
+            request=request, created_at=datetime.now(UTC),
+        )  # fmt: skip
+        registry.jobs.create(job, asked=job.id, actor="amal")
+        await wait_until(lambda: registry.jobs.get(job.id, None).state is JobState.FAILED)
+        return True
+
+    await on_ray.run(workers={"count": 1})
+    assert await refused()
+    (replica,) = processes("ray::ServeReplica:dabt:worker-0")
+    (worker,) = [each for each in replica.children() if "worker" in each.cmdline()]
+    os.kill(replica.pid, signal.SIGKILL)
+    await wait_until(lambda: not worker.is_running() or worker.status() == psutil.STATUS_ZOMBIE)
+    assert await refused()
 
 
 async def test_a_base_that_nobody_asks_for_is_let_go_and_comes_back(on_ray: OnRay) -> None:
