@@ -59,8 +59,8 @@ class Held:
     leases: int
     requests: int
     pinned: bool
-    since: int
-    """In seconds of Unix time: it stays the same while nothing happens, so that nothing is told then."""
+    age: float = field(compare=False)
+    """Seconds that it was there when the card was made: an age and no time, since two machines' clocks differ."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,3 +83,5 @@ class Card:
     failures: Mapping[Digest, str] = field(default_factory=dict)
     """Why adapters are not there that were asked for."""
     structured_output: str = "ok"
+    came: float = field(default=0.0, compare=False)
+    """When it came, by the counting clock of whoever has it."""

@@ -15,7 +15,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Protocol
 
-from lifecycle.errors import DabtError, EngineDead, NotAllowed, Overloaded, Unavailable
+from lifecycle.errors import AdapterUnloadable, DabtError, EngineDead, NotAllowed, Overloaded, Unavailable
 from lifecycle.version import Digest
 from service.adapters.residency import ResidentAdapter, internal_name
 from service.cluster import room_series
@@ -24,6 +24,10 @@ from service.engine.interface import AdapterHandle, Call, EngineAnswer, EngineFa
 
 _DEATHS = 2
 """Engines that one request may see die. It may be the reason: asked again and again, it would end all of them."""
+
+_LOADS = 2
+"""Rooms that are asked to load an adapter. The disk of one may be full, or its way to the store cut; where a second
+cannot either, it is the adapter."""
 
 
 class RoomGone(Exception):
@@ -145,7 +149,7 @@ class FleetEngine:
         """The frames after `Begun`. As long as there was none of them, another room is asked where one fails."""
         line = self._lines[base or self._first]
         refused: DabtError | None = None
-        deaths = 0
+        deaths = loads = 0
         while True:
             begun = False
             try:
@@ -161,7 +165,8 @@ class FleetEngine:
             except _Refused as error:
                 refusal = error.refusal
                 deaths += refusal.taken
-                if begun or not _elsewhere(refusal) or deaths >= _DEATHS:
+                loads += isinstance(refusal.error, AdapterUnloadable)
+                if begun or not _elsewhere(refusal) or deaths >= _DEATHS or loads >= _LOADS:
                     raise _told(refusal.error, begun=begun) from None
                 refused = refusal.error
                 ask = replace(ask, passed_over=ask.passed_over | {refusal.room})
@@ -217,8 +222,8 @@ class FleetAdapters:
 
     def residents(self) -> list[ResidentAdapter]:
         """One row for each room that has it."""
-        now = time.time()
-        return [_row(each, now) for card in self._engine.cards() for each in card.held]
+        now = time.monotonic()
+        return [_row(each, now - card.came) for card in self._engine.cards() for each in card.held]
 
     def leases(self) -> int:
         return self._leases
@@ -241,7 +246,8 @@ class _Refused(Exception):
         super().__init__(str(refusal.error))
 
 
-def _row(held: Held, now: float) -> ResidentAdapter:
+def _row(held: Held, since: float) -> ResidentAdapter:
+    """`since` are the seconds since that was told."""
     return ResidentAdapter(
         digest=held.digest,
         name=internal_name(held.digest),
@@ -249,7 +255,7 @@ def _row(held: Held, now: float) -> ResidentAdapter:
         leases=held.leases,
         requests=held.requests,
         pinned=held.pinned,
-        resident_seconds=max(0.0, now - held.since),
+        resident_seconds=held.age + since,
     )
 
 
@@ -262,7 +268,7 @@ def _elsewhere(refusal: Refusal) -> bool:
     """Whether another room may do better: one that is full, or whose engine died, says nothing of the request."""
     if refusal.taken:
         return isinstance(refusal.error, EngineDead)
-    return type(refusal.error) in (Overloaded, EngineDead, Unavailable)
+    return type(refusal.error) in (Overloaded, EngineDead, Unavailable, AdapterUnloadable)
 
 
 def _told(error: DabtError, *, begun: bool) -> DabtError:

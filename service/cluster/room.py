@@ -32,6 +32,8 @@ from service.openai import http_errors
 
 log = structlog.get_logger(__name__)
 
+_AGES_SECONDS = 60.0
+
 
 @dataclass(frozen=True, slots=True)
 class _Waits:
@@ -73,6 +75,8 @@ class EngineRoom:
         self._side = engine_side(config, engine, beside, Plan(config.preload, config.pin, ahead=False))
         self._slots = config.max_loras
         self._asked = 0
+        self._told: tuple[Card, float] | None = None
+        """The card that was told last, and when it was made."""
         self._supervision: asyncio.Task[None] | None = None
         store.cache.in_use = self._side.residency.digests
 
@@ -110,6 +114,15 @@ class EngineRoom:
             raise EngineDead(fatal)
 
     def card(self) -> Card:
+        """The same as before while nothing happens, so that nothing is sent to anybody then; made anew at times, so
+        that who sees it for the first time is told ages that are not much older.
+        """
+        made, now = self._card(), time.monotonic()
+        if self._told is None or self._told[0] != made or now - self._told[1] >= _AGES_SECONDS:
+            self._told = made, now
+        return self._told[0]
+
+    def _card(self) -> Card:
         side = self._side
         ready = not side.supervisor.waiting_for()
         return Card(
@@ -201,8 +214,7 @@ class EngineRoom:
 
 
 def _held(resident: ResidentAdapter) -> Held:
-    since = round(time.time() - resident.resident_seconds)
-    return Held(resident.digest, resident.leases, resident.requests, resident.pinned, since)
+    return Held(resident.digest, resident.leases, resident.requests, resident.pinned, resident.resident_seconds)
 
 
 def _later(frame: Frame, waits: _Waits) -> Frame:

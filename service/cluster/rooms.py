@@ -6,9 +6,10 @@ and takes those of others from the card.
 
 from __future__ import annotations
 
+import time
 from collections import Counter
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from lifecycle.version import Digest
 from service.cluster.asking import Ask, Card
@@ -47,7 +48,7 @@ class Rooms:
         known = self._known.get(card.room)
         if known is None or known.card == card:
             return
-        known.card = card
+        known.card = replace(card, came=time.monotonic())
         known.others = max(0, card.busy - known.own)
         replica = known.replica
         replica.room = card.capacity

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import pickle
-from collections.abc import AsyncGenerator, AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
 from contextlib import AsyncExitStack, aclosing, asynccontextmanager
+from types import MappingProxyType
 from typing import Any, cast
 
 import httpx
 
+from lifecycle.store.artifacts import ArtifactStore
 from lifecycle.version import Digest
 from service.app import create_app
 from service.cluster.asking import Ask, Card, Frame
@@ -94,15 +96,21 @@ class Fleet:
 
 
 @asynccontextmanager
-async def a_fleet(house: House, rooms: int = 2, names: str = "xyz", **options: object) -> AsyncIterator[Fleet]:
-    """Closed rooms and all. `options` are the rooms' settings."""
+async def a_fleet(
+    house: House,
+    rooms: int = 2,
+    names: str = "xyz",
+    stores: Mapping[str, ArtifactStore] = MappingProxyType({}),
+    **options: object,
+) -> AsyncIterator[Fleet]:
+    """Closed rooms and all. `options` are the rooms' settings; `stores` are those of rooms with a disk of their own."""
     default: dict[str, object] = {"base": house.base, "max_cpu_loras": 4, "max_loras": 2}
     config = ServeConfig.model_validate({**default, **options})
     async with AsyncExitStack() as open_rooms:
         made, engines = {}, {}
         for name in names[:rooms]:
             engines[name] = FakeEngine()
-            made[name] = EngineRoom(name, config, engines[name], house.registry, house.store)
+            made[name] = EngineRoom(name, config, engines[name], house.registry, stores.get(name, house.store))
             await made[name].open()
             open_rooms.push_async_callback(made[name].close)
         yield Fleet(house, made, engines)

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import pickle
 from typing import Any
 
+import pytest
+
 from service.cluster.asking import Ask, Card, Held
+from service.cluster.fleet import FleetAdapters, FleetEngine
 from service.cluster.rooms import Rooms, rooms_of
 
 
-def card(room: str, *held: str, busy: int = 0, capacity: int = 8, taken: int = 0) -> Card:
-    residents = tuple(Held(digest, 0, 0, False, 0) for digest in held)
+def card(room: str, *held: str, busy: int = 0, capacity: int = 8, taken: int = 0, age: float = 0.0) -> Card:
+    residents = tuple(Held(digest, 0, 0, False, age) for digest in held)
     return Card(room, capacity, busy, 0, places=4, slots=2, slots_taken=taken, held=residents)
 
 
@@ -19,6 +23,29 @@ def rooms(*cards: Card) -> Rooms:
     for each in cards:
         made.told(each)
     return made
+
+
+def test_an_age_is_counted_on_here_from_when_it_came_and_equal_cards_are_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two machines' clocks differ: no time is told, and an age alone is no news."""
+    clock = [100.0]
+    monkeypatch.setattr("time.monotonic", lambda: clock[0])
+    known = rooms(card("x", "a", age=7.0))
+    engine = FleetEngine({"base": Told(known)})
+    clock[0] += 5
+    known.told(card("x", "a", age=12.4))
+    (row,) = FleetAdapters(engine).residents()
+    assert row.resident_seconds == 12.0
+    assert pickle.loads(pickle.dumps(card("x", "a", age=1.0))) == card("x", "a", age=2.0)
+
+
+class Told:
+    """A line along which nothing is asked."""
+
+    def __init__(self, known: Rooms) -> None:
+        self.cards = known.cards
+
+    def ask(self, ask: Ask) -> Any:
+        raise NotImplementedError
 
 
 def first(known: Rooms, digest: str | None, **ask: Any) -> str:

@@ -29,8 +29,6 @@ WALL_CLOCKS = {
     "service/classification/request.py": "when an answer was made, as its reader is told",
     "service/openai/likelihoods.py": "when an answer was made, as its reader is told",
     "service/access/limiter.py": "the limits library counts by it; how far it was set is noticed there",
-    "service/cluster/room.py": "since when an adapter is there, as gateways on other machines are told",
-    "service/cluster/fleet.py": "how long that is, as people are told",
     "service/access/windows.py": "minutes of the same clock; `limiter.py` has them forgotten when it was set",
 }
 """Where `time.time()` is called, and for what: nowhere else, so that no duration is measured by it."""
