@@ -35,6 +35,18 @@ def test_paths_are_relative_to_the_file(workplace: Path, monkeypatch: pytest.Mon
     assert [(shot.user, shot.assistant) for shot in prompt.shots] == [("hi", "{}")]
 
 
+def test_a_chat_template_is_a_file_beside_the_evaluations_or_a_name_and_needs_a_base(workplace: Path) -> None:
+    lines = (workplace / "toy.yaml").read_text()
+    (workplace / "turns.jinja").write_text("{{ messages }}")
+    (workplace / "templated.yaml").write_text(f"template: turns.jinja\n{lines}")
+    assert EvalConfig.load(workplace / "templated.yaml").template == str(workplace / "turns.jinja")
+    assert EvalConfig.load(workplace / "toy.yaml", template="chatml").template == "chatml"
+    alone = "\n".join(line for line in lines.splitlines() if not line.startswith("base:"))
+    (workplace / "alone.yaml").write_text(f"template: chatml\n{alone}")
+    with pytest.raises(InvalidConfig, match="template is put into a base: name the base too"):
+        EvalConfig.load(workplace / "alone.yaml")
+
+
 def test_overrides_that_are_given_win_over_the_file(workplace: Path) -> None:
     config = EvalConfig.load(workplace / "toy.yaml", limit=5, endpoint=None, concurrency=2)
     assert (config.limit, config.concurrency, config.endpoint) == (5, 2, "http://127.0.0.1:8000/v1")
