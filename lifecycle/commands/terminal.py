@@ -36,6 +36,7 @@ _UNBOUNDED = 10_000
 
 
 _FULL = (errno.ENOSPC, errno.EDQUOT)
+_INTERRUPTED = 130
 _NO_PLACE = "No usable temporary directory"
 """What Python says where every folder for temporary files is full."""
 
@@ -58,8 +59,16 @@ def run(command: Callable[[], None]) -> None:
     except MemoryError:
         _fail("memory ran out: end other programs, or take a machine with more, and run the same command again")
     except KeyboardInterrupt:
-        typer.echo("interrupted; nothing is half done: run the same command to go on", err=True)
-        sys.exit(130)
+        _say_interrupted()
+        sys.exit(_INTERRUPTED)
+    except SystemExit as leaving:  # Typer takes the interruption for itself, and leaves without a word
+        if leaving.code == _INTERRUPTED:
+            _say_interrupted()
+        raise
+
+
+def _say_interrupted() -> None:
+    typer.echo("interrupted; nothing is half done: run the same command to go on", err=True)
 
 
 def _fail(message: str) -> NoReturn:
