@@ -4,18 +4,22 @@ from __future__ import annotations
 
 import os
 import subprocess
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 
 _ROOT = Path(__file__).parents[1]
+HERE = Path(sys.executable)
+"""The python that this process has."""
 
 
 def run(python: Path, module: str, *arguments: str, environment: Mapping[str, str]) -> None:
-    """With every core. `environment` is added to this process's own.
+    """With every core. `environment` is added to this process's own; where its packages are is for this `python` alone.
 
     Raises `RuntimeError` with the end of what it said where it fails.
     """
-    inherited = {name: value for name, value in os.environ.items() if name not in ("OMP_NUM_THREADS", "PYTHONPATH")}
+    foreign = [] if python == HERE else ["PYTHONPATH"]
+    inherited = {name: value for name, value in os.environ.items() if name not in ("OMP_NUM_THREADS", *foreign)}
     ended = subprocess.run(
         [str(python), "-m", module, *arguments],
         cwd=_ROOT,

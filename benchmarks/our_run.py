@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from benchmarks import apart
-from benchmarks.training_clock import Clock, peak_mib
+from benchmarks.training_clock import Clock, card_name, peak_mib
 
 if TYPE_CHECKING:
     from training.run import TrainResult
@@ -34,13 +34,15 @@ class Ran:
     steps: int
     seconds: float
     """Of the steps."""
+    last: float
+    """Of those of the last epoch, by the clock."""
     whole: float
     """Seconds from the process's start to the draft."""
     peak_mib: float
     card: str
     """The GPU's name; empty on a CPU."""
     card_mib: float
-    """The most of its memory that was taken."""
+    """The most of its memory that training took."""
 
 
 def run(folder: Path, configuration: Mapping[str, Any], device: str = "cpu", *, busy: bool = False) -> Ran:
@@ -81,18 +83,12 @@ def main() -> None:
         "steps": clock.steps,
         "wall": {"seconds": clock.seconds, "whole": time.perf_counter() - began},
         "of_processor": {"seconds": clock.busy, "whole": time.process_time()},
+        "last": clock.last,
         "peak_mib": peak_mib(),
-        **_card(),
+        "card": card_name(),
+        "card_mib": clock.card_mib,
     }
     (folder / "figures.json").write_text(json.dumps(figures), encoding="utf-8")
-
-
-def _card() -> dict[str, Any]:
-    import torch
-
-    if not torch.cuda.is_initialized():
-        return {"card": "", "card_mib": 0.0}
-    return {"card": torch.cuda.get_device_name(), "card_mib": torch.cuda.max_memory_allocated() / 2**20}
 
 
 if __name__ == "__main__":

@@ -19,7 +19,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from benchmarks.training_clock import Clock, peak_mib
+from benchmarks.training_clock import Clock, card_name, peak_mib
 
 Task = dict[str, Any]
 
@@ -71,8 +71,8 @@ def trl(task: Task, adapter: Path, **settings: Any) -> None:
     trainer.model.save_pretrained(str(adapter))
 
 
-def peft(task: Task, adapter: Path) -> None:
-    """PEFT's model in transformers' Trainer, with its collator that pads labels too."""
+def peft(task: Task, adapter: Path, dtype: str = "float32", **settings: Any) -> None:
+    """PEFT's model over a base in `dtype` in transformers' Trainer, with its collator that pads labels too."""
     from datasets import Dataset
     from peft import get_peft_model
     from transformers import AutoModelForCausalLM, DataCollatorForSeq2Seq, Trainer, TrainingArguments
@@ -85,10 +85,10 @@ def peft(task: Task, adapter: Path) -> None:
     conversations = [row for row in Reading(Path(task["train"])) if isinstance(row, Conversation)]
     examples = chat.examples(conversations, "", task["max_length"])
     rows = [{"input_ids": row.input_ids, "labels": row.labels} for row in examples]
-    model = get_peft_model(AutoModelForCausalLM.from_pretrained(task["base"], dtype="float32"), _lora(task))
+    model = get_peft_model(AutoModelForCausalLM.from_pretrained(task["base"], dtype=dtype), _lora(task))
     trainer = Trainer(
         model=model,
-        args=TrainingArguments(**_arguments(task, adapter)),
+        args=TrainingArguments(**_arguments(task, adapter), **settings),
         train_dataset=Dataset.from_list(rows),
         data_collator=DataCollatorForSeq2Seq(chat.tokenizer),
     )
@@ -143,7 +143,7 @@ def _arguments(task: Task, adapter: Path) -> dict[str, Any]:
         "max_grad_norm": 1.0,
         "seed": task["seed"],
         "train_sampling_strategy": "sequential",  # the file has the order of ours
-        "use_cpu": True,
+        "use_cpu": task.get("device") != "cuda",
         "save_strategy": "no",
         "disable_tqdm": True,
         "report_to": "none",
@@ -163,7 +163,9 @@ SIDES: dict[str, Callable[[Task, Path], None]] = {
     "Dabt bfloat16": partial(ours, precision="auto"),
     "TRL": trl,
     "TRL float32": partial(trl, bf16=False),
+    "TRL, no checkpointing": partial(trl, gradient_checkpointing=False),
     "PEFT": peft,
+    "PEFT bfloat16": partial(peft, dtype="bfloat16", bf16=True),
     "LLaMA-Factory": llama_factory,
 }
 
@@ -182,8 +184,11 @@ def main() -> None:
         "steps": clock.steps,
         "seconds": clock.seconds,
         "busy": clock.busy,
+        "last": clock.last,
         "whole": time.perf_counter() - began,
         "peak_mib": peak_mib(),
+        "card": card_name(),
+        "card_mib": clock.card_mib,
     }
     (folder / "figures.json").write_text(json.dumps(figures), encoding="utf-8")
 

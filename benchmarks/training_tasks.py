@@ -108,8 +108,8 @@ def mean_loss(model: Any, examples: Sequence[Any]) -> float:
     total, learnt = 0.0, 0
     with torch.no_grad():
         for example in examples:
-            logits = model(torch.tensor([example.input_ids])).logits[0, :-1].float()
-            labels = torch.tensor(example.labels[1:])
+            logits = model(torch.tensor([example.input_ids], device=model.device)).logits[0, :-1].float()
+            labels = torch.tensor(example.labels[1:], device=model.device)
             total += float(torch.nn.functional.cross_entropy(logits, labels, reduction="sum"))
             learnt += int((labels != -100).sum())
     return total / learnt

@@ -28,10 +28,12 @@ def multiplied_in_hardware() -> bool:
 
 
 def settled(wanted: Literal["auto", "float32", "bfloat16"]) -> Precision:
-    """What `auto` is here: bfloat16 on a GPU and on a CPU that multiplies it in hardware, otherwise float32."""
+    """What it is here: bfloat16 on a GPU, whatever is wanted; `auto` also on a CPU that multiplies it in hardware."""
+    if device() == "cuda":
+        return "bfloat16"
     if wanted != "auto":
         return wanted
-    return "bfloat16" if device() == "cuda" or multiplied_in_hardware() else "float32"
+    return "bfloat16" if multiplied_in_hardware() else "float32"
 
 
 def attention(

@@ -46,7 +46,7 @@ class OptimisationSettings(Frozen, allow_inf_nan=False):
     precision: Literal["auto", "float32", "bfloat16"] = "float32"
     """On a CPU. bfloat16 multiplies in half the bits and keeps what is learnt in float32: faster where the CPU has such
     instructions, for a loss that differs in its third or fourth digit. `auto` takes it there, and what it became is
-    part of the run's name. A GPU always takes bfloat16.
+    part of the run's name. A GPU always takes bfloat16, and the run says so.
     """
     fsdp: bool = False
     """Share the weights, their gradients and the optimiser out among the processes of the run (FSDP2, Zhao et al. 2023,

@@ -30,6 +30,9 @@ def run_settings() -> Iterator[None]:
     compiler sees few shapes. Nothing is compiled here, and scoring the learnt positions alone, as it does on a GPU,
     gives the same loss in less time.
 
+    On a GPU, cuDNN's attention plans for each length of a line anew. Training meets new ones in nearly every step, and
+    the other kernels, which need no plan, are as fast once it is made.
+
     The trainer seeds Python's, numpy's and torch's generators; they too go on afterwards as if nothing had been.
     """
     import numpy
@@ -44,10 +47,12 @@ def run_settings() -> Iterator[None]:
         logging.is_progress_bar_enabled(),
         constants.HF_HUB_DISABLE_TELEMETRY,
     )
+    planned = torch.backends.cuda.cudnn_sdp_enabled()
     states = random.getstate(), numpy.random.get_state(), torch.get_rng_state()
     GradientState._reset_state()  # a run that was stopped inside a step leaves where it was to the next of this process
     torch.set_num_threads(threads())
     logging.disable_progress_bar()
+    torch.backends.cuda.enable_cudnn_sdp(False)
     # TRL tells its makers of every trainer that is built.
     constants.HF_HUB_DISABLE_TELEMETRY = True
     try:
@@ -55,6 +60,7 @@ def run_settings() -> Iterator[None]:
             yield
     finally:
         torch.set_num_threads(before)
+        torch.backends.cuda.enable_cudnn_sdp(planned)
         if bars:
             logging.enable_progress_bar()
         constants.HF_HUB_DISABLE_TELEMETRY = telemetry

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from benchmarks import accelerated, methods, orders, orders_of_methods
+from benchmarks import accelerated, apart, methods, orders, orders_of_methods
 from benchmarks.our_run import Ran
 from benchmarks.tables import markdown
 from benchmarks.trainers import SIDES
 from benchmarks.training import OTHERS, OURS, Measured, absolute, beside, ratios
+from benchmarks.training_clock import Clock
 from benchmarks.training_tasks import TrainingTask
 from training.config import TrainJob
 from training.exact import EpochOrder
@@ -57,7 +59,7 @@ def test_the_spread_of_the_rounds_is_shown_beside_their_median() -> None:
 
 
 def test_every_side_of_a_comparison_can_be_run() -> None:
-    assert {*OURS, *OTHERS, "LLaMA-Factory"} == set(SIDES)
+    assert {*OURS, *OTHERS, *accelerated.OTHERS, "LLaMA-Factory"} == set(SIDES)
 
 
 def test_every_side_takes_as_many_steps_as_the_rows_make_batches() -> None:
@@ -140,6 +142,7 @@ RAN = Ran(
     metrics={"reward_accuracy": 0.75, "base_eval_loss": math.log(9), "eval_loss": math.log(4)},
     steps=1,
     seconds=1.0,
+    last=1.0,
     whole=1.0,
     peak_mib=1.0,
     card="",
@@ -156,3 +159,42 @@ def test_quality_is_shares_of_right_answers_rewards_for_pairs_and_perplexity_for
     assert methods._line(cases["classification"], RAN, math.nan, 0.5, counts)[2:4] == ["", "50% right"]
     text = methods._line(cases["text"], RAN, 0.0, math.nan, counts)
     assert text[2:4] == ["perplexity 9.0", "perplexity 4.0"]
+
+
+def test_packages_that_a_machine_was_brought_are_there_for_this_python_and_not_for_anothers(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "brought.py").write_text("", encoding="utf-8")
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    apart.run(apart.HERE, "brought", environment={})
+    other = tmp_path / "python"
+    other.symlink_to(apart.HERE)
+    with pytest.raises(RuntimeError, match="No module named brought"):
+        apart.run(other, "brought", environment={})
+
+
+LINE = accelerated.Line(
+    name="lora", last=4.0, seconds=9.0, whole=20.0, peak_mib=5000.0, card="H", card_mib=4000.0, expected_mib=3000.0
+)
+
+
+def test_the_speed_on_a_gpu_is_that_of_the_last_epoch_and_only_ours_are_expected_to_take_memory() -> None:
+    assert accelerated._cells(LINE, 8000)[:5] == ["`lora`", "2000", "4000 MiB", "3000 MiB", "5000 MiB"]
+    other = replace(LINE, name="TRL", card="", expected_mib=0.0)
+    assert accelerated._cells(other, 8000)[:4] == ["TRL", "2000", "", ""]
+    assert len(accelerated._cells(LINE, 8000)) == len(accelerated.HEADER)
+
+
+def test_the_seconds_of_the_last_epoch_are_told_apart_from_those_of_all(monkeypatch: pytest.MonkeyPatch) -> None:
+    from transformers import TrainerState
+    from transformers.trainer_callback import CallbackHandler
+
+    for name in ("on_epoch_begin", "on_epoch_end"):
+        monkeypatch.setattr(CallbackHandler, name, lambda *args: None)
+    times = iter((0.0, 7.0, 10.0, 12.0))
+    monkeypatch.setattr("benchmarks.training_clock.time.perf_counter", lambda: next(times))
+    clock = Clock()
+    for _ in range(2):
+        CallbackHandler.on_epoch_begin(None, None, TrainerState(), None)
+        CallbackHandler.on_epoch_end(None, None, TrainerState(global_step=5), None)
+    assert (clock.seconds, clock.last, clock.steps, clock.card_mib) == (9.0, 2.0, 5, 0.0)

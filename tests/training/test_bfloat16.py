@@ -87,3 +87,8 @@ def test_auto_is_bfloat16_where_the_cpu_multiplies_it(flags: dict[str, bool], be
         assert bfloat16.settled("auto") == became
         assert bfloat16.settled("float32") == "float32"
         assert bfloat16.settled("bfloat16") == "bfloat16"
+
+
+def test_a_gpu_takes_bfloat16_and_the_record_says_so_whatever_is_asked_for() -> None:
+    with patch.object(bfloat16, "device", return_value="cuda"), patch("torch.cpu.get_capabilities", return_value={}):
+        assert {bfloat16.settled(wanted) for wanted in ("auto", "float32", "bfloat16")} == {"bfloat16"}

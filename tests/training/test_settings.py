@@ -6,7 +6,7 @@ import os
 
 import pytest
 
-from training.settings import threads
+from training.settings import run_settings, threads
 
 TORCHRUN = {"RANK": "0", "WORLD_SIZE": "2", "MASTER_ADDR": "localhost", "MASTER_PORT": "1", "LOCAL_WORLD_SIZE": "2"}
 
@@ -33,3 +33,18 @@ def test_processes_that_train_together_share_the_cores_whatever_torchrun_sets(mo
     assert threads() == 4
     monkeypatch.setenv("LOCAL_WORLD_SIZE", "16")
     assert threads() == 1
+
+
+@pytest.mark.e2e
+def test_attention_that_plans_for_each_length_is_left_out_of_a_run_and_is_there_again_behind_it() -> None:
+    import torch
+
+    before = torch.backends.cuda.cudnn_sdp_enabled()
+    try:
+        for wanted in (True, False):
+            torch.backends.cuda.enable_cudnn_sdp(wanted)
+            with run_settings():
+                assert not torch.backends.cuda.cudnn_sdp_enabled()
+            assert torch.backends.cuda.cudnn_sdp_enabled() is wanted
+    finally:
+        torch.backends.cuda.enable_cudnn_sdp(before)
