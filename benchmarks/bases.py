@@ -55,6 +55,20 @@ def large(work: Path) -> Path:
     return folder
 
 
+def long(base: Path, work: Path, tokens: int) -> Path:
+    """`base` itself where it takes so many tokens, else its files with a configuration that does. What it then says
+    past its own length means nothing; the arithmetic is real.
+    """
+    config = json.loads((base / "config.json").read_text(encoding="utf-8"))
+    if config["max_position_embeddings"] >= tokens:
+        return base
+    folder = work / f"{base.name}-{tokens}"
+    shutil.rmtree(folder, ignore_errors=True)
+    shutil.copytree(base, folder)
+    (folder / "config.json").write_text(json.dumps({**config, "max_position_embeddings": tokens}), encoding="utf-8")
+    return folder
+
+
 def gpt2(folder: Path) -> Path:
     """A GPT-2 of 2.6 million random weights, made in `folder`."""
     import torch

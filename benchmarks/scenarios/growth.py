@@ -1,7 +1,8 @@
 """How the cost of a request grows with what a service has to hold or to do: versions, keys, adapters, ranks, and more.
 
-Each size is measured by turns with all others of its kind, so that what slows the machine for a while slows all of
-them. A line of the table is the largest size over the smallest; how the cost grows in between follows from all sizes.
+One server grows through all sizes of a kind. What it costs is told over something that does not grow and is measured by
+turns with it: a second server, or the base on the same one. So what slows the machine for a while slows both. A line of
+the table is the largest size over the smallest; how the cost grows in between follows from all sizes.
 """
 
 from __future__ import annotations
@@ -9,17 +10,18 @@ from __future__ import annotations
 import json
 import math
 import shutil
+import time
+import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import partial
 from itertools import count, islice
 from pathlib import Path
 from statistics import median
 
-from benchmarks import adapters, load
+from benchmarks import adapters, bases, load
 from benchmarks.figures import Figure, ratio
 from benchmarks.homes import stocked
 from benchmarks.load import Ask
@@ -28,11 +30,11 @@ from benchmarks.servers import BASE, Server, ours
 from lifecycle.access.keys import KeyGrant, Role
 from lifecycle.home import Home
 from lifecycle.manifests import AdapterManifest
-from lifecycle.models.base import fingerprint, read_object
+from lifecycle.models.base import fingerprint
 from lifecycle.models.preflight import preflight
 from lifecycle.registry import Registry
 from lifecycle.store.artifacts import ArtifactStore
-from lifecycle.version import Decoding, VersionSpec
+from lifecycle.version import Decoding, Digest, VersionSpec
 
 NAME = "growth"
 VERSIONS = (10, 100, 1_000, 10_000)
@@ -42,6 +44,11 @@ RANKS = (8, 32, 128, 256)
 PROMPTS = (64, 256, 1_024, 4_096, 8_000)
 STREAMS = (1, 8, 64, 256, 1_000)
 _ACTOR = "benchmark"
+_ROOM = 192
+"""Tokens that a base takes beyond the longest prompt."""
+_NUMBERS = count()
+_CATCH_UP = 60.0
+"""Seconds within which a server must know what was written."""
 _SAID = "صداع a word of it. "
 """A prompt is so many of these."""
 _FLAT = 1.25
@@ -59,15 +66,9 @@ class Costs:
 
 
 def measure(plan: Plan) -> list[Figure]:
-    kinds: dict[str, Callable[[Plan], list[Costs]]] = {
-        "versions: first token": _versions,
-        "API keys: first token": _keys,
-        "adapters in memory: a token of eight of them": _in_memory,
-        "rank: a token of four adapters, over the base's": _ranks,
-        "prompt tokens: first token": _prompts,
-        "streams: a token": _streams,
-    }
-    found = {what: cost(plan) for what, cost in kinds.items()}
+    found: dict[str, list[Costs]] = {}
+    for kinds in (_registry, _in_memory, _ranks, _prompts_and_streams):
+        found |= kinds(plan)
     plot(found, plan.work / f"growth-{plan.size}.svg")
     return [figure for what, costs in found.items() for figure in _figures(plan, what, costs)]
 
@@ -110,7 +111,7 @@ def plot(found: Mapping[str, Sequence[Costs]], file: Path) -> None:
 
 
 def _sizes(plan: Plan, sizes: Sequence[int]) -> Sequence[int]:
-    """In a quick run the smallest, one between and the largest: each size has a server of its own, as a rule."""
+    """In a quick run the smallest, one between and the largest."""
     return [sizes[0], sizes[len(sizes) // 2], sizes[-1]] if plan.quick else sizes
 
 
@@ -125,80 +126,84 @@ def _figures(plan: Plan, what: str, costs: Sequence[Costs]) -> list[Figure]:
 # ---- what is measured
 
 
-def _versions(plan: Plan) -> list[Costs]:
-    return _by_home(plan, _sizes(plan, VERSIONS), _with_versions, "triage")
-
-
-def _keys(plan: Plan) -> list[Costs]:
-    return _by_home(plan, _sizes(plan, KEYS), _with_keys, BASE)
-
-
-def _by_home(
-    plan: Plan, sizes: Sequence[int], make: Callable[[Plan, int], tuple[Path, str]], model: str
-) -> list[Costs]:
-    """First tokens of a server for each size, all of them up at a time."""
-    homes = [make(plan, size) for size in sizes]
+def _registry(plan: Plan) -> dict[str, list[Costs]]:
+    """API keys, and then versions beside all of them, over a server that has the fewest of both."""
     config = plan.config().model_copy(update={"kv_cache_gib": 0.25})
-    with ExitStack() as up:
-        servers = [up.enter_context(Server(ours(config, home), plan.logs)) for home, _ in homes]
-        work = asks([model], plan.count(64), 2)
-        cost = [partial(_first, server, work, 4, key) for server, (_, key) in zip(servers, homes, strict=True)]
-        for each in cost:
-            each()
-        return [Costs(size, spent) for size, spent in zip(sizes, by_turns(plan.rounds, *cost), strict=True)]
+    small, grows = _Grown.made(plan, "small"), _Grown.made(plan, "grows")
+    with (
+        Server(ours(config, small.home.root), plan.logs) as beside,
+        Server(ours(config, grows.home.root), plan.logs) as up,
+    ):
+        kinds = ("API keys: first token", KEYS, grows.keys), ("versions: first token", VERSIONS, grows.versions)
+        found: dict[str, list[Costs]] = {}
+        work = asks(["triage"], plan.count(64), 2)
+        for what, sizes, grow in kinds:
+            found[what] = []
+            for size in _sizes(plan, sizes):
+                grow(size)
+                grows.wait_for(up)
+                cost = partial(_first, up, work, 4, grows.secret), partial(_first, beside, work, 4, small.secret)
+                cost[0]()
+                found[what].append(Costs(size, _over(plan, *cost)))
+        return found
 
 
-def _in_memory(plan: Plan) -> list[Costs]:
+def _in_memory(plan: Plan) -> dict[str, list[Costs]]:
+    """On one server, whose memory fills."""
     sizes = _sizes(plan, IN_MEMORY)
     house = stocked(plan.base, sizes[-1], plan.work, golden=False)  # what loading costs is not measured here
-    work = asks(house.first(8), plan.count(128), 32)
-    with ExitStack() as up:
-        cost = []
+    config = plan.config(in_memory=sizes[-1]).model_copy(update={"kv_cache_gib": 0.25})
+    work, base = (asks(models, plan.count(64), 32) for models in (house.first(8), [BASE]))
+    found = []
+    with Server(ours(config, house.home.root), plan.logs) as server:
         for size in sizes:
-            config = plan.config(in_memory=size).model_copy(update={"kv_cache_gib": 0.25})
-            server = up.enter_context(Server(ours(config, house.home.root), plan.logs))
             load.run(server.url, [Ask(name, "hello", 1) for name in reversed(house.first(size))], 8)
-            cost.append(partial(_token, server, work, 16))
-        return [Costs(size, spent) for size, spent in zip(sizes, by_turns(plan.rounds, *cost), strict=True)]
+            cost = partial(_token, server, work, 16), partial(_token, server, base, 16)
+            cost[0]()
+            found.append(Costs(size, _over(plan, *cost)))
+    return {"adapters in memory: a token of eight of them": found}
 
 
-def _ranks(plan: Plan) -> list[Costs]:
+def _ranks(plan: Plan) -> dict[str, list[Costs]]:
     """On one server, from the smallest rank to the largest: its slots grow with what they hold, and never shrink."""
     home, names = _with_ranks(plan)
     config = plan.config().model_copy(update={"max_lora_rank": RANKS[-1], "kv_cache_gib": 0.25})
     found = []
     with Server(ours(config, home), plan.logs) as server:
         for rank in _sizes(plan, RANKS):
-            work, base = asks(names[rank], plan.count(128), 32), asks([BASE], plan.count(128), 32)
+            work, base = asks(names[rank], plan.count(64), 32), asks([BASE], plan.count(64), 32)
             cost = partial(_token, server, work, 16), partial(_token, server, base, 16)
             cost[0]()
-            mine, plain = by_turns(plan.rounds, *cost)
-            found.append(Costs(rank, [each / other for each, other in zip(mine, plain, strict=True)]))
-    return found
+            found.append(Costs(rank, _over(plan, *cost)))
+    return {"rank: a token of four adapters, over the base's": found}
 
 
-def _prompts(plan: Plan) -> list[Costs]:
-    longest = int(read_object(plan.base / "config.json").get("max_position_embeddings", 0)) - 64
-    sizes = _sizes(plan, [size for size in PROMPTS if size <= longest])
-    home = plan.work / "homes" / "empty"
-    with Server(ours(plan.config(), home), plan.logs) as server:
+def _prompts_and_streams(plan: Plan) -> dict[str, list[Costs]]:
+    """Of the base, each size by turns with all others of its kind."""
+    base = bases.long(plan.base, plan.work, PROMPTS[-1] + _ROOM)
+    with Server(ours(replace(plan, base=base).config(), plan.work / "homes" / "empty"), plan.logs) as server:
         few, many = _tokens(server, _SAID), _tokens(server, _SAID * 101)
-        cost = []
-        for size in sizes:
+        prompts, streams = _sizes(plan, PROMPTS), _sizes(plan, STREAMS)
+        first, each = [], []
+        for size in prompts:
             said = _SAID * max(1, round((size - few) * 100 / (many - few)))
-            # Every prompt is another from its first word on, so that none finds its beginning in the cache.
-            prompts = (Ask(BASE, f"{number} {said}", 1) for number in count())
-            cost.append(partial(_unheard, server, prompts, plan.count(16)))
-        return [Costs(size, spent) for size, spent in zip(sizes, by_turns(plan.rounds, *cost), strict=True)]
+            first.append(partial(_first_of, server, unheard(said), 4))
+        for size in streams:
+            each.append(partial(_token, server, asks([BASE], max(size, min(4 * size, 64)), 16), size))
+        return {
+            "prompt tokens: first token": _costs(prompts, by_turns(plan.rounds, *first)),
+            "streams: a token": _costs(streams, by_turns(plan.rounds, *each)),
+        }
 
 
-def _streams(plan: Plan) -> list[Costs]:
-    home, sizes = plan.work / "homes" / "empty", _sizes(plan, STREAMS)
-    with Server(ours(plan.config(), home), plan.logs) as server:
-        cost = [
-            partial(_token, server, asks([BASE], max(size, plan.count(min(4 * size, 256))), 16), size) for size in sizes
-        ]
-        return [Costs(size, spent) for size, spent in zip(sizes, by_turns(plan.rounds, *cost), strict=True)]
+def _costs(sizes: Sequence[int], spent: Sequence[Sequence[float]]) -> list[Costs]:
+    return [Costs(size, rounds) for size, rounds in zip(sizes, spent, strict=True)]
+
+
+def _over(plan: Plan, cost: Callable[[], float], other: Callable[[], float]) -> list[float]:
+    """What the one costs over the other, by round."""
+    mine, theirs = by_turns(plan.rounds, cost, other)
+    return [each / beside for each, beside in zip(mine, theirs, strict=True)]
 
 
 def _first(server: Server, work: Sequence[Ask], concurrent: int, key: str = "") -> float:
@@ -206,7 +211,13 @@ def _first(server: Server, work: Sequence[Ask], concurrent: int, key: str = "") 
     return _whole(load.run(server.url, work, concurrent, key)).first_token(0.5)
 
 
-def _unheard(server: Server, prompts: Iterator[Ask], number: int) -> float:
+def unheard(said: str) -> Iterator[Ask]:
+    """Prompts each of which is another from its first word on, so that none finds its beginning in the cache."""
+    while True:
+        yield Ask(BASE, f"{next(_NUMBERS)} {said}", 1)
+
+
+def _first_of(server: Server, prompts: Iterator[Ask], number: int) -> float:
     return _first(server, list(islice(prompts, number)), 1)
 
 
@@ -228,54 +239,80 @@ def _whole(run: load.Run) -> load.Run:
     return run
 
 
-# ---- homes of each size, made once
+# ---- homes
 
 
-def _home(plan: Plan, kind: str, size: int, fill: Callable[[Home, Registry], object]) -> Path:
-    root = plan.work / "homes" / f"{plan.base.name}-{size}-{kind}"
-    home = Home(root=root, registry_url=f"sqlite:///{root / 'registry.db'}", artifacts_url=str(root / "artifacts"))
-    if not (root / "made").is_file():
-        shutil.rmtree(root, ignore_errors=True)
-        root.mkdir(parents=True)
-        with Registry.open(home.registry_url) as registry:
-            fill(home, registry)
-        (root / "made").touch()
-    return root
+@dataclass
+class _Grown:
+    """A registry that is written while a server reads it."""
+
+    home: Home
+    base: Digest
+    secret: str = ""
+    """Of the newest API key."""
+    has_keys: int = 0
+    has_versions: int = 0
+
+    @staticmethod
+    def made(plan: Plan, kind: str) -> _Grown:
+        """With the fewest keys and versions."""
+        grown = _Grown(_fresh(plan.work / "homes" / f"{plan.base.name}-{kind}"), fingerprint(plan.base).digest)
+        grown.keys(KEYS[0])
+        grown.versions(VERSIONS[0])
+        with Registry.open(grown.home.registry_url) as registry:
+            registry.promote("triage:1", actor=_ACTOR, reason="to be measured", force=True)
+        return grown
+
+    def keys(self, size: int) -> None:
+        with Registry.open(self.home.registry_url) as registry:
+            for at in range(self.has_keys, size):
+                _, self.secret = registry.keys.create(KeyGrant(name=f"key-{at}", role=Role.CALLER), actor=_ACTOR)
+        self.has_keys = size
+
+    def versions(self, size: int) -> None:
+        """Half of them of the name that is asked."""
+        with Registry.open(self.home.registry_url) as registry:
+            for at in range(self.has_versions, size):
+                spec = VersionSpec(base=self.base, decoding=Decoding(temperature=at / VERSIONS[-1]))
+                name = "triage" if at % 2 == 0 else f"task-{at % 100}"
+                registry.create_version(name, spec, actor=_ACTOR)
+        self.has_versions = size
+
+    def wait_for(self, server: Server) -> None:
+        """Until the server knows the newest key and the newest version of the name."""
+        newest = f"{server.url}/v1/models/triage:{(self.has_versions + 1) // 2}"
+        asked = urllib.request.Request(newest, headers={"Authorization": f"Bearer {self.secret}"})  # noqa: S310
+        until = time.monotonic() + _CATCH_UP
+        while True:
+            try:
+                with urllib.request.urlopen(asked, timeout=60):  # noqa: S310  (loopback)
+                    return
+            except urllib.error.HTTPError:
+                if time.monotonic() > until:
+                    raise
+                time.sleep(0.2)
 
 
-def _with_versions(plan: Plan, size: int) -> tuple[Path, str]:
-    base = fingerprint(plan.base).digest
-
-    def fill(_: Home, registry: Registry) -> None:
-        for at in range(size):
-            spec = VersionSpec(base=base, decoding=Decoding(temperature=at / size))
-            version = registry.create_version("triage" if at < size // 2 else f"task-{at % 100}", spec, actor=_ACTOR)
-        registry.promote("triage:1", actor=_ACTOR, reason="to be measured", force=True)
-        assert version
-
-    return _home(plan, "versions", size, fill), ""
-
-
-def _with_keys(plan: Plan, size: int) -> tuple[Path, str]:
-    def fill(home: Home, registry: Registry) -> None:
-        for at in range(size):
-            _, secret = registry.keys.create(KeyGrant(name=f"key-{at}", role=Role.CALLER), actor=_ACTOR)
-        (home.root / "secret").write_text(secret, encoding="ascii")
-
-    root = _home(plan, "keys", size, fill)
-    return root, (root / "secret").read_text(encoding="ascii")
+def _fresh(root: Path) -> Home:
+    shutil.rmtree(root, ignore_errors=True)
+    root.mkdir(parents=True)
+    return Home(root=root, registry_url=f"sqlite:///{root / 'registry.db'}", artifacts_url=str(root / "artifacts"))
 
 
 def _with_ranks(plan: Plan) -> tuple[Path, dict[int, list[str]]]:
+    """Four adapters of each rank; made once."""
     names = {rank: [f"r{rank}-{number}" for number in range(4)] for rank in RANKS}
-
-    def fill(home: Home, registry: Registry) -> None:
-        store = ArtifactStore(home.artifacts_url, home.cache)
+    root = plan.work / "homes" / f"{plan.base.name}-ranks"
+    if (root / "made").is_file():
+        return root, names
+    home = _fresh(root)
+    store = ArtifactStore(home.artifacts_url, home.cache)
+    with Registry.open(home.registry_url) as registry:
         for rank, of_rank in names.items():
             for number, name in enumerate(of_rank):
                 folder = home.root / "new"
                 adapters.write(plan.base, folder, seed=number, rank=rank)
-                facts = preflight(folder, plan.base)
+                facts = preflight(folder, plan.base, max_rank=rank)
                 manifest = AdapterManifest(
                     digest=store.put(folder),
                     base=fingerprint(plan.base).digest,
@@ -288,5 +325,5 @@ def _with_ranks(plan: Plan) -> tuple[Path, dict[int, list[str]]]:
                 spec = VersionSpec(base=manifest.base, adapter=manifest.digest)
                 version = registry.create_version(name, spec, actor=_ACTOR)
                 registry.promote(version.ref, actor=_ACTOR, reason="to be measured", force=True)
-
-    return _home(plan, "ranks", RANKS[-1], fill), names
+    (root / "made").touch()
+    return root, names

@@ -37,28 +37,31 @@ def measure(plan: Plan) -> list[Figure]:
         concurrent: [_zipf(house, plan.count(count), concurrent + seed) for seed in range(plan.rounds)]
         for concurrent, count in _CONCURRENT.items()
     }
-    runs: dict[int, tuple[list[Run], list[Run]]] = {}
+    runs: dict[int, tuple[list[Run], list[Run], list[Run]]] = {}
     with ExitStack() as servers:
         dabt = servers.enter_context(Server(mine, plan.logs))
         load.run(dabt.url, asks(house.first(_FEW), plan.count(256), _TOKENS), _MOST)
         for concurrent, count in _CONCURRENT.items():
-            many, few = by_turns(
+            many, few, again = by_turns(
                 plan.rounds,
                 partial(_next, dabt.url, iter(draws[concurrent]), concurrent),
                 partial(load.run, dabt.url, asks(house.first(_FEW), plan.count(count), _TOKENS), concurrent),
+                # The first round's, whose adapters are loaded once it is over: the rest is what first requests cost.
+                partial(load.run, dabt.url, draws[concurrent][0], concurrent),
             )
-            runs[concurrent] = many, few
+            runs[concurrent] = many, few, again
         memory = dabt.memory_gib()
         right = alone(dabt.url, [ask for rounds in draws.values() for work in rounds for ask in work])
     held = f"{config.max_loras} slots, {config.max_cpu_loras} adapters in memory, rank {config.max_lora_rank} allowed"
     figures = [Figure(plan.label(NAME), "memory of all processes", (memory,), "GiB", note=held)]
-    for concurrent, (many, few) in runs.items():
+    for concurrent, (many, few, again) in runs.items():
         scenario = plan.label(f"{NAME}: {_ADAPTERS} adapters, {config.max_loras} slots, {concurrent} concurrent")
         waits = [run.first_token(0.99) for run in many], [run.first_token(0.5) for run in many]
         figures += [
             Figure(scenario, "requests failed", load.failures(many), bar=Bar(at_most=0)),
             Figure(scenario, "answers unlike alone", percent_wrong(many, right), "%", Bar(at_most=0)),
             ratio(scenario, "throughput / eight adapters", load.speeds(many), load.speeds(few), _BARS[concurrent]),
+            ratio(scenario, "the same, every adapter loaded before", load.speeds(again), load.speeds(few)),
             ratio(scenario, "TTFT p99 / p50", *waits, Bar(at_most=5)),
         ]
     return [*figures, *_beside(plan, Server(theirs, plan.logs), draws[_MOST], runs[_MOST][0], right)]

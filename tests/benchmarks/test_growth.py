@@ -8,7 +8,7 @@ import pytest
 
 from benchmarks.bases import TINY
 from benchmarks.plan import Plan
-from benchmarks.scenarios.growth import VERSIONS, Costs, _sizes, growth, plot
+from benchmarks.scenarios.growth import VERSIONS, Costs, _sizes, growth, plot, unheard
 
 
 @pytest.mark.parametrize(
@@ -40,3 +40,10 @@ def test_a_quick_run_keeps_both_ends_and_what_is_between(tmp_path: Path) -> None
     assert _sizes(quick, VERSIONS) == [10, 1_000, 10_000]
     assert _sizes(quick, [64, 1_024]) == [64, 1_024, 1_024]
     assert _sizes(Plan(TINY, "tiny", tmp_path, 1, "float32"), VERSIONS) == VERSIONS
+
+
+def test_each_size_asks_its_own_prompts_and_none_is_asked_twice() -> None:
+    prompts = [unheard(said) for said in ("short", "long " * 50)]
+    texts = [next(of).text for of in prompts * 2]
+    assert [text.partition(" ")[2] for text in texts] == ["short", "long " * 50] * 2
+    assert len({text.partition(" ")[0] for text in texts}) == 4
