@@ -5,7 +5,7 @@ Read `measure.py` next: it asks them.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -48,8 +48,8 @@ def resolve_arms(
     `served` is what aliases stand for (`served_arms`). An arm of an alias that serves nothing is left out, and so is
     one that serves what another arm is, unless it is the baseline: then the other arm is what is served.
 
-    Raises `InvalidConfig` with every version and index that is not there, versions over different bases, retired
-    ones, and two arms that are one version.
+    Raises `InvalidConfig` with every version and index that is not there, adapters over another base than the
+    evaluation's, retired versions, and two arms that are one version.
     """
     problems: list[Problem] = []
     served = served_arms(config, registry) if served is None else served
@@ -68,8 +68,9 @@ def resolve_arms(
     need_base = over_base or any(not recipe.version for recipe in recipes.values())
     bare = _bare(config, list(over_base.values()), registry, problems) if need_base else None
     if bare is not None:
+        problems += _over_another(recipes, known, bare)
         whole = [version for label, version in over_base.items() if recipes[label].version]
-        problems += _strangers(bare, whole)
+        problems += _strangers(bare, [version for version in whole if version.spec.base == bare.base])
     if problems or (bare is None and need_base):
         raise InvalidConfig("the arms cannot be made into versions", problems)
     arms: list[Arm] = []
@@ -111,10 +112,6 @@ def with_prod(
     if label := next((arm.label for arm in arms if arm.version.digest == version.digest), None):
         return arms, label
     problems = []
-    bases = {arm.version.spec.base for arm in arms if not arm.version.spec.classifier and not arm.endpoint}
-    if bases and not version.spec.classifier and version.spec.base not in bases:
-        fault = f"{now.alias} serves {version.ref}, which is over another base: the policy cannot compare with it"
-        problems.append(Problem("policy", fault, f"take {PROD} out of the policy's rules for the change of the base"))
     if any(arm.label == PROD for arm in arms):
         fault = f"it is not what {now.alias} serves ({version.ref})"
         problems.append(Problem(f"arms.{PROD}", fault, "give this arm another label"))
@@ -186,7 +183,7 @@ def _stored(base: str, registry: Registry) -> Version | None:
 
 
 def _bare(config: EvalConfig, named: list[Version], registry: Registry, problems: list[Problem]) -> VersionSpec | None:
-    """The base that all arms share; one endpoint serves one base, so arms over several cannot be compared.
+    """The base that recipes are made over. A whole version may be over another that the endpoint serves too.
 
     Without a folder to read, the first version named tells what decides an answer beside its own recipe.
     """
@@ -201,15 +198,22 @@ def _bare(config: EvalConfig, named: list[Version], registry: Registry, problems
     else:
         problems.append(Problem("base", "no arm names a version to take it from", "a model folder or a hub id"))
         return None
-    for version in named:
-        if version.spec.base != bare.base:
+    return bare
+
+
+def _over_another(
+    recipes: Mapping[str, Recipe], known: Mapping[str, Version | None], bare: VersionSpec
+) -> Iterator[Problem]:
+    """An adapter is put over the base of the evaluation, and only its own will do."""
+    for label, recipe in recipes.items():
+        version = known[label]
+        if recipe.adapter and version is not None and version.spec.base != bare.base:
             fault = (
                 f"{version.ref} is over another base ({version.spec.base[:19]}…) than this evaluation "
                 f"({bare.base[:19]}…)"
             )
-            cure = "compare arms over one base (`template` is a part of it), or give its arm the endpoint it has"
-            problems.append(Problem("base", fault, cure))
-    return bare
+            cure = "compare it whole, by `version:`, where its base is served (`template` is a part of a base)"
+            yield Problem(f"arms.{label}.adapter", fault, cure)
 
 
 def _strangers(bare: VersionSpec, served: list[Version]) -> list[Problem]:

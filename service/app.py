@@ -60,6 +60,8 @@ def create_app(
     parts = assemble(config, engine, registry, store, last_known, weights, elsewhere)
     app = FastAPI(title="Dabt", openapi_url=None, docs_url=None, redoc_url=None, lifespan=_lifespan)
     app.state.config = config
+    app.state.beside = elsewhere.beside if elsewhere is not None else ()
+    """Settings of further bases' engines."""
     app.state.body_limit = int(config.max_body_mib * 2**20)
     app.state.file_limit = int(config.max_file_mib * 2**20)
     app.state.upload_limit = int(config.max_upload_mib * 2**20)
@@ -67,7 +69,7 @@ def create_app(
     app.state.parts = parts
     app.state.before_listening = lambda: None
     """Called when all is ready to listen: whoever has answered on the port until then stops."""
-    parts.telemetry.serving(parts.base.name, parts.base.digest)
+    parts.telemetry.serving({base.digest: base.name for base in parts.base.every})
     app.state.tracer = _tracer(config)
     access = Access(config, parts.catalogue)
     app.add_middleware(AccessGuard, access=access, accounts=parts.accounts)

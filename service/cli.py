@@ -5,8 +5,9 @@ from __future__ import annotations
 import os
 import sys
 from functools import partial
+from inspect import signature
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -17,16 +18,27 @@ if TYPE_CHECKING:
 
     from lifecycle.home import Home
     from service.config import ServeConfig
+    from service.engine.vllm_engine import VllmEngine
     from service.front import Front
+    from service.served_bases import AskedBase
 
-_APART = frozenset({"base", "home", "chat_template"})
+_APART = frozenset({"base", "bases", "home", "chat_template"})
 """Options that are no setting of `ServeConfig` as they are written."""
 
 
 def serve(  # noqa: PLR0913, PLR0917  (one parameter is one option of the command)
     base: Annotated[
-        str, typer.Option(help="A folder, .gguf file, hub id (org/name), or a version with whole weights: triage:3.")
-    ],
+        list[str] | None,
+        typer.Option(
+            envvar="DABT_BASE",
+            help="A folder, .gguf file, hub id (org/name), or a version with whole weights: triage:3. Several, each "
+            "with an engine of its own, by writing it again; NAME=BASE names one.",
+        ),
+    ] = None,
+    bases: Annotated[
+        Path | None,
+        typer.Option(envvar="DABT_BASES", help="A YAML file with several bases, each with settings of its own."),
+    ] = None,
     base_name: Annotated[
         str, typer.Option(help="What callers write to reach the base; default: its hub id or folder's name.")
     ] = "",
@@ -124,46 +136,82 @@ def serve(  # noqa: PLR0913, PLR0917  (one parameter is one option of the comman
         list[str] | None, typer.Argument(metavar="[-- OPTIONS OF VLLM]", help="Any other option of `vllm serve`.")
     ] = None,
 ) -> None:
-    """Serve the base and every version of the registry over the OpenAI API.
+    """Serve one base or several, and every version of the registry over them, over the OpenAI API.
 
     Example: `dabt serve --base examples/clinic/base_model --port 8000 -- --seed 7`
     """
     options = {key: value for key, value in locals().items() if key not in _APART and value not in (None, "")}
     from lifecycle.home import Home
-    from lifecycle.models.base import name_of, resolve_base
-    from lifecycle.models.templates import with_template
-    from service.config import config_from
+    from service.base_folder import with_base
     from service.first_answers import FirstAnswers
-    from service.whole_weights import stored_weights
 
     place = Home.at(home)
-    config = config_from({**options, "base": base, "shadow_folder": place.shadow})
+    asked = _asked(base, bases, {**options, "shadow_folder": place.shadow}, chat_template)
+    config = asked[0].config
     first = FirstAnswers(config.host, config.port)  # before what takes long: a base may have to be downloaded
-    stored = stored_weights(base, place)
-    folder = stored.folder if stored is not None else resolve_base(base)
-    if stored is not None:
-        config = config.model_copy(update={"base_name": base_name or stored.name})
-    if chat_template is not None:
-        config = config.model_copy(update={"base_name": config.base_name or name_of(folder)})
-        folder = with_template(folder, chat_template, place.cache / "bases")
-    config = config.model_copy(update={"base": folder})
+    found = [with_base(each.config, each.base, place, each.chat_template) for each in asked]
+    engines = _engines([config for config, _ in found])
+    from service.server import serve as run  # after that: it takes a second to import
+
+    config, show = engines[0].config, pages(engines[0].config, place)
+    if len(engines) == 1:
+        run(config, place, engines[0], first, found[0][1], show)
+    else:
+        from service.cluster.here import EnginesHere, ServedBase
+
+        served = [ServedBase(each.config, each, known) for each, (_, known) in zip(engines, found, strict=True)]
+        every = EnginesHere(served)
+        run(config, place, every, first, console=show, elsewhere=every.here())
+    if any(engine.is_being_built for engine in engines):
+        # Asked to stop during an engine's start: all else is in order, and that thread need not be waited for.
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(0)
+
+
+def _asked(
+    base: list[str] | None, bases: Path | None, options: dict[str, Any], chat_template: str | None
+) -> list[AskedBase]:
+    from lifecycle.errors import InvalidConfig, Problem
+    from service.served_bases import bases_named, bases_of_file
+
+    if bases is None and base:
+        return bases_named(base, options, chat_template or "")
+    if bases is None or base or chat_template:
+        fault = "names the bases, and so do others" if bases is not None else "is missing"
+        cure = "give --base, once for each, or --bases with a file of them; a template stands there under its base"
+        raise InvalidConfig(
+            "The service cannot run like this:", [Problem("--bases" if bases else "--base", fault, cure)]
+        )
+    switches = {
+        name: each.default for name, each in signature(serve).parameters.items() if isinstance(each.default, bool)
+    }
+    # A switch that stands as it does by itself was not given, and the file may say otherwise.
+    given = {name: value for name, value in options.items() if value != switches.get(name) and value not in ([], ())}
+    return bases_of_file(bases, given, switches)
+
+
+def _engines(configs: list[ServeConfig]) -> list[VllmEngine]:
+    """An engine for each base, with its share of this machine; what takes long and needs nothing has begun."""
     from service.engine import vllm_forkserver
     from service.engine.memory import machine_memory, with_slots
+    from service.engine.sharing import Share
     from service.engine.vllm_engine import VllmEngine
     from service.engine.vllm_flags import dtype_on_a_cpu
 
     if vllm_forkserver.is_cpu_build():
-        config = with_slots(config, machine_memory(), dtype_on_a_cpu(config))
-    engine = VllmEngine(config)
-    engine.prepare()
-    from service.server import serve as run  # after that: it takes a second to import
+        memory = machine_memory().part(len(configs))
+        configs = [with_slots(config, memory, dtype_on_a_cpu(config)) for config in configs]
+    if len(configs) == 1:
+        engine = VllmEngine(configs[0])
+        engine.prepare()
+        return [engine]
+    VllmEngine(configs[0], Share(len(configs))).prepare()
+    from service.engine.vllm_sharing import share_out
+    from service.engine_side import base_of
 
-    run(config, place, engine, first, stored.manifest if stored is not None else None, pages(config, place))
-    if engine.is_being_built:
-        # Asked to stop during the engine's start: all else is in order, and that thread need not be waited for.
-        sys.stdout.flush()
-        sys.stderr.flush()
-        os._exit(0)
+    base_of(configs[0], configs[1:])  # two of one kind are refused before any is loaded
+    return [VllmEngine(*each) for each in share_out(configs)]
 
 
 def pages(config: ServeConfig, home: Home) -> Callable[[FastAPI], Front] | None:

@@ -10,13 +10,14 @@ import threading
 from collections.abc import Callable, Coroutine
 from contextlib import suppress
 from contextvars import Context, copy_context
-from functools import partial
-from typing import Any, Generic, Literal, TypeVar
+from functools import partial, wraps
+from typing import Any, Generic, Literal, ParamSpec, TypeVar
 
 import structlog
 
 from lifecycle.errors import Overloaded, Unavailable
 
+P = ParamSpec("P")
 T = TypeVar("T")
 
 _HANGING = 4
@@ -24,6 +25,18 @@ _HANGING = 4
 many."""
 
 log = structlog.get_logger(__name__)
+
+
+def one_at_a_time(work: Callable[P, T]) -> Callable[P, T]:
+    """For what may be called in several threads and works on something that the whole process has once."""
+    lock = threading.Lock()
+
+    @wraps(work)
+    def alone(*args: P.args, **kwargs: P.kwargs) -> T:
+        with lock:
+            return work(*args, **kwargs)
+
+    return alone
 
 
 class Once(Generic[T]):

@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -16,11 +16,12 @@ from lifecycle.models.answers import bare_spec
 from lifecycle.store.artifacts import ArtifactStore
 from lifecycle.version import Digest
 from service.adapters import golden
-from service.adapters.admission_gate import AdmissionGate
+from service.adapters.admission_gate import AdmissionGate, Gate
 from service.adapters.residency import Adapters, Limits, Residency
 from service.adapters.warming import Plan, Warmer
 from service.catalogue import Catalogue
 from service.classification.residents import Classifiers
+from service.cluster.asking import Card
 from service.concurrency import Bulkhead
 from service.config import ServeConfig
 from service.engine.interface import AdapterHandle, Engine, EngineFacts
@@ -30,7 +31,6 @@ from service.resolution import Base
 
 REGISTRY_SECONDS = 60.0
 """For one call. A locked registry answers sooner than that; one that hangs never does."""
-_NO_BOUND = 2**62
 
 
 @dataclass(frozen=True)
@@ -39,18 +39,25 @@ class EngineSide:
 
     base: Base
     residency: Adapters
-    gate: AdmissionGate
+    gate: Gate
     warmer: Warmer
     supervisor: Supervisor
 
 
 @dataclass(frozen=True)
 class Elsewhere:
-    """Engines in other processes, where the service's engine is only the way to them. They give out their own slots."""
+    """Engine rooms, where the service's engine is only the way to them. They give out their own slots."""
 
     adapters: Adapters
+    gate: Gate
+    rooms: Callable[[], Sequence[Card]]
+    """What each of them tells of itself now."""
     beside: tuple[ServeConfig, ...] = ()
     """Settings of other bases' engines."""
+    join: Callable[[EngineSide, Beside], None] = lambda side, beside: None
+    """Called once, before anything is asked: with the side of the service itself, and what rooms may share with it."""
+    weights: tuple[Digest, ...] = ()
+    """Whole weights of the store that are read from this machine's copy."""
 
 
 @dataclass(frozen=True)
@@ -74,8 +81,12 @@ def engine_side(config: ServeConfig, engine: Engine, beside: Beside, plan: Plan)
     catalogue, telemetry = beside.catalogue, beside.telemetry
     elsewhere = beside.elsewhere
     base = base_of(config, elsewhere.beside if elsewhere is not None else ())
-    slots = config.max_loras if elsewhere is None else _NO_BOUND
-    gate = AdmissionGate(slots, config.turn_seconds, config.queue)
+    gate: Gate
+    if elsewhere is None:
+        gate = AdmissionGate(config.max_loras, config.turn_seconds, config.queue)
+    else:
+        gate = elsewhere.gate
+        gate.max_waiting = config.queue
 
     @asynccontextmanager
     async def verified(adapter: AdapterHandle, digest: Digest) -> AsyncIterator[None]:
@@ -104,26 +115,24 @@ def engine_side(config: ServeConfig, engine: Engine, beside: Beside, plan: Plan)
 
     def started(facts: EngineFacts) -> None:
         """What the queue holds is known for sure when the engine runs: it follows the device."""
-        gate.max_waiting = config.max_queue or facts.max_queue
+        gate.max_waiting = max(
+            [config.max_queue or facts.max_queue, *(each.max_queue for each in facts.beside.values())]
+        )
 
     supervisor.started = started
-    telemetry.gauge("resident_adapters", "Adapters in the engine's memory", lambda: len(residency.residents()))
-    telemetry.gauge("adapter_leases", "Requests that hold an adapter", residency.leases)
-    telemetry.gauge("registry_age_seconds", "Since the registry was last read", lambda: catalogue.age)
-    telemetry.gauge("ready", "1 when /ready answers 200", lambda: float(not supervisor.waiting_for()))
-    telemetry.gauge("slots_taken", "Adapters in the batch", lambda: gate.taken)
-    telemetry.gauge("waiting_for_slot", "Requests that wait for a slot in the batch", lambda: gate.waiting)
-    telemetry.gauge("engine_up", "1 when the engine answers", lambda: float(supervisor.engine_up))
-    return EngineSide(base, residency, gate, warmer, supervisor)
+    side = EngineSide(base, residency, gate, warmer, supervisor)
+    if elsewhere is not None:
+        elsewhere.join(side, beside)
+    return side
 
 
 def base_of(config: ServeConfig, beside: Sequence[ServeConfig] = ()) -> Base:
     """Raises `InvalidInput` when a folder is not a whole model, and `InvalidConfig` for two of one kind."""
     bare = bare_spec(config.base)
     base = Base(config.served_name, bare.base, bare.answers, bare.decoding, tuple(map(base_of, beside)), bare.digest)
-    for same in ("name", "digest"):
+    for same, cure in (("name", "name them: --base NAME=BASE"), ("digest", "serve one of them")):
         told = [str(getattr(each, same)) for each in base.every]
         if twice := sorted({value for value in told if told.count(value) > 1}):
-            fault = Problem("base", f"{', '.join(twice)} is the {same} of two bases", "serve one of them, or name them")
+            fault = Problem("base", f"{', '.join(twice)} is the {same} of two bases", cure)
             raise InvalidConfig("Bases cannot be told apart:", [fault])
     return base

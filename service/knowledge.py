@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Mapping
 from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -37,13 +37,17 @@ class Library:
         fetch_seconds: float = 120.0,
         load_seconds: float = _LOAD_SECONDS,
         base: Path | None = None,
+        beside: Mapping[Digest, Path] | None = None,
     ) -> None:
         """`fetch_seconds` is how long the store may take for an index, `load_seconds` how long its loading may, and
-        that of a version's stages. `base` is the folder of the model that reads the passages."""
+        that of a version's stages. `base` is the folder of the model that reads the passages; `beside` has others'.
+        """
         self._store = store
         self._base = base
+        self._beside = beside or {}
         self._indexes: OrderedDict[Digest, Once[Index]] = OrderedDict()
-        self._pipelines: OrderedDict[tuple[Digest, tuple[RetrieverStage, ...]], Once[Pipeline]] = OrderedDict()
+        self._pipelines: OrderedDict[tuple[Digest, tuple[RetrieverStage, ...], Path | None], Once[Pipeline]]
+        self._pipelines = OrderedDict()
         self._fetching = Bulkhead("artifact store", at_once=_KEPT, waiting=1024, seconds=fetch_seconds)
         # Apart from searches: an embedding model that a hub does not send must not hold them up.
         self._loading = Bulkhead("retrieval", at_once=4, waiting=1024, seconds=load_seconds)
@@ -55,8 +59,8 @@ class Library:
         """How many indexes."""
         return len(self._indexes)
 
-    async def search(self, knowledge: Knowledge, query: str) -> Retrieved:
-        """The best passages, best first, and what of them was left out.
+    async def search(self, knowledge: Knowledge, query: str, base: Digest = "") -> Retrieved:
+        """The best passages for the model `base`, best first, and what of them was left out.
 
         Raises `NotFound` or `Corrupt` when the store lacks the index, `Corrupt` or `InvalidConfig` when a stage is not
         what the version was made with, and `Unavailable` when the store, the hub or a search takes too long.
@@ -64,16 +68,17 @@ class Library:
         index = await self.index(knowledge.index)
         if not knowledge.stages:
             return await self._searching.run(_searched, index, query, knowledge.top_k)
-        make = partial(self._load_pipeline, index, knowledge.stages)
-        pipeline = await _kept(self._pipelines, (knowledge.index, knowledge.stages), make)
+        reader = self._beside.get(base, self._base)
+        make = partial(self._load_pipeline, index, knowledge.stages, reader)
+        pipeline = await _kept(self._pipelines, (knowledge.index, knowledge.stages, reader), make)
         return await self._searching.run(pipeline.search, query, knowledge.top_k)
 
     async def index(self, digest: Digest) -> Index:
         """Whole and in memory. Raises what `search` raises."""
         return await _kept(self._indexes, digest, partial(self._load, digest))
 
-    async def _load_pipeline(self, index: Index, stages: tuple[RetrieverStage, ...]) -> Pipeline:
-        return await self._loading.run(_load_stages, index, stages, self._base)
+    async def _load_pipeline(self, index: Index, stages: tuple[RetrieverStage, ...], base: Path | None) -> Pipeline:
+        return await self._loading.run(_load_stages, index, stages, base)
 
     async def _load(self, digest: Digest) -> Index:
         path = await self._fetching.run(self._store.get, digest)

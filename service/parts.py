@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -16,17 +17,18 @@ from lifecycle.version import Digest
 from service.access.accounts import Accounts
 from service.access.ledger import Ledger
 from service.access.limiter import Limiter
-from service.adapters.admission_gate import AdmissionGate
+from service.adapters.admission_gate import Gate
 from service.adapters.residency import Adapters
 from service.adapters.warming import Plan, Warmer
 from service.catalogue import Catalogue
 from service.classification.residents import ClassifierLimits, Classifiers
+from service.cluster.asking import Card
 from service.concurrency import Background, Bulkhead
 from service.config import ServeConfig
 from service.deployment import OwnDeployment
 from service.engine.interface import Engine, EngineFacts
 from service.engine.supervise import Supervisor
-from service.engine_side import REGISTRY_SECONDS, Beside, Elsewhere, engine_side
+from service.engine_side import REGISTRY_SECONDS, Beside, Elsewhere, EngineSide, engine_side
 from service.knowledge import Library
 from service.last_known import LastKnown
 from service.observability.alias_series import AliasSeries
@@ -63,11 +65,13 @@ class Parts:
     models: ModelList
     residency: Adapters
     warmer: Warmer
-    gate: AdmissionGate
+    gate: Gate
     library: Library
     classifiers: Classifiers
     embedder: Embedder | None
     supervisor: Supervisor
+    rooms: Callable[[], Sequence[Card]]
+    """What each engine tells of itself, where there are several; none where the service's own is the only one."""
     telemetry: Telemetry
     under_way: UnderWay
     accounts: Accounts
@@ -170,13 +174,15 @@ def assemble(
     # Fewer than the connections that a registry's pool gives out: reading goes on while all of these wait.
     at_registry = Bulkhead("registry", at_once=8, waiting=64, seconds=REGISTRY_SECONDS)
 
-    own = () if weights is None else (weights.digest,)
+    own = [weights.digest] if weights is not None else [*(elsewhere.weights if elsewhere is not None else ())]
     store.cache.in_use = lambda: [*own, *residency.digests(), *classifiers.digests()]
     telemetry.registry.register(AliasSeries(lambda: catalogue.snapshot))
     telemetry.gauge("registry_calls", "Calls that the registry has not answered yet", at_registry.calls)
     background = Background()
     exchange = CanaryExchange(registry.outcomes, at_registry.run, config.canary_seconds)
     guard = CanaryGuard(registry, catalogue.refresh, telemetry, background, exchange, at_registry.run)
+    rooms = elsewhere.rooms if elsewhere is not None else _no_rooms
+    _watch(side, catalogue, telemetry, rooms)
     telemetry.gauge("canaries_stuck", "Canaries that broke a bound and cannot be rolled back yet", guard.stuck)
     records = Records(config.shadow_folder) if config.shadow_folder is not None else None
     others = [
@@ -195,9 +201,12 @@ def assemble(
         warmer=side.warmer,
         gate=gate,
         classifiers=classifiers,
-        library=Library(store, config.fetch_seconds, base=config.base),
+        library=Library(
+            store, config.fetch_seconds, base=config.base, beside={at: each.base for at, _, each in others}
+        ),
         embedder=None if config.embedding_model == "none" else Embedder(config.embedding_model),
         supervisor=supervisor,
+        rooms=rooms,
         telemetry=telemetry,
         under_way=UnderWay(),
         prefix_cache=PrefixCache(config.prefix_cache == "shared"),
@@ -208,6 +217,31 @@ def assemble(
         router_names=Names(),
         store=store,
         at_store=Bulkhead("artifact store", at_once=8, waiting=256, seconds=_STORE_SECONDS),
+    )
+
+
+def _no_rooms() -> Sequence[Card]:
+    return ()
+
+
+def _watch(side: EngineSide, catalogue: Catalogue, telemetry: Telemetry, rooms: Callable[[], Sequence[Card]]) -> None:
+    def silent() -> bool:
+        """Of some base no engine answers."""
+        here = rooms()
+        answering = {room.base for room in here if not room.problem}
+        return any(room.base not in answering for room in here)
+
+    residency, gate, supervisor = side.residency, side.gate, side.supervisor
+    telemetry.gauge("resident_adapters", "Adapters in the engine's memory", lambda: len(residency.residents()))
+    telemetry.gauge("adapter_leases", "Requests that hold an adapter", residency.leases)
+    telemetry.gauge("registry_age_seconds", "Since the registry was last read", lambda: catalogue.age)
+    telemetry.gauge("ready", "1 when /ready answers 200", lambda: float(not supervisor.waiting_for()))
+    telemetry.gauge("slots_taken", "Adapters in the batch", lambda: gate.taken)
+    telemetry.gauge("waiting_for_slot", "Requests that wait for a slot in the batch", lambda: gate.waiting)
+    telemetry.gauge(
+        "engine_up",
+        "1 when every base has an engine that answers",
+        lambda: float(supervisor.engine_up and not silent()),
     )
 
 

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+from typing import Any
 
 from fastapi import APIRouter, Request
 from prometheus_client import CONTENT_TYPE_LATEST
 from starlette.responses import JSONResponse, Response
 
 from lifecycle.errors import Unavailable
+from service.bases_now import BaseNow, bases_now
 from service.catalogue import EMPTY
 from service.config import ServeConfig
 from service.observability import router_series
@@ -39,6 +41,7 @@ async def ready(request: Request) -> Response:
         "waiting_for": waiting,
         "since": (parts.under_way.draining_since or parts.supervisor.since).isoformat(timespec="seconds"),
         "base": {"name": parts.base.name, "digest": parts.base.digest},
+        **({"bases": [_of_base(now) for now in bases_now(parts)]} if parts.base.beside else {}),
         "engine": facts.brief() if facts else None,
         "structured_output": parts.engine.structured_output(),
         "canaries_stuck": parts.traffic.guard.stuck(),
@@ -49,6 +52,18 @@ async def ready(request: Request) -> Response:
         },
     }
     return JSONResponse(body, 503 if waiting else 200)
+
+
+def _of_base(now: BaseNow) -> dict[str, Any]:
+    since = now.since
+    return {
+        "name": now.base.name,
+        "digest": now.base.digest,
+        "ready": now.is_ready,
+        "waiting_for": now.waiting_for,
+        "since": since.isoformat(timespec="seconds") if since is not None else None,
+        "restarts": now.restarts,
+    }
 
 
 def _code(parts: Parts) -> str:

@@ -26,6 +26,7 @@ from service.app import create_app
 from service.config import ServeConfig
 from service.connection import Bounds, Connection
 from service.engine.interface import Engine
+from service.engine_side import Elsewhere
 from service.first_answers import FirstAnswers
 from service.front import Front
 from service.last_known import LastKnown
@@ -48,21 +49,25 @@ def serve(
     first: FirstAnswers | None = None,
     weights: WeightsManifest | None = None,
     console: Callable[[FastAPI], Front] | None = None,
+    elsewhere: Elsewhere | None = None,
 ) -> None:
     """Serve until SIGTERM or SIGINT, then finish what was admitted and return. `first` has been answering until now,
     and `weights` is what is known of the base, where that is whole weights of the store; `console` makes the pages.
+    `elsewhere` says whom `engine` is only the way to, as where there are several bases (`cluster/here.py`).
 
     Raises `InvalidConfig` when the address cannot be had, or may not be had without API keys, and `EngineDead` when the
     engine cannot be kept running.
     """
     logs.configure(config.log_level, config.log_format)
     first = first or FirstAnswers(config.host, config.port)
-    log.info("listening", url=first.url, base=config.served_name)
+    bases = [config, *(elsewhere.beside if elsewhere is not None else ())]
+    log.info("listening", url=first.url, base=", ".join(each.served_name for each in bases))
     # A file that was known before and is gone is away, and not a new registry without versions and without keys.
     with closing(first), Registry.later(home.registry_url, new=not home.last_known.is_file()) as registry:
         _reach(registry, config)
         store = ArtifactStore(home.artifacts_url, home.cache, config.cache_bytes)
-        app = create_app(config, engine, registry, store, LastKnown(home.last_known, registry.name), weights, console)
+        last_known = LastKnown(home.last_known, registry.name)
+        app = create_app(config, engine, registry, store, last_known, weights, console, elsewhere)
         app.state.before_listening = first.hand_over
         connection: Any = partial(Connection, bounds=Bounds(config.client_seconds, _most_connections()))
         server = _Server(
@@ -78,7 +83,7 @@ def serve(
             ),
             config.drain_seconds,
         )
-        with WorkerProcess(config, home, first.url) if config.worker else nullcontext() as worker:
+        with WorkerProcess(config, home, first.url, bases[1:]) if config.worker else nullcontext() as worker:
             app.state.worker = worker
             server.run(sockets=[first.listener])  # on uvloop, as vLLM's own server
     if server.fatal:

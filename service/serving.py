@@ -192,7 +192,7 @@ class Service:
             body = with_decoding(version, base, kind, body)
         if version is None or version.spec.adapter is None:
             return Prepared(body, passages, None, 0.0, searched)
-        with span("lease", {"dabt.adapter": version.spec.adapter}), self.parts.telemetry.leasing():
+        with span("lease", {"dabt.adapter": version.spec.adapter}):
             adapter = await at_engine.enter_async_context(self.parts.residency.lease(version.spec.adapter))
         with span("slot"):
             waited = await at_engine.enter_async_context(self.parts.gate.turn(adapter.name))
@@ -205,4 +205,4 @@ class Service:
         from retrieval.prompting import question
 
         with span("retrieve", {"dabt.index": knowledge.index}), self.parts.telemetry.retrieving(version.ref):
-            return await self.parts.library.search(knowledge, question(body["messages"]))
+            return await self.parts.library.search(knowledge, question(body["messages"]), version.spec.base)

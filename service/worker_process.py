@@ -9,6 +9,7 @@ import os
 import subprocess
 import sys
 import threading
+from collections.abc import Sequence
 
 import structlog
 
@@ -27,9 +28,12 @@ log = structlog.get_logger(__name__)
 class WorkerProcess:
     """A context: the worker runs inside of it."""
 
-    def __init__(self, config: ServeConfig, home: Home, url: str) -> None:
-        """For jobs over the model folder `config.base`, which the service at `url` answers with."""
-        words = ["worker", "--base", str(config.base), "--max-rank", str(config.max_lora_rank), "--nice", str(_NICE)]
+    def __init__(self, config: ServeConfig, home: Home, url: str, beside: Sequence[ServeConfig] = ()) -> None:
+        """For jobs over the model folder `config.base`, which the service at `url` answers with, and those `beside`."""
+        bases = (config, *beside)
+        words = ["worker", "--max-rank", str(min(each.max_lora_rank for each in bases)), "--nice", str(_NICE)]
+        for each in bases:
+            words += ["--base", str(each.base)]
         words += ["--leave-with", str(os.getpid()), "--home", str(home.root), "--endpoint", f"{url}/v1"]
         words += ["--log-format", config.log_format]
         if config.evals is not None:

@@ -24,6 +24,7 @@ from console.rendering import show
 from console.viewer import Viewer, viewer_of
 from lifecycle.access.keys import Role
 from lifecycle.version import Digest
+from service.bases_now import BaseNow, bases_now
 from service.catalogue import Snapshot
 from service.observability.counted import NOTHING, Counted
 from service.parts import Parts
@@ -39,6 +40,7 @@ def sources(state: State) -> list[Source]:
         told = (
             parts.supervisor.waiting_for(), parts.catalogue.problem, parts.catalogue.snapshot.revision,
             parts.gate.taken, parts.gate.waiting, sorted(parts.residency.digests()), parts.traffic.guard.stuck(),
+            [now.waiting_for for now in bases_now(parts)],
         )  # fmt: skip
         return {"watch.newest": state.history.newest, "watch.parts": f"{zlib.crc32(repr(told).encode()):08x}"}
 
@@ -123,6 +125,7 @@ async def watch(request: Request) -> Response:
     of_versions = _of_versions(ticks, parts.catalogue.snapshot, viewer)
     seconds = sum(tick.seconds for tick in ticks)
     told = together(tick.of(version) for tick in ticks)
+    bases = bases_now(parts)
     return show(
         request,
         "watch.html",
@@ -137,7 +140,8 @@ async def watch(request: Request) -> Response:
         of_versions=[row for row in of_versions if not version or row.ref == version],
         residents=_in_memory(parts, viewer),
         places=parts.residency.capacity,
-        slots=(parts.gate.taken, request.app.state.config.max_loras, parts.gate.waiting),
+        bases=bases,
+        slots=(parts.gate.taken, _slots(bases) or request.app.state.config.max_loras, parts.gate.waiting),
         engine_up=parts.supervisor.engine_up,
         waiting=parts.supervisor.waiting_for(),
         since=parts.supervisor.since,
@@ -157,6 +161,10 @@ async def columns(request: Request) -> Response:
     step = STEP if WINDOWS[window] <= WINDOWS["1h"] else COARSE_STEP
     ticks = [tick for tick in history.ticks(window) if tick.at > after]
     return JSONResponse({"newest": history.newest, **series(ticks, _version(request), step)})
+
+
+def _slots(bases: Sequence[BaseNow]) -> int:
+    return sum(now.slots[1] for now in bases)
 
 
 def _moment(text: str) -> float:

@@ -1,7 +1,8 @@
 """The services that an evaluation asks: its own endpoint, and those that arms name for themselves.
 
-A service runs one base. A version over another base, such as whole weights beside the base that they were trained from,
-is asked where it is served, and all services must be alike in whatever else decides answers and seconds.
+A service runs one base or several. A version over a base that it does not run, such as whole weights beside the base
+that they were trained from, is asked where it is served, and all services must be alike in whatever else decides
+answers and seconds.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from typing import TYPE_CHECKING
 
 from evals.arms import Arm
 from evals.asking.endpoint import Endpoint, Session
+from lifecycle.aliases import PROD
 from lifecycle.deployment import Deployment
 from lifecycle.errors import InvalidConfig, Problem
 
@@ -21,6 +23,10 @@ if TYPE_CHECKING:
 
 _ITS_OWN = frozenset({"base", "arguments"})
 """What services over two bases differ in: the base, and the limits and options that follow from it."""
+
+
+_CURE = "serve its base too (`dabt serve --base A --base B`), or give its arm the endpoint it has"
+_CURE_OF_PROD = "serve its base too, or take prod out of the policy's rules for the change of the base"
 
 
 @dataclass(frozen=True)
@@ -38,7 +44,8 @@ class Services:
 def asked(endpoint: Endpoint, arms: Sequence[Arm], transport: httpx.AsyncBaseTransport | None) -> Iterator[Services]:
     """Sessions with every service that the arms need, which has said what it is.
 
-    Raises `Unavailable` where none answers, and `InvalidConfig` where two cannot be compared.
+    Raises `Unavailable` where none answers, and `InvalidConfig` where two cannot be compared, or arms are over more
+    bases than one runs.
     """
     with ExitStack() as opened:
         by_url: dict[str, Session] = {}
@@ -50,8 +57,32 @@ def asked(endpoint: Endpoint, arms: Sequence[Arm], transport: httpx.AsyncBaseTra
                 by_url[url].check()
                 by_url[url].ask_deployment()
         services = Services(by_url[""], {arm.label: by_url[arm.endpoint] for arm in arms if arm.endpoint})
+        _require_served([arm for arm in arms if not arm.endpoint], services.own)
         _require_alike(services)
         yield services
+
+
+def _require_served(arms: Sequence[Arm], session: Session) -> None:
+    """One base of the arms may be the service's first; it tells of the others (`service/deployment.py`)."""
+    if session.deployment is None:
+        return
+    beside = session.deployment.arguments.get("beside", {})
+    by_base: dict[str, list[Arm]] = {}
+    for arm in arms:
+        # A classifier is served beside any base.
+        if not arm.version.spec.classifier and arm.version.spec.base not in beside:
+            by_base.setdefault(arm.version.spec.base, []).append(arm)
+    problems = [
+        Problem(
+            f"arms.{arm.label}",
+            f"{arm.version.ref} is over another base ({base[:19]}…) than {session.endpoint.url} runs",
+            _CURE_OF_PROD if arm.label == PROD else _CURE,
+        )
+        for base in list(by_base)[1:]
+        for arm in by_base[base]
+    ]
+    if problems:
+        raise InvalidConfig("the arms are over more bases than the endpoint serves", problems)
 
 
 def _require_alike(services: Services) -> None:

@@ -11,8 +11,12 @@ from lifecycle.commands.terminal import HomeOption, JsonOption, to_json
 
 def doctor(
     base: Annotated[
-        str, typer.Option(envvar="DABT_BASE", help="What `dabt serve --base` is given, to hold versions against it.")
-    ] = "",
+        list[str] | None,
+        typer.Option(
+            envvar="DABT_BASE",
+            help="What `dabt serve --base` is given, to hold versions against it; may be repeated, as there.",
+        ),
+    ] = None,
     port: Annotated[int, typer.Option(help="What `dabt serve --port` is given.")] = 8000,
     deep: Annotated[bool, typer.Option("--deep", help="Read every byte that the registry needs again.")] = False,
     as_json: JsonOption = False,
@@ -29,7 +33,7 @@ def doctor(
     from lifecycle.upkeep.doctor.finding import Level
 
     findings = []
-    for finding in examine(Patient(Home.at(home), base=base, port=port, deep=deep)):
+    for finding in examine(Patient(Home.at(home), bases=tuple(base or ()), port=port, deep=deep)):
         findings.append(finding)
         if not as_json:
             typer.echo(f"{finding.level:<8}{finding.check:<12}{finding.says}")

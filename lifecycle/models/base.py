@@ -84,6 +84,12 @@ def resolve_base(name_or_path: str) -> Path:
     return hub.fetched(name_or_path, FETCHED_FILES)
 
 
+def named_base(word: str) -> tuple[str, str]:
+    """(name, base) of `BASE`, or of `NAME=BASE`, as `--base` takes it; the name is empty where none is given."""
+    found = re.fullmatch(r"([^=\s/]+)=(\S.*)", word)
+    return ("", word) if found is None or Path(word).expanduser().exists() else (found[1], found[2])
+
+
 def fingerprint(path: Path, *, cache: Path | None = None) -> BaseFingerprint:
     """Fingerprint of the model folder. Unchanged files (path, size, modification time) are not hashed twice.
 

@@ -8,11 +8,28 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Callable, Iterable
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Collection, Iterable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from typing import Protocol
 
 from lifecycle.errors import Overloaded
 from service.adapters.admission import Admission
+
+
+class Gate(Protocol):
+    """What the rest of the service asks of whoever gives out slots: `AdmissionGate` here, or engines elsewhere."""
+
+    max_waiting: int
+
+    def turn(self, adapter: str | None) -> AbstractAsyncContextManager[float]: ...
+    @property
+    def waiting(self) -> int: ...
+    @property
+    def taken(self) -> int: ...
+    @property
+    def in_slots(self) -> Collection[str]: ...
+    @property
+    def wanted(self) -> Collection[str]: ...
 
 
 class AdmissionGate:

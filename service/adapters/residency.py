@@ -10,8 +10,15 @@ from __future__ import annotations
 import asyncio
 import itertools
 import time
-from collections.abc import AsyncIterator, Callable, Collection, Iterator
-from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager, contextmanager, suppress
+from collections.abc import AsyncIterator, Callable, Collection, Iterator, Sequence
+from contextlib import (
+    AbstractAsyncContextManager,
+    AbstractContextManager,
+    AsyncExitStack,
+    asynccontextmanager,
+    contextmanager,
+    suppress,
+)
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
@@ -49,6 +56,7 @@ class Adapters(Protocol):
     def leases(self) -> int: ...
     def failed_load(self, digest: Digest) -> int: ...
     def failures(self) -> dict[Digest, str]: ...
+    def fitting(self, digests: Sequence[Digest], *, spare: int = 0) -> list[Digest]: ...
     def forget_all(self) -> None: ...
 
 
@@ -58,6 +66,10 @@ class ResidencyObserver(Protocol):
     def loaded(self, seconds: float) -> None: ...
     def load_failed(self) -> None: ...
     def evicted(self) -> None: ...
+
+
+class LeaseObserver(ResidencyObserver, Protocol):
+    def leasing(self) -> AbstractContextManager[object]: ...
 
 
 Verified = Callable[[AdapterHandle, Digest], AbstractAsyncContextManager[object]]
@@ -160,7 +172,7 @@ class Residency:
     """Belongs to one event loop. Nothing leaves while it is leased or pinned; concurrent first requests load once."""
 
     def __init__(
-        self, engine: Engine, store: Store, verified: Verified, limits: Limits, observer: ResidencyObserver
+        self, engine: Engine, store: Store, verified: Verified, limits: Limits, observer: LeaseObserver
     ) -> None:
         self._engine = engine
         self._store = store
@@ -186,7 +198,8 @@ class Residency:
         Raises `AdapterUnloadable` when it does not load or fails its golden prompts (and, until its pause is over,
         at once), `Overloaded` when every resident stays leased for `Limits.wait` seconds.
         """
-        resident = await self._resident(digest)
+        with self._observer.leasing():
+            resident = await self._resident(digest)
         resident.leases += 1
         resident.requests += 1
         self._residents[digest] = self._residents.pop(digest)  # most recently used
@@ -220,6 +233,10 @@ class Residency:
     @property
     def capacity(self) -> int:
         return self._limits.capacity
+
+    def fitting(self, digests: Sequence[Digest], *, spare: int = 0) -> list[Digest]:
+        """As many of these, in their order, as there are places but `spare`."""
+        return list(digests[: self._limits.capacity - spare])
 
     def digests(self) -> list[Digest]:
         """What is here or on its way: its files should stay on disk. May be asked from any thread."""

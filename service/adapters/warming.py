@@ -181,12 +181,14 @@ class Warmer:
         """As many as there may be: an alias that was moved to several versions must not break the service."""
         pinned = self._pinned()
         adapters = [wanted for wanted in pinned if not wanted.classifies]
-        most = self._residency.capacity - 1
-        if len(adapters) > most:
+        kept = self._fitting(adapters, spare=1)  # one place is for the others
+        if len(adapters) > len(kept):
             log.warning(
-                "not all pins fit into memory; the last named are left out", pins=len(adapters), places=most + 1
+                "not all pins fit into memory; the last named are left out",
+                pins=len(adapters),
+                places=self._residency.capacity,
             )
-        self._pin([*adapters[:most], *(wanted for wanted in pinned if wanted.classifies)])
+        self._pin([*kept, *(wanted for wanted in pinned if wanted.classifies)])
 
     def _pin(self, pinned: Sequence[_Wanted]) -> None:
         self._residency.pin([wanted.digest for wanted in pinned if not wanted.classifies])
@@ -201,10 +203,15 @@ class Warmer:
         preload = [*self._pinned(), *(wanted for ref in self._preload for wanted in self._found(ref))]
         planned = list(dict.fromkeys(preload))
         adapters = [wanted for wanted in planned if not wanted.classifies]
-        if len(adapters) > self._residency.capacity:
+        kept = self._fitting(adapters)
+        if len(adapters) > len(kept):
             log.warning("not all fit into memory", preload=len(adapters), places=self._residency.capacity)
-        left_out = set(adapters[self._residency.capacity :])
+        left_out = {*adapters} - {*kept}
         return [wanted for wanted in planned if wanted not in left_out]
+
+    def _fitting(self, adapters: Sequence[_Wanted], *, spare: int = 0) -> list[_Wanted]:
+        fitting = self._residency.fitting([wanted.digest for wanted in adapters], spare=spare)
+        return [_Wanted(digest) for digest in fitting]
 
     def _found(self, ref: str) -> list[_Wanted]:
         """As `_named`, for names that may come to exist later: said once, and looked for again at every change."""

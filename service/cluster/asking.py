@@ -61,6 +61,10 @@ class Held:
     pinned: bool
     age: float = field(compare=False)
     """Seconds that it was there when the card was made: an age and no time, since two machines' clocks differ."""
+    in_slot: bool = False
+    """A request of it is in the batch."""
+    wanted: bool = False
+    """A request waits with it for a slot."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,3 +89,10 @@ class Card:
     structured_output: str = "ok"
     came: float = field(default=0.0, compare=False)
     """When it came, by the counting clock of whoever has it."""
+    base: Digest = ""
+    problem: str = ""
+    """Why its engine does not answer now; empty when it does."""
+    since: int = 0
+    """When it began to answer, or stopped, in seconds of Unix time."""
+    restarts: int = 0
+    """Times that its engine died and was started again."""

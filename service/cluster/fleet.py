@@ -16,11 +16,15 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from lifecycle.errors import AdapterUnloadable, DabtError, EngineDead, NotAllowed, Overloaded, Unavailable
+from lifecycle.manifests import AdapterManifest
 from lifecycle.version import Digest
 from service.adapters.residency import ResidentAdapter, internal_name
+from service.catalogue import Catalogue
 from service.cluster import room_series
 from service.cluster.asking import Ask, Begun, Card, Frame, Held, Refusal
+from service.config import ServeConfig
 from service.engine.interface import AdapterHandle, Call, EngineAnswer, EngineFacts, Tally
+from service.engine_side import Beside, Elsewhere, EngineSide
 
 _DEATHS = 2
 """Engines that one request may see die. It may be the reason: asked again and again, it would end all of them."""
@@ -64,12 +68,10 @@ class FleetEngine:
     def __init__(self, lines: Mapping[Digest, Line]) -> None:
         """The way to each base's rooms. What names no base is asked of the first."""
         self._lines = dict(lines)
-        self._first = next(iter(lines))
 
     async def start(self) -> EngineFacts:
         told = await asyncio.gather(*(self._facts(base) for base in self._lines))
-        first, *others = told
-        return first.model_copy(update={"beside": dict(zip([*self._lines][1:], others, strict=True))})
+        return together(dict(zip(self._lines, told, strict=True)))
 
     async def stop(self) -> None:
         """The rooms live on without this gateway."""
@@ -102,11 +104,11 @@ class FleetEngine:
     ) -> list[float]:
         raise NotImplementedError("rooms verify their adapters themselves")
 
-    async def tokenize(self, body: dict[str, Any]) -> dict[str, Any]:
-        return await self._object(Ask("tokenize", body=body))
+    async def tokenize(self, body: dict[str, Any], base: Digest = "") -> dict[str, Any]:
+        return await self._object(Ask("tokenize", body=body), base)
 
-    async def detokenize(self, body: dict[str, Any]) -> dict[str, Any]:
-        return await self._object(Ask("detokenize", body=body))
+    async def detokenize(self, body: dict[str, Any], base: Digest = "") -> dict[str, Any]:
+        return await self._object(Ask("detokenize", body=body), base)
 
     def structured_output(self) -> str:
         """The worst of what rooms tell."""
@@ -117,20 +119,25 @@ class FleetEngine:
         return room_series.page(self.cards())
 
     def cards(self) -> list[Card]:
-        """Of the rooms of all bases."""
+        """Of the rooms of all bases, in their order."""
         return [card for line in self._lines.values() for card in line.cards()]
 
     async def prefetch(self, digest: Digest, base: Digest = "") -> bool:
         """Load an adapter over `base` where its next request would go."""
         return bool(await self._only(Ask("prefetch", digest), base))
 
+    def elsewhere(self, beside: Sequence[ServeConfig]) -> Elsewhere:
+        """For a service whose engine this is; `beside` are the settings of all bases' engines but the first's."""
+        adapters = FleetAdapters(self)
+        return Elsewhere(adapters, FleetGate(self.cards), self.cards, tuple(beside), adapters.join)
+
     async def _facts(self, base: Digest) -> EngineFacts:
         facts = await self._only(Ask("facts"), base)
         assert isinstance(facts, EngineFacts), "a room tells its facts when asked for them"
         return facts
 
-    async def _object(self, ask: Ask) -> dict[str, Any]:
-        told = await self._only(ask)
+    async def _object(self, ask: Ask, base: Digest) -> dict[str, Any]:
+        told = await self._only(ask, base)
         assert isinstance(told, dict), "tokens and texts are told in an object"
         return told
 
@@ -147,7 +154,7 @@ class FleetEngine:
 
     async def _answered(self, ask: Ask, base: Digest) -> AsyncGenerator[Frame, None]:
         """The frames after `Begun`. As long as there was none of them, another room is asked where one fails."""
-        line = self._lines[base or self._first]
+        line = self._lines[base or next(iter(self._lines))]
         refused: DabtError | None = None
         deaths = loads = 0
         while True:
@@ -188,8 +195,15 @@ class FleetAdapters:
     def __init__(self, engine: FleetEngine) -> None:
         self._engine = engine
         self._leases = 0
-        self.base_of: Callable[[Digest], Digest] = lambda digest: ""
-        """Over which base an adapter is."""
+        self._catalogue: Catalogue | None = None
+
+    def join(self, side: EngineSide, beside: Beside) -> None:
+        self._catalogue = beside.catalogue
+
+    def base_of(self, digest: Digest) -> Digest:
+        """Over which base an adapter is; empty, which is the first, where the registry has not told."""
+        manifest = None if self._catalogue is None else self._catalogue.known_manifest(digest)
+        return manifest.base if isinstance(manifest, AdapterManifest) else ""
 
     @property
     def capacity(self) -> int:
@@ -237,7 +251,44 @@ class FleetAdapters:
         told = {digest: why for card in self._engine.cards() for digest, why in card.failures.items()}
         return {digest: why for digest, why in told.items() if digest not in here}
 
+    def fitting(self, digests: Sequence[Digest], *, spare: int = 0) -> list[Digest]:
+        return list(digests[: self.capacity - spare])
+
     def forget_all(self) -> None: ...
+
+
+class FleetGate:
+    """Implements `service.adapters.admission_gate.Gate`: rooms give out their slots, and tell of them."""
+
+    def __init__(self, rooms: Callable[[], Sequence[Card]]) -> None:
+        self._rooms = rooms
+        self.max_waiting = 0
+
+    @asynccontextmanager
+    async def turn(self, adapter: str | None) -> AsyncIterator[float]:
+        yield 0.0
+
+    @property
+    def waiting(self) -> int:
+        return sum(card.waiting for card in self._rooms())
+
+    @property
+    def taken(self) -> int:
+        return sum(card.slots_taken for card in self._rooms())
+
+    @property
+    def in_slots(self) -> frozenset[str]:
+        return frozenset(internal_name(each.digest) for card in self._rooms() for each in card.held if each.in_slot)
+
+    @property
+    def wanted(self) -> frozenset[str]:
+        return frozenset(internal_name(each.digest) for card in self._rooms() for each in card.held if each.wanted)
+
+
+def together(told: Mapping[Digest, EngineFacts]) -> EngineFacts:
+    """Of the first base, with those of the others beside it."""
+    (_, first), *others = told.items()
+    return first.model_copy(update={"beside": dict(others)})
 
 
 class _Refused(Exception):

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import pickle
 from collections.abc import AsyncGenerator, Sequence
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,21 +16,18 @@ from ray import serve
 from ray.serve.config import AutoscalingConfig, RequestRouterConfig
 from ray.serve.handle import DeploymentHandle
 
-from lifecycle.manifests import AdapterManifest
 from lifecycle.registry import Registry
 from lifecycle.store.artifacts import ArtifactStore
-from lifecycle.version import Digest
-from service.catalogue import Catalogue
 from service.cluster.asking import Ask, Frame
-from service.cluster.fleet import FleetAdapters, FleetEngine
+from service.cluster.fleet import FleetEngine
 from service.cluster.ray_line import RayLine
 from service.cluster.ray_router import CARD
 from service.cluster.ray_workers import WorkerReplica
-from service.cluster.room import EngineRoom
+from service.cluster.room import LoneRoom
 from service.cluster.settings import ClusterSettings, EngineTier, Needs, Replicas, Workers, read_settings
 from service.config import ServeConfig
 from service.engine.interface import Engine
-from service.engine_side import Elsewhere, base_of
+from service.engine_side import base_of
 
 _IN_ONE_LOOP = {"RAY_SERVE_RUN_ROUTER_IN_SEPARATE_LOOP": "0"}
 """A gateway's handle then works in the loop of its requests: each token crosses a thread less."""
@@ -41,17 +37,17 @@ class EngineReplica:
     """Ready when its engine answers and what it must hold is loaded and verified."""
 
     async def __init__(self, settings: ClusterSettings, at: int) -> None:  # type: ignore[misc]  # Ray awaits it
-        from service.cluster.base_folder import with_base
+        from service.base_folder import with_base
         from service.observability import logs
 
         tier, home = settings.bases[at], settings.at_home()
-        config, weights = with_base(settings.config(tier, gateway=False), tier.base, home)
+        config, weights = with_base(settings.config(tier, gateway=False), tier.base, home, tier.chat_template)
         logs.configure(config.log_level, config.log_format)
         self._registry = Registry.later(home.registry_url, new=False)
         store = ArtifactStore(home.artifacts_url, home.cache, config.cache_bytes)
         name = serve.get_replica_context().replica_id.unique_id
         config, engine = _engine(tier, config)
-        self._room = EngineRoom(name, config, engine, self._registry, store, weights)
+        self._room = LoneRoom(name, config, engine, self._registry, store, weights)
         await self._room.open()
 
     async def answer(self, ask: Ask) -> AsyncGenerator[Frame, None]:
@@ -88,14 +84,15 @@ class Gateway:
         from lifecycle.errors import Unavailable
         from service.access.authentication import check_address
         from service.app import create_app
+        from service.base_folder import with_base
         from service.cli import pages
-        from service.cluster.base_folder import with_base
         from service.last_known import LastKnown
         from service.observability import logs
 
         settings, home = self._settings, self._settings.at_home()
         config, *beside = (
-            with_base(settings.config(tier, gateway=True), tier.base, home)[0] for tier in settings.bases
+            with_base(settings.config(tier, gateway=True), tier.base, home, tier.chat_template)[0]
+            for tier in settings.bases
         )
         logs.configure(config.log_level, config.log_format)
         registry = Registry.later(home.registry_url, new=False)
@@ -108,7 +105,6 @@ class Gateway:
         base = base_of(config, beside)
         lines = (RayLine(handle, settings.start_seconds) for handle in self._engines)
         engine = FleetEngine(dict(zip((each.digest for each in base.every), lines, strict=True)))
-        adapters = FleetAdapters(engine)
         self._app = create_app(
             config,
             engine,
@@ -116,9 +112,8 @@ class Gateway:
             store,
             LastKnown(home.last_known, registry.name),
             console=pages(config, home),
-            elsewhere=Elsewhere(adapters, tuple(beside)),
+            elsewhere=engine.elsewhere(beside),
         )
-        adapters.base_of = partial(_base_of, self._app.state.parts.catalogue)
         return self._app
 
     async def check_health(self) -> None:
@@ -217,8 +212,3 @@ def _engine(tier: EngineTier, config: ServeConfig) -> tuple[ServeConfig, Engine]
     engine = VllmEngine(config)
     engine.prepare()
     return config, engine
-
-
-def _base_of(catalogue: Catalogue, digest: Digest) -> Digest:
-    manifest = catalogue.known_manifest(digest)
-    return manifest.base if isinstance(manifest, AdapterManifest) else ""

@@ -12,11 +12,11 @@ from service.worker_process import WorkerProcess
 
 class WorkerReplica:
     def __init__(self, settings: ClusterSettings, at: int) -> None:
-        from service.cluster.base_folder import with_base
+        from service.base_folder import with_base
         from service.observability import logs
 
         tier, home = settings.bases[at], settings.at_home()
-        config, _ = with_base(settings.config(tier, gateway=False), tier.base, home)
+        config, _ = with_base(settings.config(tier, gateway=False), tier.base, home, tier.chat_template)
         logs.configure(config.log_level, config.log_format)
         host = "127.0.0.1" if settings.host == "0.0.0.0" else settings.host  # noqa: S104 - a proxy is on every node
         self._worker = WorkerProcess(config, home, f"http://{host}:{settings.port}")

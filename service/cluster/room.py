@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Collection
 from contextlib import AsyncExitStack, aclosing, suppress
 from dataclasses import dataclass, replace
 
@@ -26,7 +26,7 @@ from service.cluster.asking import Ask, Begun, Card, Frame, Held, Refusal
 from service.concurrency import Bulkhead
 from service.config import ServeConfig
 from service.engine.interface import Call, Engine, EngineAnswer, EngineFacts, Tally
-from service.engine_side import REGISTRY_SECONDS, Beside, engine_side
+from service.engine_side import REGISTRY_SECONDS, Beside, EngineSide, engine_side
 from service.observability.telemetry import Telemetry
 from service.openai import http_errors
 
@@ -54,46 +54,30 @@ class _Waits:
 
 
 class EngineRoom:
-    """Belongs to one event loop. `name` is told to nobody else and never used again."""
+    """Belongs to one event loop. No other room that one gateway knows has its `name`."""
 
-    def __init__(
-        self,
-        name: str,
-        config: ServeConfig,
-        engine: Engine,
-        registry: Registry,
-        store: ArtifactStore,
-        weights: WeightsManifest | None = None,
-    ) -> None:
+    def __init__(self, name: str, config: ServeConfig, engine: Engine, beside: Beside, plan: Plan) -> None:
         """Raises `InvalidInput` when `config.base` is not a whole model folder."""
         self.name = name
+        self._side = engine_side(config, engine, beside, plan)
+        self.telemetry = beside.telemetry
+        self._side.supervisor.log = log.bind(base=self._side.base.name)
         self._engine = engine
-        self.telemetry = Telemetry()
-        self._catalogue = Catalogue(registry, config.poll_seconds)
-        reading = Bulkhead("registry", at_once=8, waiting=1024, seconds=REGISTRY_SECONDS)
-        beside = Beside(store, self._catalogue, self.telemetry, reading, weights=weights)
-        self._side = engine_side(config, engine, beside, Plan(config.preload, config.pin, ahead=False))
         self._slots = config.max_loras
         self._asked = 0
         self._told: tuple[Card, float] | None = None
         """The card that was told last, and when it was made."""
         self._supervision: asyncio.Task[None] | None = None
-        store.cache.in_use = self._side.residency.digests
+
+    @property
+    def side(self) -> EngineSide:
+        return self._side
 
     async def open(self) -> None:
-        """Return when the engine answers and what this room must hold is loaded and verified.
-
-        Raises the errors of what cannot be held, all of them together, and `EngineDead` when there is no engine.
-        """
-        side = self._side
-        loop = asyncio.get_running_loop()
-        changed = side.warmer.changed
-        self._catalogue.on_change = lambda before, after: loop.call_soon_threadsafe(changed, before, after)
-        self._supervision = asyncio.create_task(side.supervisor.run())
-        self._catalogue.start()
+        """Return when the engine answers. Raises `EngineDead` when there will be none."""
+        self._supervision = asyncio.create_task(self._side.supervisor.run())
         try:
-            await side.supervisor.until_ready()
-            await self._hold()
+            await self._side.supervisor.until_up()
         except BaseException:
             await self.close()
             raise
@@ -106,7 +90,6 @@ class EngineRoom:
                 await self._supervision
         await self._side.warmer.stop()
         await self._engine.stop()
-        await asyncio.to_thread(self._catalogue.stop)
 
     def check(self) -> None:
         """Raises `EngineDead` once the engine cannot be kept running: this room is then of no more use."""
@@ -124,16 +107,21 @@ class EngineRoom:
 
     def _card(self) -> Card:
         side = self._side
-        ready = not side.supervisor.waiting_for()
+        waiting_for = side.supervisor.waiting_for()
+        in_slots, wanted = side.gate.in_slots, side.gate.wanted
         return Card(
             room=self.name,
-            capacity=side.gate.max_waiting if ready else 0,
+            base=side.base.digest,
+            problem="; ".join(waiting_for),
+            since=round(side.supervisor.since.timestamp()),
+            restarts=side.supervisor.restarts,
+            capacity=0 if waiting_for else side.gate.max_waiting,
             busy=self._asked,
             waiting=side.gate.waiting,
             places=side.residency.capacity,
             slots=self._slots,
             slots_taken=side.gate.taken,
-            held=tuple(_held(resident) for resident in side.residency.residents()),
+            held=tuple(_held(each, in_slots, wanted) for each in side.residency.residents()),
             failures=side.residency.failures(),
             structured_output=self._engine.structured_output(),
         )
@@ -148,7 +136,9 @@ class EngineRoom:
         taken = False
         try:
             if waiting := self._side.supervisor.waiting_for():
-                raise Unavailable(f"this engine is not ready: {'; '.join(waiting)}", retry_after=5.0)
+                raise Unavailable(
+                    f"the engine of {self._side.base.name} is not ready: {'; '.join(waiting)}", retry_after=5.0
+                )
             async with AsyncExitStack() as held:
                 call, waits = await self._let_in(ask, held)
                 taken = True
@@ -200,6 +190,47 @@ class EngineRoom:
         assert facts is not None, "a room that is ready knows its engine"
         return facts
 
+
+class LoneRoom(EngineRoom):
+    """A room in a process of its own, which reads the registry itself and keeps what it must hold."""
+
+    def __init__(
+        self,
+        name: str,
+        config: ServeConfig,
+        engine: Engine,
+        registry: Registry,
+        store: ArtifactStore,
+        weights: WeightsManifest | None = None,
+    ) -> None:
+        """Raises `InvalidInput` when `config.base` is not a whole model folder."""
+        self._catalogue = Catalogue(registry, config.poll_seconds)
+        reading = Bulkhead("registry", at_once=8, waiting=1024, seconds=REGISTRY_SECONDS)
+        beside = Beside(store, self._catalogue, Telemetry(), reading, weights=weights)
+        super().__init__(name, config, engine, beside, Plan(config.preload, config.pin, ahead=False))
+        store.cache.in_use = self._side.residency.digests
+
+    async def open(self) -> None:
+        """Return when the engine answers and what this room must hold is loaded and verified.
+
+        Raises the errors of what cannot be held, all of them together, and `EngineDead` when there is no engine.
+        """
+        loop = asyncio.get_running_loop()
+        changed = self._side.warmer.changed
+        self._catalogue.on_change = lambda before, after: loop.call_soon_threadsafe(changed, before, after)
+        self._catalogue.start()
+        await super().open()
+        try:
+            await self._side.supervisor.until_ready()
+            await self._hold()
+        except BaseException:
+            await self.close()
+            raise
+
+    async def close(self) -> None:
+        await super().close()
+        await asyncio.to_thread(self._catalogue.stop)
+
     async def _hold(self) -> None:
         """What could not be loaded ahead keeps a room closed: another one answers meanwhile."""
         faults: list[DabtError] = []
@@ -213,8 +244,16 @@ class EngineRoom:
             raise Unavailable(f"this engine does not hold what it must: {'; '.join(map(str, faults))}") from faults[0]
 
 
-def _held(resident: ResidentAdapter) -> Held:
-    return Held(resident.digest, resident.leases, resident.requests, resident.pinned, resident.resident_seconds)
+def _held(resident: ResidentAdapter, in_slots: Collection[str], wanted: Collection[str]) -> Held:
+    return Held(
+        resident.digest,
+        resident.leases,
+        resident.requests,
+        resident.pinned,
+        resident.resident_seconds,
+        in_slot=resident.name in in_slots,
+        wanted=resident.name in wanted,
+    )
 
 
 def _later(frame: Frame, waits: _Waits) -> Frame:

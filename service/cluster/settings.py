@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Literal, Self
 
 from pydantic import Field, ValidationError, model_validator
 
@@ -18,6 +18,7 @@ from lifecycle.home import Home
 from lifecycle.version import Frozen
 from service.cluster.routing import SLACK
 from service.config import ServeConfig
+from service.served_bases import BaseSettings, BasesFile
 
 _OWN = frozenset({"base", "base_name", "host", "port", "shadow_folder"})
 """Settings of `ServeConfig` that stand elsewhere in the file, or follow from it."""
@@ -56,13 +57,9 @@ class Workers(Frozen):
     each: Needs = Needs()
 
 
-class EngineTier(Frozen):
-    """The engines of one base."""
+class EngineTier(BaseSettings):
+    """The engines of one base. Every node must be able to read a base or a template that is a path."""
 
-    base: str
-    """A folder that every node can read, a hub id, or a version with whole weights (`triage:3`)."""
-    base_name: str = ""
-    """What callers write to reach the base itself; its hub id or folder's name unless given."""
     engine: Literal["vllm", "fake"] = "vllm"
     """`fake` answers without a model: to try a cluster out."""
     step_seconds: float = Field(default=0, ge=0)
@@ -70,8 +67,6 @@ class EngineTier(Frozen):
     replicas: Replicas = Replicas()
     each: Needs = Needs()
     workers: Workers = Workers()
-    serve: dict[str, Any] = Field(default_factory=dict)
-    """Settings of `dabt serve` for these engines alone, such as max_loras, pin and dtype."""
 
 
 class GatewayTier(Frozen):
@@ -79,11 +74,9 @@ class GatewayTier(Frozen):
     each: Needs = Needs()
 
 
-class ClusterSettings(Frozen):
+class ClusterSettings(BasesFile):
     bases: tuple[EngineTier, ...] = Field(min_length=1)
     gateways: GatewayTier = GatewayTier()
-    serve: dict[str, Any] = Field(default_factory=dict)
-    """Settings of `dabt serve` for all gateways and engines."""
     home: Path | None = None
     """On every node, for what is kept there; unless given, DABT_HOME."""
     registry: str = ""

@@ -15,6 +15,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from lifecycle.errors import AdapterUnloadable, EngineDead, InvalidInput, Problem, PromptTooLong
+from lifecycle.version import Digest
 from service.engine.interface import AdapterHandle, Call, EngineAnswer, EngineDetail, EngineFacts, Tally
 from service.openai.likelihoods import Likelihood, answer_body
 
@@ -48,6 +49,7 @@ class Faults:
     ping_error: BaseException | None = None
     stop_error: Exception | None = None
     start_error: Exception | None = None
+    hold_start: asyncio.Event | None = None
     structured_output: str = "ok"
     wrong_scores: bool = False
     """Score every adapter as if it had no effect."""
@@ -75,6 +77,8 @@ class FakeEngine:
         self.starts += 1
         if self.faults.start_error is not None:
             raise self.faults.start_error
+        if self.faults.hold_start is not None:
+            await self.faults.hold_start.wait()
         self.loaded.clear()
         self._dead.clear()
         return EngineFacts(
@@ -203,14 +207,14 @@ class FakeEngine:
         name = "" if adapter is None or self.faults.wrong_scores else adapter.name
         return fake_logprobs(name, prompt_ids, completion_ids)
 
-    async def tokenize(self, body: dict[str, Any]) -> dict[str, Any]:
+    async def tokenize(self, body: dict[str, Any], base: Digest = "") -> dict[str, Any]:
         await self.check()
         if "messages" not in body and not isinstance(body.get("prompt"), str):
             raise InvalidInput("The request is not valid:", [Problem("prompt", "must be a string")])
         tokens = list(_prompt_text(body).encode())
         return {"tokens": tokens, "count": len(tokens), "max_model_len": self.max_words}
 
-    async def detokenize(self, body: dict[str, Any]) -> dict[str, Any]:
+    async def detokenize(self, body: dict[str, Any], base: Digest = "") -> dict[str, Any]:
         await self.check()
         try:
             return {"prompt": bytes(list(body["tokens"])).decode()}

@@ -156,10 +156,10 @@ class Engine(Protocol):
     ) -> list[float]:
         """Natural-log probability of each completion token after the prompt and the completion's earlier tokens."""
 
-    async def tokenize(self, body: dict[str, Any]) -> dict[str, Any]:
-        """`prompt` or `messages` → `tokens`, `count`, `max_model_len`."""
+    async def tokenize(self, body: dict[str, Any], base: Digest = "") -> dict[str, Any]:
+        """`prompt` or `messages` → `tokens`, `count`, `max_model_len`. `base` as in `Call`."""
 
-    async def detokenize(self, body: dict[str, Any]) -> dict[str, Any]:
+    async def detokenize(self, body: dict[str, Any], base: Digest = "") -> dict[str, Any]:
         """`tokens` → `prompt`."""
 
     def structured_output(self) -> str:

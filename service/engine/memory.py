@@ -18,6 +18,8 @@ GIB = 2**30
 _FULL_REQUESTS = 8
 """So many requests of the model's full length the key-value cache should hold, where there is room."""
 _LEAST_CACHE = GIB
+SMALLEST_CACHE = GIB // 16
+"""Where there is no room for more."""
 _SLOT_SHARE, _KEPT_SHARE = 50, 20
 """All slots together may take one part in so many of the machine's memory; and the adapters that are ready for one."""
 KEPT_TWICE = GIB
@@ -37,6 +39,10 @@ class Memory:
 
     total: int
     free: int
+
+    def part(self, of: int) -> Memory:
+        """One of so many that are the same."""
+        return Memory(self.total // of, self.free // of)
 
 
 def machine_memory(proc: Path = Path("/proc"), cgroup: Path = Path("/sys/fs/cgroup")) -> Memory:
@@ -78,10 +84,14 @@ def cpu_cache_bytes(base: Path, dtype: str, max_model_len: int | None, memory: M
     `beside` is what the service keeps in memory besides the engine (`beside_the_engine`).
     """
     left = memory.free - sum(file.stat().st_size for file in weight_files(base)) - beside
+    return max(SMALLEST_CACHE, min(wanted_cache(base, dtype, max_model_len), left // 2))
+
+
+def wanted_cache(base: Path, dtype: str, max_model_len: int | None) -> int:
+    """Bytes of a key-value cache for some requests of full length."""
     length = max_model_len or _longest(base)
     per_token = token_bytes(base, dtype)
-    wanted = _LEAST_CACHE if not length or not per_token else max(_LEAST_CACHE, _FULL_REQUESTS * length * per_token)
-    return max(GIB // 16, min(wanted, left // 2))
+    return _LEAST_CACHE if not length or not per_token else max(_LEAST_CACHE, _FULL_REQUESTS * length * per_token)
 
 
 def kept_twice(base: Path, dtype: str, *, in_8_bits: bool = False) -> int:

@@ -11,6 +11,7 @@ from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from typing import Any
 
 import structlog
 
@@ -57,6 +58,8 @@ class Supervisor:
         self._telemetry = telemetry
         self._patience = patience
         self._short_lives = 0
+        self.log = log
+        """Where there are several engines, bound to whose it is."""
         self.warm_up: Callable[[], Awaitable[None]] = _nothing
         """Awaited after every start of the engine, before it is called ready."""
         self.started: Callable[[EngineFacts], object] = lambda facts: None
@@ -69,6 +72,7 @@ class Supervisor:
         self.since = datetime.now(UTC)
         """When it became ready, or stopped being so; half a second late at most."""
         self.facts: EngineFacts | None = None
+        self.restarts = 0
         self.fatal: str | None = None
         """Why the service must stop, once it must."""
         self._task: asyncio.Task[None] | None = None
@@ -78,7 +82,7 @@ class Supervisor:
         self._task = asyncio.current_task()
         try:
             self.facts = await self._start()
-            log.info("engine ready", **self.facts.brief())
+            self.log.info("engine ready", **self.facts.brief())
             while True:
                 born = self._patience.clock()
                 await self._live()
@@ -94,7 +98,7 @@ class Supervisor:
 
     async def _start(self) -> EngineFacts:
         """The engine's start takes long: the log says that it goes on."""
-        saying = asyncio.create_task(_say_every(_SAY_EVERY))
+        saying = asyncio.create_task(_say_every(_SAY_EVERY, self.log))
         try:
             facts = await self._engine.start()
         finally:
@@ -129,6 +133,13 @@ class Supervisor:
                 raise EngineDead(self.fatal)
             await asyncio.sleep(_LOOK_AT_START)
 
+    async def until_up(self) -> None:
+        """Return once the engine answers, whatever else is waited for. Raises as `until_ready` does."""
+        while not self.engine_up:
+            if self.fatal is not None:
+                raise EngineDead(self.fatal)
+            await asyncio.sleep(_LOOK_AT_START)
+
     @property
     def engine_up(self) -> bool:
         return not self._engine_state
@@ -136,7 +147,7 @@ class Supervisor:
     def _give_up(self, why: str, fault: Exception | None = None) -> None:
         self._engine_state = "the engine has stopped for good"
         self.fatal = why
-        log.error("the engine cannot be kept running", error=why, exc_info=fault)
+        self.log.error("the engine cannot be kept running", error=why, exc_info=fault)
 
     async def _live(self) -> None:
         """From the engine's start to its death; it may die while adapters are loaded ahead."""
@@ -153,7 +164,7 @@ class Supervisor:
         try:
             await self.warm_up()
         except Exception as error:  # what is not loaded ahead is loaded when it is asked for
-            log.error("loading ahead failed", exc_info=error)
+            self.log.error("loading ahead failed", exc_info=error)
         self._engine_state = ""
 
     async def _until_dead(self) -> None:
@@ -168,7 +179,7 @@ class Supervisor:
                     async with asyncio.timeout(_LOOK_EVERY):
                         await self._suspected.wait()
         except EngineDead as error:
-            log.error("the engine died; its requests were answered with an error", error=str(error))
+            self.log.error("the engine died; its requests were answered with an error", error=str(error))
         finally:
             pulse.stop()
 
@@ -177,7 +188,7 @@ class Supervisor:
         try:
             await self._engine.stop()
         except Exception as error:
-            log.warning("the dead engine did not stop cleanly", error=f"{type(error).__name__}: {error}")
+            self.log.warning("the dead engine did not stop cleanly", error=f"{type(error).__name__}: {error}")
 
     async def _restart(self) -> None:
         """Raises the last error when every attempt failed."""
@@ -193,11 +204,12 @@ class Supervisor:
             except InvalidInput:
                 raise  # another attempt would end the same way
             except DabtError as error:
-                log.warning("the engine did not start again", attempt=attempt + 1, error=str(error))
+                self.log.warning("the engine did not start again", attempt=attempt + 1, error=str(error))
                 last = error
                 continue
+            self.restarts += 1
             self._telemetry.engine_restarted()
-            log.info("engine restarted", attempt=attempt + 1)
+            self.log.info("engine restarted", attempt=attempt + 1)
             return
         raise last
 
@@ -205,7 +217,7 @@ class Supervisor:
 async def _nothing() -> None: ...
 
 
-async def _say_every(seconds: float) -> None:
+async def _say_every(seconds: float, log: Any) -> None:
     began = time.monotonic()
     while True:
         await asyncio.sleep(seconds)

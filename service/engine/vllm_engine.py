@@ -17,10 +17,12 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import structlog
+from prometheus_client import CollectorRegistry
 
 from lifecycle.errors import AdapterUnloadable, Corrupt, DabtError, EngineDead, InvalidInput, Problem, Unavailable
 from lifecycle.models.preflight import preflight
-from service.concurrency import Bulkhead
+from lifecycle.version import Digest
+from service.concurrency import Bulkhead, one_at_a_time
 from service.config import QUEUE_FACTOR, ServeConfig
 from service.engine import (
     vllm_facts,
@@ -33,6 +35,7 @@ from service.engine import (
     vllm_submission,
 )
 from service.engine.interface import AdapterHandle, Call, EngineAnswer, EngineDetail, EngineFacts, Tally
+from service.engine.sharing import ALL, Share
 from service.engine.vllm_errors import border, last_line, raise_reported
 from service.engine.vllm_flags import set_environment, takes_adapters, target_modules
 from service.engine.vllm_options import parsed_arguments
@@ -54,10 +57,12 @@ _CHECK_SECONDS = 60.0
 class VllmEngine:
     """Implements `service.engine.interface.Engine`."""
 
-    def __init__(self, config: ServeConfig) -> None:
-        self._config = config
+    def __init__(self, config: ServeConfig, share: Share = ALL) -> None:
+        """`share` is what of this machine it gets beside others."""
+        self.config, self.share = config, share
         self._llm: Any = None
         self._state: Any = None
+        self._series: CollectorRegistry | None = None
         self._template: frozenset[str] | None = frozenset()
         """What the base's chat template reads."""
         self._takes_chats = True
@@ -71,9 +76,9 @@ class VllmEngine:
 
     def prepare(self) -> None:
         """Begin, in another process, with what takes long and needs nothing yet. `start` does so if nobody has."""
-        set_environment(self._config)
-        if vllm_forkserver.usable() and self._config.tensor_parallel == 1:
-            vllm_forkserver.begin()
+        set_environment(self.config)
+        if vllm_forkserver.usable() and self.config.tensor_parallel == 1:
+            vllm_forkserver.begin(self.share.engines)
 
     async def start(self) -> EngineFacts:
         self.prepare()
@@ -107,7 +112,7 @@ class VllmEngine:
         return self._starts is not None and self._starts.calls() > 0
 
     async def stop(self) -> None:
-        llm, self._llm, self._state = self._llm, None, None
+        llm, self._llm, self._state, self._series = self._llm, None, None, None
         await self._structured.stop()
         if llm is not None:
             from vllm.v1.engine.exceptions import EngineDeadError
@@ -230,10 +235,10 @@ class VllmEngine:
             scored = await vllm_likelihood.scored(self._llm, text, f"score-{uuid.uuid4().hex}", lora)
         return [token.logprob for token in scored]
 
-    async def tokenize(self, body: dict[str, Any]) -> dict[str, Any]:
+    async def tokenize(self, body: dict[str, Any], base: Digest = "") -> dict[str, Any]:
         return await self._plain(vllm_requests.tokenize_request, body, "create_tokenize")
 
-    async def detokenize(self, body: dict[str, Any]) -> dict[str, Any]:
+    async def detokenize(self, body: dict[str, Any], base: Digest = "") -> dict[str, Any]:
         await self.check()
         tokens, vocabulary = body.get("tokens"), self._llm.model_config.get_vocab_size()
         if isinstance(tokens, list) and tokens and max(tokens) >= vocabulary:
@@ -244,7 +249,7 @@ class VllmEngine:
         return await self._plain(vllm_requests.detokenize_request, body, "create_detokenize")
 
     def metrics(self) -> bytes:
-        return b"" if self._llm is None else vllm_metrics.page() + self._structured.page()
+        return b"" if self._series is None else vllm_metrics.page(self._series) + self._structured.page()
 
     def structured_output(self) -> str:
         return self._structured.state
@@ -266,7 +271,7 @@ class VllmEngine:
         return self._llm is None or self._llm.errored
 
     def _preflight(self, adapter: AdapterHandle) -> None:
-        config = self._config
+        config = self.config
         if not takes_adapters(config.base):
             raise AdapterUnloadable(f"{adapter.name} cannot be served: vLLM puts no adapter over {config.base.name}")
         try:
@@ -274,22 +279,23 @@ class VllmEngine:
         except (InvalidInput, Corrupt) as error:
             raise AdapterUnloadable(f"{adapter.name} cannot be served here: {error}") from error
 
+    @one_at_a_time
     def _build(self) -> Any:
         """Make the engine, and return the parsed arguments that its handlers want too."""
         from vllm.engine.arg_utils import AsyncEngineArgs
         from vllm.usage.usage_lib import UsageContext
         from vllm.v1.engine.async_llm import AsyncLLM
 
-        args, operators = parsed_arguments(self._config)
+        args, operators = parsed_arguments(self.config, self.share)
         context = UsageContext.OPENAI_API_SERVER
         engine_args = AsyncEngineArgs.from_cli_args(args)
         self._asked = vllm_facts.asked(engine_args, self._environment, operators)
         config = engine_args.create_engine_config(usage_context=context)
         scheduler = config.scheduler_config
-        scheduler.max_num_queued_reqs = self._config.max_queue or QUEUE_FACTOR * scheduler.max_num_seqs
+        scheduler.max_num_queued_reqs = self.config.max_queue or QUEUE_FACTOR * scheduler.max_num_seqs
         vllm_gpu_memory.check_free(config)
         self._llm = AsyncLLM.from_vllm_config(config, usage_context=context)
-        vllm_metrics.bound(self._llm)
+        self._series = vllm_metrics.own_series(self._llm)
         vllm_submission.follow(self._llm, self._structured.check)
         return args
 
@@ -310,7 +316,7 @@ class VllmEngine:
     async def _facts(self) -> EngineFacts:
         """What runs in the workers. Raises `InvalidConfig` when a CPU would compute LoRA with the stock kernel."""
         kernels: set[str] = set()
-        if takes_adapters(self._config.base):
+        if takes_adapters(self.config.base):
             kernels = set(await self._answered(self._llm.collective_rpc("dabt_lora_kernel")))
             vllm_facts.check_kernels(kernels)
             await self._answered(self._llm.collective_rpc("dabt_keep_adapters"))
@@ -330,7 +336,7 @@ class VllmEngine:
     async def _submit(self, submission: Submission, call: Call, body: dict[str, Any]) -> Any:
         """vLLM's answer object, or its generator of SSE events."""
         await self.check()
-        body["model"] = call.adapter.name if call.adapter else self._config.served_name
+        body["model"] = call.adapter.name if call.adapter else self.config.served_name
         body["request_id"] = call.request_id
         if call.kind == "chat" and not isinstance(body.get("messages"), list):
             # vLLM looks into them before it checks them.
@@ -338,7 +344,7 @@ class VllmEngine:
         vllm_submission.check_size(body, self._llm.vllm_config.scheduler_config.max_num_queued_reqs)
         if call.kind == "chat":
             check_chat(self._takes_chats)
-            check_tools(body, self._config.tool_parser, self._template)
+            check_tools(body, self.config.tool_parser, self._template)
             check_template_fields(body, self._template)
             result = await self._state.openai_serving_chat.create_chat_completion(
                 vllm_requests.chat_request(body), vllm_submission.traced(call)
@@ -356,7 +362,7 @@ class VllmEngine:
         await self.check()
         submission = vllm_submission.begin(body=body)
         with border(self._is_dead, submission):
-            request = make({**body, "model": self._config.served_name})
+            request = make({**body, "model": self.config.served_name})
             result = self._checked(await getattr(self._state.serving_tokenization, handler)(request, None), submission)
         answer: dict[str, Any] = result.model_dump(exclude_none=True)
         return answer

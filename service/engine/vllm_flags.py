@@ -12,6 +12,7 @@ from lifecycle.models.preflight import SERVED_MODULES
 from lifecycle.models.templates import served_template
 from service.config import Dtype, ServeConfig
 from service.engine.memory import GIB, beside_the_engine, cpu_cache_bytes, kept_twice, machine_memory
+from service.engine.sharing import ALL, Share
 from service.observability import logs
 
 _LOOKED_UP = {"method": "ngram", "num_speculative_tokens": 4, "prompt_lookup_max": 4}
@@ -40,8 +41,9 @@ def set_environment(config: ServeConfig) -> None:
         os.environ["OTEL_EXPORTER_OTLP_TRACES_PROTOCOL"] = config.otlp_protocol
 
 
-def flags(config: ServeConfig, *, on_cpu: bool, executor: str = "") -> list[str]:
-    """`executor`, when given, runs vLLM's workers in place of the one that it would choose.
+def flags(config: ServeConfig, *, on_cpu: bool, executor: str = "", share: Share = ALL) -> list[str]:
+    """`executor`, when given, runs vLLM's workers in place of the one that it would choose; `share` is what of this
+    machine the engine gets.
 
     Raises `InvalidConfig` when the base has no layers that an adapter could change, its packed weights cannot be
     multiplied with numbers of this width, they cannot be rounded as asked, or several workers find too little shared
@@ -69,11 +71,7 @@ def flags(config: ServeConfig, *, on_cpu: bool, executor: str = "") -> list[str]
         # Timings of each request in its answer: the tally reads and removes them.
         "--enable-per-request-metrics",
     ]
-    cache = _cache_bytes(config, dtype) if on_cpu or config.kv_cache_gib is not None else None
-    if cache is not None:
-        given += ["--kv-cache-memory-bytes", str(cache)]
-    if config.gpu_memory is not None:
-        given += ["--gpu-memory-utilization", str(config.gpu_memory)]
+    given += _of_the_machine(config, share, dtype, on_cpu)
     if config.max_seqs is not None:
         given += ["--max-num-seqs", str(config.max_seqs)]
     if config.quantization:
@@ -95,6 +93,18 @@ def flags(config: ServeConfig, *, on_cpu: bool, executor: str = "") -> list[str]
         given += ["--enable-auto-tool-choice", "--tool-call-parser", config.tool_parser]
     # The masked kernel decides by the batch at hand, which a traced graph would freeze.
     return [*given, "--enforce-eager"] if on_cpu else given
+
+
+def _of_the_machine(config: ServeConfig, share: Share, dtype: Dtype, on_cpu: bool) -> list[str]:
+    given = ["--device-ids", ",".join(map(str, share.gpus))] if share.gpus else []
+    cache = share.cache
+    if cache is None and (on_cpu or config.kv_cache_gib is not None):
+        cache = _cache_bytes(config, dtype)
+    if cache is not None:
+        given += ["--kv-cache-memory-bytes", str(cache)]
+    if config.gpu_memory is not None:
+        given += ["--gpu-memory-utilization", str(config.gpu_memory)]
+    return given
 
 
 def takes_adapters(base: Path) -> bool:
@@ -158,7 +168,8 @@ def _cache_bytes(config: ServeConfig, dtype: Dtype) -> int:
 def dtype_on_a_cpu(config: ServeConfig) -> Dtype:
     """What `auto` stands for there, else what was asked for.
 
-    Raises `InvalidConfig` where the engine would start and end with the first request."""
+    Raises `InvalidConfig` where the engine would start and end with the first request.
+    """
     bits = 8 if config.quantization == INT8 else 4 if packed_in_words(config.base) else None
     if bits is None:
         return cpu_dtype() if config.dtype == "auto" else config.dtype

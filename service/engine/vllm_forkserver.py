@@ -48,13 +48,13 @@ def is_cpu_build() -> bool:
     return True
 
 
-def begin() -> None:
-    """Start the fork server if it does not run; returns at once, while it imports.
+def begin(engines: int = 1) -> None:
+    """Start the fork server if it does not run; returns at once, while it imports. Its engines share the processors.
 
     vLLM reads its environment when it is imported: what it is to see must be set before. Signals that end this process
     are not for the fork server: it ends when this process has.
     """
-    with _environment(_compute_environment()):
+    with _environment(_compute_environment(engines)):
         multiprocessing.set_forkserver_preload(list(_IMPORTED))
         forkserver.ensure_running()
 
@@ -84,14 +84,14 @@ class _ForkServer(context.ForkServerContext):
     Process = _EngineProcess
 
 
-def _compute_environment() -> dict[str, str]:
+def _compute_environment(engines: int = 1) -> dict[str, str]:
     """For the process that computes. It must be there when the process starts.
 
     As vLLM gives its worker processes: torch's OpenMP runtime and no other, and its number of threads.
     """
     # Nothing of the model is compiled on a CPU, but vLLM compiles a small function or two of its sampler, with a C++
     # compiler, in the middle of the first step that needs them: five seconds in which nobody is answered.
-    defaults = {"OMP_NUM_THREADS": str(_threads()), "TORCH_COMPILE_DISABLE": "1"}
+    defaults = {"OMP_NUM_THREADS": str(_threads(engines)), "TORCH_COMPILE_DISABLE": "1"}
     wanted = {name: value for name, value in defaults.items() if name not in os.environ}
     runtimes = sorted((Path(_folder("torch")) / "lib").glob("libgomp*.so*"))
     before = os.environ.get("LD_PRELOAD", "")
@@ -100,9 +100,9 @@ def _compute_environment() -> dict[str, str]:
     return wanted
 
 
-def _threads() -> int:
-    """One core is left for the API, as vLLM does."""
-    return max(1, len(os.sched_getaffinity(0)) - 1)
+def _threads(engines: int) -> int:
+    """Of each. One core is left for the API, as vLLM does."""
+    return max(1, (len(os.sched_getaffinity(0)) - 1) // engines)
 
 
 def _folder(package: str) -> str:

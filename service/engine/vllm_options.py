@@ -14,6 +14,7 @@ from typing import Any
 from lifecycle.errors import InvalidConfig, Problem
 from service.config import ServeConfig
 from service.engine import vllm_forkserver, vllm_spawn
+from service.engine.sharing import ALL, Share
 from service.engine.vllm_flags import GRAMMARS, flags
 
 _SUMMARY = "The options for vLLM cannot be taken:"
@@ -178,7 +179,7 @@ _UNKNOWN = "it is not known to leave the promises of this service whole"
 _DATA_PARALLEL = ("data_parallel", "elastic", "enable_elastic")
 
 
-def parsed_arguments(config: ServeConfig) -> tuple[Any, dict[str, Any]]:
+def parsed_arguments(config: ServeConfig, share: Share = ALL) -> tuple[Any, dict[str, Any]]:
     """What `vllm serve` would have parsed, and what of it the operator gave to vLLM and may change an answer.
 
     From now on engines come from the fork server where that can be used, and are spawned elsewhere. Raises
@@ -194,7 +195,7 @@ def parsed_arguments(config: ServeConfig) -> tuple[Any, dict[str, Any]]:
         import vllm.v1.engine.utils  # noqa: F401  (before its choice of processes is taken over)
 
         vllm_spawn.take_over()
-    own = flags(config, on_cpu=current_platform.is_cpu(), executor=executor)
+    own = flags(config, on_cpu=current_platform.is_cpu(), executor=executor, share=share)
     args = parsed(own, config.engine_options)
     counts = (PASSED | {*FRONT_ANSWERS}) if config.engine_options else frozenset()
     names = counts & changed(own, args) if counts else counts

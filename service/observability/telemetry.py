@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import importlib.metadata
 import platform
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -119,8 +119,11 @@ class Telemetry:
         """Ask `read`, in the event loop, whenever the page is."""
         self._watched[name] = Gauge(f"dabt_{name}", text, registry=self.registry), read
 
-    def serving(self, base: str, digest: str) -> None:
-        self._info("base", "The base model that runs here", base=base, digest=digest)
+    def serving(self, bases: Mapping[str, str]) -> None:
+        """`bases` are names by digest."""
+        told = Gauge("dabt_base_info", "The base model that runs here", ("base", "digest"), registry=self.registry)
+        for digest, name in bases.items():
+            told.labels(name, digest).set(1)
 
     def request(self, version: str, endpoint: Endpoint) -> RequestFigures:
         """Count an arrival. The result is told how it went."""

@@ -14,6 +14,7 @@ from starlette.responses import Response
 
 from lifecycle.access.keys import Role
 from lifecycle.errors import DabtError, Forbidden, InvalidInput, NotAllowed, Problem
+from lifecycle.version import Digest
 from service.admin import registry_of
 from service.engine.interface import Kind
 from service.openai import allowed_fields, http_errors, models, responses
@@ -25,7 +26,7 @@ from service.openai.messages import check_messages
 from service.openai.prompts import check_tokens
 from service.parts import Parts, parts_of
 from service.request_context import code_of, context_of
-from service.resolution import Caller, caller_of
+from service.resolution import Caller, caller_of, resolve
 from service.serving import STREAMED, Reply, Service
 
 router = APIRouter()
@@ -119,14 +120,24 @@ async def tokenize(request: Request) -> Response:
         body = check_messages(body)
     elif not isinstance(body.get("prompt"), str):
         raise InvalidInput("The request is not valid:", [Problem("prompt", "must be a string", "or send messages")])
-    return _json(await parts_of(request).engine.tokenize(allowed_fields.for_tokenizer(body)))
+    base = await _base_of(request, body)
+    return _json(await parts_of(request).engine.tokenize(allowed_fields.for_tokenizer(body), base))
 
 
 @router.post("/detokenize")
 async def detokenize(request: Request) -> Response:
     body = await json_object(request, request.app.state.body_limit)
     check_tokens(body)
-    return _json(await parts_of(request).engine.detokenize(body))
+    return _json(await parts_of(request).engine.detokenize(body, await _base_of(request, body)))
+
+
+async def _base_of(request: Request, body: dict[str, Any]) -> Digest:
+    """Whose tokenizer is meant, where there are several bases: that of `model`, or the first base's without one."""
+    parts, model = parts_of(request), body.get("model")
+    if not parts.base.beside or model is None:
+        return ""
+    caller = await parts.tuned.caller(caller_of(body, context_of(request)), model)
+    return resolve(model, caller, parts.catalogue.snapshot, parts.base).base.digest
 
 
 async def _answer(request: Request, kind: Kind) -> Response:

@@ -81,6 +81,7 @@ SPEAKERS: dict[str, tuple[str, ...]] = {
     "retrieval/tokens.py": (),
     "service/classification/request.py": (),
     "service/cluster/fleet.py": (),
+    "service/cluster/here.py": (),
     "service/cluster/ray_line.py": (),
     "service/cluster/room.py": (),
     "service/engine/grammar_worker.py": (),
@@ -244,7 +245,7 @@ TERMINAL = (
     "service/cli.py", "service/config.py", "service/first_answers.py", "service/traffic/shadow_cli.py",
     "service/cluster/command.py", "service/cluster/settings.py", "service/engine_side.py",
     "service/engine/vllm_options.py", "service/engine/vllm_flags.py", "service/engine/vllm_facts.py",
-    "service/engine/vllm_gpu_memory.py",
+    "service/engine/vllm_gpu_memory.py", "service/engine/sharing.py", "service/served_bases.py",
 )  # fmt: skip
 """Beginnings of the paths of modules whose sentences only a terminal shows: commands, and the start of the service."""
 NO_SENTENCE = re.compile(

@@ -95,7 +95,7 @@ async def test_a_part_in_trouble_says_so(served: Served):
     parts = state.parts
     away = SimpleNamespace(counted_in="away")
     broken = SimpleNamespace(
-        **{name: getattr(parts, name) for name in ("engine", "supervisor", "library", "traffic")},
+        **{name: getattr(parts, name) for name in ("base", "engine", "library", "rooms", "supervisor", "traffic")},
         embedder=SimpleNamespace(standing="failed", name="some-model"),
         accounts=away,
         catalogue=SimpleNamespace(problem="unavailable", age=12.0, snapshot=parts.catalogue.snapshot),

@@ -79,12 +79,15 @@ def test_two_arms_that_are_one_recipe_are_refused(config: EvalConfig, workplace:
         resolve_arms(with_arms(config, workplace, "  base: {}\n  few-shot: {}\n"), registry, actor="test")
 
 
-def test_an_adapter_over_another_base_cannot_be_compared(
+def test_an_adapter_is_put_over_no_other_base_and_a_whole_version_over_its_own_is_compared(
     config: EvalConfig, workplace: Path, registry: Registry, base_model: Path
 ) -> None:
     (base_model / "model.safetensors").write_bytes(b"other weights, same name")
-    with pytest.raises(InvalidConfig, match="another base"):
-        resolve_arms(config, registry, actor="test")
+    with pytest.raises(InvalidConfig, match=r"arms.x.adapter: toy:1 is over another base"):
+        resolve_arms(with_arms(config, workplace, "  base: {}\n  x: {adapter: 'toy:1'}\n"), registry, actor="test")
+    over_both = with_arms(config, workplace, "  base: {}\n  x: {version: 'toy:1'}\n")
+    new, old = resolve_arms(over_both, registry, actor="test")
+    assert new.version.spec.base != old.version.spec.base
 
 
 def test_an_adapter_arm_needs_a_version_that_has_one(config: EvalConfig, workplace: Path, registry: Registry) -> None:
@@ -222,7 +225,7 @@ def test_of_several_versions_in_prod_the_incumbent_is_meant_or_else_the_larger_s
     assert more[-1].version.ref == expected
 
 
-def test_prod_over_another_base_or_another_arm_of_that_label_cannot_be_compared(
+def test_another_arm_of_the_label_that_prod_would_have_cannot_be_compared(
     config: EvalConfig, workplace: Path, registry: Registry
 ) -> None:
     text = "  base: {prompt: {system: system.txt}}\n  prod: {prompt: {system: shots.jsonl}}\n"
@@ -231,7 +234,7 @@ def test_prod_over_another_base_or_another_arm_of_that_label_cannot_be_compared(
     served(registry, elsewhere.ref)
     with pytest.raises(InvalidConfig) as error:
         with_prod(arms, config, registry)
-    assert [one.place for one in error.value.problems] == ["policy", "arms.prod"]
+    assert [one.place for one in error.value.problems] == ["arms.prod"]
     assert "toy:prod serves" in error.value.problems[0].fault
 
 

@@ -65,8 +65,17 @@ class House:
     def base_digest(self) -> Digest:
         return fingerprint(self.base).digest
 
-    def adapter(self, name: str, folder: Path | None = None, golden: tuple[GoldenPrompt, ...] | None = None) -> Digest:
-        """Put an adapter into the store and its manifest into the registry. Without a folder: bytes for the fake."""
+    def adapter(
+        self,
+        name: str,
+        folder: Path | None = None,
+        golden: tuple[GoldenPrompt, ...] | None = None,
+        base: Digest = "",
+    ) -> Digest:
+        """Put an adapter into the store and its manifest into the registry. Without a folder: bytes for the fake.
+
+        It is over the house's base unless another is told.
+        """
         if folder is None:
             folder = self.home.root / "made" / name
             folder.mkdir(parents=True)
@@ -77,7 +86,7 @@ class House:
         self.registry.add_artifact(
             AdapterManifest(
                 digest=digest,
-                base=self.base_digest,
+                base=base or self.base_digest,
                 base_name=self.base.name,
                 rank=8,
                 alpha=16,

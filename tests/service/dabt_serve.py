@@ -18,7 +18,8 @@ REPOSITORY = Path(__file__).parents[2]
 
 @contextmanager
 def served(base: str, home: Path, log: Path, *flags: str) -> Iterator[tuple[subprocess.Popen[bytes], str]]:
-    """(process, its address), in float32 on a small cache; not ready yet. Ended when the block is left."""
+    """(process, its address), in float32 on a small cache; not ready yet. Ended when the block is left. `flags` may
+    name further bases."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]

@@ -49,7 +49,7 @@ RECIPES = {
 }
 
 
-def make_base(folder: Path) -> None:
+def make_base(folder: Path, seed: int = 0) -> None:
     """About 0.3M parameters in float32; heads of 32, the smallest that vLLM's CPU attention takes."""
     import torch
     from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
@@ -66,7 +66,7 @@ def make_base(folder: Path) -> None:
     tokenizer = PreTrainedTokenizerFast(tokenizer_object=byte_level, eos_token="<|end|>", pad_token="<|pad|>")
     tokenizer.chat_template = CHAT_TEMPLATE
     tokenizer.save_pretrained(folder)
-    torch.manual_seed(0)
+    torch.manual_seed(seed)
     config = LlamaConfig(
         vocab_size=len(tokenizer),
         hidden_size=64,

@@ -81,14 +81,14 @@ def test_every_option_of_serve_is_a_setting(monkeypatch: pytest.MonkeyPatch, tmp
         seen.append(set(options))
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("service.config.config_from", config_from)
+    monkeypatch.setattr("service.served_bases.config_from", config_from)
     parameters = inspect.signature(serve).parameters
-    given = dict.fromkeys(parameters, "x")
-    for options in ({"base": "x"}, given):
+    given = dict.fromkeys(parameters, "x") | {"base": ["x"], "bases": None}
+    for options in ({"base": ["x"]}, given):
         with pytest.raises(KeyboardInterrupt):
             serve(**dict.fromkeys(parameters) | options | {"home": tmp_path})
     assert all(keys <= set(ServeConfig.model_fields) for keys in seen)
-    assert set(parameters) - seen[1] == {"home", "chat_template"}
+    assert set(parameters) - seen[1] == {"home", "chat_template", "bases"}
 
 
 def test_another_chat_template_is_served_as_a_base_of_its_own_under_the_bases_name(
@@ -107,7 +107,7 @@ def test_another_chat_template_is_served_as_a_base_of_its_own_under_the_bases_na
         with pytest.raises(KeyboardInterrupt):
             serve(
                 **dict.fromkeys(inspect.signature(serve).parameters)
-                | {"base": str(base), "home": tmp_path, "port": 0}
+                | {"base": [str(base)], "home": tmp_path, "port": 0}
                 | given
             )
     plain, other = seen

@@ -6,13 +6,14 @@ import asyncio
 import json
 import threading
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from tokenizers import Tokenizer, models, pre_tokenizers
 
 from lifecycle.errors import NotFound, Unavailable
-from lifecycle.version import Knowledge
+from lifecycle.version import Knowledge, RetrieverStage
 from retrieval.config import IndexConfig
 from retrieval.index import Index, build_index
 from retrieval.stages.table import declared
@@ -153,3 +154,16 @@ async def test_what_a_hub_does_not_send_holds_up_neither_searches_nor_the_next_t
     monkeypatch.setattr(Index, "warm", warm)
     assert (await library.search(Knowledge(index=other, top_k=1), "When do visits begin?"))[0].id == "h01"
     hub.set()
+
+
+async def test_stages_are_those_of_the_model_that_reads_the_passages(
+    house: Any, index_digest: str, monkeypatch: Any
+) -> None:
+    monkeypatch.setattr(
+        "service.knowledge._load_stages", lambda index, stages, base: SimpleNamespace(search=lambda *_: base)
+    )
+    library = Library(house.store, base=Path("/first"), beside={"sha256:b": Path("/second")})
+    stage = RetrieverStage(type="token_budget", fingerprint="sha256:" + "0" * 64)
+    knowledge = Knowledge(index=index_digest, top_k=1, stages=(stage,))
+    read_by = [await library.search(knowledge, "visits", base) for base in ("sha256:a", "sha256:b", "sha256:a")]
+    assert read_by == [Path("/first"), Path("/second"), Path("/first")]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AbstractContextManager, asynccontextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -45,6 +45,9 @@ class Counts:
 
     def loaded(self, seconds: float) -> None:
         self.loads += 1
+
+    def leasing(self) -> AbstractContextManager[object]:
+        return nullcontext()
 
     def load_failed(self) -> None:
         self.failures += 1

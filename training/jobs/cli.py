@@ -9,7 +9,10 @@ import typer
 
 
 def worker(  # noqa: PLR0913, PLR0917  (one parameter is one option of the command)
-    base: Annotated[str, typer.Option(envvar="DABT_BASE", help="The base whose jobs it takes: folder or hub id.")],
+    base: Annotated[
+        list[str],
+        typer.Option(envvar="DABT_BASE", help="A base whose jobs it takes: folder or hub id; may be repeated."),
+    ],
     max_rank: Annotated[int, typer.Option(min=1, help="The largest rank that the servers take.")] = 16,
     checkpoint_days: Annotated[
         int | None, typer.Option(min=1, help="How long checkpoints of jobs are kept; for ever by default.")
@@ -38,7 +41,7 @@ def worker(  # noqa: PLR0913, PLR0917  (one parameter is one option of the comma
 
     from lifecycle import log_lines
     from lifecycle.home import Home
-    from lifecycle.models.base import resolve_base
+    from lifecycle.models.base import named_base, resolve_base
     from lifecycle.publishing import Shelf
     from training.jobs.evaluating import Evaluations
     from training.jobs.worker import Worker, device_of
@@ -46,10 +49,12 @@ def worker(  # noqa: PLR0913, PLR0917  (one parameter is one option of the comma
     log_lines.configure("json" if log_format == "json" else "logfmt")
     os.nice(nice)
     place = Home.at(home)
+    first, *others = (resolve_base(named_base(word)[1]) for word in base)
     hand = Worker(
         place,
         Shelf.at(place, actor="worker", max_rank=max_rank),
-        resolve_base(base),
+        first,
+        beside=tuple(others),
         checkpoint_days=checkpoint_days,
         evaluations=Evaluations(evals.resolve() if evals else None, endpoint),
     )

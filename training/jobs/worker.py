@@ -69,13 +69,15 @@ class Worker:
     checkpoint_days: int | None = None
     """How long a job's checkpoints are kept; None for ever."""
     evaluations: Evaluations = field(default_factory=Evaluations)
+    beside: tuple[Path, ...] = ()
+    """Further bases whose jobs it takes."""
     name: str = field(default_factory=lambda: f"{socket.gethostname()[:40]}-{new_id('', 8)}")
     clock: Callable[[], float] = time.monotonic
     stop: threading.Event = field(default_factory=threading.Event)
     """Set it, and the worker gives back what it has and returns."""
 
     def __post_init__(self) -> None:
-        self._digest = fingerprint(self.base).digest
+        self._bases = {fingerprint(base).digest: base for base in (self.base, *self.beside)}
         self._seen: dict[str, tuple[tuple[str, int], float]] = {}
         """Job's id → its holder and beat, and when they were first seen so."""
         self._jobs_changed, self._files_changed = threading.Event(), threading.Event()
@@ -119,11 +121,11 @@ class Worker:
     # -- which job ------------------------------------------------------------------------------------------------
 
     def _take(self) -> Job | None:
-        return self.shelf.registry.leases.take(self.name, [self._digest], self.lapsed())
+        return self.shelf.registry.leases.take(self.name, [*self._bases], self.lapsed())
 
     def lapsed(self) -> dict[str, tuple[str, int]]:
         """Jobs whose holders have given no sign for a whole term of this worker's own clock."""
-        held = self.shelf.registry.leases.held([self._digest])
+        held = self.shelf.registry.leases.held([*self._bases])
         now = self.clock()
         self._seen = {
             id_: self._seen[id_] if id_ in self._seen and self._seen[id_][0] == seen else (seen, now)
@@ -162,7 +164,7 @@ class Worker:
 
     def validate(self) -> None:
         """Look at the files of all jobs that wait for that. Several workers may look at one; one of them is heard."""
-        for job in self.shelf.registry.leases.waiting([self._digest], JobState.VALIDATING):
+        for job in self.shelf.registry.leases.waiting([*self._bases], JobState.VALIDATING):
             if self.stop.is_set():
                 return
             looked = self._looked_at(job)
@@ -231,14 +233,15 @@ class Worker:
         hyper = job.progress.hyperparameters or settled(job, rows_in(fetched.train))
         watch = JobWatcher(job, self._folder(job), hyper, lease.seal, lease.tell, lease.stop, lease.events)
         lease.watch = watch
-        run = plan(job, fetched, self.base, hyper)
+        base = self._bases[job.base]
+        run = plan(job, fetched, base, hyper)
         if note := told_elsewhere(job)[1]:
             watch.say(note)
         lay_out(self.shelf.registry.jobs.get(job.id, None), self.home, self._folder(job), self.shelf, watch.say)
         with RunKeeper(job, self._folder(job), self.shelf, self.name) as keeper:
             watch.keep = keeper.saved
             result = train(run, self.home, self.shelf, watch=watch)
-        leaving.leave(job, result, watch, self.shelf, self.base, self.name)
+        leaving.leave(job, result, watch, self.shelf, base, self.name)
         log.info("job done", job=job.id, version=result.version.ref)
 
     def _evaluate(self, job: Job, lease: _Lease) -> None:
@@ -263,10 +266,8 @@ class Worker:
         if _says_full(error) or shutil.disk_usage(self.home.root).free < _FULL:
             said = "the disk of the worker is full; free some space on it, and ask for the job again"
             return JobFault(code="disk_full", message=said)
-        if not self.base.is_dir():
-            return JobFault(
-                code="base_missing", message=f"the base {self.base.name} is not there for the worker any more"
-            )
+        if not (base := self._bases[job.base]).is_dir():
+            return JobFault(code="base_missing", message=f"the base {base.name} is not there for the worker any more")
         if isinstance(error, InvalidInput | NotFound):
             return job_files.fault_of(error, JobFiles(self._folder(job) / "rows"), None)
         if isinstance(error, DabtError):

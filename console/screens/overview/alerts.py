@@ -16,6 +16,7 @@ from console.viewer import Viewer
 from lifecycle.access.keys import Role
 from lifecycle.registry.audit import AuditEntry
 from lifecycle.states import State
+from service.bases_now import bases_now
 from service.parts import Parts
 
 ROLLED_BACK_FOR = timedelta(hours=24)
@@ -52,6 +53,12 @@ def _of_the_service(parts: Parts, viewer: Viewer) -> Iterator[Alert]:
         yield Alert("critical", N_("The service is stopping, and takes no new requests."))
     elif waiting:
         yield Alert("critical", N_("The service is not ready: requests are refused."), said="; ".join(waiting))
+    for now in () if waiting else bases_now(parts):
+        if not now.is_ready:
+            yield Alert(
+                "critical", N_("Requests to %(base)s and to versions over it are refused. Other bases answer."),
+                {"base": now.base.name}, "; ".join(now.waiting_for),
+            )  # fmt: skip
     if parts.catalogue.problem is not None:
         yield Alert(
             "warning",

@@ -11,6 +11,7 @@ from console.live import Figure, Source
 from lifecycle.access.keys import Role
 from lifecycle.aliases import Alias
 from lifecycle.registry import Registry
+from service.bases_now import bases_now
 from service.catalogue import Snapshot
 from service.parts import Parts
 
@@ -63,6 +64,6 @@ def stamp(parts: Parts) -> str:
     told = (
         snapshot.revision, parts.supervisor.waiting_for(), parts.under_way.draining_since, parts.catalogue.problem,
         len(snapshot.left_out), guard.stuck(), sorted(parts.residency.failures()), sorted(parts.classifiers.failures()),
-        parts.engine.structured_output(),
+        parts.engine.structured_output(), [now.waiting_for for now in bases_now(parts)],
     )  # fmt: skip
     return f"{zlib.crc32(repr(told).encode()):08x}"

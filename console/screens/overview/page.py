@@ -111,7 +111,8 @@ async def overview(request: Request) -> Response:
     return show(
         request, "overview/page.html", rows=rows, alerts=alerts[:MOST_ALERTS], more_alerts=len(alerts) - MOST_ALERTS,
         jobs=known.jobs, words=words, kind=kind, kinds=KINDS, paged=paged,
-        versions=snapshot.size, base=parts.base.name, stamp=stamp(parts), change_page=change_page,
+        versions=snapshot.size, base=", ".join(each.name for each in parts.base.every),
+        stamp=stamp(parts), change_page=change_page,
         may_move=viewer.may(Role.PUBLISHER), said=said,
         states=STATES, watched=WATCHED,
     )  # fmt: skip

@@ -10,6 +10,7 @@ import platform
 import sys
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
+from typing import Any
 
 from fastapi import APIRouter, Request
 from starlette.responses import Response
@@ -17,6 +18,8 @@ from starlette.responses import Response
 from console.rendering import show
 from console.screens.settings.health import health_of
 from console.screens.settings.table import rows_of
+from service.engine.interface import EngineFacts
+from service.resolution import Base
 
 router = APIRouter(prefix="/ui/settings")
 _PACKAGES = (
@@ -31,7 +34,7 @@ async def settings(request: Request) -> Response:
     state = request.app.state
     facts = state.parts.supervisor.facts
     rows, packages, health = await asyncio.gather(
-        asyncio.to_thread(rows_of, state.config), asyncio.to_thread(_versions), health_of(state)
+        asyncio.to_thread(rows_of, state.config, state.service.beside), asyncio.to_thread(_versions), health_of(state)
     )
     return show(
         request,
@@ -39,12 +42,19 @@ async def settings(request: Request) -> Response:
         rows=rows,
         health=health,
         packages=packages,
-        facts=facts.brief() if facts is not None else {},
+        bases=[(base, _told(facts, base)) for base in state.parts.base.every],
         libraries=facts.detail.libraries if facts is not None else {},
         deployment=state.parts.deployment.digest(facts) if facts is not None else "",
-        base=state.parts.base,
         now=datetime.now(UTC),
     )
+
+
+def _told(facts: EngineFacts | None, base: Base) -> dict[str, Any]:
+    """Of the base's engine, once it has started."""
+    if facts is None:
+        return {}
+    told = facts.of(base.digest).brief()
+    return {name: value for name, value in told.items() if name != "beside"}
 
 
 def _versions() -> dict[str, str]:

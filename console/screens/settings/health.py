@@ -10,6 +10,7 @@ from typing import Any, Literal
 from console.language import N_
 from console.screens.settings.table import without_secrets
 from lifecycle.home import Home
+from service.bases_now import bases_now
 from service.config import ServeConfig
 from service.parts import Parts
 
@@ -36,7 +37,7 @@ async def health_of(state: Any) -> list[Health]:
     home: Home = state.home
     kept, away = await asyncio.gather(asyncio.to_thread(_last_known, home), state.store_health.problem())
     return [
-        _engine(parts),
+        *_engines(parts),
         _registry(parts, state.registry.name),
         Health(N_("Artifact store"), "trouble" if away else "well", away or without_secrets(parts.store.url)),
         _worker(config, getattr(state.service, "worker", None)),
@@ -47,6 +48,16 @@ async def health_of(state: Any) -> list[Health]:
         Health(N_("Traces"), "well" if config.traces_url else "off", config.otlp_protocol if config.traces_url else ""),
         Health(N_("Structured output"), "well", str(parts.engine.structured_output())),
         _canaries(parts),
+    ]
+
+
+def _engines(parts: Parts) -> list[Health]:
+    """One for each base, once the service has begun to answer."""
+    if not (bases := bases_now(parts)) or not parts.supervisor.engine_up:
+        return [_engine(parts)]
+    return [
+        Health(N_("Engine"), "well" if now.is_ready else "trouble", ": ".join([now.base.name, *now.waiting_for]))
+        for now in bases
     ]
 
 

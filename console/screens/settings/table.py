@@ -10,6 +10,7 @@ import ast
 import inspect
 import re
 import textwrap
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
 from typing import Any
@@ -36,18 +37,22 @@ class SettingRow:
     """What the source says of it; empty where that is nothing."""
 
 
-def rows_of(config: ServeConfig) -> list[SettingRow]:
-    """In the order of the source."""
+def rows_of(config: ServeConfig, beside: Sequence[ServeConfig] = ()) -> list[SettingRow]:
+    """In the order of the source. `beside` are the settings of further bases: where they differ, each is named."""
+    every = (config, *beside)
     rows = []
     for name, field in type(config).model_fields.items():
-        value, default = getattr(config, name), field.default
+        values, default = [getattr(each, name) for each in every], field.default
         has_default = default is not PydanticUndefined
+        told = [shown(name, value) for value in values]
+        if len({*told}) > 1:
+            told = [f"{each.served_name}: {value}" for each, value in zip(every, told, strict=True)]
         rows.append(
             SettingRow(
                 name,
-                shown(name, value),
+                "; ".join(dict.fromkeys(told)),
                 shown(name, default) if has_default else "",
-                has_default and value == default,
+                has_default and all(value == default for value in values),
                 words().get(name, ""),
             )
         )

@@ -14,7 +14,7 @@ from lifecycle.upkeep.doctor.finding import Finding
 @dataclass(frozen=True, slots=True)
 class Patient:
     home: Home
-    base: str = ""
+    bases: tuple[str, ...] = ()
     """What `dabt serve --base` is given."""
     port: int = 8000
     deep: bool = False
@@ -41,6 +41,6 @@ def examine(patient: Patient) -> Iterator[Finding]:
     yield from truth.store(home)
     if needs is not None:
         yield from truth.artifacts(home, needs, deep=patient.deep)
-        yield from settings.versions(home, patient.base)
+        yield from settings.versions(home, patient.bases)
     yield from settings.port(patient.port)
     yield from settings.contradictions(home, patient.environment)

@@ -13,18 +13,18 @@ from urllib.parse import urlsplit
 
 from lifecycle.errors import DabtError
 from lifecycle.home import Home
-from lifecycle.models.base import fingerprint, resolve_base
+from lifecycle.models.base import fingerprint, named_base, resolve_base
 from lifecycle.registry import Registry
 from lifecycle.registry.database import parse
 from lifecycle.states import State
 from lifecycle.text.counting import counted
 from lifecycle.upkeep.doctor.finding import Finding, fault, ok, warning
-from lifecycle.version import Version
+from lifecycle.version import Digest, Version
 
 VARIABLES = (
-    "DABT_API_KEY", "DABT_ARTIFACTS_URL", "DABT_BASE", "DABT_CONSOLE_SECRET", "DABT_DEVICE", "DABT_ENGINE_PROCESSES",
-    "DABT_EVALS", "DABT_HOME", "DABT_JUDGE_API_KEY", "DABT_LIMITS_URL", "DABT_LOG_FORMAT", "DABT_PYTHON",
-    "DABT_REGISTRY_CONNECTIONS", "DABT_REGISTRY_URL", "DABT_SAYS_EVERY", "DABT_WORKER",
+    "DABT_API_KEY", "DABT_ARTIFACTS_URL", "DABT_BASE", "DABT_BASES", "DABT_CONSOLE_SECRET", "DABT_DEVICE",
+    "DABT_ENGINE_PROCESSES", "DABT_EVALS", "DABT_HOME", "DABT_JUDGE_API_KEY", "DABT_LIMITS_URL", "DABT_LOG_FORMAT",
+    "DABT_PYTHON", "DABT_REGISTRY_CONNECTIONS", "DABT_REGISTRY_URL", "DABT_SAYS_EVERY", "DABT_WORKER",
 )  # fmt: skip
 """All that Dabt reads; a test holds this against the sources."""
 _TOLD = 5
@@ -125,15 +125,12 @@ def _can_listen(number: int, host: str) -> Finding:
     return ok("port", f"{number} is free")
 
 
-def versions(home: Home, base: str) -> Iterator[Finding]:
-    """Whether what serves is over `base`, where one is named, and over one base at all; and can prove itself."""
-    digest = ""
-    if base:
-        try:
-            digest = fingerprint(resolve_base(base)).digest
-        except DabtError as error:
-            yield fault("base", f"{base} cannot be one: {error}", "name a model folder, a .gguf file or a hub id")
-            return
+def versions(home: Home, bases: Sequence[str]) -> Iterator[Finding]:
+    """Whether what serves is over `bases`, where some are named, and over one base at all; and can prove itself."""
+    digests, faults = _digests(home, bases)
+    if faults:
+        yield from faults
+        return
     with closing(Registry.later(home.registry_url, new=False)) as registry:
         listed = registry.listings.versions()
         behind = [row.version for row in listed.rows if row.aliases]
@@ -145,23 +142,48 @@ def versions(home: Home, base: str) -> Iterator[Finding]:
             "versions", f"{left.kind} {left.ref} cannot be read: {left.why}", "upgrade to the release that wrote it"
         )
     alive = [row.version for row in listed.rows if row.version.state is not State.RETIRED]
-    if digest:
-        others = [version for version in behind if version.spec.base != digest and not _is_classifier(version)]
+    if digests:
+        named = [named_base(base)[1] for base in bases]
+        others = [version for version in behind if version.spec.base not in digests and not _is_classifier(version)]
         if others:
             yield warning(
                 "versions",
-                f"{_refs(others)} serve by an alias and are over another base than {base}",
+                f"{_refs(others)} serve by an alias and are over another base than {' and '.join(named)}",
                 "serve their base as well, or train them again over this one",
             )
         else:
-            yield ok("versions", f"all {len(behind)} that serve by an alias are over {Path(base).name}")
+            yield ok(
+                "versions",
+                f"all {len(behind)} that serve by an alias are over {' and '.join(Path(base).name for base in named)}",
+            )
     else:
-        bases = {version.spec.base for version in alive if not _is_classifier(version)}
-        told = f"{counted(len(alive), 'version')} over {counted(len(bases), 'base')}"
+        over = {version.spec.base for version in alive if not _is_classifier(version)}
+        told = f"{counted(len(alive), 'version')} over {counted(len(over), 'base')}"
         yield ok("versions", f"{told}; name one by --base to hold them against it")
     if unproved:
         says = f"{', '.join(unproved[:_TOLD])} have no golden prompts: no service can prove that they load as trained"
         yield warning("versions", says, "`dabt import` their folder again with its base")
+
+
+def _digests(home: Home, bases: Sequence[str]) -> tuple[set[Digest], list[Finding]]:
+    """Their fingerprints', and what cannot be a base."""
+    digests, faults = set(), []
+    for base in (named_base(word)[1] for word in bases):
+        try:
+            digests.add(_digest(home, base))
+        except DabtError as error:
+            cure = "name a model folder, a .gguf file, a hub id, or a version with whole weights"
+            faults.append(fault("base", f"{base} cannot be one: {error}", cure))
+    return digests, faults
+
+
+def _digest(home: Home, base: str) -> Digest:
+    if ":" in base and not Path(base).expanduser().exists():
+        with closing(Registry.later(home.registry_url, new=False)) as registry:
+            version = registry.version(base)
+        if version.spec.weights is not None:
+            return version.spec.base
+    return fingerprint(resolve_base(base)).digest
 
 
 def _is_classifier(version: Version) -> bool:

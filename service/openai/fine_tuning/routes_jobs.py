@@ -38,11 +38,11 @@ async def create(request: Request) -> Response:
     parts.under_way.check()
     caller = await parts.tuned.caller(caller_of(body, context), asked.model)
     resolved = resolve(asked.model, caller, parts.catalogue.snapshot, parts.base)
-    start = resolved.version
-    if start is not None and (start.spec.adapter is None or start.spec.base != parts.base.digest):
-        fault = f"{start.ref} is no adapter over {parts.base.name}"
+    start, base = resolved.version, resolved.base
+    if start is not None and (start.spec.adapter is None or start.spec.base != base.digest):
+        fault = f"{start.ref} is no adapter over {' or '.join(each.name for each in parts.base.every)}"
         raise InvalidInput("The request is not valid:", [Problem("model", fault, "the base, or one of its adapters")])
-    name = slug(asked.suffix) or slug(f"ft-{parts.base.name}") or "ft"
+    name = slug(asked.suffix) or slug(f"ft-{base.name}") or "ft"
     permit(f"{name}:1", caller)
     await _check_files(request, asked)
     await _check_jobs(request)
@@ -51,7 +51,7 @@ async def create(request: Request) -> Response:
         id=new_id("ftjob-"),
         owner=owner_of(request),
         state=JobState.VALIDATING,
-        base=parts.base.digest,
+        base=base.digest,
         name=name,
         request=asked.model_copy(update={"start": start.ref if start is not None else "", "key": key}),
         created_at=datetime.now(UTC),

@@ -140,8 +140,39 @@ def test_whole_weights_without_an_endpoint_are_told_what_to_write(
     workplace: Path, trained: str, registry: Any, home: Any, models: Any
 ) -> None:
     tuned(registry)
-    with pytest.raises(InvalidConfig, match="give its arm the endpoint it has"):
+    with pytest.raises(InvalidConfig, match=r"arms\.full: .*give its arm the endpoint it has"):
         evaluate(with_weights(workplace, endpoint=""), registry, home, transport=models.transport)
+    assert not models.asked
+
+
+def test_arms_over_two_bases_that_one_service_runs_are_one_report_and_may_be_promoted(
+    workplace: Path, trained: str, registry: Any, home: Any, models: Any
+) -> None:
+    version = tuned(registry)
+    models.speaks["weights"] = models.speaks["adapter"]
+    beside = {"beside": {version.spec.base: {"base": digest_of("tuned base")}}}
+    models.deployment = models.deployment.model_copy(update={"arguments": beside})
+    for name in ("toy", "full"):
+        with_weights(workplace, endpoint="")
+        gate = make_gate(name, workplace / "policy.yaml", [workplace / "full.yaml"], registry, home.cache)
+        registry.set_gate(gate, actor="test", reason="what patients need")
+    evaluation = evaluate(with_weights(workplace, endpoint=""), registry, home, transport=models.transport)
+    assert [arm.arm for arm in evaluation.report.arms] == ["base", "adapter", "full"]
+    assert evaluation.report.difference("full", "adapter").delta == 0.0
+    assert {verdict.deployment for verdict in evaluation.verdicts} == {models.deployment.digest}
+    assert registry.promote(version.ref, actor="test", reason="it is better").numbers == {version.number}
+
+
+def test_a_policy_that_compares_with_prod_over_a_base_that_is_not_served_says_so(
+    workplace: Path, trained: str, registry: Any, home: Any, models: Any
+) -> None:
+    elsewhere = registry.create_version("toy", VersionSpec(base=digest_of("another")), actor="test")
+    registry.promote(elsewhere.ref, actor="test", reason="for the test", force=True)
+    policy = workplace / "policy.yaml"
+    policy.write_text(policy.read_text().replace("{rule: beats, arm: base}", "{rule: beats, arm: prod}"))
+    config = EvalConfig.load(workplace / "toy.yaml")
+    with pytest.raises(InvalidConfig, match=r"arms\.prod: .*take prod out of the policy's rules"):
+        evaluate(config, registry, home, transport=models.transport)
 
 
 def test_an_endpoint_is_for_a_version_that_exists(workplace: Path) -> None:

@@ -14,7 +14,7 @@ import sys
 import threading
 import uuid
 from collections import namedtuple
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
@@ -48,8 +48,8 @@ def lived(tmp_path: Path) -> Iterator[LivedIn]:
         yield made
 
 
-def found(home: Home, check: str, *, deep: bool = False, base: str = "", **environment: str) -> list[Finding]:
-    patient = Patient(home, base=base, deep=deep, port=free_port(), environment=environment)
+def found(home: Home, check: str, *, deep: bool = False, base: Sequence[str] = (), **environment: str) -> list[Finding]:
+    patient = Patient(home, bases=tuple(base), deep=deep, port=free_port(), environment=environment)
     findings = [finding for finding in examine(patient) if finding.check == check]
     assert all(finding.cure for finding in findings if finding.level is not OK), "what is wrong has a cure"
     assert all("\n" not in finding.says + finding.cure for finding in findings)
@@ -357,10 +357,10 @@ def test_bytes_that_are_not_what_was_stored(lived):
 
 def test_versions_that_serve_over_another_base_and_cannot_prove_themselves(lived, base):
     lived.registry.promote("triage:1", actor="amal", reason="r", force=True)
-    of_base, unproved = found(lived.home, "versions", base=str(base))
+    of_base, unproved = found(lived.home, "versions", base=[str(base)])
     assert (of_base.level, "triage:1 serve by an alias" in of_base.says) == (WARNING, True)
     assert (unproved.level, "golden" in unproved.says) == (WARNING, True)
-    assert levels(found(lived.home, "base", base=str(base / "nowhere"))) == [FAULT]
+    assert levels(found(lived.home, "base", base=[str(base / "nowhere")])) == [FAULT]
     assert "1 version over 1 base" in found(lived.home, "versions")[0].says
 
 
@@ -371,7 +371,24 @@ def test_versions_over_the_base_that_is_served(lived, base):
     spec = VersionSpec(base=fingerprint(base).digest, prompt=Prompt(system="s"))
     lived.registry.create_version("bare", spec, actor="amal")
     lived.registry.promote("bare:1", actor="amal", reason="r", force=True)
-    assert levels(found(lived.home, "versions", base=str(base))) == [OK]
+    assert levels(found(lived.home, "versions", base=[str(base)])) == [OK]
+
+
+def test_versions_over_any_of_several_bases_that_are_served(lived, base, tmp_path):
+    from lifecycle.models.base import fingerprint
+    from lifecycle.version import VersionSpec
+
+    other = tmp_path / "other"
+    shutil.copytree(base, other)
+    (other / "tokenizer.json").write_text('{"other": 1}')
+    for name, folder in (("near", base), ("far", other)):
+        spec = VersionSpec(base=fingerprint(folder).digest, prompt=Prompt(system="s"))
+        lived.registry.create_version(name, spec, actor="amal")
+        lived.registry.promote(f"{name}:1", actor="amal", reason="r", force=True)
+    (of_base,) = found(lived.home, "versions", base=[str(base), f"second={other}"])
+    assert (of_base.level, of_base.says) == (OK, f"all 2 that serve by an alias are over {base.name} and other")
+    (of_base,) = found(lived.home, "versions", base=[str(base)])
+    assert (of_base.level, "far:1 serve by an alias" in of_base.says) == (WARNING, True)
 
 
 def test_a_version_of_another_release(lived):

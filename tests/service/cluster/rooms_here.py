@@ -14,19 +14,19 @@ from lifecycle.store.artifacts import ArtifactStore
 from lifecycle.version import Digest
 from service.app import create_app
 from service.cluster.asking import Ask, Card, Frame
-from service.cluster.fleet import FleetAdapters, FleetEngine, Line, NoRoomLeft, RoomGone
-from service.cluster.room import EngineRoom
+from service.cluster.fleet import FleetEngine, Line, NoRoomLeft, RoomGone
+from service.cluster.room import LoneRoom
 from service.cluster.rooms import Rooms
 from service.config import ServeConfig
 from service.engine.fake_engine import FakeEngine
-from service.engine_side import Elsewhere, base_of
+from service.engine_side import base_of
 from tests.service.conftest import House, Running
 
 
 class Here:
     """Implements `service.cluster.fleet.Line`: whatever goes along it is pickled, and rooms may vanish."""
 
-    def __init__(self, rooms: Sequence[EngineRoom]) -> None:
+    def __init__(self, rooms: Sequence[LoneRoom]) -> None:
         self._rooms = {room.name: room for room in rooms}
         self.known = Rooms()
         self.known.are((room.name, 512) for room in rooms)
@@ -66,7 +66,7 @@ class Here:
 class Fleet:
     """Rooms over the fake engine, and gateways before them."""
 
-    def __init__(self, house: House, rooms: dict[str, EngineRoom], engines: dict[str, FakeEngine]) -> None:
+    def __init__(self, house: House, rooms: dict[str, LoneRoom], engines: dict[str, FakeEngine]) -> None:
         self._house = house
         self.rooms = rooms
         self.engines = engines
@@ -86,7 +86,7 @@ class Fleet:
         default: dict[str, object] = {"base": self._house.base, "embedding_model": "none"}
         config = ServeConfig.model_validate({**default, "allowed_host": ("service",), **options})
         engine = FleetEngine(lines)
-        elsewhere = Elsewhere(FleetAdapters(engine), beside)
+        elsewhere = engine.elsewhere(beside)
         app = create_app(config, engine, self._house.registry, self._house.store, elsewhere=elsewhere)
         async with app.router.lifespan_context(app):
             transport = httpx.ASGITransport(app=app, client=("127.0.0.1", 50000))
@@ -110,7 +110,7 @@ async def a_fleet(
         made, engines = {}, {}
         for name in names[:rooms]:
             engines[name] = FakeEngine()
-            made[name] = EngineRoom(name, config, engines[name], house.registry, stores.get(name, house.store))
+            made[name] = LoneRoom(name, config, engines[name], house.registry, stores.get(name, house.store))
             await made[name].open()
             open_rooms.push_async_callback(made[name].close)
         yield Fleet(house, made, engines)

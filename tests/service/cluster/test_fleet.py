@@ -14,7 +14,7 @@ from lifecycle import errors
 from lifecycle.errors import DabtError, InvalidConfig, InvalidInput, LimitReached, Problem, Unavailable
 from service.adapters.residency import internal_name
 from service.cluster.asking import Ask
-from service.cluster.room import EngineRoom
+from service.cluster.room import LoneRoom
 from service.config import ServeConfig
 from service.engine.fake_engine import FakeEngine
 from service.engine.interface import Call
@@ -126,8 +126,8 @@ async def test_a_room_that_refuses_although_it_was_thought_to_have_room_is_passe
                 known.replica.room = 10
             engine = fleet.engines[home]
             engine.faults.load_errors = {}
-            fleet.rooms[home]._side.gate.max_waiting = 0
-            fleet.rooms[home]._side.supervisor._engine_state = "the engine is being looked at"
+            fleet.rooms[home].side.gate.max_waiting = 0
+            fleet.rooms[home].side.supervisor._engine_state = "the engine is being looked at"
             line.went.clear()
             answer = await gateway.chat("a")
             assert answer.status_code == 200
@@ -277,7 +277,7 @@ async def test_a_room_that_cannot_hold_its_pins_stays_closed_and_says_all_of_it(
     config = ServeConfig.model_validate(
         {"base": house.base, "max_cpu_loras": 4, "max_loras": 2, "pin": ("a", "b", "c")}
     )
-    room = EngineRoom("x", config, engine, house.registry, house.store)
+    room = LoneRoom("x", config, engine, house.registry, house.store)
     with pytest.raises(Unavailable, match=r"(?s)does not hold what it must.*a is broken.*b is broken"):
         await room.open()
     assert engine._dead.is_set(), "what was started is stopped again"

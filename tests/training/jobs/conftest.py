@@ -121,9 +121,12 @@ class Desk:
         self.registry.files.add(file, actor="test")
         return id_
 
-    def ask(self, file: str, owner: str = "amal", state: JobState = JobState.VALIDATING) -> Job:
+    def ask(
+        self, file: str, owner: str = "amal", state: JobState = JobState.VALIDATING, base: Path | None = None
+    ) -> Job:
+        digest = fingerprint(base or self.base).digest
         job = Job(
-            id=new_id("ftjob-"), owner=owner, state=state, base=fingerprint(self.base).digest, name="triage",
+            id=new_id("ftjob-"), owner=owner, state=state, base=digest, name="triage",
             request=JobRequest(model="tiny", training_file=file, seed=3), created_at=datetime.now(UTC),
         )  # fmt: skip
         made: Job = self.registry.jobs.create(job, asked=job.id, actor=owner)
