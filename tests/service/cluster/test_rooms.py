@@ -11,6 +11,8 @@ from service.cluster.asking import Ask, Card, Held
 from service.cluster.fleet import FleetAdapters, FleetEngine
 from service.cluster.rooms import Rooms, rooms_of
 
+ADAPTER = "sha256:" + "a" * 64
+
 
 def card(room: str, *held: str, busy: int = 0, capacity: int = 8, taken: int = 0, age: float = 0.0) -> Card:
     residents = tuple(Held(digest, 0, 0, False, age) for digest in held)
@@ -29,13 +31,13 @@ def test_an_age_is_counted_on_here_from_when_it_came_and_equal_cards_are_one(mon
     """Two machines' clocks differ: no time is told, and an age alone is no news."""
     clock = [100.0]
     monkeypatch.setattr("time.monotonic", lambda: clock[0])
-    known = rooms(card("x", "a", age=7.0))
+    known = rooms(card("x", ADAPTER, age=7.0))
     engine = FleetEngine({"base": Told(known)})
     clock[0] += 5
-    known.told(card("x", "a", age=12.4))
+    known.told(card("x", ADAPTER, age=12.4))
     (row,) = FleetAdapters(engine).residents()
     assert row.resident_seconds == 12.0
-    assert pickle.loads(pickle.dumps(card("x", "a", age=1.0))) == card("x", "a", age=2.0)
+    assert pickle.loads(pickle.dumps(card("x", ADAPTER, age=1.0))) == card("x", ADAPTER, age=2.0)
 
 
 class Told:
