@@ -24,6 +24,7 @@ import pytest
 from lifecycle.jobs.nouns import Job, JobRequest, new_id
 from lifecycle.jobs.states import JobState
 from service.adapters.residency import internal_name
+from tests.service.cluster.evaluating import evaluated, one_engine
 from tests.service.conftest import House, fake_base, make_house, wait_until
 from tests.service.faults.test_clock import LIBRARY
 
@@ -45,6 +46,7 @@ def settings(house: House, port: int, **engines: object) -> Any:
         "engine": "fake",
         "step_seconds": STEP,
         "replicas": {"least": 2, "most": 2},
+        "workers": {"count": 1},
         "serve": {"max_loras": 2, "max_cpu_loras": 4},
     }
     return ClusterSettings.model_validate(
@@ -262,6 +264,28 @@ async def test_killing_a_gateway_under_load_gives_no_wrong_answer_and_frees_the_
     assert on_ray.right("a", await on_ray.chat("a"))
 
 
+async def test_an_evaluation_over_many_engines_is_that_of_one_though_one_of_them_is_killed(
+    on_ray: OnRay, tmp_path: Path
+) -> None:
+    house, killed = on_ray.house, []
+
+    def kill() -> None:
+        engine = processes("ray::ServeReplica:dabt:engine-0")[0]
+        killed.append(engine.pid)
+        os.kill(engine.pid, signal.SIGKILL)
+
+    url = f"{on_ray.client.base_url}/v1"
+    many = await asyncio.to_thread(evaluated, house, tmp_path / "many", url, kill)
+    assert len(killed) == 1
+    assert (many["items"], many["errors"]) == (60, [0, 0, 0])
+    assert set(many["pairs"]) == {60}
+    assert len(many["answers"]) == 60
+    with one_engine(house) as alone:
+        assert await asyncio.to_thread(evaluated, house, tmp_path / "one", alone, lambda: None) == many
+    assert len({str(answers) for answers in many["answers"].values()}) > 1
+    await wait_until(lambda: two_rooms(on_ray))
+
+
 async def test_a_stream_whose_engine_is_killed_ends_with_an_error_that_says_so(on_ray: OnRay) -> None:
     body = {"model": "b", "messages": [{"role": "user", "content": "hi"}], "stream": True, "min_tokens": 4000}
     events = []
@@ -311,7 +335,6 @@ async def test_a_worker_takes_jobs_where_ray_has_room_for_it_and_one_that_is_kil
         await wait_until(lambda: registry.jobs.get(job.id, None).state is JobState.FAILED)
         return True
 
-    await on_ray.run(workers={"count": 1})
     assert await refused()
     (replica,) = processes("ray::ServeReplica:dabt:worker-0")
     (worker,) = [each for each in replica.children() if "worker" in each.cmdline()]
