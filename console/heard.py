@@ -45,7 +45,7 @@ _TRIES = 150
 _MOST_LINES = 400
 """Of a text that are looked at; those behind them stay as they are."""
 _COMMAND = re.compile(r"`[^`\n]+`")
-"""Its signs stand at its own ends, whatever is around them."""
+"""A command, a name or a value as one writes it."""
 _CODED = re.compile(r"(.*\S) (\[\w+\])")
 _DEEPEST = 8
 """Signs behind which a fault is looked for in a line that tells one."""
@@ -146,10 +146,9 @@ def heard(text: str, spoken: Language) -> str | None:
     told = [_line(line, spoken) for line in lines[:_MOST_LINES]]
     if not any(told):
         return None
-    whole = "\n".join(
+    return "\n".join(
         [line if said is None else said for line, said in zip(lines, told, strict=False)] + lines[_MOST_LINES:]
     )
-    return _COMMAND.sub(lambda command: f"{LEFT}{command[0]}{END}", whole)
 
 
 def shown(text: str, spoken: Language) -> Markup:
@@ -157,7 +156,18 @@ def shown(text: str, spoken: Language) -> Markup:
     told = heard(text, spoken)
     code, direction = ("en", "auto") if told is None else (spoken.code, spoken.direction)
     block = Markup('<span class="heard said" lang="{}" dir="{}">{}</span>')
-    return block.format(code, direction, text if told is None else told)
+    return block.format(code, direction, coded(text if told is None else told))
+
+
+def coded(text: str) -> Markup:
+    """The text with what stands between its marks of code as code, which keeps its own direction: the marks are for
+    terminals. A `Markup` stays as it is otherwise, all else is escaped."""
+    made, at = Markup(), 0
+    for command in _COMMAND.finditer(text):
+        start, end = command.span()
+        made += text[at:start] + Markup("<code>{}</code>").format(text[start + 1 : end - 1])
+        at = end
+    return made + text[at:]
 
 
 def _line(line: str, spoken: Language) -> str | None:

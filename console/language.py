@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from functools import cache, lru_cache
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from babel.dates import format_date, format_datetime, format_timedelta
 from babel.messages.mofile import write_mo
@@ -97,9 +97,15 @@ class Language:
         pattern = f"#,##0.{'0' * places}%" if places else "#,##0%"
         return self._written(format_percent(share, pattern, self._locale, numbering_system=self.digits))
 
-    def moment(self, at: datetime) -> str:
+    def share(self, share: float) -> str:
+        """Of traffic, near to how it was given: a canary of half a percent is not 0 %, nor all of it 100.0 %."""
+        pattern = "#,##0.##%" if share == 0 or share >= 0.01 else "#,##0.####%"
+        return self._written(format_percent(share, pattern, self._locale, numbering_system=self.digits))
+
+    def moment(self, at: datetime, to: Literal["minute", "second"] = "minute") -> str:
         """As the server knows it; `static/console.js` puts it into the reader's zone."""
-        return self._written(format_datetime(at, "d MMM y, HH:mm 'UTC'", locale=self._locale))
+        clock = "HH:mm" if to == "minute" else "HH:mm:ss"
+        return self._written(format_datetime(at, f"d MMM y, {clock} 'UTC'", locale=self._locale))
 
     def day(self, at: date) -> str:
         return self._written(format_date(at, "d MMM y", locale=self._locale))

@@ -10,9 +10,9 @@ from __future__ import annotations
 import hashlib
 import re
 from datetime import datetime
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup, escape
@@ -21,7 +21,7 @@ from starlette.responses import HTMLResponse, Response
 
 from console.api import Refused
 from console.headlines import HEADLINES
-from console.heard import shown
+from console.heard import coded, heard, shown
 from console.language import LANGUAGES, Language, language
 from console.navigation import SCREENS, screen_of
 from console.viewer import viewer_of
@@ -82,7 +82,8 @@ def _environment(code: str, digits: Any) -> Environment:
         extensions=["jinja2.ext.i18n"],
     )
     install: Any = made
-    install.install_gettext_callables(spoken.catalogue.gettext, spoken.catalogue.ngettext, newstyle=True)
+    ours = partial(_ours, spoken)
+    install.install_gettext_callables(ours, spoken.catalogue.ngettext, newstyle=True)
     made.globals |= {
         "language": spoken, "languages": LANGUAGES, "static": static_path, "texts": spoken.texts,
         "gettext": lambda sentence, **values: _said(spoken, sentence, values),
@@ -92,12 +93,15 @@ def _environment(code: str, digits: Any) -> Environment:
         "figures": spoken.figures,
         "signed": spoken.signed,
         "percent": spoken.percent,
+        "share": spoken.share,
         "span": spoken.span,
         "figure": lambda value: _figure(spoken, value),
         "day": spoken.day,
         "moment": lambda at: _moment(spoken, at),
+        "instant": lambda at: _moment(spoken, at, to="second"),
         "name": as_name,
         "rule": lambda text: said(str(text), "rule", Words.of(code, digits)),
+        "actor": lambda text: Markup("<bdi>{}</bdi>").format(heard(str(text), spoken) or text),
         "heard": lambda text: shown(str(text), spoken),
     }
     return made
@@ -105,14 +109,20 @@ def _environment(code: str, digits: Any) -> Environment:
 
 def _said(spoken: Language, sentence: str, values: dict[str, Any]) -> Markup:
     """What `_` of a template says: escaped values in a sentence of ours."""
-    return Markup(spoken.text(sentence)) % spoken.values(values)  # noqa: S704
+    return Markup(_ours(spoken, sentence)) % spoken.values(values)  # noqa: S704
 
 
-def _moment(spoken: Language, at: datetime | None) -> Markup:
+def _ours(spoken: Language, sentence: str) -> str:
+    """A sentence of our own in the reader's language, digits and marks of code; its places are filled in by others."""
+    return coded(Markup(spoken.text(sentence)))  # noqa: S704
+
+
+def _moment(spoken: Language, at: datetime | None, to: Literal["minute", "second"] = "minute") -> Markup:
     """In UTC as the server knows it; the page's script writes it in the reader's own zone."""
     if at is None:
         return Markup("—")
-    return Markup('<time datetime="{}" data-zone>{}</time>').format(at.isoformat(timespec="seconds"), spoken.moment(at))
+    written = Markup('<time datetime="{}" data-zone="{}">{}</time>')
+    return written.format(at.isoformat(timespec="seconds"), to, spoken.moment(at, to))
 
 
 def _figure(spoken: Language, value: object) -> str:

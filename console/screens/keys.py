@@ -38,6 +38,14 @@ LIMITS = {
     "training_jobs": N_("Fine-tuning jobs at once"),
     "storage_mib": N_("Files it keeps, MiB"),
 }
+MAY = {
+    Role.CALLER: N_("asks the base and versions that are approved or serve"),
+    Role.EVALUATOR: N_("also asks versions that are not approved, reads reports and rates"),
+    Role.TRAINER: N_("also sends rows and trains on them"),
+    Role.PUBLISHER: N_("also moves traffic: promotes what passed its gate, rolls back"),
+    Role.ADMIN: N_("also goes past the gate, and makes and revokes keys"),
+}
+"""What a key of the role does, beside all that those before it do."""
 STATES = {"usable": N_("usable"), "revoked": N_("revoked"), "expired": N_("expired")}
 
 
@@ -207,6 +215,7 @@ async def _of_key(request: Request, key: ApiKey) -> Response:
         key=key,
         state=state_of(key, datetime.now(UTC)),
         states=STATES,
+        may=MAY,
         limits=LIMITS,
         spent=sum(use.tokens for use in uses if use.day == today),
         days=days_of(uses, since, today),
@@ -228,7 +237,7 @@ async def _uses(request: Request, key: ApiKey, since: date) -> list[Usage]:
 def _new(request: Request, form: Mapping[str, str], refused: Refused | None = None) -> Response:
     status = refused.status if refused is not None else 200
     said = refused.message if refused is not None else ""
-    return show(request, "keys/new.html", status, form=form, refused=said, limits=LIMITS, roles=list(Role))
+    return show(request, "keys/new.html", status, form=form, refused=said, limits=LIMITS, roles=list(Role), may=MAY)
 
 
 def _asked(form: Mapping[str, str]) -> dict[str, Any]:

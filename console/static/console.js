@@ -1,16 +1,16 @@
 // Of every page: moments in the reader's own zone, and forms that send themselves when a choice is made.
 const CHOSEN = "dabt.chosen";
 const page = document.documentElement;
-const zone = new Intl.DateTimeFormat(page.lang + (page.dataset.digits === "arab" ? "-u-nu-arab" : "-u-nu-latn"), {
-  dateStyle: "medium", timeStyle: "short",
-});
+const locale = page.lang + (page.dataset.digits === "arab" ? "-u-nu-arab" : "-u-nu-latn");
+const zoned = (timeStyle) => new Intl.DateTimeFormat(locale, { dateStyle: "medium", timeStyle });
+const zones = { minute: zoned("short"), second: zoned("medium") };
 
 function inZone(root) {
   for (const time of root.querySelectorAll("time[data-zone]")) {
     const moment = new Date(time.dateTime);
     if (Number.isNaN(moment.valueOf())) continue;
     time.title = time.textContent;
-    time.textContent = zone.format(moment);
+    time.textContent = zones[time.dataset.zone].format(moment);
     time.removeAttribute("data-zone");
   }
 }

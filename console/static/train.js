@@ -60,13 +60,19 @@ async function draw(place) {
   const style = getComputedStyle(document.documentElement);
   const colour = (name) => style.getPropertyValue(name).trim();
   const axis = { stroke: colour("--soft"), grid: { stroke: colour("--line"), width: 1 } };
-  const line = (label, name, more = {}) => ({ label, stroke: colour(name), width: 2, spanGaps: false, ...more });
+  const line = (label, name, more = {}) => ({ label, stroke: colour(name), width: 2, spanGaps: false, value, ...more });
   const { train, valid, base, step } = place.dataset;
+  const page = document.documentElement, mirrored = page.dir === "rtl"; // as time on the screen Watch
+  const digits = page.lang + (page.dataset.digits === "arab" ? "-u-nu-arab" : "-u-nu-latn");
+  const number = new Intl.NumberFormat(digits, { maximumSignificantDigits: 4 });
+  const values = (plot, ticks) => ticks.map((value) => number.format(value));
+  const value = (plot, at) => (at == null ? "—" : number.format(at));
   // Validation is rare: its points are joined over the steps without one, and a step that was measured as no number is a gap.
   const plot = new uPlot({
-    width: place.clientWidth - 32, height: 280, scales: { x: { time: false } }, axes: [axis, axis],
+    width: place.clientWidth - 32, height: 280, scales: { x: { time: false, dir: mirrored ? -1 : 1 } },
+    axes: [{ ...axis, values }, { ...axis, values, side: mirrored ? 1 : 3 }],
     series: [
-      { label: step }, line(train, "--mark"), line(valid, "--up", { spanGaps: true, points: { show: true } }),
+      { label: step, value }, line(train, "--mark"), line(valid, "--up", { spanGaps: true, points: { show: true } }),
       line(base, "--down", { dash: [6, 4], spanGaps: true, points: { show: false } }),
     ],
   }, [[], [], [], []], place);
@@ -77,6 +83,12 @@ async function draw(place) {
       const told = await answer.json();
       plot.setData([told.steps, told.train_loss, told.valid_loss, told.steps.map(() => told.base_valid_loss)]);
       place.dataset.points = told.steps.length;
+      const moved = place.dataset.status !== told.status, more = place.dataset.events !== String(told.events);
+      [place.dataset.status, place.dataset.events] = [told.status, told.events];
+      const again = (id) => document.getElementById(id).dispatchEvent(new CustomEvent("again"));
+      if (more) again("events");
+      // Who is about to cancel is not disturbed, unless there is nothing to cancel any more.
+      if (moved || (more && !document.querySelector("#state details[open]"))) again("state");
       if (["succeeded", "failed", "cancelled"].includes(told.status)) {
         if (!place.dataset.ended) location.reload();
         return;

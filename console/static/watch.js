@@ -6,7 +6,9 @@ const page = document.documentElement;
 const mirrored = page.dir === "rtl";
 const digits = page.lang + (page.dataset.digits === "arab" ? "-u-nu-arab" : "-u-nu-latn");
 const number = new Intl.NumberFormat(digits, { maximumSignificantDigits: 3 });
-const hour = new Intl.DateTimeFormat(digits, { hour: "2-digit", minute: "2-digit" });
+const clock = (more) => new Intl.DateTimeFormat(digits, { hour: "2-digit", minute: "2-digit", ...more });
+const minutes = clock(), seconds = clock({ second: "2-digit" });
+const shown = (clock, at) => clock.format(new Date(at * 1000));
 const drawn = [];
 let columns = null, parts;
 
@@ -26,11 +28,11 @@ function make(place, columns) {
     // Where the page reads from the right, so does time.
     scales: { x: { time: true, dir: mirrored ? -1 : 1 }, y: { range: (plot, low, high) => [0, high > 0 ? high * 1.1 : 1] } },
     axes: [
-      { ...axis, values: (plot, ticks) => ticks.map((at) => hour.format(new Date(at * 1000))), space: 70 },
+      { ...axis, values: (plot, ticks, place, space, step) => ticks.map((at) => shown(step < 60 ? seconds : minutes, at)), space: 90 },
       { ...axis, values, size: 56, side: mirrored ? 1 : 3 },
     ],
     series: [
-      { value: (plot, at) => (at == null ? "—" : hour.format(new Date(at * 1000))), label: plots.dataset.time },
+      { value: (plot, at) => (at == null ? "—" : shown(seconds, at)), label: plots.dataset.time },
       ...series.map(([, name], place_) => ({
         label: name, stroke: look.lines[place_ % 4], width: 2, spanGaps: false, dash: place_ % 2 ? [6, 3] : undefined,
         points: { size: 4 }, value: (plot, value) => (value == null ? "—" : number.format(value)),

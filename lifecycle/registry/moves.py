@@ -130,11 +130,16 @@ def _require_unchanged(tx: Connection, ref: str, decision: Decision) -> None:
 
 def _said(entry: audit.AuditEntry) -> str:
     """What was done, and why."""
+    why = entry.reason or "no reason was given"
     to = entry.detail.get("to")
-    what = "its policy"
-    if entry.action != audit.POLICY and isinstance(to, dict):
-        what = ", ".join(f"{version} ({100 * share:.4g}%)" for version, share in to.items())
-    return f"{entry.action} to {what} ({entry.reason or 'no reason was given'})"
+    if entry.action == audit.POLICY or not isinstance(to, dict):
+        return f"changed its policy ({why})"
+    what = ", ".join(f"{version} ({100 * share:.4g}%)" for version, share in to.items())
+    if entry.action == audit.ROLLBACK:
+        return f"led it back to {what} ({why})"
+    if entry.action == audit.FORCE:
+        return f"moved it past the gate to {what} ({why})"
+    return f"moved it to {what} ({why})"
 
 
 def _back(tx: Connection, before: Alias, was_forced: bool, decision: Decision, detail: dict[str, Any]) -> Alias:

@@ -15,7 +15,10 @@ def served(serve: Serve) -> Served:
 
 
 @pytest.mark.e2e
-@pytest.mark.parametrize(("language", "theme", "width"), [("en", "light", DESK), ("ar", "dark", PHONE)])
+@pytest.mark.parametrize(
+    ("language", "theme", "width"),
+    [("en", "light", DESK), ("ar", "dark", PHONE), ("en", "dark", PHONE), ("ar", "light", DESK)],
+)
 def test_every_screen_is_accessible_and_fits(served: Served, language: str, theme: str, width: int):
     with served.person(language, theme=theme, width=width) as page:
         for screen in SCREENS:

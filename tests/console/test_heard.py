@@ -31,6 +31,34 @@ SPEAKERS: dict[str, tuple[str, ...]] = {
     "evals/archive/items.py": (),
     "evals/archive/library.py": (),
     "evals/archive/report_index.py": (),
+    "evals/alias_arms.py": (),
+    "evals/arms.py": (),
+    "evals/asking/asker.py": (),
+    "evals/asking/endpoint.py": (),
+    "evals/asking/measure.py": (),
+    "evals/asking/services.py": (),
+    "evals/chat_rows.py": (),
+    "evals/config.py": ("of_rows", "of_suite"),
+    "evals/gate/policy.py": (),
+    "evals/gate/suites.py": (),
+    "evals/knowledge.py": (),
+    "evals/scorers/json_answers.py": (),
+    "evals/scorers/overlap.py": (),
+    "evals/scorers/texts.py": (),
+    "evals/scorers/tool_calls.py": (),
+    "evals/slices.py": (),
+    "evals/solvers/chat.py": (),
+    "evals/solvers/choices.py": (),
+    "evals/solvers/oracle.py": (),
+    "evals/solvers/tools.py": (),
+    "evals/solvers/turns.py": (),
+    "evals/tasks/beside.py": (),
+    "evals/tasks/building.py": (),
+    "evals/tasks/choice_rows.py": (),
+    "evals/tasks/loading.py": (),
+    "evals/tasks/rows.py": (),
+    "evals/tasks/suite.py": (),
+    "evals/tasks/task_file.py": (),
     "evals/report/stored.py": (),
     "lifecycle/access/usage.py": (),
     "lifecycle/answer_schema.py": (),
@@ -231,7 +259,7 @@ SPEAKERS: dict[str, tuple[str, ...]] = {
     "console/screens/reports/rows.py": (),
 }
 """Where sentences are made that a page shows, and the functions in which none is."""
-ROOMS = ("lifecycle", "training", "service", "retrieval", "console")
+ROOMS = ("lifecycle", "training", "service", "retrieval", "console", "evals")
 """Whose modules are `SPEAKERS` as soon as they say a sentence, or stand in `TERMINAL`."""
 TERMINAL = (
     "lifecycle/commands/", "lifecycle/upkeep/", "lifecycle/registry/copying.py", "lifecycle/registry/migrations/",
@@ -246,8 +274,15 @@ TERMINAL = (
     "service/cluster/command.py", "service/cluster/settings.py", "service/engine_side.py",
     "service/engine/vllm_options.py", "service/engine/vllm_flags.py", "service/engine/vllm_facts.py",
     "service/engine/vllm_gpu_memory.py", "service/engine/sharing.py", "service/served_bases.py",
+    "evals/advice/", "evals/ci/", "evals/cli.py", "evals/foreign/", "evals/freshness.py", "evals/people/",
+    "evals/report/words.py", "evals/retrieval/",
 )  # fmt: skip
 """Beginnings of the paths of modules whose sentences only a terminal shows: commands, and the start of the service."""
+IN_ENGLISH = (
+    "evals/safety/", "evals/statistics/", "evals/tasks/lmeval/", "evals/tasks/bfcl.py", "evals/scorers/bfcl.py",
+    "evals/scorers/labels.py",
+)  # fmt: skip
+"""Those that a job's page can show, and shows in English: its evaluation is of these kinds and could not run."""
 NO_SENTENCE = re.compile(
     r"\{\{|\{% (if|for|el)|\[DONE\]|^data: |at character|at line |Value error,|can't allocate|connection "
     r"|the saved weights|(adapter_)?config\.json: |base: chat|Fri Jul 26|\(format\)|Unpacked from a GGUF"
@@ -272,9 +307,9 @@ def test_every_sentence_that_a_page_may_show_has_its_arabic(speaker: str):
 
 def test_no_module_that_says_a_sentence_is_left_out():
     modules = [path.relative_to(ROOT).as_posix() for room in ROOMS for path in sorted((ROOT / room).rglob("*.py"))]
-    rest = [path for path in modules if path not in SPEAKERS and not path.startswith(TERMINAL)]
+    rest = [path for path in modules if path not in SPEAKERS and not path.startswith(TERMINAL + IN_ENGLISH)]
     assert [path for path in rest if list(_called_prose(path))] == [], "name it in SPEAKERS, or in TERMINAL"
-    assert all((ROOT / path).exists() or list(ROOT.glob(f"{path}*")) for path in (*SPEAKERS, *TERMINAL))
+    assert all((ROOT / path).exists() or list(ROOT.glob(f"{path}*")) for path in (*SPEAKERS, *TERMINAL, *IN_ENGLISH))
 
 
 def test_a_sentence_that_is_not_there_would_be_noticed(monkeypatch: pytest.MonkeyPatch):
@@ -320,6 +355,12 @@ def test_every_error_of_the_tree_has_a_sentence_for_people():
          "لم يُنقل triage:2: سُحب triage:2 من الخدمة؛ اصنع إصدارًا جديدًا من وصفته"),
         ("latency: p95 3.218 s; at most 4 x base (1.0 s) = 4.0 s",
          "latency: المئين ٩٥ هو ٣٫٢١٨ ث؛ والحدّ الأعلى ٤ × base (١٫٠ ث) = ٤٫٠ ث"),
+        ("there is no verdict: `dabt eval` ended with 1: triage.yaml cannot judge triage:9\n"
+         "  arms: no arm is of the newest version, so none can be triage:9 → write version: triage:newest",
+         "لا حكم: انتهى `dabt eval` بالرمز ١: لا يمكن لـ triage.yaml أن يحكم على triage:9\n"
+         "  arms: ليس أي بديل من أحدث إصدار، فلا يمكن أن يكون أحدها triage:9 ← اكتب version: triage:newest"),
+        ("rows.jsonl:4: is not JSON: expected ident at character 2 [not_json]",
+         "rows.jsonl:4: ليس JSON: المتوقّع ident عند الحرف ٢ [not_json]"),
         ("a model wrote this, and so it stays", None),
     ],
 )  # fmt: skip
@@ -334,6 +375,20 @@ def test_what_stands_in_a_place_can_neither_run_nor_turn_what_follows():
     assert "<b>" not in page
     assert "\u202e" not in page
     assert str(shown("<script>", AR)) == '<span class="heard said" lang="en" dir="auto">&lt;script&gt;</span>'
+
+
+def test_marks_of_code_are_code_on_a_page_and_what_stands_between_them_is_escaped():
+    assert "<code>dabt gc</code> first" in str(shown("run `dabt gc` first", language("en")))
+    assert "<code>&lt;b&gt;</code>" in str(shown("`<b>`", AR))
+    arabic = str(shown(words()["worker"], AR))
+    assert "<code>dabt serve</code>" in arabic
+    assert "`" not in arabic
+
+
+@pytest.mark.parametrize("code", OTHERS)
+def test_a_bracket_opens_to_where_the_sentence_is_read(code: str):
+    """One that stands apart with the direction of code opens the other way."""
+    assert [said for _, said in sentences(code) if re.search("\u2066[()\\[\\]]\u2069", said)] == []
 
 
 def test_a_long_text_that_nothing_fits_is_given_up_at_once():

@@ -75,6 +75,17 @@ def test_no_translation_is_left_over(code: str):
     assert sorted(set(known(code)) - used) == []
 
 
+@pytest.mark.parametrize("code", OTHERS)
+def test_a_sentence_that_stands_in_two_files_is_translated_alike(code: str):
+    """All files are one catalogue: the first one's words would stand where another screen means something else."""
+    said: dict[str, set[object]] = {}
+    for file in po_files(code):
+        for message in read_po(BytesIO(file.read_bytes()), locale=code):
+            one = message.id if isinstance(message.id, str) else message.id[0]
+            said.setdefault(one, set()).add(message.string)
+    assert {one: told for one, told in said.items() if one and len(told) > 1} == {}
+
+
 @pytest.mark.parametrize(
     ("n", "form"), [(0, 0), (1, 1), (2, 2), (3, 3), (10, 3), (11, 4), (99, 4), (100, 5), (102, 5), (103, 3), (111, 4)]
 )
@@ -91,6 +102,14 @@ def test_digits_follow_the_choice_of_the_reader():
     assert language("ar", "arab").number(1234.5, 1) == "١٬٢٣٤٫٥"
     assert language("ar", "arab").percent(0.256) == "٢٦٪"
     assert language("en", "arab").percent(0.256) == "26%"
+
+
+@pytest.mark.parametrize(
+    ("share", "said"), [(1, "100%"), (0, "0%"), (0.2, "20%"), (0.125, "12.5%"), (0.005, "0.5%"), (0.00031, "0.031%")]
+)
+def test_a_share_of_traffic_is_told_as_it_was_given(share: float, said: str):
+    assert language("en").share(share) == said
+    assert language("ar", "arab").share(0.125) == "١٢٫٥٪"
 
 
 @pytest.mark.parametrize(

@@ -16,6 +16,7 @@ from tests.console.conftest import Serve, Served
 from tests.lifecycle.conftest import House as Recorded
 from tests.service.conftest import House
 
+ISOLATES = re.compile("[\u2066\u2068\u2069]")
 HOSTILE = "<img src=x onerror=alert(1)>"
 
 
@@ -154,11 +155,11 @@ def test_a_confirmation_says_who_gets_which_version_and_what_the_gate_says(anew:
     with anew.client("pia") as client:
         text = seen(client.get(CONFIRM, params=TO_TWO))
         assert "All requests to triage:prod will go to triage:2." in text
-        assert "triage:1 100.0% 0.0%" in text
-        assert "triage:2 0.0% 100.0%" in text
+        assert "triage:1 100% 0%" in text
+        assert "triage:2 0% 100%" in text
         assert "It lets this move through." in text
         text = seen(client.get(CONFIRM, params={**TO_TWO, "share": "10%"}))
-        assert "10.0% of the requests to triage:prod will go to triage:2; the rest is shared out as now." in text
+        assert "10% of the requests to triage:prod will go to triage:2; the rest is shared out as now." in text
         assert "is not watched, because this alias has no bounds" in text
 
 
@@ -170,7 +171,12 @@ def test_a_promotion_is_the_persons_own_and_stands_in_the_trail(anew: Served):
         assert (moved.status_code, moved.headers["location"]) == (303, "/ui/overview/change?ref=triage%3Aprod&done=1")
         text = seen(client.get(moved.headers["location"]))
         assert "Done." in text
-        assert "triage:1 90.0% incumbent" in text
+        assert "triage:1 90% incumbent" in text
+        assert "alias moved triage:1 90%, triage:2 10%" in text
+        client.cookies.set("dabt_language", "ar", path="/ui")
+        text = ISOLATES.sub("", seen(client.get(moved.headers["location"])))
+        assert "نُقل الاسم المستعار triage:1 90%, triage:2 10%" in text
+        assert re.search(r"pia \([\w-]+\)، باسم console", text)
     entry = anew.house.registry.audit("triage:prod")[0]
     assert re.fullmatch(r"pia \([\w-]+\), as console", entry.actor)
     assert entry.reason == "نجرب الثاني"
@@ -222,6 +228,14 @@ def test_of_two_people_the_second_is_told_what_the_first_has_done_and_nothing_is
         assert adam.post("/ui/overview/change", data=again).status_code == 303
 
 
+def test_nobody_is_offered_to_go_back_where_nothing_was_before(served: Served):
+    with served.client("pia") as client:
+        first = client.get("/ui/overview/change", params={"ref": "many-001:prod"}).text
+        later = client.get("/ui/overview/change", params={"ref": "triage:prod"}).text
+    assert 'value="rollback"' not in first
+    assert 'value="rollback"' in later
+
+
 @pytest.mark.parametrize("do", ["rollback", "stop"])
 def test_a_canary_is_stopped_and_a_move_rolled_back(anew: Served, do: str):
     registry = anew.house.registry
@@ -229,7 +243,7 @@ def test_a_canary_is_stopped_and_a_move_rolled_back(anew: Served, do: str):
     anew.app.state.parts.catalogue.refresh()
     with anew.client("pia") as client:
         look = client.get(CONFIRM, params={"do": do, "ref": "triage:prod"})
-        assert "triage:2 10.0% 0.0%" in seen(look)
+        assert "triage:2 10% 0%" in seen(look)
         assert "It is not asked" in seen(look)
         form = {"do": do, "ref": "triage:prod", "revision": revision_in(look), "reason": "slow"}
         assert client.post("/ui/overview/change", data=form).status_code == 303
@@ -241,7 +255,7 @@ def test_a_split_shares_requests_out_by_parts(anew: Served):
     split = {"do": "split", "ref": "triage:prod", "version0": "1", "share0": "50%", "version1": "2", "share1": "50%"}
     with anew.client("pia") as client:
         look = client.get(CONFIRM, params=split)
-        assert "triage:2 0.0% 50.0%" in seen(look)
+        assert "triage:2 0% 50%" in seen(look)
         form = {**split, "revision": revision_in(look), "reason": "a/b"}
         assert client.post("/ui/overview/change", data=form).status_code == 303
     assert {t.number: t.weight for t in anew.house.registry.alias("triage", "prod").targets} == {1: 0.5, 2: 0.5}

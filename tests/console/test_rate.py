@@ -170,6 +170,11 @@ def test_a_person_rates_by_keys_and_takes_a_vote_back(served: Served, language: 
         page.goto("/ui/rate")
         assert_accessible(page)
         assert_fits(page)
+        colour = "it => getComputedStyle(it).backgroundColor"
+        tabs = [
+            page.locator(f"a[href='/ui/rate?state={state}']").evaluate(colour) for state in ("open", "closed", "all")
+        ]
+        assert tabs[0] != tabs[1] == tabs[2]
         page.locator("a[href='/ui/rate/keys']").click()
         page.wait_for_selector("#shortcuts")
         assert_accessible(page)

@@ -6,14 +6,17 @@ import asyncio
 import json
 import math
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 from console import checking
+from console.screens.train.jobs import _evaluation
 from lifecycle.jobs.nouns import Job, JobEvent, JobFault
 from tests.console.conftest import PHONE, Serve, Served
 from tests.console.looking import assert_accessible, assert_fits
+from tests.lifecycle.conftest import report_on, verdict_on
 from tests.service.conftest import House
 
 CLINIC = Path(__file__).parents[2] / "examples" / "clinic" / "base_model"
@@ -160,7 +163,7 @@ def test_the_curve_has_the_bases_own_line_and_a_gap_where_a_loss_is_no_number(se
     with served.client("tara") as client:
         assert client.get(f"{made}/curve").json() == {
             "steps": [1, 2, 3], "train_loss": [2.0, None, 1.0], "valid_loss": [None, None, 1.5],
-            "base_valid_loss": 2.5, "status": "running",
+            "base_valid_loss": 2.5, "events": 9, "status": "running",
         }  # fmt: skip
         page = client.get(made).text
         assert "own validation loss is 2.500" in page
@@ -188,6 +191,31 @@ def test_a_failed_job_says_why(served: Served):
     served.house.registry.leases.failed(job.id, "w", JobFault(code="invalid_training_file", message="rows.jsonl:3 <i>"))
     with served.client("tara") as client:
         assert "rows.jsonl:3 &lt;i&gt;" in client.get(made).text
+
+
+def test_a_finished_job_leads_to_the_evaluation_that_its_verdict_rests_on(served: Served):
+    class AtRegistry:
+        async def run(self, look: Any, *given: object) -> Any:
+            return look(*given)
+
+    registry = served.house.registry
+    version = served.house.version("finished", prompt={"system": "x"})
+    reports = [report_on(version), report_on(version, items=100)]
+    for report in reports:
+        registry.record_report(report)
+    verdicts = [verdict_on(version, report) for report in reports]
+    for verdict in verdicts:
+        registry.record_verdict(verdict)
+    state = SimpleNamespace(registry=registry, parts=SimpleNamespace(at_registry=AtRegistry()))
+    request: Any = SimpleNamespace(app=SimpleNamespace(state=state))
+
+    def leads_to(verdict: str | None) -> str | None:
+        told = {"version": version.ref, "evaluation": {"verdict": verdict}}
+        return asyncio.run(_evaluation(request, told))
+
+    assert [leads_to(verdict.digest) for verdict in verdicts] == [report.digest for report in reports]
+    assert leads_to(None) is None
+    assert asyncio.run(_evaluation(request, {"version": version.ref, "evaluation": None})) is None
 
 
 @pytest.mark.e2e
@@ -240,6 +268,8 @@ def test_a_person_sends_rows_in_parts_reads_the_checks_and_starts_a_job(
         tell = served.house.registry.leases.tell
         tell(job.id, "w", [JobEvent(message="Step 1", data={"step": 1, "train_loss": 2.0, "valid_loss": 2.1})])
         page.wait_for_selector("#curve[data-points='1'] canvas")
+        page.locator("#state form[action$=pause]").wait_for()  # it has begun since the page was made
+        page.locator("#events li").nth(4).wait_for()
         assert_accessible(page)
         assert_fits(page)
         served.house.registry.leases.failed(job.id, "w", JobFault(code="stopped", message="the disk is full"))

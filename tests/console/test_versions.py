@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from console.screens.versions.lineage import Box, drawing, drawing_down
 from console.screens.versions.listing import Listing, VersionQuery
 from console.screens.versions.reading import MOVES
 from console.viewer import Preferences, Viewer
@@ -142,12 +143,36 @@ def test_the_drawing_is_mirrored_where_the_page_reads_from_the_right(served: Ser
         with served.client("eva") as client:
             client.cookies.set("dabt_language", language, path="/ui")
             text = client.get("/ui/versions/triage/2").text
-        return [int(x) for x in re.findall(r'<rect class="box [a-z]*" x="(\d+)"', text)]
+        across = text.partition('class="drawing across"')[2].partition("</svg>")[0]
+        return [int(x) for x in re.findall(r'<rect class="box [a-z]*" x="(\d+)"', across)]
 
     left, right = places("en"), places("ar")
     assert left == sorted(left)
     assert right == sorted(right, reverse=True)
     assert len(left) == len(right) == 6
+
+
+def test_a_whole_lineage_fits_a_page_and_stands_one_below_the_other_where_it_is_narrow():
+    columns = [[Box(f"{at}", ("a line of it",))] for at in range(7)]
+    across, down = drawing(columns, mirrored=False), drawing_down(columns)
+    assert across.width <= 1100, "smaller than 58rem it would be drawn with letters under 10 px"
+    assert down.width <= 320
+    assert [box.y for box in down.boxes] == sorted(box.y for box in down.boxes)
+    assert len(down.boxes) == len(across.boxes) == 7
+    assert len(down.paths) == 6
+
+
+@pytest.mark.parametrize(
+    ("language", "told"),
+    [("en", ("state approved", "verdict passed", "alias moved triage:prod triage:2 100%")),
+     ("ar", ("الحالة معتمد", "حكم اجتاز", "نُقل الاسم المستعار triage:prod triage:2 100%"))],
+)  # fmt: skip
+def test_the_trail_is_told_in_the_readers_words(served: Served, language: str, told: tuple[str, ...]):
+    with served.client("eva") as client:
+        client.cookies.set("dabt_language", language, path="/ui")
+        text = client.get("/ui/versions/triage/2").text
+    trail = re.sub(r"\s+", " ", re.sub(r"<[^>]*>", "", text.partition('id="trail"')[2]))
+    assert [words for words in told if words not in trail] == []
 
 
 def test_hostile_text_is_shown_and_is_nothing_else(served: Served):
@@ -244,7 +269,11 @@ def test_a_person_searches_reads_and_compares(served: Served, language: str, the
         assert person.locator("#versions tbody tr").count() == 3
         assert person.locator("#q").input_value() == "triage"
         person.locator('a[href="/ui/versions/triage/2"]').click()
-        person.wait_for_selector("svg.drawing")
+        person.wait_for_url("**/ui/versions/triage/2")
+        person.wait_for_load_state()
+        fitting = person.locator("svg.drawing >> visible=true")
+        assert fitting.count() == 1
+        assert fitting.evaluate("it => it.closest('.scroll').scrollWidth <= it.closest('.scroll').clientWidth")
         assert_accessible(person)
         assert_fits(person)
         person.locator('a[href="/ui/versions/compare?a=triage:1&b=triage:2"]').click()

@@ -201,6 +201,8 @@ def test_a_person_sees_lines_and_their_numbers(served: Served, language: str, th
         history.take({"triage:1": more}, CALM, history.newest + STEP, history._before[0] + STEP)
         asked = sum(tick.of("triage:1").requests for tick in history.ticks("15m"))
         person.locator("#tables").get_by_role("cell", name=f"{asked:,}", exact=True).first.wait_for()
+        times = person.locator("#tables tbody").first.locator("time").all_inner_texts()
+        assert len(set(times)) == len(times), "each step of ten seconds has a time of its own"
         person.locator("#window").select_option("6h")
         person.wait_for_url("**window=6h*")
         person.wait_for_selector(".plot canvas")

@@ -524,7 +524,7 @@ async def test_who_decided_by_an_older_look_is_told_what_has_changed_over_http(h
         wrong = await post("/admin/rollback", json={"name": "triage", "reason": "x", "expected_revision": -1})
     assert first.status_code == 200
     assert {(reply.status_code, reply.json()["error"]["code"]) for reply in late} == {(409, "alias_moved")}
-    assert all("amal: alias.force to triage:1 (50%), triage:2 (50%)" in reply.text for reply in late)
+    assert all("amal: moved it past the gate to triage:1 (50%), triage:2 (50%)" in reply.text for reply in late)
     assert {reply.headers["x-should-retry"] for reply in late} == {"false"}
     assert [target["number"] for target in stopped.json()["targets"]] == [2]
     assert wrong.status_code == 400

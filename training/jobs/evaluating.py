@@ -27,6 +27,8 @@ from training.jobs.watching import Interrupted
 ENDPOINT = "http://127.0.0.1:8000/v1"
 _LOOK = 0.5
 """Seconds between two looks at whether it is over."""
+_LONGEST = 1000
+"""Characters of an error that are kept."""
 _KEY_DAYS = 2
 """After which a key that a killed worker has left opens nothing."""
 
@@ -56,7 +58,7 @@ def evaluate(
         with log.open("wb") as out:
             process = subprocess.Popen(
                 [*command, "--endpoint", evaluations.endpoint],
-                env={**os.environ, **places},
+                env={**os.environ, **places, "PYTHONUNBUFFERED": "1"},  # its error is the last thing in the log
                 stdin=subprocess.DEVNULL,
                 stdout=out,
                 stderr=subprocess.STDOUT,
@@ -64,12 +66,20 @@ def evaluate(
             _wait(process, job, stop)
     verdicts = registry.verdicts(ref) if process.returncode == 0 else []
     if not verdicts:
-        lines = log.read_text(encoding="utf-8", errors="replace").strip().splitlines()
-        return _none(name, f"`dabt eval` ended with {process.returncode}: {' '.join(lines[-3:])[-500:]}")
+        said = _last_words(log.read_text(encoding="utf-8", errors="replace"))
+        return _none(name, f"`dabt eval` ended with {process.returncode}: {said}")
     verdict = verdicts[0]
     suite = registry.report(verdict.evaluation_digest).suite
     told = opens(registry.gate(job.name), verdict, verdicts, suite)
     return JobEvaluation(name=name, ruling=verdict.ruling.value, verdict=verdict.digest, opens=told)
+
+
+def _last_words(log: str) -> str:
+    """The error that a command ended with, with a line for each of its problems; without one its last lines."""
+    _, error, told = f"\n{log.strip()}".rpartition("\nerror: ")
+    if error:
+        return told[:_LONGEST]
+    return " ".join(log.strip().splitlines()[-3:])[-_LONGEST:]
 
 
 def _wait(process: subprocess.Popen[bytes], job: Job, stop: threading.Event) -> None:

@@ -15,6 +15,7 @@ from console.rendering import show
 from console.screens.overview.alerts import change_page
 from console.screens.overview.page import STATES
 from console.screens.overview.plan import PLACES, Move, Plan, asked_of, order_of, plan_of
+from console.trail_words import ACTIONS
 from console.viewer import viewer_of
 from lifecycle.access.keys import Role
 from lifecycle.errors import DabtError, Forbidden, InvalidInput, NotFound
@@ -45,10 +46,12 @@ async def choose(request: Request) -> Response:
     if wanted.isdigit() and int(wanted) in numbers and numbers[int(wanted)] not in offered:
         offered.append(numbers[int(wanted)])
     now = snapshot.aliases.get(name, {}).get(alias)
+    before = await parts.at_registry.run(registry.listings.before, name, alias) if now is not None else None
     return show(
         request, "overview/change.html", ref=ref, name=name, alias=alias, now=now, numbers=numbers, offered=offered,
         wanted=wanted, chosen=_chosen(offered, now.numbers if now else frozenset(), wanted), trail=trail,
-        done="done" in request.query_params, may_move=viewer.may(Role.PUBLISHER), states=STATES,
+        goes_back=before is not None,
+        done="done" in request.query_params, may_move=viewer.may(Role.PUBLISHER), states=STATES, actions=ACTIONS,
         places=range(min(PLACES, max(4, len(now.targets) + 1))) if now else (), change_page=change_page,
     )  # fmt: skip
 

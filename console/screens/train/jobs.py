@@ -17,6 +17,8 @@ from console.rendering import show
 from console.viewer import viewer_of
 from lifecycle.config_file import mapping_of, refuse_unusable
 from lifecycle.errors import InvalidConfig
+from lifecycle.registry import Registry
+from service.parts import Parts
 
 router = APIRouter(prefix="/ui/train")
 
@@ -75,7 +77,7 @@ async def job(request: Request, id_: str) -> Response:
     curve = await _curve(request, id_)
     return show(
         request, "train/job.html", job=told, events=events["data"], checkpoints=checkpoints["data"], curve=curve,
-        ended=told["status"] in ENDED, at=_at,
+        ended=told["status"] in ENDED, evaluation=await _evaluation(request, told["dabt"]), at=_at,
     )  # fmt: skip
 
 
@@ -131,14 +133,27 @@ def _number(text: str) -> str | int | float:
     return text
 
 
+async def _evaluation(request: Request, told: Mapping[str, Any]) -> str | None:
+    """The digest of the evaluation that the job's verdict rests on."""
+    if not told["evaluation"] or not told["evaluation"]["verdict"]:
+        return None
+    parts: Parts = request.app.state.parts
+    registry: Registry = request.app.state.registry
+    verdicts = await parts.at_registry.run(registry.verdicts, str(told["version"]))
+    wanted = told["evaluation"]["verdict"]
+    return next((verdict.evaluation_digest for verdict in verdicts if verdict.digest == wanted), None)
+
+
 async def _curve(request: Request, id_: str) -> dict[str, Any]:
-    """`steps`, and a list beside it for each figure that was told of any step; None where there is none."""
+    """`steps`, and a list beside it for each figure that was told of any step; None where there is none. `events` is
+    how many there are."""
     points: dict[int, dict[str, float]] = {}
     base: float | None = None
-    after = ""
+    after, events = "", 0
     for _ in range(_MOST_PAGES):
         query = {"limit": str(_MOST_EVENTS), "order": "asc", **({"after": after} if after else {})}
         page = await _api(request).call(viewer_of(request), "GET", f"/v1/fine_tuning/jobs/{id_}/events", query=query)
+        events += len(page["data"])
         for event in page["data"]:
             data = event["data"]
             if _is_measured(data.get("base_valid_loss")):
@@ -151,7 +166,7 @@ async def _curve(request: Request, id_: str) -> dict[str, Any]:
         after = page["data"][-1]["id"]
     steps = sorted(points)
     known = {name: [points[step].get(name) for step in steps] for name in _FIGURES}
-    return {"steps": steps, **known, "base_valid_loss": base}
+    return {"steps": steps, **known, "base_valid_loss": base, "events": events}
 
 
 def _is_measured(value: Any) -> bool:

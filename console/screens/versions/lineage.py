@@ -1,10 +1,11 @@
 """Where a version comes from and what became of it, as a drawing: data → run → artifact → version → evaluations →
-verdicts → moves of aliases. It reads from the right where the page does. The template writes the same in words.
+verdicts → moves of aliases. It reads from the right where the page does, and downwards where the window is narrow. The
+template writes the same in words.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
@@ -14,8 +15,8 @@ from lifecycle.registry.audit import AuditEntry
 from lifecycle.verdict import Ruling
 from lifecycle.version import Version
 
-_WIDE, _HIGH = 148, 62
-_BESIDE, _BELOW = 34, 14
+_WIDE, _HIGH = 136, 62
+_BESIDE, _BELOW = 24, 14
 _LETTERS = 20
 """Of a line in a box."""
 _MOST = 3
@@ -138,20 +139,44 @@ def drawing(columns: Sequence[Sequence[Box]], *, mirrored: bool) -> Drawing:
         top = (height - len(column) * (_HIGH + _BELOW) + _BELOW) // 2
         tops = [top + row * (_HIGH + _BELOW) for row in range(len(column))]
         placed.append([Placed(box, x, y, x + _WIDE // 2) for box, y in zip(column, tops, strict=True)])
-    paths = [
-        _path(before, after, mirrored)
-        for here, following in pairwise(placed)
-        for after in following
-        for before in here
-        if not after.box.after or after.box.after == before.box.key
-    ]
+    paths = [_path(before, after, mirrored) for before, after in _edges(placed)]
     return Drawing(width, height, tuple(box for column in placed for box in column), tuple(paths))
+
+
+def drawing_down(columns: Sequence[Sequence[Box]]) -> Drawing:
+    """The same from above: what is a column across is a row here."""
+    most = max(map(len, columns))
+    width = most * (_WIDE + _BELOW) - _BELOW + 2
+    height = len(columns) * (_HIGH + _BESIDE) - _BESIDE + 2
+    placed: list[list[Placed]] = []
+    for at, row in enumerate(columns):
+        left = (width - len(row) * (_WIDE + _BELOW) + _BELOW) // 2
+        lefts = [left + place * (_WIDE + _BELOW) for place in range(len(row))]
+        y = 1 + at * (_HIGH + _BESIDE)
+        placed.append([Placed(box, x, y, x + _WIDE // 2) for box, x in zip(row, lefts, strict=True)])
+    paths = [_path_down(before, after) for before, after in _edges(placed)]
+    return Drawing(width, height, tuple(box for row in placed for box in row), tuple(paths))
+
+
+def _edges(placed: Sequence[Sequence[Placed]]) -> Iterator[tuple[Placed, Placed]]:
+    """Each box, and one that follows it."""
+    for here, following in pairwise(placed):
+        for after in following:
+            for before in here:
+                if not after.box.after or after.box.after == before.box.key:
+                    yield before, after
 
 
 def _path(before: Placed, after: Placed, mirrored: bool) -> str:
     start, end = (before.x, after.x + _WIDE) if mirrored else (before.x + _WIDE, after.x)
     y, to, half = before.y + _HIGH // 2, after.y + _HIGH // 2, (start + end) // 2
     return f"M{start} {y}C{half} {y} {half} {to} {end} {to}"
+
+
+def _path_down(before: Placed, after: Placed) -> str:
+    start, end = before.y + _HIGH, after.y
+    half = (start + end) // 2
+    return f"M{before.middle} {start}C{before.middle} {half} {after.middle} {half} {after.middle} {end}"
 
 
 def short(digest: str) -> str:

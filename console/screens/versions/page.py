@@ -11,11 +11,12 @@ from fastapi import APIRouter, Request
 from starlette.responses import RedirectResponse, Response
 
 from console.forms import form_of
-from console.language import N_
 from console.rendering import language_of, show
 from console.screens.reports.reading import reports_of
 from console.screens.versions import lineage
+from console.screens.versions.listing import STATE_WORDS
 from console.screens.versions.reading import DAYS, NEWEST_REPORTS, Reading, read
+from console.trail_words import ACTIONS
 from console.viewer import Viewer, viewer_of
 from lifecycle.access.keys import Role
 from lifecycle.access.usage import Usage
@@ -24,14 +25,6 @@ from lifecycle.states import CALLABLE, State
 from lifecycle.version import Digest, Version
 
 router = APIRouter(prefix="/ui/versions")
-KIND_OF_ENTRY = {
-    "version.create": N_("made"),
-    "version.state": N_("state"),
-    "verdict.record": N_("verdict"),
-    "alias.move": N_("alias moved"),
-    "alias.force": N_("alias moved past the gate"),
-    "alias.rollback": N_("alias rolled back"),
-}
 
 
 def version_at(request: Request, name: str, number: str) -> Version:
@@ -94,7 +87,10 @@ async def version_page(request: Request, name: str, number: str) -> Response:
         version=version,
         told=told,
         columns=columns,
-        drawing=lineage.drawing(columns, mirrored=said.direction == "rtl"),
+        drawings={
+            "across": lineage.drawing(columns, mirrored=said.direction == "rtl"),
+            "down": lineage.drawing_down(columns),
+        },
         behind=behind,
         inside=viewer.may(Role.EVALUATOR),
         may_retire=viewer.may(Role.PUBLISHER) and version.state is not State.RETIRED,
@@ -103,8 +99,9 @@ async def version_page(request: Request, name: str, number: str) -> Response:
         uses=_by_key(told.uses, keys),
         days=DAYS,
         in_process=request.app.state.history.counted.get(version.ref),
-        entries=KIND_OF_ENTRY,
+        entries=ACTIONS,
         rulings=lineage.RULINGS,
+        states=STATE_WORDS,
         near=_near(request, version),
     )
 

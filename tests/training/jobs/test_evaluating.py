@@ -67,6 +67,19 @@ def test_an_evaluation_that_cannot_be_run_says_why(home: Home, command: Any, tmp
             assert (told.ruling, "--evals FOLDER" in told.opens) == ("error", True)
 
 
+def test_the_error_that_it_ends_with_is_told_whole_with_a_line_for_each_problem(
+    home: Home, command: Any, tmp_path: Path
+) -> None:
+    command(
+        "print('asking'); print('error: triage.yaml cannot run\\n  arms: none → name two', file=sys.stderr)",
+        "sys.exit(1)",
+    )
+    with Registry.open(home.registry_url) as registry:
+        told = evaluate(JOB, evaluations(tmp_path), home, registry, threading.Event())
+    whole = "triage.yaml cannot run\n  arms: none → name two"
+    assert told.opens == f"there is no verdict: `dabt eval` ended with 1: {whole}"
+
+
 def test_it_is_asked_of_this_version_and_service_with_a_key_that_ends_with_it(
     home: Home, command: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
