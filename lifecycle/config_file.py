@@ -28,7 +28,8 @@ def load_mapping(path: Path) -> dict[str, Any]:
     """The file's keys and values. Raises `InvalidConfig` for a file that is not there, no YAML, or no mapping.
 
     A key that is written twice is refused: YAML readers keep the last in silence. Infinities, NaN and halves of
-    characters are let through: `checked` and `validated` tell them beside all else, and `refuse_unusable` alone.
+    characters are let through: `checked` and `validated` tell them beside all else; for a mapping that no model is held
+    against, `unusable` tells them, and `refuse_unusable` refuses it for them alone.
     """
     try:
         content = path.read_bytes()
@@ -54,8 +55,13 @@ def mapping_of(content: bytes, name: Path | str) -> dict[str, Any]:
 
 def refuse_unusable(raw: Mapping[str, Any], name: Path | str) -> None:
     """For a mapping that no model is held against. Raises `InvalidConfig`."""
-    if problems := list(_no_values(raw, "", set())):
+    if problems := unusable(raw):
         raise InvalidConfig(f"{name} cannot be used", _in(name, problems))
+
+
+def unusable(raw: Mapping[str, Any]) -> list[Problem]:
+    """What of a mapping YAML can write and no configuration means, by its key path."""
+    return list(_no_values(raw, "", set()))
 
 
 def _no_values(value: Any, place: str, seen: set[int]) -> Iterator[Problem]:
@@ -103,12 +109,12 @@ def checked(
     """`raw` as `model`, or None and every fault by its key path. No number of it may be infinite or NaN, however it is
     written: `.inf`, and for a number also `inf`, `"nan"` or `1e400`, which YAML reads as texts.
     """
-    problems, made = list(_no_values(raw, "", set())), None
-    unusable = {problem.place for problem in problems}
+    problems, made = unusable(raw), None
+    told = {problem.place for problem in problems}
     try:
         made = _finite(model).validate_python(raw, context={"folder": folder})
     except ValidationError as error:
-        problems += [problem for problem in faults(error, model, raw) if problem.place not in unusable]
+        problems += [problem for problem in faults(error, model, raw) if problem.place not in told]
     return (None if problems else made), problems
 
 

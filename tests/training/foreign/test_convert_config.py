@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import Any
 
@@ -127,6 +128,39 @@ def test_a_file_that_is_neither_or_both_or_none_ends_with_a_message(tmp_path: Pa
     assert any(says in fault for fault in problems(lambda: run(file)).values())
 
 
+@pytest.mark.parametrize(
+    ("text", "places"),
+    [
+        (
+            "model_name_or_path: org/model\nlearning_rate: .inf\nlora_rank: .nan\nval_size: -.inf\n"
+            "stage: kto\nquux: 1\n",
+            {"learning_rate", "lora_rank", "val_size", "stage", "quux", "dataset", "dataset_dir"},
+        ),
+        (
+            'base_model: org/model\nadapter: lora\nlearning_rate: .inf\nlora_target_modules: [.inf]\nrl: kto\nquux: 1\n'
+            'datasets: [{path: "x\\ud800", type: alpaca, shards: .nan}, {typ: x}]\n"half\\ud800": 1\n',
+            {
+                "learning_rate", "lora_target_modules[0]", "datasets[0].path", "datasets[0].shards", "a key", "rl",
+                "quux", "lora_r", "lora_alpha", "datasets[0].type", "datasets[1].path", "datasets[1].type",
+                "datasets[1].typ",
+            },
+        ),
+        ("a: .inf\nb: 1\n", {"a", "x.yaml"}),
+        ("base_model: a\nlearning_rate: .inf\nx: &x [*x, .inf]\n", {"learning_rate", "x[1]", "datasets"}),
+    ],
+)  # fmt: skip
+def test_what_no_configuration_means_is_told_once_and_beside_every_other_fault(
+    tmp_path: Path, text: str, places: set[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("x.yaml").write_text(text)
+    with pytest.raises(InvalidConfig) as caught:
+        run("x.yaml")
+    told = [problem.place for problem in caught.value.problems]
+    assert set(told) == places
+    assert len(told) == len(places)
+
+
 def test_a_file_that_is_not_there_ends_with_a_message(tmp_path: Path) -> None:
     assert "there is no such file" in "".join(problems(lambda: run(tmp_path / "x.yaml")).values())
 
@@ -139,7 +173,9 @@ _VALUES = some.one_of(
     some.none(),
     some.booleans(),
     some.integers(-3, 5000),
-    some.floats(-1, 100, allow_nan=False),
+    some.floats(-1, 100),
+    some.just(math.inf),
+    some.just(math.nan),
     _WORDS,
     some.lists(_WORDS, max_size=2),
     some.dictionaries(_WORDS, some.integers(), max_size=2),
