@@ -4,6 +4,7 @@
 
 Each run is a process of its own over rows of mixed length, from its start to the draft, and each estimate is made just
 before it. Both work in one thread; the run's seconds are those of its core, so that others on the machine count less.
+Those before the first batch and after the last, which hardly depend on the rows, stand apart as the start.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ import resource
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -23,6 +25,7 @@ from benchmarks.bases import TINY
 from examples.reviews.base import encoder
 from lifecycle.rows.files import read_rows
 from lifecycle.text.script import language
+from training.progress import Silent
 
 _ROWS = Path(__file__).parents[1] / "examples" / "clinic" / "data" / "handbook"
 METHODS: dict[str, dict[str, Any]] = {
@@ -60,17 +63,17 @@ def _row(method: str, question: str, answer: str) -> dict[str, Any]:
     return {"text": f"{question}\n{answer}"} if method == "text" else {"prompt": question, "completion": answer}
 
 
-def expect(file: Path) -> tuple[float, int]:
-    """(seconds, bytes), by the report's estimate."""
+def expect(file: Path) -> tuple[float, float, int]:
+    """(seconds of training, of its start, bytes), by the report's estimate."""
     from training.data.looking import Task, look
 
     expected = look(Task.of_run(file, similarity=None)).expected
     assert expected is not None
-    return expected.seconds, expected.memory
+    return expected.seconds - expected.start, expected.start, expected.memory
 
 
-def run(file: Path) -> tuple[float, int]:
-    """(seconds of a core, bytes at most), of this process, which makes the run."""
+def run(file: Path) -> tuple[float, float, int]:
+    """(seconds of a core that training takes, that all else takes, bytes at most), of this process, which does it."""
     from lifecycle.home import Home
     from lifecycle.publishing import Shelf
     from lifecycle.registry.registry import Registry
@@ -80,18 +83,33 @@ def run(file: Path) -> tuple[float, int]:
 
     home = Home.at(file.parent / "home")
     store = ArtifactStore(home.artifacts_url, home.cache)
-    train(TrainJob.load(file), home, Shelf(Registry.open(home.registry_url), store, actor="benchmark"))
+    stages = Stages()
+    shelf = Shelf(Registry.open(home.registry_url), store, actor="benchmark")
+    train(TrainJob.load(file), home, shelf, watch=stages)
     used = resource.getrusage(resource.RUSAGE_SELF)
-    return used.ru_utime + used.ru_stime, used.ru_maxrss * 1024
+    return stages.trained, used.ru_utime + used.ru_stime - stages.trained, used.ru_maxrss * 1024
 
 
-def beside(what: str, file: Path) -> tuple[float, float]:
-    """(seconds, MiB), of a process of its own."""
+class Stages(Silent):
+    """How many seconds of a core the stage `training` takes."""
+
+    def __init__(self) -> None:
+        self.trained = 0.0
+        self._began: float | None = None
+
+    def stage(self, text: str) -> None:
+        if self._began is not None:
+            self.trained += time.process_time() - self._began
+        self._began = time.process_time() if text.startswith("training") else None
+
+
+def beside(what: str, file: Path) -> tuple[float, float, float]:
+    """(seconds of training, of its start, MiB), of a process of its own."""
     command = [sys.executable, "-m", "benchmarks.estimate", "--one", what, str(file)]
     alone = {**os.environ, "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
     output = subprocess.run(command, check=True, text=True, stdout=subprocess.PIPE, env=alone).stdout
-    seconds, memory = map(float, output.split()[-2:])
-    return seconds, memory / 2**20
+    seconds, start, memory = map(float, output.split()[-3:])
+    return seconds, start, memory / 2**20
 
 
 def main() -> None:
@@ -105,16 +123,16 @@ def main() -> None:
         what, file = options.one
         print(*{"run": run, "expect": expect}[what](Path(file)))
         return
-    print(f"{'':22}{'seconds':>9}{'expected':>9}{'ratio':>7}{'MiB':>9}{'expected':>9}{'ratio':>7}")
+    print(f"{'':22}" + "".join(f"{of:>9}{'expected':>9}{'ratio':>7}" for of in ("seconds", "start", "MiB")))
     for name in options.methods.split(";"):
         with tempfile.TemporaryDirectory() as folder:
             file = configured(METHODS[name], options.base, options.rows, Path(folder))
-            (guess, room), (seconds, memory) = beside("expect", file), beside("run", file)
-            print(
-                f"{name:22}{seconds:>9.0f}{guess:>9.0f}{guess / seconds:>7.2f}"
-                f"{memory:>9,.0f}{room:>9,.0f}{room / memory:>7.2f}",
-                flush=True,
+            guesses, figures = beside("expect", file), beside("run", file)
+            told = (
+                f"{figure:>9,.0f}{guess:>9,.0f}{guess / figure:>7.2f}"
+                for figure, guess in zip(figures, guesses, strict=True)
             )
+            print(f"{name:22}{''.join(told)}", flush=True)
 
 
 if __name__ == "__main__":

@@ -20,7 +20,7 @@ from training.optimisation import OptimisationSettings
 from training.progress import Point
 from training.tokens import Example
 
-_SPARE = 16
+SPARE = 16
 """Tokens that an answer may be longer than the longest right one, where the configuration does not say how long."""
 
 
@@ -87,7 +87,7 @@ class Answers:
         self._asked = sorted(asked, key=lambda example: example.answer_start)
         right = [example.input_ids[example.answer_start : example.answer_end] for example in self._asked]
         self._targets = [self._text(ids) for ids in right]
-        self._longest = how.best_by_max_tokens or max(map(len, right)) + _SPARE
+        self._longest = how.best_by_max_tokens or max(map(len, right)) + SPARE
         problems, order = [], {example.place: at for at, example in enumerate(examples)}
         for example, target in zip(self._asked, self._targets, strict=True):
             try:

@@ -12,6 +12,7 @@ import typer
 
 from lifecycle.commands.lines import working
 from lifecycle.commands.terminal import HomeOption, this_user
+from lifecycle.text.counting import counted
 
 if TYPE_CHECKING:
     from lifecycle.version import Prompt
@@ -156,13 +157,15 @@ def _print_result(result: TrainResult) -> None:
 
     console = Console()
     metrics, version = result.record.metrics, result.version
-    console.print(
-        f"{version.ref} is a draft ({'reused: this run was already done' if result.reused else 'trained'}): "
-        f"validation loss {metrics['base_eval_loss']:.3f} → {metrics['eval_loss']:.3f} "
-        f"on {metrics['validation_rows']:.0f} rows after {metrics['train_rows']:.0f} to learn from",
-        highlight=False,
-    )
-    console.print(f"  run: {result.folder}", highlight=False, soft_wrap=True)
+
+    def say(text: str, style: str = "") -> None:
+        console.print(text, style=style, highlight=False, markup=False, soft_wrap=True)
+
+    done = "reused: this run was already done" if result.reused else "trained"
+    losses = f"validation loss {metrics['base_eval_loss']:.3f} → {metrics['eval_loss']:.3f}"
+    rows = f"on {counted(int(metrics['validation_rows']), 'row')} after {metrics['train_rows']:.0f} to learn from"
+    say(f"{version.ref} is a draft ({done}): {losses} {rows}")
+    say(f"  run: {result.folder}")
     for note in result.record.notes:
-        console.print(f"  note: {note}", style="yellow", highlight=False)
-    console.print("  next: dabt eval, which compares it with what needs no training", highlight=False)
+        say(f"  note: {note}", "yellow")
+    say("  next: dabt eval, which compares it with what needs no training")

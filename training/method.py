@@ -117,6 +117,12 @@ class Method(Frozen, ABC, allow_inf_nan=False):
     """Keys of the configuration that this method has no use for, such as `optimisation.packing`, each with the reason.
     Whoever writes one is told, before anything is read."""
 
+    @property
+    def held(self) -> float:
+        """Bytes that training over a base holds for each of its weights, at the least and on a processor: the weight,
+        and where it is learnt its gradient and two moments."""
+        return 4.0
+
     @classmethod
     def code(cls) -> set[ModuleType]:
         """The modules whose code decides what this method leaves."""

@@ -84,13 +84,15 @@ def parameters_of(base: Path) -> int:
     return guessed + sum(tensor.parameters for file in told for tensor in read_header(file).values())
 
 
-def free_memory() -> int | None:
-    """Bytes of this machine's memory; None where the system does not tell."""
+def free_memory(*, swap: bool = False) -> int | None:
+    """Bytes of this machine's memory, and of its `swap`; None where the system does not tell."""
     try:
         lines = _MEMORY.read_text(encoding="ascii").splitlines()
     except OSError:
         return None
-    return next((int(line.split()[1]) * 1024 for line in lines if line.startswith("MemAvailable:")), None)
+    told = {name: int(rest.split()[0]) * 1024 for name, colon, rest in (line.partition(":") for line in lines) if colon}
+    free = told.get("MemAvailable")
+    return free if free is None or not swap else free + told.get("SwapFree", 0)
 
 
 def free_gpu() -> None:

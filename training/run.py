@@ -96,7 +96,7 @@ def train(
     run = _prepared(job, home, shelf, watch)
     if same_as:
         again.require_same(same_as, run.folder.name)
-    with _alone(run), run.trackers, shortage.told(run.folder, run.job.config.optimisation):
+    with shortage.told(run.folder, run.job.config.optimisation), _alone(run), run.trackers:
         record = processes.from_first(partial(_begun, run, force))
         reused = record is not None
         if record is None:
@@ -115,7 +115,7 @@ def learn(
     The run's name, and what was saved. `looked` are the data checks of runs that were learnt before.
     """
     run = replace(_prepared(job, home, shelf, watch), looked={} if looked is None else looked)
-    with _alone(run), run.trackers, shortage.told(run.folder, run.job.config.optimisation):
+    with shortage.told(run.folder, run.job.config.optimisation), _alone(run), run.trackers:
         record = processes.from_first(partial(_begun, run, False))
         if record is not None:
             return record.run, SavedArtifact(digest=record.artifact, metrics=record.metrics, notes=record.notes)
@@ -239,6 +239,7 @@ def _learnt(run: _Run) -> tuple[SavedArtifact, Sequence[Any]]:
     if saved is None:
         if processes.is_first():
             shutil.rmtree(folder, ignore_errors=True)
+        shortage.require_room(task.base, how.held, shared=task.optimisation.fsdp)
         try:
             with took.timed(task.folder):
                 trained = how.train(task, training, held)

@@ -132,6 +132,7 @@ def arguments(task: Task, rows: int, kind: Any, **more: Any) -> Any:
         "metric_for_best_model": f"eval_{how.best_by or 'loss'}",
         "greater_is_better": how.best_by not in (None, "loss"),
         "logging_steps": max(1, steps // LOGGED),
+        "logging_first_step": True,  # a run that ends before the next has a loss to tell
         "include_num_input_tokens_seen": "non_padding",  # for tokens a second
         "logging_nan_inf_filter": False,  # by default a NaN is hidden behind the last good value
         "bf16": cuda or how.precision == "bfloat16",

@@ -35,21 +35,24 @@ _UNBOUNDED = 10_000
 """Wider than any row."""
 
 
-_FULL = (errno.ENOSPC, errno.EDQUOT)
 _INTERRUPTED = 130
+_FULL = (errno.ENOSPC, errno.EDQUOT)
+_CLOSED = (errno.EROFS, errno.EACCES, errno.EPERM)
 _NO_PLACE = "No usable temporary directory"
 """What Python says where every folder for temporary files is full."""
 
 
 def run(command: Callable[[], None]) -> None:
-    """A command line from its words to its exit code: our errors are one message, and so are a full disk or memory,
-    which any line of a command may meet; no other error is hidden.
+    """A command line from its words to its exit code: our errors are one message, and so are a full disk or memory and
+    a file that is closed to us, which any line of a command may meet; no other error is hidden.
     """
     try:
         command()
     except DabtError as error:
         _fail(str(error))
     except OSError as error:
+        if error.errno in _CLOSED and error.filename:
+            _fail(f"{error.filename} is closed to this user ({error.strerror}): allow it, or name another place")
         if error.errno not in _FULL and _NO_PLACE not in str(error):
             raise
         what = f"{error.filename or 'a file'} cannot be written ({error.strerror})"

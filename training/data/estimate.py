@@ -7,12 +7,14 @@ from __future__ import annotations
 
 import json
 import math
+import sys
 import time
 from dataclasses import dataclass
 from pathlib import Path
 
 from lifecycle.models.base import linear_shapes
 from lifecycle.version import Frozen
+from training.data.batches import Laid
 
 
 class Expected(Frozen):
@@ -30,6 +32,8 @@ class Expected(Frozen):
     """What the time holds for."""
     program: int = 0
     """What the process has in memory before there is a model."""
+    start: float = 0.0
+    """Of the seconds, those before the first step and after the last."""
 
     @property
     def memory(self) -> int:
@@ -51,6 +55,22 @@ class Plan:
     max_steps: int = 0
     generates: bool = True
     """With an output layer over the vocabulary; a classifier has none."""
+    holdout: float = 0.1
+    """Of the rows, that validate, where no file does."""
+    weights: tuple[float, ...] = ()
+    """Of the files, where an epoch sees them in shares."""
+    packs: bool = True
+    cut: int = sys.maxsize
+    """Tokens of a row that are read."""
+    answer_tokens: int = 0
+    """Of the longest answer."""
+    answers: int = 0
+    """Validation rows that are answered, at most, where the best epoch is chosen by that."""
+
+    @property
+    def texts(self) -> int:
+        """Of one row."""
+        return 2 if self.method == "dpo" else 1
 
 
 PROGRAM = 900 << 20
@@ -58,7 +78,16 @@ PROGRAM = 900 << 20
 START = 20.0
 """Seconds in which they are loaded, the base is looked at, and golden prompts and the adapter are kept."""
 A_LAYER = 0.004
-"""Seconds that a step spends in one layer, forward and backward, however few tokens there are."""
+"""Seconds that a batch spends in one layer, forward and backward, however few tokens there are."""
+FORWARD = 1 / 3
+"""Of them, without backward."""
+# What is no product of matrices waits for memory. It is told in multiply-adds that a core does meanwhile.
+AN_ELEMENT = 90
+"""For each activation forward: norms, activation functions, sums. Backward takes half as much again."""
+A_SCORE = (150, 1600)
+"""For each attention score of an encoder, its products included: forward, and in training, where some are dropped."""
+A_MOVE = 500
+"""For each weight that a step moves: gradients zeroed, added up and clipped, and two moments."""
 
 
 @dataclass(frozen=True)
@@ -97,52 +126,71 @@ class Shape:
         )
 
 
-def expected(shape: Shape, plan: Plan, rows: int, tokens: int, longest: int, speed: tuple[float, str]) -> Expected:
-    """`tokens` of all rows once, `longest` of a row, `speed` in multiply-adds a second and of which machine.
+def expected(shape: Shape, plan: Plan, training: Laid, validation: Laid, speed: tuple[float, str]) -> Expected:
+    """`training` is one epoch, `validation` one pass; `speed` in multiply-adds a second and of which machine.
 
-    A token costs each weight one multiply-add forward, one backward, and one for the gradient of each that learns
-    (Kaplan et al., arXiv 2001.08361, section 2.1); DPO goes forward through its reference too. Activations are those of
-    Korthikanti et al. (arXiv 2205.05198, section 4.1) in bytes of the weights, and the output layer's logits with their
-    gradient; the optimiser keeps gradients and two moments in float32, beside an adapter's weights. Attention scores
-    are kept where some of them are dropped out, as encoders do; elsewhere they are made again.
+    A token, those of padding too, costs each weight one multiply-add forward, one backward, and one for the gradient of
+    each that learns (Kaplan et al., arXiv 2001.08361, section 2.1); DPO goes forward through its reference too.
+    Validations go forward: one before the first step, one after each epoch, and a classifier's of the weights that it
+    keeps. Activations are those of Korthikanti et al. (arXiv 2205.05198, section 4.1) in bytes of the weights, and the
+    output layer's logits with their gradient; the optimiser keeps gradients and two moments in float32, beside an
+    adapter's weights. Attention scores are kept where some of them are dropped out, as encoders do; elsewhere they are
+    made again.
     """
-    steps = math.ceil(math.ceil(rows / plan.batch) / plan.accumulation * plan.epochs)
-    share = 1.0
-    if plan.max_steps:
-        share = min(1.0, plan.max_steps / steps)
-        steps = min(steps, plan.max_steps)
-    seen = tokens * plan.epochs * share
-    learnt, backward, added = plan.rank * shape.adapted, 1.0, 16
-    if plan.method == "full":
-        learnt, added = shape.parameters, 12
-    elif plan.method == "last_layers":
-        backward = min(1.0, plan.layers / shape.layers)
-        learnt, added = round(backward * (shape.linear - shape.hidden * shape.vocabulary)), 12
-    forward = 2.0 if plan.method == "dpo" else 1.0
+    an_epoch = max(1, math.ceil(training.batches / plan.accumulation))
+    steps = math.ceil(an_epoch * plan.epochs)
+    steps = min(steps, plan.max_steps or steps)
+    epochs = min(plan.epochs, steps / an_epoch)
+    validations = 1 + math.ceil(epochs) + (not plan.generates)
+
     output = shape.hidden * shape.vocabulary
     linear = shape.linear if plan.generates else shape.linear - output
-    work = (forward + backward) * linear + (0 if added == 12 else 2 * learnt) + learnt
+    learnt, backward, added = plan.rank * shape.adapted, 1.0, 16
+    gradients = 3 * learnt  # an adapter's weights go forward and backward too
+    if plan.method == "full":
+        learnt, added, gradients = shape.parameters, 12, linear
+    elif plan.method == "last_layers":
+        backward = min(1.0, plan.layers / shape.layers)
+        learnt, added = round(backward * (shape.linear - output)), 12
+        gradients = learnt
+    forwards = 2 if plan.method == "dpo" else 1
+
+    elements = shape.layers * (9 * shape.hidden + 3 * shape.inner)
+    scores = 0 if plan.generates else shape.layers * shape.heads
+    forward = linear + AN_ELEMENT * elements
+    a_token = forwards * forward + backward * (linear + 1.5 * AN_ELEMENT * elements) + gradients
+    work = epochs * (training.computed * a_token + training.pairs * scores * A_SCORE[1]) + steps * A_MOVE * learnt
+    work += validations * (validation.computed * forwards * forward + validation.pairs * scores * A_SCORE[0])
+    batches = training.batches * epochs + FORWARD * validation.batches * validations
+    seconds = batches * A_LAYER * shape.layers + work / speed[0]
+    seconds += validations * _answering(shape, plan, validation, speed[0])
+
     weight = 0.5 + 2 / 64 if plan.method == "qlora" else plan.bytes_per_weight
     embeddings = shape.parameters - (shape.linear - output)
     weights = weight * (shape.parameters - embeddings) + plan.bytes_per_weight * embeddings
-    batch = plan.batch * longest
-    scores, attention = 0, 0.0
-    if not plan.generates:
-        scores = shape.layers * plan.batch * shape.heads * longest**2 * (2 * plan.bytes_per_weight + 1)
-        attention = (1 + 2 * backward) * 2 * longest * shape.hidden * shape.layers
-    per_layer = batch * (9 * shape.hidden + 3 * shape.inner) * plan.bytes_per_weight
+    kept = shape.layers * training.widest * (9 * shape.hidden + 3 * shape.inner) * plan.bytes_per_weight
+    longest = training.widest / max(1, plan.texts * min(plan.batch, training.rows))
     return Expected(
-        tokens=round(seen),
+        tokens=round(training.tokens * epochs),
         steps=steps,
-        seconds=START + steps * plan.accumulation * A_LAYER * shape.layers + (work + attention) * seen / speed[0],
+        seconds=START + seconds,
         weights=round(weights),
-        activations=round(backward * shape.layers * per_layer)
-        + scores
-        + (3 * batch * shape.vocabulary * 4 if plan.generates else 0),
+        activations=round(backward * kept)
+        + round(scores * training.widest * longest * (2 * plan.bytes_per_weight + 1))
+        + (3 * training.widest * shape.vocabulary * 4 if plan.generates else 0),
         optimiser=added * learnt,
         machine=speed[1],
         program=PROGRAM,
+        start=START,
     )
+
+
+def _answering(shape: Shape, plan: Plan, validation: Laid, speed: float) -> float:
+    """Seconds of one validation's answers: each token goes through all layers alone, some rows at once."""
+    rows = min(plan.answers, validation.rows)
+    at_once = 2 * plan.batch
+    tokens = math.ceil(rows / at_once) * plan.answer_tokens
+    return tokens * (FORWARD * A_LAYER * shape.layers + min(rows, at_once) * shape.linear / speed)
 
 
 def measured_speed() -> tuple[float, str]:

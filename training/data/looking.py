@@ -5,11 +5,10 @@
 
 from __future__ import annotations
 
-import math
 import sys
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -22,8 +21,10 @@ from lifecycle.rows.files import Reading
 from lifecycle.rows.kinds import Labelled, PlainText, Preference, Row
 from lifecycle.text.toxicity import Rules
 from lifecycle.version import Prompt
+from training import best_by, mixture
 from training.data import advice
 from training.data.balance import spread_lengths
+from training.data.batches import Laid, blocks, lay
 from training.data.checks import SIMILARITY, Checks, graded
 from training.data.estimate import Expected, Plan, Shape, expected, measured_speed
 from training.data.findings import DataReport, Finding, Places, finding
@@ -47,6 +48,8 @@ class Task:
     similarity: float | None = SIMILARITY
     words: Path | None = None
     """Another list of toxic words."""
+    validation: Path | None = None
+    """The file among `against` that a run validates on."""
 
     @classmethod
     def of_run(cls, config: Path, **more: Any) -> Task:
@@ -58,14 +61,21 @@ class Task:
         how = job.config.method
         labels = how.type == "classification"
         delta = getattr(how, "lora", None) if labels else how
+        unpacked = moved.packing is False or "optimisation.packing" in how.unused
         plan = Plan(
             moved.epochs, moved.batch_size, moved.accumulation, getattr(delta, "r", Plan.rank),
             method=how.type if not labels else "full" if delta is None else "lora", generates=not labels,
             layers=getattr(how, "layers", Plan.layers), max_steps=moved.max_steps or 0,
+            holdout=job.config.data.holdout, weights=tuple(job.config.data.weights), packs=not unpacked,
+            cut=moved.max_length, answer_tokens=moved.best_by_max_tokens or 0,
+            answers=moved.best_by_rows if moved.best_by in best_by.ANSWERED and not labels else 0,
         )  # fmt: skip
         longest = sys.maxsize if getattr(how, "truncate", False) else moved.max_length
-        validation = () if job.validation_path is None else (job.validation_path,)
-        more["against"] = (*validation, *more.get("against", ()))
+        validation = job.validation_path
+        more |= {
+            "against": ((validation,) if validation else ()) + tuple(more.get("against", ())),
+            "validation": validation,
+        }
         base = more.pop("base", None) or job.base
         return cls(job.train_paths, base=base, prompt=job.prompt, plan=plan, max_length=longest, **more)
 
@@ -87,6 +97,8 @@ def look(task: Task, *, home: Home | None = None, also: Callable[[Row], None] | 
     tokens = Tokens(task) if task.base is not None else None
     readings = [Reading(path) for path in task.files]
     for reading in readings:
+        if tokens is not None:
+            tokens.begin()
         for row in reading:
             checks.see(row)
             if tokens is not None:
@@ -139,6 +151,9 @@ class Tokens:
         self._task = task
         self._folder = resolve_base(task.base)
         self.sizes: Counter[int] = Counter()
+        self._rows: list[Counter[int]] = []
+        self._answer = 0
+        """Tokens of the longest."""
         self._too_long, self._refused = Places(), Places()
 
     @cached_property
@@ -154,28 +169,36 @@ class Tokens:
 
         return AutoTokenizer.from_pretrained(self._folder)
 
+    def begin(self) -> None:
+        """Another file of rows."""
+        self._rows.append(Counter())
+
     def see(self, row: Row) -> None:
         try:
-            for size in self._sizes(row):
-                self.sizes[size] += 1
-                if size > self._task.max_length:
-                    self._too_long.add(f"{row.place} ({size:,})")
+            sizes = self._sizes(row)
         except InvalidData as error:
             for problem in error.problems:
                 self._refused.add(str(problem))
+            return
+        self._rows[-1][min(max(sizes), self._task.plan.cut)] += 1
+        for size in sizes:
+            self.sizes[size] += 1
+            if size > self._task.max_length:
+                self._too_long.add(f"{row.place} ({size:,})")
 
     def _sizes(self, row: Row) -> list[int]:
         if isinstance(row, Conversation):
             (example,) = self._chat.examples([row], self._task.prompt.system, sys.maxsize)
+            self._answer = max(self._answer, example.answer_end - example.answer_start)
             return [len(example.input_ids)]
         if isinstance(row, Labelled | PlainText):
             return [len(self._of_texts(row.text)["input_ids"])]
         if isinstance(row, Preference):
             turns = ((*row.messages, *row.chosen), (*row.messages, *row.rejected))
             talks = [Conversation(row.place, row.id, said, row.meta, row.tools) for said in turns]
-            return [
-                len(example.input_ids) for example in self._chat.examples(talks, self._task.prompt.system, sys.maxsize)
-            ]
+            pair = self._chat.examples(talks, self._task.prompt.system, sys.maxsize)
+            self._answer = max(self._answer, pair[0].answer_end - pair[0].answer_start)
+            return [len(example.input_ids) for example in pair]
         return self._sizes(row.conversation)
 
     @property
@@ -196,9 +219,34 @@ class Tokens:
             shape = Shape.of(self._folder)
         except (InvalidInput, KeyError, OSError, ValueError):
             return None
-        rows, tokens = self.sizes.total(), self.lengths.total
-        longest = min(max(self.sizes), self._task.max_length)
-        if self._task.plan.method == "text":  # packed into blocks, of which a batch has so many
-            longest = min(tokens, self._task.max_length)
-            rows = math.ceil(tokens / longest)
-        return expected(shape, self._task.plan, rows, tokens, longest, measured_speed())
+        plan = replace(self._task.plan, answer_tokens=self._task.plan.answer_tokens or self._answer + best_by.SPARE)
+        files = validation = self._rows
+        seen = [sizes.total() for sizes in files]
+        if self._task.validation is None:
+            held = [round(plan.holdout * count) for count in seen]
+            seen = [count - out for count, out in zip(seen, held, strict=True)]
+        else:
+            apart = Tokens(self._task)
+            apart.begin()
+            for row in Reading(self._task.validation):
+                apart.see(row)
+            validation = apart._rows
+            held = [sizes.total() for sizes in validation]
+        if plan.weights and all(seen):
+            seen = mixture.counts(seen, plan.weights)
+        training, validating = (
+            self._laid(sizes, rows, batch)
+            for sizes, rows, batch in ((files, seen, plan.batch), (validation, held, 2 * plan.batch))
+        )
+        return expected(shape, plan, training, validating, measured_speed())
+
+    def _laid(self, files: Sequence[Counter[int]], rows: Sequence[int], batch: int) -> Laid:
+        plan = self._task.plan
+        if plan.method == "text":
+            files = [blocks(sizes, count, self._task.max_length) for sizes, count in zip(files, rows, strict=True)]
+            return lay(files, [sizes.total() for sizes in files], batch)
+        laid = lay(files, rows, batch, texts=plan.texts, packs=plan.packs)
+        if plan.texts == 1:
+            return laid
+        longer = plan.texts * sum(length * count for sizes in self._rows for length, count in sizes.items())
+        return replace(laid, tokens=laid.tokens * self.lengths.total / longer)

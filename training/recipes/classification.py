@@ -71,6 +71,10 @@ class Classification(Method):
         "data.answer_schema": "a label is no answer that a schema describes",
     }
 
+    @property
+    def held(self) -> float:
+        return 16.0 if self.lora is None else 4.0
+
     def problems(self, base: Path, prompt: Prompt, how: OptimisationSettings, max_rank: int) -> list[Problem]:
         """A base that has no class with a head, no padding, or no modules for the LoRA that is wanted."""
         problems = [*whole_weights.misfits(base), *_without_head(base)]

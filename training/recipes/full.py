@@ -31,6 +31,10 @@ class Full(Method):
     measures: ClassVar = ("loss", *ANSWERED)
     shares: ClassVar = (supervised, *supervised.SHARES, whole_weights)
 
+    @property
+    def held(self) -> float:
+        return 16.0
+
     def problems(self, base: Path, prompt: Prompt, how: OptimisationSettings, max_rank: int) -> list[Problem]:
         return whole_weights.misfits(base)
 

@@ -46,6 +46,10 @@ class QLora(AdapterMethod):
             problems.append(Problem("base", fault, "take method lora, or a base that is not packed"))
         return problems
 
+    @property
+    def held(self) -> float:
+        return 0.5
+
     def examples(self, task: Task, rows: Sequence[Conversation]) -> Sequence[Example]:
         return task.chat.examples(rows, task.prompt.system, task.optimisation.max_length)
 

@@ -172,6 +172,8 @@ def test_what_stands_around_a_narrow_table_has_the_width_of_the_terminal():
             "No usable temporary directory found in ['/tmp', '/']): free some room, or name a folder",
         ),
         (MemoryError(), "memory ran out: end other programs"),
+        (OSError(errno.EROFS, "Read-only file system", "/x/a.lock"), "/x/a.lock is closed to this user (Read-only"),
+        (PermissionError(errno.EACCES, "Permission denied", "/x/a"), "/x/a is closed to this user (Permission denied)"),
     ],
 )
 def test_a_machine_without_room_ends_any_command_with_a_sentence(
@@ -187,6 +189,22 @@ def test_a_machine_without_room_ends_any_command_with_a_sentence(
     assert said.startswith("error: ")
     assert says in said
     assert said.count("\n") == 1
+
+
+@pytest.mark.parametrize("by_typer", [True, False])
+def test_an_interrupt_is_told_and_ends_with_130(
+    by_typer: bool, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def command() -> None:
+        raise KeyboardInterrupt
+
+    app = typer.Typer()
+    app.command()(command)
+    monkeypatch.setattr("sys.argv", ["dabt"])
+    with pytest.raises(SystemExit) as ended:
+        run(app if by_typer else command)
+    assert ended.value.code == 130
+    assert "interrupted; nothing is half done: run the same command to go on" in capsys.readouterr().err
 
 
 def test_other_errors_are_not_hidden() -> None:

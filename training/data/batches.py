@@ -1,0 +1,77 @@
+"""How rows lie in the batches of a run, as its trainer lays them: the tokens that it computes, padding included.
+
+Rows come in an order of chance, not by their length (`training/exact.py`), so a batch is as wide as the longest of some
+rows of all lengths. Read `estimate.py` for what becomes of it.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from random import Random
+
+from training.packing import bins
+
+SAMPLE = 512
+"""Batches that are laid; of more, the others are taken to be like them."""
+
+
+@dataclass(frozen=True)
+class Laid:
+    """One pass over rows."""
+
+    rows: int
+    batches: int
+    tokens: float
+    """Of the rows in the mean, without padding."""
+    computed: float
+    """Tokens, with it."""
+    pairs: float
+    """Of tokens that attention compares: the sum of the squares of all lines' widths."""
+    widest: int
+    """Tokens of a batch at most: all its lines, as wide as the longest row."""
+
+
+def lay(sizes: Sequence[Counter[int]], seen: Sequence[int], batch: int, *, texts: int = 1, packs: bool = False) -> Laid:
+    """So many rows of each file of `sizes` (length → rows of it) as `seen` says, in batches of `batch` rows.
+
+    A row has so many `texts`, each in a line of its own; its length is that of the longer one. `packs` says that texts
+    share lines where they fit (`training/packing.py`).
+    """
+    rows = sum(seen)
+    if not rows:
+        return Laid(0, 0, 0.0, 0.0, 0.0, 0)
+    share = min(1.0, SAMPLE * batch / rows)
+    chance, drawn = Random(0), list[int]()
+    for lengths, count in zip(sizes, seen, strict=True):
+        known = sorted(lengths)
+        drawn += chance.sample(known, math.ceil(count * share), counts=[lengths[length] for length in known])
+    chance.shuffle(drawn)
+    computed = pairs = 0
+    for start in range(0, len(drawn), batch):
+        part = drawn[start : start + batch]
+        width = max(part)
+        lines = len(bins(part, width)) if packs else texts * len(part)
+        computed, pairs = computed + lines * width, pairs + lines * width**2
+    whole = rows / len(drawn)
+    longest = max(max(lengths, default=0) for lengths in sizes)
+    return Laid(
+        rows=rows,
+        batches=math.ceil(rows / batch),
+        tokens=texts * sum(mean(lengths) * count for lengths, count in zip(sizes, seen, strict=True)),
+        computed=computed * whole,
+        pairs=pairs * whole,
+        widest=texts * min(batch, rows) * longest,
+    )
+
+
+def mean(lengths: Counter[int]) -> float:
+    return sum(length * rows for length, rows in lengths.items()) / max(1, lengths.total())
+
+
+def blocks(lengths: Counter[int], rows: int, longest: int) -> Counter[int]:
+    """Blocks of `longest` tokens that hold `rows` such texts, one behind the other (`recipes/text.py`)."""
+    tokens = round(mean(lengths) * rows)
+    return +(Counter({longest: tokens // longest}) + Counter([tokens % longest][: tokens % longest]))
