@@ -235,8 +235,7 @@ def _learnt(run: _Run) -> tuple[SavedArtifact, Sequence[Any]]:
     *examples, held = _examples(how, task, *run.parts, run.validation)
     training, mixed = _mixed(examples, run.job.config)
     folder = task.folder / how.artifact
-    saved = processes.from_first(partial(saved_artifact, folder))
-    if saved is None:
+    if (saved := processes.from_first(partial(saved_artifact, folder))) is None:
         if processes.is_first():
             shutil.rmtree(folder, ignore_errors=True)
         shortage.require_room(task.base, how.held, shared=task.optimisation.fsdp)

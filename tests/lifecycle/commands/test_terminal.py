@@ -213,16 +213,3 @@ def test_other_errors_are_not_hidden() -> None:
 
     with pytest.raises(FileNotFoundError):
         run(command)
-
-
-def test_an_interrupted_command_says_how_to_go_on(capsys: pytest.CaptureFixture[str]) -> None:
-    app = typer.Typer()
-
-    @app.command()
-    def interrupted() -> None:
-        raise KeyboardInterrupt
-
-    with pytest.raises(SystemExit) as end:
-        run(lambda: app([]))
-    assert end.value.code == 130
-    assert "run the same command to go on" in capsys.readouterr().err
