@@ -13,6 +13,7 @@ from __future__ import annotations
 import json
 import tempfile
 import time
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -145,12 +146,13 @@ def _loss(task: TrainingTask, adapter: Path, device: str) -> float:
 
 def _expected(task: TrainingTask, asked: Mapping[str, Any]) -> float:
     """MiB of the GPU's memory, by the formulas of `dabt data report`."""
+    from training.data.batches import lay
     from training.data.estimate import Plan, Shape, expected
 
-    lengths = task.lengths()
+    training = lay([Counter(task.lengths())], [task.rows], task.batch_size)
     frozen = asked["method"] != "full"
     plan = Plan(epochs=2.0, batch=task.batch_size, method=asked["method"], bytes_per_weight=2 if frozen else 4)
-    told = expected(Shape.of(task.base), plan, task.rows, sum(lengths), max(lengths), (1.0, ""))
+    told = expected(Shape.of(task.base), plan, training, lay([], [], task.batch_size), (1.0, ""))
     return (told.memory - told.program) / 2**20
 
 
