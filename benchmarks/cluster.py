@@ -1,9 +1,9 @@
 """What the tiers on Ray cost, and what a second engine holds: `python -m benchmarks.cluster tiers|share`.
 
 `tiers` asks `dabt serve`'s own process and a cluster of one gateway and one engine in turn, over the same stand-in for
-an engine (`--step` seconds a token), and prints throughput, the median time and processor time of both. `share` asks
-for `--adapters` adapters, one after the other and again, of one engine and of two, and prints how many of them are in
-memory at the end. Everything is on loopback and on this machine.
+an engine (`--step` seconds a token), and prints throughput, the median time and processor time of both, by process.
+`share` asks for `--adapters` adapters, one after the other and again, of one engine and of two, and prints how many of
+them are in memory at the end. Everything is on loopback and on this machine.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
@@ -32,7 +33,17 @@ from lifecycle.models.base import fingerprint
 from lifecycle.registry import Registry
 from lifecycle.store.artifacts import ArtifactStore
 from lifecycle.version import VersionSpec
+from service.cluster.settings import NODE_VARIABLES
 
+_PURPOSES = {
+    "benchmarks.cluster alone": "one process",
+    "ServeReplica:dabt:gateway": "gateway",
+    "ServeReplica:dabt:engine": "engine",
+    "ProxyActor": "proxy",
+    "haproxy": "proxy",
+    "ServeController": "controller",
+}
+"""What a process is for, by a part of its command line."""
 _PLACES = 256
 """Adapters in an engine's memory."""
 
@@ -85,10 +96,11 @@ def serve_alone(root: str, base: str, port: str, step: str) -> None:
 @contextmanager
 def cluster(port: int) -> Iterator[None]:
     """Ray on this machine, with nothing on it yet."""
+    os.environ.update({name: value for name, value in NODE_VARIABLES.items() if name not in os.environ})
+    os.environ["PYTHONPATH"] = os.pathsep.join([str(Path.cwd()), os.environ.get("PYTHONPATH", "")])
     import ray
     from ray import serve
 
-    os.environ["PYTHONPATH"] = os.pathsep.join([str(Path.cwd()), os.environ.get("PYTHONPATH", "")])
     ray.init(num_cpus=16, object_store_memory=100 * 2**20, log_to_driver=False, include_dashboard=False)
     try:
         serve.start(http_options={"host": "127.0.0.1", "port": port})
@@ -146,10 +158,20 @@ async def ready(port: int) -> None:
             await asyncio.sleep(0.1)
 
 
-def processor() -> float:
-    """Seconds that all processes of this machine have had."""
-    times = psutil.cpu_times()
-    return float(times.user + times.system + times.nice)
+def processor() -> Counter[str]:
+    """Seconds that the processes below this one have had, by what they are for. Others' are not among them."""
+    had: Counter[str] = Counter()
+    for process in psutil.Process().children(recursive=True):
+        with suppress(psutil.Error):
+            times = process.cpu_times()
+            had[_purpose(process)] += times.user + times.system
+    return had
+
+
+def _purpose(process: psutil.Process) -> str:
+    told = " ".join(process.cmdline())
+    known = (purpose for part, purpose in _PURPOSES.items() if part in told)
+    return next(known, "the rest of Ray")
 
 
 def tiers(rounds: int, callers: int, each: int, step: float) -> None:
@@ -160,25 +182,46 @@ def tiers(rounds: int, callers: int, each: int, step: float) -> None:
             for port in (18001, 18002):
                 asyncio.run(ready(port))
                 asyncio.run(asked(port, callers, 2, stream=False))
+            at_rest()
             for stream in (False, True):
-                figures: dict[int, list[tuple[float, float, float]]] = {18001: [], 18002: []}
-                for _ in range(rounds):
-                    for port, rows in figures.items():
-                        began, used = time.perf_counter(), processor()
-                        took = asyncio.run(asked(port, callers, each, stream))
-                        rate = len(took) / (time.perf_counter() - began)
-                        rows.append((rate, statistics.median(took), (processor() - used) / len(took)))
-                one, tiered = map(_medians, figures.values())
-                print(
-                    f"{'streams' if stream else 'whole answers'}: {one[0]:.1f} and {tiered[0]:.1f} requests/s "
-                    f"(ratio {tiered[0] / one[0]:.3f}); median {1000 * one[1]:.1f} and {1000 * tiered[1]:.1f} ms "
-                    f"(+{1000 * (tiered[1] - one[1]):.1f} ms); processor {1000 * one[2]:.1f} and "
-                    f"{1000 * tiered[2]:.1f} ms a request",
-                    flush=True,
-                )
+                print("streams" if stream else "whole answers", flush=True)
+                measured(rounds, callers, each, stream)
 
 
-def _medians(rows: list[tuple[float, float, float]]) -> list[float]:
+def at_rest(seconds: float = 5.0) -> None:
+    """What the processes take while nobody asks: it is in the figures a request too, by as much as those are few."""
+    had = processor()
+    time.sleep(seconds)
+    print(f"at rest, processor, ms a second: {_listed(processor() - had, 1000 / seconds)}", flush=True)
+
+
+def measured(rounds: int, callers: int, each: int, stream: bool) -> None:
+    figures: dict[int, list[tuple[float, float]]] = {18001: [], 18002: []}
+    spent: dict[int, Counter[str]] = {18001: Counter(), 18002: Counter()}
+    for _ in range(rounds):
+        for port, rows in figures.items():
+            began, had = time.perf_counter(), processor()
+            took = asyncio.run(asked(port, callers, each, stream))
+            rows.append((len(took) / (time.perf_counter() - began), statistics.median(took)))
+            spent[port].update(processor() - had)
+    one, tiered = map(_medians, figures.values())
+    requests = rounds * callers * each
+    alone = spent[18001]["one process"]
+    del spent[18002]["one process"]
+    print(
+        f"  {one[0]:.1f} and {tiered[0]:.1f} requests/s (ratio {tiered[0] / one[0]:.3f}); "
+        f"median {1000 * one[1]:.1f} and {1000 * tiered[1]:.1f} ms (+{1000 * (tiered[1] - one[1]):.1f} ms)\n"
+        f"  processor, ms a request: {1000 * alone / requests:.1f} in one process, "
+        f"{1000 * spent[18002].total() / requests:.1f} on Ray: {_listed(spent[18002], 1000 / requests)}",
+        flush=True,
+    )
+
+
+def _listed(spent: Counter[str], times: float) -> str:
+    return ", ".join(f"{name} {seconds * times:.1f}" for name, seconds in spent.most_common())
+
+
+def _medians(rows: list[tuple[float, float]]) -> list[float]:
     return [statistics.median(column) for column in zip(*rows, strict=True)]
 
 
@@ -219,7 +262,7 @@ def main() -> None:
     parser.add_argument("what", choices=("tiers", "share"))
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--callers", type=int, default=8)
-    parser.add_argument("--each", type=int, default=10)
+    parser.add_argument("--each", type=int, default=4)
     parser.add_argument("--step", type=float, default=0.02)
     parser.add_argument("--adapters", type=int, default=1000)
     told = parser.parse_args()

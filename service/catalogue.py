@@ -66,6 +66,8 @@ class Snapshot(Frozen):
     """Ids by the digest of the secret."""
     left_out: Mapping[tuple[Kind, str], LeftOut] = {}
     """What this release cannot read, by kind and `triage:3`, `triage:prod`, a key's id or an artifact's digest."""
+    pins: tuple[str, ...] = ()
+    """Names that every engine keeps in memory, of those that run the base of what is behind them."""
 
     @cached_property
     def size(self) -> int:
@@ -256,7 +258,7 @@ def with_keys(known: Known, told: Changes[Keys]) -> Known:
 
 def with_traffic(known: Known, told: Changes[Traffic]) -> Known:
     """`known` with what was told; what that does not touch is the same object as before."""
-    if not (told.whole or told.now.versions or told.now.aliases or told.left_out):
+    if not (told.whole or told.now.versions or told.now.aliases or told.left_out or told.now.pins is not None):
         return replace(known, mark=told.mark)
     versions: dict[str, Mapping[int, Version]] = {} if told.whole else dict(known.versions)
     aliases: dict[str, Mapping[str, Alias]] = {} if told.whole else dict(known.aliases)
@@ -280,6 +282,7 @@ def with_traffic(known: Known, told: Changes[Traffic]) -> Known:
         versions=known.versions if versions == known.versions else versions,
         aliases=known.aliases if aliases == known.aliases else aliases,
         left_out=left_out,
+        pins=known.pins if told.now.pins in (None, known.pins) else told.now.pins,
     )
 
 
@@ -317,7 +320,7 @@ def _grouped(nouns: Iterable[Named], inner: Callable[[Named], Inner]) -> dict[st
 
 def _holds(known: Known) -> tuple[int, ...]:
     """The same for two states that no request could tell apart."""
-    parts = (known.versions, known.aliases, known.keys, known.unreadable_keys, known.left_out)
+    parts = (known.versions, known.aliases, known.keys, known.unreadable_keys, known.left_out, known.pins)
     return known.mark.revision, *map(id, parts)
 
 
@@ -329,4 +332,5 @@ def _snapshot(known: Known) -> Snapshot:
         keys=known.keys,
         unreadable_keys=known.unreadable_keys,
         left_out=known.left_out,
+        pins=known.pins,
     )

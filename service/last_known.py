@@ -53,6 +53,7 @@ class Known:
     unreadable_keys: Mapping[Digest, str]
     left_out: Mapping[tuple[Kind, str], LeftOut]
     manifests: Mapping[Digest, Manifest]
+    pins: tuple[str, ...] = ()
 
 
 NOTHING_KNOWN = Known(Mark(revision=-1), Mark(revision=-1), {}, {}, {}, {}, {}, {})
@@ -203,6 +204,8 @@ def _differences(before: Known, after: Known) -> Iterator[tuple[str, Nouns, Noun
     if before.manifests is not after.manifests:
         for kind in MANIFESTS:
             yield kind, _of_kind(kind, before.manifests), _of_kind(kind, after.manifests)
+    if before.pins is not after.pins:
+        yield "pin", {ref: ref for ref in before.pins}, {ref: ref for ref in after.pins}
     if before.left_out is not after.left_out:
         yield "left_out", _named(before.left_out), _named(after.left_out)
 
@@ -229,6 +232,7 @@ def _known(stamp: _Stamp, rows: Iterable[tuple[str, str, str]]) -> Known:
     unreadable_keys: dict[Digest, str] = {}
     left_out: dict[tuple[Kind, str], LeftOut] = {}
     manifests: dict[Digest, Manifest] = {}
+    pins: list[str] = []
     for kind, name, body in rows:
         if kind == "version":
             version = Version.model_validate_json(body)
@@ -245,6 +249,10 @@ def _known(stamp: _Stamp, rows: Iterable[tuple[str, str, str]]) -> Known:
         elif kind == "left_out":
             row = LeftOut.model_validate_json(body)
             left_out[row.kind, row.ref] = row
+        elif kind == "pin":
+            pins.append(name)
         else:
             raise ValueError(f"a row of the kind {kind}")
-    return Known(stamp.mark, stamp.keys_mark, versions, aliases, keys, unreadable_keys, left_out, manifests)
+    return Known(
+        stamp.mark, stamp.keys_mark, versions, aliases, keys, unreadable_keys, left_out, manifests, tuple(pins)
+    )

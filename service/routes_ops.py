@@ -95,12 +95,13 @@ async def metrics(request: Request) -> Response:
     config: ServeConfig = request.app.state.config
     names = parts.router_names.of(parts.catalogue.snapshot) if config.router_series else {}
     loaded, coming = (parts.loaded(), parts.coming()) if config.router_series else ([], [])
+    engines = await parts.engine.metrics()
 
     def written() -> bytes:
         page = parts.telemetry.page()
         if not config.router_series:
-            return page + parts.engine.metrics()
-        engine = router_series.with_those_at_the_gate(parts.engine.metrics(), parts.gate.waiting)
+            return page + engines
+        engine = router_series.with_those_at_the_gate(engines, parts.gate.waiting)
         return page + engine + router_series.page(loaded, coming, names, config.max_loras)
 
     # In a thread: writing the page takes long enough to be seen by those whose answers stream meanwhile.

@@ -30,11 +30,12 @@ class AuditEntry(Frozen):
     `version.state`, `report.record`, `verdict.record`, `gate.set`, `alias.move`, `alias.force`, `alias.rollback`,
     `alias.policy`, `alias.stuck`, `key.create` or `key.revoke`; of the fine-tuning API `file.add`, `file.delete`,
     `file.purge`, `upload.create`, `upload.completed`, `upload.cancelled`, `job.create`, `job.state`, `job.take`,
-    `checkpoint.expire` and `model.delete`; of the upkeep `artifact.collect` and `registry.restore`; of people's ratings
-    `rating.create`, `rating.collect`, `rating.vote`, `rating.undo`, `rating.close` and `rating.export`."""
+    `checkpoint.expire` and `model.delete`; of the upkeep `artifact.collect` and `registry.restore`; of what
+    engines keep `pin.set` and `pin.end`; of people's ratings `rating.create`, `rating.collect`, `rating.vote`,
+    `rating.undo`, `rating.close` and `rating.export`."""
     subject: str
-    """`triage:3` for a version, `triage:prod` for an alias, `triage` for its gate; a digest, an index's name, a task, a
-    key's, file's or job's id, or a campaign's name otherwise."""
+    """`triage:3` for a version, `triage:prod` for an alias, `triage` for its gate; what was pinned; a digest, an
+    index's name, a task, a key's, file's or job's id, or a campaign's name otherwise."""
     detail: dict[str, Any]
     reason: str
 

@@ -20,6 +20,7 @@ from lifecycle.manifests import MANIFESTS, Manifest
 from lifecycle.registry import alias_stack, keyring, readable, records, tables
 from lifecycle.registry.database import Database
 from lifecycle.registry.hints import Hints
+from lifecycle.registry.pin_book import PINNED, UNPINNED, pins
 from lifecycle.registry.readable import LeftOut
 from lifecycle.version import Digest, Frozen, Version
 
@@ -27,6 +28,7 @@ OF_VERSIONS = frozenset({"version.create", "version.state"})
 OF_ALIASES = frozenset({"alias.move", "alias.force", "alias.rollback", "alias.policy"})
 OF_KEYS = frozenset({"key.create", "key.revoke"})
 OF_ARTIFACTS = frozenset(f"{kind}.golden" for kind in MANIFESTS)
+OF_PINS = frozenset({PINNED, UNPINNED})
 OF_NOTHING_KEPT = frozenset(
     {
         *(f"{kind}.add" for kind in MANIFESTS),
@@ -81,6 +83,8 @@ class Traffic:
     aliases: tuple[Alias, ...]
     artifacts: tuple[Digest, ...]
     """Whose manifest was changed."""
+    pins: tuple[str, ...] | None = None
+    """All of them; None where they are as before."""
 
 
 class ChangeReader:
@@ -111,7 +115,8 @@ class ChangeReader:
             of_aliases = _subjects(entries, OF_ALIASES) if entries is not None else None
             of_now, aliases_left_out = aliases(tx, of_aliases)
             there, versions_left_out = versions(tx, of_versions)
-            now = Traffic(tuple(there), tuple(of_now), tuple(_subjects(entries or (), OF_ARTIFACTS)))
+            pinned = pins(tx) if entries is None or _subjects(entries, OF_PINS) else None
+            now = Traffic(tuple(there), tuple(of_now), tuple(_subjects(entries or (), OF_ARTIFACTS)), pinned)
             return Changes(mark, entries is None, now, (*aliases_left_out, *versions_left_out))
 
     def manifests(self, digests: Sequence[Digest]) -> tuple[list[Manifest], list[LeftOut]]:
@@ -137,7 +142,7 @@ def _entries(tx: Connection, since: Mark | None) -> tuple[Mark, Sequence[Row[Any
     known, *entries = [*tx.execute(query)] or [None]
     if known is None or (known.id, known.at) != (since.revision, since.at):
         return mark, None
-    every_known = OF_VERSIONS | OF_ALIASES | OF_KEYS | OF_ARTIFACTS | OF_NOTHING_KEPT
+    every_known = OF_VERSIONS | OF_ALIASES | OF_KEYS | OF_ARTIFACTS | OF_PINS | OF_NOTHING_KEPT
     return mark, entries if all(entry.action in every_known for entry in entries) else None
 
 

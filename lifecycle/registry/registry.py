@@ -6,7 +6,7 @@ Artifacts are kept by `artifact_book.py`, aliases move in `moves.py`, states in 
 `try_book.py`, and rows become nouns in `records.py`. API keys, their use and what services tell each other of canaries
 are the rooms beside: `keyring.py`, `usage_book.py`, `outcome_book.py`; `changes.py` is for who keeps a copy,
 `listings.py` for lists; `file_book.py`, `upload_book.py`, `job_book.py` and `job_leases.py` are of the fine-tuning API,
-`rating_book.py` is of people's ratings, `need_book.py` of what the store must hold.
+`rating_book.py` is of people's ratings, `need_book.py` of what the store must hold, `pin_book.py` of what engines keep.
 """
 
 from __future__ import annotations
@@ -34,6 +34,7 @@ from lifecycle.registry.listings import Listings
 from lifecycle.registry.moves import Decision
 from lifecycle.registry.need_book import NeedBook
 from lifecycle.registry.outcome_book import OutcomeBook
+from lifecycle.registry.pin_book import PinBook
 from lifecycle.registry.rating_book import RatingBook
 from lifecycle.registry.records import IndexRecord
 from lifecycle.registry.try_book import Attempt
@@ -58,11 +59,10 @@ class Registry:
         self._database = database
         self.keys = Keyring(database)
         self.usage, self.outcomes = UsageBook(database), OutcomeBook(database)
-        self.changes = ChangeReader(database)
-        self.listings = Listings(database)
+        self.changes, self.listings = ChangeReader(database), Listings(database)
         self.files, self.uploads = FileBook(database), UploadBook(database)
         self.jobs, self.leases = JobBook(database), JobLeases(database)
-        self.ratings, self.needs = RatingBook(database), NeedBook(database)
+        self.ratings, self.needs, self.pins = RatingBook(database), NeedBook(database), PinBook(database)
 
     @classmethod
     def open(cls, url: str) -> Self:

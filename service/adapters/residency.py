@@ -50,6 +50,7 @@ class Adapters(Protocol):
     def capacity(self) -> int: ...
     def lease(self, digest: Digest) -> AbstractAsyncContextManager[AdapterHandle]: ...
     async def prefetch(self, digest: Digest) -> bool: ...
+    def check_pins(self, digests: Collection[Digest]) -> None: ...
     def pin(self, digests: Collection[Digest]) -> None: ...
     def digests(self) -> list[Digest]: ...
     def residents(self) -> list[ResidentAdapter]: ...
@@ -219,14 +220,13 @@ class Residency:
         await self._resident(digest)
         return True
 
+    def check_pins(self, digests: Collection[Digest]) -> None:
+        """Raises `NotAllowed` when no place would be left to swap in."""
+        check_pins(len(set(digests)), self._limits.capacity)
+
     def pin(self, digests: Collection[Digest]) -> None:
-        """Keep these, once they are here, and no others. Raises `NotAllowed` when no place would be left to swap in."""
-        most = self._limits.capacity - 1
-        if len(set(digests)) > most:
-            raise NotAllowed(
-                f"{len(set(digests))} adapters cannot be pinned: of {most + 1} places in memory one must stay free for "
-                "the others; unpin some, or raise --max-cpu-loras"
-            )
+        """Keep these, once they are here, and no others. Raises as `check_pins` does."""
+        self.check_pins(digests)
         self._pinned = frozenset(digests)
         self._room_changed.set()
 
@@ -396,3 +396,12 @@ class Residency:
 def internal_name(digest: Digest) -> str:
     """The adapter's name inside the engine: it follows from the bytes, so it can never mean other bytes."""
     return f"sha256-{digest.removeprefix('sha256:')[:24]}"
+
+
+def check_pins(pins: int, places: int) -> None:
+    """Raises `NotAllowed` when of so many places none would be left to swap in."""
+    if pins >= places:
+        raise NotAllowed(
+            f"{pins} adapters cannot be pinned: of {places} places in memory one must stay free for the others; "
+            "unpin some, or raise --max-cpu-loras"
+        )

@@ -5,11 +5,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
+
 from fastapi import APIRouter, Request
 from starlette.responses import JSONResponse, Response
 
 from lifecycle.version import Frozen
-from service.admin import Text
+from service.access.authentication import actor_of
+from service.admin import Text, registry_of
 from service.openai.http_input import admin_body
 from service.parts import parts_of
 
@@ -48,14 +51,27 @@ async def preload(request: Request) -> Response:
 
 @router.post("/pin")
 async def pin(request: Request) -> Response:
-    asked = await admin_body(request, Named)
-    return _json(await parts_of(request).warmer.pin(asked.ref))
+    """Here and at every other service of this registry, until `unpin`."""
+    asked, parts = await admin_body(request, Named), parts_of(request)
+    return _json(await parts.warmer.pin(asked.ref, _recorded(request, registry_of(request).pins.set, asked.ref)))
 
 
 @router.post("/unpin")
 async def unpin(request: Request) -> Response:
-    asked = await admin_body(request, Named)
-    return _json(parts_of(request).warmer.unpin(asked.ref))
+    asked, parts = await admin_body(request, Named), parts_of(request)
+    await parts.catch_up()
+    return _json(await parts.warmer.unpin(asked.ref, _recorded(request, registry_of(request).pins.end, asked.ref)))
+
+
+def _recorded(request: Request, change: Callable[..., object], ref: str) -> Callable[[], Awaitable[None]]:
+    """Writes it into the registry, and sees it."""
+    parts = parts_of(request)
+
+    async def record() -> None:
+        await parts.at_registry.run(change, ref, actor=actor_of(request, "admin-api"))
+        await parts.catch_up()
+
+    return record
 
 
 def _json(noun: Frozen) -> Response:

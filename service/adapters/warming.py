@@ -8,7 +8,7 @@ an adapter are, `classification/residents.py` for a classifier's.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 
@@ -60,7 +60,10 @@ class Plan:
 
 
 class Warmer:
-    """Belongs to one event loop. Pins follow their names: a pinned `triage` is whatever stands behind it now."""
+    """Belongs to one event loop. Pins follow their names: a pinned `triage` is whatever stands behind it now.
+
+    They are the configuration's and the registry's, which holds at every engine and after every start.
+    """
 
     def __init__(
         self,
@@ -76,7 +79,7 @@ class Warmer:
         self._base = base
         self._snapshot = snapshot
         self._preload = plan.preload
-        self._pins = list(dict.fromkeys(plan.pin))
+        self._pins = plan.pin
         self._follows = plan.ahead
         self._missing: set[str] = set()
         self._ahead: dict[_Wanted, None] = {}
@@ -139,26 +142,29 @@ class Warmer:
             if not await self._prefetch(wanted):
                 option = "--classifier-gib" if wanted.classifies else "--max-cpu-loras"
                 raise NotAllowed(f"{ref} finds no place in memory: all are in use or pinned; raise {option}")
-        return _warmed(ref, named, pinned=ref in self._pins)
+        return _warmed(ref, named, pinned=ref in self.pins)
 
-    async def pin(self, ref: str) -> Warmed:
-        """Load what `ref` names and keep it, until `unpin` or this process ends.
+    async def pin(self, ref: str, record: Callable[[], Awaitable[object]]) -> Warmed:
+        """Load what `ref` names and keep it, here and wherever the registry is read; `record` writes it there.
 
-        Raises as `preload` does, and then the pin stands all the same; `NotAllowed` when no place would be left for
-        the others.
+        Raises what `record` does and `NotAllowed` when no place would be left for the others; and as `preload` does,
+        after which the pin stands all the same.
         """
         named = self._named(ref)
-        self._pin([*self._pinned(), *named])
-        if ref not in self._pins:
-            self._pins.append(ref)
+        adapters = (wanted.digest for wanted in (*self._pinned(), *named) if not wanted.classifies)
+        self._residency.check_pins({*adapters})
+        await record()
+        self._apply_pins()
         await self.preload(ref)
         return _warmed(ref, named, pinned=True)
 
-    def unpin(self, ref: str) -> Warmed:
-        """Raises `NotFound` when `ref` is not pinned."""
-        if ref not in self._pins:
-            raise NotFound(f"{ref} is not pinned; pinned are: {', '.join(self._pins) or 'none'}")
-        self._pins.remove(ref)
+    async def unpin(self, ref: str, record: Callable[[], Awaitable[object]]) -> Warmed:
+        """Raises `NotFound` when `ref` is not pinned, and `NotAllowed` where the configuration pins it."""
+        if ref in self._pins:
+            raise NotAllowed(f"{ref} is pinned by the service's configuration; take it out of `pin` there")
+        if ref not in self.pins:
+            raise NotFound(f"{ref} is not pinned; pinned are: {', '.join(self.pins) or 'none'}")
+        await record()
         self._apply_pins()
         return Warmed(ref=ref, pinned=False)
 
@@ -175,7 +181,7 @@ class Warmer:
 
     @property
     def pins(self) -> tuple[str, ...]:
-        return tuple(self._pins)
+        return tuple(dict.fromkeys([*self._pins, *self._snapshot().pins]))
 
     def _apply_pins(self) -> None:
         """As many as there may be: an alias that was moved to several versions must not break the service."""
@@ -196,7 +202,7 @@ class Warmer:
             self._classifiers.pin([wanted.digest for wanted in pinned if wanted.classifies])
 
     def _pinned(self) -> list[_Wanted]:
-        return list(dict.fromkeys(wanted for ref in self._pins for wanted in self._found(ref)))
+        return list(dict.fromkeys(wanted for ref in self.pins for wanted in self._found(ref)))
 
     def _planned(self) -> list[_Wanted]:
         """Pins first, then as many of the rest as find a place. Classifiers are tried one by one: they have bytes."""

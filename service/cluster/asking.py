@@ -13,7 +13,7 @@ from lifecycle.errors import DabtError
 from lifecycle.version import Digest
 from service.engine.interface import Call, EngineAnswer, EngineFacts, Tally
 
-Task = Literal["generate", "stream", "likelihoods", "prefetch", "tokenize", "detokenize", "facts"]
+Task = Literal["generate", "stream", "likelihoods", "prefetch", "tokenize", "detokenize", "facts", "metrics"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +28,8 @@ class Ask:
     """For `tokenize` and `detokenize`, which are no calls."""
     passed_over: frozenset[str] = frozenset()
     """Rooms that have refused it."""
+    room: str = ""
+    """The one that is meant, where it is no matter of choice."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,8 +49,9 @@ class Refusal:
     """The engine had it. Otherwise another room may be asked without a thought."""
 
 
-Frame = Begun | str | Tally | EngineAnswer | EngineFacts | Refusal | dict[str, Any] | bool
-"""Text is a chunk of a stream; an object is what `tokenize` gives; true or false is what `prefetch` does."""
+Frame = Begun | str | Tally | EngineAnswer | EngineFacts | Refusal | dict[str, Any] | bool | bytes
+"""Text is a chunk of a stream; an object is what `tokenize` gives; true or false is what `prefetch` does, bytes
+are a page of metrics."""
 
 
 @dataclass(frozen=True, slots=True)

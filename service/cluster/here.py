@@ -104,10 +104,11 @@ class EnginesHere(FleetEngine):
                 f"no engine can be kept running: {'; '.join(f'{name}: {why}' for name, why in fatal.items())}"
             )
 
-    def metrics(self) -> bytes:
-        """Of the rooms, and each engine's own."""
-        pages = {room.name: each.engine.metrics() for room, each in zip(self._rooms.values(), self._bases, strict=True)}
-        return super().metrics() + room_series.of_engines(pages)
+    async def metrics(self) -> bytes:
+        """Of the rooms, and each engine's own. What rooms count is on the service's page: they share its telemetry."""
+        pages = await asyncio.gather(*(each.engine.metrics() for each in self._bases))
+        of_each = {room.name: page for room, page in zip(self._rooms.values(), pages, strict=True)}
+        return await asyncio.to_thread(lambda: room_series.page(self.cards()) + room_series.of_engines(of_each))
 
     def _furnish(self, side: EngineSide, shared: Beside) -> None:
         """A room for each base. They are warmed by the service's own warmer, which knows all bases."""
@@ -146,18 +147,21 @@ class AdaptersHere(FleetAdapters):
     async def prefetch(self, digest: Digest) -> bool:
         return await self._of(digest).prefetch(digest)
 
+    def check_pins(self, digests: Collection[Digest]) -> None:
+        for base, room in self._rooms.items():
+            room.side.residency.check_pins(self._over(base, digests))
+
     def pin(self, digests: Collection[Digest]) -> None:
-        """Raises as `Residency.pin` does, and then nothing is pinned or unpinned in any room."""
-        wanted = {base: [each for each in digests if self._base(each) == base] for base in self._rooms}
-        too_many = [base for base, of_base in wanted.items() if self._too_many(base, of_base)]
-        for base in [*too_many, *wanted]:
-            self._rooms[base].side.residency.pin(wanted[base])
+        """Raises as `check_pins` does, and then nothing is pinned or unpinned in any room."""
+        self.check_pins(digests)
+        for base, room in self._rooms.items():
+            room.side.residency.pin(self._over(base, digests))
 
     def fitting(self, digests: Sequence[Digest], *, spare: int = 0) -> list[Digest]:
         kept = {
             digest
             for base, room in self._rooms.items()
-            for digest in room.side.residency.fitting([d for d in digests if self._base(d) == base], spare=spare)
+            for digest in room.side.residency.fitting(self._over(base, digests), spare=spare)
         }
         return [digest for digest in digests if digest in kept]
 
@@ -183,8 +187,8 @@ class AdaptersHere(FleetAdapters):
         base = self.base_of(digest)
         return base if base in self._rooms else next(iter(self._rooms))
 
-    def _too_many(self, base: Digest, digests: Sequence[Digest]) -> bool:
-        return len(self._rooms[base].side.residency.fitting(digests, spare=1)) < len(digests)
+    def _over(self, base: Digest, digests: Collection[Digest]) -> list[Digest]:
+        return [digest for digest in digests if self._base(digest) == base]
 
 
 async def _nothing() -> None: ...

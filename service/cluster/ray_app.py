@@ -13,11 +13,12 @@ from typing import Any
 
 from fastapi import FastAPI
 from ray import serve
-from ray.serve.config import AutoscalingConfig, RequestRouterConfig
+from ray.serve.config import AutoscalingConfig, AutoscalingPolicy, RequestRouterConfig
 from ray.serve.handle import DeploymentHandle
 
 from lifecycle.registry import Registry
 from lifecycle.store.artifacts import ArtifactStore
+from service.cluster import ray_scaling
 from service.cluster.asking import Ask, Frame
 from service.cluster.fleet import FleetEngine
 from service.cluster.ray_line import RayLine
@@ -31,6 +32,12 @@ from service.engine_side import base_of
 
 _IN_ONE_LOOP = {"RAY_SERVE_RUN_ROUTER_IN_SEPARATE_LOOP": "0"}
 """A gateway's handle then works in the loop of its requests: each token crosses a thread less."""
+
+QUIET = {"log_level": "WARNING", "enable_access_log": False}
+"""Gateways tell of requests themselves; Ray would tell of each once more in every process that it goes through."""
+
+_BY_QUEUE = AutoscalingPolicy()
+"""Ray's own: gateways hold no adapters."""
 
 
 class EngineReplica:
@@ -59,6 +66,9 @@ class EngineReplica:
 
     def record_routing_stats(self) -> dict[str, Any]:
         return {CARD: pickle.dumps(self._room.card())}
+
+    def record_autoscaling_stats(self) -> dict[str, float]:
+        return ray_scaling.told(self._room.memory())
 
     async def __del__(self) -> None:
         if hasattr(self, "_room"):
@@ -152,7 +162,7 @@ def _engines(settings: ClusterSettings, at: int, tier: EngineTier) -> serve.Depl
         # A room refuses by itself what its engine's queue does not take; Ray's own bound is never met before.
         max_ongoing_requests=4 * config.queue,
         request_router_config=router,
-        **_life(config, tier.replicas),
+        **_life(config, tier.replicas, AutoscalingPolicy(policy_function=ray_scaling.POLICY)),
         ray_actor_options=_actor(tier.each, {}),
     )
 
@@ -167,12 +177,13 @@ def _workers(at: int, workers: Workers) -> serve.Deployment:
     )
 
 
-def _life(config: ServeConfig, replicas: Replicas) -> dict[str, Any]:
+def _life(config: ServeConfig, replicas: Replicas, policy: AutoscalingPolicy = _BY_QUEUE) -> dict[str, Any]:
     """A replica is there before another one goes, and goes when its requests have ended."""
     return {
         "autoscaling_config": AutoscalingConfig(
             min_replicas=replicas.least,
             max_replicas=replicas.most,
+            policy=policy,
             initial_replicas=max(1, replicas.least),
             target_ongoing_requests=replicas.requests,
             upscale_delay_s=1.0,
@@ -180,6 +191,7 @@ def _life(config: ServeConfig, replicas: Replicas) -> dict[str, Any]:
             metrics_interval_s=1.0,  # to be a variable of Ray's processes in some later release
             look_back_period_s=5.0,
         ),
+        "logging_config": QUIET,
         "graceful_shutdown_timeout_s": config.drain_seconds,
         "graceful_shutdown_wait_loop_s": 0.2,
         "health_check_period_s": 2.0,

@@ -23,6 +23,7 @@ from service.adapters.residency import ResidentAdapter
 from service.adapters.warming import Plan
 from service.catalogue import Catalogue
 from service.cluster.asking import Ask, Begun, Card, Frame, Held, Refusal
+from service.cluster.scaling import CalledLately, Memory
 from service.concurrency import Bulkhead
 from service.config import ServeConfig
 from service.engine.interface import Call, Engine, EngineAnswer, EngineFacts, Tally
@@ -67,6 +68,7 @@ class EngineRoom:
         self._asked = 0
         self._told: tuple[Card, float] | None = None
         """The card that was told last, and when it was made."""
+        self._called = CalledLately()
         self._supervision: asyncio.Task[None] | None = None
 
     @property
@@ -126,13 +128,19 @@ class EngineRoom:
             structured_output=self._engine.structured_output(),
         )
 
+    def memory(self) -> Memory:
+        """What its memory was asked to hold lately."""
+        residents = self._side.residency
+        pinned = {resident.digest for resident in residents.residents() if resident.pinned}
+        return Memory(residents.capacity - len(pinned), len(self._called.digests() - pinned))
+
     async def answer(self, ask: Ask) -> AsyncGenerator[Frame, None]:
         """`Begun`, then what was asked for, or a `Refusal`. Closing it early frees the request before `aclose` returns.
 
         Raises nothing of its own: an error would arrive elsewhere as something else.
         """
         yield Begun(self.name)
-        self._asked += 1
+        self._asked += ask.task != "metrics"
         taken = False
         try:
             if waiting := self._side.supervisor.waiting_for():
@@ -153,13 +161,14 @@ class EngineRoom:
             told = error if isinstance(error, DabtError) else http_errors.unexpected()
             yield Refusal(told, self.name, taken and not isinstance(error, Overloaded))
         finally:
-            self._asked -= 1
+            self._asked -= ask.task != "metrics"
 
     async def _let_in(self, ask: Ask, held: AsyncExitStack) -> tuple[Call | None, _Waits]:
         """Its adapter is loaded and has a slot."""
         if ask.call is None or ask.digest is None:
             return ask.call, _Waits()
         began = time.monotonic()
+        self._called.call(ask.digest)
         adapter = await held.enter_async_context(self._side.residency.lease(ask.digest))
         leased = time.monotonic()
         slot = await held.enter_async_context(self._side.gate.turn(adapter.name))
@@ -172,6 +181,9 @@ class EngineRoom:
         elif ask.task == "prefetch":
             assert ask.digest is not None, "an adapter is loaded ahead, and nothing else"
             yield await self._side.residency.prefetch(ask.digest)
+        elif ask.task == "metrics":
+            self.telemetry.look()
+            yield await asyncio.to_thread(self.telemetry.page) + await engine.metrics()
         elif ask.task == "tokenize":
             yield await engine.tokenize(dict(ask.body))
         elif ask.task == "detokenize":

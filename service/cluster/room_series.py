@@ -1,4 +1,4 @@
-"""What rooms do now, on a gateway's `/metrics`."""
+"""What rooms do now, and their engines' own series, on a gateway's `/metrics`."""
 
 from __future__ import annotations
 
@@ -18,6 +18,11 @@ _SERIES: Mapping[str, str] = {
     "slots_taken": "Adapters in its batch",
     "capacity": "Requests that it takes; 0 while it does not answer",
 }
+_TOLD_ON_CARDS = {*_SERIES, "restarts", "resident_adapters"}
+_OF_ONE_PROCESS = ("python_", "process_")
+_DABT, _ROOM = "dabt_", "dabt_room_"
+MOST_SAMPLES = 2000
+"""Of one room: what comes after them on its page is left out."""
 
 
 def page(cards: Sequence[Card]) -> bytes:
@@ -35,21 +40,49 @@ def page(cards: Sequence[Card]) -> bytes:
 
 
 def of_engines(pages: Mapping[str, bytes]) -> bytes:
-    """The pages of several engines as one, each sample with its room. What is of the process, all tell: it is taken
-    from the first."""
+    """The pages of engines in this process as one, each sample with its room. What is of the process, all tell: it is
+    taken from the first.
+    """
     families: dict[str, Metric] = {}
     for at, (room, page) in enumerate(pages.items()):
         for told in text_string_to_metric_families(page.decode()):
             of_process = told.name.startswith(_OF_ONE_PROCESS)
-            if of_process and at:
-                continue
-            family = families.setdefault(told.name, Metric(told.name, told.documentation, told.type))
-            for sample in told.samples:
-                labels = sample.labels if of_process else {**sample.labels, "room": room}
-                family.add_sample(sample.name, labels, sample.value)
+            if not (of_process and at):
+                _add(families, told.name, told, {} if of_process else {"room": room})
+    return _page_of(families)
+
+
+def of_rooms(pages: Mapping[str, bytes]) -> bytes:
+    """The pages of rooms elsewhere as one, each sample with its room; what a room itself counts is called
+    `dabt_room_…`, and what is of its process alone is left out.
+    """
+    families: dict[str, Metric] = {}
+    for room, page in pages.items():
+        left = MOST_SAMPLES
+        for told in text_string_to_metric_families(page.decode()):
+            name = _name(told.name)
+            if not told.name.startswith(_OF_ONE_PROCESS) and name.removeprefix(_ROOM) not in _TOLD_ON_CARDS:
+                _add(families, name, told, {"room": room}, max(0, left))
+                left -= len(told.samples)
+    return _page_of(families)
+
+
+def _add(
+    families: dict[str, Metric], name: str, told: Metric, more: Mapping[str, str], most: int | None = None
+) -> None:
+    family = families.setdefault(name, Metric(name, told.documentation, told.type))
+    for sample in told.samples[:most]:
+        family.add_sample(name + sample.name.removeprefix(told.name), {**sample.labels, **more}, sample.value)
+
+
+def _page_of(families: Mapping[str, Metric]) -> bytes:
     registry = CollectorRegistry()
     registry.register(_Families(families))
     return generate_latest(registry)
+
+
+def _name(name: str) -> str:
+    return _ROOM + name.removeprefix(_DABT) if name.startswith(_DABT) else name
 
 
 class _Families(Collector):
@@ -57,4 +90,4 @@ class _Families(Collector):
         self._families = families
 
     def collect(self) -> Iterator[Metric]:
-        return iter(self._families.values())
+        return iter([family for family in self._families.values() if family.samples])

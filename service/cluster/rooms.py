@@ -73,6 +73,8 @@ class Rooms:
 
     def ranked(self, ask: Ask) -> list[str]:
         """The rooms in the order in which to try them; without those that are full or have refused it."""
+        if ask.room:
+            return [room for room in self._known if room == ask.room and room not in ask.passed_over]
         here = [known.replica for known in self._known.values()]
         return [each.id for each in self.router.ranked(ask.digest, here) if each.id not in ask.passed_over]
 

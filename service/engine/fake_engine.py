@@ -225,7 +225,7 @@ class FakeEngine:
     def structured_output(self) -> str:
         return self.faults.structured_output
 
-    def metrics(self) -> bytes:
+    async def metrics(self) -> bytes:
         return (
             b"# HELP fake_engine_up Whether the fake engine is up.\n# TYPE fake_engine_up gauge\nfake_engine_up 1.0\n"
         )

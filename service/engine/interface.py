@@ -165,5 +165,5 @@ class Engine(Protocol):
     def structured_output(self) -> str:
         """Whether answers can be held to a schema or grammar now: `ok`, or a code that says why not."""
 
-    def metrics(self) -> bytes:
+    async def metrics(self) -> bytes:
         """The engine's own series in Prometheus' text format."""

@@ -297,4 +297,4 @@ def test_closing_a_stream_early_frees_the_request_and_its_adapter(rig: Rig) -> N
 def test_metrics_are_in_prometheus_text_format(rig: Rig) -> None:
     from prometheus_client.parser import text_string_to_metric_families
 
-    assert list(text_string_to_metric_families(rig.engine.metrics().decode()))
+    assert list(text_string_to_metric_families(rig.run(rig.engine.metrics()).decode()))

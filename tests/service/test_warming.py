@@ -84,6 +84,26 @@ async def test_pins_of_the_configuration_hold_from_the_start(house: Any, start: 
         assert "a" in await resident(house, running)
 
 
+async def test_a_pin_made_while_the_service_runs_holds_after_a_start(house: Any, start: Any) -> None:
+    names(house, "a", "b", "c", "d", "e")
+    async with start(house) as running:
+        await order(running, "pin", "a")
+    async with start(house) as running:
+        assert await resident(house, running) == {"a"}
+        for letter in "bcde":
+            await running.chat(letter)
+        assert "a" in await resident(house, running)
+        assert (await running.client.get("/admin/residency")).json()["pins"] == ["a"]
+
+
+async def test_a_pin_of_the_configuration_is_ended_there(house: Any, start: Any) -> None:
+    names(house, "a")
+    async with start(house, pin=("a",)) as running:
+        refused = await order(running, "unpin", "a")
+    assert (refused.status_code, refused.json()["error"]["code"]) == (403, "not_allowed")
+    assert "configuration" in refused.json()["error"]["message"]
+
+
 async def test_a_pin_follows_its_alias(house: Any, start: Any, until: Any) -> None:
     names(house, "old", "other")
     house.adapter("new")

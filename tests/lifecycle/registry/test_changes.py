@@ -81,11 +81,12 @@ def test_every_action_that_this_release_writes_is_known_here():
     written = set()
     for file in (ROOT / "lifecycle").rglob("*.py"):
         if file.name != "changes.py":
-            kinds = "index|version|report|verdict|gate|alias|key|file|upload|job|checkpoint|artifact"
+            kinds = "index|version|report|verdict|gate|alias|key|file|upload|job|checkpoint|artifact|pin"
             written |= set(re.findall(rf'"((?:{kinds})\.[a-z]+)"', file.read_text(encoding="utf-8")))
     written |= {f"{kind}.{deed}" for kind in ("adapter", "weights", "classifier") for deed in ("add", "golden")}
     written |= {"model.delete", *(f"upload.{end}" for end in ("completed", "cancelled"))}
     known = changes.OF_VERSIONS | changes.OF_ALIASES | changes.OF_KEYS | changes.OF_ARTIFACTS | changes.OF_NOTHING_KEPT
+    known |= changes.OF_PINS
     assert written == known
 
 

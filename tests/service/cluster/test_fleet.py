@@ -319,27 +319,6 @@ async def test_a_promotion_reaches_every_gateway_and_no_answer_mixes_two(house: 
             assert versions == sorted(versions), "none goes back"
 
 
-async def test_pins_of_a_cluster_are_named_in_its_file(house: Any) -> None:
-    names(house, "a")
-    async with a_fleet(house) as fleet, fleet.gateway() as gateway:
-        answer = await gateway.client.post("/admin/pin", json={"ref": "a"})
-        assert answer.status_code == 403
-        assert "cluster's file" in answer.json()["error"]["message"]
-
-
-async def test_what_rooms_tell_is_seen_at_every_gateway(house: Any) -> None:
-    names(house, "a")
-    async with a_fleet(house) as fleet, fleet.gateway() as gateway:
-        await gateway.chat("a")
-        await gateway.chat("tiny")
-        told = (await gateway.client.get("/admin/residency")).json()
-        assert [row["digest"] for row in told["adapters"]] == [house.adapters["a"]]
-        assert told["places"] == 8
-        page = (await gateway.client.get("/metrics")).text
-        assert 'dabt_room_capacity{room="x"} 512' in page
-        assert 'dabt_room_capacity{room="y"} 512' in page
-
-
 def other_base(folder: Path) -> ServeConfig:
     base = fake_base(folder)
     (base / "config.json").write_text('{"model_type": "llama", "hidden_size": 8}')

@@ -9,9 +9,10 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import shutil
 import signal
 import socket
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import closing
 from datetime import UTC, datetime
 from pathlib import Path
@@ -23,10 +24,12 @@ import pytest
 
 from lifecycle.jobs.nouns import Job, JobRequest, new_id
 from lifecycle.jobs.states import JobState
+from lifecycle.traffic import CanaryBounds, TrafficPolicy
 from service.adapters.residency import internal_name
 from tests.service.cluster.evaluating import evaluated, one_engine
 from tests.service.conftest import House, fake_base, make_house, wait_until
 from tests.service.faults.test_clock import LIBRARY
+from tests.service.test_limiter import start_redis
 
 pytest.importorskip("ray.serve", reason="the extra `ray` is not installed", exc_type=ImportError)
 
@@ -36,6 +39,8 @@ STEP = 0.01
 """Seconds a token."""
 SKEW = {"LD_PRELOAD": str(LIBRARY), "FAKETIME": "+7m", "FAKETIME_DONT_FAKE_MONOTONIC": "1"}
 """Of one node's processes; where libfaketime is not installed, its clock is right."""
+LIMITS: dict[str, str] = {}
+"""Where gateways count limits, once there is a Redis."""
 
 
 def settings(house: House, port: int, **engines: object) -> Any:
@@ -53,7 +58,7 @@ def settings(house: House, port: int, **engines: object) -> Any:
         {
             "bases": [{**tier, **engines}],
             "gateways": {"replicas": {"least": 2, "most": 2}},
-            "serve": {"embedding_model": "none", "keep_alive_seconds": 60, "ui": False},
+            "serve": {"embedding_model": "none", "ui": False, "canary_seconds": 0.1, **LIMITS},
             "home": str(house.home.root),
             "registry": house.home.registry_url,
             "artifacts": house.home.artifacts_url,
@@ -71,8 +76,14 @@ def deploy(house: House, port: int, **engines: object) -> None:
     serve.run(build(settings(house, port, **engines)), name="dabt", route_prefix="/")
 
 
+Started = tuple[House, int, tuple[dict[str, str], dict[str, str]]]
+"""With the headers of an admin's key and of a limited one."""
+
+
 class OnRay:
-    def __init__(self, house: House, port: int, client: httpx.AsyncClient) -> None:
+    def __init__(self, house: House, port: int, client: httpx.AsyncClient, limited: dict[str, str]) -> None:
+        """`limited` are the headers of a key that may ask 8 times a minute."""
+        self.limited = limited
         self.house = house
         self.client = client
         self._port = port
@@ -96,28 +107,39 @@ class OnRay:
         return {room: float(value) for room, value in rows}
 
 
+def free_port() -> int:
+    with closing(socket.socket()) as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
 def processes(title: str) -> list[psutil.Process]:
     return [each for each in psutil.process_iter(["cmdline"]) if title in " ".join(each.info["cmdline"] or ())]
 
 
 @pytest.fixture(scope="module")
-def here(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[House, int]]:
-    import ray
-    from ray import serve
-    from ray.cluster_utils import Cluster
+def here(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Started]:
+    from service.cluster.settings import NODE_VARIABLES
 
     root = tmp_path_factory.mktemp("ray")
     house = make_house(root / "home", fake_base(root / "tiny"))
     for name in "abcd":
         house.adapter(name)
         house.prod(name, adapter=name)
-    with closing(socket.socket()) as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = int(probe.getsockname()[1])
-    variables = {"PYTHONPATH": os.pathsep.join([str(Path.cwd()), os.environ.get("PYTHONPATH", "")])}
+    keys = house.key("tests", role="admin"), house.key("limited", limits={"requests_per_minute": 8})
+    redis, counting = shutil.which("redis-server"), None
+    if redis is not None:
+        LIMITS["limits_url"] = f"redis://127.0.0.1:{(at := free_port())}/0"
+        counting = start_redis(redis, at, root)
+    port = free_port()
+    variables = {**NODE_VARIABLES, "PYTHONPATH": os.pathsep.join([str(Path.cwd()), os.environ.get("PYTHONPATH", "")])}
     patch = pytest.MonkeyPatch()
     for name, value in {**variables, "RAY_USAGE_STATS_ENABLED": "0"}.items():
         patch.setenv(name, value)
+    import ray
+    from ray import serve
+    from ray.cluster_utils import Cluster
+
     small = {"num_cpus": 8, "object_store_memory": 80 * 2**20}
     cluster = Cluster(initialize_head=True, head_node_args={**small, "include_dashboard": False})
     try:
@@ -125,20 +147,24 @@ def here(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[House, int]
         ray.init(cluster.address, log_to_driver=False)
         serve.start(http_options={"host": "127.0.0.1", "port": port}, proxy_location="HeadOnly")
         deploy(house, port)
-        yield house, port
+        yield house, port, keys
         serve.shutdown()
     finally:
         ray.shutdown()
         cluster.shutdown()
         patch.undo()
+        LIMITS.clear()
+        if counting is not None:
+            counting.kill()
+            counting.wait()
         house.registry.close()
 
 
 @pytest.fixture
-async def on_ray(here: tuple[House, int]) -> AsyncIterator[OnRay]:
-    house, port = here
-    async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}", timeout=120) as client:
-        yield OnRay(house, port, client)
+async def on_ray(here: Started) -> AsyncIterator[OnRay]:
+    house, port, (key, limited) = here
+    async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}", timeout=120, headers=key) as client:
+        yield OnRay(house, port, client, limited)
 
 
 async def under_load(on_ray: OnRay, meanwhile: Callable[[], Any], **extra: object) -> list[tuple[str, httpx.Response]]:
@@ -227,6 +253,46 @@ async def test_a_promotion_reaches_all_gateways_and_no_answer_mixes_two(on_ray: 
 async def d_is_first(on_ray: OnRay) -> bool:
     answers = [await on_ray.chat("d") for _ in range(8)]
     return all(answer.json()["dabt"]["version"] == "d:1" for answer in answers)
+
+
+async def test_a_keys_limit_is_one_over_all_gateways(on_ray: OnRay) -> None:
+    if not LIMITS:
+        pytest.skip("no redis-server: install Debian's package redis-server to run this")
+    body = {"model": "a", "messages": [{"role": "user", "content": "hi"}]}
+    asked = (on_ray.client.post("/v1/chat/completions", json=body, headers=on_ray.limited) for _ in range(32))
+    statuses = sorted(answer.status_code for answer in await asyncio.gather(*asked))
+    assert statuses == [200] * 8 + [429] * 24
+
+
+async def test_every_gateway_tells_of_a_canary_what_all_of_them_have_seen(on_ray: OnRay) -> None:
+    house = on_ray.house
+    house.adapter("c-new")
+    bounds = CanaryBounds(max_error_rate=0.5)
+    house.registry.amend_policy("c", "prod", lambda policy: TrafficPolicy(canary=bounds), actor="t", reason="t")
+    house.registry.promote(house.version("c", adapter="c-new").ref, actor="t", reason="t", force=True, share=0.5)
+
+    async def shared() -> bool:
+        alias = (await on_ray.client.get("/admin/traffic/c")).json()["aliases"][0]
+        return len(alias["targets"]) == 2
+
+    await agreed(shared)
+    answers = await asyncio.gather(*(on_ray.chat("c", user=f"user-{at}") for at in range(40)))
+    met = [answer.json()["dabt"]["version"] for answer in answers].count("c:2")
+
+    async def counted() -> bool:
+        alias = (await on_ray.client.get("/admin/traffic/c")).json()["aliases"][0]
+        return int(alias["figures"][0]["n"]) == met
+
+    await agreed(counted)
+    house.registry.rollback("c", actor="t", reason="t")
+
+
+async def agreed(said: Callable[[], Awaitable[bool]]) -> None:
+    """So many answers in a row that no gateway says otherwise."""
+    in_a_row = 0
+    while in_a_row < 16:
+        told = await asyncio.gather(*(said() for _ in range(8)))
+        in_a_row = in_a_row + 8 if all(told) else 0
 
 
 async def test_killing_an_engine_replica_under_load_loses_no_whole_answer(on_ray: OnRay) -> None:
