@@ -101,7 +101,7 @@ def _environment(code: str, digits: Any) -> Environment:
         "instant": lambda at: _moment(spoken, at, to="second"),
         "name": as_name,
         "rule": lambda text: said(str(text), "rule", Words.of(code, digits)),
-        "actor": lambda text: Markup("<bdi>{}</bdi>").format(heard(str(text), spoken) or text),
+        "actor": lambda text: _actor(spoken, str(text)),
         "heard": lambda text: shown(str(text), spoken),
     }
     return made
@@ -123,6 +123,12 @@ def _moment(spoken: Language, at: datetime | None, to: Literal["minute", "second
         return Markup("—")
     written = Markup('<time datetime="{}" data-zone="{}">{}</time>')
     return written.format(at.isoformat(timespec="seconds"), to, spoken.moment(at, to))
+
+
+def _actor(spoken: Language, text: str) -> Markup:
+    """Whoever did it, by name; a key's with what it called itself."""
+    told = heard(text, spoken)
+    return Markup('<bdi dir="{}">{}</bdi>').format("auto" if told is None else spoken.direction, told or text)
 
 
 def _figure(spoken: Language, value: object) -> str:

@@ -312,6 +312,20 @@ def test_no_module_that_says_a_sentence_is_left_out():
     assert all((ROOT / path).exists() or list(ROOT.glob(f"{path}*")) for path in (*SPEAKERS, *TERMINAL, *IN_ENGLISH))
 
 
+def test_every_stage_of_a_run_is_an_event_that_is_said_in_arabic():
+    """As `training/jobs/watching.py` writes it, with a capital letter."""
+    stages = set()
+    for path in (ROOT / "training").rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Call) and _called(node) == "stage" and path.name != "progress.py":
+                stages |= {
+                    "".join(str(part.value) if isinstance(part, ast.Constant) else "checkpoint-10" for part in said)
+                    for said in _said_by(node.args[0])
+                }
+    assert len(stages) > 8
+    assert [said for said in stages if heard(f"{said[:1].upper()}{said[1:]}", AR) is None] == []
+
+
 def test_a_sentence_that_is_not_there_would_be_noticed(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr("tests.console.test_heard.sentences", lambda code: iter(()))
     with pytest.raises(AssertionError, match="give it an entry"):
@@ -413,6 +427,15 @@ def test_what_a_hostile_line_costs_has_a_bound(row: str, monkeypatch: pytest.Mon
         heard((row * 60)[:longest] + "\x01", AR)
         costs.append(len(tried))
     assert costs[1] < 2_000, "each is a look for the words of a text, of some microseconds"
+
+
+def _said_by(node: ast.expr) -> Iterator[Sequence[ast.expr]]:
+    """The parts of each text that it may be."""
+    if isinstance(node, ast.IfExp):
+        yield from _said_by(node.body)
+        yield from _said_by(node.orelse)
+    elif isinstance(node, ast.Constant | ast.JoinedStr):
+        yield node.values if isinstance(node, ast.JoinedStr) else [node]
 
 
 def _prose(speaker: str) -> Iterator[str]:

@@ -254,7 +254,9 @@ def test_a_person_sends_rows_in_parts_reads_the_checks_and_starts_a_job(
         page.wait_for_url("**/ui/train/files/**")
         upload = {url.split("/uploads/")[1] for url in sent_parts}
         assert len(upload) == 1
-        page.wait_for_selector(".finding")
+        page.wait_for_selector(
+            ".finding", timeout=60_000
+        )  # a thousand rows are looked at, on a machine that may be busy
         assert page.locator("h1").inner_text() == "صفوف.jsonl"
         assert_accessible(page)
         assert_fits(page)
