@@ -86,11 +86,30 @@ def test_on_a_gpu_and_among_several_workers_nothing_of_it_is_imported(
     from vllm import platforms
 
     monkeypatch.setattr(platforms, "current_platform", SimpleNamespace(is_cpu=lambda: cpu), raising=False)
-    ours = ("service.engine.cpu_layers", "service.engine.cpu_decode", "service.engine.cpu_vectors")
-    for name in ours:
-        monkeypatch.delitem(sys.modules, name, raising=False)
+    forget_kernels(monkeypatch)
     assert worker(workers).dabt_few_rows() == ""
-    assert not set(ours) & set(sys.modules)
+    assert not kernels()
+
+
+def test_on_a_gpu_the_plugin_of_every_vllm_process_imports_no_kernel_for_a_cpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    from vllm import platforms
+
+    from service.engine import masked_lora
+
+    monkeypatch.setattr(platforms, "current_platform", SimpleNamespace(is_cpu=lambda: False), raising=False)
+    forget_kernels(monkeypatch)
+    masked_lora.register()
+    assert not kernels()
+
+
+def kernels() -> list[str]:
+    """Those of ours that this process has imported."""
+    return [name for name in sys.modules if name.startswith("service.engine.cpu_")]
+
+
+def forget_kernels(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in kernels():
+        monkeypatch.delitem(sys.modules, name)
 
 
 def test_without_numba_the_engine_computes_as_before_and_says_so(
