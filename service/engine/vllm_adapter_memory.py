@@ -10,9 +10,11 @@ from __future__ import annotations
 from typing import Any
 
 from vllm.lora.worker_manager import LRUCacheWorkerLoRAManager
+from vllm.platforms import current_platform
 from vllm.utils.gpu_sync_debug import gpu_sync_allowed
 
 from service.engine.masked_lora import MaskedPunicaWrapper
+from service.engine.vllm_adapter_file import LoRAOfOneRead
 
 
 class AdapterMemory(LRUCacheWorkerLoRAManager):  # type: ignore[misc]
@@ -24,6 +26,8 @@ class AdapterMemory(LRUCacheWorkerLoRAManager):  # type: ignore[misc]
         if type(manager) not in (LRUCacheWorkerLoRAManager, AdapterMemory):
             raise TypeError(f"vLLM keeps its adapters in {type(manager).__qualname__}, not in an LRU cache")
         manager.__class__ = AdapterMemory
+        if current_platform.is_cpu():
+            manager._lora_model_cls = LoRAOfOneRead
 
     def add_adapter(self, lora_request: Any) -> bool:
         """Load it into memory, in the place of the one longest unused when there is none free. True when it is there.
