@@ -153,16 +153,17 @@ def serve(  # noqa: PLR0913, PLR0917  (one parameter is one option of the comman
     engines = _engines([config for config, _ in found])
     from service.server import serve as run  # after that: it takes a second to import
 
-    config, show = engines[0].config, pages(engines[0].config, place)
-    if len(engines) == 1:
-        run(config, place, engines[0], first, found[0][1], show)
+    (config, engine), *others = engines
+    show = pages(config, place)
+    if not others:
+        run(config, place, engine, first, found[0][1], show)
     else:
         from service.cluster.here import EnginesHere, ServedBase
 
-        served = [ServedBase(each.config, each, known) for each, (_, known) in zip(engines, found, strict=True)]
+        served = [ServedBase(*each, known) for each, (_, known) in zip(engines, found, strict=True)]
         every = EnginesHere(served)
         run(config, place, every, first, console=show, elsewhere=every.here())
-    if any(engine.is_being_built for engine in engines):
+    if any(each.is_being_built for _, each in engines):
         # Asked to stop during an engine's start: all else is in order, and that thread need not be waited for.
         sys.stdout.flush()
         sys.stderr.flush()
@@ -179,7 +180,7 @@ def _asked(
         return bases_named(base, options, chat_template or "")
     if bases is None or base or chat_template:
         fault = "names the bases, and so do others" if bases is not None else "is missing"
-        cure = "give --base, once for each, or --bases with a file of them; a template stands there under its base"
+        cure = "give --base (or DABT_BASE), once for each, or --bases with a file of them and their templates"
         raise InvalidConfig(
             "The service cannot run like this:", [Problem("--bases" if bases else "--base", fault, cure)]
         )
@@ -191,7 +192,7 @@ def _asked(
     return bases_of_file(bases, given, switches)
 
 
-def _engines(configs: list[ServeConfig]) -> list[VllmEngine]:
+def _engines(configs: list[ServeConfig]) -> list[tuple[ServeConfig, VllmEngine]]:
     """An engine for each base, with its share of this machine; what takes long and needs nothing has begun."""
     from service.engine import vllm_forkserver
     from service.engine.memory import machine_memory, with_slots
@@ -205,13 +206,13 @@ def _engines(configs: list[ServeConfig]) -> list[VllmEngine]:
     if len(configs) == 1:
         engine = VllmEngine(configs[0])
         engine.prepare()
-        return [engine]
+        return [(configs[0], engine)]
     VllmEngine(configs[0], Share(len(configs))).prepare()
     from service.engine.vllm_sharing import share_out
     from service.engine_side import base_of
 
     base_of(configs[0], configs[1:])  # two of one kind are refused before any is loaded
-    return [VllmEngine(*each) for each in share_out(configs)]
+    return [(config, VllmEngine(config, share)) for config, share in share_out(configs)]
 
 
 def pages(config: ServeConfig, home: Home) -> Callable[[FastAPI], Front] | None:

@@ -59,7 +59,7 @@ class VllmEngine:
 
     def __init__(self, config: ServeConfig, share: Share = ALL) -> None:
         """`share` is what of this machine it gets beside others."""
-        self.config, self.share = config, share
+        self._config, self._share = config, share
         self._llm: Any = None
         self._state: Any = None
         self._series: CollectorRegistry | None = None
@@ -76,9 +76,9 @@ class VllmEngine:
 
     def prepare(self) -> None:
         """Begin, in another process, with what takes long and needs nothing yet. `start` does so if nobody has."""
-        set_environment(self.config)
-        if vllm_forkserver.usable() and self.config.tensor_parallel == 1:
-            vllm_forkserver.begin(self.share.engines)
+        set_environment(self._config)
+        if vllm_forkserver.usable() and self._config.tensor_parallel == 1:
+            vllm_forkserver.begin(self._share.engines)
 
     async def start(self) -> EngineFacts:
         self.prepare()
@@ -274,7 +274,7 @@ class VllmEngine:
         return self._llm is None or self._llm.errored
 
     def _preflight(self, adapter: AdapterHandle) -> None:
-        config = self.config
+        config = self._config
         if not takes_adapters(config.base):
             raise AdapterUnloadable(f"{adapter.name} cannot be served: vLLM puts no adapter over {config.base.name}")
         try:
@@ -289,13 +289,13 @@ class VllmEngine:
         from vllm.usage.usage_lib import UsageContext
         from vllm.v1.engine.async_llm import AsyncLLM
 
-        args, operators = parsed_arguments(self.config, self.share)
+        args, operators = parsed_arguments(self._config, self._share)
         context = UsageContext.OPENAI_API_SERVER
         engine_args = AsyncEngineArgs.from_cli_args(args)
         self._asked = vllm_facts.asked(engine_args, self._environment, operators)
         config = engine_args.create_engine_config(usage_context=context)
         scheduler = config.scheduler_config
-        scheduler.max_num_queued_reqs = self.config.max_queue or QUEUE_FACTOR * scheduler.max_num_seqs
+        scheduler.max_num_queued_reqs = self._config.max_queue or QUEUE_FACTOR * scheduler.max_num_seqs
         vllm_gpu_memory.check_free(config)
         self._llm = AsyncLLM.from_vllm_config(config, usage_context=context)
         self._series = vllm_metrics.own_series(self._llm)
@@ -319,7 +319,7 @@ class VllmEngine:
     async def _facts(self) -> EngineFacts:
         """What runs in the workers. Raises `InvalidConfig` when a CPU would compute LoRA with the stock kernel."""
         kernels: set[str] = set()
-        if takes_adapters(self.config.base):
+        if takes_adapters(self._config.base):
             kernels = set(await self._answered(self._llm.collective_rpc("dabt_lora_kernel")))
             vllm_facts.check_kernels(kernels)
             await self._answered(self._llm.collective_rpc("dabt_keep_adapters"))
@@ -339,7 +339,7 @@ class VllmEngine:
     async def _submit(self, submission: Submission, call: Call, body: dict[str, Any]) -> Any:
         """vLLM's answer object, or its generator of SSE events."""
         await self.check()
-        body["model"] = call.adapter.name if call.adapter else self.config.served_name
+        body["model"] = call.adapter.name if call.adapter else self._config.served_name
         body["request_id"] = call.request_id
         if call.kind == "chat" and not isinstance(body.get("messages"), list):
             # vLLM looks into them before it checks them.
@@ -347,7 +347,7 @@ class VllmEngine:
         vllm_submission.check_size(body, self._llm.vllm_config.scheduler_config.max_num_queued_reqs)
         if call.kind == "chat":
             check_chat(self._takes_chats)
-            check_tools(body, self.config.tool_parser, self._template)
+            check_tools(body, self._config.tool_parser, self._template)
             check_template_fields(body, self._template)
             result = await self._state.openai_serving_chat.create_chat_completion(
                 vllm_requests.chat_request(body), vllm_submission.traced(call)
@@ -365,7 +365,7 @@ class VllmEngine:
         await self.check()
         submission = vllm_submission.begin(body=body)
         with border(self._is_dead, submission):
-            request = make({**body, "model": self.config.served_name})
+            request = make({**body, "model": self._config.served_name})
             result = self._checked(await getattr(self._state.serving_tokenization, handler)(request, None), submission)
         answer: dict[str, Any] = result.model_dump(exclude_none=True)
         return answer

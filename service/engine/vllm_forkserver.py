@@ -100,7 +100,7 @@ def _compute_environment(engines: int = 1) -> dict[str, str]:
     return wanted
 
 
-def _threads(engines: int) -> int:
+def _threads(engines: int = 1) -> int:
     """Of each. One core is left for the API, as vLLM does."""
     return max(1, (len(os.sched_getaffinity(0)) - 1) // engines)
 

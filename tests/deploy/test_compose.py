@@ -125,12 +125,13 @@ def test_pinning_writes_what_the_registry_says_and_keeps_the_secrets(tmp_path: P
     assert ".env" in (FOLDER / ".gitignore").read_text(encoding="utf-8").splitlines()
 
 
-def test_commands_are_the_projects_own_and_variables_are_read() -> None:
+def test_commands_are_the_projects_own_and_variables_are_read(monkeypatch: pytest.MonkeyPatch) -> None:
     root: Any = typer.main.get_command(dabt.app)
     ours = {name: service for name, service in SERVICES.items() if "build" in service}
     assert set(ours) == {"dabt", "worker"}
     for service in ours.values():
         verb, *options = service["command"]
+        monkeypatch.setenv("DABT_BASE", service["environment"]["DABT_BASE"])
         root.commands[verb].make_context(verb, list(options))
         assert {name for name in service["environment"] if name.startswith("DABT_")} <= set(VARIABLES)
         assert set(service["depends_on"]) == {"postgres", "redis", "seaweedfs"}

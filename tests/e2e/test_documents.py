@@ -58,6 +58,7 @@ _HOURS = "it trains or measures for minutes to hours on the real engine, and ove
 CANNOT_RUN = {
     "dabt serve --base Qwen/Qwen3-8B --reasoning-parser qwen3 --tool-call-parser hermes "
     "-- --seed 7 --kv-cache-dtype fp8": _HUB,
+    "dabt serve --base Qwen/Qwen3-8B --base small=HuggingFaceTB/SmolLM2-360M-Instruct --base triage-full:3": _HUB,
     "make demo": _ALL,
     "make reviews": _ALL,
     "make test": _ALL,
