@@ -263,7 +263,6 @@ def _recorded(run: _Run, saved: SavedArtifact, held: Sequence[Any]) -> RunRecord
     rows = [row for part in run.parts for row in part]
     proofs = how.proofs(held)[: job.config.golden_prompts]
     looked = None if job.config.data.checks == "off" else run_checks.known(run.folder)
-    notes = (*_notes(saved.metrics), *order_note(job.answer_schema, rows), *run_checks.notes(looked))
     record = RunRecord(
         run=task.folder.name,
         kind=how.artifact,
@@ -276,7 +275,7 @@ def _recorded(run: _Run, saved: SavedArtifact, held: Sequence[Any]) -> RunRecord
         system=task.prompt.system,
         metrics=saved.metrics,
         spent=took.with_teacher(saved.spent, rows),
-        notes=(*saved.notes, *notes),
+        notes=(*saved.notes, *_notes(saved.metrics), *order_note(job.answer_schema, rows), *run_checks.notes(looked)),
         started_from="" if task.start is None else task.start.digest,
         golden=how.golden(task, task.folder / how.artifact, proofs),
         finished_at=datetime.now(UTC),
