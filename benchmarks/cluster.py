@@ -33,7 +33,7 @@ from lifecycle.models.base import fingerprint
 from lifecycle.registry import Registry
 from lifecycle.store.artifacts import ArtifactStore
 from lifecycle.version import VersionSpec
-from service.cluster.settings import NODE_VARIABLES
+from service.cluster.nodes import of_a_cluster_here
 
 _PURPOSES = {
     "benchmarks.cluster alone": "one process",
@@ -80,8 +80,10 @@ def alone(home: Home, base: Path, port: int, step: float) -> Iterator[None]:
     command = [sys.executable, "-m", "benchmarks.cluster", "alone", str(home.root), str(base), str(port), str(step)]
     place = {"DABT_REGISTRY_URL": home.registry_url, "DABT_ARTIFACTS_URL": home.artifacts_url}
     with subprocess.Popen(command, env={**os.environ, **place}) as process:
-        yield
-        process.send_signal(signal.SIGTERM)
+        try:
+            yield
+        finally:
+            process.send_signal(signal.SIGTERM)
 
 
 def serve_alone(root: str, base: str, port: str, step: str) -> None:
@@ -96,7 +98,7 @@ def serve_alone(root: str, base: str, port: str, step: str) -> None:
 @contextmanager
 def cluster(port: int) -> Iterator[None]:
     """Ray on this machine, with nothing on it yet."""
-    os.environ.update({name: value for name, value in NODE_VARIABLES.items() if name not in os.environ})
+    os.environ.update({**of_a_cluster_here(), **os.environ})
     os.environ["PYTHONPATH"] = os.pathsep.join([str(Path.cwd()), os.environ.get("PYTHONPATH", "")])
     import ray
     from ray import serve

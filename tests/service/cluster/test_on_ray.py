@@ -119,7 +119,7 @@ def processes(title: str) -> list[psutil.Process]:
 
 @pytest.fixture(scope="module")
 def here(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Started]:
-    from service.cluster.settings import NODE_VARIABLES
+    from service.cluster.nodes import of_a_cluster_here
 
     root = tmp_path_factory.mktemp("ray")
     house = make_house(root / "home", fake_base(root / "tiny"))
@@ -132,9 +132,12 @@ def here(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Started]:
         LIMITS["limits_url"] = f"redis://127.0.0.1:{(at := free_port())}/0"
         counting = start_redis(redis, at, root)
     port = free_port()
-    variables = {**NODE_VARIABLES, "PYTHONPATH": os.pathsep.join([str(Path.cwd()), os.environ.get("PYTHONPATH", "")])}
+    variables = {
+        **of_a_cluster_here(),
+        "PYTHONPATH": os.pathsep.join([str(Path.cwd()), os.environ.get("PYTHONPATH", "")]),
+    }
     patch = pytest.MonkeyPatch()
-    for name, value in {**variables, "RAY_USAGE_STATS_ENABLED": "0"}.items():
+    for name, value in variables.items():
         patch.setenv(name, value)
     import ray
     from ray import serve

@@ -1,0 +1,29 @@
+"""What the processes of every node of a Ray cluster are told by their environment, before Ray starts."""
+
+from __future__ import annotations
+
+import socket
+from contextlib import ExitStack
+
+NODE_VARIABLES = {
+    "RAY_SERVE_ENABLE_HA_PROXY": "1",
+    "RAY_SERVE_DIRECT_INGRESS_MIN_DRAINING_PERIOD_S": "5",
+    "RAY_SERVE_PROXY_READY_CHECK_TIMEOUT_S": "60",  # after Ray's 5 s a slow machine's proxy is killed as it starts
+    "RAY_SERVE_SLOW_STARTUP_WARNING_S": "600",  # engines take longer than Ray's 30 s, and tell of it themselves
+}
+"""Of whoever starts the application too: Ray then puts HAProxy before the gateways in the place of its own proxy in
+Python, which each request and each token would go through."""
+
+_PORTS = ("RAY_SERVE_HAPROXY_METRICS_PORT", "RAY_SERVE_HAPROXY_STATS_PORT", "RAY_SERVE_FALLBACK_PROXY_HTTP_PORT")
+"""Each is one number for all clusters of a machine otherwise, and the second cluster does not start."""
+
+
+def of_a_cluster_here() -> dict[str, str]:
+    """For a cluster on this machine alone, beside which others may run: with ports that are free now."""
+    with ExitStack() as open_sockets:
+        ports = []
+        for _ in _PORTS:
+            probe = open_sockets.enter_context(socket.socket())
+            probe.bind(("", 0))
+            ports.append(str(probe.getsockname()[1]))
+    return {**NODE_VARIABLES, **dict(zip(_PORTS, ports, strict=True))}
