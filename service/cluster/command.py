@@ -65,7 +65,8 @@ def _until_it_ends(serve: Any) -> None:
     """By a signal or by `down` from elsewhere. What was admitted is answered first."""
     import signal
 
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    for each in (signal.SIGINT, signal.SIGTERM):  # a shell that starts it in the background has it ignore the first
+        signal.signal(each, signal.default_int_handler)
     try:
         while _NAME in serve.status().applications:
             time.sleep(1)

@@ -22,6 +22,7 @@ class Serve:
 
     def status(self) -> Any:
         self._looks -= 1
+        assert self._looks >= 0, "it runs on"
         if self._looks:
             return SimpleNamespace(applications={"dabt": object()})
         return SimpleNamespace(applications=self._at_the_last())
@@ -33,9 +34,11 @@ class Serve:
 @pytest.fixture(autouse=True)
 def _no_wait(monkeypatch: pytest.MonkeyPatch) -> Any:
     monkeypatch.setattr(command.time, "sleep", lambda seconds: None)
-    before = signal.getsignal(signal.SIGTERM)
+    before = {each: signal.getsignal(each) for each in (signal.SIGINT, signal.SIGTERM)}
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # as where a shell starts it in the background
     yield
-    signal.signal(signal.SIGTERM, before)
+    for each, handler in before.items():
+        signal.signal(each, handler)
 
 
 def test_it_runs_until_the_application_is_gone() -> None:
