@@ -10,6 +10,7 @@ from xdist.scheduler import LoadScopeScheduling
 
 GROUPS = {
     "tests/service/test_engine_": "the engine",
+    "tests/service/cluster/test_engine_": "the engine",
     "tests/training/jobs/": "the warm process",
     "tests/training/test_checkpoints": "the warm process",
 }

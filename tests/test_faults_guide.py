@@ -20,7 +20,8 @@ def rows() -> list[list[str]]:
 
 @pytest.mark.parametrize(("file", "test"), NAMED)
 def test_every_test_that_the_guide_names_exists(file: str, test: str) -> None:
-    places = [ROOT / file, ROOT / "tests" / file, ROOT / "tests/service/faults" / file]
+    rooms = ("", "tests", "tests/service", "tests/service/faults")
+    places = [ROOT / room / file for room in rooms]
     found = [place for place in places if place.is_file()]
     assert found, f"there is no {file}"
     tree = ast.parse(found[0].read_text(encoding="utf-8"))

@@ -25,8 +25,9 @@ from typing import Protocol
 
 import structlog
 
-from lifecycle.errors import AdapterUnloadable, DabtError, EngineDead, NotAllowed, Overloaded
+from lifecycle.errors import AdapterUnloadable, DabtError, EngineDead, Overloaded
 from lifecycle.version import Digest, Frozen
+from service.adapters.pin_limit import check_pins
 from service.concurrency import Bulkhead
 from service.engine.interface import AdapterHandle, Engine
 from service.observability.spans import span
@@ -396,12 +397,3 @@ class Residency:
 def internal_name(digest: Digest) -> str:
     """The adapter's name inside the engine: it follows from the bytes, so it can never mean other bytes."""
     return f"sha256-{digest.removeprefix('sha256:')[:24]}"
-
-
-def check_pins(pins: int, places: int) -> None:
-    """Raises `NotAllowed` when of so many places none would be left to swap in."""
-    if pins >= places:
-        raise NotAllowed(
-            f"{pins} adapters cannot be pinned: of {places} places in memory one must stay free for the others; "
-            "unpin some, or raise --max-cpu-loras"
-        )

@@ -19,7 +19,8 @@ from typing import Any, Protocol
 from lifecycle.errors import AdapterUnloadable, DabtError, EngineDead, Overloaded, Unavailable
 from lifecycle.manifests import AdapterManifest
 from lifecycle.version import Digest
-from service.adapters.residency import ResidentAdapter, check_pins, internal_name
+from service.adapters.pin_limit import check_pins
+from service.adapters.residency import ResidentAdapter, internal_name
 from service.catalogue import Catalogue
 from service.cluster import room_series
 from service.cluster.asking import Ask, Begun, Card, Frame, Held, Refusal

@@ -249,10 +249,7 @@ class VllmEngine:
         return await self._plain(vllm_requests.detokenize_request, body, "create_detokenize")
 
     async def metrics(self) -> bytes:
-        if self._series is None:
-            return b""
-        # In a thread: writing the page takes long enough to be seen by those whose answers stream meanwhile.
-        return await asyncio.to_thread(vllm_metrics.page, self._series) + self._structured.page()
+        return b"" if self._series is None else await vllm_metrics.page(self._series) + self._structured.page()
 
     def structured_output(self) -> str:
         return self._structured.state

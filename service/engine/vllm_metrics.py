@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from prometheus_client import CollectorRegistry
 
 
-def page(own: CollectorRegistry) -> bytes:
-    """In Prometheus' text format: what the process tells of itself, and the series of one engine."""
+async def page(own: CollectorRegistry) -> bytes:
+    """In Prometheus' text format: what the process tells of itself, and the series of one engine.
+
+    Written in a thread: it takes long enough to be seen by those whose answers stream meanwhile.
+    """
     from prometheus_client import generate_latest
     from vllm.v1.metrics.prometheus import get_prometheus_registry
 
-    return generate_latest(get_prometheus_registry()) + generate_latest(own)
+    registries = get_prometheus_registry(), own
+    return await asyncio.to_thread(lambda: b"".join(map(generate_latest, registries)))
 
 
 def own_series(llm: Any) -> CollectorRegistry:

@@ -214,6 +214,7 @@ SPEAKERS: dict[str, tuple[str, ...]] = {
     "service/engine/vllm_errors.py": ("last_line",),
     "service/engine/vllm_engine.py": (),
     "service/adapters/golden.py": (),
+    "service/adapters/pin_limit.py": (),
     "service/adapters/residency.py": (),
     "service/adapters/warming.py": (),
     "service/adapters/admission_gate.py": (),

