@@ -83,7 +83,7 @@ async def test_engines_own_series_are_on_a_gateways_page_by_room(house: Any) -> 
         page = (await gateway.client.get("/metrics")).text
         for room in ("x", "y"):
             assert f'fake_engine_up{{room="{room}"}} 1.0' in page
-            assert f'fake_engine_up{{room="{room}"}} 1.0' in page
+            assert f'dabt_room_adapter_loads_total{{room="{room}"}}' in page
         kinds = [line.split()[2] for line in page.splitlines() if line.startswith("# TYPE")]
         assert len(kinds) == len(set(kinds)), "each series is described once"
         busy = [line for line in page.splitlines() if line.startswith("dabt_room_busy{")]
