@@ -170,8 +170,12 @@ async def on_ray(here: Started) -> AsyncIterator[OnRay]:
         yield OnRay(house, port, client, limited)
 
 
-async def under_load(on_ray: OnRay, meanwhile: Callable[[], Any], **extra: object) -> list[tuple[str, httpx.Response]]:
-    """Answers of eight callers who ask on until `meanwhile` has been done, and once more."""
+async def under_load(
+    on_ray: OnRay, meanwhile: Callable[[], Any], *, may_break: bool = False, **extra: object
+) -> list[tuple[str, httpx.Response]]:
+    """Answers of eight callers who ask on until `meanwhile` has been done, and once more. Their connections break only
+    where that is expected.
+    """
     done = asyncio.Event()
     answers: list[tuple[str, httpx.Response]] = []
 
@@ -180,7 +184,11 @@ async def under_load(on_ray: OnRay, meanwhile: Callable[[], Any], **extra: objec
         while not last:
             last = done.is_set()
             name = "abcd"[at % 4]
-            answers.append((name, await on_ray.chat(name, **extra)))
+            try:
+                answers.append((name, await on_ray.chat(name, **extra)))
+            except httpx.TransportError:
+                if not may_break:
+                    raise
 
     callers = [asyncio.create_task(ask_on(at)) for at in range(8)]
     try:
@@ -325,16 +333,16 @@ async def two_rooms(on_ray: OnRay) -> bool:
 
 
 async def test_killing_a_gateway_under_load_gives_no_wrong_answer_and_frees_the_engines(on_ray: OnRay) -> None:
-    """The errors are those that docs/guides/cluster.md has: a connection that breaks, or 500 from Ray's proxy."""
+    """The errors are those that docs/guides/cluster.md has: a connection that breaks, or an error of the proxy."""
     gateways = await both("gateway")
 
     async def kill() -> None:
         os.kill(gateways[0].pid, signal.SIGKILL)
         await both("gateway")
 
-    answers = await under_load(on_ray, kill, min_tokens=30)
+    answers = await under_load(on_ray, kill, may_break=True, min_tokens=30)
     statuses = {answer.status_code for _, answer in answers}
-    assert statuses <= {200, 500}
+    assert statuses <= {200, 500, 502, 503}
     assert all(on_ray.right(name, answer) for name, answer in answers if answer.status_code == 200)
     await wait_until(lambda: all_idle(on_ray))
     assert on_ray.right("a", await on_ray.chat("a"))
