@@ -299,6 +299,11 @@ async def test_every_gateway_tells_of_a_canary_what_all_of_them_have_seen(on_ray
     await agreed(counted)
     house.registry.rollback("c", actor="t", reason="t")
 
+    async def rolled_back() -> bool:
+        return not await shared()
+
+    await agreed(rolled_back)
+
 
 async def agreed(said: Callable[[], Awaitable[bool]]) -> None:
     """So many answers in a row that no gateway says otherwise."""
