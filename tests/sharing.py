@@ -1,7 +1,8 @@
 """How the two workers of `make test` share out the tests: by file, the long files first.
 
 A worker runs all tests of a file, in their order, so what a module's fixtures make is made once. The files of a group
-go to one worker as well, because they share what is dear to make.
+go to one worker as well, because they share what is dear to make, or because two of them at once would each wait for
+the other (clusters of Ray start a dozen processes each).
 """
 
 from __future__ import annotations
@@ -11,6 +12,8 @@ from xdist.scheduler import LoadScopeScheduling
 GROUPS = {
     "tests/service/test_engine_": "the engine",
     "tests/service/cluster/test_engine_": "the engine",
+    "tests/service/cluster/test_on_ray": "the engine",
+    "tests/training/test_by_ray": "the engine",
     "tests/training/jobs/": "the warm process",
     "tests/training/test_checkpoints": "the warm process",
 }

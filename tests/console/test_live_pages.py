@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import time
 from collections.abc import Iterator
 from typing import Any
 
@@ -157,7 +158,8 @@ def test_two_tabs_share_one_connection_and_the_second_goes_on_when_the_first_is_
         becomes(second, "—")
         figures["t.x"] = 0.75
         becomes(second, "75.0%")
-        assert hub.streams == 1
+        while hub.streams != 1:  # the service notices a moment later that the first is gone
+            time.sleep(0.01)
 
 
 @pytest.mark.e2e

@@ -114,7 +114,15 @@ def free_port() -> int:
 
 
 def processes(title: str) -> list[psutil.Process]:
-    return [each for each in psutil.process_iter(["cmdline"]) if title in " ".join(each.info["cmdline"] or ())]
+    """Of this test's own cluster: another may run on the machine."""
+    return [each for each in psutil.Process().children(recursive=True) if title in command_of(each)]
+
+
+def command_of(process: psutil.Process) -> str:
+    try:
+        return " ".join(process.cmdline())
+    except (psutil.NoSuchProcess, psutil.ZombieProcess):
+        return ""
 
 
 @pytest.fixture(scope="module")
