@@ -103,9 +103,11 @@ def text_of(event: dict[str, Any]) -> str:
 
 
 def test_a_caller_who_leaves_ends_the_work_in_the_engine(tiers: httpx.Client) -> None:
-    body = chat("blue", PROMPTS[0], stream=True, max_tokens=400)
+    # Far more than is made while this test looks on.
+    body = chat("blue", PROMPTS[0], stream=True, max_tokens=480, n=64, temperature=1)
     with tiers.stream("POST", "/v1/chat/completions", json=body) as answer:
-        next(answer.iter_lines())
+        lines = answer.iter_lines()  # kept: a dropped iterator closes the stream
+        next(lines)
         while not busy(tiers):
             time.sleep(0.01)
     while busy(tiers):
