@@ -7,7 +7,6 @@ import json
 import os
 import re
 import shutil
-import socket
 import subprocess
 import sys
 import time
@@ -26,6 +25,8 @@ from lifecycle.store.artifacts import ArtifactStore
 from lifecycle.upkeep.doctor.settings import VARIABLES
 from service.config import ServeConfig
 from tests.deploy.test_dockerfile import environment, stages
+from tests.lifecycle.store.s3_server import GRPC
+from tests.ports import free_port
 
 ROOT = Path(__file__).resolve().parents[2]
 FOLDER = ROOT / "deploy" / "compose"
@@ -190,12 +191,7 @@ def test_the_store_takes_these_options_is_healthy_where_it_is_asked_and_holds_ar
     store, service = told["services"]["seaweedfs"], told["services"]["dabt"]["environment"]
     (tmp_path / "s3.json").write_text(told["configs"]["s3"]["content"])
     (tmp_path / "data").mkdir()
-    ports = []
-    while len(ports) < 4:
-        with socket.socket() as one, socket.socket() as other, suppress(OSError, OverflowError):
-            one.bind(("127.0.0.1", 0))
-            other.bind(("127.0.0.1", one.getsockname()[1] + 10_000))
-            ports.append(one.getsockname()[1])
+    ports = [free_port(above=GRPC) for _ in range(4)]
     changed = {
         "-dir=/data": f"-dir={tmp_path / 'data'}",
         "-ip.bind=0.0.0.0": "-ip.bind=127.0.0.1",

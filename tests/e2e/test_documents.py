@@ -10,7 +10,6 @@ import os
 import re
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -29,6 +28,7 @@ from lifecycle.registry import Registry
 from lifecycle.store.artifacts import ArtifactStore
 from lifecycle.version import Lineage, Prompt
 from tests.e2e.command import BASE, CLINIC, REPOSITORY
+from tests.ports import free_port
 from tests.service.conftest import fake_golden
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(600)]
@@ -184,12 +184,6 @@ class House:
         return subprocess.run(
             bash, cwd=folder, env=self.environment(home), capture_output=True, text=True, check=False, timeout=300
         )
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def serving(command: list[str], port: int, environment: dict[str, str], folder: Path) -> subprocess.Popen[bytes]:

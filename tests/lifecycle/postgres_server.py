@@ -13,11 +13,7 @@ from pathlib import Path
 
 import pytest
 
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+from tests.ports import free_port
 
 
 def _postgres_bin() -> Path | None:
@@ -33,7 +29,7 @@ class Cluster:
     def __init__(self, folder: Path, binaries: Path, as_user: list[str], *, primary: Cluster | None = None) -> None:
         """A new one, or a standby of `primary`."""
         self.folder, self._binaries, self._as_user = folder, binaries, as_user
-        self.port = _free_port()
+        self.port = free_port()
         self.url = f"postgresql://dabt@127.0.0.1:{self.port}"
         """Without its database's name."""
         if primary is None:
@@ -101,7 +97,7 @@ def transaction_pooler(server: Cluster) -> Iterator[str]:
     program = shutil.which("pgbouncer") or shutil.which("pgbouncer", path="/usr/sbin")
     if program is None:
         pytest.skip("no PgBouncer: install Debian's package pgbouncer to run this")
-    port = _free_port()
+    port = free_port()
     with _folder(server._as_user) as folder:
         (folder / "pgbouncer.ini").write_text(
             f"""[databases]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import socket
 import subprocess
 import sys
 import time
@@ -13,6 +12,8 @@ from pathlib import Path
 
 import httpx
 
+from tests.ports import free_port
+
 REPOSITORY = Path(__file__).parents[2]
 
 
@@ -20,9 +21,7 @@ REPOSITORY = Path(__file__).parents[2]
 def served(base: str, home: Path, log: Path, *flags: str) -> Iterator[tuple[subprocess.Popen[bytes], str]]:
     """(process, its address), in float32 on a small cache; not ready yet. Ended when the block is left. `flags` may
     name further bases."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+    port = free_port()
     command = [sys.executable, "-m", "dabt", "serve", "--base", base, "--home", str(home), "--port", str(port)]
     command += ["--dtype", "float32", "--kv-cache-gib", "0.25", "--max-loras", "1", *flags]
     environment = {**os.environ, "HF_HUB_OFFLINE": "1", "VLLM_NO_USAGE_STATS": "1", "PYTHONPATH": str(REPOSITORY)}
@@ -33,14 +32,14 @@ def served(base: str, home: Path, log: Path, *flags: str) -> Iterator[tuple[subp
     finally:
         process.terminate()
         try:
-            process.wait(60)
+            process.wait(300)
         finally:
             process.kill()
 
 
 def ready(url: str) -> bool:
     with suppress(httpx.TransportError):
-        return httpx.get(f"{url}/ready", timeout=10).status_code == 200
+        return httpx.get(f"{url}/ready", timeout=60).status_code == 200
     return False
 
 

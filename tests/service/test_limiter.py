@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import shutil
-import socket
 import subprocess
 import sys
 import time
@@ -21,9 +20,10 @@ from hypothesis import strategies as st
 from lifecycle.access.keys import ApiKey, KeyLimits, digest_of_secret
 from lifecycle.errors import InvalidConfig
 from service.access.limiter import Limiter, Standing, seconds_until_free
+from tests.ports import free_port
 from tests.service.logged import logged
 
-pytestmark = pytest.mark.timeout(60)
+pytestmark = pytest.mark.timeout(300)
 
 
 def key(name: str = "app", **limits: int) -> ApiKey:
@@ -43,9 +43,7 @@ def redis_port(tmp_path: Path) -> Iterator[int]:
     server = shutil.which("redis-server")
     if server is None:
         pytest.skip("no redis-server: install Debian's package redis-server to run this")
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = int(probe.getsockname()[1])
+    port = free_port()
     process = start_redis(server, port, tmp_path)
     yield port
     process.kill()
@@ -250,12 +248,6 @@ def test_redis_without_its_client_is_refused_with_what_to_install(monkeypatch: p
     with pytest.raises(InvalidConfig) as caught:
         Limiter("redis://127.0.0.1/0")
     assert "dabt[redis]" in caught.value.problems[0].cure
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def test_a_place_that_cannot_be_used_is_refused_with_the_option() -> None:

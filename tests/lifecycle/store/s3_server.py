@@ -18,20 +18,15 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from tests.ports import free_port
+
 OWNER, READER = ("owner-key", "owner-secret"), ("reader-key", "reader-secret")
+GRPC = 10_000
+"""So far above a port of SeaweedFS is its port for gRPC."""
 BUSY = (
     b"HTTP/1.1 503 Slow Down\r\nContent-Type: application/xml\r\nConnection: close\r\n\r\n"
     b"<Error><Code>SlowDown</Code><Message>Please reduce your request rate.</Message></Error>"
 )
-
-
-def _free_port() -> int:
-    """Of those whose port for gRPC, ten thousand above, is free as well."""
-    while True:
-        with socket.socket() as one, socket.socket() as other, suppress(OSError, OverflowError):
-            one.bind(("127.0.0.1", 0))
-            other.bind(("127.0.0.1", one.getsockname()[1] + 10_000))
-            return int(one.getsockname()[1])
 
 
 @contextmanager
@@ -43,7 +38,7 @@ def running() -> Iterator[str]:
         {"name": "reader", "actions": ["Read", "List"], "credentials": [_credentials(READER)]},
     ]
     (folder / "s3.json").write_text(json.dumps({"identities": identities}), encoding="utf-8")
-    s3, *ports = (_free_port() for _ in range(4))
+    s3, *ports = (free_port(above=GRPC) for _ in range(4))
     options = [f"-dir={folder}", "-ip=127.0.0.1", "-ip.bind=127.0.0.1", "-webdav=false", "-admin.ui=false"]
     options += [f"-{what}.port={port}" for what, port in zip(("master", "volume", "filer"), ports, strict=True)]
     options += [f"-s3.port={s3}", f"-s3.config={folder / 's3.json'}", "-s3.autoCreateBucket=false"]

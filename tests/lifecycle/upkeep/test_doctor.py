@@ -35,8 +35,9 @@ from lifecycle.upkeep.doctor.finding import Finding, Level
 from lifecycle.version import Prompt
 from tests.lifecycle.registry.test_migrations import HOMES, fill
 from tests.lifecycle.upkeep.lived_in import LivedIn, at
+from tests.ports import free_port
 
-pytestmark = pytest.mark.timeout(60)
+pytestmark = pytest.mark.timeout(300)
 ROOT = Path(__file__).parents[3]
 OK, WARNING, FAULT = Level.OK, Level.WARNING, Level.FAULT
 
@@ -54,12 +55,6 @@ def found(home: Home, check: str, *, deep: bool = False, base: Sequence[str] = (
     assert all(finding.cure for finding in findings if finding.level is not OK), "what is wrong has a cure"
     assert all("\n" not in finding.says + finding.cure for finding in findings)
     return findings
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def levels(findings: list[Finding]) -> list[Level]:

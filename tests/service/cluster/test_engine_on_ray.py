@@ -4,17 +4,16 @@ from __future__ import annotations
 
 import json
 import os
-import socket
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
 
+from tests.ports import free_port
 from tests.service.asking import ADAPTERS, PROMPTS, chat, complete, ids, same_as_peft
 
 pytest.importorskip("ray.serve", reason="the extra `ray` is not installed", exc_type=ImportError)
@@ -28,9 +27,7 @@ def tiers(real: Any) -> Iterator[httpx.Client]:
     from service.cluster.nodes import of_a_cluster_here
     from service.cluster.settings import ClusterSettings
 
-    with closing(socket.socket()) as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = int(probe.getsockname()[1])
+    port = free_port()
     house = real.house
     engine = {"max_loras": 2, "max_cpu_loras": 4, "kv_cache_gib": 0.25, "dtype": "float32", "pin": ["red"]}
     told = {

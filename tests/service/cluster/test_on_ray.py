@@ -11,9 +11,7 @@ import json
 import os
 import shutil
 import signal
-import socket
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-from contextlib import closing
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -26,6 +24,7 @@ from lifecycle.jobs.nouns import Job, JobRequest, new_id
 from lifecycle.jobs.states import JobState
 from lifecycle.traffic import CanaryBounds, TrafficPolicy
 from service.adapters.residency import internal_name
+from tests.ports import free_port
 from tests.service.cluster.evaluating import evaluated, one_engine
 from tests.service.conftest import House, fake_base, make_house, wait_until
 from tests.service.faults.test_clock import LIBRARY
@@ -105,12 +104,6 @@ class OnRay:
         head = f'dabt_room_{series}{{room="'
         rows = (line.removeprefix(head).split('"} ') for line in page.splitlines() if line.startswith(head))
         return {room: float(value) for room, value in rows}
-
-
-def free_port() -> int:
-    with closing(socket.socket()) as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def processes(title: str) -> list[psutil.Process]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import socket
 import uuid
 from pathlib import Path
 from typing import Any
@@ -12,10 +11,11 @@ import pytest
 
 from lifecycle.errors import Unavailable
 from lifecycle.store.artifacts import ArtifactStore
+from tests.ports import free_port
 from tests.service.conftest import make_house
 from tests.service.faults.conftest import Begin, chat
 
-pytestmark = pytest.mark.timeout(120)
+pytestmark = pytest.mark.timeout(300)
 
 MIB = 2**20
 
@@ -102,8 +102,7 @@ async def test_a_registry_on_a_full_disk_refuses_changes_and_loses_nothing(
 
 
 def test_a_full_disk_behind_the_log_costs_lines_and_no_answers(begin: Begin) -> None:
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        port = probe.getsockname()[1]
+    port = free_port()
     with Path("/dev/full").open("w") as full:
         service = begin(stderr=full, config={"port": port, "log_level": "debug"})
         service.url = f"http://127.0.0.1:{port}"
@@ -114,4 +113,4 @@ def test_a_full_disk_behind_the_log_costs_lines_and_no_answers(begin: Begin) -> 
         service.terminate()
         assert service.end() == 0
     with pytest.raises(httpx.ConnectError):
-        httpx.get(f"{service.url}/health")
+        httpx.get(f"{service.url}/health", timeout=60)
