@@ -140,7 +140,7 @@ def served(root: Path, n: int) -> Iterator[Side]:
         thread = threading.Thread(target=asyncio.run, args=(server.serve(sockets=[listener]),), daemon=True)
         thread.start()
         url = f"http://127.0.0.1:{listener.getsockname()[1]}"
-        while httpx.get(f"{url}/ready").status_code != 200:
+        while httpx.get(f"{url}/ready", timeout=60).status_code != 200:
             time.sleep(0.05)  # between two askings of another thread
         yield Side(url, report.digest.removeprefix("sha256:")[:12])
         server.should_exit = True

@@ -114,7 +114,7 @@ def serve(tmp_path_factory: pytest.TempPathFactory, browser: Callable[[], Any]) 
             house.registry.close()
 
         ends.append(end)
-        while httpx.get(f"{url}/ready").status_code != 200:
+        while httpx.get(f"{url}/ready", timeout=60).status_code != 200:
             assert thread.is_alive(), "the server ended"
             time.sleep(0.01)
         return Served(url, house, app, engine, browser)

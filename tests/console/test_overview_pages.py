@@ -109,7 +109,7 @@ def test_evidence_moves_and_a_move_made_elsewhere_shows_while_one_looks(served: 
         page.wait_for_function("() => document.documentElement.dataset.connection === 'live'")
         body = {"model": "triage", "messages": [{"role": "user", "content": "hello"}]}
         for _ in range(20):
-            assert httpx.post(f"{served.url}/v1/chat/completions", json=body).status_code == 200
+            assert httpx.post(f"{served.url}/v1/chat/completions", json=body, timeout=60).status_code == 200
         page.wait_for_function("() => Number(document.querySelector('[data-live$=\"error_rate.n\"]').textContent) > 0")
         served.house.registry.set_alias(
             "triage", "prod", [Target(number=2)], actor="omar", reason="من مكان آخر", force=True

@@ -140,7 +140,7 @@ def test_drafts_are_measured_as_they_would_be_served(plan, published, registry, 
     rejected = {verdict.ref for verdict in evaluation.verdicts if not verdict.passed}
     assert published in rejected  # the fake engine babbles: nothing may pass a gate with it
     body = {"model": published, "messages": [{"role": "user", "content": "x"}]}
-    assert httpx.post(f"{served}/chat/completions", json=body).status_code == 403
+    assert httpx.post(f"{served}/chat/completions", json=body, timeout=60).status_code == 403
 
 
 @pytest.mark.e2e
@@ -184,7 +184,7 @@ def test_a_base_that_is_served_with_a_chat_template_is_asked_by_the_same_one(
 @pytest.mark.e2e
 def test_the_verdict_names_the_deployment_that_the_service_says_it_is(plan, registry, home, served) -> None:
     evaluation = evaluate(plan, registry, home)
-    told = httpx.get(f"{served}/dabt/deployment").json()
+    told = httpx.get(f"{served}/dabt/deployment", timeout=60).json()
     assert evaluation.report.deployment is not None
     assert evaluation.report.deployment.digest == told["digest"]
     assert {verdict.deployment for verdict in evaluation.verdicts} == {told["digest"]}

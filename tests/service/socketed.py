@@ -22,7 +22,7 @@ def socketed(app: Any) -> Iterator[str]:
     thread = threading.Thread(target=lambda: asyncio.run(server.serve(sockets=[listener])), daemon=True)
     thread.start()
     url = f"http://127.0.0.1:{listener.getsockname()[1]}"
-    while httpx.get(f"{url}/ready").status_code != 200:
+    while httpx.get(f"{url}/ready", timeout=60).status_code != 200:
         time.sleep(0.01)
     try:
         yield url

@@ -26,7 +26,7 @@ from service.request_context import current
 from service.server import serve
 from tests.service.logged import logged
 
-pytestmark = pytest.mark.timeout(60)
+pytestmark = pytest.mark.timeout(300)
 
 NOBODY: dict[str, str] = {}
 

@@ -12,7 +12,7 @@ import pytest
 from lifecycle.access.keys import KeyGrant, KeyLimits
 from tests.service.logged import Log, logged
 
-pytestmark = pytest.mark.timeout(60)
+pytestmark = pytest.mark.timeout(300)
 
 SECRET = "حديث بين الطبيب ومريضه"
 

@@ -11,7 +11,7 @@ import pytest
 from service.access.accounts import tokens_about
 from service.request_context import RequestContext
 
-pytestmark = pytest.mark.timeout(60)
+pytestmark = pytest.mark.timeout(300)
 
 
 def used(house: Any) -> list[tuple[str, int, int, int]]:

@@ -8,7 +8,7 @@ import pytest
 
 from lifecycle.version import Digest
 
-pytestmark = pytest.mark.timeout(60)
+pytestmark = pytest.mark.timeout(300)
 
 
 async def test_promote_and_rollback_over_http_move_the_traffic_at_once(house: Any, start: Any) -> None:

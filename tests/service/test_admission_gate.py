@@ -10,7 +10,7 @@ import pytest
 from lifecycle.errors import Overloaded
 from service.adapters.admission_gate import AdmissionGate
 
-pytestmark = pytest.mark.timeout(30)
+pytestmark = pytest.mark.timeout(300)
 
 
 class Bench:

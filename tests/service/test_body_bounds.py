@@ -14,7 +14,7 @@ from lifecycle.text import strict_json
 from service.openai import http_input
 from service.openai.body_bounds import SLICE, Counter
 
-pytestmark = pytest.mark.timeout(60)
+pytestmark = pytest.mark.timeout(300)
 
 MIB = 2**20
 TEXTS = ["", "a", '"', "\\", '\\"', '[{,"', "العيادة", "\n\t", '\\\\",[', "{}", "\\" * 5 + '"']

@@ -19,7 +19,7 @@ from service.traffic.canary import Outcome
 from service.traffic.canary_exchange import CanaryExchange, read, written
 from tests.service.test_traffic import alerts, canary, rolled_back, sessions, unloadable
 
-pytestmark = pytest.mark.timeout(120)
+pytestmark = pytest.mark.timeout(300)
 
 OUTCOMES = (
     Outcome(failed=True),

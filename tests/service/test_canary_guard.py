@@ -18,7 +18,7 @@ from service.traffic.canary import Figure, Outcome
 from service.traffic.canary_exchange import CanaryExchange
 from service.traffic.canary_guard import ACTOR, CanaryGuard, why
 
-pytestmark = pytest.mark.timeout(30)
+pytestmark = pytest.mark.timeout(300)
 
 BOUNDS = CanaryBounds(max_error_rate=0.05)
 ALERT = "canary rolled back"

@@ -15,7 +15,7 @@ from service.catalogue import EMPTY, Catalogue
 from service.observability.alias_series import AliasSeries
 from tests.service.conftest import fake_golden
 
-pytestmark = pytest.mark.timeout(30)
+pytestmark = pytest.mark.timeout(300)
 
 
 def until(condition: Any) -> None:

@@ -13,7 +13,7 @@ from lifecycle.errors import Overloaded
 from service.classification.batches import Batches, BatchLimits
 from service.concurrency import Bulkhead
 
-pytestmark = pytest.mark.timeout(60)
+pytestmark = pytest.mark.timeout(300)
 
 
 class Computer:

@@ -18,7 +18,7 @@ from lifecycle.version import Digest, digest_of
 from service.classification.residents import ClassifierLimits, Classifiers
 from service.engine.interface import Call
 
-pytestmark = pytest.mark.timeout(60)
+pytestmark = pytest.mark.timeout(300)
 
 LABELS = ("bad", "good")
 

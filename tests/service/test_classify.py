@@ -22,7 +22,7 @@ from service.classification.residents import Classifiers
 from service.traffic.shadow_records import Records
 from tests.lifecycle.conftest import report_on
 
-pytestmark = pytest.mark.timeout(60)
+pytestmark = pytest.mark.timeout(300)
 
 LABELS = ("bad", "good")
 

@@ -14,7 +14,7 @@ import pytest
 from lifecycle.errors import InvalidInput, Overloaded, Unavailable
 from service.concurrency import Bulkhead
 
-pytestmark = pytest.mark.timeout(30)
+pytestmark = pytest.mark.timeout(300)
 
 
 @pytest.fixture

@@ -17,7 +17,7 @@ from service.config import ServeConfig
 from service.deployment import OwnDeployment, revision
 from service.engine.interface import EngineDetail, EngineFacts
 
-pytestmark = pytest.mark.timeout(60)
+pytestmark = pytest.mark.timeout(300)
 
 BASE = digest_of("base")
 DETAIL = EngineDetail(

@@ -16,7 +16,7 @@ import pytest
 from lifecycle.errors import Overloaded, Unavailable
 from service.openai.embedder import Embedder, LoadedModel
 
-pytestmark = pytest.mark.timeout(60)
+pytestmark = pytest.mark.timeout(300)
 
 NAME = "all-MiniLM-L6-v2"
 

@@ -153,7 +153,7 @@ def test_another_adapters_golden_prompts_are_not_passed(real: Any, tmp_path: Pat
 
 def test_leaving_a_stream_frees_the_engine_and_the_lease(real: Any) -> None:
     def running() -> tuple[float, float]:
-        page = httpx.get(f"{real.url}/metrics").text.splitlines()
+        page = httpx.get(f"{real.url}/metrics", timeout=60).text.splitlines()
         values = [line.rsplit(" ", 1)[1] for line in page if line.startswith("vllm:num_requests_running{")]
         leases = next(line.rsplit(" ", 1)[1] for line in page if line.startswith("dabt_adapter_leases "))
         return sum(map(float, values)), float(leases)

@@ -12,7 +12,7 @@ import pytest
 
 from tests.service.test_disconnect import RawCall
 
-pytestmark = pytest.mark.timeout(60)
+pytestmark = pytest.mark.timeout(300)
 
 COMMENT = b": keep-alive\n\n"
 CHAT = {"model": "tiny", "messages": [{"role": "user", "content": "hi"}], "stream": True}

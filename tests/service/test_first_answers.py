@@ -17,7 +17,7 @@ from lifecycle.errors import InvalidConfig, Unavailable
 from service.first_answers import STARTING, FirstAnswers
 from service.openai import http_errors
 
-pytestmark = pytest.mark.timeout(30)
+pytestmark = pytest.mark.timeout(300)
 
 
 @pytest.fixture
@@ -28,18 +28,18 @@ def first() -> Iterator[FirstAnswers]:
 
 
 def test_health_is_200_and_the_rest_503_with_a_code(first: FirstAnswers) -> None:
-    assert (health := httpx.get(f"{first.url}/health?from=lb")).status_code == 200
+    assert (health := httpx.get(f"{first.url}/health?from=lb", timeout=60)).status_code == 200
     assert health.json() == {"status": "ok"}
     head = httpx.head(f"{first.url}/health")
     assert (head.status_code, head.content) == (200, b"")
-    ready = httpx.get(f"{first.url}/ready")
+    ready = httpx.get(f"{first.url}/ready", timeout=60)
     assert (ready.status_code, ready.json()["code"], ready.json()["ready"]) == (503, "starting", False)
     assert ready.json()["waiting_for"] == [STARTING]
 
 
 @pytest.mark.parametrize("path", ["/v1/chat/completions", "/admin/promote", "/v1/models", "/metrics", "/"])
 def test_every_other_route_is_told_as_the_service_itself_would(first: FirstAnswers, path: str) -> None:
-    reply = httpx.post(f"{first.url}{path}", content=b"x" * 200_000)
+    reply = httpx.post(f"{first.url}{path}", content=b"x" * 200_000, timeout=60)
     assert (reply.status_code, reply.headers["retry-after"]) == (503, "2")
     assert reply.json() == http_errors.body_of(Unavailable(STARTING))
     assert reply.headers["content-type"] == "application/json"
@@ -51,14 +51,14 @@ def test_a_client_that_says_nothing_or_nonsense_holds_up_nobody(first: FirstAnsw
     for said in (b"\x16\x03\x01\x00", b"GET\r\n\r\n", b"\r\n\r\n", b"x" * 100_000 + b"\r\n\r\n"):
         silent.append(socket.create_connection(address))
         silent[-1].sendall(said)
-    assert httpx.get(f"{first.url}/health").status_code == 200
+    assert httpx.get(f"{first.url}/health", timeout=60).status_code == 200
     for line in silent:
         line.close()
 
 
 def test_who_connects_at_the_hand_over_is_answered_by_who_comes_next(first: FirstAnswers) -> None:
     url = first.url
-    assert httpx.get(f"{url}/health").status_code == 200
+    assert httpx.get(f"{url}/health", timeout=60).status_code == 200
     listener = first.hand_over()
     assert first.hand_over() is listener, "a second time changes nothing"
     with socket.create_connection(listener.getsockname()) as line:

@@ -10,7 +10,7 @@ from lifecycle.access.keys import Role
 from lifecycle.gates import Gate, SuiteFacts
 from lifecycle.version import digest_of
 
-pytestmark = pytest.mark.timeout(60)
+pytestmark = pytest.mark.timeout(300)
 
 SUITE = SuiteFacts(task="triage", task_digest=digest_of("task"), data_digest=digest_of("items"), metric="fields")
 GATE = Gate(name="triage", policy=digest_of("policy"), policy_name="clinic", suites=(SUITE,))

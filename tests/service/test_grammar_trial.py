@@ -12,7 +12,7 @@ from lifecycle.errors import InvalidInput, Overloaded, Unavailable
 from service.engine import grammar_trial
 from service.engine.grammar_trial import Constraint, GrammarTrials
 
-pytestmark = pytest.mark.timeout(60)
+pytestmark = pytest.mark.timeout(300)
 
 
 class Bench:

@@ -19,7 +19,7 @@ from service.engine.fake_engine import FakeEngine
 from service.openai.http_input import parse_json
 from tests.service.socketed import socketed
 
-pytestmark = pytest.mark.timeout(60)
+pytestmark = pytest.mark.timeout(300)
 
 MIB = 2**20
 

@@ -19,7 +19,7 @@ from retrieval.index import Index, build_index
 from retrieval.stages.table import declared
 from service.knowledge import Library
 
-pytestmark = pytest.mark.timeout(60)
+pytestmark = pytest.mark.timeout(300)
 
 HANDBOOK = """# Handbook
 

@@ -17,7 +17,7 @@ from service import last_known
 from service.catalogue import EMPTY, Catalogue
 from service.last_known import LastKnown
 
-pytestmark = pytest.mark.timeout(30)
+pytestmark = pytest.mark.timeout(300)
 
 
 @pytest.fixture

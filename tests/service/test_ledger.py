@@ -15,7 +15,7 @@ from lifecycle.errors import QuotaSpent, Unavailable
 from service.access.ledger import Ledger
 from tests.service.test_limiter import key
 
-pytestmark = pytest.mark.timeout(60)
+pytestmark = pytest.mark.timeout(300)
 
 NOON = datetime(2026, 11, 23, 12, tzinfo=UTC)
 TODAY = NOON.date()

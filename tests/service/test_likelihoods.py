@@ -16,7 +16,7 @@ from service.openai.likelihoods import MOST_CONTINUATIONS, border, check_continu
 from service.traffic.shadow_records import Records
 from tests.lifecycle.conftest import report_on
 
-pytestmark = pytest.mark.timeout(60)
+pytestmark = pytest.mark.timeout(300)
 
 QUESTION = [{"role": "user", "content": "When?"}]
 CHOICES = ["At nine", "غداً"]

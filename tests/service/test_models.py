@@ -15,7 +15,7 @@ from service.config import ServeConfig
 from service.engine.fake_engine import FakeEngine
 from tests.service.socketed import socketed
 
-pytestmark = pytest.mark.timeout(60)
+pytestmark = pytest.mark.timeout(300)
 
 
 def test_every_card_has_the_openai_fields_and_ours(house: Any) -> None:
@@ -65,7 +65,7 @@ def test_a_base_of_the_hub_is_called_by_its_hub_id_everywhere(house: Any, tmp_pa
         assert client.chat.completions.create(model=name, messages=turns).model == name
         with pytest.raises(openai.NotFoundError, match=r"this service has Qwen/Qwen2\.5-0\.5B-Instruct, triage"):
             client.chat.completions.create(model="nobody", messages=turns)
-        status = httpx.get(f"{url}/metrics").text + httpx.get(f"{url}/v1/dabt/deployment").text
+        status = httpx.get(f"{url}/metrics", timeout=60).text + httpx.get(f"{url}/v1/dabt/deployment", timeout=60).text
     assert "7ae557604adf" not in status
 
 

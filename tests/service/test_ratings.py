@@ -9,7 +9,7 @@ import pytest
 
 from lifecycle.access.keys import Role
 
-pytestmark = pytest.mark.timeout(60)
+pytestmark = pytest.mark.timeout(300)
 R = "/v1/dabt/ratings"
 
 

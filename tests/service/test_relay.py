@@ -13,7 +13,7 @@ import pytest
 from lifecycle.errors import EngineDead
 from service.openai.relay import Relays
 
-pytestmark = pytest.mark.timeout(30)
+pytestmark = pytest.mark.timeout(300)
 name: ContextVar[str] = ContextVar("name")
 
 

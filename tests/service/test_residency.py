@@ -17,7 +17,7 @@ from service.adapters.residency import Limits, Residency, internal_name
 from service.engine.fake_engine import FakeEngine
 from service.engine.interface import AdapterHandle
 
-pytestmark = pytest.mark.timeout(30)
+pytestmark = pytest.mark.timeout(300)
 
 
 def digest(letter: str) -> str:

@@ -20,7 +20,7 @@ from lifecycle.errors import InvalidInput
 from service.openai.messages import check_messages
 from service.openai.response_request import to_chat
 
-pytestmark = pytest.mark.timeout(60)
+pytestmark = pytest.mark.timeout(300)
 
 TOOL = {"type": "function", "name": "book", "description": "Book a visit.", "parameters": {"type": "object"}}
 KEYS = [

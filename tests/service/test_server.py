@@ -16,7 +16,7 @@ from typing import Any
 import httpx
 import pytest
 
-pytestmark = pytest.mark.timeout(120)
+pytestmark = pytest.mark.timeout(300)
 
 PROGRAM = """
 import asyncio, signal, sys
@@ -69,7 +69,7 @@ class Server:
     def ready(self) -> httpx.Client:
         url = self.until(r"event=listening.*url=(\S+)")
         self.until("engine ready")
-        while httpx.get(f"{url}/ready").status_code != 200:
+        while httpx.get(f"{url}/ready", timeout=60).status_code != 200:
             pass
         return httpx.Client(base_url=url, timeout=60)
 

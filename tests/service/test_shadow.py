@@ -20,7 +20,7 @@ from service.openai.answer_guards import Choice
 from service.traffic.shadow import Copy, ShadowLimits, Shadows
 from service.traffic.shadow_records import Records, ShadowRecord, Side, agree, answered, request_digest
 
-pytestmark = pytest.mark.timeout(30)
+pytestmark = pytest.mark.timeout(300)
 
 BASE = "sha256:" + "b" * 64
 TALLY = Tally(prompt_tokens=3, completion_tokens=5, first_token=0.2, per_token=0.05)

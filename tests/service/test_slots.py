@@ -13,7 +13,7 @@ from service.engine.interface import Call, Tally
 from service.openai.relay import Relays
 from service.request_context import RequestContext
 
-pytestmark = pytest.mark.timeout(60)
+pytestmark = pytest.mark.timeout(300)
 
 LETTERS = "abcdefgh"
 

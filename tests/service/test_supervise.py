@@ -20,7 +20,7 @@ from service.engine.supervise import Patience, Supervisor
 from service.observability.telemetry import Telemetry
 from tests.service.logged import logged
 
-pytestmark = pytest.mark.timeout(30)
+pytestmark = pytest.mark.timeout(300)
 
 
 class Watched:

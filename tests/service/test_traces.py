@@ -31,7 +31,7 @@ from service.config import config_from
 from service.observability import spans
 from tests.service.logged import logged
 
-pytestmark = pytest.mark.timeout(60)
+pytestmark = pytest.mark.timeout(300)
 
 SECRET = "حديث بين الطبيب ومريضه"
 CALLER = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"

@@ -19,7 +19,7 @@ from service.engine.interface import EngineAnswer
 from service.traffic.shadow_records import Records
 from tests.lifecycle.conftest import report_on
 
-pytestmark = pytest.mark.timeout(120)
+pytestmark = pytest.mark.timeout(300)
 
 
 def canary(house: Any, share: float = 0.5, **bounds: Any) -> None:

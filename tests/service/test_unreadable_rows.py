@@ -9,7 +9,7 @@ from sqlalchemy import update
 
 from lifecycle.registry import Registry, audit, tables
 
-pytestmark = pytest.mark.timeout(60)
+pytestmark = pytest.mark.timeout(300)
 
 
 def spoil(house: Any, table: Any, where: Any, **values: Any) -> None:

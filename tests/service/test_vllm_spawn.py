@@ -19,7 +19,7 @@ import pytest
 
 from service.engine import vllm_spawn
 
-pytestmark = pytest.mark.timeout(120)
+pytestmark = pytest.mark.timeout(300)
 ROOT = Path(__file__).parents[2]
 
 DRIVER = """

@@ -15,7 +15,7 @@ from service.engine.interface import Call
 from service.engine.vllm_structured import StructuredOutput
 from service.engine.vllm_submission import Submission
 
-pytestmark = pytest.mark.timeout(60)
+pytestmark = pytest.mark.timeout(300)
 
 
 class Trials:

@@ -10,7 +10,7 @@ import pytest
 
 from lifecycle.registry import Registry
 
-pytestmark = pytest.mark.timeout(60)
+pytestmark = pytest.mark.timeout(300)
 
 
 def names(house: Any, *letters: str) -> None:

@@ -19,7 +19,7 @@ from lifecycle.states import State
 from lifecycle.version import VersionSpec, digest_of
 from tests.lifecycle.registry.fine_tuning import BASE, asked, file_of
 
-pytestmark = pytest.mark.timeout(60)
+pytestmark = pytest.mark.timeout(300)
 
 NOW = timedelta()
 

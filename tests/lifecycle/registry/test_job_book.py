@@ -18,7 +18,7 @@ from lifecycle.registry import tables
 from lifecycle.registry.cursor import Cursor
 from tests.lifecycle.registry.fine_tuning import BASE, MOMENT, asked, file_of, job_of, statements
 
-pytestmark = pytest.mark.timeout(120)
+pytestmark = pytest.mark.timeout(300)
 
 S = JobState
 MANY = 10_000

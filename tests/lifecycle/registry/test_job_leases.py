@@ -20,7 +20,7 @@ from lifecycle.registry import Registry
 from lifecycle.registry.job_leases import MOST_TRIES
 from tests.lifecycle.registry.fine_tuning import BASE, asked, file_of
 
-pytestmark = pytest.mark.timeout(120)
+pytestmark = pytest.mark.timeout(300)
 
 S = JobState
 

@@ -18,7 +18,7 @@ from lifecycle.registry import rating_tables as rated
 from lifecycle.version import digest_of
 from tests.lifecycle.conftest import House
 
-pytestmark = pytest.mark.timeout(120)
+pytestmark = pytest.mark.timeout(300)
 
 C, P = Choice, Preferred
 

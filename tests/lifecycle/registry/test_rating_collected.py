@@ -11,7 +11,7 @@ from lifecycle.errors import InvalidInput, NotAllowed
 from lifecycle.rating import Campaign, Choice, RatedArm, RatedItem
 from tests.lifecycle.conftest import House
 
-pytestmark = pytest.mark.timeout(120)
+pytestmark = pytest.mark.timeout(300)
 
 
 class Collecting:

@@ -23,7 +23,7 @@ from lifecycle.store.stock import Stock
 from lifecycle.version import Digest
 from tests.lifecycle.store.s3_server import BUSY, OWNER, READER, Line, running
 
-pytestmark = [pytest.mark.e2e, pytest.mark.timeout(120)]
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(300)]
 
 Opened = Callable[..., ArtifactStore]
 

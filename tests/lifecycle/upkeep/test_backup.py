@@ -28,7 +28,7 @@ from lifecycle.upkeep.backup import back_up, backups
 from lifecycle.upkeep.restore import mend, restore
 from tests.lifecycle.upkeep.lived_in import LivedIn, at, rows
 
-pytestmark = pytest.mark.timeout(120)
+pytestmark = pytest.mark.timeout(300)
 ROOT = Path(__file__).parents[3]
 
 

@@ -27,7 +27,7 @@ from lifecycle.version import Digest, Knowledge, Prompt, VersionSpec
 from tests.lifecycle.conftest import BASE
 from tests.lifecycle.upkeep.lived_in import LivedIn, at
 
-pytestmark = pytest.mark.timeout(120)
+pytestmark = pytest.mark.timeout(300)
 
 NOW = Rule(grace=timedelta(0))
 """Without a time of grace: what nothing needs goes at once."""

@@ -23,7 +23,7 @@ from service.openai.http_errors import STATUS
 from tests.service.cluster.rooms_here import a_fleet
 from tests.service.conftest import fake_base
 
-pytestmark = pytest.mark.timeout(60)
+pytestmark = pytest.mark.timeout(300)
 
 
 def hold(fleet: Any) -> None:

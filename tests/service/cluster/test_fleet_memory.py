@@ -11,7 +11,7 @@ from service.cluster.room_series import MOST_SAMPLES, of_rooms
 from service.cluster.scaling import Memory
 from tests.service.cluster.rooms_here import a_fleet
 
-pytestmark = pytest.mark.timeout(60)
+pytestmark = pytest.mark.timeout(300)
 
 
 def names(house: Any, *letters: str) -> None:

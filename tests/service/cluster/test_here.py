@@ -25,7 +25,7 @@ from service.engine.fake_engine import FakeEngine
 from service.engine_side import base_of
 from tests.service.conftest import House, Running, fake_base
 
-pytestmark = pytest.mark.timeout(60)
+pytestmark = pytest.mark.timeout(300)
 
 
 def other_base(folder: Path) -> Path:

@@ -66,7 +66,7 @@ class Process:
 
     def _is_ready(self) -> bool:
         try:
-            return httpx.get(f"{self.url}/ready").status_code == 200
+            return httpx.get(f"{self.url}/ready", timeout=60).status_code == 200
         except httpx.ConnectError:
             return False  # bound, and not listening yet
 

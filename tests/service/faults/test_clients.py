@@ -16,7 +16,7 @@ import pytest
 
 from tests.service.faults.conftest import Begin, Process, Wire, chat, metric
 
-pytestmark = pytest.mark.timeout(120)
+pytestmark = pytest.mark.timeout(300)
 
 CROWD = 1000
 LONG = 16_000

@@ -18,7 +18,7 @@ import pytest
 from lifecycle.access.keys import KeyGrant
 from tests.service.faults.conftest import ROOT, Begin, chat, metric
 
-pytestmark = pytest.mark.timeout(120)
+pytestmark = pytest.mark.timeout(300)
 
 LIBRARY = next(Path("/usr/lib").glob("*/faketime/libfaketimeMT.so.1"), None)
 JUMPS = ("+1d", "-1d", "+10y", "-3d")

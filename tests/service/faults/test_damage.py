@@ -15,7 +15,7 @@ import pytest
 
 from lifecycle.store.artifacts import ArtifactStore
 
-pytestmark = pytest.mark.timeout(120)
+pytestmark = pytest.mark.timeout(300)
 
 
 def truncate(folder: Path) -> None:

@@ -18,7 +18,7 @@ from service.concurrency import Bulkhead
 from service.config import ServeConfig
 from service.engine.vllm_engine import VllmEngine
 
-pytestmark = pytest.mark.timeout(60)
+pytestmark = pytest.mark.timeout(300)
 
 
 async def test_every_request_is_told_wherever_it_was_and_all_is_rebuilt(house: Any, start: Any, until: Any) -> None:

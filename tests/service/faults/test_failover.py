@@ -11,7 +11,7 @@ from lifecycle.registry import Registry
 from tests.lifecycle.postgres_server import Cluster, cluster
 from tests.service.faults.test_registry import promote
 
-pytestmark = [pytest.mark.timeout(240), pytest.mark.e2e]
+pytestmark = [pytest.mark.timeout(300), pytest.mark.e2e]
 VERSIONS = 30
 
 

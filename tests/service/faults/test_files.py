@@ -16,7 +16,7 @@ from lifecycle.jobs.purging import purge
 from lifecycle.registry import tables
 from tests.service.faults.conftest import Begin, Wire
 
-pytestmark = pytest.mark.timeout(120)
+pytestmark = pytest.mark.timeout(300)
 
 FORM = {"content-type": "multipart/form-data; boundary=b"}
 HEAD = (

@@ -17,7 +17,7 @@ from tests.service.cluster.rooms_here import a_fleet
 from tests.service.faults.test_disk import MIB, adapter, fill
 from tests.service.faults.test_registry import Cable, promote, two_versions
 
-pytestmark = pytest.mark.timeout(120)
+pytestmark = pytest.mark.timeout(300)
 
 
 def who_said(answer: Any) -> str:

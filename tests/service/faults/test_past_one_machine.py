@@ -18,7 +18,7 @@ from tests.service.faults.conftest import Begin, chat
 from tests.service.faults.test_clock import LIBRARY
 from tests.service.faults.test_registry import Cable, promote, two_versions
 
-pytestmark = [pytest.mark.timeout(180), pytest.mark.e2e]
+pytestmark = [pytest.mark.timeout(300), pytest.mark.e2e]
 
 
 @pytest.mark.skipif(LIBRARY is None, reason="no libfaketime: install Debian's package faketime to run this")

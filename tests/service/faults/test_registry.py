@@ -20,7 +20,7 @@ import pytest
 from lifecycle.registry import Registry, database
 from tests.lifecycle.conftest import postgres, postgres_url  # noqa: F401
 
-pytestmark = pytest.mark.timeout(120)
+pytestmark = pytest.mark.timeout(300)
 
 HOLDER = """
 import sqlite3, sys

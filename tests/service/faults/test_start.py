@@ -14,7 +14,7 @@ from tests.lifecycle.postgres_server import cluster
 from tests.service.faults.conftest import Begin, chat
 from tests.service.faults.test_registry import locked
 
-pytestmark = pytest.mark.timeout(120)
+pytestmark = pytest.mark.timeout(300)
 
 
 def ask(client: httpx.Client, key: dict[str, str] | None = None) -> httpx.Response:
@@ -99,11 +99,11 @@ def test_a_service_that_never_saw_its_registry_is_alive_and_waits_for_it(house: 
     with locked(Path(house.home.root / "registry.db"), "exclusive"):
         service = begin(lock_wait=0.2)
         service.until("engine ready")
-        while (ready := httpx.get(f"{service.url}/ready").json())["code"] == "starting":
+        while (ready := httpx.get(f"{service.url}/ready", timeout=60).json())["code"] == "starting":
             pass
         assert ready["code"] == "registry_unread"
-        assert httpx.get(f"{service.url}/health").status_code == 200
-        refused = httpx.post(f"{service.url}/v1/chat/completions", json=chat("triage"))
+        assert httpx.get(f"{service.url}/health", timeout=60).status_code == 200
+        refused = httpx.post(f"{service.url}/v1/chat/completions", json=chat("triage"), timeout=60)
         assert (refused.status_code, refused.json()["error"]["code"]) == (503, "unavailable")
     with service.ready() as client:
         assert ask(client).json()["dabt"]["version"] == "triage:1"
@@ -114,10 +114,10 @@ def test_before_the_registry_has_answered_health_does(house: Any, begin: Begin) 
     with socket.create_server(("127.0.0.1", 0)) as silent:
         service = begin(registry=f"postgresql://dabt@127.0.0.1:{silent.getsockname()[1]}/postgres")
         silent.accept()
-        assert httpx.get(f"{service.url}/health").status_code == 200
-        ready = httpx.get(f"{service.url}/ready")
+        assert httpx.get(f"{service.url}/health", timeout=60).status_code == 200
+        ready = httpx.get(f"{service.url}/ready", timeout=60)
         assert (ready.status_code, ready.json()["code"]) == (503, "starting")
-        refused = httpx.post(f"{service.url}/v1/chat/completions", json=chat("triage"))
+        refused = httpx.post(f"{service.url}/v1/chat/completions", json=chat("triage"), timeout=60)
         assert (refused.status_code, refused.json()["error"]["code"]) == (503, "unavailable")
 
 

@@ -12,7 +12,7 @@ import pytest
 
 from tests.service.faults.conftest import Begin, chat, metric
 
-pytestmark = pytest.mark.timeout(120)
+pytestmark = pytest.mark.timeout(300)
 
 CROWD = 8
 """Of each kind."""
@@ -105,7 +105,7 @@ def test_what_waits_for_a_locked_registry_does_not_keep_the_process_alive(house:
         move = {"ref": "triage:1", "reason": "for the test", "alias": "other", "force": True}
         with ThreadPoolExecutor(1) as pool:
             waiting = pool.submit(client.post, "/admin/promote", json=move)
-            with httpx.Client(base_url=service.url) as other:
+            with httpx.Client(base_url=service.url, timeout=60) as other:
                 while metric(other, "dabt_registry_calls") == 0:
                     pass
             service.terminate()

@@ -11,7 +11,7 @@ import pytest
 from tests.service.conftest import run_service
 from tests.service.fine_tuning.conftest import Asked, rows
 
-pytestmark = pytest.mark.timeout(60)
+pytestmark = pytest.mark.timeout(300)
 
 
 async def test_azures_client_sends_files_makes_jobs_and_chats(house: Any) -> None:

@@ -14,7 +14,7 @@ from sqlalchemy import update
 from lifecycle.registry import tables
 from tests.service.fine_tuning.conftest import rows
 
-pytestmark = pytest.mark.timeout(60)
+pytestmark = pytest.mark.timeout(300)
 
 
 async def test_a_file_comes_back_with_every_key_and_its_bytes(house: Any, client_of: Any) -> None:

@@ -23,7 +23,7 @@ from lifecycle.jobs.nouns import (
 from lifecycle.registry.job_leases import MOST_TRIES
 from tests.service.fine_tuning.conftest import rows
 
-pytestmark = pytest.mark.timeout(60)
+pytestmark = pytest.mark.timeout(300)
 
 WANDB = {"type": "wandb", "wandb": {"project": "triage", "tags": ["a"]}}
 

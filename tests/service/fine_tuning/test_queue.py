@@ -10,7 +10,7 @@ import pytest
 from tests.lifecycle.registry.fine_tuning import statements
 from tests.service.fine_tuning.conftest import rows
 
-pytestmark = pytest.mark.timeout(60)
+pytestmark = pytest.mark.timeout(300)
 
 
 async def asked(client: Any, house: Any) -> str:

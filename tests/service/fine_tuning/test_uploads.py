@@ -17,7 +17,7 @@ from lifecycle.registry import tables
 from lifecycle.store.artifacts import ArtifactStore
 from tests.service.fine_tuning.conftest import rows
 
-pytestmark = pytest.mark.timeout(60)
+pytestmark = pytest.mark.timeout(300)
 
 MIME = "application/jsonl"
 

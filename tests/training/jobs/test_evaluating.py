@@ -19,7 +19,7 @@ from lifecycle.registry import Registry
 from training.jobs.evaluating import Evaluations, evaluate
 from training.jobs.watching import Interrupted
 
-pytestmark = pytest.mark.timeout(60)
+pytestmark = pytest.mark.timeout(300)
 
 JOB = Job(
     id="ftjob-0123456789",

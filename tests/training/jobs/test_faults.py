@@ -20,7 +20,7 @@ from lifecycle.jobs.states import HELD, JobState
 from lifecycle.registry import tables
 from tests.training.jobs.conftest import Desk, Standing
 
-pytestmark = pytest.mark.timeout(120)
+pytestmark = pytest.mark.timeout(300)
 
 S = JobState
 
