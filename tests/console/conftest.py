@@ -31,6 +31,8 @@ from tests.service.conftest import House, fake_base, make_house
 
 CHROMIUM = Path("/usr/bin/chromium")
 PHONE, DESK = 360, 1200
+PATIENCE = 120_000
+"""Milliseconds that a browser has for a step: they end what would hang, and no slow machine's test."""
 
 
 @dataclass
@@ -45,7 +47,7 @@ class Served:
 
     def client(self, key: str | None = None) -> httpx.Client:
         """Of a page without scripts: it sends what forms send. `key` is the name of one that `house.key` made."""
-        client = httpx.Client(base_url=self.url, timeout=30, headers={"sec-fetch-site": "same-origin"})
+        client = httpx.Client(base_url=self.url, timeout=120, headers={"sec-fetch-site": "same-origin"})
         if key is not None:
             client.cookies.set(COOKIE, self.cookie(key), path="/ui")
         return client
@@ -71,7 +73,7 @@ class Served:
         made = [{"name": name, "value": value, "domain": "127.0.0.1", "path": "/ui"} for name, value in cookies.items()]
         context.add_cookies(made)
         page = context.new_page()
-        page.set_default_timeout(15_000)
+        context.set_default_timeout(PATIENCE)
         faults: list[str] = []
         page.on("pageerror", lambda error: faults.append(str(error)))
         page.on("console", lambda said: faults.append(said.text) if said.type in ("error", "warning") else None)
@@ -85,6 +87,13 @@ class Served:
 
 
 Serve = Callable[..., Served]
+
+
+@pytest.fixture(autouse=True)
+def pages_wait(monkeypatch: pytest.MonkeyPatch) -> None:
+    """For figures and for the store, however long they take; otherwise a page goes on without them after seconds."""
+    monkeypatch.setattr("console.live._FIRST_READ", 120.0)
+    monkeypatch.setattr("console.store_health._PATIENCE", 120.0)
 
 
 @pytest.fixture(scope="module")
@@ -131,11 +140,16 @@ def browser() -> Iterator[Callable[[], Any]]:
 
     def chromium() -> Any:
         if not begun:
-            from playwright.sync_api import sync_playwright
+            from playwright.sync_api import expect, sync_playwright
 
+            expect.set_options(timeout=PATIENCE)
             playwright = sync_playwright().start()
             begun.append(playwright)
-            begun.append(playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox", "--headless"]))
+            begun.append(
+                playwright.chromium.launch(
+                    executable_path=CHROMIUM, args=["--no-sandbox", "--headless"], timeout=PATIENCE
+                )
+            )
         return begun[1]
 
     yield chromium

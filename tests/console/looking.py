@@ -10,7 +10,8 @@ WCAG = {"runOnly": {"type": "tag", "values": ["wcag2a", "wcag2aa", "wcag21a", "w
 
 
 def assert_accessible(page: Any) -> None:
-    """WCAG 2.2 AA, as far as axe can tell (https://github.com/dequelabs/axe-core)."""
+    """WCAG 2.2 AA, as far as axe can tell (https://github.com/dequelabs/axe-core), of the page with its styles."""
+    page.wait_for_load_state()
     found = Axe().run(page, options=WCAG).response["violations"]
     told = [f"{fault['id']}: {node['target']} {node['failureSummary']}" for fault in found for node in fault["nodes"]]
     assert not told, "\n".join(told)
@@ -27,5 +28,6 @@ _WIDE = """() => {
 
 def assert_fits(page: Any) -> None:
     """Nothing but a region of its own scrolls from side to side."""
+    page.wait_for_load_state()
     more, outside = page.evaluate(_WIDE)
     assert more <= 0, f"{page.url} is {more} px wider than the window; outside of it are {outside}"

@@ -120,7 +120,8 @@ def test_a_slow_pane_holds_up_no_other_and_the_engine_stops_when_the_reader_goes
             if event.get("kind") == "done":
                 break
         assert event["pane"] == 1
-        assert len(served.engine.active) == 1
+        while len(served.engine.active) != 1:  # the engine lets go of the one that is done a moment later
+            pass
     while served.engine.active:
         pass  # the test's time limit ends it
 

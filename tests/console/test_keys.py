@@ -16,8 +16,6 @@ from tests.console.conftest import DESK, PHONE, Serve, Served
 from tests.console.looking import assert_accessible, assert_fits
 from tests.service.conftest import House
 
-TODAY = datetime.now(UTC).date()
-
 
 def id_of(served: Served, name: str) -> str:
     return next(key.id for key in served.house.registry.keys.all() if key.name == name)
@@ -30,11 +28,12 @@ def fill(house: House) -> None:
     for place in range(60):
         house.key(f"bulk-{place}", models=("*",) if place else ("rare-model:prod",))
     sami = next(key for key in house.registry.keys.all() if key.name == "sami")
+    today = datetime.now(UTC).date()
     uses = [
-        Usage(day=TODAY - timedelta(days=back), key=sami.id, version="triage:1", requests=back + 1, prompt_tokens=100)
+        Usage(day=today - timedelta(days=back), key=sami.id, version="triage:1", requests=back + 1, prompt_tokens=100)
         for back in (0, 1, 40)
     ]
-    house.registry.usage.add(uses, TODAY)
+    house.registry.usage.add(uses, today)
 
 
 @pytest.fixture(scope="module")

@@ -136,7 +136,9 @@ LIVE = """() => {
 
 
 def becomes(page: Any, text: str) -> None:
-    page.wait_for_function("text => document.querySelector('#mine').textContent === text", arg=text)
+    """Without the marks that Arabic has about a number."""
+    bare = "document.querySelector('#mine').textContent.replace(/[\\u200e\\u200f]/g, '')"
+    page.wait_for_function(f"text => {bare} === text", arg=text)
 
 
 @pytest.mark.e2e
@@ -148,7 +150,8 @@ def test_two_tabs_share_one_connection_and_the_second_goes_on_when_the_first_is_
             page.goto("/ui")
             page.evaluate(LIVE)
             becomes(page, "25.6%")
-        assert hub.streams == 1
+        while hub.streams != 1:  # of one that was closed before, the service hears a moment later
+            time.sleep(0.01)
         figures["t.x"] = 0.5
         becomes(first, "50.0%")
         becomes(second, "50.0%")
@@ -191,7 +194,7 @@ def test_a_broken_connection_is_marked_and_what_was_missed_comes_with_the_next_o
         figures["t.x"] = 0.5
         page.unroute("**/ui/events*")
         page.locator("#live").wait_for(state="hidden")
-        assert half in page.locator("#mine").inner_text().replace("\u200e", "").replace("\u200f", "")
+        becomes(page, half)
 
 
 @pytest.mark.e2e

@@ -6,6 +6,7 @@ from typing import Any
 
 import httpx
 import pytest
+from playwright.sync_api import expect
 
 from lifecycle.aliases import Target
 from lifecycle.traffic import CanaryBounds, TrafficPolicy
@@ -57,6 +58,7 @@ def test_a_person_promotes_a_version_and_reads_first_what_that_does(
         page.goto("/ui")
         look()
         page.locator("#alias-triage-prod a.button", has_text=change).click()
+        page.wait_for_url("**/change?*")
         look()
         page.locator("#version").select_option("2")
         page.locator("#share").fill("25%")
@@ -116,7 +118,7 @@ def test_evidence_moves_and_a_move_made_elsewhere_shows_while_one_looks(served: 
         )
         served.app.state.parts.catalogue.refresh()
         page.locator("#alias-triage-prod", has_text="من مكان آخر").wait_for()
-        assert page.locator("#evidence-triage-prod").count() == 0
+        expect(page.locator("#evidence-triage-prod")).to_have_count(0)
         assert page.url.endswith("/ui?q=triage")
 
 

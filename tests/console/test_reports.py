@@ -296,10 +296,11 @@ def test_a_person_finds_a_wrong_answer_and_reads_on_by_keys(served: Served, lang
         page.locator("select[name=outcome]").select_option("wrong")
         page.wait_for_url("**outcome=wrong*")
         page.locator("#rows tbody a").first.click()
+        page.wait_for_url("**/items/**")  # and its script is there for the next key
         page.wait_for_selector("article.answer")
         began = page.url
         page.keyboard.press("KeyJ")
-        page.wait_for_function(f"() => location.href !== {json.dumps(began)}")
+        page.wait_for_url(lambda url: url != began)
         page.wait_for_selector("[data-key=previous]")
         page.keyboard.press("ArrowLeft" if language == "en" else "ArrowRight")
         page.wait_for_url(began)

@@ -103,7 +103,7 @@ async def test_a_part_in_trouble_says_so(served: Served):
     config = console.config.model_copy(update={"worker": True})
     looked = SimpleNamespace(
         parts=broken, config=config, home=console.home, registry=console.registry,
-        service=SimpleNamespace(worker=None), store_health=StoreHealth(Away(), Bulkhead("store", 1, 1, 5.0)),
+        service=SimpleNamespace(worker=None), store_health=StoreHealth(Away(), Bulkhead("store", 1, 1, 120.0)),
     )  # fmt: skip
     told = {health.part: health for health in await health_of(looked)}
     trouble = {part for part, health in told.items() if health.state == "trouble"}
@@ -114,7 +114,7 @@ async def test_a_part_in_trouble_says_so(served: Served):
 
 async def test_many_pages_ask_the_store_once():
     store = Away()
-    health = StoreHealth(store, Bulkhead("store", 1, 1, 5.0))
+    health = StoreHealth(store, Bulkhead("store", 1, 1, 120.0))
     told = await asyncio.gather(*(health.problem() for _ in range(50)))
     assert store.asked == 1
     assert all("cannot be reached" in problem for problem in told)

@@ -254,9 +254,7 @@ def test_a_person_sends_rows_in_parts_reads_the_checks_and_starts_a_job(
         page.wait_for_url("**/ui/train/files/**")
         upload = {url.split("/uploads/")[1] for url in sent_parts}
         assert len(upload) == 1
-        page.wait_for_selector(
-            ".finding", timeout=60_000
-        )  # a thousand rows are looked at, on a machine that may be busy
+        page.wait_for_selector(".finding")
         assert page.locator("h1").inner_text() == "صفوف.jsonl"
         assert_accessible(page)
         assert_fits(page)
@@ -276,4 +274,4 @@ def test_a_person_sends_rows_in_parts_reads_the_checks_and_starts_a_job(
         assert_fits(page)
         served.house.registry.leases.failed(job.id, "w", JobFault(code="stopped", message="the disk is full"))
         page.wait_for_selector(".card.refused")
-        assert page.locator("#curve[data-ended=yes]").count() == 1
+        page.wait_for_selector("#curve[data-ended=yes]")  # it is made again once the curve has its last point

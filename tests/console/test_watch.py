@@ -9,6 +9,7 @@ import time
 from typing import Any
 
 import pytest
+from playwright.sync_api import expect
 
 from console.history import COARSE_STEP, GAUGES, MOST_VERSIONS, REST, STEP, History, Tick, joined, series
 from service.observability.counted import SECONDS, Counted
@@ -194,8 +195,7 @@ def test_a_key_sees_the_versions_that_it_covers(served: Served):
 def test_a_person_sees_lines_and_their_numbers(served: Served, language: str, theme: str, width: int):
     with served.person(language, theme=theme, width=width, key="eva") as person:
         person.goto("/ui/watch")
-        person.wait_for_selector(".plot canvas")
-        assert person.locator(".plot canvas").count() == 6
+        expect(person.locator(".plot canvas")).to_have_count(6)
         history = served.app.state.console.pages.state.history
         more = history.counted["triage:1"] + Counted(4321)
         history.take({"triage:1": more}, CALM, history.newest + STEP, history._before[0] + STEP)
