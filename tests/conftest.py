@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from tests.sharing import ByFile, turn
 
@@ -18,6 +19,11 @@ if "PYTEST_XDIST_WORKER" in os.environ:
     # Each of two workers would compute with threads for both cores, and their threads would wait for each other. No
     # test compares runs of different numbers of threads. Set before torch and numpy are imported, which read it once.
     os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+# Hypothesis would fail an example that takes 200 ms, and cases that take seconds to make: now and then a busy machine
+# stands still as long.
+settings.register_profile("any machine", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("any machine")
 
 
 @pytest.hookimpl(optionalhook=True)

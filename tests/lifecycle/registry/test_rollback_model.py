@@ -24,7 +24,9 @@ def registry(tmp_path):
         yield opened
 
 
-@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
+)
 @given(steps=st.lists(st.one_of(targets, st.none()), max_size=12), data=st.data())
 def test_aliases_follow_a_stack_whatever_is_done_to_them(house, steps, data):
     registry = house.registry

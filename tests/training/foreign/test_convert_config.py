@@ -187,7 +187,9 @@ def known(table: Keys, example: dict[str, Any]) -> list[str]:
 
 
 @pytest.mark.parametrize("tool", TABLES)
-@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
+)
 @given(data=some.data())
 def test_every_key_of_any_file_is_translated_left_out_or_refused(
     tool: str, data: some.DataObject, tmp_path_factory: pytest.TempPathFactory
