@@ -97,10 +97,13 @@ class Hints:
         sent = uuid.uuid4().hex
         with self._database.look() as tx:
             tx.execute(text("SELECT pg_notify(:channel, :sent)"), {"channel": CHANNEL, "sent": sent})
-        until = time.monotonic() + self._proof
-        while (left := until - time.monotonic()) > 0 and not self._stop.is_set():
-            for hint in connection.notifies(timeout=min(left, _LOOK), stop_after=1):
+        until, late = time.monotonic() + self._proof, False
+        while not late and not self._stop.is_set():
+            left = until - time.monotonic()
+            late = left <= 0  # what came while this process stood still is looked at once more
+            for hint in connection.notifies(timeout=min(max(left, 0.0), _LOOK), stop_after=1):
                 self._changed()
+                late = False
                 if hint.payload == sent:
                     self.proved = True
                     return True
