@@ -11,8 +11,8 @@ import os
 import socket
 from contextlib import suppress
 
-_OURS = range(12_000, 22_000)
-"""Below those that Linux gives by itself, and so are those ten thousand above."""
+_OURS = range(20_300, 22_700)
+"""Below those that Linux gives by itself, as are those ten thousand above, and beside those that Ray takes."""
 _CLAIMS: list[socket.socket] = []
 """Held until this process ends."""
 _NEXT = itertools.cycle(_OURS)
