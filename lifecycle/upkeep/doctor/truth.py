@@ -75,6 +75,7 @@ def _registry(url: str, *, deep: bool) -> Iterator[Finding | Known]:
         yield warning("registry", f"there is none at {file} yet", "it is made by the first command; or `dabt restore`")
         return
     with closing(database):
+        began = datetime.now(UTC)
         try:
             with database.look() as tx:
                 number, revision = schema_of(tx)
@@ -84,7 +85,7 @@ def _registry(url: str, *, deep: bool) -> Iterator[Finding | Known]:
             return
         yield _of_schema(database.name, number, revision)
         if isinstance(moment, datetime):
-            yield _of_clock((moment - datetime.now(UTC)).total_seconds())
+            yield _of_clock(_ahead(moment, began, datetime.now(UTC)))
         if not sqlite:
             try:
                 yield from server(database, url)
@@ -131,6 +132,11 @@ def _of_schema(name: str, number: int, revision: str | None) -> Finding:
             "somebody changed it by hand: restore a backup: `dabt restore`",
         )
     return ok("schema", f"{number}, migration {revision}, at {name}")
+
+
+def _ahead(moment: datetime, began: datetime, ended: datetime) -> float:
+    """Seconds by which a clock is ahead that told the moment in between; none as far as the asking itself took them."""
+    return (moment - min(max(moment, began), ended)).total_seconds()
 
 
 def _of_clock(ahead: float) -> Finding:

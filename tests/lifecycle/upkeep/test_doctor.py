@@ -16,6 +16,7 @@ import uuid
 from collections import namedtuple
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
+from datetime import UTC, datetime, timedelta
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from typing import Any
@@ -239,6 +240,13 @@ def test_clocks_that_differ(ahead, level):
     finding = truth._of_clock(ahead)
     assert finding.level is level
     assert ("ahead" if ahead > 0 else "behind") in finding.says
+
+
+def test_a_slow_answer_is_no_clock_that_differs():
+    began = datetime(2026, 1, 1, tzinfo=UTC)
+    ended = began + timedelta(seconds=9)
+    ahead = [truth._ahead(began + timedelta(seconds=told), began, ended) for told in (-3, 0, 4, 9, 11)]
+    assert ahead == [-3, 0, 0, 0, 2]
 
 
 @pytest.mark.e2e
