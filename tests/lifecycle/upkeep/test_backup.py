@@ -147,11 +147,17 @@ def test_a_backup_beside_writers_is_one_moment_with_all_that_it_names(simple, tm
     writer = threading.Thread(target=write)
     writer.start()
     try:
-        taken = [back_up(simple.home, tmp_path / "backup") for _ in range(4)]
+        taken = []
+        for _ in range(4):
+            taken.append(back_up(simple.home, tmp_path / "backup"))
+            before = len(made)
+            while len(made) < before + 2:  # of which one at least is in the next backup alone
+                assert writer.is_alive()
     finally:
         over.set()
         writer.join()
-    assert taken[-1].backup.revision > taken[0].backup.revision, "nothing was written meanwhile"
+    revisions = [done.backup.revision for done in taken]
+    assert sorted(set(revisions)) == revisions
     for done in taken:
         home = at(tmp_path / done.backup.name)
         restore(home, tmp_path / "backup", at=done.backup.name, actor="amal")

@@ -114,6 +114,6 @@ def test_a_worker_that_is_to_stop_ends_it(home: Home, command: Any, tmp_path: Pa
     stop.set()
     with Registry.open(home.registry_url) as registry, pytest.raises(Interrupted):
         evaluate(JOB, evaluations(tmp_path), home, registry, stop)
-    if seen.exists():
+    if seen.exists() and (began := seen.read_text()):  # it may end before it has begun, or written who it is
         with pytest.raises(ProcessLookupError):
-            os.kill(int(seen.read_text()), 0)
+            os.kill(int(began), 0)
