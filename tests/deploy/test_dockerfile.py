@@ -185,7 +185,7 @@ def test_the_health_check_asks_the_service_at_its_own_port_and_fails_when_it_doe
     else:
         thread.start()
     try:
-        done = subprocess.run([sys.executable, "-c", script], capture_output=True, check=False, timeout=60)
+        done = subprocess.run([sys.executable, "-c", script], capture_output=True, check=False, timeout=300)
     finally:
         if status is not None:
             server.shutdown()

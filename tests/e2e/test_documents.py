@@ -192,11 +192,9 @@ def serving(command: list[str], port: int, environment: dict[str, str], folder: 
         service = subprocess.Popen(
             [*command, "--port", str(port)], cwd=folder, env=environment, stdout=log, stderr=subprocess.STDOUT
         )
-    for _ in range(600):
-        if service.poll() is not None:
-            break
+    while service.poll() is None:
         try:
-            if httpx.get(f"http://127.0.0.1:{port}/ready", timeout=5).status_code == httpx.codes.OK:
+            if httpx.get(f"http://127.0.0.1:{port}/ready", timeout=60).status_code == httpx.codes.OK:
                 return service
         except httpx.HTTPError:
             pass

@@ -218,7 +218,7 @@ def test_two_writers_of_one_digest_leave_one_whole_folder(opened: Opened, tmp_pa
         )
         for number in range(2)
     ]
-    told = {writer.communicate(timeout=60)[0].strip() for writer in writers}
+    told = {writer.communicate(timeout=300)[0].strip() for writer in writers}
     assert told == {digest_of_folder(folder)}
     assert digest_of_folder(opened().get(told.pop())) == digest_of_folder(folder)
 
