@@ -12,6 +12,7 @@ import os
 import shutil
 import signal
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -26,6 +27,7 @@ from lifecycle.traffic import CanaryBounds, TrafficPolicy
 from service.adapters.residency import internal_name
 from tests.ports import free_port
 from tests.service.cluster.evaluating import evaluated, one_engine
+from tests.service.cluster.nodes_here import of_a_cluster_here
 from tests.service.conftest import House, fake_base, make_house, wait_until
 from tests.service.faults.test_clock import LIBRARY
 from tests.service.test_limiter import start_redis
@@ -120,8 +122,6 @@ def command_of(process: psutil.Process) -> str:
 
 @pytest.fixture(scope="module")
 def here(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Started]:
-    from service.cluster.nodes import of_a_cluster_here
-
     root = tmp_path_factory.mktemp("ray")
     house = make_house(root / "home", fake_base(root / "tiny"))
     for name in "abcd":
@@ -145,9 +145,11 @@ def here(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Started]:
     from ray.cluster_utils import Cluster
 
     small = {"num_cpus": 8, "object_store_memory": 80 * 2**20}
-    cluster = Cluster(initialize_head=True, head_node_args={**small, "include_dashboard": False})
+    cluster = Cluster()
     try:
-        cluster.add_node(**small, env_vars=SKEW if LIBRARY else {})
+        cluster.add_node(wait=False, **small, include_dashboard=False)
+        cluster.add_node(wait=False, **small, env_vars=SKEW if LIBRARY else {})
+        cluster.wait_for_nodes(timeout=300)
         ray.init(cluster.address, log_to_driver=False)
         serve.start(http_options={"host": "127.0.0.1", "port": port}, proxy_location="HeadOnly")
         deploy(house, port)
@@ -215,31 +217,24 @@ async def test_the_api_answers_through_both_tiers(on_ray: OnRay) -> None:
 
 async def test_a_stream_comes_token_by_token(on_ray: OnRay) -> None:
     body = {"model": "a", "messages": [{"role": "user", "content": "hi"}], "stream": True, "min_tokens": 100}
-    first_arrived = busy = 0.0
     async with on_ray.client.stream("POST", "/v1/chat/completions", json=body) as answer:
-        events = []
-        async for line in answer.aiter_lines():
-            if line.startswith("data: {"):
-                events.append(json.loads(line[6:]))
-                if not first_arrived:
-                    first_arrived = 1
-                    await wait_until(lambda: has_one(on_ray))
-                    busy = max((await on_ray.rooms("busy")).values())
-    assert busy == 1, "the room was still at it when the first token had come"
+        events = [line async for line in answer.aiter_lines() if line.startswith("data: {")]
     assert len(events) == 100
+
+
+async def test_the_first_token_comes_while_the_room_is_at_the_rest_and_a_caller_who_leaves_frees_it(
+    on_ray: OnRay,
+) -> None:
+    body = {"model": "a", "messages": [{"role": "user", "content": "hi"}], "stream": True, "min_tokens": 4000}
+    async with on_ray.client.stream("POST", "/v1/chat/completions", json=body) as answer:
+        lines = answer.aiter_lines()
+        assert (await anext(lines)).startswith("data: {")
+        await wait_until(lambda: has_one(on_ray))  # for forty seconds it is
+    await wait_until(lambda: all_idle(on_ray))
 
 
 async def has_one(on_ray: OnRay) -> bool:
     return sum((await on_ray.rooms("busy")).values()) == 1
-
-
-async def test_a_caller_who_leaves_frees_the_room(on_ray: OnRay) -> None:
-    body = {"model": "a", "messages": [{"role": "user", "content": "hi"}], "stream": True, "min_tokens": 4000}
-    async with on_ray.client.stream("POST", "/v1/chat/completions", json=body) as answer:
-        lines = answer.aiter_lines()
-        await anext(lines)
-        await wait_until(lambda: has_one(on_ray))
-    await wait_until(lambda: all_idle(on_ray))
 
 
 async def all_idle(on_ray: OnRay) -> bool:
@@ -315,12 +310,12 @@ async def agreed(said: Callable[[], Awaitable[bool]]) -> None:
 
 
 async def test_killing_an_engine_replica_under_load_loses_no_whole_answer(on_ray: OnRay) -> None:
-    engines = await both("engine-0")
+    engines, rooms = await both("engine-0"), await two_rooms(on_ray)
 
     async def kill() -> None:
         os.kill(engines[0].pid, signal.SIGKILL)
         await wait_until(lambda: not engines[0].is_running() or engines[0].status() == psutil.STATUS_ZOMBIE)
-        await wait_until(lambda: two_rooms(on_ray))
+        await agreed(lambda: renewed(on_ray, rooms, 1))
 
     answers = await under_load(on_ray, kill, min_tokens=30)
     assert {answer.status_code for _, answer in answers} == {200}
@@ -334,8 +329,17 @@ async def both(deployment: str) -> list[psutil.Process]:
     return processes(title)
 
 
-async def two_rooms(on_ray: OnRay) -> bool:
-    return len(await on_ray.rooms("capacity")) == 2
+async def two_rooms(on_ray: OnRay) -> set[str]:
+    """Their names, once a gateway has heard of both."""
+    while len(rooms := set(await on_ray.rooms("capacity"))) != 2:
+        pass
+    return rooms
+
+
+async def renewed(on_ray: OnRay, before: set[str], gone: int) -> bool:
+    """Whether a gateway knows two rooms, in the place of so many that were there `before`."""
+    rooms = set(await on_ray.rooms("capacity"))
+    return len(rooms) == 2 and len(rooms & before) <= 2 - gone
 
 
 async def test_killing_a_gateway_under_load_gives_no_wrong_answer_and_frees_the_engines(on_ray: OnRay) -> None:
@@ -357,7 +361,7 @@ async def test_killing_a_gateway_under_load_gives_no_wrong_answer_and_frees_the_
 async def test_an_evaluation_over_many_engines_is_that_of_one_though_one_of_them_is_killed(
     on_ray: OnRay, tmp_path: Path
 ) -> None:
-    house, killed = on_ray.house, []
+    house, killed, rooms = on_ray.house, [], await two_rooms(on_ray)
 
     def kill() -> None:
         engine = processes("ray::ServeReplica:dabt:engine-0")[0]
@@ -374,12 +378,12 @@ async def test_an_evaluation_over_many_engines_is_that_of_one_though_one_of_them
     with one_engine(house) as alone:
         assert await asyncio.to_thread(evaluated, house, tmp_path / "one", alone, lambda: None, key) == many
     assert len({str(answers) for answers in many["answers"].values()}) > 1
-    await wait_until(lambda: two_rooms(on_ray))
+    await agreed(lambda: renewed(on_ray, rooms, 1))
 
 
 async def test_a_stream_whose_engine_is_killed_ends_with_an_error_that_says_so(on_ray: OnRay) -> None:
     body = {"model": "b", "messages": [{"role": "user", "content": "hi"}], "stream": True, "min_tokens": 4000}
-    events = []
+    events, rooms = [], await two_rooms(on_ray)
     async with on_ray.client.stream("POST", "/v1/chat/completions", json=body) as answer:
         async for line in answer.aiter_lines():
             if line.startswith("data: {"):
@@ -389,25 +393,20 @@ async def test_a_stream_whose_engine_is_killed_ends_with_an_error_that_says_so(o
                         os.kill(each.pid, signal.SIGKILL)
     assert events[-1]["error"]["code"] == "engine_dead"
     assert "in the middle of this answer" in events[-1]["error"]["message"]
-    await wait_until(lambda: two_rooms(on_ray))
+    await agreed(lambda: renewed(on_ray, rooms, 2))
     assert on_ray.right("b", await on_ray.chat("b"))
 
 
 async def test_a_rolling_update_loses_no_request(on_ray: OnRay) -> None:
-    before = set(await on_ray.rooms("capacity"))
+    before = await two_rooms(on_ray)
 
     async def update() -> None:
         await on_ray.run(step_seconds=STEP / 2)
-        await wait_until(lambda: all_new(on_ray, before))
+        await agreed(lambda: renewed(on_ray, before, 2))
 
     answers = await under_load(on_ray, update, min_tokens=30)
     assert {answer.status_code for _, answer in answers} == {200}
     assert all(on_ray.right(name, answer) for name, answer in answers)
-
-
-async def all_new(on_ray: OnRay, before: set[str]) -> bool:
-    rooms = set(await on_ray.rooms("capacity"))
-    return len(rooms) == 2 and not rooms & before
 
 
 async def test_a_worker_takes_jobs_where_ray_has_room_for_it_and_one_that_is_killed_is_followed_by_another(
@@ -427,11 +426,20 @@ async def test_a_worker_takes_jobs_where_ray_has_room_for_it_and_one_that_is_kil
         return True
 
     assert await refused()
-    (replica,) = processes("ray::ServeReplica:dabt:worker-0")
-    (worker,) = [each for each in replica.children() if "worker" in each.cmdline()]
+    title = "ray::ServeReplica:dabt:worker-0"
+    await wait_until(lambda: [len(workers_of(replica)) for replica in processes(title)] == [1])
+    (replica,) = processes(title)
+    (worker,) = workers_of(replica)
     os.kill(replica.pid, signal.SIGKILL)
     await wait_until(lambda: not worker.is_running() or worker.status() == psutil.STATUS_ZOMBIE)
     assert await refused()
+
+
+def workers_of(replica: psutil.Process) -> list[psutil.Process]:
+    """None while Ray puts another replica in its place."""
+    with suppress(psutil.NoSuchProcess):
+        return [each for each in replica.children() if "worker" in command_of(each).split()]
+    return []
 
 
 async def test_a_base_that_nobody_asks_for_is_let_go_and_comes_back(on_ray: OnRay) -> None:
