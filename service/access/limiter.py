@@ -1,10 +1,10 @@
-"""Requests and tokens per minute of each key, counted in this process (`windows.py`) or, for several, in Redis.
+"""Requests and tokens per minute of each key, counted in this process (`windows.py`) or, for several, in Redis
+(`redis_windows.py`).
 
 Requests are counted one by one over the last 60 seconds (a moving window, exact). Tokens are too many to keep one by
 one: two counters, of this minute and the one before, give the share of the last 60 seconds (a sliding window counter,
-https://limits.readthedocs.io/en/stable/strategies.html; that library counts in Redis). What an answer cost is known at
-its end, so a request is let in while anything is left, and what it takes beyond that is a debt that the next minute
-begins with.
+https://limits.readthedocs.io/en/stable/strategies.html). What an answer cost is known at its end, so a request is let
+in while anything is left, and what it takes beyond that is a debt that the next minute begins with.
 """
 
 from __future__ import annotations
@@ -14,40 +14,23 @@ import time
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import Any, Literal, Protocol, TypeVar, cast
+from typing import Literal, Protocol, TypeVar
 from urllib.parse import urlsplit
 
 import structlog
-from limits import RateLimitItemPerMinute
-from limits.aio.storage import Storage
-from limits.aio.strategies import MovingWindowRateLimiter, SlidingWindowCounterRateLimiter
-from limits.errors import ConfigurationError, StorageError
-from limits.storage import storage_from_string
+from limits.errors import StorageError
 
 from lifecycle.access.keys import ApiKey
-from lifecycle.errors import InvalidConfig, LimitReached, Problem
-from service.access.windows import WINDOW, Windows
+from lifecycle.errors import LimitReached
+from service.access.redis_windows import RedisWindows
+from service.access.windows import SET_BACK, WINDOW, Windows
 
 T = TypeVar("T")
 
-_PATIENCE = 1.0
-"""Seconds that a request waits for Redis."""
 _AGAIN_AFTER = 5.0
 """Seconds without Redis before it is tried again: not every request should wait for it in vain."""
-_SET_BACK = 2.0
-"""Seconds; less is the clock being kept right."""
-_ANYTHING = 2**53
-"""More tokens than a window can hold: what was used is charged, whatever was allowed."""
-_NAMESPACE = "dabt"
 
 log = structlog.get_logger(__name__)
-
-
-class _Tokens(RateLimitItemPerMinute):
-    """Named without its amount, so that what is charged and what is allowed are two looks at one window."""
-
-    def key_for(self, *identifiers: bytes | str | float) -> str:
-        return "/".join([self.namespace, "tokens", *map(str, identifiers)])
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,9 +47,9 @@ class Limiter:
     def __init__(self, url: str) -> None:
         """`memory://`, `redis://host:port/db` or `rediss://…`. Raises `InvalidConfig` for what cannot be used."""
         self._where = urlsplit(url).hostname or "memory"
-        self._pool: Any = None
+        self._redis = None if urlsplit(url).scheme == "memory" else RedisWindows(url)
         self._local = _Counts(_InProcess())
-        self._shared = None if urlsplit(url).scheme == "memory" else _Counts(_InRedis(self._redis(url)))
+        self._shared = None if self._redis is None else _Counts(self._redis)
         self._away_until = 0.0
         self._clock = _clock()
 
@@ -80,8 +63,8 @@ class Limiter:
     async def admit(self, key: ApiKey) -> Standing:
         """Count one request, unless it is refused."""
         before, self._clock = self._clock, _clock()
-        if self._clock < before - _SET_BACK:
-            # The library counts by the wall clock: what was counted would stay in the window until then came again.
+        if self._clock < before - SET_BACK:
+            # What is counted here is counted by this clock: it would stay in the window until then came again.
             log.warning("the clock was set back; limits are counted anew", seconds=round(before - self._clock))
             self._local = _Counts(_InProcess())
         return await self._counted(lambda counts: counts.admit(key))
@@ -91,9 +74,9 @@ class Limiter:
             await self._counted(lambda counts: counts.charge(key, tokens))
 
     async def close(self) -> None:
-        if self._pool is not None:
+        if self._redis is not None:
             with suppress(OSError, StorageError):
-                await self._pool.aclose()
+                await self._redis.close()
 
     async def _counted(self, work: Callable[[_Counts], Awaitable[T]]) -> T:
         if self._shared is None or time.monotonic() < self._away_until:
@@ -109,21 +92,6 @@ class Limiter:
             self._away_until = 0.0
             log.info("limits are shared again", redis=self._where)
         return done
-
-    def _redis(self, url: str) -> Storage:
-        try:
-            from redis.asyncio import BlockingConnectionPool
-
-            self._pool = BlockingConnectionPool.from_url(
-                url, timeout=_PATIENCE, socket_timeout=_PATIENCE, socket_connect_timeout=_PATIENCE, max_connections=64
-            )
-            options: dict[str, Any] = {"implementation": "redispy", "connection_pool": self._pool}
-            return cast(Storage, storage_from_string(f"async+{url}", wrap_exceptions=True, **options))
-        except (ImportError, ConfigurationError, ValueError) as error:
-            cure = "install dabt[redis], or use memory://"
-            raise InvalidConfig(
-                "The limits cannot be kept there:", [Problem("--limits-url", str(error).splitlines()[0], cure)]
-            ) from error
 
 
 class _Places(Protocol):
@@ -146,27 +114,6 @@ class _InProcess:
 
     async def charge(self, key_id: str, tokens: int) -> None:
         self._windows.charge(key_id, tokens)
-
-
-class _InRedis:
-    def __init__(self, storage: Storage) -> None:
-        self._requests = MovingWindowRateLimiter(storage)
-        self._tokens = SlidingWindowCounterRateLimiter(storage)
-        self._storage: Any = storage
-
-    async def request(self, key_id: str, most: int) -> tuple[bool, int, float]:
-        item = RateLimitItemPerMinute(most, namespace=_NAMESPACE)
-        admitted = await self._requests.hit(item, "requests", key_id)
-        stats = await self._requests.get_window_stats(item, "requests", key_id)
-        return admitted, stats.remaining, stats.reset_time - time.time()
-
-    async def tokens(self, key_id: str, most: int) -> tuple[int, float, int, float]:
-        window: tuple[int, float, int, float]
-        window = await self._storage.get_sliding_window(_tokens(most).key_for(key_id), int(WINDOW))
-        return window
-
-    async def charge(self, key_id: str, tokens: int) -> None:
-        await self._tokens.hit(_tokens(_ANYTHING), key_id, cost=tokens)
 
 
 class _Counts:
@@ -212,10 +159,6 @@ def seconds_until_free(most: int, previous: int, previous_ends: float, current: 
             return 0.0
         return max(0.0, previous_ends - (most - current) * WINDOW / previous)
     return max(0.0, current_ends - WINDOW) + WINDOW * (1 - most / current)
-
-
-def _tokens(amount: int) -> _Tokens:
-    return _Tokens(amount, namespace=_NAMESPACE)
 
 
 def _reached(key: ApiKey, limit: str, wait: float) -> LimitReached:

@@ -11,6 +11,8 @@ from collections import OrderedDict, deque
 from dataclasses import dataclass, field
 
 WINDOW = 60.0
+SET_BACK = 2.0
+"""Seconds that a clock goes back by; less is the clock being kept right."""
 _LET_GO = 2
 """More than the one that a look may add."""
 
@@ -40,7 +42,7 @@ class Windows:
         until the oldest leaves the window.
         """
         window, now = self._look(key_id)
-        while window.requests and window.requests[0] <= now - WINDOW:
+        while window.requests and (window.requests[0] <= now - WINDOW or len(window.requests) > most):
             window.requests.popleft()
         admitted = len(window.requests) < most
         if admitted:

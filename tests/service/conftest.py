@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import inspect
+import shutil
 import socket
 import threading
 import time
@@ -37,6 +38,8 @@ from service.engine.fake_engine import FakeEngine, fake_logprobs
 from service.engine.interface import Engine
 from tests import blank_registry
 from tests.service.random_llama import RECIPES, Reference, make_adapter, make_base
+from tests.ports import free_port
+from tests.service.redis_server import start_redis
 
 T = TypeVar("T")
 
@@ -287,3 +290,15 @@ def golden_of(reference: Reference, adapter: str) -> GoldenPrompt:
         adapter_logprobs=tuple(reference.score(adapter, prompt, completion)),
         base_logprobs=tuple(reference.score(None, prompt, completion)),
     )
+
+
+@pytest.fixture
+def redis_port(tmp_path: Path) -> Iterator[int]:
+    server = shutil.which("redis-server")
+    if server is None:
+        pytest.skip("no redis-server: install Debian's package redis-server to run this")
+    port = free_port()
+    process = start_redis(server, port, tmp_path)
+    yield port
+    process.kill()
+    process.wait()

@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-import shutil
-import subprocess
 import sys
 import time
 from collections import Counter
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -36,28 +33,6 @@ def key(name: str = "app", **limits: int) -> ApiKey:
         created_at=datetime.now(UTC),
         created_by="test",
     )
-
-
-@pytest.fixture
-def redis_port(tmp_path: Path) -> Iterator[int]:
-    server = shutil.which("redis-server")
-    if server is None:
-        pytest.skip("no redis-server: install Debian's package redis-server to run this")
-    port = free_port()
-    process = start_redis(server, port, tmp_path)
-    yield port
-    process.kill()
-    process.wait()
-
-
-def start_redis(server: str, port: int, folder: Path) -> subprocess.Popen[str]:
-    options = ["--port", str(port), "--bind", "127.0.0.1", "--save", "", "--appendonly", "no", "--dir", str(folder)]
-    process = subprocess.Popen([server, *options], stdout=subprocess.PIPE, text=True)
-    assert process.stdout is not None
-    for line in process.stdout:
-        if "Ready to accept connections" in line:
-            return process
-    raise AssertionError("redis-server did not start")
 
 
 @pytest.fixture(params=["memory", pytest.param("redis", marks=pytest.mark.e2e)])
@@ -135,7 +110,7 @@ async def test_a_request_refused_for_its_tokens_is_not_counted_as_a_request(limi
 
 @pytest.mark.e2e
 async def test_without_redis_each_service_counts_for_itself_and_shares_again_afterwards(
-    redis_port: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    redis_port: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     asking = key(requests_per_minute=2)
     limiter = Limiter(f"redis://:a-password@127.0.0.1:{free_port()}/0")

@@ -30,7 +30,7 @@ from tests.service.cluster.evaluating import evaluated, one_engine
 from tests.service.cluster.nodes_here import of_a_cluster_here
 from tests.service.conftest import House, fake_base, make_house, wait_until
 from tests.service.faults.test_clock import LIBRARY
-from tests.service.test_limiter import start_redis
+from tests.service.redis_server import start_redis
 
 pytest.importorskip("ray.serve", reason="the extra `ray` is not installed", exc_type=ImportError)
 
@@ -262,15 +262,13 @@ async def d_is_first(on_ray: OnRay) -> bool:
     return all(answer.json()["dabt"]["version"] == "d:1" for answer in answers)
 
 
-async def test_a_keys_limit_is_one_over_all_gateways_whose_clocks_agree(on_ray: OnRay) -> None:
-    """Requests are counted by the clock of the gateway: one that is minutes ahead counts for itself."""
+async def test_a_keys_limit_is_one_over_all_gateways_whatever_their_clocks_say(on_ray: OnRay) -> None:
     if not LIMITS:
         pytest.skip("no redis-server: install Debian's package redis-server to run this")
     body = {"model": "a", "messages": [{"role": "user", "content": "hi"}]}
     asked = (on_ray.client.post("/v1/chat/completions", json=body, headers=on_ray.limited) for _ in range(32))
     statuses = [answer.status_code for answer in await asyncio.gather(*asked)]
-    assert {*statuses} == {200, 429}
-    assert 8 <= statuses.count(200) <= (16 if LIBRARY else 8)
+    assert sorted(statuses) == [200] * 8 + [429] * 24
 
 
 async def test_every_gateway_tells_of_a_canary_what_all_of_them_have_seen(on_ray: OnRay) -> None:

@@ -28,7 +28,7 @@ WALL_CLOCKS = {
     "lifecycle/store/artifacts.py": "times of files",
     "service/classification/request.py": "when an answer was made, as its reader is told",
     "service/openai/likelihoods.py": "when an answer was made, as its reader is told",
-    "service/access/limiter.py": "the limits library counts by it; how far it was set is noticed there",
+    "service/access/limiter.py": "how far it was set is noticed there",
     "service/access/windows.py": "minutes of the same clock; `limiter.py` has them forgotten when it was set",
 }
 """Where `time.time()` is called, and for what: nowhere else, so that no duration is measured by it."""
