@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
 
@@ -26,6 +26,7 @@ from service.concurrency import Bulkhead
 from service.config import ServeConfig
 from service.engine.interface import AdapterHandle, Engine, EngineFacts
 from service.engine.supervise import Patience, Supervisor
+from service.observability.spans import span
 from service.observability.telemetry import Telemetry
 from service.resolution import Base
 
@@ -124,6 +125,17 @@ def engine_side(config: ServeConfig, engine: Engine, beside: Beside, plan: Plan)
     if elsewhere is not None:
         elsewhere.join(side, beside)
     return side
+
+
+async def let_in(digest: Digest, residency: Adapters, gate: Gate, held: AsyncExitStack) -> tuple[AdapterHandle, float]:
+    """Lease an adapter, loading it first if need be, and take a slot for it: returned with the seconds that it waited
+    for the slot. `held` gives both back. Each is a step in the trace of the request at hand.
+    """
+    with span("lease", {"dabt.adapter": digest}):
+        adapter = await held.enter_async_context(residency.lease(digest))
+    with span("slot"):
+        waited = await held.enter_async_context(gate.turn(adapter.name))
+    return adapter, waited
 
 
 def base_of(config: ServeConfig, beside: Sequence[ServeConfig] = ()) -> Base:

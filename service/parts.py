@@ -72,6 +72,8 @@ class Parts:
     supervisor: Supervisor
     rooms: Callable[[], Sequence[Card]]
     """What each engine tells of itself, where there are several; none where the service's own is the only one."""
+    far: bool
+    """Rooms lease adapters and give out slots: nothing is waited for on the way to them."""
     telemetry: Telemetry
     under_way: UnderWay
     accounts: Accounts
@@ -112,16 +114,17 @@ class Parts:
         return self.gate.max_waiting
 
     def loaded(self) -> list[Loaded]:
-        """The adapters in memory, as routers outside are told of them."""
-        manifests = {digest: self.catalogue.known_manifest(digest) for digest in self.residency.digests()}
+        """The adapters in memory, as routers outside are told of them; of several rooms, what each has told."""
+        ranks = {digest: self._rank(digest) for digest in self.residency.digests()}
+        if self.far:
+            return [
+                Loaded(each.digest, ranks.get(each.digest, 0), each.in_slot, each.wanted, each.pinned, card.room)
+                for card in self.rooms()
+                for each in card.held
+            ]
+        in_slots, wanted = self.gate.in_slots, self.gate.wanted
         return [
-            Loaded(
-                digest=each.digest,
-                rank=manifest.rank if isinstance(manifest := manifests.get(each.digest), AdapterManifest) else 0,
-                in_slot=each.name in self.gate.in_slots,
-                wanted=each.name in self.gate.wanted,
-                pinned=each.pinned,
-            )
+            Loaded(each.digest, ranks.get(each.digest, 0), each.name in in_slots, each.name in wanted, each.pinned)
             for each in self.residency.residents()
         ]
 
@@ -129,6 +132,15 @@ class Parts:
         """Adapters that are being loaded for requests."""
         here = {each.digest for each in self.residency.residents()}
         return [digest for digest in self.residency.digests() if digest not in here]
+
+    def at_gates(self) -> dict[str, int]:
+        """Requests that wait for a slot, by room; of an engine that is alone the room has no name."""
+        return {card.room: card.waiting for card in self.rooms()} if self.far else {"": self.gate.waiting}
+
+    def _rank(self, digest: Digest) -> int:
+        """0 where the registry has not told."""
+        manifest = self.catalogue.known_manifest(digest)
+        return manifest.rank if isinstance(manifest, AdapterManifest) else 0
 
     async def catch_up(self) -> None:
         """See a change that was just made now. It stands whether this succeeds or not: the next poll sees it too."""
@@ -207,6 +219,7 @@ def assemble(
         embedder=None if config.embedding_model == "none" else Embedder(config.embedding_model),
         supervisor=supervisor,
         rooms=rooms,
+        far=elsewhere is not None,
         telemetry=telemetry,
         under_way=UnderWay(),
         prefix_cache=PrefixCache(config.prefix_cache == "shared"),

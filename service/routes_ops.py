@@ -95,14 +95,15 @@ async def metrics(request: Request) -> Response:
     config: ServeConfig = request.app.state.config
     names = parts.router_names.of(parts.catalogue.snapshot) if config.router_series else {}
     loaded, coming = (parts.loaded(), parts.coming()) if config.router_series else ([], [])
+    slots, at_gates = sum(room.slots for room in parts.rooms()) or config.max_loras, parts.at_gates()
     engines = await parts.engine.metrics()
 
     def written() -> bytes:
         page = parts.telemetry.page()
         if not config.router_series:
             return page + engines
-        engine = router_series.with_those_at_the_gate(engines, parts.gate.waiting)
-        return page + engine + router_series.page(loaded, coming, names, config.max_loras)
+        engine = router_series.with_those_at_the_gate(engines, at_gates)
+        return page + engine + router_series.page(loaded, coming, names, slots)
 
     # In a thread: writing the page takes long enough to be seen by those whose answers stream meanwhile.
     return Response(await asyncio.to_thread(written), media_type=CONTENT_TYPE_LATEST)

@@ -22,6 +22,7 @@ from lifecycle.errors import DabtError, InvalidInput, Problem, Unavailable
 from lifecycle.version import Version
 from service.classification.request import check_answerer, count_texts
 from service.engine.interface import Call, EngineAnswer, Kind, Tally
+from service.engine_side import let_in
 from service.observability.spans import span
 from service.observability.telemetry import UNKNOWN
 from service.openai import allowed_fields, http_errors
@@ -192,10 +193,11 @@ class Service:
             body = with_decoding(version, base, kind, body)
         if version is None or version.spec.adapter is None:
             return Prepared(body, passages, None, 0.0, searched)
-        with span("lease", {"dabt.adapter": version.spec.adapter}):
-            adapter = await at_engine.enter_async_context(self.parts.residency.lease(version.spec.adapter))
-        with span("slot"):
-            waited = await at_engine.enter_async_context(self.parts.gate.turn(adapter.name))
+        digest, residency = version.spec.adapter, self.parts.residency
+        if self.parts.far:
+            named = await at_engine.enter_async_context(residency.lease(digest))
+            return Prepared(body, passages, named, 0.0, searched)
+        adapter, waited = await let_in(digest, residency, self.parts.gate, at_engine)
         return Prepared(body, passages, adapter, waited, searched)
 
     async def _retrieved(self, body: dict[str, Any], version: Version) -> Retrieved | None:

@@ -27,7 +27,7 @@ from service.cluster.scaling import CalledLately, Memory
 from service.concurrency import Bulkhead
 from service.config import ServeConfig
 from service.engine.interface import Call, Engine, EngineAnswer, EngineFacts, Tally
-from service.engine_side import REGISTRY_SECONDS, Beside, EngineSide, engine_side
+from service.engine_side import REGISTRY_SECONDS, Beside, EngineSide, engine_side, let_in
 from service.observability.telemetry import Telemetry
 from service.openai import http_errors
 
@@ -169,10 +169,8 @@ class EngineRoom:
             return ask.call, _Waits()
         began = time.monotonic()
         self._called.call(ask.digest)
-        adapter = await held.enter_async_context(self._side.residency.lease(ask.digest))
-        leased = time.monotonic()
-        slot = await held.enter_async_context(self._side.gate.turn(adapter.name))
-        return replace(ask.call, adapter=adapter), _Waits(leased - began, slot)
+        adapter, slot = await let_in(ask.digest, self._side.residency, self._side.gate, held)
+        return replace(ask.call, adapter=adapter), _Waits(max(0.0, time.monotonic() - began - slot), slot)
 
     async def _done(self, ask: Ask, call: Call | None) -> AsyncGenerator[Frame, None]:
         engine = self._engine

@@ -5,6 +5,9 @@ extension, AIBrix. By flag, since the labels of such a series name adapters.
 would be a series of its own (vLLM #13303). Here there is one: that of the moment when the page is read. Of
 `vllm:lora_adapter_loaded` (vLLM #54830) there is one for each name of an adapter in memory, `MOST_NAMES` at most.
 Adapters have the names by which callers ask for them, and one adapter may have several.
+
+Of several engines behind one endpoint the first is one series too, with the adapters and slots of all: a router reads
+only one, and a request for any of them is taken here. The second, and the engines' own, tell the engine by `room`.
 """
 
 from __future__ import annotations
@@ -25,7 +28,8 @@ from lifecycle.version import Digest, Ref
 from service.catalogue import EMPTY, Snapshot
 
 MOST_NAMES = 512
-_WAITING = re.compile(rb"^(vllm:num_requests_waiting\{[^}\n]*\}) (\S+)$", re.MULTILINE)
+_WAITING = re.compile(rb"^(vllm:num_requests_waiting\{[^\n]*\}) (\S+)$", re.MULTILINE)
+_ROOM = re.compile(rb'[{,]room="((?:[^"\\\n]|\\.)*)"')
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +43,8 @@ class Loaded:
     wanted: bool
     """A request waits for its slot."""
     pinned: bool
+    room: str = ""
+    """Whose memory it is, where there are several."""
 
 
 class Names:
@@ -70,9 +76,17 @@ def page(
     return generate_latest(registry)
 
 
-def with_those_at_the_gate(page: bytes, waiting: int) -> bytes:
-    """The engine's own page, its waiting requests with those that wait for a slot before it."""
-    return _WAITING.sub(lambda found: b"%s %r" % (found[1], float(found[2]) + waiting), page, count=1)
+def with_those_at_the_gate(page: bytes, waiting: Mapping[str, int]) -> bytes:
+    """The engines' own page, the waiting requests of each with those that wait for a slot before it. These are by room;
+    of an engine that is alone the room has no name.
+    """
+    left = {_escaped(room): count for room, count in waiting.items()}
+
+    def added(series: re.Match[bytes]) -> bytes:
+        named = _ROOM.search(series[1])
+        return b"%s %r" % (series[1], float(series[2]) + left.pop(named[1] if named else b"", 0))
+
+    return _WAITING.sub(added, page)
 
 
 class _Series(Collector):
@@ -97,22 +111,29 @@ class _Series(Collector):
         waiting = self._listed({*wanted, *self._coming})
         info.add_metric([str(self._slots), running, waiting], self._now)
         yield info
+        by_room = any(each.room for each in self._loaded)
         there = GaugeMetricFamily(
             "vllm:lora_adapter_loaded",
             "1 for an adapter in memory, by each of its names",
-            labels=["adapter_name", "level", "pinned", "rank"],
+            labels=["adapter_name", "level", "pinned", "rank", *(["room"] if by_room else [])],
         )
-        room = MOST_NAMES
+        left = MOST_NAMES
         for each in self._loaded:
-            for name in self._names.get(each.digest, ())[:room]:
+            for name in self._names.get(each.digest, ())[:left]:
                 level = "gpu" if each.in_slot else "cpu"
-                there.add_metric([name, level, str(each.pinned).lower(), str(each.rank)], 1.0)
-                room -= 1
+                labels = [name, level, str(each.pinned).lower(), str(each.rank)]
+                there.add_metric([*labels, each.room] if by_room else labels, 1.0)
+                left -= 1
         yield there
 
     def _listed(self, digests: Collection[Digest]) -> str:
         names = [name for digest in sorted(digests) for name in self._names.get(digest, ())]
         return ",".join(names[:MOST_NAMES])
+
+
+def _escaped(text: str) -> bytes:
+    """As it stands in a label."""
+    return text.replace("\\", r"\\").replace("\n", r"\n").replace('"', r"\"").encode()
 
 
 def _names(snapshot: Snapshot) -> Iterator[tuple[Digest, str]]:

@@ -37,8 +37,8 @@ from service.config import ServeConfig
 from service.engine.fake_engine import FakeEngine, fake_logprobs
 from service.engine.interface import Engine
 from tests import blank_registry
-from tests.service.random_llama import RECIPES, Reference, make_adapter, make_base
 from tests.ports import free_port
+from tests.service.random_llama import RECIPES, Reference, make_adapter, make_base
 from tests.service.redis_server import start_redis
 
 T = TypeVar("T")

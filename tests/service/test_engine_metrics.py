@@ -29,7 +29,7 @@ def test_no_series_is_made_of_which_adapters_meet_in_a_batch(real: Any) -> None:
         page = client.get("/metrics").text
     assert "vllm:num_requests_running" in page
     assert "lora_requests_info" not in page
-    told = router_series.with_those_at_the_gate(page.encode(), 3).decode()
+    told = router_series.with_those_at_the_gate(page.encode(), {"": 3}).decode()
     added = [line for line, before in zip(told.splitlines(), page.splitlines(), strict=True) if line != before]
     assert [line.partition("{")[0] for line in added] == ["vllm:num_requests_waiting"]
     assert re.search(r"^vllm:kv_cache_usage_perc\{", page, re.MULTILINE), "what routers read of its memory"

@@ -75,10 +75,31 @@ def test_a_page_stays_of_a_size_however_many_names_there_are(monkeypatch: Any) -
 
 def test_requests_that_wait_before_the_engine_are_waiting_for_a_router() -> None:
     page = b'vllm:num_requests_waiting{engine="0",model_name="tiny"} 2.0\nvllm:num_requests_running{engine="0"} 1.0\n'
-    told = router_series.with_those_at_the_gate(page, 5).decode()
+    told = router_series.with_those_at_the_gate(page, {"": 5}).decode()
     assert told.splitlines()[0] == 'vllm:num_requests_waiting{engine="0",model_name="tiny"} 7.0'
     assert told.splitlines()[1] == page.decode().splitlines()[1]
-    assert router_series.with_those_at_the_gate(b"", 5) == b""
+    assert router_series.with_those_at_the_gate(b"", {"": 5}) == b""
+
+
+def test_those_who_wait_before_one_of_several_engines_are_counted_at_that_one() -> None:
+    series = "vllm:num_requests_waiting"
+    names = ['a"b', "c\\d}", "c"]
+    rooms = [
+        (names[0], '{engine="0",room="a\\"b"}'),
+        (names[1], '{engine="0",room="c\\\\d}"}'),
+        (names[2], '{room="c"}'),
+    ]
+    page = "".join(f"{series}{labels} {at}.0\n" for at, (_, labels) in enumerate(rooms))
+    page += f'{series}{{engine="1",room="c"}} 9.0\n{series}_by_reason{{room="c"}} 7.0\n'
+    told = router_series.with_those_at_the_gate(page.encode(), dict(zip(names, (10, 20, 30), strict=True))).decode()
+    assert [line.rsplit(" ", 1)[1] for line in told.splitlines()] == ["10.0", "21.0", "32.0", "9.0", "7.0"]
+
+
+def test_an_adapter_that_two_engines_hold_is_told_of_each() -> None:
+    loaded = [Loaded("sha256:1", 8, True, False, False, room) for room in ("x", "y")]
+    told = read(router_series.page(loaded, [], {"sha256:1": ["near"]}, 4).decode())
+    assert [one["room"] for one, _ in told["vllm:lora_adapter_loaded"]] == ["x", "y"]
+    assert told["vllm:lora_requests_info"][0][0]["running_lora_adapters"] == "near"
 
 
 def test_an_adapter_has_every_name_that_leads_to_it(house: Any) -> None:
