@@ -142,14 +142,14 @@ def serve(  # noqa: PLR0913, PLR0917  (one parameter is one option of the comman
     """
     options = {key: value for key, value in locals().items() if key not in _APART and value not in (None, "")}
     from lifecycle.home import Home
-    from service.base_folder import with_base
+    from service.base_folder import with_bases
     from service.first_answers import FirstAnswers
 
     place = Home.at(home)
     asked = _asked(base, bases, {**options, "shadow_folder": place.shadow}, chat_template)
     config = asked[0].config
     first = FirstAnswers(config.host, config.port)  # before what takes long: a base may have to be downloaded
-    found = [with_base(each.config, each.base, place, each.chat_template) for each in asked]
+    found = with_bases(asked, place)
     engines = _engines([config for config, _ in found])
     from service.server import serve as run  # after that: it takes a second to import
 

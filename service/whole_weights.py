@@ -43,8 +43,11 @@ def stored_weights(base: str, home: Home) -> StoredWeights | None:
     with closing(Registry.later(home.registry_url, new=False)) as registry:
         version = registry.version(ref)
         if version.spec.weights is None:
-            fault = f"{version.ref} is {version.spec.kind}, and has no weights of its own"
+            fault = f"{version.ref} is of the kind {version.spec.kind}, and has no weights of its own"
             cure = "name the base model that it was made over; this service then serves the version too"
+            if version.spec.classifier is not None:
+                fault = f"{version.ref} is a classifier, and classifiers are answered beside any base"
+                cure = "leave it out here, and name a base model"
             raise InvalidConfig("The base cannot be served:", [Problem("base", fault, cure)])
         if version.state is State.RETIRED:
             raise NotAllowed(f"{version.ref} is retired and no longer served; name another version")

@@ -222,6 +222,7 @@ SPEAKERS: dict[str, tuple[str, ...]] = {
     "service/classification/residents.py": (),
     "service/classification/batches.py": (),
     "service/access/authentication.py": ("check_address",),
+    "service/base_folder.py": (),
     "service/access/accounts.py": (),
     "service/access/ledger.py": (),
     "service/access/limiter.py": (),

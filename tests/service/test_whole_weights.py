@@ -9,12 +9,14 @@ from typing import Any
 import pytest
 
 from lifecycle.errors import AdapterUnloadable, Corrupt, InvalidConfig, NotAllowed, NotFound
-from lifecycle.manifests import GoldenWeights, WeightsManifest
+from lifecycle.manifests import ClassifierManifest, GoldenWeights, WeightsManifest
 from lifecycle.version import VersionSpec
 from service.adapters.golden import verify_weights
+from service.base_folder import with_bases
 from service.engine.fake_engine import FakeEngine
 from service.engine.interface import AdapterHandle
 from service.resolution import Base, Caller, resolve
+from service.served_bases import bases_named
 from service.whole_weights import stored_weights
 from tests.service.test_catalogue import read
 
@@ -60,7 +62,7 @@ def test_folders_and_hub_ids_are_no_versions(house: Any, base: str) -> None:
 def test_what_cannot_be_served_as_a_base_is_told_before_any_engine_starts(house: Any, tuned: Any) -> None:
     house.adapter("one")
     house.version("other", adapter="one")
-    with pytest.raises(InvalidConfig, match="other:1 is adapter, and has no weights of its own"):
+    with pytest.raises(InvalidConfig, match="other:1 is of the kind adapter, and has no weights of its own"):
         stored_weights("other:1", house.home)
     with pytest.raises(NotFound, match="there is no version triage:7"):
         stored_weights("triage:7", house.home)
@@ -69,6 +71,38 @@ def test_what_cannot_be_served_as_a_base_is_told_before_any_engine_starts(house:
     house.registry.retire("triage:1", "test", "old")
     with pytest.raises(NotAllowed, match="retired"):
         stored_weights("triage:1", house.home)
+
+
+def test_all_that_cannot_be_a_base_beside_others_is_told_at_once_with_its_cure(house: Any, tuned: Any) -> None:
+    house.adapter("one")
+    house.version("other", adapter="one")
+    folder = house.home.root / "made" / "sorter"
+    folder.mkdir()
+    (folder / "model.safetensors").write_text("sorter")
+    sorter = ClassifierManifest(
+        digest=house.store.put(folder), base=house.base_digest, base_name="tiny", parameters=1, bytes=1,
+        created_at=datetime.now(UTC), labels=("a", "b"), architecture="x",
+    )  # fmt: skip
+    house.registry.add_artifact(sorter)
+    house.version("sorter", classifier=sorter.digest)
+    words = ["other:1", "sorter:1", "triage:7", "triage:1", str(house.home.root / "nowhere"), str(house.base)]
+    with pytest.raises(InvalidConfig) as error:
+        with_bases(bases_named(words, {}), house.home)
+    assert [(each.place, each.fault, each.cure) for each in error.value.problems] == [
+        ("base", "other:1 is of the kind adapter, and has no weights of its own",
+         "name the base model that it was made over; this service then serves the version too"),
+        ("base", "sorter:1 is a classifier, and classifiers are answered beside any base",
+         "leave it out here, and name a base model"),
+        ("base", "there is no version triage:7; `dabt versions triage` lists what there is", ""),
+        ("base", f"no folder {house.home.root}/nowhere; give a model folder, a .gguf file or a hub id such as org/name",
+         ""),
+    ]  # fmt: skip
+    with pytest.raises(NotFound, match="there is no version triage:7"):
+        with_bases(bases_named(["triage:7"], {}), house.home)
+    (own, known), (other, none) = with_bases(bases_named(["triage:1", f"plain={house.base}"], {}), house.home)
+    assert (own.base_name, other.base_name) == ("tiny@triage-1", "plain")
+    assert known is not None
+    assert (known.digest, none) == (tuned.spec.weights, None)
 
 
 def test_bytes_that_are_not_those_that_were_stored_are_not_served(house: Any, tuned: Any) -> None:
