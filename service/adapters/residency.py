@@ -10,13 +10,12 @@ from __future__ import annotations
 import asyncio
 import itertools
 import time
-from collections.abc import AsyncIterator, Callable, Collection, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Sequence
 from contextlib import (
     AbstractAsyncContextManager,
     AbstractContextManager,
     AsyncExitStack,
     asynccontextmanager,
-    contextmanager,
     suppress,
 )
 from dataclasses import dataclass, field
@@ -28,9 +27,9 @@ import structlog
 from lifecycle.errors import AdapterUnloadable, DabtError, EngineDead, Overloaded
 from lifecycle.version import Digest, Frozen
 from service.adapters.pin_limit import check_pins
+from service.adapters.stopwatch import Stopwatch
 from service.concurrency import Bulkhead
 from service.engine.interface import AdapterHandle, Engine
-from service.observability.spans import span
 
 _FIRST_PAUSE, _LONGEST_PAUSE = 1.0, 60.0
 """Seconds before a failed load is tried again: doubled at every failure in a row."""
@@ -49,6 +48,9 @@ class Adapters(Protocol):
 
     @property
     def capacity(self) -> int: ...
+    def places(self, digest: Digest) -> tuple[Digest, int]:
+        """Of the engines that an adapter is for: their base, empty where there is no other, and how many they hold."""
+
     def lease(self, digest: Digest) -> AbstractAsyncContextManager[AdapterHandle]: ...
     async def prefetch(self, digest: Digest) -> bool: ...
     def check_pins(self, digests: Collection[Digest]) -> None: ...
@@ -138,27 +140,6 @@ class ResidentAdapter(Frozen):
     resident_seconds: float
 
 
-class _Stopwatch:
-    """How long a load and each part of it took, for the log and the trace of the request that caused it."""
-
-    def __init__(self, clock: Callable[[], float]) -> None:
-        self._clock = clock
-        self._started = clock()
-        self.parts: dict[str, float] = {}
-        """Seconds, by `<part>_seconds`."""
-
-    @contextmanager
-    def part(self, name: str) -> Iterator[None]:
-        began = self._clock()
-        with span(name):
-            yield
-        self.parts[f"{name}_seconds"] = round(self._clock() - began, 4)
-
-    @property
-    def total(self) -> float:
-        return self._clock() - self._started
-
-
 @dataclass
 class Limits:
     capacity: int
@@ -235,6 +216,9 @@ class Residency:
     def capacity(self) -> int:
         return self._limits.capacity
 
+    def places(self, digest: Digest) -> tuple[Digest, int]:
+        return "", self.capacity
+
     def fitting(self, digests: Sequence[Digest], *, spare: int = 0) -> list[Digest]:
         """As many of these, in their order, as there are places but `spare`."""
         return list(digests[: self._limits.capacity - spare])
@@ -300,7 +284,7 @@ class Residency:
 
     async def _load(self, digest: Digest, load: _Load) -> None:
         """To the end of `load`, which is told of every outcome. Raises nothing but its own cancellation."""
-        stopwatch = _Stopwatch(self._limits.clock)
+        stopwatch = Stopwatch(self._limits.clock)
         async with AsyncExitStack() as for_the_waiting:
             try:
                 resident = await self._load_once(digest, stopwatch, for_the_waiting)
@@ -317,7 +301,7 @@ class Residency:
             load.outcome.set_result(resident)
             await load.all_gone_on()
 
-    async def _load_once(self, digest: Digest, stopwatch: _Stopwatch, for_the_waiting: AsyncExitStack) -> _Resident:
+    async def _load_once(self, digest: Digest, stopwatch: Stopwatch, for_the_waiting: AsyncExitStack) -> _Resident:
         with stopwatch.part("fetch"):
             path = (await self._fetching.run(self._store.get, digest)).resolve()
         with stopwatch.part("room"):

@@ -8,6 +8,7 @@ an adapter are, `classification/residents.py` for a classifier's.
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -122,8 +123,8 @@ class Warmer:
     def changed(self, before: Snapshot, after: Snapshot) -> None:
         """The registry has moved on: pins follow, and what aliases now point at is loaded ahead of its first request.
 
-        Those that nobody has asked for yet take at most a quarter of the places, so that a mass of moves does not wash
-        out what callers use.
+        Those that nobody has asked for yet take at most a quarter of the places of their base, so that a mass of moves
+        does not wash out what callers use.
         """
         self._read.set()
         if not self._running:
@@ -262,8 +263,13 @@ class Warmer:
         asked_for = {resident.digest for resident in self._residency.residents() if resident.requests}
         here = {*self._residency.digests(), *(wanted.digest for wanted in self._ahead)}
         self._guesses = {digest for digest in self._guesses if digest in here and digest not in asked_for}
-        left = max(1, self._residency.capacity // 4) - len(self._guesses)
-        chosen = [digest for digest in moved if digest not in here][: max(0, left)]
+        guessed = Counter(self._residency.places(digest)[0] for digest in self._guesses)
+        chosen = []
+        for digest in moved:
+            base, places = self._residency.places(digest)
+            if digest not in here and guessed[base] < max(1, places // 4):
+                guessed[base] += 1
+                chosen.append(digest)
         self._guesses.update(chosen)
         return chosen
 

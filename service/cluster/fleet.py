@@ -227,6 +227,10 @@ class FleetAdapters:
         """Of all rooms together."""
         return sum(card.places for card in self._engine.cards())
 
+    def places(self, digest: Digest) -> tuple[Digest, int]:
+        base = self.base_of(digest)
+        return base, sum(card.places for card in self._engine.cards(base))
+
     def lease(self, digest: Digest) -> AbstractAsyncContextManager[AdapterHandle]:
         """Its name, at once: the room that answers holds it then."""
         return self._lease(digest)

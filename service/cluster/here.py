@@ -144,6 +144,9 @@ class AdaptersHere(FleetAdapters):
     def capacity(self) -> int:
         return sum(each.capacity for each in self._every())
 
+    def places(self, digest: Digest) -> tuple[Digest, int]:
+        return self._base(digest), self._of(digest).capacity
+
     async def prefetch(self, digest: Digest) -> bool:
         return await self._of(digest).prefetch(digest)
 

@@ -155,6 +155,23 @@ async def test_pins_are_counted_for_each_engine(two: Two) -> None:
         assert (await service.client.get("/admin/residency")).json()["pins"] == ["near", "b", "c", "far"]
 
 
+async def test_a_mass_of_moves_takes_a_quarter_of_the_places_of_its_own_base(two: Two, until: Any) -> None:
+    """And not a quarter of all places, which may be most of one base's."""
+    two.configs[1] = two.configs[1].model_copy(update={"max_cpu_loras": 12})
+    async with two.serving() as service:
+        for name in ("near", "far"):
+            assert (await service.chat(name)).status_code == 200
+        for at in range(8):
+            for base, where in ((two.house.base_digest, "here"), (two.digest, "there")):
+                two.house.adapter(f"{where}{at}", base=base)
+                two.house.prod(f"{where}{at}", adapter=f"{where}{at}", base=base)
+        parts = service.app.state.parts
+        await asyncio.to_thread(parts.catalogue.refresh)
+        await until(lambda: parts.warmer._task is not None and not parts.warmer._ahead and parts.warmer._task.done())
+        assert (len(two.tiny.loads), len(two.other.loads)) == (2, 4)
+        assert (two.tiny.unloads, two.other.unloads) == ([], [])
+
+
 async def test_tokens_are_those_of_the_base_that_is_named(two: Two) -> None:
     two.other.max_words = 77
     async with two.serving() as service:
