@@ -24,6 +24,8 @@ PROD = "prod"
 
 _ROUNDING = 1e-9
 """Shares are scaled to sum to 1."""
+_AS_WRITTEN = 2e-3
+"""33.3% three times are all of the requests."""
 
 
 class Target(Frozen):
@@ -70,6 +72,16 @@ def shares(targets: Sequence[Target]) -> tuple[Target, ...]:
         total = 1.0
     by_number = sorted(targets, key=lambda target: target.number)
     return tuple(Target(number=target.number, weight=target.weight / total) for target in by_number)
+
+
+def check_whole(written: Sequence[float]) -> None:
+    """Of shares that somebody wrote as parts of all requests, and that are no mere weights.
+
+    Raises `InvalidInput` when they come to more or less: what was meant is not known, and scaled they would be others.
+    """
+    total = math.fsum(written)
+    if abs(total - 1) > _AS_WRITTEN:
+        raise InvalidInput(f"the shares come to {100 * total:.4g}%, and not to 100%; write shares that come to 100%")
 
 
 def beside(alias: Alias, number: int, share: float) -> tuple[Target, ...]:

@@ -151,10 +151,10 @@ def _alias_of(text: str) -> tuple[str, str]:
 
 
 def _targets(name: str, written: list[str]) -> list[Target]:
-    """`3=90%` or `triage:3=0.9`, all faults together. Shares need not sum to 1."""
+    """`3=90%` or `triage:3=0.9`, all faults together. Weights such as 3=2 4=1 need not sum to 1."""
     from pydantic import ValidationError
 
-    from lifecycle.aliases import Target
+    from lifecycle.aliases import Target, check_whole
     from lifecycle.errors import InvalidInput, Problem
 
     targets, problems = [], []
@@ -169,6 +169,9 @@ def _targets(name: str, written: list[str]) -> list[Target]:
         problems.append(Problem(" ".join(written), "some shares are percentages and some are not", "write all alike"))
     if problems:
         raise InvalidInput("The traffic cannot be shared out like this:", problems)
+    whole = 100 if written[0].endswith("%") else 1
+    if whole == 100 or all(target.weight < 1 for target in targets):
+        check_whole([target.weight / whole for target in targets])
     return targets
 
 

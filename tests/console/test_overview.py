@@ -268,6 +268,7 @@ def test_a_split_shares_requests_out_by_parts(anew: Served):
         ({"do": "promote", "version": "99"}, 404, "triage:99"),
         ({"do": "promote", "version": "2", "share": "0"}, 400, "is no share"),
         ({"do": "split", "version0": "1", "share0": "x", "version1": "", "share1": "5%"}, 400, "is no share"),
+        ({"do": "split", "version0": "1", "share0": "50%", "version1": "2", "share1": "40%"}, 400, "come to 90%"),
         ({"do": "split"}, 400, "at least one target"),
         ({"do": "fly"}, 400, "there is no move"),
         ({"do": "stop"}, 403, "no canary"),

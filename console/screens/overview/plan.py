@@ -59,7 +59,9 @@ class Move:
                 problems.append(Problem(f"{place + 1}", error.summary))
         if problems:
             raise InvalidInput("These shares cannot be used:", problems)
-        return list(aliases.shares(targets))
+        split = aliases.shares(targets)
+        aliases.check_whole([target.weight for target in targets])
+        return list(split)
 
 
 def asked_of(fields: Mapping[str, str]) -> Move:

@@ -91,6 +91,28 @@ def test_all_faults_of_a_split_are_told_together_and_nothing_moves(dabt, two):
     assert two.prod() == {1: 1.0}
 
 
+@pytest.mark.parametrize(
+    ("written", "total"),
+    [
+        (("1=50%", "2=40%"), "90%"),
+        (("1=50%", "2=60%"), "110%"),
+        (("1=0.5", "2=0.4"), "90%"),
+        (("1=33%", "2=66%"), "99%"),
+    ],
+)
+def test_shares_that_do_not_come_to_all_requests_are_refused_and_not_scaled_in_silence(dabt, two, written, total):
+    with pytest.raises(
+        InvalidInput, match=f"the shares come to {total}, and not to 100%; write shares that come to 100%"
+    ):
+        dabt("split", "triage", *written)
+    assert two.prod() == {1: 1.0}
+
+
+def test_shares_that_were_rounded_as_they_were_written_are_all_requests(dabt, two):
+    assert "triage:1 (33.33%), triage:2 (66.67%)" in dabt("split", "triage", "1=33.3%", "2=66.6%")
+    assert "triage:ab → triage:1 (33.33%)" in dabt("split", "triage:ab", "1=0.5", "2=1")
+
+
 def test_a_split_goes_through_the_gate(dabt, two):
     two.draft("c")
     with pytest.raises(NotAllowed, match="triage:3 has no verdict"):
