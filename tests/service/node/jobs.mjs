@@ -72,7 +72,13 @@ const answer = await client.chat.completions.create({
   max_tokens: 4,
 });
 
-const second = await client.fineTuning.jobs.create({ model, training_file: file.id, suffix: "stopped" });
+// So long that it has not ended before it is stopped.
+const second = await client.fineTuning.jobs.create({
+  model,
+  training_file: file.id,
+  suffix: "stopped",
+  method: { type: "supervised", supervised: { hyperparameters: { n_epochs: 50, batch_size: 1 } } },
+});
 await until(second, ["queued", "running", ...ended]);
 const paused = await client.fineTuning.jobs.pause(second.id);
 const resumed = await client.fineTuning.jobs.resume(second.id);
