@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from functools import cache
+
 import structlog
 from fastapi import APIRouter, FastAPI, Request
+from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 from starlette.middleware.gzip import GZipMiddleware
 from starlette.responses import FileResponse, RedirectResponse, Response
@@ -61,6 +64,7 @@ class Console:
         pages.add_exception_handler(DabtError, _on_error)
         pages.add_exception_handler(Refused, _on_error)
         pages.add_exception_handler(HTTPException, _on_http_error)
+        pages.add_exception_handler(RequestValidationError, _on_no_address)
         pages.add_exception_handler(Exception, _on_fault)
         # It leaves streams of events as they are. From the length of a compressed page, who can have his own text put
         # into it guesses what else is there (BREACH, Gluck et al. 2013): so no page has a secret that lasts, forms have
@@ -86,12 +90,18 @@ class Console:
 @statics.get("/ui/static/{digest}/{name:path}")
 async def static(digest: str, name: str) -> Response:
     """A file of the console under the digest of what it holds; another digest is another release's page."""
-    file = (HERE / "static" / name).resolve()
-    if not file.is_relative_to(HERE / "static") or not file.is_file():
+    if name not in _files():
         raise NotFound(f"there is no file {name[:80]} here")
     if static_path(name).split("/")[3] != digest:
         return RedirectResponse(static_path(name), 307)
-    return FileResponse(file, headers={"cache-control": "public, max-age=31536000, immutable"})
+    return FileResponse(HERE / "static" / name, headers={"cache-control": "public, max-age=31536000, immutable"})
+
+
+@cache
+def _files() -> frozenset[str]:
+    """What there is: an address is compared with it, and never a path, whatever stands in it."""
+    folder = HERE / "static"
+    return frozenset(path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file())
 
 
 async def _on_error(request: Request, error: Exception) -> Response:
@@ -101,6 +111,11 @@ async def _on_error(request: Request, error: Exception) -> Response:
 async def _on_http_error(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
     return error_page(request, Refused(error.status_code, "no_such_page", f"{request.url.path}: {error.detail}"))
+
+
+async def _on_no_address(request: Request, error: Exception) -> Response:
+    """A part of the address is none that the page knows: forms and what is asked are read by hand."""
+    return await _on_http_error(request, HTTPException(404))
 
 
 async def _on_fault(request: Request, error: Exception) -> Response:

@@ -2,7 +2,7 @@
 
 `show` is what routes end with. Templates know `viewer`, `screens`, `screen`, `static`, gettext's `_`,
 `texts` for what is counted, and the filters below; what the service says in English goes through `heard`. Everything is
-escaped.
+escaped, and marks that turn the order of letters around are shown by their number, whoever wrote them.
 """
 
 from __future__ import annotations
@@ -31,6 +31,9 @@ from lifecycle.errors import DabtError
 from service.openai import http_errors
 
 _FIGURE = re.compile(r"[+\-−]?\d+(\.\d+)?(e[+\-]?\d+)?")
+_TWISTS = re.compile("[\u202a-\u202e]")
+_HALVES = re.compile("[\ud800-\udfff]")
+"""Of letters: no page can be sent that holds one."""
 HERE = Path(__file__).parent
 
 
@@ -76,6 +79,7 @@ def _environment(code: str, digits: Any) -> Environment:
     made = Environment(
         loader=FileSystemLoader(HERE / "templates"),
         autoescape=True,
+        finalize=lambda value: untwisted(value) if isinstance(value, str) else value,
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
@@ -105,6 +109,18 @@ def _environment(code: str, digits: Any) -> Environment:
         "heard": lambda text: shown(str(text), spoken),
     }
     return made
+
+
+def untwisted(text: str) -> str:
+    """`text` in the order in which its letters stand: `gpj.exe` behind U+202E would be read as `exe.jpg`. The marks
+    that only set a part apart from what is around it stay, for sentences of ours have them too.
+
+    What a page wrote already, a `Markup`, is one still: these marks are no part of its HTML.
+    """
+    if text.isascii():
+        return text
+    whole = _TWISTS.sub(lambda mark: f"[U+{ord(mark[0]):04X}]", _HALVES.sub("\ufffd", text))
+    return Markup(whole) if isinstance(text, Markup) else whole  # noqa: S704
 
 
 def _said(spoken: Language, sentence: str, values: dict[str, Any]) -> Markup:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 
 from fastapi import APIRouter, Request
 from starlette.responses import RedirectResponse, Response
@@ -68,7 +68,11 @@ async def prefer(request: Request) -> Response:
 
 
 def _inside(place: str) -> str:
-    """Where to go on: a page of the console, or its first one. Never another site's."""
-    parts = urlsplit(place)
-    is_ours = not parts.scheme and not parts.netloc and (parts.path == "/ui" or parts.path.startswith("/ui/"))
-    return place if is_ours and "\\" not in place else "/ui"
+    """Where to go on: a page of the console, or its first one. Never another site's, nor what is beside the console."""
+    try:
+        parts = urlsplit(place)
+    except ValueError:  # such as `//[`
+        return "/ui"
+    path = unquote(parts.path)  # `%2e%2e` is `..` for a browser
+    is_ours = not parts.scheme and not parts.netloc and (path == "/ui" or path.startswith("/ui/"))
+    return place if is_ours and ".." not in path.split("/") and "\\" not in path and place.isprintable() else "/ui"

@@ -124,7 +124,7 @@ export class Pane {
 function passage({ id, source, pieces }) {
   const item = document.createElement("li"), head = document.createElement("p"), text = document.createElement("div");
   for (const name of [id, source]) {
-    head.append(Object.assign(document.createElement("bdi"), { dir: "ltr", className: "name", textContent: name }), " ");
+    head.append(Object.assign(document.createElement("bdi"), { dir: "ltr", className: "name", textContent: shownText(name) }), " ");
   }
   Object.assign(text, { className: "said", dir: "auto" });
   text.append(...pieces.map(([piece, shared]) => (shared ? Object.assign(document.createElement("mark"), { textContent: shownText(piece) }) : shownText(piece))));

@@ -80,9 +80,12 @@ class Evaluation:
 
     @property
     def baseline(self) -> ArmResult:
-        """The arm that was not judged: that of the suite, or the first one in reports from before suites."""
+        """The arm that was not judged: that of the suite, or the first one in reports from before suites.
+
+        Where the registry has a verdict of each arm, it is any of them.
+        """
         named = self.report.suite.baseline if self.report.suite else ""
-        unjudged = [arm for arm in self.report.arms if self.verdict(arm) is None]
+        unjudged = [arm for arm in self.report.arms if self.verdict(arm) is None] or self.report.arms
         return next((arm for arm in unjudged if arm.arm == named), unjudged[0])
 
     def against_baseline(self, arm: ArmResult) -> Comparison | None:

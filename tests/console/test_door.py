@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import socket
+
+import httpx
 import pytest
 
 from console.sessions import COOKIE
+from lifecycle.errors import Unavailable
 from tests.console.conftest import Serve, Served
 from tests.service.conftest import House
 
@@ -37,7 +41,11 @@ def test_without_a_cookie_every_screen_asks_to_sign_in_and_then_leads_on(served:
         assert client.get("/ui/versions").status_code == 200
 
 
-@pytest.mark.parametrize("place", ["https://evil.example/ui", "//evil.example/ui", "/v1/models", "/ui\\..\\x", "/uix"])
+@pytest.mark.parametrize(
+    "place",
+    ["https://evil.example/ui", "//evil.example/ui", "/v1/models", "/ui\\..\\x", "/uix", "//[", "/ui/../v1/models",
+     "/ui/%2e%2e/v1/models", "/ui/%5c..", "/ui\n//evil.example", "javascript:alert(1)"],
+)  # fmt: skip
 def test_signing_in_leads_to_no_other_place_than_a_page_of_the_console(served: Served, place: str):
     with served.client() as client:
         form = {"key": keys["eva"].removeprefix("Bearer "), "next": place}
@@ -122,11 +130,59 @@ def test_a_revoked_key_is_signed_out_at_the_next_click(serve: Serve):
         assert client.get("/ui/settings").status_code == 303
 
 
-def test_every_page_forbids_what_it_does_not_need(served: Served):
+def assert_shut(answer: httpx.Response) -> None:
+    """It may load, run and be framed by nothing, and is kept nowhere."""
+    assert "default-src 'none'" in answer.headers["content-security-policy"]
+    assert "frame-ancestors 'none'" in answer.headers["content-security-policy"]
+    assert "unsafe" not in answer.headers["content-security-policy"]
+    assert answer.headers["x-content-type-options"] == "nosniff"
+    assert answer.headers["cache-control"] == "no-store"
+
+
+FORM = {"content-type": "application/x-www-form-urlencoded"}
+
+
+@pytest.mark.parametrize(
+    ("method", "place", "content", "status"),
+    [
+        ("GET", "/ui", b"", 200), ("GET", "/ui/sign-in", b"", 200), ("GET", "/ui/settings", b"", 200),
+        ("GET", "/ui/nowhere", b"", 404), ("PUT", "/ui/keys", b"", 405), ("POST", "/ui/keys/new", b"\xff", 400),
+        ("POST", "/ui/train/jobs/ftjob-1/explode", b"", 404), ("GET", "/ui/static/0/none.css", b"", 404),
+        ("GET", "/ui/static/0/%00", b"", 404), ("GET", f"/ui/static/0/{'a' * 5000}", b"", 404),
+        ("GET", "/ui/static/0/..%2fapp.py", b"", 404),
+        ("POST", "/ui/keys/new", b"name=" + b"a" * 2**20, 413), ("POST", "/ui/compare/answers", b"{", 400),
+        ("GET", "/ui/keys/%00", b"", 404), ("GET", "/ui/reports/%00", b"", 404),
+        ("GET", "/ui/sign-in?next=//[", b"", 200),
+    ],
+)  # fmt: skip
+def test_every_page_forbids_what_it_does_not_need(served: Served, method: str, place: str, content: bytes, status: int):
     with served.client("adam") as client:
-        for place in ("/ui", "/ui/sign-in", "/ui/nowhere", "/ui/settings"):
-            headers = client.get(place).headers
-            assert "default-src 'none'" in headers["content-security-policy"]
-            assert "unsafe" not in headers["content-security-policy"]
-            assert headers["x-content-type-options"] == "nosniff"
-            assert headers["cache-control"] == "no-store"
+        answer = client.request(method, place, content=content, headers=FORM)
+    assert answer.status_code == status
+    assert_shut(answer)
+
+
+@pytest.mark.parametrize(("error", "status"), [(ZeroDivisionError("secret"), 500), (Unavailable("away"), 503)])
+def test_a_page_of_an_error_forbids_the_same_and_keeps_a_fault_to_itself(
+    served: Served, monkeypatch: pytest.MonkeyPatch, error: Exception, status: int
+):
+    def fail(*_: object, **__: object) -> None:
+        raise error
+
+    monkeypatch.setattr("console.screens.watch.show", fail)
+    with served.client("adam") as client:
+        answer = client.get("/ui/watch")
+    assert answer.status_code == status
+    assert_shut(answer)
+    assert "secret" not in answer.text
+
+
+def test_a_form_that_does_not_arrive_is_given_up(serve: Serve):
+    served = serve(client_seconds=1)
+    host, port = served.url.removeprefix("http://").split(":")
+    head = (
+        f"POST /ui/preferences HTTP/1.1\r\nhost: {host}:{port}\r\nsec-fetch-site: same-origin\r\ncontent-length: 9\r\n"
+    )
+    with socket.create_connection((host, int(port)), timeout=30) as line:
+        line.sendall(f"{head}\r\nlang".encode())
+        assert line.recv(100).startswith(b"HTTP/1.1 408 ")

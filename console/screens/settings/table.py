@@ -71,9 +71,13 @@ def shown(name: str, value: Any) -> str:
 
 
 def without_secrets(text: str) -> str:
-    """A URL without its password and the values of its query; and no API key anywhere."""
+    """A URL without its password and the values of its query, and nothing of one that cannot be read; and no API key
+    anywhere."""
     if "://" in text:
-        parts = urlsplit(text)
+        try:
+            parts = urlsplit(text)
+        except ValueError:  # such as a bracket that no other closes
+            return HIDDEN
         _, at, host = parts.netloc.rpartition("@")
         named = [part.partition("=") for part in parts.query.split("&") if part]
         query = "&".join(f"{key}={HIDDEN}" if equals else HIDDEN for key, equals, _ in named)
