@@ -400,7 +400,8 @@ async def test_a_rolling_update_loses_no_request(on_ray: OnRay) -> None:
 
     async def update() -> None:
         await on_ray.run(step_seconds=STEP / 2)
-        await agreed(lambda: renewed(on_ray, before, 2))
+        # Not of every gateway: callers who ask on keep those that are to go.
+        await wait_until(lambda: renewed(on_ray, before, 2))
 
     answers = await under_load(on_ray, update, min_tokens=30)
     assert {answer.status_code for _, answer in answers} == {200}
