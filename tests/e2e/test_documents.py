@@ -261,7 +261,7 @@ def house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
         yield made
     finally:
         service.send_signal(signal.SIGTERM)
-        service.wait(60)
+        service.wait(300)
 
 
 def copied(home: Path, to: Path) -> Path:
@@ -293,7 +293,7 @@ def test_the_commands_of_a_document_work_as_they_are_written(block: Block, house
             words = [word for word in command.split() if word not in ("--port", "8000")]
             service = serving(words, free_port(), house.environment(home), folder)
             service.send_signal(signal.SIGTERM)
-            assert service.wait(60) == 0, command
+            assert service.wait(300) == 0, command
         else:
             done = house.run(before + command, home, folder)
             assert done.returncode == 0, f"{command}\n{done.stdout[-2000:]}\n{done.stderr[-2000:]}"

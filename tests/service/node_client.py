@@ -52,7 +52,7 @@ def check(said: dict[str, Any], model: str, embedder: str, dimensions: int) -> N
 
 
 def _run(*command: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(command, cwd=INSTALLED, capture_output=True, text=True, timeout=240, check=False)
+    return subprocess.run(command, cwd=INSTALLED, capture_output=True, text=True, timeout=580, check=False)
 
 
 def _install() -> None:

@@ -428,7 +428,7 @@ async def test_a_body_is_written_to_the_log_beside_the_event_loop_before_it_is_a
     def slow(event: str, **fields: Any) -> None:
         assert threading.current_thread() is not threading.main_thread()
         begun.set()
-        assert go.wait(30)
+        assert go.wait(300)
         seen.append((event, current() is not None))
 
     seen: list[tuple[str, bool]] = []

@@ -75,7 +75,7 @@ def test_both_children_come_from_one_server_with_its_imports_and_this_process_en
 def test_children_end_when_this_process_is_killed(driver) -> None:
     children = [psutil.Process(int(told(driver)[0])) for _ in range(2)]
     driver.kill()
-    gone, alive = psutil.wait_procs(children, timeout=60)
+    gone, alive = psutil.wait_procs(children, timeout=300)
     assert (len(gone), alive) == (2, [])
 
 

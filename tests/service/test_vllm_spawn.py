@@ -84,14 +84,14 @@ def test_core_and_worker_hold_no_socket_and_end_with_the_service_however_it_ends
     assert (core[1], worker[1]) == ("0", "0")
     processes = [psutil.Process(int(one[0])) for one in (core, worker)]
     driver.send_signal(how)
-    gone, alive = psutil.wait_procs(processes, timeout=60)
+    gone, alive = psutil.wait_procs(processes, timeout=300)
     assert (len(gone), alive) == (2, [])
 
 
 def test_a_worker_ends_with_a_core_that_is_killed(driver: subprocess.Popen[str]) -> None:
     core, worker = told(driver), told(driver)
     psutil.Process(int(core[0])).kill()
-    gone, alive = psutil.wait_procs([psutil.Process(int(worker[0]))], timeout=60)
+    gone, alive = psutil.wait_procs([psutil.Process(int(worker[0]))], timeout=300)
     assert (len(gone), alive) == (1, [])
 
 

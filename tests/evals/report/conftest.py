@@ -179,7 +179,7 @@ def opened(chromium: Any, full: Evaluation, tmp_path: Path) -> Opens:
             viewport={"width": width, "height": 800}, color_scheme=scheme, java_script_enabled=script
         )
         page = context.new_page()
-        page.set_default_timeout(15_000)
+        page.set_default_timeout(120_000)
         page.faults = []
         page.on("pageerror", lambda error: page.faults.append(str(error)))
         page.on("console", lambda message: page.faults.append(message.text))

@@ -62,4 +62,4 @@ def test_it_answers_and_its_processes_hold_nothing_of_the_service_and_end_with_i
             assert not sockets_of(child) & sockets_of(service), child
         every = service.children(recursive=True)
     spawned.process.kill()
-    assert psutil.wait_procs(every, timeout=60)[1] == []
+    assert psutil.wait_procs(every, timeout=300)[1] == []

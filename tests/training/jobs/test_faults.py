@@ -169,9 +169,9 @@ def test_a_job_that_waits_for_its_store_can_be_cancelled(desk: Desk, monkeypatch
     monkeypatch.setattr(desk.shelf.store, "get", get)
     training = threading.Thread(target=worker.run, kwargs={"once": True})
     training.start()
-    assert asked.wait(30)
+    assert asked.wait(300)
     desk.registry.jobs.move(job.id, S.CANCELLED, "amal", actor="amal")
-    training.join(30)
+    training.join(300)
     assert not training.is_alive()
     assert desk.job(job).state is S.CANCELLED
 
@@ -194,7 +194,7 @@ def test_files_of_new_jobs_are_looked_at_again_when_the_store_is_back(
     while desk.job(job).state is S.VALIDATING:
         pass
     worker.stop.set()
-    looking.join(30)
+    looking.join(300)
     assert desk.job(job).state is S.QUEUED
 
 
