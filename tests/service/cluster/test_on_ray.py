@@ -34,7 +34,7 @@ from tests.service.redis_server import start_redis
 
 pytest.importorskip("ray.serve", reason="the extra `ray` is not installed", exc_type=ImportError)
 
-pytestmark = [pytest.mark.e2e, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(900)]
 
 STEP = 0.01
 """Seconds a token."""
