@@ -67,6 +67,7 @@ async function draw(place) {
   const number = new Intl.NumberFormat(digits, { maximumSignificantDigits: 4 });
   const values = (plot, ticks) => ticks.map((value) => number.format(value));
   const value = (plot, at) => (at == null ? "—" : number.format(at));
+  place.replaceChildren(); // the picture of a page without scripts
   // Validation is rare: its points are joined over the steps without one, and a step that was measured as no number is a gap.
   const plot = new uPlot({
     width: place.clientWidth - 32, height: 280, scales: { x: { time: false, dir: mirrored ? -1 : 1 } },
@@ -83,10 +84,13 @@ async function draw(place) {
       const told = await answer.json();
       plot.setData([told.steps, told.train_loss, told.valid_loss, told.steps.map(() => told.base_valid_loss)]);
       place.dataset.points = told.steps.length;
+      const done = String(told.progress?.step ?? "");
       const moved = place.dataset.status !== told.status, more = place.dataset.events !== String(told.events);
       [place.dataset.status, place.dataset.events] = [told.status, told.events];
       const again = (id) => document.getElementById(id).dispatchEvent(new CustomEvent("again"));
       if (more) again("events");
+      if (place.dataset.done !== done) again("steps");
+      place.dataset.done = done;
       // Who is about to cancel is not disturbed, unless there is nothing to cancel any more.
       if (moved || (more && !document.querySelector("#state details[open]"))) again("state");
       if (["succeeded", "failed", "cancelled"].includes(told.status)) {

@@ -86,6 +86,8 @@ class Hyperparameters(Frozen, allow_inf_nan=False):
     learning_rate_multiplier: Auto | float = "auto"
     beta: Auto | float | None = None
     """Of dpo alone."""
+    lora_rank: Auto | int | None = Field(default=None, exclude_if=lambda rank: rank is None)
+    """Ours, beside OpenAI's. It is written where somebody asked for one: other releases read the rest."""
 
 
 class JobRequest(Frozen):

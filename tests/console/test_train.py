@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import json
 import math
+import re
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -12,8 +14,10 @@ from typing import Any
 import pytest
 
 from console import checking
+from console.screens.train.drawing import ticks
 from console.screens.train.jobs import _evaluation
-from lifecycle.jobs.nouns import Job, JobEvent, JobFault
+from lifecycle.jobs.nouns import Job, JobEvaluation, JobEvent, JobFault, JobProgress, JobResult, UploadedFile
+from lifecycle.jobs.states import JobState
 from tests.console.conftest import PHONE, Serve, Served
 from tests.console.looking import assert_accessible, assert_fits
 from tests.lifecycle.conftest import report_on, verdict_on
@@ -129,6 +133,16 @@ def test_a_form_becomes_the_job_that_the_api_would_make(served: Served):
     }  # fmt: skip
 
 
+def test_a_form_asks_for_a_rate_and_a_rank_and_says_what_they_are_otherwise(served: Served):
+    made = asked(served, learning_rate="1e-3", lora_rank="8")
+    told = served.house.registry.jobs.get(made.headers["location"].rpartition("/")[2], None).request.hyperparameters
+    assert (told.learning_rate_multiplier, told.lora_rank) == (5, 8)
+    with served.client("tara") as client:
+        page = client.get("/ui/train/new").text
+    assert "Left empty: 0.0002" in page
+    assert "Left empty: 16" in page
+
+
 def test_yaml_goes_to_the_api_as_it_is(served: Served):
     file = sent(served)
     text = f"model: base_model\ntraining_file: {file}\nseed: 9\nmetadata: {{team: عيادة}}\n"
@@ -144,6 +158,8 @@ def test_yaml_goes_to_the_api_as_it_is(served: Served):
         ({"yaml": "a: [b"}, "is no YAML"), ({"yaml": "- a"}, "is not a mapping"),
         ({"model": "nobody"}, "nobody"), ({"yaml": "[" * 5000}, "is no YAML"), ({"seed": "-1"}, "seed"),
         ({"yaml": "seed: 1\nseed: 2\n"}, "the key seed stands in line 1 already"),
+        ({"lora_rank": "12"}, "one of the ranks 1, 8, 16"), ({"lora_rank": "32"}, "32 is more than 16"),
+        ({"learning_rate": "1"}, "learning_rate_multiplier"),
     ],
 )  # fmt: skip
 def test_a_refused_job_leaves_the_form_as_it_was(served: Served, fields: dict[str, str], told: str):
@@ -163,10 +179,11 @@ def test_the_curve_has_the_bases_own_line_and_a_gap_where_a_loss_is_no_number(se
     with served.client("tara") as client:
         assert client.get(f"{made}/curve").json() == {
             "steps": [1, 2, 3], "train_loss": [2.0, None, 1.0], "valid_loss": [None, None, 1.5],
-            "base_valid_loss": 2.5, "events": 9, "status": "running",
+            "base_valid_loss": 2.5, "events": 9, "status": "running", "progress": None,
         }  # fmt: skip
         page = client.get(made).text
         assert "own validation loss is 2.500" in page
+        assert 'class="run5"' in page, "the base's own line, in the picture of a page without scripts"
         assert client.post(f"{made}/pause").status_code == 303
         assert "Go on" in client.get(made).text
         assert client.post(f"{made}/resume").status_code == 303
@@ -216,6 +233,96 @@ def test_a_finished_job_leads_to_the_evaluation_that_its_verdict_rests_on(served
     assert [leads_to(verdict.digest) for verdict in verdicts] == [report.digest for report in reports]
     assert leads_to(None) is None
     assert asyncio.run(_evaluation(request, {"version": version.ref, "evaluation": None})) is None
+
+
+def measured(served: Served, *losses: float) -> str:
+    """A job with such losses in validation; its id."""
+    id_ = asked(served).headers["location"].rpartition("/")[2]
+    job = taken(served, id_)
+    events = [JobEvent(message="", data={"step": n, "valid_loss": loss}) for n, loss in enumerate(losses, 1)]
+    served.house.registry.leases.tell(job.id, "w", events)
+    return str(job.id)
+
+
+def test_losses_of_several_runs_are_drawn_over_each_other(served: Served):
+    first, second = measured(served, 2.0, 1.0, 1.5), measured(served, 3.0, math.nan, 2.5, 2.0)
+    place = f"/ui/train/losses?name=triage&job={first}&job={second}"
+    with served.client("tara") as client:
+        page = client.get(place).text
+        picture = page.partition('class="losses"')[2].partition("</svg>")[0]
+        assert re.findall(r'<(polyline|circle)[^>]*class="(?:dot )?(run\d)"', picture) == [
+            ("polyline", "run0"), ("circle", "run1"), ("polyline", "run1"),
+        ]  # fmt: skip
+        assert "1.000 at step 2" in page
+        assert page.count(" checked") == 2
+        assert 'class="losses"' not in client.get("/ui/train/losses?figure=none").text
+        assert "None of them has such a figure yet" in client.get(f"{place}&figure=train_loss").text
+    with served.client("other") as client:
+        assert client.get(place).status_code == 404
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "there"),
+    [(0.3, 1.9, [0, 0.5, 1, 1.5, 2]), (2.0, 2.0, [2, 4]), (0.0, 0.0, [0, 1]),
+     (0.01, 0.02, [0.01, 0.012, 0.014, 0.016, 0.018, 0.02])],
+)  # fmt: skip
+def test_the_lines_of_a_picture_are_at_round_numbers(low: float, high: float, there: list[float]):
+    assert ticks(low, high) == there
+
+
+def test_where_the_page_reads_from_the_right_so_do_the_steps(served: Served):
+    place = f"/ui/train/losses?job={measured(served, 2.0, 1.0)}"
+
+    def across(language: str) -> list[float]:
+        with served.client("tara") as client:
+            client.cookies.set("dabt_language", language, path="/ui")
+            points = client.get(place).text.partition('<polyline points="')[2].partition('"')[0]
+        return [float(point.partition(",")[0]) for point in points.split()]
+
+    left, right = across("en"), across("ar")
+    assert left[0] < left[1]
+    assert right[0] > right[1]
+
+
+@pytest.mark.e2e
+def test_a_person_follows_a_job_to_its_evaluation_and_cancels_another(served: Served):
+    registry = served.house.registry
+    made = asked(served).headers["location"]
+    job = taken(served, made.rpartition("/")[2])
+    with served.person("ar", theme="dark", width=PHONE, key="tara") as page:
+        page.goto(made)
+        bar = page.locator("#steps progress")
+        assert bar.count() == 0
+        for step in (10, 30):
+            finish = datetime.now(UTC) + timedelta(minutes=10)
+            registry.leases.beat(job.id, "w", JobProgress(step=step, total_steps=40, estimated_finish=finish))
+            page.locator(f"#steps progress[value='{step}'][max='40']").wait_for()
+            assert f"الخطوة {step} من 40" in page.locator("#steps").inner_text()
+            assert "بقي نحو 10 دقائق" in page.locator("#steps").inner_text()
+        version = served.house.version("followed", prompt={"system": "x"})
+        report = report_on(version)
+        verdict = verdict_on(version, report)
+        registry.record_report(report)
+        registry.record_verdict(verdict)
+        told = JobEvaluation(name="triage", ruling="passed", verdict=verdict.digest, opens="prod")
+        registry.leases.seal(job.id, "w")
+        result = JobResult(model=f"ft:{job.id}", version=version.ref, evaluation=told)
+        figures = UploadedFile(
+            id=f"file-{job.tail}", owner=job.owner, purpose="fine-tune-results", filename="step_metrics.csv", bytes=1,
+            digest=job.base, created_at=datetime.now(UTC),
+        )  # fmt: skip
+        registry.leases.succeeded(job, "w", result, [], [], figures)
+        page.locator(".card.well a.button.main").click()
+        page.wait_for_url("**/ui/reports/*")
+        assert page.locator("h1").is_visible()
+
+        other = asked(served).headers["location"]
+        page.goto(other)
+        page.locator("#state summary").click()
+        page.locator("#state button.danger").click()
+        page.wait_for_function("() => !document.querySelector('#state form')")
+        assert page.url.endswith(other)
+    assert registry.jobs.get(other.rpartition("/")[2], None).state is JobState.CANCELLED
 
 
 @pytest.mark.e2e

@@ -45,6 +45,7 @@ def settled(job: Job, rows: int) -> Hyperparameters:
         batch_size=int(_said(asked.batch_size, max(1, min(_DEFAULT.batch_size, rows // _FEW)))),
         learning_rate_multiplier=float(_said(asked.learning_rate_multiplier, 1.0)),
         beta=beta,
+        lora_rank=job.request.hyperparameters.lora_rank,
     )
 
 
@@ -53,6 +54,8 @@ def plan(job: Job, files: JobFiles, base: Path, hyper: Hyperparameters) -> Train
     method: dict[str, Any] = {"type": METHODS[job.request.method]}
     if job.request.start:
         method["adapter"] = job.request.start
+    if isinstance(hyper.lora_rank, int):
+        method["r"] = hyper.lora_rank
     if hyper.beta is not None:
         method["beta"] = hyper.beta
     data = {"train": str(files.train), "checks": "off"}  # `files.py` has looked, and told in the job's own way

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from fastapi import APIRouter
 
-from console.screens.train import files, jobs, sending
+from console.screens.train import files, jobs, losses, sending
 
 router = APIRouter()
-for part in (jobs, sending, files):
+for part in (jobs, losses, sending, files):
     router.include_router(part.router)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections import defaultdict
 from collections.abc import Mapping
 from datetime import UTC, datetime
@@ -13,21 +12,25 @@ from starlette.responses import JSONResponse, RedirectResponse, Response
 
 from console.api import Api, Refused
 from console.forms import form_of
-from console.rendering import show
+from console.language import N_
+from console.rendering import language_of, show
+from console.screens.train.losses import FIGURES, curve_of, picture_of
 from console.viewer import viewer_of
 from lifecycle.config_file import mapping_of, refuse_unusable
 from lifecycle.errors import InvalidConfig
+from lifecycle.models.preflight import SERVED_RANKS
 from lifecycle.registry import Registry
 from service.parts import Parts
+from training.lora_shape import LoraShape
+from training.optimisation import OptimisationSettings
 
 router = APIRouter(prefix="/ui/train")
+_LOSSES = N_("Losses of training and of validation, by step")
 
-_AUTO = ("n_epochs", "batch_size", "learning_rate_multiplier")
-_MOST_EVENTS = 100
-"""Of one page of the API."""
-_MOST_PAGES = 50
+_AUTO = ("n_epochs", "batch_size", "learning_rate_multiplier", "lora_rank")
+_USUAL = OptimisationSettings()
+_RANK = LoraShape().r
 ENDED = frozenset({"succeeded", "failed", "cancelled"})
-_FIGURES = ("train_loss", "valid_loss")
 
 
 @router.get("")
@@ -74,10 +77,11 @@ async def job(request: Request, id_: str) -> Response:
     told = await api.call(viewer, "GET", f"/v1/fine_tuning/jobs/{id_}")
     events = await api.call(viewer, "GET", f"/v1/fine_tuning/jobs/{id_}/events", query={"limit": "100"})
     checkpoints = await api.call(viewer, "GET", f"/v1/fine_tuning/jobs/{id_}/checkpoints")
-    curve = await _curve(request, id_)
+    curve, spoken = await curve_of(request, id_), language_of(request)
     return show(
         request, "train/job.html", job=told, events=events["data"], checkpoints=checkpoints["data"], curve=curve,
-        ended=told["status"] in ENDED, evaluation=await _evaluation(request, told["dabt"]), at=_at,
+        ended=told["status"] in ENDED, evaluation=await _evaluation(request, told["dabt"]), at=_at, left=_left(told),
+        picture=picture_of(curve, spoken, spoken.text(_LOSSES)),
     )  # fmt: skip
 
 
@@ -85,7 +89,9 @@ async def job(request: Request, id_: str) -> Response:
 async def curve(request: Request, id_: str) -> Response:
     """The losses so far, for the drawing; a step without one, and one that is no number, is null."""
     told = await _api(request).call(viewer_of(request), "GET", f"/v1/fine_tuning/jobs/{id_}")
-    return JSONResponse({**await _curve(request, id_), "status": told["status"]})
+    known = await curve_of(request, id_)
+    drawn = {name: known[name] for name in ("steps", *FIGURES, "base_valid_loss", "events")}
+    return JSONResponse({**drawn, "status": told["status"], "progress": told["dabt"]["progress"]})
 
 
 @router.post("/jobs/{id_}/{move}")
@@ -101,9 +107,10 @@ async def _form(request: Request, values: Mapping[str, str], problem: str, statu
     state = request.app.state
     folder = state.config.evals
     evaluations = sorted(path.stem for path in folder.glob("*.yaml")) if folder is not None else []
+    ranks = [rank for rank in SERVED_RANKS if rank <= state.config.max_lora_rank]
     return show(
         request, "train/new.html", status, files=files["data"], values=defaultdict(str, values), problem=problem,
-        base=state.parts.base.name, evaluations=evaluations,
+        base=state.parts.base.name, evaluations=evaluations, usual=_USUAL, rank=_RANK, ranks=ranks,
     )  # fmt: skip
 
 
@@ -112,6 +119,11 @@ def _asked(form: Mapping[str, str]) -> dict[str, Any]:
     kind = form.get("method", "supervised")
     names = (*_AUTO, "beta") if kind == "dpo" else _AUTO
     hyper = {name: _number(form[name]) for name in names if form.get(name, "").strip()}
+    if rate := form.get("learning_rate", "").strip():
+        number = _number(rate)
+        # Without the last digits of a division: 1e-3 is 5 times the usual rate.
+        times = number if isinstance(number, str) else float(f"{number / _USUAL.lr:.12g}")
+        hyper["learning_rate_multiplier"] = times
     body: dict[str, Any] = {"method": {"type": kind, kind: {"hyperparameters": hyper}}}
     for name in ("model", "training_file", "validation_file", "suffix"):
         if value := form.get(name, "").strip():
@@ -144,34 +156,11 @@ async def _evaluation(request: Request, told: Mapping[str, Any]) -> str | None:
     return next((verdict.evaluation_digest for verdict in verdicts if verdict.digest == wanted), None)
 
 
-async def _curve(request: Request, id_: str) -> dict[str, Any]:
-    """`steps`, and a list beside it for each figure that was told of any step; None where there is none. `events` is
-    how many there are."""
-    points: dict[int, dict[str, float]] = {}
-    base: float | None = None
-    after, events = "", 0
-    for _ in range(_MOST_PAGES):
-        query = {"limit": str(_MOST_EVENTS), "order": "asc", **({"after": after} if after else {})}
-        page = await _api(request).call(viewer_of(request), "GET", f"/v1/fine_tuning/jobs/{id_}/events", query=query)
-        events += len(page["data"])
-        for event in page["data"]:
-            data = event["data"]
-            if _is_measured(data.get("base_valid_loss")):
-                base = data["base_valid_loss"]
-            if "step" in data:
-                kept = {name: data[name] for name in _FIGURES if _is_measured(data.get(name))}
-                points.setdefault(int(data["step"]), {}).update(kept)
-        if not page["has_more"] or not page["data"]:
-            break
-        after = page["data"][-1]["id"]
-    steps = sorted(points)
-    known = {name: [points[step].get(name) for step in steps] for name in _FIGURES}
-    return {"steps": steps, **known, "base_valid_loss": base, "events": events}
-
-
-def _is_measured(value: Any) -> bool:
-    """A loss that is no number any more is a gap of the curve."""
-    return isinstance(value, int | float) and math.isfinite(value)
+def _left(job: Mapping[str, Any]) -> float | None:
+    """Seconds until it is expected to end; None where nothing is known, and once it should have ended."""
+    finish = job["estimated_finish"]
+    left = None if finish is None else finish - datetime.now(UTC).timestamp()
+    return left if left is not None and left > 0 else None
 
 
 def _at(seconds: int | None) -> datetime | None:

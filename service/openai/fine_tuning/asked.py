@@ -10,10 +10,11 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from fastapi import Request
-from pydantic import Field, StringConstraints, ValidationError, model_validator
+from pydantic import Field, StringConstraints, ValidationError, field_validator, model_validator
 
 from lifecycle.errors import InvalidInput, Problem
 from lifecycle.jobs.nouns import EVALUATION, Auto, Hyperparameters, JobRequest, evaluation_file
+from lifecycle.models.preflight import SERVED_RANKS
 from lifecycle.registry.cursor import Cursor
 from lifecycle.version import Frozen
 from service.openai.validation import problems_of
@@ -34,6 +35,14 @@ class _Supervised(Frozen, allow_inf_nan=False):
     n_epochs: Auto | Annotated[int, Field(ge=1, le=50)] = "auto"
     batch_size: Auto | Annotated[int, Field(ge=1, le=256)] = "auto"
     learning_rate_multiplier: Auto | Annotated[float, Field(gt=0, le=500)] = "auto"
+    lora_rank: Auto | int | None = None
+
+    @field_validator("lora_rank")
+    @classmethod
+    def _served_rank(cls, rank: Auto | int | None) -> Auto | int | None:
+        if isinstance(rank, int) and rank not in SERVED_RANKS:
+            raise ValueError(f"a server's adapter slots have one of the ranks {', '.join(map(str, SERVED_RANKS))}")
+        return rank
 
 
 class _Dpo(_Supervised):
@@ -113,6 +122,15 @@ def job_request(body: Mapping[str, Any]) -> JobRequest:
         metadata=asked.metadata or None,
         integrations=tuple(each.model_dump(mode="json") for each in asked.integrations or ()),
     )
+
+
+def check_rank(asked: JobRequest, most: int) -> None:
+    """Raises `InvalidInput` for a rank that the adapters served here may not have."""
+    rank = asked.hyperparameters.lora_rank
+    if isinstance(rank, int) and rank > most:
+        place, fault = f"method.{asked.method}.hyperparameters.lora_rank", f"{rank} is more than {most}"
+        problem = Problem(place, f"{fault}, the servers' --max-lora-rank", "lower it, or raise the servers'")
+        raise InvalidInput("The request is not valid:", [problem])
 
 
 def check_evaluation(metadata: Mapping[str, str] | None, evaluations: Path | None) -> None:

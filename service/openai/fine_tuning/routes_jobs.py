@@ -15,7 +15,7 @@ from lifecycle.jobs.nouns import Job, JobRequest, new_id
 from lifecycle.jobs.states import JobState
 from lifecycle.version import digest_of
 from service.admin import registry_of
-from service.openai.fine_tuning.asked import check_evaluation, cursor_of, job_request, metadata_of, slug
+from service.openai.fine_tuning.asked import check_evaluation, check_rank, cursor_of, job_request, metadata_of, slug
 from service.openai.fine_tuning.owner import acting_for, owner_of, who
 from service.openai.fine_tuning.shapes import checkpoint_object, event_object, job_object, list_object
 from service.openai.http_input import json_object
@@ -33,6 +33,7 @@ router = APIRouter(prefix="/v1/fine_tuning")
 async def create(request: Request) -> Response:
     body = await json_object(request, request.app.state.body_limit)
     asked = job_request(body)
+    check_rank(asked, request.app.state.config.max_lora_rank)
     check_evaluation(asked.metadata, request.app.state.config.evals)
     parts, registry, context = parts_of(request), registry_of(request), context_of(request)
     parts.under_way.check()

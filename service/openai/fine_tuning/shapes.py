@@ -59,6 +59,7 @@ def job_object(job: Job) -> dict[str, Any]:
     running = job.state in HELD
     state = JobState.RUNNING if running else job.state
     fault = ended.fault
+    steps = {"step": progress.step, "total_steps": progress.total_steps} if progress.total_steps else None
     return {
         "id": job.id,
         "object": "fine_tuning.job",
@@ -82,6 +83,7 @@ def job_object(job: Job) -> dict[str, Any]:
         "error": {"code": fault.code, "message": fault.message, "param": fault.param} if fault else None,
         "dabt": {
             "version": ended.version or None,
+            "progress": steps,
             "evaluation": ended.evaluation.model_dump(mode="json") if ended.evaluation else None,
         },
     }

@@ -82,7 +82,7 @@ async def test_a_new_job_has_every_key(house: Any, client_of: Any) -> None:
         ],
         "user_provided_suffix": "Triage for Amal",
         "error": None,
-        "dabt": {"version": None, "evaluation": None},
+        "dabt": {"version": None, "progress": None, "evaluation": None},
     }
 
 
@@ -128,6 +128,8 @@ def _hyper(**values: object) -> dict[str, Any]:
         (_hyper(n_epochs=51), "method.supervised.hyperparameters.n_epochs"),
         (_hyper(batch_size=257), "method.supervised.hyperparameters.batch_size"),
         (_hyper(learning_rate_multiplier=0), "method.supervised.hyperparameters.learning_rate_multiplier"),
+        (_hyper(lora_rank=32), "method.supervised.hyperparameters.lora_rank"),
+        (_hyper(lora_rank=12), "method.supervised.hyperparameters.lora_rank"),
         (_hyper(beta=0.1), "method.supervised.hyperparameters.beta"),
         ({"method": {"type": "dpo", "dpo": {"hyperparameters": {"beta": 2.1}}}}, "method.dpo.hyperparameters.beta"),
         ({"method": {"type": "dpo"}, "hyperparameters": {"n_epochs": 2}}, "hyperparameters"),
@@ -329,11 +331,13 @@ async def test_a_running_job_tells_how_far_it_is_and_an_ended_one_what_it_made(h
         job = taken(house, made.id)
         soon = datetime.now(UTC)
         settled = Hyperparameters(n_epochs=3, batch_size=4, learning_rate_multiplier=1.0)
-        house.registry.leases.beat(made.id, "w", JobProgress(estimated_finish=soon, hyperparameters=settled))
+        beat = JobProgress(step=4, total_steps=12, estimated_finish=soon, hyperparameters=settled)
+        house.registry.leases.beat(made.id, "w", beat)
         data = {"step": 4, "train_loss": 0.7, "total_steps": 12}
         house.registry.leases.tell(made.id, "w", [JobEvent(message="Step 4/12", data=data)])
         running = await jobs.retrieve(made.id)
         assert running.estimated_finish == int(soon.timestamp())
+        assert running.to_dict()["dabt"]["progress"] == {"step": 4, "total_steps": 12}
         assert running.hyperparameters.model_dump() == settled.model_dump(exclude={"beta"})
         metrics = (await jobs.list_events(made.id, limit=1)).data[0]
         assert (metrics.type, metrics.data, metrics.level) == ("metrics", data, "info")
@@ -544,7 +548,9 @@ async def test_a_job_runs_until_its_evaluation_has_a_verdict(house: Any, client_
         house.registry.leases.evaluated(made.id, "w2", passed)
         ended = await jobs.retrieve(made.id)
         assert ended.status == "succeeded"
-        assert ended.to_dict()["dabt"] == {"version": "triage:1", "evaluation": passed.model_dump()}
+        assert ended.to_dict()["dabt"] == {
+            "version": "triage:1", "progress": None, "evaluation": passed.model_dump(),
+        }  # fmt: skip
         said = [event.message async for event in jobs.list_events(made.id)]
         assert said[:2] == ["The job has successfully completed", "Evaluation triage: passed; opens triage:prod"]
 

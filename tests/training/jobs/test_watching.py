@@ -12,7 +12,7 @@ import pytest
 from lifecycle.jobs.nouns import Hyperparameters, Job, JobEvent, JobProgress, JobRequest
 from lifecycle.jobs.states import JobState
 from training.jobs.leaving import table
-from training.jobs.plan import told_elsewhere
+from training.jobs.plan import JobFiles, plan, settled, told_elsewhere
 from training.jobs.watching import JobWatcher, figures_of
 from training.jobs.worker import Pauses, _Lease
 from training.progress import Pace, Point
@@ -111,6 +111,16 @@ def test_an_integration_is_a_tracker_kept_offline_where_there_is_no_key(
     assert told_elsewhere(job()) == ([], "")
     monkeypatch.setattr("training.jobs.plan.find_spec", lambda name: None)
     assert told_elsewhere(asked) == ([], "This worker has no wandb: nothing is told to Weights & Biases")
+
+
+@pytest.mark.parametrize(("asked", "rank"), [({}, 16), ({"lora_rank": "auto"}, 16), ({"lora_rank": 8}, 8)])
+def test_the_rank_that_was_asked_for_is_that_of_the_run(asked: dict[str, object], rank: int, tmp_path: Path) -> None:
+    of = job(hyperparameters=asked)
+    for name in ("config.json", "rows.jsonl"):
+        (tmp_path / name).write_text("{}")
+    run = plan(of, JobFiles(tmp_path / "rows.jsonl"), tmp_path, settled(of, 100))
+    assert run.config.method.model_dump()["r"] == rank
+    assert "lora_rank" not in job().request.hyperparameters.model_dump(), "other releases read what nobody asked for"
 
 
 def test_the_bases_own_loss_is_told_once_whichever_worker_goes_on(tmp_path: Path) -> None:
