@@ -13,7 +13,7 @@ from retrieval.config import IndexConfig
 from retrieval.index import build_index
 from retrieval.stages.table import declared
 from tests.console.conftest import PHONE, Serve, Served
-from tests.console.looking import assert_accessible, assert_fits
+from tests.console.looking import assert_fits
 from tests.service.conftest import House
 
 HANDBOOK = """\
@@ -124,7 +124,6 @@ def test_a_key_sees_the_indexes_of_the_names_that_it_covers(served: Served):
 def test_a_person_asks_what_is_found_and_reads_the_passages(served: Served, language: str, theme: str, width: int):
     with served.person(language, theme=theme, width=width, key="eva") as page:
         page.goto("/ui/knowledge")
-        assert_accessible(page)
         assert_fits(page)
         page.locator("td a").first.click()
         page.locator("#q").fill("متى تفتح الصيدلية؟")
@@ -134,9 +133,7 @@ def test_a_person_asks_what_is_found_and_reads_the_passages(served: Served, lang
         assert first.locator("mark").count() == 2
         assert first.locator(".said").evaluate("e => getComputedStyle(e).direction") == "rtl"
         assert page.locator("#q").input_value() == "متى تفتح الصيدلية؟"
-        assert_accessible(page)
         assert_fits(page)
         page.goto(f"/ui/knowledge/{KEYS['index']}/passages?q=ward")
         assert page.locator("article").count() == 50
-        assert_accessible(page)
         assert_fits(page)

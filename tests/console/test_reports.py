@@ -16,8 +16,7 @@ import pytest
 from evals.archive.items import anchor
 from evals.archive.library import Kept
 from lifecycle.verdict import Verdict
-from tests.console.conftest import DESK, PHONE, Serve, Served
-from tests.console.looking import assert_accessible, assert_fits
+from tests.console.conftest import Serve, Served
 from tests.evals.archive.conftest import START, keep_report, take_in
 from tests.service.conftest import House
 
@@ -266,20 +265,6 @@ def test_reports_that_cannot_be_compared_say_why_in_the_readers_language(served:
 def test_what_a_report_says_of_days_is_what_is_kept(eva: httpx.Client):
     at = START + timedelta(days=5)
     assert f'datetime="{at.isoformat(timespec="seconds")}"' in shown(eva, "/ui/reports")
-
-
-@pytest.mark.e2e
-@pytest.mark.parametrize(("language", "theme", "width"), [("en", "light", DESK), ("ar", "dark", PHONE)])
-def test_every_page_of_it_is_accessible_and_fits(served: Served, language: str, theme: str, width: int):
-    places = [
-        "/ui/reports", of("new"), of("old", "/items?disagree=yes"), of("new", f"/items/{anchor('q004/abc')}"),
-        "/ui/reports/history?task=toy", f"/ui/reports/diff?a={KEPT['old'].name}&b={KEPT['new'].name}",
-    ]  # fmt: skip
-    with served.person(language, theme=theme, width=width, key="eva") as page:
-        for place in places:
-            page.goto(place)
-            assert_accessible(page)
-            assert_fits(page)
 
 
 @pytest.mark.e2e

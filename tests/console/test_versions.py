@@ -19,7 +19,7 @@ from lifecycle.states import State
 from lifecycle.version import Lineage, Version, VersionSpec, digest_of
 from service.catalogue import EMPTY
 from tests.console.conftest import DESK, PHONE, Serve, Served
-from tests.console.looking import assert_accessible, assert_fits
+from tests.console.looking import assert_fits
 from tests.lifecycle.conftest import gate_of, report_on, verdict_on
 from tests.service.conftest import House
 
@@ -263,7 +263,6 @@ def test_moves_of_aliases_that_the_drawing_shows_are_actions_of_the_trail():
 def test_a_person_searches_reads_and_compares(served: Served, language: str, theme: str, width: int):
     with served.person(language, theme=theme, width=width, key="adam") as person:
         person.goto("/ui/versions")
-        assert_accessible(person)
         assert_fits(person)
         person.locator("#q").press_sequentially("triage")
         person.wait_for_url("**/ui/versions?q=triage*")
@@ -277,14 +276,11 @@ def test_a_person_searches_reads_and_compares(served: Served, language: str, the
         fitting = person.locator("svg.drawing >> visible=true")
         assert fitting.count() == 1
         assert fitting.evaluate("it => it.closest('.scroll').scrollWidth <= it.closest('.scroll').clientWidth")
-        assert_accessible(person)
         assert_fits(person)
         person.locator('a[href="/ui/versions/compare?a=triage:1&b=triage:2"]').click()
         person.wait_for_selector(".difference .added")
-        assert_accessible(person)
         assert_fits(person)
         person.goto("/ui/versions/many/1/retire")
-        assert_accessible(person)
         person.locator("#reason").fill("old")
         person.locator("button.danger").click()
         person.wait_for_url("**/ui/versions/many/1")
