@@ -43,6 +43,8 @@ JOB_MOVES: dict[JobState, frozenset[JobState]] = {
 ENDED = frozenset(state for state, moves in JOB_MOVES.items() if not moves)
 HELD = frozenset({S.RUNNING, S.FINISHING, S.EVALUATING})
 """A worker has it, by a lease."""
+WAITING = frozenset({S.VALIDATING, S.QUEUED})
+"""For a worker, which looks at its files first."""
 
 
 def move_job(id_: str, now: JobState, to: JobState) -> JobState:

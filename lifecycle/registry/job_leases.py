@@ -6,11 +6,13 @@ and was not changes nothing any more.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from sqlalchemy import Connection, Row, insert, select, update
+from sqlalchemy import Connection, Row, func, insert, select, update
 
 from lifecycle.errors import LeaseLost
 from lifecycle.jobs.nouns import (
@@ -27,7 +29,7 @@ from lifecycle.jobs.nouns import (
     TunedModel,
     UploadedFile,
 )
-from lifecycle.jobs.states import ENDED, HELD, JobState
+from lifecycle.jobs.states import ENDED, HELD, WAITING, JobState
 from lifecycle.registry import audit, file_book, tables, turns
 from lifecycle.registry.database import Database
 from lifecycle.registry.job_book import row_of, say, shift, to_job
@@ -36,6 +38,15 @@ _T = tables.jobs.c
 MOST_TRIES = 4
 """Workers that may end while they have a job, before it counts as the job's own fault."""
 COMPLETED = "The job has successfully completed"
+
+
+@dataclass(frozen=True, slots=True)
+class JobQueue:
+    """How many jobs over one base there is something to do for."""
+
+    waiting: int
+    held: int
+    """A worker has them."""
 
 
 class JobLeases:
@@ -49,6 +60,17 @@ class JobLeases:
         where = (_T.state == state.value) & _T.base.in_(bases)
         with self._database.read() as tx:
             return [to_job(row) for row in tx.execute(select(tables.jobs).where(where).order_by(_T.number))]
+
+    def queues(self, bases: Sequence[str]) -> dict[str, JobQueue]:
+        """Of each of these bases."""
+        columns = select(_T.base, _T.state, func.count().label("jobs")).where(_T.base.in_(bases))
+        query = columns.where(_T.state.in_(sorted(HELD | WAITING))).group_by(_T.base, _T.state)
+        waiting: Counter[str] = Counter()
+        held: Counter[str] = Counter()
+        with self._database.read() as tx:
+            for row in tx.execute(query):
+                (held if row.state in HELD else waiting)[row.base] += row.jobs
+        return {base: JobQueue(waiting[base], held[base]) for base in bases}
 
     def held(self, bases: Sequence[str]) -> dict[str, tuple[str, int]]:
         """Job's id → its holder and beat, of those that some worker has."""

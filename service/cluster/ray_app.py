@@ -16,6 +16,7 @@ from ray import serve
 from ray.serve.config import AutoscalingConfig, AutoscalingPolicy, RequestRouterConfig
 from ray.serve.handle import DeploymentHandle
 
+from lifecycle.errors import DabtError
 from lifecycle.registry import Registry
 from lifecycle.store.artifacts import ArtifactStore
 from service.cluster import ray_scaling
@@ -25,6 +26,7 @@ from service.cluster.ray_line import RayLine
 from service.cluster.ray_router import CARD
 from service.cluster.ray_workers import WorkerReplica
 from service.cluster.room import LoneRoom
+from service.cluster.scaling import Jobs
 from service.cluster.settings import ClusterSettings, EngineTier, Needs, Replicas, Workers, read_settings
 from service.config import ServeConfig
 from service.engine.interface import Engine
@@ -38,6 +40,9 @@ QUIET = {"log_level": "WARNING", "enable_access_log": False}
 
 _BY_QUEUE = AutoscalingPolicy()
 """Ray's own: gateways hold no adapters."""
+
+_LOOKED_BACK = {"metrics_interval_s": 1.0, "look_back_period_s": 5.0}
+"""The first is to be a variable of Ray's processes in some later release."""
 
 
 class EngineReplica:
@@ -105,7 +110,7 @@ class Gateway:
             for tier in settings.bases
         )
         logs.configure(config.log_level, config.log_format)
-        registry = Registry.later(home.registry_url, new=False)
+        registry = self._registry = Registry.later(home.registry_url, new=False)
         try:
             registry.reach()
             check_address(config, registry.keys)
@@ -113,6 +118,11 @@ class Gateway:
             pass  # on an address that others can reach, keys are asked for anyway
         store = ArtifactStore(home.artifacts_url, home.cache, config.cache_bytes)
         base = base_of(config, beside)
+        self._followed = {
+            each.digest: at
+            for at, (each, tier) in enumerate(zip(base.every, settings.bases, strict=True))
+            if tier.workers.follow
+        }
         lines = (RayLine(handle, settings.start_seconds) for handle in self._engines)
         engine = FleetEngine(dict(zip((each.digest for each in base.every), lines, strict=True)))
         self._app = create_app(
@@ -130,6 +140,17 @@ class Gateway:
         """Ray asks for the first time before it sends anything here: a gateway is ready when it can answer."""
         await self._app.state.parts.supervisor.until_ready()
 
+    async def record_autoscaling_stats(self) -> dict[str, float]:
+        """Jobs over the bases whose workers follow them; nothing while the registry does not answer."""
+        if not self._followed:
+            return {}
+        try:
+            queues = await self._app.state.parts.at_registry.run(self._registry.leases.queues, [*self._followed])
+        except DabtError:
+            return {}
+        of_base = {self._followed[base]: Jobs(queue.waiting, queue.held) for base, queue in queues.items()}
+        return ray_scaling.told_of_jobs(of_base)
+
 
 def build(args: dict[str, str] | ClusterSettings) -> serve.Application:
     """`settings` is the path of the file. Raises `InvalidConfig` with everything that is wrong with it."""
@@ -140,11 +161,11 @@ def build(args: dict[str, str] | ClusterSettings) -> serve.Application:
         Gateway,
         name="gateway",
         max_ongoing_requests=4096,
-        **_life(config, settings.gateways.replicas),
+        **_life(config, settings.gateways.replicas, _of_gateways(settings)),
         ray_actor_options=_actor(settings.gateways.each, _IN_ONE_LOOP),
     )
     workers = [
-        _workers(at, tier.workers).bind(settings, at) for at, tier in enumerate(settings.bases) if tier.workers.count
+        _workers(at, tier.workers).bind(settings, at) for at, tier in enumerate(settings.bases) if tier.workers.most
     ]
     return gateways.bind(settings, *engines, workers=workers)
 
@@ -167,11 +188,27 @@ def _engines(settings: ClusterSettings, at: int, tier: EngineTier) -> serve.Depl
     )
 
 
+def _of_gateways(settings: ClusterSettings) -> AutoscalingPolicy:
+    if any(tier.workers.follow for tier in settings.bases):
+        return AutoscalingPolicy(policy_function=ray_scaling.OF_GATEWAYS)
+    return _BY_QUEUE
+
+
 def _workers(at: int, workers: Workers) -> serve.Deployment:
+    following = AutoscalingConfig(
+        min_replicas=workers.least,
+        max_replicas=workers.most,
+        policy=AutoscalingPolicy(policy_function=ray_scaling.OF_WORKERS),
+        initial_replicas=workers.least,
+        upscale_delay_s=1.0,
+        downscale_delay_s=workers.idle_seconds,
+        **_LOOKED_BACK,
+    )
+    many: dict[str, Any] = {"autoscaling_config": following} if workers.follow else {"num_replicas": workers.most}
     return serve.deployment(
         WorkerReplica,
-        name=f"worker-{at}",
-        num_replicas=workers.count,
+        name=f"{ray_scaling.WORKERS}{at}",
+        **many,
         graceful_shutdown_timeout_s=60.0,  # it gives its job back between two steps
         ray_actor_options=_actor(workers.each, {}),
     )
@@ -188,8 +225,7 @@ def _life(config: ServeConfig, replicas: Replicas, policy: AutoscalingPolicy = _
             target_ongoing_requests=replicas.requests,
             upscale_delay_s=1.0,
             downscale_delay_s=replicas.idle_seconds,
-            metrics_interval_s=1.0,  # to be a variable of Ray's processes in some later release
-            look_back_period_s=5.0,
+            **_LOOKED_BACK,
         ),
         "logging_config": QUIET,
         "graceful_shutdown_timeout_s": config.drain_seconds,

@@ -1,4 +1,5 @@
-"""Workers of the fine-tuning queue on a Ray cluster: as many as a base's file says, each with what it needs set aside.
+"""Workers of the fine-tuning queue on a Ray cluster: as many as there are jobs, within what a base's file says, each
+with what it needs set aside.
 
 A replica is `dabt worker` on the machine where Ray has room for it. Ray starts one that is gone elsewhere; its job goes
 on from what it had kept in the store (`training/jobs/keeping.py`). No request comes here.

@@ -1,4 +1,5 @@
-"""How many engine replicas a base should have: by the requests under way, and by the adapters that are called.
+"""How many engine replicas a base should have: by the requests under way, and by the adapters that are called. And how
+many workers its fine-tuning jobs should have.
 
 Pure: what replicas tell comes in, a number goes out; `ray_scaling.py` gives it to Ray, which keeps it within the file's
 `least` and `most` and waits before it follows. Requests alone would leave a thousand adapters, each called now and
@@ -41,6 +42,24 @@ def wanted(requests: float, target: float, memories: Sequence[Memory]) -> int:
         return by_queue
     by_memory = math.ceil(sum(memory.called for memory in memories) * len(places) / sum(places))
     return max(by_queue, by_memory)
+
+
+@dataclass(frozen=True, slots=True)
+class Jobs:
+    """Of the fine-tuning API, over one base. Means over some seconds, as a rule."""
+
+    waiting: float
+    held: float
+    """A worker has them."""
+
+
+def workers_wanted(jobs: Jobs, now: int) -> int:
+    """`now` are the workers that there are, or are to be.
+
+    One for each job. While a worker has one, none is let go: Ray knows not which of them are idle, and stops any.
+    """
+    there = math.ceil(round(jobs.waiting + jobs.held, 3))
+    return max(there, now) if jobs.held else there
 
 
 @dataclass(slots=True)

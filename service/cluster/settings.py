@@ -24,22 +24,27 @@ _OWN = frozenset({"base", "base_name", "host", "port", "shadow_folder"})
 """Settings of `ServeConfig` that stand elsewhere in the file, or follow from it."""
 
 
-class Replicas(Frozen):
-    """How many processes, and when there are more of them."""
+class _Bounds(Frozen):
+    """How many processes there may be."""
 
     least: int = Field(default=1, ge=0)
     """0 lets the last one go when nobody has asked for a while; the next request then waits for its start."""
     most: int = Field(default=1, ge=1)
-    requests: float = Field(default=16, gt=0)
-    """Running and waiting, that one replica should have: with more of them there is another replica."""
     idle_seconds: float = Field(default=300, ge=0)
-    """How long there are fewer before a replica is let go."""
+    """How long fewer are needed before a process is let go."""
 
     @model_validator(mode="after")
     def _ordered(self) -> Self:
         if self.most < self.least:
             raise ValueError(f"most is {self.most} and least {self.least}; write at least {self.least}")
         return self
+
+
+class Replicas(_Bounds):
+    """How many processes, and when there are more of them."""
+
+    requests: float = Field(default=16, gt=0)
+    """Running and waiting, that one replica should have: with more of them there is another replica."""
 
 
 class Needs(Frozen):
@@ -50,11 +55,19 @@ class Needs(Frozen):
     memory_gib: float = Field(default=0, ge=0)
 
 
-class Workers(Frozen):
-    """Of the fine-tuning API's queue: jobs over this base."""
+class Workers(_Bounds):
+    """Of the fine-tuning API's queue: one for each job over this base that waits or runs, within these bounds."""
 
-    count: int = Field(default=0, ge=0)
+    least: int = Field(default=0, ge=0)
+    """0 lets the last one go when there has been no job for a while; the next job then waits for its start."""
+    most: int = Field(default=0, ge=0)
+    """0 runs none here."""
     each: Needs = Needs()
+
+    @property
+    def follow(self) -> bool:
+        """Whether there are more or fewer of them at different times."""
+        return self.most > self.least
 
 
 class EngineTier(BaseSettings):

@@ -17,7 +17,7 @@ from lifecycle.errors import JobRefused, LeaseLost
 from lifecycle.jobs.nouns import Job, JobFault, JobProgress, JobResult
 from lifecycle.jobs.states import ENDED, HELD, JOB_MOVES, JobState
 from lifecycle.registry import Registry
-from lifecycle.registry.job_leases import MOST_TRIES
+from lifecycle.registry.job_leases import MOST_TRIES, JobQueue
 from tests.lifecycle.registry.fine_tuning import BASE, asked, file_of
 
 pytestmark = pytest.mark.timeout(300)
@@ -217,3 +217,14 @@ def test_an_empty_queue_is_looked_at_without_the_writers_lock(registry, monkeypa
 
     monkeypatch.setattr(registry.leases._database, "write", write)
     assert registry.leases.take("w", [BASE], {}) is None
+
+
+def test_a_queue_has_the_jobs_that_there_is_something_to_do_for(registry):
+    one, two, three = (asked(registry) for _ in range(3))
+    assert registry.leases.queues([BASE, "sha256:other"]) == {BASE: JobQueue(3, 0), "sha256:other": JobQueue(0, 0)}
+    registry.leases.take("w", [BASE], {})
+    registry.jobs.move(two.id, S.PAUSED, None, actor="amal")
+    assert registry.leases.queues([BASE]) == {BASE: JobQueue(1, 1)}
+    for job in (one, three):
+        registry.jobs.move(job.id, S.CANCELLED, None, actor="amal")
+    assert registry.leases.queues([BASE]) == {BASE: JobQueue(0, 0)}

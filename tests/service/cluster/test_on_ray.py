@@ -52,7 +52,7 @@ def settings(house: House, port: int, **engines: object) -> Any:
         "engine": "fake",
         "step_seconds": STEP,
         "replicas": {"least": 2, "most": 2},
-        "workers": {"count": 1},
+        "workers": {"most": 1},
         "serve": {"max_loras": 2, "max_cpu_loras": 4},
     }
     return ClusterSettings.model_validate(
@@ -412,6 +412,7 @@ async def test_a_worker_takes_jobs_where_ray_has_room_for_it_and_one_that_is_kil
     on_ray: OnRay,
 ) -> None:
     registry = on_ray.house.registry
+    assert processes("ray::ServeReplica:dabt:worker-0") == [], "there was no job yet"
 
     async def refused() -> bool:
         """A job whose file is gone is a worker's to refuse, and costs no training."""
@@ -442,8 +443,11 @@ def workers_of(replica: psutil.Process) -> list[psutil.Process]:
 
 
 async def test_a_base_that_nobody_asks_for_is_let_go_and_comes_back(on_ray: OnRay) -> None:
-    await on_ray.run(replicas={"least": 0, "most": 1, "idle_seconds": 0.5})
+    """And so are the workers of a queue without jobs."""
+    bounds = {"least": 0, "most": 1, "idle_seconds": 0.5}
+    await on_ray.run(replicas=bounds, workers=bounds)
     await wait_until(lambda: no_room(on_ray))
+    await wait_until(lambda: not processes("ray::ServeReplica:dabt:worker-0"))
     answer = await on_ray.chat("a")
     assert on_ray.right("a", answer)
 

@@ -1,10 +1,12 @@
-"""How many engine replicas a base has: enough for the requests under way and for the adapters that are called."""
+"""How many engine replicas a base has: enough for the requests under way and for the adapters that are called. And how
+many workers: one for each job.
+"""
 
 from __future__ import annotations
 
 import pytest
 
-from service.cluster.scaling import LATELY, CalledLately, Memory, wanted
+from service.cluster.scaling import LATELY, CalledLately, Jobs, Memory, wanted, workers_wanted
 
 
 @pytest.mark.parametrize(
@@ -49,3 +51,24 @@ def test_adapters_are_in_use_for_a_minute_after_their_last_call() -> None:
     assert called.digests() == {"a"}
     now += LATELY
     assert called.digests() == set()
+
+
+@pytest.mark.parametrize(
+    ("waiting", "held", "now", "workers"),
+    [
+        (0, 0, 0, 0),
+        (1, 0, 0, 1),
+        (3, 0, 1, 3),
+        (2, 1, 1, 3),
+        (0, 0, 3, 0),  # Ray lets them go once that has been so for `idle_seconds`
+        (0, 1, 3, 3),  # which of the three has the job is not known to Ray
+        (0, 3, 3, 3),
+        (1, 0, 3, 1),
+        (0.4, 0, 0, 1),  # a mean: there was none a moment ago
+        (0.8, 0.2, 1, 1),  # one that was taken meanwhile
+    ],
+)
+def test_there_is_a_worker_for_each_job_and_none_is_let_go_while_one_has_a_job(
+    waiting: float, held: float, now: int, workers: int
+) -> None:
+    assert workers_wanted(Jobs(waiting, held), now) == workers
