@@ -1,8 +1,11 @@
-"""`dabt serve --base triage:1` on the real engine: whole weights of the store, held against what their trainer saw."""
+"""`dabt serve --base triage:1` on the real engine: whole weights of the store, held against what their trainer saw; two
+of them beside each other in one service.
+"""
 
 from __future__ import annotations
 
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -105,29 +108,36 @@ def home(tmp_path_factory: pytest.TempPathFactory, gpt2: Path) -> Home:
     return place
 
 
-def test_whole_weights_answer_as_they_were_trained(home: Home, tmp_path: Path) -> None:
-    log = tmp_path / "log"
+@pytest.fixture(scope="module")
+def client(home: Home, tmp_path_factory: pytest.TempPathFactory) -> Iterator[httpx.Client]:
+    """Of a service whose bases are two versions."""
+    log = tmp_path_factory.mktemp("log") / "log"
     with (
-        served("triage:1", home.root, log) as (process, url),
+        served("triage:1", home.root, log, "--base", "bare=plain:1") as (process, url),
         httpx.Client(base_url=url, timeout=60, headers=DRAFTS) as client,
     ):
         wait_until_ready(process, url, log)
-        listed = {model["id"] for model in client.get("/v1/models").json()["data"]}
-        asked = {"model": "triage:1", "messages": [{"role": "user", "content": "hello"}], "max_tokens": 4}
-        reply = client.post("/v1/chat/completions", json=asked)
-        assert reply.status_code == 200, reply.text
-        plain = {**asked, "model": next(name for name in listed if "@" in name)}
-        bare = client.post("/v1/chat/completions", json=plain)
-        assert bare.status_code == 200, bare.text
-        # The version's own prompt stands before what the caller says.
-        assert reply.json()["usage"]["prompt_tokens"] > bare.json()["usage"]["prompt_tokens"]
-        other = client.post("/v1/chat/completions", json={**asked, "model": "liar:1"})
-        assert other.status_code == 403, other.text
-        assert "dabt serve --base liar:1" in other.text
+        yield client
+
+
+def test_whole_weights_answer_as_they_were_trained(client: httpx.Client) -> None:
+    listed = {model["id"] for model in client.get("/v1/models").json()["data"]}
+    assert {"base@triage-1", "bare"} <= listed
+    asked = {"model": "triage:1", "messages": [{"role": "user", "content": "hello"}], "max_tokens": 4}
+    reply = client.post("/v1/chat/completions", json=asked)
+    assert reply.status_code == 200, reply.text
+    plain = {**asked, "model": "base@triage-1"}
+    bare = client.post("/v1/chat/completions", json=plain)
+    assert bare.status_code == 200, bare.text
+    # The version's own prompt stands before what the caller says.
+    assert reply.json()["usage"]["prompt_tokens"] > bare.json()["usage"]["prompt_tokens"]
+    other = client.post("/v1/chat/completions", json={**asked, "model": "liar:1"})
+    assert other.status_code == 403, other.text
+    assert "dabt serve --base liar:1" in other.text
 
 
 def test_a_pure_language_model_of_transposed_layers_goes_on_with_texts_and_refuses_chats(
-    home: Home, gpt2: Path, tmp_path: Path
+    client: httpx.Client, gpt2: Path
 ) -> None:
     """As `merged_lora` leaves it: whole weights of a GPT-2 without a chat template, over which vLLM puts no adapter."""
     import torch
@@ -137,21 +147,16 @@ def test_a_pure_language_model_of_transposed_layers_goes_on_with_texts_and_refus
     ids = tokenizer(TEXTS[0], return_tensors="pt")["input_ids"]
     with torch.no_grad():
         expected = tokenizer.decode(model.generate(ids, max_new_tokens=6, do_sample=False)[0, ids.shape[1] :])
-    log = tmp_path / "log"
-    with (
-        served("plain:1", home.root, log) as (process, url),
-        httpx.Client(base_url=url, timeout=60, headers=DRAFTS) as client,
-    ):
-        wait_until_ready(process, url, log)
-        asked = {"model": "plain:1", "prompt": TEXTS[0], "max_tokens": 6, "temperature": 0}
+    for name in ("plain:1", "bare"):
+        asked = {"model": name, "prompt": TEXTS[0], "max_tokens": 6, "temperature": 0}
         reply = client.post("/v1/completions", json=asked)
         assert reply.status_code == 200, reply.text
         # A character that is not complete yet is held back.
         assert reply.json()["choices"][0]["text"].rstrip("�") == expected.rstrip("�")
-        chat = {"model": "plain:1", "messages": [{"role": "user", "content": "hello"}]}
-        refused = client.post("/v1/chat/completions", json=chat)
-        assert refused.status_code == 400, refused.text
-        assert "--chat-template" in refused.json()["error"]["message"]
+    chat = {"model": "plain:1", "messages": [{"role": "user", "content": "hello"}]}
+    refused = client.post("/v1/chat/completions", json=chat)
+    assert refused.status_code == 400, refused.text
+    assert "--chat-template" in refused.json()["error"]["message"]
 
 
 def test_a_base_without_a_template_is_given_one_by_its_name(tmp_path: Path) -> None:
