@@ -9,12 +9,13 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
+from functools import partial
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
 from evals.archive.items import Item, ItemAnswer
-from evals.foreign.run import ForeignRun, Told, lines, loaded, score_of, settings_of, unreadable
+from evals.foreign.run import FaultList, ForeignRun, Told, lines, loaded, score_of, settings_of, unreadable
 from lifecycle.version import digest_of
 
 _SETTINGS = ("model", "limit", "gen_kwargs", "random_seed", "fewshot_seed", "batch_size", "device")
@@ -32,10 +33,14 @@ def read(path: Path) -> Iterator[ForeignRun]:
     raw = loaded(path)
     if not is_one(raw):
         raise unreadable(str(path), "is no result file of lm-eval: `results` and `configs` are not in it")
+    faults = FaultList()
     for task, figures in raw["results"].items():
         config = raw["configs"].get(task)
         if isinstance(config, dict) and isinstance(figures, dict):
-            yield _run(path, raw, str(task), figures, config)
+            run = faults.without(partial(_run, path, raw, str(task), figures, config))
+            if run is not None:
+                yield run
+    faults.tell()
 
 
 def _run(path: Path, raw: dict[str, Any], task: str, figures: dict[str, Any], config: dict[str, Any]) -> ForeignRun:
@@ -93,10 +98,8 @@ def _named(metric: str, kind: str) -> str:
 def _items(path: Path, task: str, model: str) -> list[Item]:
     """A line for each item and filter: the lines of an item are one item with the figures of all."""
     items: dict[str, Item] = {}
-    for place, row in lines(path):
-        doc, number = row.get("doc"), row.get("doc_id")
-        if not isinstance(doc, dict) or not isinstance(number, int):
-            raise unreadable(place, "is no sample: it has no `doc` and `doc_id`")
+    for row in lines(path, _no_sample):
+        doc, number = row["doc"], row["doc_id"]
         key = f"{task}/{number}/{digest_of(doc)[7:19]}"
         kind = str(row.get("filter") or "none")
         scores, unscored = {}, {}
@@ -119,6 +122,11 @@ def _items(path: Path, task: str, model: str) -> list[Item]:
             arms={model: answer},
         )
     return list(items.values())
+
+
+def _no_sample(row: Mapping[str, Any]) -> str:
+    whole = isinstance(row.get("doc"), dict) and isinstance(row.get("doc_id"), int)
+    return "" if whole else "is no sample: it has no `doc` and `doc_id`"
 
 
 def _question(row: Mapping[str, Any]) -> str:

@@ -110,13 +110,15 @@ def _told(scores: Mapping[str, Any], *, reward: bool) -> dict[str, Told]:
 def _items(path: Path, task: str, model: str) -> list[Item]:
     """A line for each item and repeat."""
     grouped: dict[str, list[dict[str, Any]]] = {}
-    for place, row in lines(path):
-        number = row.get("problem_idx")
-        if number is None:
-            raise unreadable(place, "is no record: it has no `problem_idx`")
+    for row in lines(path, _no_record):
+        number = row["problem_idx"]
         content = digest_of([row.get("prompt"), row.get("expected_answer")])
         grouped.setdefault(f"{task}/{number}/{content[7:19]}", []).append(row)
     return [_item(key, rows, task, model) for key, rows in grouped.items()]
+
+
+def _no_record(row: Mapping[str, Any]) -> str:
+    return "is no record: it has no `problem_idx`" if row.get("problem_idx") is None else ""
 
 
 def _item(key: str, rows: list[dict[str, Any]], task: str, model: str) -> Item:

@@ -7,18 +7,22 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from evals.archive.items import Item
-from lifecycle.errors import InvalidData, Problem
+from lifecycle.errors import InvalidData, InvalidInput, Problem
 from lifecycle.intervals import Z_TWO_SIDED
 from lifecycle.report import ArmResult, Imported, Interval, Report
 from lifecycle.version import Digest, digest_of
 
+T = TypeVar("T")
+
+_TITLE = "nothing is taken in:"
 _CLOSE = 5e-4
 """Tools round what they report to three or four places."""
 
@@ -68,7 +72,7 @@ class ForeignRun:
         if metric not in figures:
             cure = f"name one of {', '.join(figures)}" if figures else "let the tool write its samples too"
             fault = f"has no {metric}" if metric else "has no figure with an interval"
-            raise InvalidData(f"{self.file} cannot be taken in", [Problem(self.task, fault, cure)])
+            raise InvalidData(_TITLE, [Problem(f"{self.file}: {self.task}", fault, cure)])
         scoring = digest_of([self.tool, self.scoring])
         keys = sorted(item.key for item in self.items)
         arm = ArmResult(
@@ -156,20 +160,49 @@ def loaded(path: Path) -> Any:
     return _parsed(path.read_bytes(), str(path))
 
 
-def lines(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
-    """The objects of a JSONL file, each with its place. Raises `InvalidData` for a line that is none."""
+def lines(path: Path, fault_of: Callable[[dict[str, Any]], str]) -> Iterator[dict[str, Any]]:
+    """The objects of a JSONL file. At its end raises `InvalidData` with every line that is none or has a fault."""
+    faults = FaultList()
     with path.open("rb") as file:
         for number, line in enumerate(file, 1):
             if line.strip():
-                place = f"{path}:{number}"
-                row = _parsed(line, place)
-                if not isinstance(row, dict):
-                    raise unreadable(place, "is no JSON object")
-                yield place, row
+                row = faults.without(partial(_row, line, f"{path}:{number}", fault_of))
+                if row is not None:
+                    yield row
+    faults.tell()
 
 
-def unreadable(place: str, fault: str) -> InvalidData:
-    return InvalidData("a result file cannot be taken in", [Problem(place, fault, "let the tool write it again")])
+def _row(line: bytes, place: str, fault_of: Callable[[dict[str, Any]], str]) -> dict[str, Any]:
+    row = _parsed(line, place)
+    if not isinstance(row, dict):
+        raise unreadable(place, "is no JSON object")
+    if fault := fault_of(row):
+        raise unreadable(place, fault)
+    return row
+
+
+class FaultList:
+    """Of many files and lines, so that all of them are told at once."""
+
+    def __init__(self) -> None:
+        self._problems: list[Problem] = []
+
+    def without(self, work: Callable[[], T]) -> T | None:
+        """What `work` gives; None where it raises `InvalidInput`, whose problems `tell` tells."""
+        try:
+            return work()
+        except InvalidInput as error:
+            self._problems += error.problems
+            return None
+
+    def tell(self) -> None:
+        """Raises `InvalidData` with all problems, where there are some."""
+        if self._problems:
+            raise InvalidData(_TITLE, self._problems)
+
+
+def unreadable(place: str, fault: str, cure: str = "let the tool write it again") -> InvalidData:
+    return InvalidData(_TITLE, [Problem(place, fault, cure)])
 
 
 def _parsed(raw: bytes, place: str) -> Any:

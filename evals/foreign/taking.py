@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterable, Iterator
+from functools import partial
 from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -12,9 +13,8 @@ from typing import TYPE_CHECKING
 from evals.archive.items import FILE, Item
 from evals.archive.library import Kept, imports_of
 from evals.foreign import lm_eval, nemo
-from evals.foreign.run import ForeignRun, loaded, unreadable
+from evals.foreign.run import FaultList, ForeignRun, loaded, unreadable
 from lifecycle.config_file import load_mapping, refuse_unusable
-from lifecycle.errors import NotFound
 
 if TYPE_CHECKING:
     from lifecycle.home import Home
@@ -26,11 +26,15 @@ def take_in(paths: Iterable[Path], home: Home, *, metric: str = "") -> list[Kept
     """Keeps a report for each task of each file; a folder stands for all result files in it. The same file again is the
     same report.
 
-    Raises `NotFound` for a path where there is none, and `InvalidData` for one that is no result file, or whose figures
-    cannot be used; nothing is kept then.
+    Raises `InvalidData` with every path where there is none, every file that is no result file, and every task whose
+    figures cannot be used, of all files; nothing is kept then.
     """
-    runs = list(chain.from_iterable(_runs(path) for given in paths for path in _files(given)))
-    reports = [(run, run.report(metric)) for run in runs]
+    faults = FaultList()
+    files = list(chain.from_iterable(faults.without(partial(_files, given)) or () for given in paths))
+    runs = list(chain.from_iterable(faults.without(partial(_runs, path)) or () for path in files))
+    made = [(run, faults.without(partial(run.report, metric))) for run in runs]
+    faults.tell()
+    reports = [(run, report) for run, report in made if report is not None]
     kept = []
     for run, report in reports:
         task = re.sub(r"[^\w.-]+", "_", report.task)[:80]
@@ -47,15 +51,19 @@ def take_in(paths: Iterable[Path], home: Home, *, metric: str = "") -> list[Kept
 def _files(given: Path) -> list[Path]:
     if given.is_file():
         return [given]
-    there = sorted(chain.from_iterable(given.rglob(name) for name in _NAMES)) if given.is_dir() else []
+    found = chain.from_iterable(given.rglob(name) for name in _NAMES) if given.is_dir() else ()
+    there = sorted(path for path in found if path.is_file())
     if not there:
-        raise NotFound(f"no result file is at {given}: there is neither {', '.join(_NAMES[:-1])} nor {_NAMES[-1]}")
+        fault = f"no result file is there, neither {', '.join(_NAMES[:-1])} nor {_NAMES[-1]}"
+        raise unreadable(str(given), fault, "name such a file, or a folder with some")
     return there
 
 
 def _runs(path: Path) -> list[ForeignRun]:
     try:
         return list(_read(path))
+    except OSError as error:
+        raise unreadable(str(path), f"cannot be read: {error.strerror or error}") from error
     except (AttributeError, TypeError, ValueError, KeyError) as error:  # a part of it has another form than the tool's
         raise unreadable(str(path), f"is not in the form that its tool writes: {error}") from error
 

@@ -12,7 +12,7 @@ import pytest
 from evals.archive.diff import compare
 from evals.archive.library import Kept
 from evals.foreign.taking import take_in
-from lifecycle.errors import InvalidData, NotFound
+from lifecycle.errors import InvalidData
 from lifecycle.home import Home
 
 BUNDLE: dict[str, Any] = {
@@ -135,6 +135,40 @@ def test_a_file_of_another_form_is_told_and_nothing_is_kept(text: str, fault: st
     assert not home.evaluations.exists()
 
 
+def test_all_that_is_wrong_in_all_files_is_told_at_once_and_nothing_is_kept(tmp_path, home) -> None:
+    bad = [{"reward": 1.0}, *rows()[:1], {"prompt": "x"}]
+    good, torn = written(tmp_path / "good", BUNDLE, rows()), written(tmp_path / "torn", BUNDLE, bad)
+    endless = tmp_path / "endless" / "results.yml"
+    endless.parent.mkdir()
+    endless.write_text("results: {tasks: {a: .inf, b: {metrics: {m: -.inf}}}}")
+    (tmp_path / "odd.json").write_text("[]")
+    (tmp_path / "folder" / "results_x.json").mkdir(parents=True)
+    with pytest.raises(InvalidData) as error:
+        take_in([good, torn, endless, tmp_path / "odd.json", tmp_path / "folder"], home)
+    told = [(problem.place.rpartition("/")[2], problem.fault) for problem in error.value.problems]
+    assert [fault for _, fault in told] == [
+        "no result file is there, neither results_*.json, eval-*.json nor results.yml",
+        *["is no record: it has no `problem_idx`"] * 2,
+        "is inf, which is no number to work with",
+        "is -inf, which is no number to work with",
+        "is no result file of lm-eval or NeMo Evaluator",
+    ]
+    assert [place for place, _ in told] == [
+        "folder", "results.jsonl:1", "results.jsonl:3", "results.yml: results.tasks.a",
+        "results.yml: results.tasks.b.metrics.m", "odd.json",
+    ]  # fmt: skip
+    assert not home.evaluations.exists()
+
+
+def test_a_task_without_a_figure_is_told_beside_the_others(tmp_path, home) -> None:
+    bundles = [{"run_id": "eval-x", "benchmark": {"name": name, "scores": {}}} for name in ("a", "b")]
+    folders = [written(tmp_path / bundle["benchmark"]["name"], bundle, []) for bundle in bundles]
+    with pytest.raises(InvalidData) as error:
+        take_in(folders, home)
+    places = [problem.place for problem in error.value.problems]
+    assert places == [f"{folder / 'eval-x.json'}: {folder.name}" for folder in folders]
+
+
 def test_odd_texts_and_numbers_in_the_records(tmp_path, home) -> None:
     odd = rows()[:2]
     odd[0] |= {"prompt": "half \ud800 of it", "reward": float("nan"), "problem_idx": 0}
@@ -150,5 +184,5 @@ def test_odd_texts_and_numbers_in_the_records(tmp_path, home) -> None:
 def test_a_record_without_a_number_and_a_path_without_results_are_told(tmp_path, home) -> None:
     with pytest.raises(InvalidData, match=r"results\.jsonl:1: is no record"):
         take_in([written(tmp_path / "run", BUNDLE, [{"reward": 1.0}])], home)
-    with pytest.raises(NotFound, match=r"neither results_\*\.json, eval-\*\.json nor results\.yml"):
+    with pytest.raises(InvalidData, match="nothing: no result file is there, neither"):
         take_in([tmp_path / "nothing"], home)
