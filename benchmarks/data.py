@@ -1,6 +1,6 @@
 """Rows a second on one core, and the largest memory, of the data checks over files of three sizes.
 
-    python -m benchmarks.data [--rows 10000,100000,1000000]
+    python -m benchmarks.data [--rows 10000,100000,1000000] [--ways flat,against]
 
 Each figure is of a process of its own, which is held to one core. `flat` is everything but near duplicates and
 personal data, held against a thousand test rows; `against` is the same held against the rows themselves, each of which
@@ -24,6 +24,8 @@ from collections.abc import Callable
 from importlib import import_module
 from pathlib import Path
 
+from benchmarks.tables import markdown
+
 ENGLISH = """
 doctor clinic pain head knee since monday when open please book visit my son daughter fever strong sleep night medicine
 take after food daily twice results blood test ready insurance cover cost parking near entrance child tooth eye skin
@@ -33,7 +35,15 @@ ARABIC = """
 أريد حجز موعد عند الطبيب يوم الأحد القادم ابني يعاني من حرارة شديدة منذ ثلاثة أيام ولا ينام الليل دواء بعد الأكل مرتين
 نتيجة تحليل الدم جاهزة التأمين يغطي تكلفة موقف السيارات قرب المدخل طفل سن عين جلد طفح سعال حلق أذن معدة
 """.split()  # noqa: SIM905
-WAYS = ("flat", "against", "near", "worst", "personal", "split")
+WAYS = {
+    "flat": "All checks but the next two",
+    "near": "Near duplicates",
+    "worst": "The same, no row with a number",
+    "personal": "Personal data",
+    "split": "Split",
+    "against": "All checks but two, against itself",
+}
+"""Each with the head of its column in docs/guides/data.md."""
 
 
 def make(path: Path, rows: int, *, numbers: bool = True) -> None:
@@ -119,7 +129,7 @@ def measure(way: str, path: Path, tests: Path) -> tuple[float, float]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rows", default="10000,100000,1000000")
-    parser.add_argument("--ways", default=",".join(WAYS))
+    parser.add_argument("--ways", default=",".join(WAYS), help=f"Of {', '.join(WAYS)}.")
     parser.add_argument("--one", nargs=3, help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.one:
@@ -127,7 +137,8 @@ def main() -> None:
         way, path, tests = options.one
         print(*measure(way, Path(path), Path(tests)))
         return
-    print(f"{'':10}{'rows':>12}{'rows/s':>12}{'MiB at most':>14}")
+    ways: list[str] = options.ways.split(",")
+    lines: list[list[str]] = []
     with tempfile.TemporaryDirectory() as folder:
         tests = Path(folder) / "test.jsonl"
         make(tests, 1000)
@@ -135,11 +146,15 @@ def main() -> None:
             path, plain = Path(folder) / f"{count}.jsonl", Path(folder) / f"{count}-plain.jsonl"
             make(path, count)
             make(plain, count, numbers=False)
-            for way in options.ways.split(","):
+            cells = []
+            for way in ways:
                 rows = plain if way == "worst" else path
                 command = [sys.executable, "-m", "benchmarks.data", "--one", way, str(rows), str(tests)]
                 seconds, memory = map(float, subprocess.check_output(command, text=True).split())
-                print(f"{way:10}{count:>12,}{count / seconds:>12,.0f}{memory:>14,.0f}", flush=True)
+                cells.append(f"{count / seconds:,.0f} rows/s, {memory:,.0f} MiB")
+                print(f"{count:,} rows, {way}: {cells[-1]}", flush=True)
+            lines.append([f"{count:,}", *cells])
+    print(f"\n{markdown(['Rows', *(WAYS[way] for way in ways)], lines)}")
 
 
 if __name__ == "__main__":
