@@ -24,7 +24,6 @@ def sweep(
 
     Example: `dabt sweep run.yaml`
     """
-    from rich.console import Console
 
     from lifecycle.commands.lines import Lines
     from lifecycle.home import Home
@@ -33,14 +32,17 @@ def sweep(
     from training.sweep import Sweep, search
 
     told = Sweep.load(config, base=base)
-    place, console = Home.at(home), Console()
+    place = Home.at(home)
     swept = search(told, place, Shelf.at(place, actor=this_user()), lambda name: Told(name, Lines(typer.echo)))
     _show(swept, told.settings.metric)
     chosen = ", ".join(f"{key} {value}" for key, value in swept.chosen.items())
-    console.print(f"the best of {swept.tried}: {chosen}", highlight=False)
-    console.print(f"{swept.result.version.ref} is a draft: {told.settings.metric} {swept.value:.3f}", highlight=False)
-    console.print(f"  trials: {swept.folder / 'trials.json'}", highlight=False, soft_wrap=True)
-    console.print("  next: dabt eval, which compares it with what needs no training", highlight=False)
+    for line in (
+        f"the best of {swept.tried}: {chosen}",
+        f"{swept.result.version.ref} is a draft: {told.settings.metric} {swept.value:.3f}",
+        f"  trials: {swept.folder / 'trials.json'}",
+        "  next: dabt eval, which compares it with what needs no training",
+    ):
+        typer.echo(line)
 
 
 def _show(swept: Swept, metric: str) -> None:

@@ -6,11 +6,13 @@ import io
 import json
 import re
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from rich.console import Console
 
 from lifecycle.commands.lines import Lines
+from training.cli import _print_result
 from training.progress import Bar, Curve, Pace, Point, Told, keep, watcher
 
 
@@ -65,6 +67,39 @@ def test_the_log_has_all_figures_of_a_step_and_null_where_one_is_not_finite(tmp_
         "learning_rate": 1e-4,
         "grad_norm": None,
     }
+
+
+def test_lines_in_a_pipe_are_whole_however_narrow_it_is_taken_to_be(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "40")
+    long = "checking the rows, " * 20 + "[all] of them"
+    with watcher("triage", Console()) as told:
+        told.stage(long)
+        told.say(long)
+        told.step(1, 90)
+    printed = capsys.readouterr().out.splitlines()
+    assert printed[1:] == [f"triage: {long}"] * 2 + ["triage: done, step 1 of 90"]
+
+    out = io.StringIO()
+    with Bar("triage", Console(file=out, width=40, force_terminal=False)) as bar:
+        bar.say(long)
+    assert long in out.getvalue().splitlines()
+
+
+def test_what_came_of_a_run_is_whole_lines_in_a_pipe(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("COLUMNS", "40")
+    metrics = {"base_eval_loss": 2.0, "eval_loss": 1.0, "validation_rows": 8.0, "train_rows": 64.0}
+    record = SimpleNamespace(metrics=metrics, notes=("an epoch sees 10 of 20 of a [long] name.jsonl, 5 of 5 of b",))
+    result = SimpleNamespace(
+        record=record, version=SimpleNamespace(ref="triage:3"), reused=False, folder=tmp_path / ("x" * 90)
+    )
+    _print_result(result)  # type: ignore[arg-type]
+    first, run, note, _ = capsys.readouterr().out.splitlines()
+    assert first == ("triage:3 is a draft (trained): validation loss 2.000 → 1.000 on 8 rows after 64 to learn from")
+    assert (run, note) == (f"  run: {result.folder}", f"  note: {record.notes[0]}")
 
 
 def test_without_a_terminal_every_stage_and_how_far_it_is_are_lines() -> None:

@@ -10,6 +10,8 @@ from rich.console import Console
 
 from lifecycle.commands.lines import SECONDS, Lines, lines, working
 
+LONG = "[triage] " + "ملاحظة طويلة " * 10 + "."
+
 
 class Time:
     def __init__(self) -> None:
@@ -65,11 +67,11 @@ def test_a_reader_of_a_log_waits_at_most_ten_seconds():
     assert SECONDS * (1 + 1 / 8) < 10
 
 
-@pytest.mark.parametrize(("terminal", "said"), [(False, "[triage] ملاحظة\n"), (True, "")])
-def test_a_terminal_has_bars_in_place_of_lines(terminal, said):
+@pytest.mark.parametrize(("terminal", "said"), [(False, f"{LONG}\n"), (True, "")])
+def test_a_terminal_has_bars_in_place_of_lines_which_are_whole_in_a_pipe(terminal, said):
     out = io.StringIO()
     with lines(Console(file=out, force_terminal=terminal, width=40)) as told:
-        told.step("[triage] ملاحظة")
+        told.step(LONG)
     assert out.getvalue() == said
 
 
