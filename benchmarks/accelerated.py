@@ -147,13 +147,13 @@ def _loss(task: TrainingTask, adapter: Path, device: str) -> float:
 def _expected(task: TrainingTask, asked: Mapping[str, Any]) -> float:
     """MiB of the GPU's memory, by the formulas of `dabt data report`."""
     from training.data.batches import lay
+    from training.data.computer import Computer
     from training.data.estimate import Plan, Shape, expected
 
     training = lay([Counter(task.lengths())], [task.rows], task.batch_size)
-    frozen = asked["method"] != "full"
-    plan = Plan(epochs=2.0, batch=task.batch_size, method=asked["method"], bytes_per_weight=2 if frozen else 4)
-    told = expected(Shape.of(task.base), plan, training, lay([], [], task.batch_size), (1.0, ""))
-    return (told.memory - told.program) / 2**20
+    plan = Plan(epochs=2.0, batch=task.batch_size, method=asked["method"])
+    told = expected(Shape.of(task.base), plan, training, lay([], [], task.batch_size), Computer("", 1.0, gpu=True))
+    return told.memory / 2**20
 
 
 def _configuration(place: Path, base: Path, asked: Mapping[str, Any]) -> dict[str, Any]:

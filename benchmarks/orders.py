@@ -3,6 +3,7 @@
     python -m benchmarks.orders
     python -m benchmarks.orders --rows 320 --seeds 3    # the whole epoch of `benchmarks.training`
     python -m benchmarks.orders --method dpo            # and `classification`: `orders_of_methods.py`
+    python -m benchmarks.grouping                       # what it saves in time
 
 `lora` is a plain loop of torch's with PEFT, so that nothing but the order differs: the same first weights, AdamW,
 cosine rate and clipping as `benchmarks.training` asks of every trainer.

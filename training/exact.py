@@ -63,6 +63,10 @@ def exact(trainer: type[Any], *, shifted: bool = True) -> type[Any]:
             labels = inputs["labels"][..., 1:] if shifted else inputs["labels"]
             return (labels != IGNORED).sum()
 
+        def _issue_warnings_after_load(self, load_result: Any) -> None:
+            load_result.missing_keys[:] = not_tied(self.model, load_result.missing_keys)
+            super()._issue_warnings_after_load(load_result)
+
         def evaluation_loop(self, *args: Any, metric_key_prefix: str = "eval", **kwargs: Any) -> Any:
             self._sums = torch.zeros(2, dtype=torch.float64)
             output = super().evaluation_loop(*args, metric_key_prefix=metric_key_prefix, **kwargs)
@@ -86,6 +90,15 @@ def exact(trainer: type[Any], *, shifted: bool = True) -> type[Any]:
     return Exact
 
 
+def not_tied(model: Any, missing: Sequence[str]) -> list[str]:
+    """Those of `missing` in a checkpoint that were not loaded. A tied weight stands there once, under its other name:
+    transformers calls it missing, which reads like a fault.
+    """
+    parameters = dict(model.named_parameters(remove_duplicate=False))
+    loaded = {id(parameter) for name, parameter in parameters.items() if name not in missing}
+    return [name for name in missing if id(parameters.get(name)) not in loaded]
+
+
 def mean(values: Sequence[float], weights: Sequence[float]) -> float:
     """Of what batches have, each of which counts for its weight."""
     return sum(value * weight for value, weight in zip(values, weights, strict=True)) / max(sum(weights), 1)
@@ -96,7 +109,8 @@ class EpochOrder:
 
     The trainer's own draws from the process's generator, whose state a run that goes on no longer has.
 
-    With `group`, rows of like length come together, in groups of so many, so that little is padding.
+    With `group`, rows of like length come together, in groups of so many, so that little is padding: transformers' own
+    order for `group_by_length`, with the longest row first, so that a run that has no room for it ends at once.
     """
 
     def __init__(

@@ -28,6 +28,9 @@ class OptimisationSettings(Frozen, allow_inf_nan=False):
     packing: Literal["auto"] | bool = "auto"
     """Lay several rows of a batch in one line, so that little of it is padding. The loss is the same, and `batch_size`
     goes on counting rows. `auto` does so where the base keeps such rows apart, and `true` refuses another base."""
+    group_by_length: bool = False
+    """Rows of like length in one step, so that less of it is padding, for what is not packed. In short runs it costs
+    loss: a step learns from long rows alone, or from short ones."""
     gradient_checkpointing: bool = False
     """Trade about a fifth of the speed for memory: compute activations again instead of keeping them."""
     early_stopping: int | None = Field(default=None, ge=1)
@@ -55,6 +58,11 @@ class OptimisationSettings(Frozen, allow_inf_nan=False):
     save_minutes: float = Field(default=10.0, ge=0.0)
     """A run that is stopped goes on from a checkpoint that is at most so old. It decides nothing of the result."""
     seed: int = Field(default=17, ge=0, lt=2**32)
+
+    @property
+    def group(self) -> int | None:
+        """Rows that come together by their length: those of a step. None where they come by chance."""
+        return self.batch_size * self.accumulation if self.group_by_length else None
 
     def steps_of_an_epoch(self, rows: int) -> int:
         """Of the optimiser: an epoch ends in a step, whatever is left for it."""

@@ -36,6 +36,7 @@ _OURS_FOR = {
     "metric_for_best_model": "write best_by: exact_match, loss, or another figure of the method",
     "greater_is_better": "leave it out: it follows from best_by",
     "early_stopping_patience": "write early_stopping, in epochs",
+    "train_sampling_strategy": "write group_by_length: true where rows of like length are to come together",
     "report_to": "write tracking: mlflow, wandb, tensorboard or none, beside optimisation",
 }
 """What other trainers call it, and what it is here."""

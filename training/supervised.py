@@ -76,8 +76,8 @@ def train(
             collate = PackingCollator(pad_of(tokenizer), LINE if by_rows else 0)
             _pack(trainer, collate, required=how.packing is True)
     lengths = [len(example.input_ids) for example in every]
-    # Not by length: steps that see long rows alone and short rows alone by turns end in a higher loss.
-    trainer.order = EpochOrder(training, lengths, how.seed, group=None, batch_size=how.batch_size)
+    # By chance unless asked: steps that see long rows alone and short rows alone by turns end in a higher loss.
+    trainer.order = EpochOrder(training, lengths, how.seed, group=how.group, batch_size=how.batch_size)
     in_float32(trainer.model)
     trainer.remove_callback(PrinterCallback)
     if how.early_stopping:

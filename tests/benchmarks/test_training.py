@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks import accelerated, apart, methods, orders, orders_of_methods
+from benchmarks import accelerated, apart, grouping, methods, orders, orders_of_methods
 from benchmarks.our_run import Ran
 from benchmarks.tables import markdown
 from benchmarks.trainers import SIDES
@@ -83,6 +83,11 @@ def test_the_orders_of_rows_are_compared_seed_by_seed() -> None:
     *_, chance, length = orders.table({"by chance": [0.4, 0.5], "by length": [0.45, 0.55]}).splitlines()
     assert chance == "| by chance | 0.450 | 0.071 | 2 of 2 |"
     assert length == "| by length | 0.500 | 0.071 | 0 of 2 |"
+
+
+def test_what_an_order_by_length_saves_is_told_as_a_ratio_of_speeds() -> None:
+    told = grouping.line("`dpo`", [10.0, 12.0, 9.0], [8.0, 8.0, 9.0])
+    assert told == ["`dpo`", "10.0 s", "8.0 s", "1.25 [1.00, 1.50]"]
 
 
 def test_pairs_of_the_comparison_of_orders_have_a_worse_answer_that_is_another_rows() -> None:

@@ -60,12 +60,13 @@ CASES = {
     "qlora": Case({"type": "qlora", **SHAPE}),
     "full": Case({"type": "full"}, how={"lr": 1e-3, "accumulation": 2, **ANSWERED}),
     "last_layers": Case({"type": "last_layers", "layers": 1}, how={"lr": 1e-3}),
-    "dpo": Case({"type": "dpo", **SHAPE}, PAIRS, {"accumulation": 2}),
+    "grouped by length": Case({"type": "lora", **SHAPE}, how={"group_by_length": True, "packing": False}),
+    "dpo": Case({"type": "dpo", **SHAPE}, PAIRS, {"accumulation": 2, "group_by_length": True}),
     "text": Case({"type": "text", **SHAPE}, TEXTS),
     "classification": Case(
         {"type": "classification", "class_weights": "balanced"},
         {"train": "moods.jsonl", "validation": "more_moods.jsonl"},
-        {"lr": 1e-3, "accumulation": 2, "max_length": 32},
+        {"lr": 1e-3, "accumulation": 2, "max_length": 32, "group_by_length": True},
     ),
 }
 

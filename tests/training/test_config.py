@@ -118,7 +118,7 @@ def test_what_a_server_would_refuse_or_serve_wrongly_is_refused_with_the_reason(
     ("method", "keys"),
     [
         ("dpo", {"optimisation.packing"}),
-        ("text", {"prompt.system", "data.answer_schema"}),
+        ("text", {"prompt.system", "data.answer_schema", "optimisation.group_by_length"}),
         ("classification", {"optimisation.packing", "prompt.system", "data.answer_schema", "template"}),
         *((name, set()) for name in ("lora", "qlora", "full", "last_layers", "merged_lora")),
     ],
@@ -130,6 +130,7 @@ def test_what_a_method_would_ignore_is_refused_by_its_key(
     (tmp_path / "answer.json").write_text('{"type": "object"}')
     data = {**raw["data"], "answer_schema": "answer.json"}
     optimisation = {"packing": True, "gradient_checkpointing": True, "precision": "bfloat16", "max_minutes": 5}
+    optimisation |= {"group_by_length": True}
     every = {"data": data, "optimisation": optimisation, "template": "zephyr", "prompt": {"system": "system.txt"}}
     assert TrainJob.from_mapping({**raw, "method": method}, tmp_path).config.method.type == method
     if not keys:
@@ -282,6 +283,11 @@ def test_a_run_is_never_all_warm_up(share: float, steps: int, warmup: int) -> No
     ("place", "key", "cure"),
     [
         ("optimisation.metric_for_best_model", {"metric_for_best_model": "eval_loss"}, "best_by"),
+        (
+            "optimisation.train_sampling_strategy",
+            {"train_sampling_strategy": "group_by_length"},
+            "group_by_length: true",
+        ),
         ("optimisation.early_stopping_patience", {"early_stopping_patience": 2}, "early_stopping"),
         ("optimisation.report_to", {"report_to": "wandb"}, "tracking"),
     ],

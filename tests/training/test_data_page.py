@@ -2,28 +2,35 @@
 
 from __future__ import annotations
 
+import io
 import json
 import math
 import re
 from collections import Counter
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 import typer
+from rich.console import Console
 from typer.testing import CliRunner
 
 from lifecycle.errors import InvalidConfig, InvalidInput
 from tests.training.tiny_bert import make_encoder
-from training.data import batches
+from training.data import batches, computer
 from training.data.batches import Laid, blocks, lay
 from training.data.commands.report import report
+from training.data.commands.shown import cost, show
+from training.data.computer import Computer, this_computer
 from training.data.estimate import (
     A_LAYER,
     A_MOVE,
     A_SCORE,
     AN_ELEMENT,
+    GPU_LAYER,
+    GPU_REACHED,
     PROGRAM,
     START,
     Expected,
@@ -34,6 +41,7 @@ from training.data.estimate import (
 from training.data.findings import DataReport
 from training.data.looking import Task, data_of, look, task_of
 
+HERE = Computer("here", 1e3)
 ATTACK = "<script>alert(1)</script><img src=https://x.test/a onerror=b>"
 
 
@@ -166,9 +174,9 @@ def test_the_estimate_is_its_formula() -> None:
     training = Laid(rows=10, batches=3, tokens=100, computed=130, pairs=1900, widest=80)
     validation = Laid(rows=4, batches=1, tokens=30, computed=40, pairs=500, widest=40)
 
-    def told(method: str = "lora", **more: Any) -> Expected:
+    def told(method: str = "lora", machine: Computer = HERE, **more: Any) -> Expected:
         plan = Plan(epochs=2, batch=4, accumulation=2, rank=3, method=method, **more)
-        return expected(shape, plan, training, validation, (1e3, "here"))
+        return expected(shape, plan, training, validation, machine)
 
     run = told()
     assert (run.tokens, run.steps) == (200, 4)  # an epoch of three batches ends in its second step
@@ -199,8 +207,58 @@ def test_the_estimate_is_its_formula() -> None:
     assert told("qlora").weights == round(0.53125 * 500 + 4 * 500)
     short = told(max_steps=1)
     assert (short.steps, short.tokens) == (1, 50)
+    assert (run.machine, run.free) == ("here", None)
     answered = told(answers=64, answer_tokens=10).seconds - run.seconds
     assert answered == pytest.approx(3 * 10 * (2 * A_LAYER / 3 + 4 * 900 / 1e3))  # four rows at once, all there are
+
+    card = Computer("a card", 1e3, 2**40, gpu=True)
+    on_card = told(machine=card)
+    assert (on_card.weights, on_card.activations, on_card.program) == (2000, layer + logits, 0)
+    assert on_card.seconds == pytest.approx(START + (260 * (1800 + 540) + 3 * 40 * 900) / (1e3 * GPU_REACHED))
+    assert on_card.free == 2**40
+    fast = told(machine=replace(card, speed=1e12))  # it waits for kernels to be started
+    assert fast.seconds == pytest.approx(START + (2 * 3 + 3 / 3) * 2 * GPU_LAYER["lora"])
+    assert told("dpo", machine=replace(card, speed=1e12)).seconds > fast.seconds
+    assert told("full", machine=card).weights == 4000
+
+
+def test_the_machine_is_the_processor_where_no_driver_is_loaded(tmp_path: Path) -> None:
+    machine = this_computer(tmp_path / "version")
+    assert (machine.name, machine.gpu) == ("this machine's CPU, in float32", False)
+    assert machine.speed > 0
+
+
+@pytest.mark.parametrize(("found", "name"), [(True, "NVIDIA H200, in bfloat16"), (False, "CPU, in float32")])
+def test_the_machine_is_the_gpu_where_a_run_would_take_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, found: bool, name: str
+) -> None:
+    (driver := tmp_path / "version").touch()
+    card = Computer("NVIDIA H200, in bfloat16", 4e14, 2**37, gpu=True)
+    monkeypatch.setattr(computer, "_gpu", lambda: card if found else None)
+    assert this_computer(driver).name.endswith(name)
+
+
+def test_what_a_run_costs_says_where_and_how_much_is_free_there() -> None:
+    gib = 2**30
+    run = Expected(
+        tokens=9, steps=1, seconds=60.0, machine="a card", free=100 * gib,
+        weights=2 * gib, activations=gib, optimiser=gib,
+    )  # fmt: skip
+    assert cost(run) == (
+        "9 tokens in 1 step; about 60 s on a card; about 4 GiB of the 100 that are free there "
+        "(2 weights, 1 activations, 1 optimiser)"
+    )
+
+
+def test_in_a_pipe_what_is_said_of_the_rows_is_a_whole_line_each(
+    jsonl: Callable[..., Path], bases: Callable[..., Path]
+) -> None:
+    rows = [{"prompt": f"q{n}", "completion": "a"} for n in range(40)]
+    told = look(Task((jsonl("rows.jsonl", rows),), base=str(bases())))
+    assert told.expected is not None
+    out = io.StringIO()
+    show(told, "Rows", "", Console(file=out, width=40, force_terminal=False))
+    assert f"  expected of a run: {cost(told.expected)}" in out.getvalue().splitlines()
 
 
 def test_a_batch_is_as_wide_as_its_longest_row_and_what_is_packed_has_little_padding() -> None:

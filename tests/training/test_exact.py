@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from collections import Counter
 from collections.abc import Callable
 from itertools import pairwise
 from pathlib import Path
@@ -10,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from training.data.batches import lay
 from training.exact import EpochOrder, exact
 from training.mixture import Mixture
 from training.tokens import IGNORED
@@ -103,6 +105,27 @@ def test_a_process_works_on_one_gpu_of_several(bases: Callable[..., Path], tmp_p
     assert supervised.arguments(Task(), 100, ManyGpus).n_gpu == 1  # type: ignore[arg-type]
 
 
+def test_a_tied_weight_is_no_missing_one_and_a_missing_one_is_told(
+    bases: Callable[..., Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from safetensors.torch import load_file, save_file
+
+    made = trainer(bases(), tmp_path, 4, 1)
+    assert made.model.config.tie_word_embeddings
+    said: list[str] = []
+    monkeypatch.setattr("transformers.trainer.logger.warning", said.append)
+    made.save_model(str(tmp_path / "checkpoint"))
+    weights = load_file(file := tmp_path / "checkpoint" / "model.safetensors")
+    assert "lm_head.weight" not in weights
+    made._load_from_checkpoint(str(tmp_path / "checkpoint"))
+    assert said == []
+
+    del weights["model.norm.weight"]
+    save_file(weights, file, {"format": "pt"})
+    made._load_from_checkpoint(str(tmp_path / "checkpoint"))
+    assert said == ["There were missing keys in the checkpoint model loaded: ['model.norm.weight']."]
+
+
 def test_the_order_of_an_epoch_follows_from_the_seed_and_its_number() -> None:
     lengths = list(range(40))
 
@@ -118,6 +141,16 @@ def test_the_order_of_an_epoch_follows_from_the_seed_and_its_number() -> None:
     assert sorted(grouped) == lengths
     apart, shuffled = (sum(abs(a - b) for a, b in pairwise(places)) for places in (grouped, order(0)))
     assert apart < 0.8 * shuffled
+
+
+def test_rows_that_are_grouped_by_length_are_laid_in_the_estimate_as_the_trainer_orders_them() -> None:
+    lengths = random.Random(5).choices([10, 20, 40, 80], k=400)
+    order = list(EpochOrder(lengths, lengths, 0, group=16, batch_size=8))
+    computed = sum(8 * max(lengths[place] for place in order[start : start + 8]) for start in range(0, 400, 8))
+    laid = lay([Counter(lengths)], [400], 8, group=16)
+    assert laid.computed == pytest.approx(computed, rel=0.03)
+    assert (laid.tokens, lengths[order[0]]) == (sum(lengths), max(lengths))
+    assert laid.computed < 0.75 * lay([Counter(lengths)], [400], 8).computed
 
 
 def test_the_order_of_a_mixture_goes_on_where_the_last_epoch_stopped() -> None:

@@ -1,7 +1,7 @@
 """How rows lie in the batches of a run, as its trainer lays them: the tokens that it computes, padding included.
 
-Rows come in an order of chance, not by their length (`training/exact.py`), so a batch is as wide as the longest of some
-rows of all lengths. Read `estimate.py` for what becomes of it.
+Rows come in an order of chance (`training/exact.py`), so a batch is as wide as the longest of some rows of all lengths,
+unless they are grouped by it. Read `estimate.py` for what becomes of it.
 """
 
 from __future__ import annotations
@@ -34,11 +34,19 @@ class Laid:
     """Tokens of a batch at most: all its lines, as wide as the longest row."""
 
 
-def lay(sizes: Sequence[Counter[int]], seen: Sequence[int], batch: int, *, texts: int = 1, packs: bool = False) -> Laid:
+def lay(
+    sizes: Sequence[Counter[int]],
+    seen: Sequence[int],
+    batch: int,
+    *,
+    texts: int = 1,
+    packs: bool = False,
+    group: int | None = None,
+) -> Laid:
     """So many rows of each file of `sizes` (length → rows of it) as `seen` says, in batches of `batch` rows.
 
     A row has so many `texts`, each in a line of its own; its length is that of the longer one. `packs` says that texts
-    share lines where they fit (`training/packing.py`).
+    share lines where they fit (`training/packing.py`). `group` is that of `OptimisationSettings`.
     """
     rows = sum(seen)
     if not rows:
@@ -49,6 +57,8 @@ def lay(sizes: Sequence[Counter[int]], seen: Sequence[int], batch: int, *, texts
         known = sorted(lengths)
         drawn += chance.sample(known, math.ceil(count * share), counts=[lengths[length] for length in known])
     chance.shuffle(drawn)
+    if group is not None:
+        drawn = _grouped(drawn, group, rows)
     computed = pairs = 0
     for start in range(0, len(drawn), batch):
         part = drawn[start : start + batch]
@@ -65,6 +75,14 @@ def lay(sizes: Sequence[Counter[int]], seen: Sequence[int], batch: int, *, texts
         pairs=pairs * whole,
         widest=texts * min(batch, rows) * longest,
     )
+
+
+def _grouped(drawn: Sequence[int], group: int, rows: int) -> list[int]:
+    """As transformers' `get_length_grouped_indices` orders so many rows: sorted within pieces of many groups."""
+    piece = group * max(1, min(rows // (4 * group), 50))
+    return [
+        length for start in range(0, len(drawn), piece) for length in sorted(drawn[start : start + piece], reverse=True)
+    ]
 
 
 def mean(lengths: Counter[int]) -> float:

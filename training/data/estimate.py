@@ -1,6 +1,7 @@
 """What a run over these rows will take: tokens, time and memory, by formulas that are written here.
 
-All of them are estimates, for deciding whether to begin. `python -m benchmarks.estimate` holds them beside runs.
+All of them are estimates, for deciding whether to begin. `python -m benchmarks.estimate` holds them beside runs, and
+`python -m benchmarks.training --device cuda` on a GPU. Read `computer.py` for where they hold.
 """
 
 from __future__ import annotations
@@ -8,13 +9,13 @@ from __future__ import annotations
 import json
 import math
 import sys
-import time
 from dataclasses import dataclass
 from pathlib import Path
 
 from lifecycle.models.base import linear_shapes
 from lifecycle.version import Frozen
 from training.data.batches import Laid
+from training.data.computer import Computer
 
 
 class Expected(Frozen):
@@ -30,8 +31,10 @@ class Expected(Frozen):
     """With the gradients, and with the weights that a method adds."""
     machine: str
     """What the time holds for."""
+    free: int | None = None
+    """Bytes that are free there now; None where that is not known."""
     program: int = 0
-    """What the process has in memory before there is a model."""
+    """What the process has in memory before there is a model; 0 on a GPU, whose memory it is not in."""
     start: float = 0.0
     """Of the seconds, those before the first step and after the last."""
 
@@ -60,6 +63,8 @@ class Plan:
     weights: tuple[float, ...] = ()
     """Of the files, where an epoch sees them in shares."""
     packs: bool = True
+    group: int | None = None
+    """Rows that come together by their length, in training."""
     cut: int = sys.maxsize
     """Tokens of a row that are read."""
     answer_tokens: int = 0
@@ -81,6 +86,14 @@ A_LAYER = 0.004
 """Seconds that a batch spends in one layer, forward and backward, however few tokens there are."""
 FORWARD = 1 / 3
 """Of them, without backward."""
+GPU_LAYER = {"lora": 0.0089, "qlora": 0.0108, "full": 0.004, "last_layers": 0.004}
+"""The same on a GPU: PyTorch starts its kernels one by one, and a small model's card waits for them. Of the steps that
+were measured on an NVIDIA H200 (docs/guides/benchmarks.md)."""
+GPU_REACHED = 0.5
+"""Of a GPU's speed at products alone, what training reaches. Of the card's peak it is 38 to 43 % in arXiv 2407.21783,
+table 4."""
+_HALVED = ("lora", "qlora", "dpo", "text")
+"""Methods that keep the base in bfloat16 on a GPU, where it learns nothing."""
 # What is no product of matrices waits for memory. It is told in multiply-adds that a core does meanwhile.
 AN_ELEMENT = 90
 """For each activation forward: norms, activation functions, sums. Backward takes half as much again."""
@@ -126,8 +139,8 @@ class Shape:
         )
 
 
-def expected(shape: Shape, plan: Plan, training: Laid, validation: Laid, speed: tuple[float, str]) -> Expected:
-    """`training` is one epoch, `validation` one pass; `speed` in multiply-adds a second and of which machine.
+def expected(shape: Shape, plan: Plan, training: Laid, validation: Laid, on: Computer) -> Expected:
+    """`training` is one epoch, `validation` one pass.
 
     A token, those of padding too, costs each weight one multiply-add forward, one backward, and one for the gradient of
     each that learns (Kaplan et al., arXiv 2001.08361, section 2.1); DPO goes forward through its reference too.
@@ -135,7 +148,8 @@ def expected(shape: Shape, plan: Plan, training: Laid, validation: Laid, speed: 
     keeps. Activations are those of Korthikanti et al. (arXiv 2205.05198, section 4.1) in bytes of the weights, and the
     output layer's logits with their gradient; the optimiser keeps gradients and two moments in float32, beside an
     adapter's weights. Attention scores are kept where some of them are dropped out, as encoders do; elsewhere they are
-    made again.
+    made again. A GPU computes while the next kernels are started: whichever takes longer is its time, and what is no
+    product is in `GPU_REACHED`.
     """
     an_epoch = max(1, math.ceil(training.batches / plan.accumulation))
     steps = math.ceil(an_epoch * plan.epochs)
@@ -157,18 +171,27 @@ def expected(shape: Shape, plan: Plan, training: Laid, validation: Laid, speed: 
 
     elements = shape.layers * (9 * shape.hidden + 3 * shape.inner)
     scores = 0 if plan.generates else shape.layers * shape.heads
-    forward = linear + AN_ELEMENT * elements
-    a_token = forwards * forward + backward * (linear + 1.5 * AN_ELEMENT * elements) + gradients
-    work = epochs * (training.computed * a_token + training.pairs * scores * A_SCORE[1]) + steps * A_MOVE * learnt
-    work += validations * (validation.computed * forwards * forward + validation.pairs * scores * A_SCORE[0])
+    an_element, a_score, a_move = (0, (0, 0), 0) if on.gpu else (AN_ELEMENT, A_SCORE, A_MOVE)
+    forward = linear + an_element * elements
+    a_token = forwards * forward + backward * (linear + 1.5 * an_element * elements) + gradients
+    work = epochs * (training.computed * a_token + training.pairs * scores * a_score[1]) + steps * a_move * learnt
+    work += validations * (validation.computed * forwards * forward + validation.pairs * scores * a_score[0])
     batches = training.batches * epochs + FORWARD * validation.batches * validations
-    seconds = batches * A_LAYER * shape.layers + work / speed[0]
-    seconds += validations * _answering(shape, plan, validation, speed[0])
+    started, speed = A_LAYER, on.speed
+    if on.gpu:
+        started, speed = (
+            GPU_LAYER.get(plan.method, GPU_LAYER["lora"]) * (1 + FORWARD * (forwards - 1)),
+            on.speed * GPU_REACHED,
+        )
+    waiting, working = batches * started * shape.layers, work / speed
+    seconds = max(waiting, working) if on.gpu else waiting + working
+    seconds += validations * _answering(shape, plan, validation, (started, speed))
 
-    weight = 0.5 + 2 / 64 if plan.method == "qlora" else plan.bytes_per_weight
+    each = 2 if on.gpu and plan.generates and plan.method in _HALVED else plan.bytes_per_weight
+    weight = 0.5 + 2 / 64 if plan.method == "qlora" else each
     embeddings = shape.parameters - (shape.linear - output)
-    weights = weight * (shape.parameters - embeddings) + plan.bytes_per_weight * embeddings
-    kept = shape.layers * training.widest * (9 * shape.hidden + 3 * shape.inner) * plan.bytes_per_weight
+    weights = weight * (shape.parameters - embeddings) + each * embeddings
+    kept = shape.layers * training.widest * (9 * shape.hidden + 3 * shape.inner) * each
     longest = training.widest / max(1, plan.texts * min(plan.batch, training.rows))
     return Expected(
         tokens=round(training.tokens * epochs),
@@ -176,35 +199,20 @@ def expected(shape: Shape, plan: Plan, training: Laid, validation: Laid, speed: 
         seconds=START + seconds,
         weights=round(weights),
         activations=round(backward * kept)
-        + round(scores * training.widest * longest * (2 * plan.bytes_per_weight + 1))
+        + round(scores * training.widest * longest * (2 * each + 1))
         + (3 * training.widest * shape.vocabulary * 4 if plan.generates else 0),
         optimiser=added * learnt,
-        machine=speed[1],
-        program=PROGRAM,
+        machine=on.name,
+        free=on.free,
+        program=0 if on.gpu else PROGRAM,
         start=START,
     )
 
 
-def _answering(shape: Shape, plan: Plan, validation: Laid, speed: float) -> float:
-    """Seconds of one validation's answers: each token goes through all layers alone, some rows at once."""
+def _answering(shape: Shape, plan: Plan, validation: Laid, pace: tuple[float, float]) -> float:
+    """Seconds of one validation's answers: each token goes through all layers alone, some rows at once. `pace` is the
+    seconds that a batch spends in a layer however few tokens there are, and multiply-adds a second."""
     rows = min(plan.answers, validation.rows)
     at_once = 2 * plan.batch
     tokens = math.ceil(rows / at_once) * plan.answer_tokens
-    return tokens * (FORWARD * A_LAYER * shape.layers + min(rows, at_once) * shape.linear / speed)
-
-
-def measured_speed() -> tuple[float, str]:
-    """Multiply-adds a second in float32 on this machine's CPU, by the best of some products, and what it is.
-
-    Each is over in two milliseconds, so that one at least is not broken off by what else the machine does.
-    """
-    import numpy as np
-
-    size = 384
-    one = np.ones((size, size), np.float32)
-    best = math.inf
-    for _ in range(30):
-        start = time.perf_counter()
-        one @ one
-        best = min(best, time.perf_counter() - start)
-    return size**3 / best, "this machine's CPU, in float32"
+    return tokens * (FORWARD * pace[0] * shape.layers + min(rows, at_once) * shape.linear / pace[1])

@@ -26,7 +26,8 @@ from training.data import advice
 from training.data.balance import spread_lengths
 from training.data.batches import Laid, blocks, lay
 from training.data.checks import SIMILARITY, Checks, graded
-from training.data.estimate import Expected, Plan, Shape, expected, measured_speed
+from training.data.computer import this_computer
+from training.data.estimate import Expected, Plan, Shape, expected
 from training.data.findings import DataReport, Finding, Places, finding
 
 if TYPE_CHECKING:
@@ -67,6 +68,7 @@ class Task:
             method=how.type if not labels else "full" if delta is None else "lora", generates=not labels,
             layers=getattr(how, "layers", Plan.layers), max_steps=moved.max_steps or 0,
             holdout=job.config.data.holdout, weights=tuple(job.config.data.weights), packs=not unpacked,
+            group=moved.group,
             cut=moved.max_length, answer_tokens=moved.best_by_max_tokens or 0,
             answers=moved.best_by_rows if moved.best_by in best_by.ANSWERED and not labels else 0,
         )  # fmt: skip
@@ -235,17 +237,20 @@ class Tokens:
         if plan.weights and all(seen):
             seen = mixture.counts(seen, plan.weights)
         training, validating = (
-            self._laid(sizes, rows, batch)
-            for sizes, rows, batch in ((files, seen, plan.batch), (validation, held, 2 * plan.batch))
+            self._laid(sizes, rows, batch, group)
+            for sizes, rows, batch, group in (
+                (files, seen, plan.batch, plan.group),
+                (validation, held, 2 * plan.batch, None),
+            )
         )
-        return expected(shape, plan, training, validating, measured_speed())
+        return expected(shape, plan, training, validating, this_computer())
 
-    def _laid(self, files: Sequence[Counter[int]], rows: Sequence[int], batch: int) -> Laid:
+    def _laid(self, files: Sequence[Counter[int]], rows: Sequence[int], batch: int, group: int | None) -> Laid:
         plan = self._task.plan
         if plan.method == "text":
             files = [blocks(sizes, count, self._task.max_length) for sizes, count in zip(files, rows, strict=True)]
             return lay(files, [sizes.total() for sizes in files], batch)
-        laid = lay(files, rows, batch, texts=plan.texts, packs=plan.packs)
+        laid = lay(files, rows, batch, texts=plan.texts, packs=plan.packs, group=group)
         if plan.texts == 1:
             return laid
         longer = plan.texts * sum(length * count for sizes in self._rows for length, count in sizes.items())

@@ -50,7 +50,6 @@ KEYS = Keys(
             "hyper_parallel_args megatron_bridge_args"
         ),
         "a base whose own code would have to run is refused here; no other needs it": "trust_remote_code",
-        "rows come in a random order here, and packing saves the padding": "group_by_length",
         "it is a secret: log in to the hub instead": "hf_hub_token ms_hub_token om_hub_token",
         "texts alone are trained here": (
             "media_dir image_* video_* audio_* crop_to_patches use_audio_in_video freeze_vision_tower "
@@ -73,7 +72,7 @@ KEYS = Keys(
         "interleave_probs": Lost("shares of files count with mix_strategy: interleave_under alone", neutral=()),
         "disable_shuffling": Lost("keeps the order of the rows; here they are shuffled by the seed"),
         "train_sampling_strategy": Lost(
-            "orders rows in another way than by chance", neutral=("random", "group_by_length")
+            "keeps the order of the rows; here they come by chance or by length", neutral=("random",)
         ),
         "dataloader_drop_last": Lost("leaves out the rows of the last short batch"),
         "auto_find_batch_size": Lost("makes batches smaller until they fit, so their size is not known"),

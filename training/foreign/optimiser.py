@@ -83,10 +83,26 @@ def optimiser(to: Translation, named: Named, *, rows: int) -> None:
     to.set("optimisation.weight_decay", float(to.number("weight_decay", 0.0)), "weight_decay")
     to.set("optimisation.max_grad_norm", float(to.number("max_grad_norm", 1.0)), "max_grad_norm")
     to.set("optimisation.seed", to.whole("seed", 42), "seed")
+    _order(to)
     if (name := to.text(named.optimiser, _ADAMW[0])) in _ADAMW:
         to.leave(named.optimiser, "AdamW is what is here")
     else:
         to.lose(named.optimiser, f"{name}: AdamW is the one optimiser here, with its state in float32")
+
+
+def _order(to: Translation) -> None:
+    """transformers had the first of these keys before its release 5, and has the second since."""
+    asked = {
+        "group_by_length": to.flag("group_by_length"),
+        "train_sampling_strategy": to.values.get("train_sampling_strategy") == "group_by_length",
+    }
+    keys = [key for key, wanted in asked.items() if wanted]
+    if keys and to.mapping["method"].get("type") != "text":
+        why = "it costs loss in short runs, and saves nothing where rows are packed, as they are by default here"
+        to.set("optimisation.group_by_length", True, *keys, why=why)
+    for key in keys:
+        to.leave(key, "texts are packed into blocks of one length")
+    to.leave("group_by_length", "rows come by chance here too")
 
 
 def _schedule(to: Translation, named: Named, steps: int) -> None:

@@ -148,8 +148,7 @@ class Classification(Method):
             callbacks=supervised.callbacks(task, curve, len(training)),
         )
         lengths = [len(example.input_ids) for example in every]
-        # Not by length, as in `supervised.py`.
-        trainer.order = EpochOrder(training, lengths, how.seed, group=None, batch_size=how.batch_size)
+        trainer.order = EpochOrder(training, lengths, how.seed, group=how.group, batch_size=how.batch_size)
         trainer.remove_callback(PrinterCallback)
         if how.early_stopping:
             trainer.add_callback(EarlyStoppingCallback(early_stopping_patience=how.early_stopping))

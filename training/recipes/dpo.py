@@ -49,6 +49,11 @@ class Pair:
         """Tokens of both answers."""
         return sum(answer.answer_end - answer.answer_start for answer in (self.chosen, self.rejected))
 
+    @property
+    def width(self) -> int:
+        """Tokens of the longer answer's line, to which the other is padded."""
+        return max(len(self.chosen.input_ids), len(self.rejected.input_ids))
+
     def row(self) -> dict[str, list[int]]:
         """As TRL's collator takes it: each answer ends with the token that ends its turn."""
         return {
@@ -145,9 +150,8 @@ class Dpo(AdapterMethod):
             peft_config=peft,
             callbacks=supervised.callbacks(task, curve, len(training)),
         )
-        lengths = [len(pair.chosen.input_ids) + len(pair.rejected.input_ids) for pair in every]
-        # Not by length, as in `supervised.py`.
-        trainer.order = EpochOrder(training, lengths, how.seed, group=None, batch_size=how.batch_size)
+        lengths = [pair.width for pair in every]
+        trainer.order = EpochOrder(training, lengths, how.seed, group=how.group, batch_size=how.batch_size)
         trainer.at_rest = _AT_REST[self.loss](self.beta)
         if metric in ANSWERED:
             trainer.answers = Answers(how, metric, self.proofs(validation), task.chat)

@@ -32,6 +32,7 @@ class Text(AdapterMethod):
     unused: ClassVar = {
         "prompt.system": "texts are learnt as they stand, with no system text before them",
         "data.answer_schema": "plain texts have no answers",
+        "optimisation.group_by_length": "texts are packed into blocks of one length",
     }
 
     def examples(self, task: Task, rows: Sequence[PlainText]) -> Sequence[Example]:

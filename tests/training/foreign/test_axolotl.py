@@ -121,6 +121,7 @@ def test_its_default_warm_up_is_a_hundred_steps_at_most(chats: Place) -> None:
         ({"bf16": True}, "optimisation.precision", "bfloat16"),
         ({"gradient_checkpointing": "offload"}, "optimisation.gradient_checkpointing", True),
         ({"max_steps": 9}, "optimisation.max_steps", 9),
+        ({"group_by_length": True}, "optimisation.group_by_length", True),
         ({"early_stopping_patience": 3, "evals_per_epoch": 1}, "optimisation.early_stopping", 3),
         ({"val_set_size": 4}, "data.holdout", 0.1),
         ({"chat_template": "tokenizer_default"}, "template", None),

@@ -108,6 +108,10 @@ def test_its_own_defaults_are_written_out_where_they_are_not_ours(triage: Place)
         ({"max_steps": 7}, "optimisation.epochs", 7.0),
         ({"disable_gradient_checkpointing": True}, "optimisation.gradient_checkpointing", False),
         ({"early_stopping_steps": 2, "eval_strategy": "epoch"}, "optimisation.early_stopping", 2),
+        ({"group_by_length": True}, "optimisation.group_by_length", True),
+        ({"group_by_length": False}, "optimisation.group_by_length", False),
+        ({"train_sampling_strategy": "group_by_length"}, "optimisation.group_by_length", True),
+        ({"train_sampling_strategy": "random"}, "optimisation.group_by_length", False),
         ({"val_size": 0.25}, "data.holdout", 0.25),
         ({"val_size": 4}, "data.holdout", 0.1),  # 4 of 40 rows
     ],
@@ -144,6 +148,7 @@ def test_a_value_that_is_said_in_another_way_is_translated(
         ({"early_stopping_steps": 2}, "early_stopping_steps", "counts epochs"),
         ({"adam_beta2": 0.95}, "adam_beta2", "0.999"),
         ({"fp16": True}, "fp16", "float16"),
+        ({"train_sampling_strategy": "sequential"}, "train_sampling_strategy", "by chance or by length"),
         ({"max_samples": 39}, "max_samples", "the first 39 rows"),
         ({"warmup_steps": 1000}, "warmup_steps", "never be reached"),
         ({"lora_rnak": 4}, "lora_rnak", "did you mean lora_rank?"),
@@ -254,7 +259,7 @@ def test_preferences_become_dpo_against_its_numbers(pairs: Place) -> None:
 def test_plain_texts_are_packed_into_blocks(place: Place) -> None:
     place.rows("data/c4.jsonl", [{"text": "one"}, {"text": "اثنان"}])
     place.info(triage={"file_name": "c4.jsonl", "columns": {"prompt": "text"}})
-    raw = {**LEAST, "stage": "pt", "template": "default", "packing": True, "cutoff_len": 128}
+    raw = {**LEAST, "stage": "pt", "template": "default", "packing": True, "cutoff_len": 128, "group_by_length": True}
     job = place.job(raw)
     assert (job.config.method.type, job.config.optimisation.max_length) == ("text", 128)
     found = problems(lambda: place.translate({**raw, "warmup_steps": 5, "packing": False}))

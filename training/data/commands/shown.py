@@ -23,11 +23,11 @@ def show(report: DataReport, title: str, folder: str, console: Console) -> None:
 
     held = "".join(f", held against {name} ({count:,})" for name, count in report.against.items())
     what = f" ({report.file})" if report.file else ""
-    console.print(f"{title}{what}: {counted(report.rows, 'row')}{held}", highlight=False)
-    for form in report.forms:
-        console.print(f"  form: {form}", highlight=False)
-    for line in figures(report):
-        console.print(f"  {line}", highlight=False, markup=False)
+    lines = [f"{title}{what}: {counted(report.rows, 'row')}{held}"]
+    lines += [f"  form: {form}" for form in report.forms]
+    lines += [f"  {line}" for line in figures(report)]
+    for line in lines:  # whole in a pipe, where a program reads it
+        console.print(line, highlight=False, markup=False, soft_wrap=not console.is_terminal)
     table = Table("", "check", "what was found", show_edge=False, pad_edge=False)
     colours = {"error": "red", "warning": "yellow", "note": "blue"}
     for finding in report.findings:
@@ -60,10 +60,12 @@ def figures(report: DataReport) -> list[str]:
 
 def cost(run: Expected) -> str:
     gib = 2**30
+    parts = ("program", "weights", "activations", "optimiser")
+    told = ", ".join(f"{size / gib:.2g} {part}" for part in parts if (size := getattr(run, part)))
+    free = "" if run.free is None else f" of the {run.free / gib:.3g} that are free there"
     return (
-        f"{run.tokens:,} tokens in {run.steps:,} steps; about {duration(run.seconds)} on {run.machine}; about "
-        f"{run.memory / gib:.2g} GiB ({run.program / gib:.2g} program, {run.weights / gib:.2g} weights, "
-        f"{run.activations / gib:.2g} activations, {run.optimiser / gib:.2g} optimiser)"
+        f"{counted(run.tokens, 'token')} in {counted(run.steps, 'step')}; about {duration(run.seconds)} "
+        f"on {run.machine}; about {run.memory / gib:.2g} GiB{free} ({told})"
     )
 
 
