@@ -12,11 +12,14 @@ from lifecycle.errors import InvalidConfig, NotFound, Problem
 from training.config import TrainJob
 
 _GIVEN = "given.json"
+_NAME = "run"
+"""Its key for the run's name, beside those of the configuration."""
+_TITLE = "the run cannot be done again"
 
 
 def keep(job: TrainJob, folder: Path) -> None:
     """Write into the run's folder what the run was told."""
-    text = json.dumps(job.anywhere(), indent=2, ensure_ascii=False)
+    text = json.dumps({_NAME: folder.name, **job.anywhere()}, indent=2, ensure_ascii=False)
     (folder / _GIVEN).write_text(text + "\n", encoding="utf-8")
 
 
@@ -34,11 +37,17 @@ def _trains_on(rows: Path, given: Path) -> bool:
 
 
 def job_of(folder: Path) -> TrainJob:
-    """What the run in `folder` was told. Raises `NotFound`, and `InvalidConfig` for files that are there no more."""
+    """What the run in `folder` was told. Raises `NotFound`, and `InvalidConfig` for a folder that has another name than
+    the run, and for files that are there no more.
+    """
     try:
-        raw = json.loads((folder / _GIVEN).read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+        raw = dict(json.loads((folder / _GIVEN).read_text(encoding="utf-8")))
+    except (OSError, ValueError, TypeError) as error:
         raise NotFound(f"{folder} holds no run that can be done again: {_GIVEN} is missing or cut short") from error
+    name = raw.pop(_NAME, here := folder.resolve().name)
+    if name != here:
+        fault = f"the folder was renamed: the run in it is {name}"
+        raise InvalidConfig(_TITLE, [Problem(str(folder), fault, f"call the folder {name} again")])
     return TrainJob.from_mapping(raw, folder, source=str(folder))
 
 
@@ -47,4 +56,4 @@ def require_same(wanted: str, name: str) -> None:
     if name != wanted:
         fault = f"it would be {name}: its base, its rows, its prompt or the code of its method has changed since"
         cure = "take back what has changed, or train by a configuration, which makes a run of its own"
-        raise InvalidConfig("the run cannot be done again", [Problem(wanted, fault, cure)])
+        raise InvalidConfig(_TITLE, [Problem(wanted, fault, cure)])

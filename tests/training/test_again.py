@@ -27,6 +27,10 @@ def test_a_run_is_done_again_from_its_folder(place: Place, tmp_path: Path, monke
     job = job_of(first.folder)
     reused = train(job, place.home, place.shelf, same_as=first.folder.name)
     assert reused.reused
+    renamed = first.folder.rename(first.folder.with_name("the-good-one"))
+    with pytest.raises(InvalidConfig, match="the-good-one: the folder was renamed: the run in it is colours-"):
+        job_of(renamed)
+    renamed.rename(first.folder)
     again = train(job, place.home, place.shelf, same_as=first.folder.name, force=True)
     assert not again.reused
     assert again.record.artifact == first.record.artifact
@@ -59,8 +63,8 @@ def test_other_rows_are_another_run_and_are_told(place: Place) -> None:
 
 
 def test_a_folder_without_a_run_is_told(tmp_path: Path) -> None:
-    for told in (None, "{"):
-        folder = tmp_path / str(told is None)
+    for told in (None, "{", "[1]"):
+        folder = tmp_path / f"{told}"
         folder.mkdir()
         if told is not None:
             (folder / "given.json").write_text(told)
