@@ -66,7 +66,11 @@ def resolve_arms(
         if version and not version.spec.classifier and not recipes[label].endpoint
     }
     need_base = over_base or any(not recipe.version for recipe in recipes.values())
-    bare = _bare(config, list(over_base.values()), registry, problems) if need_base else None
+    # An unknown version has been told: that there is then no base to take from it is no second fault.
+    unknown = any((recipe.version or recipe.adapter) and known[label] is None for label, recipe in recipes.items())
+    bare = None
+    if need_base and (config.base or over_base or not unknown):
+        bare = _bare(config, list(over_base.values()), registry, problems)
     if bare is not None:
         problems += _over_another(recipes, known, bare)
         whole = [version for label, version in over_base.items() if recipes[label].version]

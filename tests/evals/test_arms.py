@@ -116,6 +116,21 @@ def test_without_a_base_the_one_of_the_named_version_is_taken(
     assert {arm.version.spec.base for arm in arms} == {registry.version(trained).spec.base}
 
 
+@pytest.mark.parametrize("arm", ["{version: 'other:1'}", "{adapter: 'other:1'}", "{version: 'other:newest'}"])
+def test_an_unknown_version_alone_is_one_fault_where_it_would_have_told_the_base(
+    config: EvalConfig, workplace: Path, registry: Registry, arm: str
+) -> None:
+    lines = [line for line in (workplace / "toy.yaml").read_text().splitlines() if not line.startswith("base:")]
+    (workplace / "toy.yaml").write_text("\n".join(lines))
+    baseless = EvalConfig.load(workplace / "toy.yaml")
+    with pytest.raises(InvalidConfig) as error:
+        resolve_arms(with_arms(baseless, workplace, f"  base: {{}}\n  x: {arm}\n"), registry, actor="test")
+    assert [problem.place.rpartition(".")[0] for problem in error.value.problems] == ["arms.x"]
+    nameless = with_arms(baseless, workplace, "  base: {}\n  short: {decoding: {max_tokens: 5}}\n")
+    with pytest.raises(InvalidConfig, match="base: no arm names a version to take it from"):
+        resolve_arms(nameless, registry, actor="test")
+
+
 def said_by_the_makers(base_model: Path, **said: object) -> None:
     (base_model / "generation_config.json").write_text(json.dumps(said))
 
