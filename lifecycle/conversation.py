@@ -105,16 +105,22 @@ def with_prompt(prompt: Prompt, messages: Sequence[dict[str, Any]]) -> list[dict
     """What the chat template is given: system text, shots, then the conversation. `messages` stay as they were.
 
     The version's system text comes first. Those that `messages` begin with follow in the same turn, each after a blank
-    line and to its last character; one that repeats the version's is not said twice. Without a system text of the
-    version's they stay as they are, before the shots. A system turn further down is a turn like any other.
+    line and to its last character; one that repeats the version's is not said twice. A first one that begins with the
+    version's, to its last character, and goes on behind white space stands as it is: whoever sends it has joined the
+    two already. Without a system text of the version's they stay as they are, before the shots. A system turn further
+    down is a turn like any other.
     A content of text parts becomes one text, by the rule that vLLM has for templates that take texts.
     """
     turns = [_as_text(message) for message in messages]
     at = next((at for at, turn in enumerate(turns) if turn["role"] not in _SYSTEM_ROLES), len(turns))
     leading, rest = turns[:at], turns[at:]
     if prompt.system.strip():
-        own = _not_said_yet(prompt.system.strip(), [texts_in(turn.get("content")) for turn in leading])
-        first: list[dict[str, Any]] = [{"role": "system", "content": "\n\n".join([prompt.system, *own])}]
+        texts = [texts_in(turn.get("content")) for turn in leading]
+        said, begun = prompt.system.strip(), prompt.system
+        if texts and _goes_on(prompt.system, texts[0]):
+            begun, texts = texts[0], texts[1:]
+        content = "\n\n".join([begun, *_not_said_yet(said, texts)])
+        first: list[dict[str, Any]] = [{"role": "system", "content": content}]
     else:
         first = [{**turn, "role": "system"} for turn in leading]
     for shot in prompt.shots:
@@ -148,6 +154,13 @@ def _as_text(message: dict[str, Any]) -> dict[str, Any]:
     if isinstance(content, list) and content and all(is_text(part) for part in content):
         return {**message, "content": texts_in(content)}
     return message
+
+
+def _goes_on(said: str, text: str) -> bool:
+    """Whether `text` says it first, and then something else behind white space."""
+    own = text.removeprefix(said)
+    apart = said[-1].isspace() or own[:1].isspace()
+    return text.startswith(said) and apart and bool(own.strip()) and not own.lstrip().startswith(said.strip())
 
 
 def _not_said_yet(said: str, texts: Sequence[str]) -> Iterator[str]:

@@ -74,7 +74,6 @@ def test_an_empty_prompt_leaves_the_messages_as_they_are():
         ([system(f"{S}\n\n{S} \n\n")], []),
         # what only looks like it
         ([system(S + "!")], [S + "!"]),
-        ([system(f"{S}\nmine")], [f"{S}\nmine"]),
         ([system(S.lower())], [S.lower()]),
         ([system(S + RLM)], [S + RLM]),
         ([system(f"mine\n\n{S}")], [f"mine\n\n{S}"]),
@@ -91,6 +90,14 @@ def test_without_a_system_text_of_the_versions_the_callers_stand_as_they_are_bef
     assert with_prompt(Prompt(system=nothing, shots=(SHOT,)), [*own, Q]) == [
         system(" one "), system("two"), system(""), *WORKED, Q,
     ]  # fmt: skip
+
+
+@pytest.mark.parametrize("mine", ["\nmine", "\n\n\n mine\n", " mine", "\n\nmine"])
+@pytest.mark.parametrize("text", [S, S + "\n"])
+def test_a_text_that_begins_with_the_versions_and_goes_on_behind_white_space_stands_as_it_is(text, mine):
+    joined = text + mine
+    assert with_prompt(Prompt(system=text), [system(joined), system("more"), Q]) == [system(f"{joined}\n\nmore"), Q]
+    assert with_prompt(Prompt(system=text), [system(text + "\n"), Q]) == [system(text), Q], "it says nothing more"
 
 
 def test_a_version_text_that_repeats_itself_keeps_what_it_says():

@@ -14,6 +14,8 @@ from typing import Any
 from evals.chat_rows import messages_before
 from evals.sample import Turn
 
+BLANK_LINE = "\n\n"
+
 
 class Turns(str):
     """The turns as JSON text, as lm-eval itself carries them to its chat models."""
@@ -41,12 +43,20 @@ def built(task: Any, chosen: Sequence[int], seed: int, multiturn: bool | None) -
         yield chosen[at], requests
 
 
-def turns_of(request: Any) -> list[Turn]:
-    """What is sent. A text is a question."""
+def turns_of(request: Any, system: str = "", delimiter: str = BLANK_LINE) -> list[Turn]:
+    """What is sent. A text is a question.
+
+    Behind `system`, the version's own text, lm-eval puts the task's description behind the task's `fewshot_delimiter`,
+    or behind nothing where white space is there already. A service puts a blank line between the two; where that is
+    something else, both are sent, joined as lm-eval joins them, which the service leaves as it is
+    (`lifecycle/conversation.py`).
+    """
     before, context = messages_before(request.doc), request.args[0]
     if not isinstance(context, Turns):
         return [*before, {"role": "user", "content": str(context)}]
     turns: list[Turn] = json.loads(context)
+    if system.strip() and turns[0]["role"] == "system":
+        turns[0] = {**turns[0], "content": _behind(system, turns[0]["content"], delimiter)}
     if not before:
         return turns
     question = max(at for at, turn in enumerate(turns) if turn["role"] == "user")
@@ -54,6 +64,17 @@ def turns_of(request: Any) -> list[Turn]:
     own = sum(turn["role"] == "system" for turn in turns[:1])
     others = [turn for turn in before if turn["role"] != "system"]
     return [*turns[:own], *systems, *turns[own:question], *others, *turns[question:]]
+
+
+def _behind(system: str, description: str, delimiter: str) -> str:
+    """What is sent as the description."""
+    from lm_eval.api.utils import maybe_delimit
+
+    joined: str = maybe_delimit(system, description, delimiter)
+    own = joined[len(system) :]
+    if own == BLANK_LINE + description or not (system[-1].isspace() or own[0].isspace()):
+        return description  # nothing but white space tells the service where the version's text ends
+    return joined
 
 
 def begins_its_answers(task: Any) -> bool:

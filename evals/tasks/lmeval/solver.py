@@ -12,14 +12,16 @@ from dataclasses import replace
 from functools import cached_property
 from typing import Any, Literal
 
+from pydantic import Field
+
 from evals.asking.answers import Answer
 from evals.asking.asker import Asker
 from evals.asking.together import together
 from evals.chat_rows import messages_before
-from evals.sample import Sample
+from evals.sample import Sample, Turn
 from evals.solvers.chat import text_alone
 from evals.solvers.solver import Attempt, Solver
-from evals.tasks.lmeval.requests import Turns, turns_of
+from evals.tasks.lmeval.requests import BLANK_LINE, Turns, turns_of
 from lifecycle.errors import InvalidConfig, NotAllowed, Problem
 from lifecycle.version import Version, digest_of
 
@@ -32,6 +34,8 @@ class LmEvalSolver(Solver):
     chat: bool | None = None
     in_turns: Callable[[], Mapping[str, Sequence[Any]]] = dict
     """The same requests as a chat is asked them, where `instances` are texts. Made when a version first needs them."""
+    delimiters: Mapping[str, str] = Field(default_factory=dict)
+    """Each task's `fewshot_delimiter`, where it is no blank line."""
     begun: tuple[str, ...] = ()
     """The tasks that begin the answer: no chat over the API is scored from its middle."""
 
@@ -104,7 +108,7 @@ class LmEvalSolver(Solver):
         if request.request_type == "generate_until":
             if asker.classifies:
                 return [await asker.classify(item, _text_alone(sample, request))]
-            return [await asker.chat(item, turns_of(request), decoding=decoding(request.args[1]))]
+            return [await asker.chat(item, self._turns(request, asker), decoding=decoding(request.args[1]))]
         if request.request_type != "loglikelihood":
             raise NotAllowed("perplexity tasks give no score per item to compare arms by; choose a task that has one")
         items, context = [item for _, _, item in group], request.args[0]
@@ -112,7 +116,11 @@ class LmEvalSolver(Solver):
         # A task may ask for a text beside its chats: a choice behind nothing, to see how likely it is anyhow.
         if not isinstance(context, Turns) and not asker.version.spec.has_recipe:
             return await asker.likelihoods(items, str(context), continuations)
-        return await asker.likelihoods(items, turns_of(request), continuations, from_last_word=True)
+        return await asker.likelihoods(items, self._turns(request, asker), continuations, from_last_word=True)
+
+    def _turns(self, request: Any, asker: Asker) -> list[Turn]:
+        delimiter = self.delimiters.get(request.task_name, BLANK_LINE)
+        return turns_of(request, asker.version.spec.prompt.system, delimiter)
 
 
 def _text_alone(sample: Sample, request: Any) -> str:

@@ -25,7 +25,7 @@ from evals.scorers.scorer import Figure, Kind
 from evals.slices import named, required, with_slices
 from evals.tasks.by_shape import are_labels
 from evals.tasks.lmeval.metrics import labels_of, register, rules
-from evals.tasks.lmeval.requests import begins_its_answers, built, says_more, turns_of
+from evals.tasks.lmeval.requests import BLANK_LINE, begins_its_answers, built, says_more, turns_of
 from evals.tasks.lmeval.scorer import FITS, LmEvalScorer, figures_of, generates, suffix_of
 from evals.tasks.lmeval.solver import LmEvalSolver
 from evals.tasks.sampling import sampled
@@ -87,6 +87,11 @@ def load(config: EvalConfig, cache: Path) -> Suite:
             instances=instances,
             chat=config.apply_chat_template,
             in_turns=behind_a_template,
+            delimiters={
+                name: task.config.fewshot_delimiter
+                for name, task in tasks.items()
+                if task.config.fewshot_delimiter != BLANK_LINE
+            },
             begun=tuple(name for name, task in tasks.items() if begins_its_answers(task)),
         ),
         scorers=(scorer,),

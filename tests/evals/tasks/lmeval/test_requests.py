@@ -13,6 +13,7 @@ import yaml
 
 from evals.asking.endpoint import Endpoint
 from evals.config import EvalConfig
+from evals.recipes import PromptFiles, Recipe
 from evals.run import evaluate
 from evals.tasks.lmeval.requests import Turns, turns_of
 from evals.tasks.lmeval.solver import _text_alone
@@ -32,6 +33,9 @@ TASKS: dict[str, dict[str, Any]] = {
     "plain": WRITTEN,
     "shots": WRITTEN | SHOTS,
     "described": WRITTEN | SHOTS | {"description": "Name the colour. سمِّ اللون.\n\n"},
+    "indented": WRITTEN | {"description": "\n  Name the colour."},
+    "delimited": WRITTEN | {"description": "Name the colour.", "fewshot_delimiter": "\n"},
+    "unspaced": WRITTEN | {"description": "Name the colour.", "fewshot_delimiter": "###"},
     "begun": WRITTEN | SHOTS | {"gen_prefix": "The colour is"},
     "choose": {"output_type": "multiple_choice", "doc_to_choice": "{{choices}}", "doc_to_target": "{{gold}}"} | SHOTS,
 }
@@ -116,17 +120,27 @@ def test_the_messages_are_those_of_lm_evals_own_client(
     assert len(turns) == (1 if name == "plain" or multiturn is False else 5) + (name == "begun")
 
 
-@pytest.mark.parametrize("name", ["plain", "described"])
+@pytest.mark.parametrize("name", ["plain", "described", "indented", "delimited"])
 def test_behind_a_system_text_the_version_reads_what_lm_evals_system_instruction_makes(
-    tasks: Any, registry: Any, home: Any, monkeypatch: pytest.MonkeyPatch, name: str
+    tasks: Any, home: Any, models: Any, registry: Any, monkeypatch: pytest.MonkeyPatch, name: str, workplace: Path
 ) -> None:
-    config = tasks(name)
-    suite = load(config, home.cache)
-    sent = [turns_of(suite.solver.instances[sample.key][0]) for sample in suite.samples]
-    read = [with_prompt(Prompt(system=SYSTEM), turns) for turns in sent]
+    (workplace / "short.txt").write_text(SYSTEM)
+    prompted = Recipe(prompt=PromptFiles(system=workplace / "short.txt"))
+    config = tasks(name, arms={"base": prompted, "plain": Recipe()})
+    models.speaks = dict.fromkeys(models.speaks, lambda _: "red")
+    evaluate(config, registry, home, transport=models.transport, endpoint=Endpoint(url="http://models.test/v1"))
+    prompts = [(registry.version(body["model"]).spec.prompt, body["messages"]) for body in models.bodies]
+    read = [with_prompt(prompt, messages) for prompt, messages in prompts if prompt.system]
     wanted = theirs(config, monkeypatch, system_instruction=SYSTEM)
     assert sorted(map(json.dumps, read)) == sorted(map(json.dumps, wanted))
     assert {turns[0]["content"].endswith("\n\n") for turns in read} == {name == "described"}
+
+
+def test_a_delimiter_without_white_space_is_a_blank_line_behind_a_versions_text(tasks: Any, home: Any) -> None:
+    suite = load(tasks("unspaced"), home.cache)
+    (request,) = suite.solver.instances[suite.samples[0].key]
+    sent = turns_of(request, SYSTEM, suite.solver.delimiters["unspaced"])
+    assert with_prompt(Prompt(system=SYSTEM), sent)[0]["content"] == f"{SYSTEM}\n\nName the colour."
 
 
 def test_choices_behind_a_template_are_asked_behind_the_same_turns(tasks: Any, home: Any) -> None:
