@@ -44,10 +44,22 @@ _NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,62}")
 _NUMBER = re.compile(r"[1-9][0-9]{0,8}")
 
 
+_CANONICAL = json.JSONEncoder(sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
+
+
+def canonical(value: Any) -> str:
+    """`value` as JSON with sorted keys and no spaces."""
+    return _CANONICAL.encode(value)
+
+
 def digest_of(value: Any) -> str:
-    """SHA-256 of the canonical JSON of `value` (sorted keys, no spaces, UTF-8), as `sha256:<hex>`."""
-    canonical = json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
-    return "sha256:" + hashlib.sha256(canonical.encode()).hexdigest()
+    """SHA-256 of the canonical JSON of `value` in UTF-8, as `sha256:<hex>`."""
+    return digest_of_canonical(canonical(value))
+
+
+def digest_of_canonical(text: str) -> str:
+    """The same of JSON that is canonical already: whoever takes many digests writes out once what they share."""
+    return "sha256:" + hashlib.sha256(text.encode()).hexdigest()
 
 
 class Frozen(BaseModel):

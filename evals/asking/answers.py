@@ -18,7 +18,10 @@ from typing import Any, Literal
 
 from pydantic import Field, ValidationError
 
-from lifecycle.version import Digest, Frozen, digest_of
+from lifecycle.version import Digest, Frozen, canonical, digest_of, digest_of_canonical
+
+_TOGETHER = 1_024
+"""Places of lines that SQLite is told in one go."""
 
 
 class Conditions(Frozen):
@@ -44,12 +47,13 @@ class Conditions(Frozen):
 
     def key(self, kind: str, item: str, request: object) -> str:
         """Of one request: `kind` is the endpoint's, `item` the item's hash, `request` its body with the decoding."""
-        return digest_of([self._told, kind, item, request])
+        # The digest of [conditions, kind, item, request]; the conditions, which are the same for all, are written once.
+        return digest_of_canonical(f"[{self._told},{canonical([kind, item, request])[1:]}")
 
     @cached_property
-    def _told(self) -> dict[str, Any]:
+    def _told(self) -> str:
         # The first answers have the keys that they had before there were several.
-        return self.model_dump(mode="json", exclude=None if self.repeat else {"repeat"})
+        return canonical(self.model_dump(mode="json", exclude=None if self.repeat else {"repeat"}))
 
     def seed_of(self, item: str) -> int:
         """Of a request that is sampled. Engines draw the same numbers for the same seed, whatever the prompt is: with
@@ -119,7 +123,7 @@ class AnswerStore:
     """Answers by key, kept in one JSONL file per version: a line is on disk as soon as its item is answered.
 
     Where each line stands is in a temporary database, of which SQLite holds some pages in memory; in memory is whatever
-    is not kept.
+    is not kept, and where the newest lines stand.
     """
 
     def __init__(self, path: Path) -> None:
@@ -130,6 +134,10 @@ class AnswerStore:
         for setting in ("journal_mode = off", "synchronous = off", "cache_size = -1024"):
             self._lines.execute(f"pragma {setting}")
         self._lines.execute("create table lines (key text primary key, offset int, length int) without rowid")
+        self._newest: dict[str, tuple[int, int]] = {}
+        """The same of lines that the database has not been told of."""
+        self._told = False
+        """Whether the database knows any line."""
         self._unkept: dict[str, Answer] = {}
         if path.is_file():
             self._read()
@@ -139,7 +147,9 @@ class AnswerStore:
         return cls(folder / f"{digest.removeprefix('sha256:')}.jsonl")
 
     def get(self, key: str) -> Answer | None:
-        place = self._lines.execute("select offset, length from lines where key = ?", (key,)).fetchone()
+        place = self._newest.get(key)
+        if place is None and self._told:
+            place = self._lines.execute("select offset, length from lines where key = ?", (key,)).fetchone()
         if place is None:
             return self._unkept.get(key)
         with self.path.open("rb") as file:
@@ -178,7 +188,12 @@ class AnswerStore:
             return os.open(self.path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
 
     def _stands(self, key: str, offset: int, length: int) -> None:
-        self._lines.execute("insert or replace into lines values (?, ?, ?)", (key, offset, length))
+        self._newest[key] = offset, length
+        if len(self._newest) == _TOGETHER:
+            places = [(key, *place) for key, place in self._newest.items()]
+            self._lines.executemany("insert or replace into lines values (?, ?, ?)", places)
+            self._newest.clear()
+            self._told = True
 
     def _read(self) -> None:
         offset, line = 0, b"\n"

@@ -219,6 +219,8 @@ class Asker:
         self._fresh += answers
 
     async def _warmed_up(self, path: str, probe: dict[str, Any] | None) -> None:
+        if path in self._warm:
+            return
         async with self._warming:
             if path in self._warm:
                 return

@@ -7,6 +7,7 @@ endpoint is asked by `echo` (`Asker._echoed`), which shows the whole prompt: a v
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -45,9 +46,10 @@ def parts_of(reply: Reply, count: int) -> list[Reply]:
     for at, row in enumerate(rows):
         tokens = _share(read if isinstance(read, int) else 0, at, count)
         body = {**reply.body, "data": [row], "usage": {"prompt_tokens": tokens}}
-        share = {"body": body, "latency": reply.latency / count, "retries": reply.retries if at == 0 else 0}
+        retries = reply.retries if at == 0 else 0
         timing = {name: took / count if name == "retrieval" else took for name, took in reply.timing.items()}
-        shares.append(reply.model_copy(update={**share, "timing": timing, "shared": count}))
+        latency = reply.latency / count
+        shares.append(replace(reply, body=body, latency=latency, retries=retries, timing=timing, shared=count))
     return shares
 
 

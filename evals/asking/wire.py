@@ -8,14 +8,16 @@ import json
 import ssl
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, lru_cache
 from typing import Any, Protocol
 
 import aiohttp
 import httpx
+from yarl import URL
 
 _CONNECT = 10.0
 """Seconds until there must be a connection."""
+_JSON = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), allow_nan=False)
 _KEPT_OPEN = 2.0
 """Seconds for which an idle connection is used again: less than the five after which uvicorn closes it."""
 
@@ -68,8 +70,9 @@ class _Network:
         session = self._session = self._session or self._opened()  # a session wants the loop to run
         content, kind = (None, None) if body is None else (_written(body), {"Content-Type": "application/json"})
         try:
-            async with session.request(method, url, data=content, headers=kind, allow_redirects=False) as response:
-                return Response(response.status, response.headers, await response.read())
+            sent = session.request(method, _address(url), data=content, headers=kind, allow_redirects=False)
+            async with sent as reply:
+                return Response(reply.status, reply.headers, await reply.read())
         except (aiohttp.ClientError, OSError, ValueError) as error:  # a key with a line's end is no header
             raise Broken(error) from error
 
@@ -79,7 +82,10 @@ class _Network:
 
     def _opened(self) -> aiohttp.ClientSession:
         connector = aiohttp.TCPConnector(limit=0, ssl=_certificates(), keepalive_timeout=_KEPT_OPEN)
-        return aiohttp.ClientSession(connector=connector, headers=self._headers, timeout=self._timeout)
+        nothing = aiohttp.DummyCookieJar()
+        return aiohttp.ClientSession(
+            connector=connector, headers=self._headers, timeout=self._timeout, cookie_jar=nothing
+        )
 
 
 class _Stand:
@@ -106,7 +112,13 @@ class _Stand:
 
 
 def _written(body: dict[str, Any]) -> bytes:
-    return json.dumps(body, ensure_ascii=False, separators=(",", ":"), allow_nan=False).encode()
+    return _JSON.encode(body).encode()
+
+
+@lru_cache(maxsize=64)
+def _address(url: str) -> URL:
+    """Of an evaluation, which has few: each is read once."""
+    return URL(url)
 
 
 @cache

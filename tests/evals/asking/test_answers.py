@@ -79,6 +79,31 @@ def test_another_item_or_decoding_has_another_key() -> None:
     assert len(keys) == 4
 
 
+def test_a_key_is_the_digest_of_all_that_it_is_of_so_that_what_is_kept_stays_known() -> None:
+    request = {"stop": ["؟"], "max_tokens": 5}
+    told = CONDITIONS.model_dump(mode="json")
+    assert CONDITIONS.model_copy(update={"repeat": 1}).key("chat", "نص", request) == digest_of(
+        [told | {"repeat": 1}, "chat", "نص", request]
+    )
+    del told["repeat"]
+    assert CONDITIONS.key("chat", "نص", request) == digest_of([told, "chat", "نص", request])
+
+
+def test_lines_are_found_before_and_after_the_database_knows_them_and_the_newest_counts(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("evals.asking.answers._TOGETHER", 4)
+    store, keys = AnswerStore(tmp_path / "a.jsonl"), [digest_of(number) for number in range(10)]
+    for key in keys:
+        assert store.get(key) is None
+        store.add(answer(key, text=key))
+    for key in keys[:3]:
+        store.add(answer(key, text=f"again {key}"))
+    for read in (store, AnswerStore(store.path)):
+        texts = [kept.text for key in keys if (kept := read.get(key))]
+        assert texts == [f"again {key}" for key in keys[:3]] + keys[3:]
+
+
 def test_a_finished_answer_survives_the_process(tmp_path: Path) -> None:
     AnswerStore.of_version(tmp_path, CONDITIONS.version).add(answer())
     assert AnswerStore.of_version(tmp_path, CONDITIONS.version).get(KEY) == answer()
