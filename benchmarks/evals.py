@@ -54,6 +54,9 @@ from service.engine.vllm_flags import cpu_dtype
 
 _AS_QUICK = Bar(at_least=1.0)
 _LITTLE_BESIDE = Bar(at_most=1.1)
+_FEWEST = 96
+"""Items that five arms are asked at least: reading the task, the statistics and the report take a quarter of a second
+however few there are, which beside a second of the engine's time would be the figure."""
 
 
 @dataclass(frozen=True)
@@ -166,7 +169,8 @@ def _speeds(own: Sequence[Took], theirs: Sequence[Took]) -> tuple[list[float], l
 
 def five_arms(bench: Bench, task: str, rounds: int) -> list[Figure]:
     """The whole evaluation against the endpoint's own seconds for its requests."""
-    config = bench.place.config(task, bench.url, arms=bench.place.five_arms(), limit=bench.place.items // 4)
+    limit = min(bench.place.items, max(bench.place.items // 4, _FEWEST))
+    config = bench.place.config(task, bench.url, arms=bench.place.five_arms(), limit=limit)
     recorder = Recorder()
 
     def whole(transport: httpx.AsyncBaseTransport | None = None) -> float:
