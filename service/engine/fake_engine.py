@@ -59,6 +59,7 @@ class FakeEngine:
     """Implements `service.engine.interface.Engine`."""
 
     def __init__(self, max_words: int = _MAX_WORDS, step_seconds: float = 0.0) -> None:
+        """The n-th token of an answer is there n steps after its beginning."""
         self.max_words = max_words
         """Of a prompt; a word stands for a token."""
         self._step = step_seconds
@@ -164,10 +165,14 @@ class FakeEngine:
         try:
             choices = [self._words(call, index) for index in range(call.body.get("n") or 1)]
             sent = 0
+            due = asyncio.get_running_loop().time()
             for index, (words, reason) in enumerate(choices):
                 for at, word in enumerate(words):
-                    await asyncio.sleep(self._step)  # as with a real one, others get their turn between two tokens
-                    await self._while_held(self.faults.hold)
+                    due += self._step
+                    await _until(due)
+                    if self.faults.hold is not None:
+                        await self._while_held(self.faults.hold)
+                        due = asyncio.get_running_loop().time()
                     if self.faults.break_stream_after is not None and sent >= self.faults.break_stream_after:
                         self.die()
                     await self.check()
@@ -251,6 +256,13 @@ class FakeEngine:
         words += [words[at % len(words)] for at in range(len(words), call.body.get("min_tokens") or 0)]
         limit = call.body.get("max_completion_tokens") or call.body.get("max_tokens") or len(words)
         return words[:limit], "length" if limit < len(words) else "stop"
+
+
+async def _until(due: float) -> None:
+    """By the loop's clock. Others get their turn in any case, as they do between two tokens of a real engine; and as
+    there, one token that is taken late makes none of the next ones late.
+    """
+    await asyncio.sleep(max(0.0, due - asyncio.get_running_loop().time()))
 
 
 def fake_logprobs(adapter: str, prompt_ids: Sequence[int], completion_ids: Sequence[int]) -> list[float]:
