@@ -1,7 +1,9 @@
 """What the tiers on Ray cost, and what a second engine holds: `python -m benchmarks.cluster tiers|share`.
 
 `tiers` asks `dabt serve`'s own process and a cluster of one gateway and one engine in turn, over the same stand-in for
-an engine (`--step` seconds a token), and prints throughput, the median time and processor time of both, by process.
+an engine (`--step` seconds a token), whole answers and streams. Throughput is told of `--callers` that ask without a
+pause, as many as fill the engine's batch. There every request waits for the others' processor time, so the median is
+told of half that throughput, by requests at random moments, the same for both. Processor time is by process.
 `share` asks for `--adapters` adapters, one after the other and again, of one engine and of two, and prints how many of
 them are in memory at the end. Everything is on loopback and on this machine.
 """
@@ -11,6 +13,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import os
+import random
 import signal
 import statistics
 import subprocess
@@ -20,6 +23,7 @@ import time
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -44,6 +48,7 @@ _PURPOSES = {
     "ServeController": "controller",
 }
 """What a process is for, by a part of its command line."""
+_ALONE, _TIERED = _PORTS = (18001, 18002)
 _PLACES = 256
 """Adapters in an engine's memory."""
 
@@ -103,7 +108,7 @@ def cluster(port: int) -> Iterator[None]:
     import ray
     from ray import serve
 
-    ray.init(num_cpus=16, object_store_memory=100 * 2**20, log_to_driver=False, include_dashboard=False)
+    ray.init("local", num_cpus=16, object_store_memory=100 * 2**20, log_to_driver=False, include_dashboard=False)
     try:
         serve.start(http_options={"host": "127.0.0.1", "port": port})
         yield
@@ -131,23 +136,46 @@ def deploy(home: Home, base: Path, port: int, step: float, engines: int) -> None
     serve.run(build(ClusterSettings.model_validate(told)), name="dabt", route_prefix="/")
 
 
-async def asked(port: int, callers: int, each: int, stream: bool) -> list[float]:
-    """Seconds of each request: so many callers, each with so many requests of 32 tokens, one after the other."""
-    took: list[float] = []
-    url = f"http://127.0.0.1:{port}/v1/chat/completions"
-    async with aiohttp.ClientSession() as session:
+@dataclass(frozen=True)
+class Took:
+    """Seconds of one request."""
 
-        async def ask_on(at: int) -> None:
-            body = {"model": f"a{at % 8}", "messages": [{"role": "user", "content": "hi"}], "min_tokens": 32}
-            for _ in range(each):
-                began = time.perf_counter()
-                async with session.post(url, json={**body, "stream": stream}) as answer:
-                    assert answer.status == 200, await answer.text()
-                    await answer.read()
-                took.append(time.perf_counter() - began)
+    first: float
+    """Until something of the answer came."""
+    all: float
 
-        await asyncio.gather(*(ask_on(at) for at in range(callers)))
-    return took
+
+async def asked(port: int, callers: int, each: int, stream: bool) -> list[Took]:
+    """So many callers, each with so many requests of 32 tokens, one after the other."""
+    async with aiohttp.ClientSession(f"http://127.0.0.1:{port}") as session:
+
+        async def ask_on(at: int) -> list[Took]:
+            return [await asked_once(session, at, stream) for _ in range(each)]
+
+        rows = await asyncio.gather(*(ask_on(at) for at in range(callers)))
+    return [took for row in rows for took in row]
+
+
+async def arriving(port: int, a_second: float, requests: int, stream: bool, seed: int) -> list[Took]:
+    """Requests of 32 tokens at the random moments of that seed, whether or not others have their answers."""
+    gaps = random.Random(seed)
+    async with aiohttp.ClientSession(f"http://127.0.0.1:{port}") as session:
+        sent = []
+        for at in range(requests):
+            await asyncio.sleep(gaps.expovariate(a_second))
+            sent.append(asyncio.create_task(asked_once(session, at, stream)))
+        return await asyncio.gather(*sent)
+
+
+async def asked_once(session: aiohttp.ClientSession, at: int, stream: bool) -> Took:
+    asks = {"model": f"a{at % 8}", "messages": [{"role": "user", "content": "hi"}], "min_tokens": 32, "stream": stream}
+    began = time.perf_counter()
+    async with session.post("/v1/chat/completions", json=asks) as answer:
+        assert answer.status == 200, await answer.text()
+        await answer.content.readany()
+        first = time.perf_counter() - began
+        await answer.read()
+    return Took(first, time.perf_counter() - began)
 
 
 async def ready(port: int) -> None:
@@ -179,9 +207,9 @@ def _purpose(process: psutil.Process) -> str:
 def tiers(rounds: int, callers: int, each: int, step: float) -> None:
     with tempfile.TemporaryDirectory() as folder:
         home, base = stocked(Path(folder), 8)
-        with alone(home, base, 18001, step), cluster(18002):
-            deploy(home, base, 18002, step, engines=1)
-            for port in (18001, 18002):
+        with alone(home, base, _ALONE, step), cluster(_TIERED):
+            deploy(home, base, _TIERED, step, engines=1)
+            for port in _PORTS:
                 asyncio.run(ready(port))
                 asyncio.run(asked(port, callers, 2, stream=False))
             at_rest()
@@ -198,32 +226,50 @@ def at_rest(seconds: float = 5.0) -> None:
 
 
 def measured(rounds: int, callers: int, each: int, stream: bool) -> None:
-    figures: dict[int, list[tuple[float, float]]] = {18001: [], 18002: []}
-    spent: dict[int, Counter[str]] = {18001: Counter(), 18002: Counter()}
+    half = throughput(rounds, callers, each, stream) / 2
+    rows: dict[int, list[list[float]]] = {port: [] for port in _PORTS}
+    for at in range(rounds):
+        for port in _PORTS:
+            took = asyncio.run(arriving(port, half, callers * each, stream, seed=at))
+            rows[port].append([statistics.median(x.all for x in took), statistics.median(x.first for x in took)])
+    one, tiered = map(_medians, rows.values())
+    first = f"; first token {_compared(one[1], tiered[1])}" if stream else ""
+    print(f"  at {half:.1f} requests/s: median {_compared(one[0], tiered[0])}{first}", flush=True)
+
+
+def throughput(rounds: int, callers: int, each: int, stream: bool) -> float:
+    """Print what both answer in a second, and give it of the one process."""
+    rows: dict[int, list[list[float]]] = {port: [] for port in _PORTS}
+    spent: dict[int, Counter[str]] = {port: Counter() for port in _PORTS}
     for _ in range(rounds):
-        for port, rows in figures.items():
+        for port in _PORTS:
             began, had = time.perf_counter(), processor()
             took = asyncio.run(asked(port, callers, each, stream))
-            rows.append((len(took) / (time.perf_counter() - began), statistics.median(took)))
+            rows[port].append([len(took) / (time.perf_counter() - began), statistics.median(x.all for x in took)])
             spent[port].update(processor() - had)
-    one, tiered = map(_medians, figures.values())
+    one, tiered = map(_medians, rows.values())
     requests = rounds * callers * each
-    alone = spent[18001]["one process"]
-    del spent[18002]["one process"]
+    alone = spent[_ALONE]["one process"]
+    del spent[_TIERED]["one process"]
     print(
-        f"  {one[0]:.1f} and {tiered[0]:.1f} requests/s (ratio {tiered[0] / one[0]:.3f}); "
-        f"median {1000 * one[1]:.1f} and {1000 * tiered[1]:.1f} ms (+{1000 * (tiered[1] - one[1]):.1f} ms)\n"
+        f"  {callers} callers: {one[0]:.1f} and {tiered[0]:.1f} requests/s (ratio {tiered[0] / one[0]:.3f}); "
+        f"median {_compared(one[1], tiered[1])}\n"
         f"  processor, ms a request: {1000 * alone / requests:.1f} in one process, "
-        f"{1000 * spent[18002].total() / requests:.1f} on Ray: {_listed(spent[18002], 1000 / requests)}",
+        f"{1000 * spent[_TIERED].total() / requests:.1f} on Ray: {_listed(spent[_TIERED], 1000 / requests)}",
         flush=True,
     )
+    return one[0]
+
+
+def _compared(one: float, tiered: float) -> str:
+    return f"{1000 * one:.1f} and {1000 * tiered:.1f} ms ({1000 * (tiered - one):+.1f} ms)"
 
 
 def _listed(spent: Counter[str], times: float) -> str:
     return ", ".join(f"{name} {seconds * times:.1f}" for name, seconds in spent.most_common())
 
 
-def _medians(rows: list[tuple[float, float]]) -> list[float]:
+def _medians(rows: list[list[float]]) -> list[float]:
     return [statistics.median(column) for column in zip(*rows, strict=True)]
 
 
