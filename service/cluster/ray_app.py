@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import pickle
 from collections.abc import AsyncGenerator, Sequence
+from contextlib import aclosing
 from pathlib import Path
 from typing import Any
 
@@ -32,8 +33,10 @@ from service.config import ServeConfig
 from service.engine.interface import Engine
 from service.engine_side import base_of
 
-_IN_ONE_LOOP = {"RAY_SERVE_RUN_ROUTER_IN_SEPARATE_LOOP": "0"}
-"""A gateway's handle then works in the loop of its requests: each token crosses a thread less."""
+_IN_ONE_LOOP = {"RAY_SERVE_RUN_ROUTER_IN_SEPARATE_LOOP": "0", "RAY_SERVE_RUN_USER_CODE_IN_SEPARATE_THREAD": "0"}
+"""Of a replica: otherwise Ray's sockets, its handles and our own code have a thread and a loop each. Each token would
+cross threads on its way in and on its way out, and wait each time for the interpreter's lock, which a busy thread keeps
+for 5 ms. Health is asked of our own code in either case, so a loop that is stuck is noticed as before."""
 
 QUIET = {"log_level": "WARNING", "enable_access_log": False}
 """Gateways tell of requests themselves; Ray would tell of each once more in every process that it goes through."""
@@ -63,16 +66,18 @@ class EngineReplica:
         await self._room.open()
 
     async def answer(self, ask: Ask) -> AsyncGenerator[Frame, None]:
-        async for frame in self._room.answer(ask):
-            yield frame
+        async with aclosing(self._room.answer(ask)) as frames:
+            async for frame in frames:
+                yield frame
 
-    def check_health(self) -> None:
+    # Ray would call these in a thread of a pool if they were not async, and a room belongs to its loop.
+    async def check_health(self) -> None:
         self._room.check()
 
-    def record_routing_stats(self) -> dict[str, Any]:
+    async def record_routing_stats(self) -> dict[str, Any]:
         return {CARD: pickle.dumps(self._room.card())}
 
-    def record_autoscaling_stats(self) -> dict[str, float]:
+    async def record_autoscaling_stats(self) -> dict[str, float]:
         return ray_scaling.told(self._room.memory())
 
     async def __del__(self) -> None:
@@ -184,7 +189,7 @@ def _engines(settings: ClusterSettings, at: int, tier: EngineTier) -> serve.Depl
         max_ongoing_requests=4 * config.queue,
         request_router_config=router,
         **_life(config, tier.replicas, AutoscalingPolicy(policy_function=ray_scaling.POLICY)),
-        ray_actor_options=_actor(tier.each, {}),
+        ray_actor_options=_actor(tier.each, _IN_ONE_LOOP),
     )
 
 
