@@ -1,7 +1,4 @@
-"""What the nodes of a test's cluster are told: ports that no other cluster is given, and to be as urgent as tests are.
-
-Ray gives its processes the niceness 15, with which they hardly come to run beside other tests.
-"""
+"""What the nodes of a test's cluster are told, with ports that no other test's cluster is given."""
 
 from __future__ import annotations
 
@@ -11,5 +8,4 @@ from tests.ports import free_port
 
 def of_a_cluster_here() -> dict[str, str]:
     told = nodes.of_a_cluster_here()
-    ports = {name: str(free_port()) for name in told if name.endswith("_PORT")}
-    return told | ports | {"RAY_worker_niceness": "0"}
+    return told | {name: str(free_port()) for name in told if name.endswith("_PORT")}
