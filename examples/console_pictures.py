@@ -142,6 +142,8 @@ def evaluated(
 def called(url: str, questions: list[str]) -> None:
     """Requests of callers, so that there is traffic to see."""
     with httpx.Client(base_url=url, timeout=60) as client:
+        while "triage" not in {card["id"] for card in client.get("/v1/models").json()["data"]}:
+            time.sleep(0.1)  # the service reads of the promotion a moment later
         for question in questions:
             body = {"model": "triage", "messages": [{"role": "user", "content": question}]}
             client.post("/v1/chat/completions", json=body).raise_for_status()
