@@ -14,7 +14,7 @@ from console.api import Api, Refused
 from console.forms import form_of
 from console.language import N_
 from console.rendering import language_of, show
-from console.screens.train.losses import FIGURES, curve_of, picture_of
+from console.screens.train.losses import FIGURES, at, curve_of, picture_of
 from console.viewer import viewer_of
 from lifecycle.config_file import mapping_of, refuse_unusable
 from lifecycle.errors import InvalidConfig
@@ -41,7 +41,7 @@ async def jobs(request: Request, after: str = "") -> Response:
     files = await api.call(viewer, "GET", "/v1/files", query={"purpose": "fine-tune", "limit": "50"})
     return show(
         request, "train/jobs.html", jobs=listed["data"], more=listed["has_more"], files=files["data"],
-        more_files=files["has_more"], after=after, at=_at,
+        more_files=files["has_more"], after=after, at=at,
     )  # fmt: skip
 
 
@@ -80,7 +80,7 @@ async def job(request: Request, id_: str) -> Response:
     curve, spoken = await curve_of(request, id_), language_of(request)
     return show(
         request, "train/job.html", job=told, events=events["data"], checkpoints=checkpoints["data"], curve=curve,
-        ended=told["status"] in ENDED, evaluation=await _evaluation(request, told["dabt"]), at=_at, left=_left(told),
+        ended=told["status"] in ENDED, evaluation=await _evaluation(request, told["dabt"]), at=at, left=_left(told),
         picture=picture_of(curve, spoken, spoken.text(_LOSSES)),
     )  # fmt: skip
 
@@ -161,10 +161,6 @@ def _left(job: Mapping[str, Any]) -> float | None:
     finish = job["estimated_finish"]
     left = None if finish is None else finish - datetime.now(UTC).timestamp()
     return left if left is not None and left > 0 else None
-
-
-def _at(seconds: int | None) -> datetime | None:
-    return None if seconds is None else datetime.fromtimestamp(seconds, UTC)
 
 
 def _api(request: Request) -> Api:

@@ -72,13 +72,18 @@ async def losses(request: Request) -> Response:
     rest = [job for job in offered if job["id"] not in wanted]
     return show(
         request, "train/losses.html", runs=runs, others=rest, names=names, name=name, figure=figure, figures=FIGURES,
-        most=KINDS, called=called, at=_at, picture=_drawn(lines, spoken, label), more=listed["has_more"],
+        most=KINDS, called=called, at=at, picture=_drawn(lines, spoken, label), more=listed["has_more"],
     )  # fmt: skip
 
 
 def called(job: Mapping[str, Any]) -> str:
     """The name of its versions, as far as it was told one."""
     return str(job["user_provided_suffix"] or job["model"])
+
+
+def at(seconds: int) -> datetime:
+    """Of a time as the API tells it."""
+    return datetime.fromtimestamp(seconds, UTC)
 
 
 def picture_of(curve: Mapping[str, Any], spoken: Language, label: str) -> Markup:
@@ -126,17 +131,13 @@ async def curve_of(request: Request, id_: str) -> dict[str, Any]:
     known = {name: [told[step].get(name) for step in steps] for name in FIGURES}
     return {
         "steps": steps, **known, "base_valid_loss": base, "events": events,
-        "measured": {name: sorted(at) for name, at in measured.items()},
+        "measured": {name: sorted(steps_of) for name, steps_of in measured.items()},
     }  # fmt: skip
 
 
 def _is_measured(value: Any) -> bool:
     """A loss that is no number any more is a gap of the curve."""
     return isinstance(value, int | float) and math.isfinite(value)
-
-
-def _at(seconds: int) -> datetime:
-    return datetime.fromtimestamp(seconds, UTC)
 
 
 def _drawn(lines: Sequence[Line], spoken: Language, label: str) -> Markup:
