@@ -20,7 +20,9 @@ def openai_preference(row: Keys, place: str) -> Preference:
     """OpenAI's rows for DPO: `input` holds the messages and the tools."""
     asked_for = row["input"]
     if not isinstance(asked_for, dict):
-        raise unreadable("wrong_type", f"input is {kind(asked_for)}, not an object with messages", "", "input")
+        raise unreadable(
+            "wrong_type", f"input is {kind(asked_for)}, not an object with messages", 'write {"messages": […]}', "input"
+        )
     if unknown := [key for key in asked_for if key not in ("messages", "tools", "parallel_tool_calls")]:
         raise Unreadable(Fault("unknown_key", f"input.{key} would be left out", "take it out", key) for key in unknown)
     prompt = messages(asked_for.get("messages"), "input.messages")
@@ -61,7 +63,9 @@ def labelled(row: Keys, place: str) -> Labelled:
     head, text, label = Head(row, ()), text_message(row, "text", ""), row["label"]
     faults = list(head.faults)
     if isinstance(label, bool) or not isinstance(label, str | int) or label == "":
-        faults.append(Fault("wrong_type", f"label is {kind(label)}, not a text or a whole number", "", "label"))
+        faults.append(
+            Fault("wrong_type", f"label is {kind(label)}, not a text or a whole number", "write it as a text", "label")
+        )
     if faults := [*faults, *_empty(text)]:
         raise Unreadable(faults)
     return Labelled(place, head.id, text.content, label, head.meta)

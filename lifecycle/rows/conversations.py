@@ -64,9 +64,14 @@ def asked(row: Keys) -> tuple[Message, ...]:
 def _history(row: Keys) -> tuple[Message, ...]:
     history = row.get("history") or []
     if not isinstance(history, list) or any(not isinstance(pair, list) or len(pair) != 2 for pair in history):
-        raise unreadable("wrong_type", "history must be a list of [question, answer] pairs", "", "history")
+        raise unreadable(
+            "wrong_type",
+            "history must be a list of [question, answer] pairs",
+            "write [[question, answer], …]",
+            "history",
+        )
     if not all(isinstance(text, str) for pair in history for text in pair):
-        raise unreadable("not_text", "history must hold texts only", "", "history")
+        raise unreadable("not_text", "history must hold texts only", "write [[question, answer], …]", "history")
     return tuple(
         Message(role, text) for pair in history for role, text in zip(("user", "assistant"), pair, strict=True)
     )
@@ -104,7 +109,9 @@ class Head:
         self.parallel = self._parallel(row["parallel_tool_calls"]) if "parallel_tool_calls" in row else None
 
     def _wrong(self, key: str, value: Any, expected: str) -> None:
-        self.faults.append(Fault("wrong_type", f"{key} is {kind(value)}, not {expected}", "", key))
+        self.faults.append(
+            Fault("wrong_type", f"{key} is {kind(value)}, not {expected}", f"write {expected}, or leave it out", key)
+        )
 
     def _id(self, value: Any) -> str:
         if value is None or isinstance(value, str):

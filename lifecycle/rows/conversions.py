@@ -79,8 +79,10 @@ def _openai_preference(row: Preference) -> Keys:
 
 def _trl_preference(row: Preference) -> Keys:
     parts = {"prompt": row.messages, "chosen": row.chosen, "rejected": row.rejected}
-    if not row.tools and all(
-        len(part) == 1 and not _odd(part[0]) and part[0].role != "system" for part in parts.values()
+    if (
+        not row.tools
+        and row.parallel_tool_calls is None
+        and all(len(part) == 1 and not _odd(part[0]) and part[0].role != "system" for part in parts.values())
     ):
         return _filled({"id": row.id, **{key: part[0].content for key, part in parts.items()}, "meta": row.meta})
     turns = {key: [_turn(message) for message in part] for key, part in parts.items()}
@@ -111,12 +113,17 @@ def _good(row: Judged) -> Keys:
     return as_messages(row.conversation)
 
 
+def _judged(row: Judged) -> Keys:
+    return as_messages(row.conversation) | {"label": row.good}
+
+
 TARGETS: dict[str, dict[type[Any], Callable[[Any], Keys]]] = {
     "messages": {Conversation: as_messages, Judged: _good, Labelled: _classified},
     "prompt": {Conversation: _prompt},
     "alpaca": {Conversation: _alpaca},
     "sharegpt": {Conversation: _sharegpt},
     "pair": {Conversation: _pair},
+    "judged": {Judged: _judged},
     "preference": {Preference: _trl_preference},
     "preference-openai": {Preference: _openai_preference},
     "classification": {Labelled: _labelled},
@@ -127,7 +134,7 @@ TARGETS: dict[str, dict[type[Any], Callable[[Any], Keys]]] = {
 
 def usual_form(row: Row) -> str:
     """The form that holds every row of its kind."""
-    usual = {Preference: "preference", Labelled: "classification", PlainText: "text"}
+    usual = {Judged: "judged", Preference: "preference", Labelled: "classification", PlainText: "text"}
     return usual.get(type(row), "messages")
 
 

@@ -104,7 +104,7 @@ class Reading:
 
     def _empty(self) -> None:
         if not self.rows and not self.told.count:
-            self.told.add(Fault("no_rows", "has no rows"))
+            self.told.add(Fault("no_rows", "has no rows", "write rows into it, or name another file"))
 
     @property
     def summary(self) -> list[str]:

@@ -98,7 +98,7 @@ def _no_json(why: str) -> Fault:
     for sign, code, cure in (
         ("twice", "duplicate_key", "keep one of them"),
         ("surrogate", "half_character", "write the whole character"),
-        ("nested", "too_deep", ""),
+        ("nested", "too_deep", "write what is inside as a text"),
         ("too large", "number_too_large", "write it as a text"),
     ):
         if sign in why:
@@ -232,7 +232,7 @@ class _Window:
                     self._pass(end)
                     return line, text
             if len(self._text) - self._at > LONGEST:
-                raise unreadable("too_long", f"the row is longer than {LONGEST >> 20} MiB", "")
+                raise unreadable("too_long", f"the row is longer than {LONGEST >> 20} MiB", "cut it into several rows")
             self._read()
 
     def _pass(self, to: int) -> None:

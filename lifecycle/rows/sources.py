@@ -68,7 +68,7 @@ class Source:
         except (gzip.BadGzipFile, EOFError, zlib.error) as error:
             raise unreadable("broken_file", f"the gzip file breaks off: {error}", "fetch or pack it again") from error
         except OSError as error:
-            raise unreadable("no_file", f"cannot be read: {error.strerror or error}") from error
+            raise unreadable("no_file", f"cannot be read: {error.strerror or error}", "name a file of rows") from error
 
     @contextmanager
     def seekable(self) -> Iterator[IO[bytes]]:
@@ -131,7 +131,8 @@ _SAVE = "save the file as UTF-8"
 def source(path: Path) -> Source:
     """What the file is, by its first bytes. Raises `Unreadable` for one that no row can be read from."""
     if path.exists() and not path.is_file():
-        raise unreadable("no_file", "cannot be read: it is no file" if not path.is_dir() else "is a folder", "")
+        says = "is a folder" if path.is_dir() else "cannot be read: it is no file"
+        raise unreadable("no_file", says, "name a file of rows")
     plain = Source(path, packed=False, encoding="utf-8")
     with plain.opened() as stream:
         packed = stream.read(2) == _GZIP

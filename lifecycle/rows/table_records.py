@@ -1,13 +1,13 @@
 """Rows out of tables: CSV and TSV, whose cells are texts and stay as they are written, and Parquet.
 
-An empty cell and a null are no value. A cell of `messages`, `tools` and the like may hold JSON.
+An empty cell and a null are no value. A cell of `messages`, `tools` and the like (`nested`) may hold JSON.
 """
 
 from __future__ import annotations
 
 import csv
 import math
-from collections.abc import Iterator
+from collections.abc import Container, Iterator
 from dataclasses import replace
 from typing import Any
 
@@ -20,6 +20,8 @@ from lifecycle.text import strict_json
 SEPARATORS = {".csv": ",", ".tsv": "\t"}
 NESTED = ("messages", "conversations", "conversation", "tools", "meta", "history", "parallel_tool_calls")
 """Columns whose cells hold JSON."""
+_PREFERENCE = ("preferred_output", "non_preferred_output", "input")
+"""Those of OpenAI's preference rows; `input` is a text in Alpaca's."""
 
 _CAST = ("arguments", "parameters", "tools", "functions")
 """What Arrow's types would change: it gives every row the keys of all rows, and one type to each."""
@@ -80,8 +82,13 @@ def _row(line: int, header: list[str], cells: list[str]) -> Record:
     return _nested(line, {key: cell or None for key, cell in zip(header, cells, strict=True)})
 
 
+def nested(columns: Container[str]) -> tuple[str, ...]:
+    """The columns whose cells hold JSON, in a table that has `columns`. All others hold what they say."""
+    return (*NESTED, *_PREFERENCE) if _PREFERENCE[0] in columns else NESTED
+
+
 def _nested(line: int, row: dict[str, Any]) -> Record:
-    for key in NESTED:
+    for key in nested(row):
         if isinstance(row.get(key), str):
             try:
                 row[key] = strict_json.parse(row[key])

@@ -18,6 +18,7 @@ _ROLES = {
     "bing": "assistant", "bard": "assistant",
     "tool": "tool", "observation": "tool",
 }  # fmt: skip
+_TURN = 'write {"role": "user", "content": "…"}'
 _WORDS = "expected system, user, assistant or tool"
 _CALLS_HERE = "function_call"
 """ShareGPT's turn whose value is the call: the JSON text of `{"name": …, "arguments": {…}}`."""
@@ -33,7 +34,7 @@ NEW_SPELLING = "write tools, tool_calls, and turns with the role tool"
 def messages(value: Any, key: str) -> tuple[Message, ...]:
     """The turns in a list under `key`. Raises `Unreadable` with every fault of every turn."""
     if not isinstance(value, list):
-        raise unreadable("wrong_type", f"{key} is {kind(value)}, not a list of turns", "", key)
+        raise unreadable("wrong_type", f"{key} is {kind(value)}, not a list of turns", _TURN, key)
     faults: list[Fault] = []
     read: list[Message] = []
     for number, turn in enumerate(value):
@@ -53,7 +54,7 @@ def messages(value: Any, key: str) -> tuple[Message, ...]:
 
 def _turn(turn: Any, place: str, before: Sequence[Message]) -> list[Message]:
     if not isinstance(turn, dict):
-        raise unreadable("wrong_type", f"{place} is {kind(turn)}, not an object", "", place)
+        raise unreadable("wrong_type", f"{place} is {kind(turn)}, not an object", _TURN, place)
     if (pair := pair_of(turn)) and len(turn) == 2:
         return [
             text_message(turn, key, role, f"{place}.") for key, role in zip(pair, ("user", "assistant"), strict=True)
@@ -71,12 +72,19 @@ def _turn(turn: Any, place: str, before: Sequence[Message]) -> list[Message]:
         faults.append(
             Fault("old_tool_call", f"{given}, which {OLD_SPELLING}", NEW_SPELLING, f"{place}.{role_key}")
             if turn[role_key] == "function"
-            else Fault("unknown_role", f"{given}; {_WORDS}", "", f"{place}.{role_key}")
+            else Fault("unknown_role", f"{given}; {_WORDS}", "write one of them", f"{place}.{role_key}")
         )
     calls, wrong = _calls(said.get("tool_calls"), f"{place}.tool_calls")
     faults += wrong
     if calls and role != "assistant":
-        faults.append(Fault("wrong_role", f"{place} calls tools and is not the assistant's", "", place))
+        faults.append(
+            Fault(
+                "wrong_role",
+                f"{place} calls tools and is not the assistant's",
+                "move tool_calls to the assistant's turn",
+                place,
+            )
+        )
     text, fault = _text(turn.get(text_key), optional=bool(said.get("tool_calls")))
     if fault:
         says = f"{place}.{text_key} {fault if text_key in turn else 'is missing'}"
@@ -85,7 +93,8 @@ def _turn(turn: Any, place: str, before: Sequence[Message]) -> list[Message]:
         )
     weight = said.get("weight", 1)
     if isinstance(weight, bool) or weight not in (0, 1):
-        faults.append(Fault("wrong_type", f"{place}.weight is {weight!r:.60}; expected 0 or 1", "", f"{place}.weight"))
+        says, cure = f"{place}.weight is {weight!r:.60}; expected 0 or 1", "write 1 to learn the turn, 0 for context"
+        faults.append(Fault("wrong_type", says, cure, f"{place}.weight"))
     more, wrong = _more_texts(said, place, role)
     faults += wrong
     if faults:
@@ -136,7 +145,7 @@ def _calls(value: Any, place: str) -> tuple[tuple[ToolCall, ...], list[Fault]]:
     if value in (None, []):
         return (), []
     if not isinstance(value, list):
-        return (), [Fault("wrong_type", f"{place} is {kind(value)}, not a list", "", place)]
+        return (), [Fault("wrong_type", f"{place} is {kind(value)}, not a list", "write a list of calls", place)]
     calls: list[ToolCall] = []
     faults: list[Fault] = []
     for number, call in enumerate(value):
@@ -222,7 +231,7 @@ def text_message(row: Mapping[str, Any], key: str, role: str, prefix: str = "") 
     """The message whose text stands under `key`. Raises `Unreadable`."""
     text, place = row.get(key), f"{prefix}{key}"
     if key not in row:
-        raise unreadable("missing_key", f"{place} is missing", "", place)
+        raise unreadable("missing_key", f"{place} is missing", "write a text", place)
     if not isinstance(text, str):
         raise unreadable("not_text", f"{place} is {kind(text)}, not text", "write a text", place)
     return Message(role, text)
@@ -245,7 +254,7 @@ def order_faults(turns: Sequence[Message], *, answered: bool = True) -> list[Fau
     """Why the turns are no conversation. `answered` is false for a prompt whose answers stand elsewhere."""
     faults: list[Fault] = []
     if not turns:
-        return [Fault("no_turns", "there are no turns")]
+        return [Fault("no_turns", "there are no turns", "write a question and its answer")]
     if answered and len(turns) == 2 and _ask_and_answer(*turns):
         return faults
     leading = next((at for at, message in enumerate(turns) if message.role != "system"), len(turns))
@@ -260,7 +269,9 @@ def order_faults(turns: Sequence[Message], *, answered: bool = True) -> list[Fau
         if not said or said[-1].role == "assistant":
             faults.append(Fault("no_question", "the prompt ends in an answer", "end it with the user's turn"))
     elif not said or said[-1].role != "assistant":
-        faults.append(Fault("no_answer", "the last turn is not the assistant's, so there is no answer"))
+        faults.append(
+            Fault("no_answer", "the last turn is not the assistant's, so there is no answer", "end with the answer")
+        )
     elif not any(m.trained for m in said if m.role == "assistant"):
         says = "every answer has weight 0: it is context, and none is left to learn or to compare with"
         faults.append(Fault("no_answer", says, "give the last answer weight 1"))
@@ -293,7 +304,7 @@ def _turn_faults(turns: Sequence[Message]) -> list[Fault]:
             waiting = {}
         if turn.role not in expected:
             says = f"turn {number} is from the {turn.role}; user and assistant take turns, user first"
-            return [*faults, Fault("order", says)]
+            return [*faults, Fault("order", says, "let user and assistant take turns")]
         for call in turn.tool_calls:
             if call.id in waiting:
                 faults.append(Fault("bad_tool_call", f"two calls have the id {call.id!r}", "one id, one call"))

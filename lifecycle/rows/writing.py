@@ -21,7 +21,8 @@ from typing import IO, Any
 from lifecycle.conversation import Conversation
 from lifecycle.errors import InvalidInput, Problem
 from lifecycle.rows.conversions import as_messages
-from lifecycle.rows.table_records import SEPARATORS
+from lifecycle.rows.table_records import SEPARATORS, nested
+from lifecycle.rows.turns import kind
 
 Keys = dict[str, Any]
 _BATCH = 1024
@@ -37,7 +38,8 @@ def write_rows(path: Path, rows: Iterable[Conversation]) -> None:
 def write(path: Path, rows: Iterable[Keys]) -> int:
     """The rows in the container that the name asks for, and how many there were. Raises `InvalidInput`.
 
-    Tables hold texts: a value that is none is written as JSON text, and the columns are the keys of all rows.
+    Tables hold texts, and their columns are the keys of all rows. What is no text is written as JSON text in columns
+    that are read as JSON (`nested`), and in Parquet as it is where a column has one kind; else it is a problem.
     """
     count = 0
 
@@ -120,9 +122,10 @@ def _array(out: IO[bytes], rows: Iterator[Keys]) -> None:
 def _csv(separator: str) -> Callable[[IO[bytes], Iterator[Keys]], None]:
     def write(out: IO[bytes], rows: Iterator[Keys]) -> None:
         with _spooled(rows) as (columns, again):
+            _check(columns, {})
             text = io.TextIOWrapper(out, encoding="utf-8", newline="", write_through=True)
             writer = csv.writer(text, delimiter=separator, lineterminator="\n")
-            writer.writerow(columns)
+            writer.writerow([*columns])
             for row in again:
                 writer.writerow([_cell(row.get(column)) for column in columns])
             text.detach()
@@ -135,10 +138,15 @@ def _parquet(out: IO[bytes], rows: Iterator[Keys]) -> None:
     from pyarrow import parquet
 
     with _spooled(rows) as (columns, again):
-        schema = arrow.schema([(column, arrow.string()) for column in columns])
+        kept: dict[type, Any] = {bool: arrow.bool_(), int: arrow.int64(), float: arrow.float64()}
+        native = _check(columns, kept)
+        schema = arrow.schema([(column, native.get(column, arrow.string())) for column in columns])
         with parquet.ParquetWriter(out, schema) as writer:
             while batch := list(islice(again, _BATCH)):
-                cells = [{column: _cell(row.get(column)) for column in columns} for row in batch]
+                cells = [
+                    {column: row.get(column) if column in native else _cell(row.get(column)) for column in columns}
+                    for row in batch
+                ]
                 writer.write_table(arrow.Table.from_pylist(cells, schema=schema))
 
 
@@ -146,13 +154,46 @@ def _cell(value: Any) -> str | None:
     return value if value is None or isinstance(value, str) else json.dumps(value, ensure_ascii=False)
 
 
+class _Large(int):
+    """The kind of a whole number that no column of Parquet holds."""
+
+
+Kinds = dict[type, tuple[int, Any]]
+"""Type of a value → the first row that has it in a column, and its value there."""
+
+
+def _check(columns: dict[str, Kinds], native: dict[type, Any]) -> dict[str, Any]:
+    """The columns that keep the one type they have, of `native`. Raises `InvalidInput` where a cell would be read as
+    a text that it is not."""
+    there: dict[str, Any] = {}
+    problems: list[Problem] = []
+    json_text = {"id", *nested(columns)}  # an id is a text, however it is written
+    for column, kinds in columns.items():
+        if column in json_text or not (others := [of for of in kinds if of is not str]):
+            continue
+        if len(kinds) == 1 and others[0] in native:
+            there[column] = native[others[0]]
+            continue
+        row, value = kinds[others[0]]
+        says = f"row {row:,} has {kind(value)} there, and the cells of this column are read as texts"
+        problems.append(Problem(column, says, "write .jsonl or .json, or convert to messages or preference-openai"))
+    if problems:
+        raise InvalidInput("nothing was written", problems)
+    return there
+
+
 @contextmanager
-def _spooled(rows: Iterator[Keys]) -> Iterator[tuple[list[str], Iterator[Keys]]]:
-    """All keys of all rows, and the rows again: a table names its columns before its first row."""
-    columns: dict[str, None] = {}
+def _spooled(rows: Iterator[Keys]) -> Iterator[tuple[dict[str, Kinds], Iterator[Keys]]]:
+    """All keys of all rows with what their values are, and the rows again: a table names its columns before its first
+    row."""
+    columns: dict[str, Kinds] = {}
     with tempfile.TemporaryFile() as kept:
-        for row in rows:
-            columns |= dict.fromkeys(row)
+        for number, row in enumerate(rows, 1):
+            for key, value in row.items():
+                kinds = columns.setdefault(key, {})
+                of = _Large if type(value) is int and not -(1 << 63) <= value < 1 << 63 else type(value)
+                if value is not None and of not in kinds:
+                    kinds[of] = (number, value)
             kept.write(json_line(row))
         kept.seek(0)
-        yield list(columns), (json.loads(line) for line in chain(kept))
+        yield columns, (json.loads(line) for line in chain(kept))

@@ -182,7 +182,8 @@ def test_nothing_is_overwritten_without_force_and_all_faults_are_told(
     [
         (["{"], Way(), (None, 1), "not_json"),
         ([{"text": "a" * 9}, {"text": "b" * 9}], Way(), (None, 5), "5 rows are asked of 2"),
-        ([{"text": "a" * 9}, {"text": "A" * 9}], Way(), (None, 1), "no group of rows is left"),
+        ([{"text": "a" * 9}, {"text": "A" * 9}], Way(), (None, 1), "left for it: 1 group, the largest of 2 rows"),
+        ([{"text": "a" * 9}, {"text": "b" * 9}], Way(), (None, 0.1), "a share of 0.1 of 2 rows is less than one row"),
         ([{"text": "a" * 9}, {"text": "b" * 9}], Way(group="patient"), (None, 1), "no row has meta.patient"),
         ([{"text": "a" * 9}, {"text": "b" * 9}], Way(stratify="urgency"), (None, 1), "no row has urgency"),
     ],

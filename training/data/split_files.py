@@ -23,6 +23,7 @@ from lifecycle.rows.files import Reading
 from lifecycle.rows.json_records import Record
 from lifecycle.rows.table_records import SEPARATORS
 from lifecycle.rows.writing import replaced
+from lifecycle.text.counting import counted
 from lifecycle.text.normaliser import LIGHT_1
 from training.data.checks import SIMILARITY
 from training.data.content import content
@@ -80,13 +81,22 @@ def split(source: Path, sides: Sequence[Side], way: Way | None = None, *, force:
     placed = place(groups, labels, wanted, way.seed)
     told = Split({side.name: placed.labels[n] for n, side in enumerate(sides)}, placed.groups, placed.largest)
     if empty := [side.name for side in sides if not told.rows(side.name)]:
-        cure = "ask for fewer, raise --similarity, or take --group-by out"
-        says = f"no group of rows is left for it: {told.groups:,} groups, the largest of {told.largest:,} rows"
-        raise InvalidData("nothing was written", [Problem(name, says, cure) for name in empty])
+        few = {side.name: side.size for side, count in zip(sides, wanted, strict=True) if not count}
+        raise InvalidData("nothing was written", [_nothing_for(name, few, len(labels), told) for name in empty])
     with ExitStack() as stack:
         files = [stack.enter_context(replaced(side.path)) for side in sides]
         _write(source, files, placed.sides)
     return told
+
+
+def _nothing_for(name: str, few: Mapping[str, float | None], rows: int, told: Split) -> Problem:
+    """Why a side has no row: its share comes to none, or the groups are too large."""
+    if (share := few.get(name)) is not None:
+        says = f"a share of {share:g} of {counted(rows, 'row')} is less than one row"
+        return Problem(name, says, f"ask for a larger share, or a count: --{name}-size 1")
+    groups, largest = counted(told.groups, "group"), counted(told.largest, "row")
+    says = f"no group of rows is left for it: {groups}, the largest of {largest}"
+    return Problem(name, says, "ask for fewer, raise --similarity, or take --group-by out")
 
 
 def _check(source: Path, sides: Sequence[Side], *, force: bool) -> None:

@@ -8,10 +8,12 @@ from typing import Any
 
 import pytest
 
+from lifecycle.errors import InvalidInput
 from lifecycle.rows.conversions import TARGETS, converted, usual_form
 from lifecycle.rows.faults import Unreadable
 from lifecycle.rows.files import Reading
 from lifecycle.rows.forms import read
+from lifecycle.rows.kinds import Judged
 from lifecycle.rows.writing import write
 
 TOOL = {"type": "function", "function": {"name": "f", "parameters": {"type": "object", "properties": {"d": None}}}}
@@ -34,6 +36,13 @@ RICH = {
 }
 PREFERENCE = {"prompt": "q", "chosen": "good", "rejected": "bad", "id": "p"}
 LONG_PREFERENCE = {"prompt": LONG["messages"][:4], "chosen": [A], "rejected": [{**A, "content": "no"}], "tools": [TOOL]}
+FEW = {
+    "input": {"messages": [Q], "parallel_tool_calls": True},
+    "preferred_output": [A],
+    "non_preferred_output": [{**A, "content": "no"}],
+}
+JUDGED = {"messages": [Q, A], "label": False, "id": "j", "meta": {"a": 1}}
+NUMBERED = {"text": "نص", "label": 7}
 LABELLED, TEXT = {"text": "نص", "label": "007", "meta": {"a": "b"}}, {"text": "plain"}
 
 HELD = [
@@ -41,14 +50,21 @@ HELD = [
     (PLAIN, "pair"),
     (RICH, "messages"),
     (RICH, "prompt"),
-    *((value, target) for value in (PREFERENCE, LONG_PREFERENCE) for target in ("preference", "preference-openai")),
+    *((value, to) for value in (PREFERENCE, LONG_PREFERENCE, FEW) for to in ("preference", "preference-openai")),
+    *((value, "judged") for value in (JUDGED, {**JUDGED, "label": True})),
     (LABELLED, "classification"),
     (TEXT, "text"),
 ]
 
 
 def same(value: Any, place: str = "f:1") -> Any:
-    return dataclasses.replace(read(value, place)[1], place="")  # type: ignore[type-var]
+    return unplaced(read(value, place)[1])
+
+
+def unplaced(row: Any) -> Any:
+    if isinstance(row, Judged):
+        return dataclasses.replace(row, conversation=unplaced(row.conversation))
+    return dataclasses.replace(row, place="")
 
 
 @pytest.mark.parametrize(("value", "target"), HELD)
@@ -56,7 +72,7 @@ def test_what_a_form_holds_comes_back_as_it_was(value: dict[str, Any], target: s
     assert same(converted(read(value, "f:1")[1], target)) == same(value)
 
 
-@pytest.mark.parametrize("value", [PLAIN, LONG, RICH, PREFERENCE, LONG_PREFERENCE, LABELLED, TEXT])
+@pytest.mark.parametrize("value", [PLAIN, LONG, RICH, JUDGED, PREFERENCE, LONG_PREFERENCE, LABELLED, TEXT])
 def test_the_usual_form_holds_every_row_of_its_kind(value: dict[str, Any]) -> None:
     row = read(value, "f:1")[1]
     assert same(converted(row, usual_form(row))) == same(value)
@@ -84,7 +100,7 @@ def test_a_bad_answer_never_becomes_a_conversation() -> None:
     assert converted(good, "messages")["messages"][1]["content"] == "a"
     with pytest.raises(Unreadable, match="judged bad"):
         converted(bad, "messages")
-    for target in TARGETS.keys() - {"messages"}:
+    for target in TARGETS.keys() - {"messages", "judged"}:
         with pytest.raises(Unreadable, match="has no form"):
             converted(good, target)
 
@@ -104,3 +120,45 @@ def test_every_file_gives_back_the_rows_that_were_written(
     assert list(reading.told) == []
     assert again == [same(value) for value in values]
     assert [path.name for path in tmp_path.iterdir()] == [name], "nothing is left beside it"
+
+
+EVERY = [PLAIN, LONG, RICH, JUDGED, PREFERENCE, LONG_PREFERENCE, FEW, LABELLED, NUMBERED, TEXT]
+
+
+@pytest.mark.parametrize("name", ["o.jsonl", "o.json", "o.csv", "o.tsv", "o.parquet"])
+def test_every_form_in_every_file_comes_back_as_it_was_or_is_refused(tmp_path: Path, name: str) -> None:
+    refused = set()
+    for number, value in enumerate(EVERY):
+        row = read(value, "f:1")[1]
+        for target in [target for target, kinds in TARGETS.items() if type(row) in kinds]:
+            path = tmp_path / f"{number}{target}{name}"
+            try:
+                write(path, [converted(row, target)])
+            except Unreadable:
+                continue
+            except InvalidInput:
+                assert not path.exists()
+                refused.add((number, target))
+                continue
+            reading = Reading(path)
+            again = [unplaced(one) for one in reading]
+            assert list(reading.told) == []
+            as_it_was = same(converted(row, target))
+            assert again == [as_it_was], (target, value)
+    texts = {(EVERY.index(row), to) for row, to in ((LONG, "prompt"), (RICH, "prompt"))}
+    texts |= {(EVERY.index(row), "preference") for row in (LONG_PREFERENCE, FEW)}
+    cells = {(EVERY.index(JUDGED), "judged"), (EVERY.index(NUMBERED), "classification")}
+    kept: set[tuple[int, str]] = set()
+    assert refused == {"jsonl": kept, "json": kept, "parquet": texts}.get(name[2:], texts | cells)
+
+
+def test_a_column_of_parquet_with_numbers_and_texts_is_refused_with_its_row(tmp_path: Path) -> None:
+    with pytest.raises(InvalidInput) as caught:
+        write(
+            tmp_path / "o.parquet", [{"text": "a", "label": "7"}, {"text": "b", "label": 7}, {"text": "c", "label": 8}]
+        )
+    assert [problem.place for problem in caught.value.problems] == ["label"]
+    assert "row 2 has a number" in caught.value.problems[0].fault
+    write(tmp_path / "o.parquet", [{"text": "a", "label": 2**62}])
+    with pytest.raises(InvalidInput, match="label"):
+        write(tmp_path / "large.parquet", [{"text": "a", "label": 2**63}])

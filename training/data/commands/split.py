@@ -47,4 +47,4 @@ def split(  # noqa: PLR0913, PLR0917 - options, not parameters that anyone passe
         shares = "  ".join(f"{label or '(none)'} {count:,}" for label, count in sorted(labels.items()))
         more = f": {shares}" if set(labels) != {""} else ""
         typer.echo(f"{side.path}: {counted(labels.total(), 'row')}{more}")
-    typer.echo(f"{told.groups:,} groups of rows that ask the same or nearly; the largest has {told.largest:,}")
+    typer.echo(f"{counted(told.groups, 'group')} of rows that ask the same or nearly; the largest has {told.largest:,}")
