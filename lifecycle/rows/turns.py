@@ -18,7 +18,7 @@ _ROLES = {
     "bing": "assistant", "bard": "assistant",
     "tool": "tool", "observation": "tool",
 }  # fmt: skip
-_TURN = 'write {"role": "user", "content": "…"}'
+_AS_TURN = 'write {"role": "user", "content": "…"}'
 _WORDS = "expected system, user, assistant or tool"
 _CALLS_HERE = "function_call"
 """ShareGPT's turn whose value is the call: the JSON text of `{"name": …, "arguments": {…}}`."""
@@ -34,7 +34,7 @@ NEW_SPELLING = "write tools, tool_calls, and turns with the role tool"
 def messages(value: Any, key: str) -> tuple[Message, ...]:
     """The turns in a list under `key`. Raises `Unreadable` with every fault of every turn."""
     if not isinstance(value, list):
-        raise unreadable("wrong_type", f"{key} is {kind(value)}, not a list of turns", _TURN, key)
+        raise unreadable("wrong_type", f"{key} is {kind(value)}, not a list of turns", _AS_TURN, key)
     faults: list[Fault] = []
     read: list[Message] = []
     for number, turn in enumerate(value):
@@ -54,7 +54,7 @@ def messages(value: Any, key: str) -> tuple[Message, ...]:
 
 def _turn(turn: Any, place: str, before: Sequence[Message]) -> list[Message]:
     if not isinstance(turn, dict):
-        raise unreadable("wrong_type", f"{place} is {kind(turn)}, not an object", _TURN, place)
+        raise unreadable("wrong_type", f"{place} is {kind(turn)}, not an object", _AS_TURN, place)
     if (pair := pair_of(turn)) and len(turn) == 2:
         return [
             text_message(turn, key, role, f"{place}.") for key, role in zip(pair, ("user", "assistant"), strict=True)

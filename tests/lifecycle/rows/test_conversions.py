@@ -116,7 +116,7 @@ def test_every_file_gives_back_the_rows_that_were_written(
     rows = [read(value, "f:1")[1] for value in values]
     assert write(tmp_path / name, (converted(row, usual_form(row)) for row in rows)) == len(rows)
     reading = Reading(tmp_path / name)
-    again = [dataclasses.replace(row, place="") for row in reading]  # type: ignore[type-var]
+    again = [unplaced(row) for row in reading]
     assert list(reading.told) == []
     assert again == [same(value) for value in values]
     assert [path.name for path in tmp_path.iterdir()] == [name], "nothing is left beside it"
