@@ -148,7 +148,8 @@ def _expected(task: TrainingTask, asked: Mapping[str, Any]) -> float:
     """MiB of the GPU's memory, by the formulas of `dabt data report`."""
     from training.data.batches import lay
     from training.data.computer import Computer
-    from training.data.estimate import Plan, Shape, expected
+    from training.data.estimate import expected
+    from training.data.planned import Plan, Shape
 
     training = lay([Counter(task.lengths())], [task.rows], task.batch_size)
     plan = Plan(epochs=2.0, batch=task.batch_size, method=asked["method"])

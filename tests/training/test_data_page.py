@@ -8,7 +8,6 @@ import math
 import re
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -25,17 +24,8 @@ from training.data.commands.report import report
 from training.data.commands.shown import cost, show
 from training.data.computer import Computer, this_computer
 from training.data.estimate import (
-    A_LAYER,
-    A_MOVE,
-    A_SCORE,
-    AN_ELEMENT,
-    GPU_LAYER,
-    GPU_REACHED,
-    PROGRAM,
-    START,
     Expected,
     Plan,
-    Shape,
     expected,
 )
 from training.data.findings import DataReport
@@ -167,59 +157,6 @@ def test_texts_are_expected_in_the_blocks_that_they_are_packed_into(
     assert (each.steps, each.tokens) == (9, texts.tokens)  # a tenth is held out
     assert texts.steps == math.ceil(math.ceil(texts.tokens / 64) / 4)
     assert texts.activations > 2 * each.activations
-
-
-def test_the_estimate_is_its_formula() -> None:
-    shape = Shape(parameters=1000, linear=900, layers=2, hidden=8, inner=16, heads=2, vocabulary=50, adapted=60)
-    training = Laid(rows=10, batches=3, tokens=100, computed=130, pairs=1900, widest=80)
-    validation = Laid(rows=4, batches=1, tokens=30, computed=40, pairs=500, widest=40)
-
-    def told(method: str = "lora", machine: Computer = HERE, **more: Any) -> Expected:
-        plan = Plan(epochs=2, batch=4, accumulation=2, rank=3, method=method, **more)
-        return expected(shape, plan, training, validation, machine)
-
-    run = told()
-    assert (run.tokens, run.steps) == (200, 4)  # an epoch of three batches ends in its second step
-    ones = AN_ELEMENT * 2 * (9 * 8 + 3 * 16)  # of a token, forward
-    fixed = START + (2 * 3 + 3 * 1 / 3) * 2 * A_LAYER  # two epochs; validations before, between and after
-    passes = 3 * 40 * (900 + ones)
-    moved = 4 * A_MOVE * 180
-    assert run.start == START
-    assert run.seconds == pytest.approx(fixed + (260 * (1800 + 2.5 * ones + 540) + passes + moved) / 1e3)
-    assert (run.weights, run.optimiser, run.program) == (4000, 16 * 180, PROGRAM)
-    logits, layer = 3 * 80 * 50 * 4, 80 * (9 * 8 + 3 * 16) * 4
-    assert run.activations == 2 * layer + logits
-    assert run.memory == run.program + run.weights + run.activations + run.optimiser
-    pairs = 260 * (2700 + 3.5 * ones + 540) + 2 * passes + moved  # the reference goes forward too
-    assert told("dpo").seconds == pytest.approx(fixed + pairs / 1e3)
-    full = told("full")
-    moved = 4 * A_MOVE * 1000
-    assert full.seconds == pytest.approx(fixed + (260 * (2700 + 2.5 * ones) + passes + moved) / 1e3)
-    assert full.optimiser == 12 * 1000
-    labels = told(generates=False)
-    fixed += 1 / 3 * 2 * A_LAYER  # the weights that are kept are looked at once more
-    scores = 2 * 2 * (2 * 1900 * A_SCORE[1] + 4 * 500 * A_SCORE[0])
-    work = 260 * (1000 + 2.5 * ones + 540) + 4 * 40 * (500 + ones) + 4 * A_MOVE * 180 + scores
-    assert labels.seconds == pytest.approx(fixed + work / 1e3)
-    assert labels.activations == 2 * layer + 2 * 4 * 2 * 20**2 * 9  # 20 tokens; 2 layers, 4 rows, 2 heads
-    last = told("last_layers", layers=1)
-    assert (last.optimiser, last.activations) == (12 * 250, layer + logits)
-    assert told("qlora").weights == round(0.53125 * 500 + 4 * 500)
-    short = told(max_steps=1)
-    assert (short.steps, short.tokens) == (1, 50)
-    assert (run.machine, run.free) == ("here", None)
-    answered = told(answers=64, answer_tokens=10).seconds - run.seconds
-    assert answered == pytest.approx(3 * 10 * (2 * A_LAYER / 3 + 4 * 900 / 1e3))  # four rows at once, all there are
-
-    card = Computer("a card", 1e3, 2**40, gpu=True)
-    on_card = told(machine=card)
-    assert (on_card.weights, on_card.activations, on_card.program) == (2000, layer + logits, 0)
-    assert on_card.seconds == pytest.approx(START + (260 * (1800 + 540) + 3 * 40 * 900) / (1e3 * GPU_REACHED))
-    assert on_card.free == 2**40
-    fast = told(machine=replace(card, speed=1e12))  # it waits for kernels to be started
-    assert fast.seconds == pytest.approx(START + (2 * 3 + 3 / 3) * 2 * GPU_LAYER["lora"])
-    assert told("dpo", machine=replace(card, speed=1e12)).seconds > fast.seconds
-    assert told("full", machine=card).weights == 4000
 
 
 def test_the_machine_is_the_processor_where_no_driver_is_loaded(tmp_path: Path) -> None:

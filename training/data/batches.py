@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from random import Random
 
-from training.packing import bins
+from training.packing import bins, even
 
 SAMPLE = 512
 """Batches that are laid; of more, the others are taken to be like them."""
@@ -32,6 +32,10 @@ class Laid:
     """Of tokens that attention compares: the sum of the squares of all lines' widths."""
     widest: int
     """Tokens of a batch at most: all its lines, as wide as the longest row."""
+    learnt: float = 0.0
+    """Tokens that the output layer scores."""
+    masked: float = 0.0
+    """Pairs of tokens of packed lines, of which a mask says whether one sees the other."""
 
 
 def lay(
@@ -42,11 +46,13 @@ def lay(
     texts: int = 1,
     packs: bool = False,
     group: int | None = None,
+    room: int = 0,
 ) -> Laid:
     """So many rows of each file of `sizes` (length → rows of it) as `seen` says, in batches of `batch` rows.
 
     A row has so many `texts`, each in a line of its own; its length is that of the longer one. `packs` says that texts
-    share lines where they fit (`training/packing.py`). `group` is that of `OptimisationSettings`.
+    share lines where they fit (`training/packing.py`), of about `room` tokens where that is told: then attention sees
+    to each row by itself. `group` is that of `OptimisationSettings`.
     """
     rows = sum(seen)
     if not rows:
@@ -59,12 +65,19 @@ def lay(
     chance.shuffle(drawn)
     if group is not None:
         drawn = _grouped(drawn, group, rows)
-    computed = pairs = 0
+    computed = pairs = masked = 0
     for start in range(0, len(drawn), batch):
         part = drawn[start : start + batch]
         width = max(part)
-        lines = len(bins(part, width)) if packs else texts * len(part)
-        computed, pairs = computed + lines * width, pairs + lines * width**2
+        if packs and room:
+            lines = -(-sum(part) // room)
+            width = max(sum(part[at] for at in line) for line in even(part, lines))
+            pairs += sum(length**2 for length in part)
+        else:
+            lines = len(bins(part, width)) if packs else texts * len(part)
+            pairs += lines * width**2
+        computed += lines * width
+        masked += lines * width**2 if packs else 0
     whole = rows / len(drawn)
     longest = max(max(lengths, default=0) for lengths in sizes)
     return Laid(
@@ -73,6 +86,7 @@ def lay(
         tokens=texts * sum(mean(lengths) * count for lengths, count in zip(sizes, seen, strict=True)),
         computed=computed * whole,
         pairs=pairs * whole,
+        masked=masked * whole,
         widest=texts * min(batch, rows) * longest,
     )
 

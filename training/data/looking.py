@@ -27,8 +27,11 @@ from training.data.balance import spread_lengths
 from training.data.batches import Laid, blocks, lay
 from training.data.checks import SIMILARITY, Checks, graded
 from training.data.computer import this_computer
-from training.data.estimate import Expected, Plan, Shape, expected
+from training.data.estimate import Expected, expected
 from training.data.findings import DataReport, Finding, Places, finding
+from training.data.planned import Plan, Shape
+from training.packing import LINE
+from training.tokens import IGNORED
 
 if TYPE_CHECKING:
     from training.completions import CompletionTokenizer
@@ -71,6 +74,7 @@ class Task:
             group=moved.group,
             cut=moved.max_length, answer_tokens=moved.best_by_max_tokens or 0,
             answers=moved.best_by_rows if moved.best_by in best_by.ANSWERED and not labels else 0,
+            checkpointing=moved.gradient_checkpointing,
         )  # fmt: skip
         longest = sys.maxsize if getattr(how, "truncate", False) else moved.max_length
         validation = job.validation_path
@@ -156,6 +160,8 @@ class Tokens:
         self._rows: list[Counter[int]] = []
         self._answer = 0
         """Tokens of the longest."""
+        self._learnt = 0
+        """Tokens that are scored, of all rows."""
         self._too_long, self._refused = Places(), Places()
 
     @cached_property
@@ -192,14 +198,21 @@ class Tokens:
         if isinstance(row, Conversation):
             (example,) = self._chat.examples([row], self._task.prompt.system, sys.maxsize)
             self._answer = max(self._answer, example.answer_end - example.answer_start)
+            self._learnt += sum(label != IGNORED for label in example.labels)
             return [len(example.input_ids)]
-        if isinstance(row, Labelled | PlainText):
+        if isinstance(row, Labelled):
             return [len(self._of_texts(row.text)["input_ids"])]
+        if isinstance(row, PlainText):
+            ids = self._of_texts(row.text)["input_ids"]
+            ended = len(ids) + (ids[-1:] != [self._of_texts.eos_token_id])
+            self._learnt += ended - 1  # nothing comes before the first
+            return [ended]
         if isinstance(row, Preference):
             turns = ((*row.messages, *row.chosen), (*row.messages, *row.rejected))
             talks = [Conversation(row.place, row.id, said, row.meta, row.tools) for said in turns]
             pair = self._chat.examples(talks, self._task.prompt.system, sys.maxsize)
             self._answer = max(self._answer, pair[0].answer_end - pair[0].answer_start)
+            self._learnt += sum(answer.answer_end - answer.answer_start for answer in pair)
             return [len(example.input_ids) for example in pair]
         return self._sizes(row.conversation)
 
@@ -236,22 +249,32 @@ class Tokens:
             held = [sizes.total() for sizes in validation]
         if plan.weights and all(seen):
             seen = mixture.counts(seen, plan.weights)
-        training, validating = (
-            self._laid(sizes, rows, batch, group)
-            for sizes, rows, batch, group in (
-                (files, seen, plan.batch, plan.group),
-                (validation, held, 2 * plan.batch, None),
-            )
+        on = this_computer()
+        line = 0 if on.gpu else LINE
+        training = self._laid(files, seen, plan.batch, plan.group, line)
+        validating = (self if self._task.validation is None else apart)._laid(
+            validation, held, 2 * plan.batch, None, line
         )
-        return expected(shape, plan, training, validating, this_computer())
+        return expected(shape, plan, training, validating, on)
 
-    def _laid(self, files: Sequence[Counter[int]], rows: Sequence[int], batch: int, group: int | None) -> Laid:
+    def _laid(
+        self, files: Sequence[Counter[int]], rows: Sequence[int], batch: int, group: int | None, line: int
+    ) -> Laid:
         plan = self._task.plan
+        whole = max(1, self.sizes.total())
         if plan.method == "text":
-            files = [blocks(sizes, count, self._task.max_length) for sizes, count in zip(files, rows, strict=True)]
-            return lay(files, [sizes.total() for sizes in files], batch)
-        laid = lay(files, rows, batch, texts=plan.texts, packs=plan.packs, group=group)
-        if plan.texts == 1:
-            return laid
-        longer = plan.texts * sum(length * count for sizes in self._rows for length, count in sizes.items())
-        return replace(laid, tokens=laid.tokens * self.lengths.total / longer)
+            packed = [blocks(sizes, count, self._task.max_length) for sizes, count in zip(files, rows, strict=True)]
+            laid = lay(packed, [sizes.total() for sizes in packed], batch, packs=bool(line), room=line)
+            if line:  # a block's texts are not seen by one another
+                pairs = sum(
+                    length**2 * of * count / max(1, sizes.total())
+                    for sizes, count in zip(files, rows, strict=True)
+                    for length, of in sizes.items()
+                )
+                laid = replace(laid, pairs=pairs)
+        else:
+            laid = lay(files, rows, batch, texts=plan.texts, packs=plan.packs, group=group, room=line)
+            if plan.texts > 1:
+                longer = plan.texts * sum(length * count for sizes in self._rows for length, count in sizes.items())
+                laid = replace(laid, tokens=laid.tokens * self.lengths.total / longer)
+        return replace(laid, learnt=plan.texts * sum(rows) * self._learnt / whole)
