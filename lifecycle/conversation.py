@@ -6,6 +6,7 @@ that the model sees the same text in all three. `rows/forms.py` reads conversati
 
 from __future__ import annotations
 
+import unicodedata
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -106,9 +107,9 @@ def with_prompt(prompt: Prompt, messages: Sequence[dict[str, Any]]) -> list[dict
 
     The version's system text comes first. Those that `messages` begin with follow in the same turn, each after a blank
     line and to its last character; one that repeats the version's is not said twice. A first one that begins with the
-    version's, to its last character, and goes on behind white space stands as it is: whoever sends it has joined the
-    two already. Without a system text of the version's they stay as they are, before the shots. A system turn further
-    down is a turn like any other.
+    version's, to its last character, and goes on behind white space or another sign that ends a word stands as it is:
+    whoever sends it has joined the two already. Without a system text of the version's they stay as they are, before
+    the shots. A system turn further down is a turn like any other.
     A content of text parts becomes one text, by the rule that vLLM has for templates that take texts.
     """
     turns = [_as_text(message) for message in messages]
@@ -117,7 +118,7 @@ def with_prompt(prompt: Prompt, messages: Sequence[dict[str, Any]]) -> list[dict
     if prompt.system.strip():
         texts = [texts_in(turn.get("content")) for turn in leading]
         said, begun = prompt.system.strip(), prompt.system
-        if texts and _goes_on(prompt.system, texts[0]):
+        if texts and goes_on(prompt.system, texts[0]):
             begun, texts = texts[0], texts[1:]
         content = "\n\n".join([begun, *_not_said_yet(said, texts)])
         first: list[dict[str, Any]] = [{"role": "system", "content": content}]
@@ -156,11 +157,22 @@ def _as_text(message: dict[str, Any]) -> dict[str, Any]:
     return message
 
 
-def _goes_on(said: str, text: str) -> bool:
-    """Whether `text` says it first, and then something else behind white space."""
+def goes_on(said: str, text: str) -> bool:
+    """Whether `text` says it first, and then something else: behind white space, or words of its own behind a sign.
+
+    A last word that only begins alike is another word, and a text with another end is another text.
+    """
     own = text.removeprefix(said)
-    apart = said[-1].isspace() or own[:1].isspace()
-    return text.startswith(said) and apart and bool(own.strip()) and not own.lstrip().startswith(said.strip())
+    if not text.startswith(said) or not own.strip() or own.lstrip().startswith(said.strip()):
+        return False
+    if said[-1].isspace() or own[0].isspace():
+        return True
+    return any(map(str.isalnum, own)) and not (_in_word(said[-1]) and _in_word(own[0]))
+
+
+def _in_word(sign: str) -> bool:
+    """Letters, digits, and what is written on or between letters: vowel marks, joiners, the hamza above."""
+    return sign.isalnum() or unicodedata.category(sign) in ("Mn", "Mc", "Me", "Cf", "Pc")
 
 
 def _not_said_yet(said: str, texts: Sequence[str]) -> Iterator[str]:

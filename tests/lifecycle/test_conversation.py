@@ -77,6 +77,7 @@ def test_an_empty_prompt_leaves_the_messages_as_they_are():
         ([system(S.lower())], [S.lower()]),
         ([system(S + RLM)], [S + RLM]),
         ([system(f"mine\n\n{S}")], [f"mine\n\n{S}"]),
+        ([system(f"{S}###")], [f"{S}###"]),
     ],
 )
 def test_leading_system_texts_follow_the_versions_and_none_is_said_twice(leading, own):
@@ -98,6 +99,22 @@ def test_a_text_that_begins_with_the_versions_and_goes_on_behind_white_space_sta
     joined = text + mine
     assert with_prompt(Prompt(system=text), [system(joined), system("more"), Q]) == [system(f"{joined}\n\nmore"), Q]
     assert with_prompt(Prompt(system=text), [system(text + "\n"), Q]) == [system(text), Q], "it says nothing more"
+
+
+@pytest.mark.parametrize("mine", ["###mine", "|mine", "—شرح", "***\nmine", "1. mine"])
+def test_words_behind_another_sign_than_white_space_are_joined_already_too(mine):
+    text = "You are terse."
+    assert with_prompt(Prompt(system=text), [system(text + mine), Q]) == [system(text + mine), Q]
+
+
+@pytest.mark.parametrize(
+    ("text", "joined"),
+    [("You answer", "You answering machine"), ("أجب", "أجبني باختصار"), ("كتب", "كتبَ بسرعة"),
+     ("Be 1", "Be 100 words long"),
+     ("می", "می\u200cخواهم"), ("a", "a_b c")],
+)  # fmt: skip
+def test_a_last_word_that_only_begins_alike_is_not_the_versions(text, joined):
+    assert with_prompt(Prompt(system=text), [system(joined), Q]) == [system(f"{text}\n\n{joined}"), Q]
 
 
 def test_a_version_text_that_repeats_itself_keeps_what_it_says():

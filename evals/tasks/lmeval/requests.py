@@ -13,6 +13,7 @@ from typing import Any
 
 from evals.chat_rows import messages_before
 from evals.sample import Turn
+from lifecycle.conversation import goes_on
 
 BLANK_LINE = "\n\n"
 
@@ -49,7 +50,7 @@ def turns_of(request: Any, system: str = "", delimiter: str = BLANK_LINE) -> lis
     Behind `system`, the version's own text, lm-eval puts the task's description behind the task's `fewshot_delimiter`,
     or behind nothing where white space is there already. A service puts a blank line between the two; where that is
     something else, both are sent, joined as lm-eval joins them, which the service leaves as it is
-    (`lifecycle/conversation.py`).
+    (`conversation.goes_on`).
     """
     before, context = messages_before(request.doc), request.args[0]
     if not isinstance(context, Turns):
@@ -71,9 +72,8 @@ def _behind(system: str, description: str, delimiter: str) -> str:
     from lm_eval.api.utils import maybe_delimit
 
     joined: str = maybe_delimit(system, description, delimiter)
-    own = joined[len(system) :]
-    if own == BLANK_LINE + description or not (system[-1].isspace() or own[0].isspace()):
-        return description  # nothing but white space tells the service where the version's text ends
+    if joined == f"{system}{BLANK_LINE}{description}" or not goes_on(system, joined):
+        return description  # a delimiter that only makes a word longer is a blank line: the service takes it for a word
     return joined
 
 

@@ -120,7 +120,7 @@ def test_the_messages_are_those_of_lm_evals_own_client(
     assert len(turns) == (1 if name == "plain" or multiturn is False else 5) + (name == "begun")
 
 
-@pytest.mark.parametrize("name", ["plain", "described", "indented", "delimited"])
+@pytest.mark.parametrize("name", ["plain", "described", "indented", "delimited", "unspaced"])
 def test_behind_a_system_text_the_version_reads_what_lm_evals_system_instruction_makes(
     tasks: Any, home: Any, models: Any, registry: Any, monkeypatch: pytest.MonkeyPatch, name: str, workplace: Path
 ) -> None:
@@ -136,11 +136,19 @@ def test_behind_a_system_text_the_version_reads_what_lm_evals_system_instruction
     assert {turns[0]["content"].endswith("\n\n") for turns in read} == {name == "described"}
 
 
-def test_a_delimiter_without_white_space_is_a_blank_line_behind_a_versions_text(tasks: Any, home: Any) -> None:
+@pytest.mark.parametrize(
+    ("delimiter", "system", "read"),
+    [("###", SYSTEM, f"{SYSTEM}###Name the colour."), ("###", "Answer", "Answer###Name the colour."),
+     ("", SYSTEM, f"{SYSTEM}Name the colour."), ("x", "Answer", "Answer\n\nName the colour.")],
+)  # fmt: skip
+def test_a_delimiter_that_ends_a_word_is_kept_and_one_that_goes_on_with_it_is_a_blank_line(
+    tasks: Any, home: Any, delimiter: str, system: str, read: str
+) -> None:
     suite = load(tasks("unspaced"), home.cache)
     (request,) = suite.solver.instances[suite.samples[0].key]
-    sent = turns_of(request, SYSTEM, suite.solver.delimiters["unspaced"])
-    assert with_prompt(Prompt(system=SYSTEM), sent)[0]["content"] == f"{SYSTEM}\n\nName the colour."
+    assert suite.solver.delimiters["unspaced"] == "###"
+    sent = turns_of(request, system, delimiter)
+    assert with_prompt(Prompt(system=system), sent)[0]["content"] == read
 
 
 def test_choices_behind_a_template_are_asked_behind_the_same_turns(tasks: Any, home: Any) -> None:
