@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from evals.ci.usage import FOLDER
+
 if TYPE_CHECKING:
     from evals.report.evaluation import Evaluation
 
@@ -56,7 +58,7 @@ def eval_(  # noqa: PLR0913, PLR0917  (one parameter is one option of the comman
         list[str] | None, typer.Option(help="With --ci: an arm that must pass; else all that name a version.")
     ] = None,
     ci_folder: Annotated[Path, typer.Option(help="With --ci: where summary.md and junit.xml are written.")] = Path(
-        "dabt-ci"
+        FOLDER
     ),
     home: Annotated[
         Path | None, typer.Option(envvar="DABT_HOME", help="Where things are kept; .dabt by default.")
@@ -76,38 +78,43 @@ def eval_(  # noqa: PLR0913, PLR0917  (one parameter is one option of the comman
 
     In a pipeline: `dabt eval triage.yaml --ci` exits with 0 only where the verdict is a pass.
     """
-    from rich.console import Console
-
-    from evals.ci.files import write_error, write_step
-    from evals.ci.outcome import step_of
+    from evals.ci.files import clear, write_error, write_step
+    from evals.ci.outcome import require_judged, step_of
     from evals.config import EvalConfig
     from evals.progress import shown
     from evals.report.table import print_evaluation
     from evals.run import evaluate
     from evals.safety.table import named_suites
+    from lifecycle.commands.terminal import open_console
     from lifecycle.errors import InvalidInput
     from lifecycle.home import Home
     from lifecycle.registry import Registry
     from lifecycle.rows import hub
 
-    place, console = Home.at(home), Console()
+    place, console = Home.at(home), open_console()
     if arm and not ci:
         raise InvalidInput("--arm says which arm must pass, with --ci: add that")
-    if ci and suites:
-        raise InvalidInput("--ci judges one evaluation, and what --suites measures is a look: take one of them out")
 
     def local(named: str | None) -> str | None:
         return str(Path(named).resolve()) if named and Path(named).exists() else named
 
     def planned() -> list[EvalConfig]:
-        given = {"endpoint": endpoint, "limit": limit, "concurrency": concurrency, "metric": metric}
-        given |= {"base": local(base), "template": local(chat_template)}
-        given |= {"repeats": repeats, "language": language, "prices": str(prices.resolve()) if prices else None}
+        if ci and suites:
+            raise InvalidInput("--ci judges one evaluation, and what --suites measures is a look: take one of them out")
+        given = {
+            "endpoint": endpoint,
+            "limit": limit,
+            "concurrency": concurrency,
+            "metric": metric,
+            "base": local(base),
+            "repeats": repeats,
+            "language": language,
+        }
+        given |= {"prices": str(prices.resolve()) if prices else None, "template": local(chat_template)}
         items = str(hub.file_of(data).resolve()) if data else None
         asked = named_suites(suites)
         if config is None:
-            tasks: list[str | None] = [*asked] or [None]
-            return [EvalConfig.of_rows(items, arms, **given, task=task) for task in tasks]
+            return [EvalConfig.of_rows(items, arms, **given, task=task) for task in (*asked,) or (None,)]
         if arms:
             raise InvalidInput(f"the arms are those of {config}: take --arms out, or the file")
         look = ("a dry run",) if dry_run else None
@@ -126,8 +133,10 @@ def eval_(  # noqa: PLR0913, PLR0917  (one parameter is one option of the comman
         for plan in planned():
             tell(evaluated(plan))
         return
+    clear(ci_folder)
     try:
         (plan,) = planned()
+        require_judged(plan, arm or ())
         evaluation = evaluated(plan)
         step = step_of(evaluation, arm or ())
     except Exception as error:

@@ -39,6 +39,7 @@ _OF_THE_TASK = (
 )  # fmt: skip
 """Keys that say something of the task; another task does not take them."""
 ENDPOINT = "http://127.0.0.1:8000/v1"
+_OF_OPTIONS = "no evaluation file says what decides"
 _NO_POLICY = "no policy says what a version must show"
 
 
@@ -186,6 +187,11 @@ class EvalConfig(Frozen):
         return Path(self.task) if _is_file(self.task) else None
 
     @property
+    def of_options(self) -> bool:
+        """Whether there is no file: rows or suites, and arms, are all that was given (`of_rows`)."""
+        return _OF_OPTIONS in self.provisional
+
+    @property
     def title(self) -> str:
         """What people call the task."""
         file = self.task_file or (None if self.task else self.data)
@@ -312,7 +318,7 @@ class EvalConfig(Frozen):
             "data": data,
             "arms": {label: {} if label == _BASE else {"version": _named(label, names)} for label in labels},
             "baseline": labels[0],
-            "provisional": ("no evaluation file says what decides",),
+            "provisional": (_OF_OPTIONS,),
         }
         given = {key: value for key, value in overrides.items() if value is not None}
         return validated(cls, raw | given, Path("the options"))

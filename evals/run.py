@@ -16,7 +16,8 @@ from evals.advice.rules import with_advice
 from evals.alias_arms import served_arms
 from evals.arms import base_name, resolve_arms, training_rows, with_prod
 from evals.asking.endpoint import Endpoint
-from evals.asking.measure import MeasuredArm, measure, require_sampled
+from evals.asking.measure import MeasuredArm, measure
+from evals.asking.sampled import require_sampled
 from evals.asking.services import asked
 from evals.asking.spilled import Spilled
 from evals.config import EvalConfig, load_policy
@@ -92,7 +93,7 @@ def evaluate(
     unjudged = {config.baseline} | ({PROD} & served.keys())
     candidates = [arm.label for arm in arms if arm.label not in unjudged]
     arms, prod = with_prod(arms, config, registry, served) if PROD in rules.names else (arms, None)
-    require_sampled(arms, suite, config.repeats)
+    require_sampled(config, arms, suite)
     suite.solver.check([arm.version for arm in arms])
     if not isinstance(suite.samples, Spilled):
         suite = replace(suite, samples=Spilled(suite.samples))

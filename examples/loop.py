@@ -14,11 +14,11 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from rich.console import Console
 from rich.rule import Rule
 
 from examples.service_process import ServiceProcess
 from lifecycle.commands.lines import lines
+from lifecycle.commands.terminal import open_console
 from lifecycle.errors import DabtError, NotAllowed
 from lifecycle.home import Home
 from lifecycle.registry import Registry
@@ -40,7 +40,8 @@ class Loop:
 
     def __init__(self, folder: Path, tasks: tuple[str, ...], home: Home, base: str, limit: int | None = None) -> None:
         self.folder, self.tasks, self.home, self.base, self.limit = folder, tasks, home, base, limit
-        self.console = Console()
+        self.console = open_console()
+        self._rule = min(self.console.width, 80)
         self.failures: list[str] = []
         self.promoted: dict[str, str] = {}
         """The names that took production, with the task of each."""
@@ -57,7 +58,7 @@ class Loop:
 
     @contextmanager
     def chapter(self, title: str) -> Iterator[None]:
-        self.console.print(Rule(title, align="left"))
+        self.console.print(Rule(title, align="left"), width=self._rule)
         started = time.monotonic()
         try:
             with lines(self.console) as said:
@@ -179,7 +180,7 @@ class Loop:
 
         A `service` goes on until it is interrupted, unless something failed.
         """
-        self.console.print(Rule(style="dim"))
+        self.console.print(Rule(style="dim"), width=self._rule)
         for evaluation in evaluations.values():
             self.console.print(f"report: {evaluation.folder / 'report.html'}", highlight=False, soft_wrap=True)
         for failure in self.failures:

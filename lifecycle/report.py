@@ -111,18 +111,18 @@ class Comparison(Frozen):
 
     @property
     def turned(self) -> Self:
-        """The same, seen from the other arm."""
+        """The same, seen from the other arm. Taken from 0, as no difference turned round is none, and not -0.000."""
         return self.model_copy(
             update={
                 "arm": self.against,
                 "against": self.arm,
-                "delta": -self.delta,
-                "low": -self.high,
-                "high": -self.low,
+                "delta": 0.0 - self.delta,
+                "low": 0.0 - self.high,
+                "high": 0.0 - self.low,
                 "wins": self.losses,
                 "losses": self.wins,
-                "least": None if self.most is None else -self.most,
-                "most": None if self.least is None else -self.least,
+                "least": None if self.most is None else 0.0 - self.most,
+                "most": None if self.least is None else 0.0 - self.least,
             }
         )
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from lifecycle.commands.lines import working
-from lifecycle.commands.terminal import HomeOption, this_user
+from lifecycle.commands.terminal import HomeOption, open_console, this_user
 from lifecycle.text.counting import counted
 
 if TYPE_CHECKING:
@@ -153,9 +153,7 @@ def _prompt(system: str, kwargs: str) -> Prompt:
 
 
 def _print_result(result: TrainResult) -> None:
-    from rich.console import Console
-
-    console = Console()
+    console = open_console()
     metrics, version = result.record.metrics, result.version
 
     def say(text: str, style: str = "") -> None:

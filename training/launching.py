@@ -52,8 +52,7 @@ def _whole(named: str | None) -> str | None:
 
 def here(asked: Asked) -> TrainResult:
     """Train in this process, alone or together with the others; what comes of it is the same in all of them."""
-    from rich.console import Console
-
+    from lifecycle.commands.terminal import open_console
     from lifecycle.home import Home
     from lifecycle.publishing import Shelf
     from training import processes
@@ -62,7 +61,7 @@ def here(asked: Asked) -> TrainResult:
     home = Home.at(asked.home)
     job, same_as = asked.job(home)
     quiet = nullcontext(Silent())
-    with watcher(job.config.name, Console()) if processes.is_first() else quiet as watch:
+    with watcher(job.config.name, open_console()) if processes.is_first() else quiet as watch:
         from training.run import train  # this takes a moment
 
         shelf = processes.in_turn(lambda: Shelf.at(home, actor=asked.actor))

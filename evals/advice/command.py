@@ -40,12 +40,11 @@ def advise(  # noqa: PLR0913, PLR0917  (one parameter is one option of the comma
 
     Example: `dabt advise triage --data train.jsonl --use-case "sorts patients' messages for the front desk"`
     """
-    from rich.console import Console
-
     from evals.advice.known import data_facts, with_evaluation
     from evals.advice.prospect import Prospect, load_about
     from evals.advice.questions import advice_of, markdown
     from evals.cost.prices import load_prices
+    from lifecycle.commands.terminal import open_console
     from lifecycle.home import Home
     from lifecycle.registry import Registry
 
@@ -61,11 +60,11 @@ def advise(  # noqa: PLR0913, PLR0917  (one parameter is one option of the comma
     elif as_markdown:
         print(markdown(advice), end="")
     else:
-        show(advice, Console())
+        show(advice, open_console())
 
 
 def show(advice: Advice, console: Console) -> None:
-    """The outlook, each rule that fired, and the questions with their answers; no line is longer than the terminal."""
+    """The outlook, each rule that fired, and the questions with their answers; no line is longer than a terminal is."""
     from rich.padding import Padding
     from rich.text import Text
 
@@ -73,9 +72,9 @@ def show(advice: Advice, console: Console) -> None:
     console.print(Text(advice.summary, style=f"bold {colour}"))
     for rule in advice.rules:
         line = Text.assemble((f"{rule.leans}: ", "bold"), rule.sentence, (f" [{rule.rule}; {rule.source}]", "dim"))
-        console.print(Padding(line, (0, 0, 0, 2)))
+        console.print(Padding(line, (0, 0, 0, 2), expand=False))
     console.print(Text("\nWhat is asked", style="bold"))
     for of in advice.questions:
         answer = Text(of.answer or "open", style="" if of.answer else "yellow")
         hint = f" (to give: {of.open})" if of.open else ""
-        console.print(Padding(Text.assemble(f"{of.question} ", answer, (hint, "dim")), (0, 0, 0, 2)))
+        console.print(Padding(Text.assemble(f"{of.question} ", answer, (hint, "dim")), (0, 0, 0, 2), expand=False))

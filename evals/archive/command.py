@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from lifecycle.commands.terminal import HomeOption, JsonOption, say_left_out, to_json
+from lifecycle.commands.terminal import HomeOption, JsonOption, open_console, say_left_out, to_json
 from lifecycle.text.counting import counted
 
 if TYPE_CHECKING:
@@ -37,8 +37,6 @@ def list_(
 
     Example: `dabt reports list --task triage --verdict failed`
     """
-    from rich.console import Console
-
     from evals.archive.library import Wanted
     from evals.archive.shown import listed, print_list
     from lifecycle.config_file import validated
@@ -54,7 +52,7 @@ def list_(
     if not reports:
         typer.echo("no evaluation of this kind is kept" if any(given.values()) else "no evaluation is kept yet")
         return
-    print_list(reports, Console())
+    print_list(reports, open_console())
     if more:
         typer.echo(f"and {more} older ones: --limit shows more")
 
@@ -79,8 +77,6 @@ def show(  # noqa: PLR0913, PLR0917  (one parameter is one option of the command
 
     Example: `dabt reports show triage:latest --disagree --search "chest pain"`
     """
-    from rich.console import Console
-
     from evals.archive import items as archive
     from evals.archive.csv_export import export
     from evals.archive.shown import listed, print_item
@@ -103,14 +99,14 @@ def show(  # noqa: PLR0913, PLR0917  (one parameter is one option of the command
         whole = listed(kept) | {"full": kept.report.model_dump(mode="json")}
         typer.echo(to_json(whole if chosen is None else [archive.as_row(row) for row in chosen]))
     elif chosen is None:
-        console = Console()
+        console = open_console()
         print_evaluation(evaluation, console)
         page = kept.folder / "report.html"
         where = str(page) if page.is_file() else f"digest {kept.report.digest}"
         console.print(f"report: {where}", soft_wrap=True, highlight=False)
     else:
         for row in chosen[:limit]:
-            print_item(kept, row, Console())
+            print_item(kept, row, open_console())
         typer.echo(f"{len(chosen)} of {kept.report.n_items} items" + _more(len(chosen), limit))
 
 
@@ -145,8 +141,6 @@ def diff(
 
     Example: `dabt reports diff 3f2a91 triage:latest --arm adapter`
     """
-    from rich.console import Console
-
     from evals.archive.diff import compare
     from evals.archive.shown import print_diff
 
@@ -156,7 +150,7 @@ def diff(
     if as_json:
         typer.echo(to_json(made.model_dump(mode="json")))
     else:
-        print_diff(made, Console())
+        print_diff(made, open_console())
 
 
 def history(
@@ -171,12 +165,11 @@ def history(
 
     Example: `dabt reports history triage --arm adapter --svg triage.svg`
     """
-    from rich.console import Console
-
     from evals.archive.history import Trail, name_of
     from evals.archive.history import history as tell
     from evals.archive.history_shown import plot, print_history
     from lifecycle.aliases import PROD
+    from lifecycle.rows.writing import replaced
 
     with _library(home) as library:
         reports, left_out = library.of_task(task)
@@ -185,12 +178,13 @@ def history(
         made = tell(task, reports, trails, metric=metric, arms=arm or ())
     say_left_out(left_out)
     if svg:
-        svg.write_text(plot(made), encoding="utf-8")
+        with replaced(svg) as out:
+            out.write(plot(made).encode())
         typer.echo(f"{svg}: {counted(len(made.points), 'figure')}")
     elif as_json:
         typer.echo(to_json(made.model_dump(mode="json")))
     else:
-        print_history(made, Console())
+        print_history(made, open_console())
 
 
 def import_(
@@ -204,14 +198,12 @@ def import_(
 
     Example: `dabt reports import results/my-model`
     """
-    from rich.console import Console
-
     from evals.archive.shown import print_list
     from evals.foreign.taking import take_in
     from lifecycle.home import Home
 
     kept = take_in(paths, Home.at(home), metric=metric)
-    print_list(kept, Console())
+    print_list(kept, open_console())
     for report in kept:
         for note in report.report.imported.notes if report.report.imported else ():
             typer.echo(f"{report.name}: {note}")

@@ -6,17 +6,19 @@ All cells are in quotes, so that none falls apart where another sign parts colum
 from __future__ import annotations
 
 import csv
+import io
 from collections.abc import Sequence
 from pathlib import Path
 
 from evals.archive.items import Item
 from evals.archive.library import Kept
+from lifecycle.rows.writing import replaced
 from lifecycle.text.cells import cell_of
 
 
 def export(kept: Kept, path: Path, *, bom: bool = False, chosen: Sequence[Item] | None = None) -> int:
     """Writes the report's items, or the chosen ones of them, and says how many. `bom` marks the file as UTF-8, without
-    which Excel shows Arabic as other letters."""
+    which Excel shows Arabic as other letters. Raises `InvalidInput` where no file can be."""
     metrics: dict[str, dict[str, None]] = {arm.arm: {} for arm in kept.report.arms}
     slices: dict[str, None] = {}
     for item in kept.items() if chosen is None else chosen:  # the columns first: a row alone does not have them all
@@ -28,7 +30,7 @@ def export(kept: Kept, path: Path, *, bom: bool = False, chosen: Sequence[Item] 
         head += [f"{arm}: answer", f"{arm}: error", *(f"{arm}: {name}" for name in names)]
     count = 0
     encoding = "utf-8-sig" if bom else "utf-8"
-    with path.open("w", encoding=encoding, errors="replace", newline="") as file:
+    with replaced(path) as out, io.TextIOWrapper(out, encoding, errors="replace", newline="") as file:
         rows = csv.writer(file, quoting=csv.QUOTE_ALL)
         rows.writerow(map(cell_of, head))
         for item in kept.items() if chosen is None else chosen:

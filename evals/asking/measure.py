@@ -25,6 +25,7 @@ from evals.asking.answers import Answer, AnswerStore, Conditions, span_of
 from evals.asking.asker import Asker
 from evals.asking.columns import Columns
 from evals.asking.judges import ServedJudges
+from evals.asking.sampled import repeats_of
 from evals.asking.spilled import Spilled
 from evals.asking.turns import Turn, rows, solve, turns_of
 from evals.config import EvalConfig
@@ -34,7 +35,6 @@ from evals.scorers.scorer import Score, ScoringContext
 from evals.scorers.scoring import ItemScore, score
 from evals.solvers.solver import Attempt, Solver
 from lifecycle.deployment import Deployment
-from lifecycle.errors import InvalidConfig, Problem
 from lifecycle.text.normaliser import DEFAULT
 from lifecycle.text.scores import parse_object
 from lifecycle.version import Frozen
@@ -224,20 +224,6 @@ def measure(
         MeasuredArm(arm, made[arm.label].outcomes, elsewhere.get(arm.label), made[arm.label].parts) for arm in arms
     ]
     return tuple(measured), floor
-
-
-def repeats_of(arm: Arm, suite: Suite, repeats: int) -> int:
-    """How often each sample is asked of the arm: once where it would answer the same again."""
-    return 1 if suite.solver.greedy(arm.version) else repeats
-
-
-def require_sampled(arms: Sequence[Arm], suite: Suite, repeats: int) -> None:
-    """Raises `InvalidConfig` where several answers are asked for and no arm samples any."""
-    if repeats == 1 or any(not suite.solver.greedy(arm.version) for arm in arms):
-        return
-    fault = f"every arm of '{suite.name}' answers greedily, so {repeats} answers to an item would be one and the same"
-    cure = "give an arm `decoding: {temperature: 0.7}`, or the task's solver a temperature; or leave repeats at 1"
-    raise InvalidConfig("nothing would be learnt by asking again", [Problem("repeats", fault, cure)])
 
 
 def why_provisional(measured: Sequence[MeasuredArm]) -> tuple[str, ...]:

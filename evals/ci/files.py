@@ -17,6 +17,7 @@ from xml.etree import ElementTree
 from evals.ci.outcome import Judged, Outcome, Step
 from evals.report.evaluation import MARKS, RULINGS
 from evals.xml_text import xml_text
+from lifecycle.errors import InvalidInput
 from lifecycle.verdict import Check, Ruling
 
 SUMMARY, JUNIT = "summary.md", "junit.xml"
@@ -26,6 +27,21 @@ _HEADS = {
     Outcome.PASSED: "✓ passed", Outcome.FAILED: "✗ failed", Outcome.UNDECIDED: "? undecided", Outcome.ERROR: "✗ error",
 }  # fmt: skip
 _SIGNS = str.maketrans({sign: f"\\{sign}" for sign in "\\`*_{}[]<>#|~!"})
+
+
+def clear(folder: Path) -> None:
+    """Makes the folder, and takes an earlier run's files out of it: nothing green may be left of a run that is killed.
+
+    Raises `InvalidInput` where there can be no such folder, before hours of asking are spent.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        for name in (SUMMARY, JUNIT):
+            (folder / name).unlink(missing_ok=True)
+    except OSError as error:
+        raise InvalidInput(
+            f"--ci-folder: {folder} can hold no files ({error.strerror}): name another folder"
+        ) from error
 
 
 def write_step(step: Step, folder: Path) -> None:
@@ -152,7 +168,7 @@ def _document(suites: list[ElementTree.Element]) -> str:
 
 
 def _write(folder: Path, text: str, xml: str) -> None:
-    folder.mkdir(parents=True, exist_ok=True)
+    clear(folder)
     (folder / SUMMARY).write_text(text, encoding="utf-8", errors="replace")
     (folder / JUNIT).write_text(xml, encoding="utf-8")
     if page := os.environ.get("GITHUB_STEP_SUMMARY"):

@@ -6,7 +6,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import IntEnum
 
+from evals.config import EvalConfig
 from evals.report.evaluation import Evaluation
+from lifecycle.aliases import PROD
 from lifecycle.errors import InvalidInput
 from lifecycle.report import ArmResult
 from lifecycle.verdict import Ruling, Verdict
@@ -21,6 +23,7 @@ class Outcome(IntEnum):
     UNDECIDED = 3
 
 
+_STRANGE = "--arm: {strange} is no arm that is judged; there is {judged}"
 _OUTCOMES = {Ruling.PASSED: Outcome.PASSED, Ruling.FAILED: Outcome.FAILED, Ruling.UNDECIDED: Outcome.UNDECIDED}
 
 
@@ -62,6 +65,13 @@ class Step:
         return "; ".join(f"{judged.arm.arm} ({judged.arm.ref}) {_said(judged)}" for judged in told)
 
 
+def require_judged(config: EvalConfig, arms: Sequence[str]) -> None:
+    """Raises `InvalidInput` for an arm that the run will not judge, before it asks anything."""
+    judged = [label for label in config.arms if label not in (config.baseline, PROD)]
+    if strange := [label for label in arms if label not in judged]:
+        raise InvalidInput(_STRANGE.format(strange=", ".join(strange), judged=", ".join(judged) or "none"))
+
+
 def step_of(evaluation: Evaluation, arms: Sequence[str] = ()) -> Step:
     """By `arms`, or by those that name a version, or else by all that were judged.
 
@@ -72,7 +82,7 @@ def step_of(evaluation: Evaluation, arms: Sequence[str] = ()) -> Step:
     judged = [(arm, verdict) for arm in report.arms if (verdict := evaluation.verdict(arm))]
     labels = [arm.arm for arm, _ in judged]
     if strange := [label for label in arms if label not in labels]:
-        raise InvalidInput(f"{', '.join(strange)} is no arm that was judged; there is {', '.join(labels) or 'none'}")
+        raise InvalidInput(_STRANGE.format(strange=", ".join(strange), judged=", ".join(labels) or "none"))
     if not judged:
         raise InvalidInput("no arm was judged: add the candidate as an arm")
     rivals = report.suite.rivals if report.suite else {}

@@ -7,7 +7,15 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from lifecycle.commands.terminal import HomeOption, JsonOption, ReasonOption, open_registry, this_user, to_json
+from lifecycle.commands.terminal import (
+    HomeOption,
+    JsonOption,
+    ReasonOption,
+    open_console,
+    open_registry,
+    this_user,
+    to_json,
+)
 
 if TYPE_CHECKING:
     from lifecycle.rating import Campaign
@@ -132,8 +140,6 @@ def results(name: NameArgument, as_json: JsonOption = False, home: HomeOption = 
 
     Example: `dabt rate results triage-nov`
     """
-    from rich.console import Console
-
     from evals.people.results import print_results, results_of
 
     with open_registry(home) as registry:
@@ -141,7 +147,7 @@ def results(name: NameArgument, as_json: JsonOption = False, home: HomeOption = 
     if as_json:
         typer.echo(to_json(found.model_dump(mode="json")))
     else:
-        print_results(found, Console())
+        print_results(found, open_console())
 
 
 def agreement(name: NameArgument, as_json: JsonOption = False, home: HomeOption = None) -> None:
@@ -196,12 +202,10 @@ def export(
 
 def _rate(registry: Registry, name: str, rater: str, language: Literal["en", "ar"]) -> None:
     """Ballot after ballot, until nothing is left or the rater stops."""
-    from rich.console import Console
-
     from evals.people import screen
     from lifecycle.errors import Conflict, NotAllowed, NotFound
 
-    console, words, book = Console(), screen.WORDS[language], registry.ratings
+    console, words, book = open_console(), screen.WORDS[language], registry.ratings
     while (ballot := book.next(name, rater)) is not None:
         width = min(console.width, 100)
         for line in screen.shown(ballot, book.progress(name), rater, language, width):

@@ -88,12 +88,18 @@ def _recommendation(findings: Findings) -> list[str]:
         if simpler:
             words += f" It is the best arm, and nothing simpler ({', '.join(simpler)}) comes near it and passes."
         return [words]
-    gap = findings.against(best.arm, ship.arm)
-    words += (
-        f" {best.arm} has the highest figure ({findings.figure(best.arm).value:.3f}), but its lead of {_delta(gap)} "
-        f"may be chance, and {ship.arm} is simpler to keep up."
-    )
-    return [words]
+    return [f"{words} {_beside_the_best(findings, ship.arm)}"]
+
+
+def _beside_the_best(findings: Findings, ship: str) -> str:
+    """Why another arm ships than the best, whose lead may be chance. The best may be as simple: the baseline, which is
+    not judged, or an arm that does not pass."""
+    best, figure = findings.best.arm, findings.figure(findings.best.arm).value
+    if figure == findings.figure(ship).value:
+        return f"{best} has the same figure and is as simple to keep up: nothing measured here speaks for a change."
+    words = f"{best} has the highest figure ({figure:.3f}), but its lead of {_delta(findings.against(best, ship))}"
+    simpler = findings.rank(ship) < findings.rank(best)
+    return f"{words} may be chance{f', and {ship} is simpler to keep up' if simpler else ''}."
 
 
 def _nothing_to_ship(findings: Findings) -> str:
@@ -280,7 +286,8 @@ def _cut(findings: Findings) -> list[str]:
         return []
     return [
         f"Answers were cut by their limit of tokens and scored as they stand ({', '.join(many)}, of {_asked(report)}): "
-        "raise max_tokens (in a task file, max_gen_toks), or find out why the model does not end."
+        "raise max_tokens (of an arm's decoding or the task's solver; max_gen_toks in lm-eval's tasks), or find out "
+        "why the model does not end."
     ]
 
 

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from lifecycle.commands.terminal import HomeOption
+from lifecycle.commands.terminal import HomeOption, open_console
 
 
 def measure_index(
@@ -25,8 +25,6 @@ def measure_index(
 
     Example: `dabt measure-index questions.jsonl --index handbook --gold passage`
     """
-    from rich.console import Console
-
     from evals.retrieval.measured import Unit, measure_indexes
     from evals.retrieval.questions import read_questions
     from evals.retrieval.shown import folder_of, terminal_table, write
@@ -53,6 +51,6 @@ def measure_index(
         report = measure_indexes(questions.name.partition(".")[0], rows, known, cuts=cuts, unit=unit)
     folder = folder_of(place.root, report)
     write(report, folder)
-    console = Console()
+    console = open_console()
     show(terminal_table(report), console)
     console.print(f"report: {folder / 'retrieval.md'}", soft_wrap=True, highlight=False)

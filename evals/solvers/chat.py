@@ -28,6 +28,9 @@ class Chat(Solver):
             return super().greedy(version)
         return self.temperature == 0
 
+    def sampled_by(self) -> str:
+        return "write `temperature: 0.7` under the task file's `solver`"
+
     async def solve(self, sample: Sample, asker: Asker) -> Attempt:
         if asker.classifies:
             return Attempt.of(await asker.classify(digest_of([sample.key, 1]), text_alone(sample)))

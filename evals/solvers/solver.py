@@ -82,6 +82,11 @@ class Solver(Frozen, ABC):
         solver that sets the temperature says it here too."""
         return version.spec.classifier is not None or version.spec.decoding.temperature == 0
 
+    def sampled_by(self) -> str:
+        """What to write where, so that answers are drawn by chance though no arm's decoding says so; empty where
+        nothing does that."""
+        return ""
+
     def check(self, versions: Sequence[Version]) -> None:
         """Raises `InvalidConfig` when these versions, all that are compared, cannot be asked alike."""
 

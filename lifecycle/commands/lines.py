@@ -88,9 +88,9 @@ def working(text: str) -> Iterator[Callable[[str], None]]:
 
     Gives what takes the name of a further step.
     """
-    from rich.console import Console
+    from lifecycle.commands.terminal import open_console
 
-    console = Console(stderr=True)
+    console = open_console(stderr=True)
     if console.is_terminal:
         with console.status(text) as status:
             yield status.update

@@ -31,7 +31,7 @@ ForceOption = Annotated[bool, typer.Option("--force", help="Past the gate; needs
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
 
 
-_UNBOUNDED = 10_000
+_UNBOUNDED = 1_000_000
 """Wider than any row."""
 
 
@@ -99,14 +99,20 @@ def this_user() -> str:
         return "unknown"
 
 
-def print_table(table: Table) -> None:
+def open_console(*, stderr: bool = False) -> Console:
+    """Where every command prints what people read: as wide as the terminal.
+
+    A pipe or a file has no width to heed, whatever `COLUMNS` says of the terminal around it: a sentence or a row that
+    was cut at 80 characters could neither be searched nor copied.
+    """
     from rich.console import Console
 
-    console = Console()
-    if console.is_terminal:
-        show(table, console)
-    else:  # a pipe has no width to heed, and a wrapped row could not be searched
-        Console(width=_width(table, console)).print(table)
+    console = Console(stderr=stderr)
+    return console if console.is_terminal else Console(stderr=stderr, width=_UNBOUNDED, soft_wrap=True)
+
+
+def print_table(table: Table) -> None:
+    show(table, open_console())
 
 
 def show(table: Table, console: Console) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections import Counter
 from pathlib import Path
 
@@ -175,6 +176,50 @@ def test_where_every_arm_is_greedy_several_answers_are_refused_before_anything_i
         "repeats", True, True,
     )  # fmt: skip
     assert not models.asked
+
+
+def test_without_a_file_the_cure_is_one_that_can_be_copied(trained, registry, home, models, tmp_path) -> None:
+    rows = [
+        {"messages": [{"role": "user", "content": f"سؤال {n}"}, {"role": "assistant", "content": "نعم"}]}
+        for n in range(4)
+    ]
+    data = tmp_path / "our rows.jsonl"
+    data.write_text("\n".join(json.dumps(row) for row in rows), encoding="utf-8")
+    with pytest.raises(InvalidConfig) as error:
+        run(EvalConfig.of_rows(str(data), "base,toy:1", repeats=2), registry, home, models)
+    (problem,) = error.value.problems
+    assert not models.asked
+    written, command = re.fullmatch(
+        r"write (.+) into a file, and run `dabt eval FILE (.+)`; or take repeats out", problem.cure
+    ).groups()
+    assert command == "--repeats 2"
+    file = tmp_path / "elsewhere" / "again.yaml"
+    file.parent.mkdir()
+    file.write_text(written, encoding="utf-8")
+    evaluation = run(EvalConfig.load(file, repeats=2), registry, home, models)
+    assert {arm.arm: arm.metrics[evaluation.report.metric].repeats.per_item for arm in evaluation.report.arms} == {
+        "base": 2,
+        "toy:1": 2,
+    }
+
+
+@pytest.mark.parametrize(
+    ("rows", "task", "cure"),
+    [
+        ([{"text": f"t{n}", "label": "ab"[n % 2]} for n in range(4)], "solver: {type: chat, temperature: 0.0}",
+         "write `temperature: 0.7` under the task file's `solver`; or take repeats out"),
+        ([{"question": f"q{n}", "choices": ["a", "b"], "answer": 0} for n in range(4)], "",
+         "take repeats out: nothing is drawn by chance here"),
+    ],
+)  # fmt: skip
+def test_the_cure_is_what_the_solver_would_heed(trained, registry, home, models, tmp_path, rows, task, cure) -> None:
+    (tmp_path / "rows.jsonl").write_text("\n".join(map(json.dumps, rows)), encoding="utf-8")
+    (tmp_path / "task.yaml").write_text(f"data: rows.jsonl\n{task}\n", encoding="utf-8")
+    file = tmp_path / "eval.yaml"
+    file.write_text("{name: x, task: task.yaml, arms: {base: {}, other: {version: 'toy:1'}}}", encoding="utf-8")
+    with pytest.raises(InvalidConfig) as error:
+        run(EvalConfig.load(file, repeats=2), registry, home, models)
+    assert [problem.cure for problem in error.value.problems] == [cure]
 
 
 def test_failed_answers_are_counted_one_by_one_and_are_zero_in_the_mean(sampled, registry, home, models) -> None:

@@ -272,7 +272,8 @@ def test_the_exit_code_says_whether_there_is_an_error(
 def test_the_command_says_which_form_it_took_and_how_sure_it_is_in_eighty_columns(
     jsonl: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("COLUMNS", "80")
+    for name, value in (("COLUMNS", "80"), ("FORCE_COLOR", "1"), ("TERM", "dumb")):  # a terminal, in plain letters
+        monkeypatch.setenv(name, value)
     path = jsonl("t.jsonl", [{"patient": "q", "chatbot": "a"}, *["{"] * 30])
     monkeypatch.chdir(path.parent)
     code, output = run(path.name)

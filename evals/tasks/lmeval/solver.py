@@ -78,6 +78,10 @@ class LmEvalSolver(Solver):
         }
         return version.spec.classifier is not None or not any(asked)
 
+    def sampled_by(self) -> str:
+        writes = any(row[0].request_type == "generate_until" for row in self.instances.values())
+        return "write `temperature: 0.7` under the task's `generation_kwargs`" if writes else ""
+
     async def solve(self, sample: Sample, asker: Asker) -> Attempt:
         seen: dict[int, int] = {}
         groups: dict[Any, list[tuple[int, Any, str]]] = {}

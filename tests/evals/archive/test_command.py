@@ -14,6 +14,7 @@ from typer.testing import CliRunner
 
 from evals.archive import command
 from lifecycle.commands.terminal import run
+from lifecycle.errors import InvalidInput
 from lifecycle.home import Home
 
 ROOT = Path(__file__).parents[3]
@@ -102,7 +103,20 @@ def test_items_are_shown_where_arms_differ_by_search_and_by_link(two, call, tmp_
         call("show", two[0].name, "--disagree", "--arm", "nobody")
 
 
-def test_the_difference_of_two_reports_is_printed_within_80_columns(two, call) -> None:
+@pytest.mark.parametrize("words", [("show", "latest", "--csv"), ("history", "toy", "--svg")])
+def test_where_no_file_can_be_the_place_is_told_and_what_stood_there_stays(two, call, tmp_path, words) -> None:
+    (tmp_path / "folder").mkdir()
+    for place in (tmp_path / "nowhere" / "out", tmp_path / "folder"):
+        with pytest.raises(InvalidInput, match="cannot be written") as error:
+            call(*words, str(place))
+        assert str(place) in str(error.value)
+    assert [path.name for path in tmp_path.rglob("*out*")] == []
+    assert list((tmp_path / "folder").iterdir()) == []
+
+
+def test_the_difference_of_two_reports_is_printed_within_80_columns(two, call, monkeypatch) -> None:
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    monkeypatch.setenv("TERM", "dumb")
     text = call("diff", two[0].name, "latest")
     assert max(map(len, text.splitlines())) <= 80
     for part in ("20 items are in both; only before 0, only after 0", "+0.250", "mcnemar-exact", "p 0.06",

@@ -24,7 +24,7 @@ def call(workplace, trained, home, tmp_path: Path, monkeypatch: pytest.MonkeyPat
     def call(ends: object, *words: str, file: str = "toy.yaml"):
         def evaluate(*_: object, first_deploy: bool, **__: object) -> object:
             asked["first_deploy"] = first_deploy
-            if isinstance(ends, Exception):
+            if isinstance(ends, BaseException):
                 raise ends
             return ends
 
@@ -90,6 +90,47 @@ def test_a_file_that_cannot_be_read_leaves_them_too(call, tmp_path) -> None:
 def test_wrong_usage_is_an_error_and_never_a_failed_candidate(call, words: tuple[str, ...], code: int) -> None:
     for wrong in ("--no-such-option", "--limit=none", "--limit=0"):
         assert call(None, *words, wrong)[0].exit_code == code
+
+
+@pytest.mark.parametrize("wrong", ["--no-such-option", "--limit=none", "--limit=0"])
+@pytest.mark.parametrize("written", ["--ci-folder={}", "--ci-folder {}", ""])
+def test_wrong_usage_leaves_the_files_of_an_error_where_they_were_asked_for(
+    evaluated, tmp_path, monkeypatch, wrong: str, written: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    folder = tmp_path / ("ci" if written else "dabt-ci")
+    folder.mkdir()
+    (folder / "junit.xml").write_text("green, of a run before", encoding="utf-8")
+    words = ["eval", "toy.yaml", "--ci", *written.format(folder).split(), wrong]
+    assert CliRunner().invoke(dabt.app, words).exit_code == 1
+    (error,) = ElementTree.parse(folder / "junit.xml").getroot().iter("error")
+    summary = (folder / "summary.md").read_text("utf-8")
+    option = wrong.partition("=")[0]
+    assert option in error.get("message", "")
+    assert option in summary
+    assert summary.startswith("# dabt eval: ✗ error")
+
+
+def test_a_run_that_is_interrupted_leaves_nothing_green_of_the_one_before(call, evaluated, tmp_path) -> None:
+    call(evaluated({"adapter": Ruling.PASSED}), "--ci")
+    assert junit(tmp_path).get("errors") == "0"
+    call(KeyboardInterrupt(), "--ci")
+    assert not list((tmp_path / "ci").iterdir())
+
+
+def test_a_folder_that_can_hold_no_files_is_told_before_anything_is_asked(call, evaluated, tmp_path) -> None:
+    (tmp_path / "ci").write_text("a file", encoding="utf-8")
+    result, asked = call(evaluated({"adapter": Ruling.PASSED}), "--ci")
+    assert isinstance(result.exception, DabtError)
+    assert "--ci-folder: " in str(result.exception)
+    assert not asked
+
+
+def test_an_arm_that_nobody_judges_is_told_before_anything_is_asked(call, evaluated) -> None:
+    result, asked = call(evaluated({"adapter": Ruling.PASSED}), "--ci", "--arm", "base")
+    assert isinstance(result.exception, DabtError)
+    assert "--arm: base is no arm that is judged; there is few-shot, rag, adapter" in str(result.exception)
+    assert not asked
 
 
 def test_a_message_of_ours_ends_the_command_with_1(monkeypatch, tmp_path, capsys) -> None:

@@ -46,7 +46,7 @@ def test_a_look_is_never_green(evaluated, ruling: Ruling, expected: Outcome) -> 
 
 
 def test_an_arm_that_was_not_judged_cannot_decide(evaluated) -> None:
-    with pytest.raises(InvalidInput, match="base is no arm that was judged; there is a"):
+    with pytest.raises(InvalidInput, match="base is no arm that is judged; there is a"):
         step_of(evaluated({"a": P}), ["a", "base"])
     with pytest.raises(InvalidInput, match="no arm was judged"):
         step_of(evaluated({}))

@@ -55,6 +55,27 @@ def test_prompting_ships_when_the_adapters_lead_may_be_chance(make_report) -> No
     assert any("not shown to pay here" in one for one in words)
 
 
+def test_a_tie_with_the_baseline_is_no_lead_and_the_change_no_simpler(make_report) -> None:
+    words = advise(findings(make_report({"base": 0.5, "few-shot": 0.5})))[0]
+    assert words.startswith("Ship few-shot (toy:2): fields 0.500")
+    assert words.endswith(
+        "base has the same figure and is as simple to keep up: nothing measured here speaks for a change."
+    )
+    for sentence in ("lead", "-0.000", "is simpler to keep up"):
+        assert sentence not in words
+
+
+def test_a_baseline_that_leads_by_chance_is_not_called_harder_to_keep_up(make_report) -> None:
+    words = advise(findings(make_report({"base": 0.51, "adapter": 0.5})))[0]
+    assert words.endswith("base has the highest figure (0.510), but its lead of +0.010 [-0.020, +0.040] may be chance.")
+
+
+def test_no_difference_turned_round_is_none(make_report) -> None:
+    (gap,) = make_report({"base": 0.5, "few-shot": 0.5}).comparisons
+    turned = gap.model_copy(update={"least": 0.0, "most": 0.0}).turned
+    assert [f"{x:+.3f}" for x in (turned.delta, turned.least, turned.most)] == ["+0.000"] * 3
+
+
 def test_an_adapter_that_loses_to_rag_is_not_worth_it(make_report) -> None:
     case = findings(make_report({"base": 0.1, "rag": 0.9, "adapter": 0.5}))
     assert shipped(case) == "rag"

@@ -29,7 +29,7 @@ SPEAKERS = {
     "evals/gate/provisional.py": (),
     "evals/gate/rules.py": (),
     "evals/gate/slices.py": (),
-    "evals/asking/measure.py": ("measure", "require_sampled"),
+    "evals/asking/measure.py": ("measure",),
     "lifecycle/standing.py": ("objections", "_lacks"),
     "lifecycle/gates.py": ("__str__",),
     "evals/judging/judge.py": ("shown",),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import io
 import re
+from pathlib import Path
 
 import pytest
 import typer
@@ -13,8 +14,9 @@ from rich.console import Console
 from rich.table import Table
 from typer.testing import CliRunner
 
+import lifecycle
 from lifecycle.commands import gates, keys, traffic, versions
-from lifecycle.commands.terminal import run, show
+from lifecycle.commands.terminal import open_console, run, show
 from lifecycle.registry import Registry
 from tests import blank_registry
 
@@ -108,6 +110,43 @@ def test_in_a_pipe_every_row_is_one_line_however_long(dabt, house):
     house.registry.promote("triage:1", actor="amal", reason=ARABIC * 6)
     said = dabt("versions", "--audit", terminal=False)
     assert any(ARABIC * 6 in line and "triage:prod" in line for line in said.splitlines())
+
+
+@pytest.mark.parametrize("stderr", [False, True])
+def test_in_a_pipe_a_sentence_is_one_line_whatever_the_terminal_around_it_is(stderr, monkeypatch, capsys):
+    monkeypatch.setenv("COLUMNS", "40")
+    sentence = f"{ARABIC}: run `dabt gate set triage --policy policy.yaml --eval triage.yaml`; " * 300
+    console = open_console(stderr=stderr)
+    console.print(sentence, markup=False, highlight=False)
+    show(table(), console)
+    said = capsys.readouterr()
+    lines = (said.err if stderr else said.out).splitlines()
+    assert lines[0] == sentence
+    assert [line.split()[:2] for line in lines[1:]] == [
+        ["name", "digest"],
+        ["triage", "0123456789ab"],
+        ["digest", "ba9876543210"],
+    ]
+
+
+def test_on_a_terminal_a_sentence_heeds_its_width(monkeypatch, capsys):
+    for name, value in (("COLUMNS", "40"), ("FORCE_COLOR", "1"), ("TERM", "dumb")):
+        monkeypatch.setenv(name, value)
+    open_console().print(ARABIC * 3, markup=False, highlight=False)
+    lines = capsys.readouterr().out.splitlines()
+    assert len(lines) >= 3
+    assert max(map(cell_len, lines)) <= 80
+
+
+def test_every_command_prints_by_the_one_console():
+    root = Path(lifecycle.__file__).parents[1]
+    files = [
+        path
+        for package in ("lifecycle", "training", "evals", "retrieval", "service", "examples")
+        for path in (root / package).rglob("*.py")
+    ]
+    own = {str(path.relative_to(root)) for path in files if re.search(r"(?<![\w.])Console\(", path.read_text("utf-8"))}
+    assert own == {"lifecycle/commands/terminal.py"}
 
 
 # -- any table --------------------------------------------------------------------------------------------------------

@@ -42,8 +42,7 @@ def check(
 
     Example: dabt data check data/train.jsonl --against data/test.jsonl --redact data/clean.jsonl
     """
-    from rich.console import Console
-
+    from lifecycle.commands.terminal import open_console
     from lifecycle.errors import InvalidData
     from lifecycle.home import Home
     from training.data import looking
@@ -67,6 +66,6 @@ def check(
     if as_json:
         print(report.model_dump_json(indent=2))
     else:
-        show(report, str(train), f"{train.parent}/", Console())
+        show(report, str(train), f"{train.parent}/", open_console())
     if report.of("error") or (strict and report.of("warning")):
         raise typer.Exit(1)

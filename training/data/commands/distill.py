@@ -65,9 +65,9 @@ def distill(  # noqa: PLR0913  (one parameter is one option of the command)
     --price-input 0.4 --price-output 1.6
     """
     from pydantic import ValidationError
-    from rich.console import Console
 
     from lifecycle.answer_schema import AnswerSchema
+    from lifecycle.commands.terminal import open_console
     from lifecycle.config_file import faults
     from lifecycle.errors import InvalidConfig
     from lifecycle.rows.prompt_files import read_prompt
@@ -103,7 +103,7 @@ def distill(  # noqa: PLR0913  (one parameter is one option of the command)
     if dry_run:
         _foretell(plan)
         return
-    with _shown(Console(stderr=True)) as watch:
+    with _shown(open_console(stderr=True)) as watch:
         found = distil(plan, watch)
     for form in plan.inputs.summary:
         typer.echo(f"read: {form}")

@@ -26,8 +26,7 @@ def report(
 
     Example: dabt data report data/train.jsonl --against data/test.jsonl --base org/name --html report.html
     """
-    from rich.console import Console
-
+    from lifecycle.commands.terminal import open_console
     from lifecycle.errors import InvalidInput, Problem
     from lifecycle.home import Home
     from lifecycle.rows.writing import replaced
@@ -42,7 +41,7 @@ def report(
     title = ", ".join(map(str, files))
     with working(f"looking at {title}"):
         found = looking.look(task, home=Home.at(), also=excerpts.see)
-    show(found, title, f"{files[0].parent}/", Console())
+    show(found, title, f"{files[0].parent}/", open_console())
     page = render_page(found, title, excerpts.by_place, lambda of: cost(of.expected) if of.expected else "")
     with replaced(html) as out:
         out.write(page.encode())
