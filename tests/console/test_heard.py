@@ -36,6 +36,7 @@ SPEAKERS: dict[str, tuple[str, ...]] = {
     "evals/asking/asker.py": (),
     "evals/asking/endpoint.py": (),
     "evals/asking/measure.py": (),
+    "evals/asking/sampled.py": (),
     "evals/asking/services.py": (),
     "evals/chat_rows.py": (),
     "evals/config.py": ("of_rows", "of_suite"),
