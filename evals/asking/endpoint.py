@@ -20,7 +20,8 @@ import httpx
 import uvloop
 from pydantic import Field, ValidationError
 
-from evals.asking.wire import Broken, Response, wire
+from evals.asking.connection import Response
+from evals.asking.wire import Broken, wire
 from evals.config import ENDPOINT
 from lifecycle.deployment import Deployment
 from lifecycle.errors import NotAllowed, NotFound, Unavailable

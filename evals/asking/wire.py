@@ -1,25 +1,29 @@
-"""One HTTP exchange at a time: over the network by aiohttp, which takes a fraction of httpx's work per request, and by
-an httpx transport where a test puts one in the network's place. `endpoint.py` reads what comes back.
+"""One HTTP exchange at a time: over a pool of connections (`connection.py`), or by an httpx transport where a test puts
+one in the network's place. `endpoint.py` reads what comes back.
 """
 
 from __future__ import annotations
 
+import asyncio
+import base64
 import json
 import ssl
 from collections.abc import Mapping
-from dataclasses import dataclass
-from functools import cache, lru_cache
+from dataclasses import dataclass, replace
+from functools import cache, partial
 from typing import Any, Protocol
 
-import aiohttp
+import httptools
 import httpx
-from yarl import URL
+
+from evals.asking.connection import Connection, Ended, Response, Silent
 
 _CONNECT = 10.0
 """Seconds until there must be a connection."""
 _JSON = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), allow_nan=False)
 _KEPT_OPEN = 2.0
 """Seconds for which an idle connection is used again: less than the five after which uvicorn closes it."""
+_BREAKS = (OSError, ValueError, Ended, Silent, httptools.HttpParserError, httpx.HTTPError, httpx.InvalidURL)
 
 
 class Broken(Exception):
@@ -27,20 +31,6 @@ class Broken(Exception):
 
     def __init__(self, error: Exception) -> None:
         super().__init__(f"{type(error).__name__}: {error}".rstrip(": "))
-
-
-@dataclass(frozen=True, slots=True)
-class Response:
-    """A whole answer of any status."""
-
-    status: int
-    headers: Mapping[str, str]
-    """Names in any case."""
-    content: bytes
-
-    @property
-    def text(self) -> str:
-        return self.content.decode("utf-8", "replace")
 
 
 class Wire(Protocol):
@@ -58,34 +48,80 @@ def wire(headers: Mapping[str, str], timeout: float, transport: httpx.AsyncBaseT
     return _Network(headers, timeout) if transport is None else _Stand(headers, timeout, transport)
 
 
+@dataclass(frozen=True, slots=True)
+class _Target:
+    """Where requests of one method and address go, and how each of them begins."""
+
+    host: str
+    port: int
+    encrypted: bool
+    head: bytes
+
+    @classmethod
+    def of(cls, method: str, url: str, headers: Mapping[str, str]) -> _Target:
+        """Raises `ValueError` for a header that is none: a key with a line's end in it."""
+        address = httpx.URL(url)
+        lines = {"Host": address.netloc.decode(), **headers}
+        if address.userinfo:
+            user = base64.b64encode(f"{address.username}:{address.password}".encode())
+            lines["Authorization"] = f"Basic {user.decode()}"
+        for name, value in lines.items():
+            if any(sign in value for sign in "\r\n\0"):
+                raise ValueError(f"the value of the header {name} has a line's end in it")
+        told = "".join(f"{name}: {value}\r\n" for name, value in lines.items())
+        encrypted = address.scheme == "https"
+        head = f"{method} {address.raw_path.decode()} HTTP/1.1\r\n{told}".encode()
+        return cls(address.host, address.port or (443 if encrypted else 80), encrypted, head)
+
+
 class _Network:
-    """A pool of connections, as many as there are requests in flight."""
+    """A pool of connections, as many as there are requests in flight: an evaluation has one server."""
 
     def __init__(self, headers: Mapping[str, str], timeout: float) -> None:
-        self._headers = {"Accept": "*/*", **headers}
-        self._timeout = aiohttp.ClientTimeout(total=None, sock_connect=_CONNECT, sock_read=timeout)
-        self._session: aiohttp.ClientSession | None = None
+        self._headers = {"Accept": "*/*", "Accept-Encoding": "gzip, deflate", **headers}
+        self._timeout = timeout
+        self._targets: dict[tuple[str, str], _Target] = {}
+        self._idle: dict[tuple[str, int, bool], list[Connection]] = {}
 
     async def send(self, method: str, url: str, body: dict[str, Any] | None) -> Response:
-        session = self._session = self._session or self._opened()  # a session wants the loop to run
-        content, kind = (None, None) if body is None else (_written(body), {"Content-Type": "application/json"})
         try:
-            sent = session.request(method, _address(url), data=content, headers=kind, allow_redirects=False)
-            async with sent as reply:
-                return Response(reply.status, reply.headers, await reply.read())
-        except (aiohttp.ClientError, OSError, ValueError) as error:  # a key with a line's end is no header
+            if (target := self._targets.get((method, url))) is None:
+                target = self._targets[method, url] = _Target.of(method, url, self._headers)
+            idle = self._idle.setdefault((target.host, target.port, target.encrypted), [])
+            connection = self._kept(idle) or await self._opened(target)
+            response = await connection.exchange(target.head + _ending(body))
+            if connection.open:
+                idle.append(connection)
+            else:
+                connection.close()
+            return _unpacked(response)
+        except _BREAKS as error:
             raise Broken(error) from error
 
     async def close(self) -> None:
-        if self._session is not None:
-            await self._session.close()
+        for connection in (one for idle in self._idle.values() for one in idle):
+            connection.close()
+        self._idle.clear()
+        await asyncio.sleep(0)  # the loop takes leave of them
 
-    def _opened(self) -> aiohttp.ClientSession:
-        connector = aiohttp.TCPConnector(limit=0, ssl=_certificates(), keepalive_timeout=_KEPT_OPEN)
-        nothing = aiohttp.DummyCookieJar()
-        return aiohttp.ClientSession(
-            connector=connector, headers=self._headers, timeout=self._timeout, cookie_jar=nothing
-        )
+    def _kept(self, idle: list[Connection]) -> Connection | None:
+        """The one that was used last; those that are too old, or that the server has ended, are let go."""
+        while idle:
+            connection = idle.pop()
+            if connection.open and asyncio.get_running_loop().time() - connection.since < _KEPT_OPEN:
+                return connection
+            connection.close()
+        return None
+
+    async def _opened(self, target: _Target) -> Connection:
+        certificates = _certificates() if target.encrypted else None
+        loop, made = asyncio.get_running_loop(), partial(Connection, self._timeout)
+        try:
+            async with asyncio.timeout(_CONNECT):
+                _, connection = await loop.create_connection(made, target.host, target.port, ssl=certificates)
+        except TimeoutError:
+            raise TimeoutError(f"no connection within {_CONNECT:g} s") from None
+        return connection
 
 
 class _Stand:
@@ -103,7 +139,7 @@ class _Stand:
                 method, url, headers={**self._headers, **kind}, content=content, extensions=self._told
             )
             response = await self._transport.handle_async_request(request)
-            return Response(response.status_code, response.headers, await response.aread())
+            return Response(response.status_code, dict(response.headers), await response.aread())
         except (httpx.HTTPError, httpx.InvalidURL) as error:
             raise Broken(error) from error
 
@@ -115,10 +151,19 @@ def _written(body: dict[str, Any]) -> bytes:
     return _JSON.encode(body).encode()
 
 
-@lru_cache(maxsize=64)
-def _address(url: str) -> URL:
-    """Of an evaluation, which has few: each is read once."""
-    return URL(url)
+def _ending(body: dict[str, Any] | None) -> bytes:
+    """Of a request: what its head says of its content, and the content."""
+    if body is None:
+        return b"\r\n"
+    content = _written(body)
+    return b"Content-Type: application/json\r\nContent-Length: %d\r\n\r\n%b" % (len(content), content)
+
+
+def _unpacked(response: Response) -> Response:
+    if "content-encoding" not in response.headers:
+        return response
+    content = httpx.Response(response.status, headers=response.headers, content=response.content).content
+    return replace(response, content=content)
 
 
 @cache
