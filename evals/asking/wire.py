@@ -84,12 +84,13 @@ class _Network:
         self._idle: dict[tuple[str, int, bool], list[Connection]] = {}
 
     async def send(self, method: str, url: str, body: dict[str, Any] | None) -> Response:
+        ending = _ending(body)
         try:
             if (target := self._targets.get((method, url))) is None:
                 target = self._targets[method, url] = _Target.of(method, url, self._headers)
             idle = self._idle.setdefault((target.host, target.port, target.encrypted), [])
             connection = self._kept(idle) or await self._opened(target)
-            response = await connection.exchange(target.head + _ending(body))
+            response = await connection.exchange(target.head + ending)
             if connection.open:
                 idle.append(connection)
             else:

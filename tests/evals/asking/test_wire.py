@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import gzip
 import json
+import math
 import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
@@ -173,6 +174,20 @@ def test_a_key_that_is_no_header_is_told() -> None:
             return await broken(root, {"Authorization": "Bearer a\n"})
 
     assert asyncio.run(sent()).startswith("ValueError: ")
+
+
+def test_a_body_that_is_no_json_is_a_fault_of_ours_and_no_failure_of_the_server() -> None:
+    async def all_of_it() -> int:
+        async with answering(saying(OK)) as (root, connections):
+            network = wire({}, 60.0, None)
+            assert (await network.send("POST", root, {})).status == 200
+            with pytest.raises(ValueError, match="not JSON compliant"):
+                await network.send("POST", root, {"temperature": math.nan})
+            assert (await network.send("POST", root, {})).status == 200
+            await network.close()
+            return len(connections)
+
+    assert asyncio.run(all_of_it()) == 1
 
 
 async def broken(url: str, headers: dict[str, str]) -> str:
