@@ -110,7 +110,15 @@ def _keep_templates() -> None:
     """lm-eval compiles a task's templates again for each item, which takes as long as all else that it does with it."""
     from lm_eval.utils import env
 
-    env.from_string = lru_cache(maxsize=256)(env.from_string)
+    compiled = env.from_string
+
+    @lru_cache(maxsize=256)
+    def kept(source: str) -> Any:
+        template = compiled(source)
+        template.globals = dict(template.globals)  # copied for each item, which a chain of dictionaries is slow at
+        return template
+
+    env.from_string = kept
 
 
 def _load_tasks(config: EvalConfig) -> dict[str, Any]:
