@@ -59,6 +59,7 @@ class EngineReplica:
         config, weights = with_base(settings.config(tier, gateway=False), tier.base, home, tier.chat_template)
         logs.configure(config.log_level, config.log_format)
         self._registry = Registry.later(home.registry_url, new=False)
+        self._called_seconds = tier.called_seconds
         store = ArtifactStore(home.artifacts_url, home.cache, config.cache_bytes)
         name = serve.get_replica_context().replica_id.unique_id
         config, engine = _engine(tier, config)
@@ -78,7 +79,7 @@ class EngineReplica:
         return {CARD: pickle.dumps(self._room.card())}
 
     async def record_autoscaling_stats(self) -> dict[str, float]:
-        return ray_scaling.told(self._room.memory())
+        return ray_scaling.told(self._room.memory(self._called_seconds))
 
     async def __del__(self) -> None:
         if hasattr(self, "_room"):

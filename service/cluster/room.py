@@ -128,11 +128,11 @@ class EngineRoom:
             structured_output=self._engine.structured_output(),
         )
 
-    def memory(self) -> Memory:
-        """What its memory was asked to hold lately."""
+    def memory(self, within: float) -> Memory:
+        """What its memory was asked to hold in the last so many seconds."""
         residents = self._side.residency
         pinned = {resident.digest for resident in residents.residents() if resident.pinned}
-        return Memory(residents.capacity - len(pinned), len(self._called.digests() - pinned))
+        return Memory(residents.capacity - len(pinned), len(self._called.digests(within) - pinned))
 
     async def answer(self, ask: Ask) -> AsyncGenerator[Frame, None]:
         """`Begun`, then what was asked for, or a `Refusal`. Closing it early frees the request before `aclose` returns.

@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 from lifecycle.version import Digest
 
 LATELY = 60.0
-"""Seconds for which an adapter that was called counts as one in use."""
+"""Seconds for which an adapter that was called counts as one in use, unless the cluster's file says otherwise."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +64,7 @@ def workers_wanted(jobs: Jobs, now: int) -> int:
 
 @dataclass(slots=True)
 class CalledLately:
-    """The adapters that one replica was asked for within `LATELY`. Belongs to one event loop."""
+    """The adapters that one replica was asked for, the last of them last. Belongs to one event loop."""
 
     clock: Callable[[], float] = time.monotonic
     _last: OrderedDict[Digest, float] = field(default_factory=OrderedDict)
@@ -74,8 +74,9 @@ class CalledLately:
         self._last[digest] = self.clock()
         self._last.move_to_end(digest)
 
-    def digests(self) -> set[Digest]:
-        oldest = self.clock() - LATELY
+    def digests(self, within: float) -> set[Digest]:
+        """Those of the last so many seconds, which must be the same at every call: others are forgotten."""
+        oldest = self.clock() - within
         while self._last and next(iter(self._last.values())) < oldest:
             self._last.popitem(last=False)
         return {*self._last}

@@ -17,6 +17,7 @@ from lifecycle.errors import InvalidConfig, Problem
 from lifecycle.home import Home
 from lifecycle.version import Frozen
 from service.cluster.routing import SLACK
+from service.cluster.scaling import LATELY
 from service.config import ServeConfig
 from service.served_bases import BaseSettings, BasesFile
 
@@ -78,6 +79,8 @@ class EngineTier(BaseSettings):
     step_seconds: float = Field(default=0, ge=0)
     """Of the fake engine, for each token."""
     replicas: Replicas = Replicas()
+    called_seconds: float = Field(default=LATELY, gt=0)
+    """How long an adapter that was called counts as one that should be in memory, for which there are more replicas."""
     each: Needs = Needs()
     workers: Workers = Workers()
 

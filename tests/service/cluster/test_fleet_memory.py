@@ -8,7 +8,7 @@ import pytest
 
 from service.cluster.room import EngineRoom
 from service.cluster.room_series import MOST_SAMPLES, of_rooms
-from service.cluster.scaling import Memory
+from service.cluster.scaling import LATELY, Memory
 from tests.service.cluster.rooms_here import a_fleet
 
 pytestmark = pytest.mark.timeout(300)
@@ -55,7 +55,7 @@ async def test_a_room_tells_how_many_adapters_it_was_asked_for_beside_its_pins(h
     async with a_fleet(house, rooms=1, pin=("a",)) as fleet, fleet.gateway() as gateway:
         for name in ("a", "b", "c", "b", "tiny"):
             assert (await gateway.chat(name)).status_code == 200
-        assert fleet.rooms["x"].memory() == Memory(places=3, called=2)
+        assert fleet.rooms["x"].memory(LATELY) == Memory(places=3, called=2)
 
 
 def pins_of(room: EngineRoom) -> set[str]:

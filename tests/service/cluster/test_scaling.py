@@ -46,11 +46,11 @@ def test_adapters_are_in_use_for_a_minute_after_their_last_call() -> None:
     called.call("b")
     now = LATELY
     called.call("a")
-    assert called.digests() == {"a", "b"}
+    assert called.digests(LATELY) == {"a", "b"}
     now += 1
-    assert called.digests() == {"a"}
+    assert called.digests(LATELY) == {"a"}
     now += LATELY
-    assert called.digests() == set()
+    assert called.digests(LATELY) == set()
 
 
 @pytest.mark.parametrize(
