@@ -23,6 +23,7 @@ import lifecycle.commands.doctor
 import lifecycle.commands.gates
 import lifecycle.commands.gc
 import lifecycle.commands.keys
+import lifecycle.commands.pins
 import lifecycle.commands.traffic
 import lifecycle.commands.versions
 import retrieval.cli
@@ -127,6 +128,8 @@ app.command("report-schema")(evals.page_command.report_schema)
 app.command("advise")(evals.advice.command.advise)
 app.command("promote")(lifecycle.commands.versions.promote)
 app.command("rollback")(lifecycle.commands.versions.rollback)
+app.command("pin")(lifecycle.commands.pins.pin)
+app.command("unpin")(lifecycle.commands.pins.unpin)
 app.command("versions")(lifecycle.commands.versions.versions)
 app.command("serve")(service.cli.serve)
 app.command("doctor")(lifecycle.commands.doctor.doctor)

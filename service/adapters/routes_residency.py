@@ -25,6 +25,10 @@ class Named(Frozen):
     ref: Text
 
 
+class Pinned(Named):
+    reason: str = ""
+
+
 @router.get("/residency")
 async def residency(request: Request) -> Response:
     parts = parts_of(request)
@@ -52,23 +56,24 @@ async def preload(request: Request) -> Response:
 @router.post("/pin")
 async def pin(request: Request) -> Response:
     """Here and at every other service of this registry, until `unpin`."""
-    asked, parts = await admin_body(request, Named), parts_of(request)
-    return _json(await parts.warmer.pin(asked.ref, _recorded(request, registry_of(request).pins.set, asked.ref)))
+    asked, parts = await admin_body(request, Pinned), parts_of(request)
+    return _json(await parts.warmer.pin(asked.ref, _recorded(request, registry_of(request).pins.set, asked)))
 
 
 @router.post("/unpin")
 async def unpin(request: Request) -> Response:
-    asked, parts = await admin_body(request, Named), parts_of(request)
+    asked, parts = await admin_body(request, Pinned), parts_of(request)
     await parts.catch_up()
-    return _json(await parts.warmer.unpin(asked.ref, _recorded(request, registry_of(request).pins.end, asked.ref)))
+    return _json(await parts.warmer.unpin(asked.ref, _recorded(request, registry_of(request).pins.end, asked)))
 
 
-def _recorded(request: Request, change: Callable[..., object], ref: str) -> Callable[[], Awaitable[None]]:
+def _recorded(request: Request, change: Callable[..., object], asked: Pinned) -> Callable[[], Awaitable[None]]:
     """Writes it into the registry, and sees it."""
     parts = parts_of(request)
 
     async def record() -> None:
-        await parts.at_registry.run(change, ref, actor=actor_of(request, "admin-api"))
+        actor = actor_of(request, "admin-api")
+        await parts.at_registry.run(change, asked.ref, actor=actor, reason=asked.reason)
         await parts.catch_up()
 
     return record

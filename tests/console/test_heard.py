@@ -231,6 +231,7 @@ SPEAKERS: dict[str, tuple[str, ...]] = {
     "lifecycle/jobs/states.py": (),
     "lifecycle/registry/moves.py": (),
     "lifecycle/registry/alias_stack.py": (),
+    "lifecycle/registry/pin_book.py": (),
     "lifecycle/registry/rating_book.py": (),
     "lifecycle/registry/job_book.py": (),
     "lifecycle/registry/job_leases.py": (),

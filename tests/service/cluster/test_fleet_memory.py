@@ -2,16 +2,24 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 
 import pytest
 
-from service.cluster.room import EngineRoom
+from lifecycle.errors import Unavailable
+from lifecycle.manifests import GoldenPrompt
+from service.cluster.room import EngineRoom, LoneRoom
 from service.cluster.room_series import MOST_SAMPLES, of_rooms
 from service.cluster.scaling import LATELY, Memory
+from service.config import ServeConfig
+from service.engine.fake_engine import FakeEngine
 from tests.service.cluster.rooms_here import a_fleet
 
 pytestmark = pytest.mark.timeout(300)
+
+IMPOSSIBLE = GoldenPrompt(prompt_ids=(1,), completion_ids=(2,), adapter_logprobs=(-90.0,), base_logprobs=(-91.0,))
+"""What no engine computes."""
 
 
 def names(house: Any, *letters: str) -> None:
@@ -25,9 +33,10 @@ async def test_a_pin_made_at_one_gateway_holds_in_every_room_and_in_those_that_s
 ) -> None:
     names(house, "a", "b")
     async with a_fleet(house) as fleet, fleet.gateway() as one, fleet.gateway() as other:
-        pinned = await one.client.post("/admin/pin", json={"ref": "a"})
+        pinned = await one.client.post("/admin/pin", json={"ref": "a", "reason": "the emergency line"})
         assert pinned.json()["pinned"]
         assert pinned.json()["adapters"] == [house.adapters["a"]]
+        assert house.registry.audit("a")[0].reason == "the emergency line"
         await until(lambda: all(pins_of(room) == {house.adapters["a"]} for room in fleet.rooms.values()))
         await until(lambda: other.app.state.parts.warmer.pins == ("a",))
     async with a_fleet(house) as fleet, fleet.gateway() as gateway:
@@ -36,6 +45,50 @@ async def test_a_pin_made_at_one_gateway_holds_in_every_room_and_in_those_that_s
         await until(lambda: not any(pins_of(room) for room in fleet.rooms.values()))
         missing = await gateway.client.post("/admin/unpin", json={"ref": "a"})
         assert missing.status_code == 404
+
+
+async def test_a_pin_made_in_the_registry_is_followed_by_rooms_that_run_although_nobody_asks_for_it(
+    house: Any, until: Any
+) -> None:
+    names(house, "a", "b")
+    async with a_fleet(house, pin=("b",)) as fleet:
+        house.registry.pins.set("a", actor="amal", reason="as `dabt pin` does")
+        both = {house.adapters["a"], house.adapters["b"]}
+        await until(lambda: all(pins_of(room) == both for room in fleet.rooms.values()))
+        house.registry.pins.end("a", actor="amal")
+        await until(lambda: all(pins_of(room) == {house.adapters["b"]} for room in fleet.rooms.values()))
+        assert house.registry.pins.all() == (), "the file's own pin is not the registry's to end"
+
+
+async def test_a_room_that_starts_is_closed_until_all_that_is_pinned_in_the_registry_is_loaded_and_verified(
+    house: Any, until: Any
+) -> None:
+    names(house, "a", "b")
+    house.registry.pins.set("prod", actor="amal")
+    engine = FakeEngine()
+    engine.faults.hold_load = asyncio.Event()
+    config = ServeConfig.model_validate({"base": house.base, "max_cpu_loras": 4, "max_loras": 2})
+    room = LoneRoom("x", config, engine, house.registry, house.store)
+    opening = asyncio.create_task(room.open())
+    await until(lambda: engine.loads)
+    assert room.card().capacity == 0, "no gateway sends it anything"
+    assert not opening.done()
+    engine.faults.hold_load.set()
+    await opening
+    assert pins_of(room) == {house.adapters["a"], house.adapters["b"]}
+    await room.close()
+
+
+async def test_a_room_does_not_open_where_what_is_pinned_in_the_registry_fails_its_golden_prompts(house: Any) -> None:
+    names(house, "a")
+    house.adapter("broken", golden=(IMPOSSIBLE,))
+    house.prod("b", adapter="broken")
+    for name in "ab":
+        house.registry.pins.set(name, actor="amal")
+    config = ServeConfig.model_validate({"base": house.base, "max_cpu_loras": 4, "max_loras": 2})
+    room = LoneRoom("x", config, FakeEngine(), house.registry, house.store)
+    with pytest.raises(Unavailable, match=r"does not hold what it must.*golden"):
+        await room.open()
 
 
 async def test_a_pin_that_would_leave_a_room_no_place_to_swap_in_is_refused(house: Any) -> None:
