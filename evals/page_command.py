@@ -48,10 +48,17 @@ def report_schema(
 ) -> None:
     """Print the JSON schemas of evaluation.json and of the lines of items.jsonl, or write them with --out."""
     from evals.report.stored import schema_text, schemas
+    from lifecycle.errors import InvalidInput
+    from lifecycle.rows.writing import replaced
 
-    for name in schemas():
-        if folder is None:
+    if folder is None:
+        for name in schemas():
             typer.echo(schema_text(name), nl=False)
-        else:
-            folder.mkdir(parents=True, exist_ok=True)
-            (folder / name).write_text(schema_text(name), encoding="utf-8")
+        return
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InvalidInput(f"--out: {folder} can hold no files ({error.strerror}): name another folder") from error
+    for name in schemas():
+        with replaced(folder / name) as out:
+            out.write(schema_text(name).encode())

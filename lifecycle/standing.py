@@ -111,11 +111,12 @@ def _lacks(gate: Gate, suite: SuiteFacts, version: Version, verdicts: Sequence[V
         return f"the newest verdict on {version.ref} {where} did not pass ({verdict.why})"
     of_suite = _in_suite(gate, suite, version.digest, verdicts)
     if undecided := [verdict for verdict in of_suite if not verdict.provisional]:
-        return f"the newest verdict on {version.ref} {where} is undecided ({undecided[0].why}); run `dabt eval` again"
+        why = undecided[0].why
+        return f"the newest verdict on {version.ref} {where} is undecided ({why}); run `dabt eval` on more items"
     if of_suite:
         looks = "; ".join(of_suite[0].provisional)
         return f"{version.ref} has no verdict {where}, only looks ({looks}); run `dabt eval` on the whole of it"
     if any(verdict.version_digest != version.digest for verdict in verdicts):
         return f"{version.ref} has a verdict for another recipe, and none of its own {where}; run `dabt eval` again"
-    others = f" (its {len(verdicts)} others do not count here)" if verdicts else ""
+    others = f" (verdicts of it that do not count here: {len(verdicts)})" if verdicts else ""
     return f"{version.ref} has no verdict {where}{others}; run `dabt eval` first"

@@ -163,10 +163,9 @@ def _few_examples(known: Prospect) -> Said | None:
     if known.data is None or known.data.rows >= SMALL_TRAINING:
         return None
     size = known.data.of("size")
-    told = f" ({size.message})" if size else ""
+    few = f"{known.data.rows:,} examples; a fine-tune is promising from about {SMALL_TRAINING:,}"
     return Said(
-        f"{known.data.rows:,} examples{told}: a fine-tune is promising from about {SMALL_TRAINING:,}. Gather more, or "
-        "let a teacher label them (dabt data distill).",
+        f"{size.message if size else few}. Gather more, or let a teacher label them (dabt data distill).",
         {"rows": known.data.rows},
     )
 

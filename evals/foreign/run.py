@@ -208,8 +208,13 @@ def unreadable(place: str, fault: str, cure: str = "let the tool write it again"
 def _parsed(raw: bytes, place: str) -> Any:
     try:
         value = json.loads(raw, parse_constant=lambda _: None)
+    except json.JSONDecodeError as error:
+        raise unreadable(place, f"is no JSON: {error.msg} in line {error.lineno}, column {error.colno}") from error
+    except UnicodeDecodeError as error:
+        raise unreadable(place, f"is no UTF-8 from byte {error.start} on") from error
     except (ValueError, RecursionError) as error:
-        raise unreadable(place, f"is no JSON that can be read: {type(error).__name__}") from error
+        fault = "a number is too long" if isinstance(error, ValueError) else "nested too deeply"
+        raise unreadable(place, f"is no JSON that can be read: {fault}") from error
     return _whole(value) if b"\\ud" in raw.lower() else value
 
 

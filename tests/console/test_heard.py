@@ -303,7 +303,8 @@ TERMINAL = (
     "service/cluster/command.py", "service/cluster/settings.py", "service/engine_side.py",
     "service/engine/vllm_options.py", "service/engine/vllm_flags.py", "service/engine/vllm_facts.py",
     "service/engine/vllm_gpu_memory.py", "service/engine/sharing.py", "service/served_bases.py",
-    "evals/advice/", "evals/ci/", "evals/cli.py", "evals/foreign/", "evals/freshness.py", "evals/people/",
+    "evals/advice/", "evals/ci/", "evals/cli.py", "evals/foreign/", "evals/freshness.py", "evals/page_command.py",
+    "evals/people/",
     "evals/report/words.py", "evals/retrieval/", "evals/safety/command.py", "evals/safety/planted_documents.py",
     "evals/safety/table.py",
 )  # fmt: skip

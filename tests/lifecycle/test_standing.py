@@ -104,9 +104,9 @@ def test_a_verdict_on_another_recipe_is_none():
     [
         (None, [PASSED], "an admin sets one with `dabt gate set triage --policy"),
         (GATE, [], "triage:3 has no verdict in suite triage under policy clinic; run `dabt eval` first"),
-        (GATE, [verdict(policy_digest=digest_of("lax"))], "(its 1 others do not count here)"),
+        (GATE, [verdict(policy_digest=digest_of("lax"))], "(verdicts of it that do not count here: 1)"),
         (GATE, [FAILED], "did not pass (beats base: +0.010 [-0.030, +0.050])"),
-        (GATE, [UNDECIDED], "is undecided (beats base: +0.010 [-0.030, +0.050]); run `dabt eval` again"),
+        (GATE, [UNDECIDED], "is undecided (beats base: +0.010 [-0.030, +0.050]); run `dabt eval` on more items"),
         (GATE, [UNDECIDED, FAILED], "did not pass"),
         (GATE, [verdict(provisional=("5 of 200 items",))], "only looks (5 of 200 items)"),
     ],

@@ -125,6 +125,13 @@ def test_a_rule_fires_at_its_boundary_and_not_beside_it(make_report, rule: str) 
     assert rule not in {one.rule for one in beside}
 
 
+@pytest.mark.parametrize("data", [rows(12), rows(12, ("warning", "size"))], ids=["rows alone", "a report's finding"])
+def test_how_many_rows_there_are_is_said_once(data: DataFacts) -> None:
+    (said,) = [one.sentence for one in fired(Prospect(data=data)) if one.rule == "few-rows"]
+    assert said.count("12") + said.count("size") == 1
+    assert said.endswith("Gather more, or let a teacher label them (dabt data distill).")
+
+
 def test_every_rule_has_its_case() -> None:
     assert sorted(rule.name for rule in RULES) == sorted(CASES)
 

@@ -60,7 +60,7 @@ def test_a_look_is_kept_is_called_so_and_moves_no_state(look, gated, registry, h
     text = shown(evaluation)
     assert "provisional: " in text
     assert f"opens nothing: this run is provisional ({'; '.join(evaluation.report.provisional)})" in text
-    with pytest.raises(NotAllowed, match=r"only looks|others do not count here"):
+    with pytest.raises(NotAllowed, match=r"only looks|that do not count here"):
         registry.promote("toy:1", actor="test", reason="it looked good")
 
 

@@ -15,11 +15,12 @@ from typer.testing import CliRunner
 from dabt import app
 from evals.asking.measure import ItemResult
 from evals.gate.policy import Policy, judge
+from evals.page_command import report_schema
 from evals.report import stored, write, write_texts
 from evals.report.evaluation import Evaluation
 from evals.report.words import Words
 from evals.sample import Sample
-from lifecycle.errors import Corrupt, NotFound
+from lifecycle.errors import Corrupt, InvalidInput, NotFound
 
 SCHEMAS = Path(__file__).parents[3] / "docs" / "schemas"
 
@@ -38,6 +39,15 @@ def test_the_published_schemas_are_those_of_what_is_written() -> None:
         assert (SCHEMAS / name).read_text("utf-8") == stored.schema_text(name), (
             "run: dabt report-schema --out docs/schemas"
         )
+
+
+def test_a_place_that_can_hold_no_schemas_is_named(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("mine")
+    with pytest.raises(InvalidInput, match="file can hold no files"):
+        report_schema(tmp_path / "file")
+    assert (tmp_path / "file").read_text() == "mine"
+    report_schema(tmp_path / "new" / "schemas")
+    assert {path.name for path in (tmp_path / "new" / "schemas").iterdir()} == set(stored.schemas())
 
 
 def test_what_is_written_fits_its_schema_and_is_read_as_it_was(evaluation: Evaluation) -> None:
