@@ -109,7 +109,7 @@ class Kind:
 KINDS: dict[type[Row | Question], Kind] = {
     Conversation: Kind("conversations", "LoRA"),
     Preference: Kind("preference rows", "DPO"),
-    Judged: Kind("judged answers", "KTO"),
+    Judged: Kind("judged answers", "KTO, which `dabt train` does not have,"),
     Labelled: Kind("texts with labels", "sequence classification"),
     PlainText: Kind("plain texts", "continued pre-training"),
     Question: Kind("questions without answers", "no method"),

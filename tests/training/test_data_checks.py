@@ -289,7 +289,7 @@ def test_the_command_says_which_form_it_took_and_how_sure_it_is_in_eighty_column
     ("row", "method"),
     [
         ({"prompt": "q", "chosen": "a", "rejected": "b"}, "DPO"),
-        ({"prompt": "q", "completion": "a", "label": False}, "KTO"),
+        ({"prompt": "q", "completion": "a", "label": False}, "KTO, which `dabt train` does not have,"),
         ({"text": "t", "label": "NA"}, "sequence classification"),
         ({"text": "t"}, "continued pre-training"),
     ],

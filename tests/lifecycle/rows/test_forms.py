@@ -247,7 +247,7 @@ def test_a_file_of_two_kinds_is_refused_at_the_row_that_differs(jsonl: Any) -> N
     ("row", "method"),
     [
         (PREFERENCES["trl"], "DPO"),
-        ({"prompt": "q", "completion": "a", "label": False}, "KTO"),
+        ({"prompt": "q", "completion": "a", "label": False}, "KTO, which `dabt train` does not have,"),
         ({"text": "t", "label": "x"}, "sequence classification"),
         ({"text": "t"}, "continued pre-training"),
     ],
