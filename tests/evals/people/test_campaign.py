@@ -36,6 +36,10 @@ def run(registry, home, models, config) -> Callable[..., Any]:
     return evaluated
 
 
+A_TERMINAL = {"COLUMNS": "80", "FORCE_COLOR": "1", "TERM": "dumb"}
+"""Of 80 columns, in plain letters."""
+
+
 @pytest.fixture
 def dabt_rate(home, monkeypatch) -> Callable[..., str]:
     """The command, and what it prints; an error of ours is raised."""
@@ -43,7 +47,7 @@ def dabt_rate(home, monkeypatch) -> Callable[..., str]:
     monkeypatch.setenv("DABT_REGISTRY_URL", home.registry_url)
 
     def command(*words: str, typed: str = "") -> str:
-        done = CliRunner().invoke(dabt.app, ["rate", *words], input=typed, env={"COLUMNS": "80"})
+        done = CliRunner().invoke(dabt.app, ["rate", *words], input=typed, env=A_TERMINAL)
         if done.exception and not isinstance(done.exception, SystemExit):
             raise done.exception
         assert done.exit_code == 0, done.output
