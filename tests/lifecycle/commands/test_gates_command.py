@@ -4,22 +4,12 @@ from __future__ import annotations
 
 import json
 
-import pytest
 import typer
 from sqlalchemy import update
 from typer.testing import CliRunner
 
 from lifecycle.commands import gates
-from lifecycle.registry import Registry, tables
-from tests import blank_registry
-
-
-@pytest.fixture
-def registry(home):
-    """In place of the one on both databases: the command finds its own by the home."""
-    blank_registry.at(home.root / "registry.db")
-    with Registry.open(home.registry_url) as opened:
-        yield opened
+from lifecycle.registry import tables
 
 
 def shown(*arguments):

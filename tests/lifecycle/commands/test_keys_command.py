@@ -14,16 +14,7 @@ from lifecycle.access.keys import SECRET, digest_of_secret
 from lifecycle.access.usage import Usage
 from lifecycle.commands import keys as keys_command
 from lifecycle.errors import InvalidInput, NotFound
-from lifecycle.registry import Registry, tables
-from tests import blank_registry
-
-
-@pytest.fixture
-def registry(home):
-    """In place of the one on both databases: the command finds its own by the home."""
-    blank_registry.at(home.root / "registry.db")
-    with Registry.open(home.registry_url) as opened:
-        yield opened
+from lifecycle.registry import tables
 
 
 @pytest.fixture

@@ -10,16 +10,6 @@ from typer.testing import CliRunner
 
 from lifecycle.commands import pins
 from lifecycle.errors import NotFound
-from lifecycle.registry import Registry
-from tests import blank_registry
-
-
-@pytest.fixture
-def registry(home):
-    """In place of the one on both databases: the command finds its own by the home."""
-    blank_registry.at(home.root / "registry.db")
-    with Registry.open(home.registry_url) as opened:
-        yield opened
 
 
 @pytest.fixture

@@ -17,18 +17,8 @@ from typer.testing import CliRunner
 import lifecycle
 from lifecycle.commands import gates, keys, traffic, versions
 from lifecycle.commands.terminal import open_console, run, show
-from lifecycle.registry import Registry
-from tests import blank_registry
 
 ARABIC = "أُعيد النظر في الطلبات المستعجلة بعد ملاحظات قسم الطوارئ في العيادة"
-
-
-@pytest.fixture
-def registry(home):
-    """In place of the one on both databases: the command finds its own by the home."""
-    blank_registry.at(home.root / "registry.db")
-    with Registry.open(home.registry_url) as opened:
-        yield opened
 
 
 @pytest.fixture

@@ -11,8 +11,7 @@ from typer.testing import CliRunner
 
 from lifecycle.commands import versions as versions_command
 from lifecycle.errors import NotAllowed
-from lifecycle.registry import Registry, tables
-from tests import blank_registry
+from lifecycle.registry import tables
 
 
 @pytest.fixture
@@ -22,14 +21,6 @@ def app():
     app.command("promote")(versions_command.promote)
     app.command("rollback")(versions_command.rollback)
     return app
-
-
-@pytest.fixture
-def registry(home):
-    """In place of the one on both databases: the command finds its own by the home."""
-    blank_registry.at(home.root / "registry.db")
-    with Registry.open(home.registry_url) as opened:
-        yield opened
 
 
 @pytest.fixture
