@@ -68,7 +68,7 @@ def two_versions(house: Any) -> None:
 async def test_while_another_process_holds_the_lock_requests_are_answered_and_changes_refused(
     house: Any, start: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(database, "_WAIT", 0.2)
+    monkeypatch.setattr(database, "_WAIT", 1.0)  # longer than the service itself writes
     two_versions(house)
     house.registry.close()
     house.registry = Registry.open(house.home.registry_url)  # its connections wait for as long as is set above

@@ -82,7 +82,7 @@ def test_an_endpoint_that_wants_no_other_try_gets_none(plan: Make, run: Run, tea
         (failing(429), False),
         (failing(500), False),
         (failing(504), True),
-        (Reply(GOOD, hang=1.0), True),
+        (Reply(GOOD, hang=4.0), True),
         (Reply(cut=True), True),
         (HTML, True),
         (TORN, True),
@@ -94,7 +94,7 @@ def test_a_failure_that_may_have_been_paid_for_counts_at_its_worst(
     plan: Make, run: Run, teacher: FakeTeacher, reply: Reply, paid: bool
 ) -> None:
     teacher.script["one"].append(reply)
-    made = plan("one", timeout=0.5 if reply.hang else 20.0)
+    made = plan("one", timeout=2.0 if reply.hang else 20.0)
     found = run(made)
     first = json.loads(made.journal.read_text(encoding="utf-8").splitlines()[1])
     worst = Tokens(first["prompt"], first["completion"]) if paid else Tokens()
