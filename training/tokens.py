@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -26,6 +26,7 @@ from lifecycle.models.base import BaseFingerprint
 from lifecycle.models.generation import stop_ids
 from lifecycle.models.templates import served_template
 from lifecycle.rows.faults import bad_rows
+from lifecycle.text import strict_json
 from lifecycle.version import Prompt, digest_of
 
 IGNORED = -100
@@ -76,6 +77,14 @@ def as_rendered(message: dict[str, Any]) -> dict[str, Any]:
     if "reasoning" in message:
         rendered["reasoning_content"] = message["reasoning"]
     return rendered
+
+
+def _cast(row: Conversation) -> Iterator[str]:
+    """Numbers of tool calls that would be learnt in another spelling, because templates get them as numbers."""
+    for call in [call for message in row.messages for call in message.tool_calls]:
+        for number in strict_json.respelled(strict_json.kept(call.arguments)):
+            learnt = json.dumps(json.loads(str(number)))
+            yield f"the call of {call.name} has the number {number}, and the chat template would write {learnt}"
 
 
 class ChatTokenizer:
@@ -149,10 +158,11 @@ class ChatTokenizer:
             for token in self._special
             if token in described
         ]
+        problems += [Problem(row.place, fault, "write it as a text, or as it would be learnt") for fault in _cast(row)]
         if problems:
             return None, problems
         messages = [as_rendered(message) for message in with_prompt(Prompt(system=system), row.sent())]
-        tools = list(row.tools) or None
+        tools = json.loads(described) or None  # numbers as the server has them of a request
         try:
             left_out = self._left_out(messages, tools)
             ids, spans = self._tagged_spans(messages, tools) if self._tagged else self._rendered_spans(messages, tools)

@@ -134,7 +134,7 @@ class Head:
         """OpenAI's list, or ShareGPT's JSON text of one."""
         if isinstance(value, str) and value.strip():
             try:
-                value = strict_json.parse(value)
+                value = strict_json.kept(value)
             except ValueError as error:
                 self.faults.append(Fault("not_json", f"tools {error}", "write a JSON list", "tools"))
                 return ()

@@ -89,7 +89,7 @@ def _a_line(file: Source) -> Iterator[Record]:
 
 def _parsed(line: int, text: str) -> Record:
     try:
-        return Record(line, strict_json.parse(text.strip()), text=text)
+        return Record(line, strict_json.kept(text.strip()), text=text)
     except ValueError as error:
         return Record(line, fault=_no_json(str(error)))
 

@@ -91,7 +91,7 @@ def _nested(line: int, row: dict[str, Any]) -> Record:
     for key in nested(row):
         if isinstance(row.get(key), str):
             try:
-                row[key] = strict_json.parse(row[key])
+                row[key] = strict_json.kept(row[key])
             except ValueError as error:
                 return Record(line, fault=Fault("not_json", f"{key} {error}", "write it as JSON", key))
     return Record(line, row)

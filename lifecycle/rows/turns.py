@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
@@ -187,9 +186,9 @@ def _call(call: Any, place: str) -> ToolCall:
 
 
 def arguments(value: Any, place: str) -> tuple[str, list[Fault]]:
-    """The JSON text of an object, letter by letter; an object becomes such a text with the same keys and values."""
+    """The JSON text of an object, letter by letter; an object becomes such a text, with numbers as they are spelled."""
     if isinstance(value, dict):
-        return json.dumps(value, ensure_ascii=False), []
+        return strict_json.written(value), []
     if not isinstance(value, str):
         return "", [Fault("bad_tool_call", f"{place} is {kind(value)}, not the JSON text of an object", _CALL, place)]
     try:
@@ -204,7 +203,7 @@ def arguments(value: Any, place: str) -> tuple[str, list[Fault]]:
 def _call_in_the_value(turn: dict[str, Any], place: str, number: int, faults: list[Fault]) -> Message:
     where = f"{place}.value"
     try:
-        value = strict_json.parse(turn.get("value") or "")
+        value = strict_json.kept(turn.get("value") or "")
     except (ValueError, AttributeError, TypeError):
         value = None
     calls = []

@@ -9,7 +9,6 @@ from __future__ import annotations
 import csv
 import gzip
 import io
-import json
 import os
 import tempfile
 from collections.abc import Callable, Iterable, Iterator
@@ -23,6 +22,7 @@ from lifecycle.errors import InvalidInput, Problem
 from lifecycle.rows.conversions import as_messages
 from lifecycle.rows.table_records import SEPARATORS, nested
 from lifecycle.rows.turns import kind
+from lifecycle.text import strict_json
 
 Keys = dict[str, Any]
 _BATCH = 1024
@@ -103,7 +103,7 @@ def _umask() -> int:
 
 
 def json_line(row: Any) -> bytes:
-    return f"{json.dumps(row, ensure_ascii=False)}\n".encode()
+    return f"{strict_json.written(row)}\n".encode()
 
 
 def _jsonl(out: IO[bytes], rows: Iterator[Keys]) -> None:
@@ -151,11 +151,17 @@ def _parquet(out: IO[bytes], rows: Iterator[Keys]) -> None:
 
 
 def _cell(value: Any) -> str | None:
-    return value if value is None or isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+    return value if value is None or isinstance(value, str) else strict_json.written(value)
 
 
 class _Large(int):
     """The kind of a whole number that no column of Parquet holds."""
+
+
+def _type(value: Any) -> type:
+    if type(value) is int and not -(1 << 63) <= value < 1 << 63:
+        return _Large
+    return float if isinstance(value, float) else type(value)
 
 
 Kinds = dict[type, tuple[int, Any]]
@@ -191,9 +197,9 @@ def _spooled(rows: Iterator[Keys]) -> Iterator[tuple[dict[str, Kinds], Iterator[
         for number, row in enumerate(rows, 1):
             for key, value in row.items():
                 kinds = columns.setdefault(key, {})
-                of = _Large if type(value) is int and not -(1 << 63) <= value < 1 << 63 else type(value)
+                of = _type(value)
                 if value is not None and of not in kinds:
                     kinds[of] = (number, value)
             kept.write(json_line(row))
         kept.seek(0)
-        yield columns, (json.loads(line) for line in chain(kept))
+        yield columns, (strict_json.parse_written(line) for line in chain(kept))

@@ -1,6 +1,7 @@
 """JSON that means the same to every program that reads it: what RFC 8259 leaves to each parser is refused.
 
-The service reads requests by it, and evaluations the answers of models.
+The service reads requests by it, and evaluations the answers of models. Rows are read by `kept` and written by
+`written`, so that their numbers stay as they are spelled.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ import json
 import math
 import re
 from collections import Counter
+from collections.abc import Iterator
 from typing import Any
 
 import jiter
@@ -44,6 +46,51 @@ def parse(text: str) -> Any:
     return _DECODER.decode(text)
 
 
+class Spelled(float):
+    """A number that Python would write in another way than it was written: `1.10`, `1e3`, `-0`, too many digits."""
+
+    def __init__(self, spelling: str) -> None:
+        self.spelling = str(spelling)
+
+    def __str__(self) -> str:
+        return self.spelling
+
+    __repr__ = __str__
+
+
+def kept(text: str) -> Any:
+    """The same as `parse` for an object or a list, with each such number `Spelled`. Raises as it does."""
+    value = parse(text)
+    return parse_written(text) if _ODD.search(text) else value
+
+
+def parse_written(text: str | bytes) -> Any:
+    """The value of what `written` wrote."""
+    return _SPELLING.decode(text if isinstance(text, str) else text.decode())
+
+
+def written(value: Any) -> str:
+    """JSON as `json.dumps` writes it, with each `Spelled` number as it was read."""
+    if isinstance(value, dict):
+        return f"{{{', '.join(f'{_ENCODER.encode(str(key))}: {written(part)}' for key, part in value.items())}}}"
+    if isinstance(value, list | tuple):
+        return f"[{', '.join(map(written, value))}]"
+    return value.spelling if isinstance(value, Spelled) else _ENCODER.encode(value)
+
+
+def respelled(value: Any) -> Iterator[Spelled]:
+    """The numbers of a value that any other writer of JSON would spell in another way."""
+    if isinstance(value, dict | list):
+        for part in value.values() if isinstance(value, dict) else value:
+            yield from respelled(part)
+    elif isinstance(value, Spelled):
+        yield value
+
+
+_ODD = re.compile(r"[:,\[]\s*(?:-0[\s,\]}]|-?(?:[0-9]+(?:\.[0-9]+0[\s,\]}]|\.?[0-9]*[eE])|0\.0000|[0-9.]{16}))")
+"""A number of an object or a list that may be `Spelled`, or a text that looks like it: a last zero, an exponent, a
+fraction so small that Python writes an exponent, or more digits than every double keeps apart."""
+
 _LARGE = re.compile(r"[0-9](?:[eE]|[0-9]{299})")
 """What every number has that no double holds: an exponent, or three hundred digits."""
 
@@ -74,4 +121,16 @@ def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 _DECODER = json.JSONDecoder(
     parse_constant=_no_constant, parse_float=_finite, parse_int=_whole, object_pairs_hook=_unique
+)
+
+_ENCODER = json.JSONEncoder(ensure_ascii=False)
+
+
+def _spelled(digits: str) -> float:
+    value = float(digits)
+    return value if repr(value) == digits else Spelled(digits)
+
+
+_SPELLING = json.JSONDecoder(
+    parse_float=_spelled, parse_int=lambda digits: Spelled(digits) if digits == "-0" else int(digits)
 )

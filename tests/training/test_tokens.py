@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -14,6 +15,7 @@ from lifecycle.errors import InvalidConfig, InvalidData
 from lifecycle.models.base import fingerprint
 from lifecycle.models.templates import served_template
 from lifecycle.rows.forms import conversation
+from lifecycle.text import strict_json
 from lifecycle.version import Prompt
 from tests.training.conftest import TAGGED
 from training.tokens import IGNORED, ChatTokenizer, Example
@@ -255,6 +257,27 @@ def test_what_the_template_leaves_out_of_a_row_is_an_error(bases: Bases, gone: s
         return
     with pytest.raises(InvalidData, match=f"t:1: the chat template leaves out {said}"):
         chat.examples([conversation(BOOKED, "t:1")], "", 1024)
+
+
+@pytest.mark.parametrize(("number", "learnt_as"), [("1.10", "1.1"), ("1e3", "1000.0"), ("-0", "0"), ("2.50000", "2.5")])
+def test_a_number_of_a_call_that_a_template_would_spell_otherwise_is_refused(
+    bases: Bases, number: str, learnt_as: str
+) -> None:
+    chat = with_template(bases, TOOLED)
+    called = json.dumps(BOOKED).replace('\\"n\\":7', f'\\"n\\":[{{\\"v\\":{number}}}]')
+    told = f"t:1: the call of book has the number {number}, and the chat template would write {learnt_as} → write it"
+    with pytest.raises(InvalidData, match=re.escape(told)):
+        chat.examples([conversation(json.loads(called), "t:1")], "", 1024)
+    as_text = json.loads(called.replace(f":{number}}}", f':\\"{number}\\"}}'))
+    assert f'"v": "{number}"' in learnt(chat, chat.examples([conversation(as_text, "t:1")], "", 1024)[0])
+
+
+def test_numbers_of_tools_are_rendered_as_the_server_has_them(bases: Bases) -> None:
+    chat = with_template(bases, TOOLED.replace("{{ t | tojson }}", "{{ t.function.parameters.least }}"))
+    row = strict_json.kept(json.dumps(BOOKED).replace('"type": "object"', '"least": 1.10'))
+    assert chat.tokenizer.decode(chat.examples([conversation(row, "t:1")], "", 1024)[0].input_ids).startswith(
+        "<tool>1.1</tool>"
+    )
 
 
 def test_a_special_token_in_the_tools_or_a_call_is_refused(bases: Bases) -> None:

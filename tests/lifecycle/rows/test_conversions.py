@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 from pathlib import Path
 from typing import Any
 
@@ -150,6 +151,25 @@ def test_every_form_in_every_file_comes_back_as_it_was_or_is_refused(tmp_path: P
     cells = {(EVERY.index(JUDGED), "judged"), (EVERY.index(NUMBERED), "classification")}
     kept: set[tuple[int, str]] = set()
     assert refused == {"jsonl": kept, "json": kept, "parquet": texts}.get(name[2:], texts | cells)
+
+
+SPELLED = (
+    '{"id": 1.10, "tools": [{"type": "function", "function": {"name": "f", "parameters": {"multipleOf": 0.010}}}], '
+    '"messages": [{"role": "user", "content": "q"}, {"role": "assistant", "content": null, "tool_calls": [{"id": "c", '
+    '"type": "function", "function": {"name": "f", "arguments": {"dose": 1.10, "n": 1e3, "of": 12345678901234567890, '
+    '"more": [1.0, -0, 0.1000000000000000055]}}}]}], "meta": {"score": 7E-1}}'
+)
+
+
+@pytest.mark.parametrize("name", ["o.jsonl", "o.json", "o.csv", "o.tsv", "o.parquet", "o.jsonl.gz"])
+def test_numbers_are_written_as_they_were_spelled(tmp_path: Path, name: str) -> None:
+    (tmp_path / "in.jsonl").write_text(SPELLED + "\n")
+    write(tmp_path / name, (converted(row, "messages") for row in Reading(tmp_path / "in.jsonl")))
+    write(tmp_path / "out.jsonl", (converted(row, "messages") for row in Reading(tmp_path / name)))
+    said = (tmp_path / "out.jsonl").read_text()
+    arguments = SPELLED.partition('"arguments": ')[2].partition("}")[0] + "}"
+    assert json.loads(said)["messages"][1]["tool_calls"][0]["function"]["arguments"] == arguments
+    assert all(part in said for part in ('"id": "1.10"', '{"multipleOf": 0.010}', '"meta": {"score": 7E-1}'))
 
 
 def test_a_column_of_parquet_with_numbers_and_texts_is_refused_with_its_row(tmp_path: Path) -> None:

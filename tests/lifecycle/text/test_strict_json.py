@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import pickle
 import random
 import re
 from typing import Any
@@ -84,3 +85,25 @@ def test_a_long_key_is_named_by_its_beginning() -> None:
     key = "k" * 200
     with pytest.raises(ValueError, match=f"^says '{'k' * 80}' twice"):
         parse(json.dumps({key: 1})[:-1] + f', "{key}": 2}}')
+
+
+def test_numbers_of_a_row_are_written_as_they_were_spelled() -> None:
+    text = (
+        '{"a": 1.10, "b": [1e3, -0, -0.0, 12345678901234567890, 0.1234567890123456789, 1E5, 1e-7, 5, 1.0, 1e-400],'
+        ' "c": {"d": 100.00}, "e": "1.10, 2.20 ]", "f": 0.00001, "ض": "ض", "g": null, "h": [true, false, {}, []]}'
+    )
+    value = strict_json.kept(text)
+    assert strict_json.written(value) == text
+    assert value == parse(text), "and each is the same number"
+    assert strict_json.written(pickle.loads(pickle.dumps(value))) == text
+    assert [f"{number}" for number in strict_json.respelled(value)][:3] == ["1.10", "1e3", "-0"]
+
+
+def test_every_number_is_kept_however_it_is_spelled() -> None:
+    drawn = random.Random(5)
+    for _ in range(3000):
+        digits = "".join(drawn.choices("0019", k=drawn.randint(1, 18))).lstrip("0") or "0"
+        fraction = drawn.choice(["", "." + "".join(drawn.choices("0015", k=drawn.randint(1, 18)))])
+        number = drawn.choice(["", "-"]) + digits + fraction + drawn.choice(["", "", "e5", "E-07", "e+2"])
+        text = f'{{"a": [{number}], "b": {number}}}'
+        assert strict_json.written(strict_json.kept(text)) == text
