@@ -12,6 +12,7 @@ from pathlib import Path
 from lifecycle.errors import InvalidInput, Problem, Unavailable
 from lifecycle.manifests import Manifest
 from lifecycle.model_card import FILE, licence_of, model_card
+from lifecycle.models.bars import no_bars
 from lifecycle.models.base import fingerprint, weight_files
 from lifecycle.models.preflight import WEIGHTS_FILE
 from lifecycle.publishing import Shelf
@@ -41,7 +42,8 @@ def export(ref: str, out: Path, shelf: Shelf, *, base: Path | None = None, merge
         with tempfile.TemporaryDirectory(prefix=".dabt-export-", dir=out.parent) as scratch:
             folder = Path(scratch) / "model"
             if merged and base is not None:
-                _merge(stored, base, folder)
+                with no_bars():
+                    _merge(stored, base, folder)
             else:
                 shutil.copytree(stored, folder)
             card = model_card(version, manifest, licence, merged=merged)

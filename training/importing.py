@@ -15,6 +15,7 @@ from lifecycle.conversation import Conversation, Message
 from lifecycle.errors import AdapterRefused, DabtError, InvalidInput
 from lifecycle.manifests import GoldenPrompt
 from lifecycle.models import beside_adapter, templates
+from lifecycle.models.bars import no_bars
 from lifecycle.models.preflight import preflight
 from lifecycle.publishing import Provenance, Shelf, publish
 from lifecycle.version import Prompt, Version
@@ -91,10 +92,8 @@ def _missing(base: Path) -> str:
 def _recorded(folder: Path, base: Path, prompt: Prompt) -> tuple[str, tuple[GoldenPrompt, ...]]:
     """Why nothing could be recorded, and what was."""
     try:
-        from transformers.utils import logging
-
-        logging.disable_progress_bar()
-        recorded = golden.compute(base, folder, _examples(base, prompt), spot=room.CPU_FLOAT32)
+        with no_bars():
+            recorded = golden.compute(base, folder, _examples(base, prompt), spot=room.CPU_FLOAT32)
     except DabtError:
         raise
     except Exception as error:  # a model's own code may raise anything, and vLLM may serve it all the same

@@ -19,6 +19,7 @@ from unittest.mock import patch
 
 from lifecycle.commands.lines import working
 from lifecycle.errors import Corrupt, InvalidInput, NotFound, Problem, Unavailable
+from lifecycle.models.bars import no_bars
 
 SUFFIX = ".gguf"
 _MAGIC = b"GGUF"
@@ -169,16 +170,9 @@ def _first_line(error: Exception) -> str:
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """transformers' bars write over our lines."""
+    """No bars, also of the reader of GGUF, which has its own."""
     from transformers import modeling_gguf_pytorch_utils as reader
-    from transformers.utils import logging
 
-    shown = logging.is_progress_bar_enabled()
-    logging.disable_progress_bar()
-    try:
-        bar: Any = reader.tqdm
-        with patch.object(reader, "tqdm", partial(bar, disable=True)):
-            yield
-    finally:
-        if shown:
-            logging.enable_progress_bar()
+    bar: Any = reader.tqdm
+    with no_bars(), patch.object(reader, "tqdm", partial(bar, disable=True)):
+        yield

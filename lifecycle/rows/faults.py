@@ -11,6 +11,9 @@ from dataclasses import dataclass
 from lifecycle.errors import InvalidData, Problem
 from lifecycle.text.counting import counted
 
+_OF_THE_FILE = ("broken_array", "broken_file", "behind_the_array", "too_long", "no_file", "no_rows")
+"""Codes of what is wrong with a file and no row of it, even where a line says where."""
+
 TOLD = 20
 """Faults that are told of one file; a file in the wrong form has one for each line."""
 
@@ -66,13 +69,13 @@ class Told:
         self.file = file
         self.count = 0
         self.lines = 0
-        """Lines with a fault."""
+        """Rows with a fault; 0 where the file itself is what is wrong."""
         self._first: list[Problem] = []
         self._last_line = -1
 
     def add(self, fault: Fault, line: int = 0) -> None:
         self.count += 1
-        self.lines += line != self._last_line
+        self.lines += line not in (0, self._last_line) and fault.code not in _OF_THE_FILE
         self._last_line = line
         if len(self._first) < TOLD:
             self._first.append(placed(fault, self.file, line))
@@ -87,16 +90,20 @@ def bad_rows(problems: Iterable[Problem], where: str) -> InvalidData:
     """One error for all of them, of which the first `TOLD` of each file are told."""
     files: dict[str, list[Problem]] = {}
     for problem in problems:
-        files.setdefault(problem.place.rpartition(":")[0], []).append(problem)
+        whole = isinstance(problem, RowProblem) and not problem.line
+        files.setdefault(problem.place if whole else problem.place.rpartition(":")[0], []).append(problem)
     told: list[Problem] = []
     for file, wrong in files.items():
         told += wrong[:TOLD]
         told += [_more(file, len(wrong) - TOLD)] if len(wrong) > TOLD else []
-    return nothing_done(len({problem.place for wrong in files.values() for problem in wrong}), where, told)
+    rows = {problem.place for wrong in files.values() for problem in wrong if problem.place not in files}
+    return nothing_done(len(rows), where, told)
 
 
 def nothing_done(rows: int, where: str, told: Iterable[Problem]) -> InvalidData:
-    """The error that names so many bad rows; `told` are those that are shown."""
+    """The error that names so many bad rows, or files that are no rows; `told` are those that are shown."""
+    if not rows:
+        return InvalidData(f"{where} cannot be used; nothing was done", told)
     return InvalidData(f"{counted(rows, 'bad row')} in {where}; nothing was done", told)
 
 

@@ -41,12 +41,12 @@ def json_records(file: Source) -> Iterator[Record]:
     first = next(((line, text) for line, text in file.lines() if isinstance(text, Fault) or text.strip()), None)
     if first is None:
         return
-    line, text = first
+    _, text = first
     start = text.lstrip()[:1] if isinstance(text, str) else "{"
     if start not in ("{", "["):
         shown = str(text).strip()[:40]
         cure = "a CSV or TSV file is read as such where its name ends in .csv or .tsv; otherwise write JSONL"
-        yield Record(line, fault=Fault("wrong_kind", f"the file is no JSON: it starts with {shown!r}", cure))
+        raise unreadable("wrong_kind", f"the file is no JSON: it starts with {shown!r}", cure)
     elif start == "[" and not _list_of_turns_a_line(file, str(text)):
         yield from _arrays(_Window(file.pieces()))
     elif start == "{" and _over_lines(file, text):
@@ -121,7 +121,7 @@ def _values(window: _Window) -> Iterator[Record]:
         try:
             line, text = window.take()
         except (ValueError, RecursionError) as error:
-            yield Record(window.line, fault=_breaks("the JSON object breaks here", error))
+            yield Record(window.line, fault=_breaks("not_json", "the JSON object breaks here", error))
             return
         yield _parsed(line, text)
         window.skip(_SPACE)
@@ -180,16 +180,22 @@ def _elements(window: _Window) -> Iterator[Record]:
                 raise ValueError("a comma is missing")
             line, text = window.take()
         except (ValueError, RecursionError) as error:
-            fault = _breaks("the JSON array breaks here", error)
-            yield Record(window.line, fault=Fault("broken_array", fault.says, fault.cure))
+            yield Record(window.line, fault=_breaks("broken_array", "the JSON array breaks here", error))
             return
         comma = False
         yield _parsed(line, text)
 
 
-def _breaks(what: str, error: Exception) -> Fault:
+class _CutOff(ValueError):
+    """The text ends before its JSON does."""
+
+
+def _breaks(code: str, what: str, error: Exception) -> Fault:
     why = strict_json.TOO_DEEP if isinstance(error, RecursionError) else str(error)
-    return Fault("not_json", f"{what}: {why}", "the rows behind it were not read")
+    cure = "mend the JSON from here on; the rows behind it were not read"
+    if isinstance(error, _CutOff):
+        why, cure = "the file ends before it does", "fetch or save the file again, or write its end"
+    return Fault(code, f"{what}: {why}", cure)
 
 
 class _Window:
@@ -224,7 +230,8 @@ class _Window:
             except json.JSONDecodeError as error:
                 inside = error.msg.startswith("Unterminated string") or error.pos >= len(self._text) - _NEAR_THE_END
                 if self._ended or not inside:
-                    raise ValueError(error.msg) from error
+                    cut = error.msg.startswith("Unterminated string") or not self._text[error.pos :].strip()
+                    raise (_CutOff if cut else ValueError)(error.msg) from error
             else:
                 # A number may go on in the next piece.
                 if end + _NEAR_THE_END <= len(self._text) or self._ended:

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from lifecycle.errors import AdapterUnloadable
+from lifecycle.models.bars import no_bars
 from retrieval.threads import one_thread
 
 TRUNCATES = "dabt_truncates"
@@ -41,12 +42,9 @@ class Classifier:
         """Raises `AdapterUnloadable` for a folder that is no whole classifier: a head that is missing is not drawn."""
         import torch
         from transformers import AutoModelForSequenceClassification, AutoTokenizer
-        from transformers.utils import logging
 
-        bars = logging.is_progress_bar_enabled()
-        logging.disable_progress_bar()
         try:
-            with one_thread():
+            with no_bars(), one_thread():
                 model, told = AutoModelForSequenceClassification.from_pretrained(
                     str(folder),
                     dtype=torch.float32,
@@ -57,9 +55,6 @@ class Classifier:
             tokenizer = AutoTokenizer.from_pretrained(str(folder), local_files_only=True)
         except Exception as error:  # the library raises whatever the files make it raise
             raise AdapterUnloadable(f"the classifier cannot be loaded: {type(error).__name__}: {error}") from error
-        finally:
-            if bars:
-                logging.enable_progress_bar()
         if lacking := sorted(told["missing_keys"]):
             raise AdapterUnloadable(
                 f"the classifier is not whole: it has no {', '.join(lacking[:4])}, which would be drawn by chance. "

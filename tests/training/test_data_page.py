@@ -35,12 +35,13 @@ HERE = Computer("here", 1e3)
 ATTACK = "<script>alert(1)</script><img src=https://x.test/a onerror=b>"
 
 
-def run(*args: object) -> str:
+def run(*args: object, ends: int = 0) -> str:
     app = typer.Typer()
     app.command()(report)
     result = CliRunner().invoke(app, [str(arg) for arg in args])
     if result.exception and not isinstance(result.exception, SystemExit):
         raise result.exception
+    assert result.exit_code == ends
     return result.output
 
 
@@ -51,7 +52,7 @@ def test_the_page_is_one_file_that_escapes_everything_and_lets_arabic_run_its_wa
     path = jsonl("t.jsonl", [{"prompt": asked, "completion": "أ", "meta": {"intent": ATTACK}}] * 3)
     test = jsonl("e.jsonl", [{"prompt": asked, "completion": "ب"}])
     html = tmp_path / "r.html"
-    said = run(path, "--against", test, "--html", html)
+    said = run(path, "--against", test, "--html", html, ends=1)
     # Where the lines end depends on how long the folder's path is.
     assert f"writtento{html}" in "".join(said.split())
     page = html.read_text(encoding="utf-8")
@@ -66,6 +67,15 @@ def test_the_page_is_one_file_that_escapes_everything_and_lets_arabic_run_its_wa
     assert "e.jsonl:1 = " in page
     with pytest.raises(InvalidInput, match=r"exists.*--force"):
         run(path, "--html", html)
+
+
+@pytest.mark.parametrize(("strict", "ends"), [(False, 0), (True, 1)])
+def test_a_report_with_warnings_alone_ends_as_a_check_does(
+    jsonl: Callable[..., Path], tmp_path: Path, strict: bool, ends: int
+) -> None:
+    path = jsonl("t.jsonl", [{"prompt": "q", "completion": "a"}])
+    run(path, "--html", tmp_path / "r.html", *["--strict"] * strict, ends=ends)
+    assert (tmp_path / "r.html").exists()
 
 
 def test_a_page_of_no_findings_says_so() -> None:

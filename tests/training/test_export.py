@@ -53,11 +53,18 @@ def test_an_adapter_loads_with_peft_alone(place: Place, bases: Callable[..., Pat
     assert logprobs(model, golden).tolist() == pytest.approx(golden.adapter_logprobs, abs=1e-4)
 
 
-def test_a_merged_model_loads_with_transformers_alone(place: Place, bases: Callable[..., Path], tmp_path: Path) -> None:
+def test_a_merged_model_loads_with_transformers_alone(
+    place: Place, bases: Callable[..., Path], tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
     import torch
     from transformers import AutoModelForCausalLM, AutoTokenizer
+    from transformers.utils import logging
 
+    logging.enable_progress_bar()
+    capfd.readouterr()
     out = export("colours:1", tmp_path / "out", place.shelf, base=bases(), merged=True)
+    assert not any("%" in said for said in capfd.readouterr()), "the libraries' bars stay out of a pipe"
+    assert logging.is_progress_bar_enabled(), "and are as they were"
     golden = golden_of(place)
     told = logprobs(AutoModelForCausalLM.from_pretrained(out, dtype=torch.float32), golden)
     assert told.tolist() == pytest.approx(golden.adapter_logprobs, abs=0.1)  # the base is kept in bfloat16

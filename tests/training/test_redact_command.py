@@ -28,6 +28,23 @@ def test_the_copy_is_what_its_name_says(jsonl: Callable[..., Path], tmp_path: Pa
     assert [row.question for row in rows] == [f"my mail is [EMAIL_{number}]" for number in (1, 2, 3)]  # type: ignore[union-attr]
 
 
+def test_records_of_no_form_are_redacted_too_and_told(
+    jsonl: Callable[..., Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    raw = [{"patient_name": "x", "mail": "a@b.org", "n": 1}, *DIRTY]
+    redact_file(jsonl("t.jsonl", raw), out := tmp_path / "clean.jsonl")
+    assert f"4 rows written to {out}\n1 row of them cannot be trained on as written" in capsys.readouterr().out
+    assert out.read_text().splitlines()[0] == '{"patient_name": "x", "mail": "[EMAIL_1]", "n": 1}'
+    redact_file(jsonl("t.jsonl", DIRTY), out)
+    assert "cannot be trained on" not in capsys.readouterr().out
+
+
+def test_numbers_that_are_not_replaced_keep_their_spelling(jsonl: Callable[..., Path], tmp_path: Path) -> None:
+    row = '{"prompt": "a@b.org", "completion": "ok", "meta": {"dose": 1.10, "n": 1e3, "phone": "x"}}'
+    redact_file(jsonl("t.jsonl", [row]), tmp_path / "clean.jsonl")
+    assert (tmp_path / "clean.jsonl").read_text() == row.replace("a@b.org", "[EMAIL_1]") + "\n"
+
+
 def test_rows_that_are_lists_of_turns_stay_lists(jsonl: Callable[..., Path], tmp_path: Path) -> None:
     turns = [{"user": "a@b.org", "assistant": "ok"}]
     redact_file(jsonl("t.jsonl", [json.dumps(turns)]), tmp_path / "clean.jsonl")

@@ -174,6 +174,47 @@ def test_a_file_that_breaks_off_or_goes_on_names_the_place(
     assert fault in problem.fault
 
 
+@pytest.mark.parametrize(
+    ("text", "read", "why", "cure"),
+    [
+        (f"[{ROW}", 1, "the file ends before it does", "fetch or save the file again, or write its end"),
+        (f"[{ROW}, ", 1, "the file ends before it does", "fetch or save the file again, or write its end"),
+        (f"[{ROW[:-4]}", 0, "the file ends before it does", "fetch or save the file again, or write its end"),
+        (ROW.replace(",", ",\n") + "\n" + ROW[:-1], 1, "the file ends before it does", "fetch or save the file again"),
+        (f"[{ROW} {ROW}]", 1, "a comma is missing", "mend the JSON from here on; the rows behind it were not read"),
+        (f"[{ROW}, x]", 1, "Expecting value", "mend the JSON from here on; the rows behind it were not read"),
+    ],
+)
+def test_json_that_breaks_says_what_to_do(tmp_path: Path, text: str, read: int, why: str, cure: str) -> None:
+    path = tmp_path / "rows.json"
+    path.write_text(text, encoding="utf-8")
+    found, (problem,) = scan(path)
+    assert len(found) == read
+    assert problem.fault.endswith(f"breaks here: {why}")
+    assert problem.cure.startswith(cure)
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("empty.jsonl", b""), ("folder", None), ("a.jsonl", b"hello"), ("b.xlsx", b"PK\x03\x04"), ("c.json", b"[{"),
+        ("d.jsonl.gz", b"\x1f\x8b\x08"), ("e.json", f"[{ROW}] {ROW}".encode()), ("f.csv", b"text;label\na;b\n"),
+        ("g.jsonl", b'{"prompt":"q","chosen":"a","rejected":"b"}\n'),
+    ],
+)  # fmt: skip
+def test_a_file_that_is_no_rows_is_not_called_a_bad_row(tmp_path: Path, name: str, content: bytes | None) -> None:
+    path = tmp_path / name
+    path.mkdir() if content is None else path.write_bytes(content)
+    with pytest.raises(InvalidData) as caught:
+        read_rows(path)
+    assert str(caught.value).splitlines()[0].startswith(f"{path} cannot be used; nothing was done")
+    good = tmp_path / "good.jsonl"
+    good.write_text(f"{ROW}\n{{")
+    with pytest.raises(InvalidData, match=r"^1 bad row in ") as both:
+        read_rows(path, good)
+    assert len(both.value.problems) == 2
+
+
 def test_an_array_that_is_no_utf_8_names_the_line(tmp_path: Path) -> None:
     path = tmp_path / "rows.json"
     path.write_bytes(b'\n[\n"\xff"]')

@@ -57,11 +57,11 @@ def check(
         report = looking.look(task, home=Home.at())
     if redact is not None:
         try:
-            written, replaced = write_redacted(redact, rows_of(task.files), names=None)
+            made = write_redacted(redact, rows_of(task.files), names=None)
         except InvalidData:  # each of its rows is in the report
             print(f"nothing was written to {redact}: some rows cannot be read", file=sys.stderr)
         else:
-            for line in summary(written, replaced, redact, names=None):
+            for line in summary(made, redact, names=None):
                 print(line, file=sys.stderr)
     if as_json:
         print(report.model_dump_json(indent=2))

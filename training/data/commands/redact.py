@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -26,7 +27,8 @@ def redact(
     """Write a copy with personal data and credentials replaced by [PHONE_1], [EMAIL_2], …
 
     One value has one number through the file, in whatever spelling it comes. All texts and numbers of the rows are
-    looked at, whatever their form, and the form stays. Nothing is written when a row cannot be read.
+    looked at, whatever their form, also where they have none yet, and the form stays. Nothing is written when a row is
+    no JSON.
 
     Example: dabt data redact data/train.jsonl --out data/clean.jsonl
     """
@@ -34,8 +36,8 @@ def redact(
 
     refuse_inputs(out, [source])
     with working(f"redacting {source}"):
-        written, replaced = write_redacted(out, rows_of([source]), names=names)
-    for line in summary(written, replaced, out, names=names):
+        made = write_redacted(out, rows_of([source]), names=names)
+    for line in summary(made, out, names=names):
         typer.echo(line)
 
 
@@ -60,21 +62,48 @@ def rows_of(sources: Sequence[Path]) -> Iterator[Any]:
             raise nothing_done(reading.told.lines, str(source), list(reading.told))
 
 
-def write_redacted(out: Path, rows: Iterator[Any], *, names: bool | None) -> tuple[int, Counter[Kind]]:
-    """How many rows were written, and how many places were replaced by kind. Raises `InvalidInput`."""
+@dataclass
+class Redacted:
+    """What was written."""
+
+    rows: int
+    replaced: Counter[Kind]
+    """Places that were replaced, by kind."""
+    formless: int
+    """Rows that have no form, such as raw records: they are redacted too, and cannot be trained on as they are."""
+
+
+def write_redacted(out: Path, rows: Iterator[Any], *, names: bool | None) -> Redacted:
+    """Raises `InvalidInput`."""
+    from lifecycle.rows import forms
+    from lifecycle.rows.faults import Unreadable
     from lifecycle.rows.writing import write
     from training.data.personal import Redactor
     from training.data.personal.names import names_detector
 
     redactor = Redactor(names_detector(names))
-    return write(out, (redactor.row(row) for row in rows)), redactor.replaced
+    made = Redacted(0, redactor.replaced, 0)
+
+    def clean() -> Iterator[Any]:
+        for row in rows:
+            redacted = redactor.row(row)
+            try:
+                forms.read(redacted, "")
+            except Unreadable:
+                made.formless += 1
+            yield redacted
+
+    made.rows = write(out, clean())
+    return made
 
 
-def summary(written: int, replaced: Counter[Kind], out: Path, *, names: bool | None) -> Iterator[str]:
+def summary(made: Redacted, out: Path, *, names: bool | None) -> Iterator[str]:
     from training.data.personal.names import MISSING, available
 
-    kinds = ", ".join(f"{kind} {count:,}" for kind, count in replaced.most_common())
-    values, rows = counted(replaced.total(), "value"), counted(written, "row")
+    kinds = ", ".join(f"{kind} {count:,}" for kind, count in made.replaced.most_common())
+    values, rows = counted(made.replaced.total(), "value"), counted(made.rows, "row")
     yield f"{values} replaced{f' ({kinds})' if kinds else ''}; {rows} written to {out}"
+    if made.formless:
+        yield f"{counted(made.formless, 'row')} of them cannot be trained on as written: dabt data check {out} says why"
     if names is None and not available():
         yield MISSING

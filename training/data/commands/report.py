@@ -20,9 +20,12 @@ def report(
     base: Base = None,
     similarity: Similarity = 0.85,
     words: Words = None,
+    strict: Annotated[bool, typer.Option("--strict", help="Warnings count as errors.")] = False,
     force: Annotated[bool, typer.Option("--force", help="Overwrite a page that exists.")] = False,
 ) -> None:
     """Look at training rows, and write all that was found as a page.
+
+    The page is written whatever was found. Ends with 1 when there is an error, as `dabt data check` does.
 
     Example: dabt data report data/train.jsonl --against data/test.jsonl --base org/name --html report.html
     """
@@ -46,3 +49,5 @@ def report(
     with replaced(html) as out:
         out.write(page.encode())
     typer.echo(f"written to {html}")
+    if found.of("error") or (strict and found.of("warning")):
+        raise typer.Exit(1)
