@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 
 def convert_config(
-    file: Annotated[Path, typer.Argument(help="The YAML file of LLaMA-Factory or of Axolotl.")],
+    file: Annotated[Path, typer.Argument(help="The YAML file of LLaMA-Factory, Axolotl or TRL.")],
     out: Annotated[Path | None, typer.Option(help="The file to write; without it, it is printed.")] = None,
     name: Annotated[
         str, typer.Option(help="Of the version's family in the registry; by default as the file is called.")
@@ -28,7 +28,7 @@ def convert_config(
     ] = None,
     force: Annotated[bool, typer.Option("--force", help="Overwrite a file that exists.")] = False,
 ) -> None:
-    """Make a configuration for `dabt train` of a YAML file of LLaMA-Factory or Axolotl.
+    """Make a configuration for `dabt train` of a YAML file of LLaMA-Factory, Axolotl or TRL.
 
     Each value has a comment that says which key it came of, and the tool's own defaults are written out. What would
     change the result and has no counterpart here is an error, all of it at once, until --accept names it.

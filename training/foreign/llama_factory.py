@@ -17,6 +17,8 @@ from training.foreign.translation import BEST, Asked, Translation
 
 SIGN = "model_name_or_path"
 """The key that each of its files has."""
+BESIDE = ("stage", "finetuning_type", "template", "dataset", "dataset_dir", "lora_rank", "lora_target", "cutoff_len")
+"""Keys that TRL's files, which name the base alike, have none of."""
 _NAMED = Named(
     epochs="num_train_epochs",
     batch="per_device_train_batch_size",

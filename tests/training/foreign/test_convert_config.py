@@ -19,8 +19,10 @@ from tests.training.foreign.test_axolotl import LEAST as AXOLOTL
 from tests.training.foreign.test_axolotl import LORA, ROW
 from tests.training.foreign.test_llama_factory import ALPACA, SFT
 from tests.training.foreign.test_llama_factory import LEAST as FACTORY
+from tests.training.foreign.test_trl import LEAST as TRL
+from tests.training.foreign.test_trl import SFT as TRL_SFT
 from training.config import TrainJob
-from training.foreign import axolotl, axolotl_keys, llama_factory, llama_factory_keys
+from training.foreign import axolotl, axolotl_keys, llama_factory, llama_factory_keys, trl, trl_keys
 from training.foreign.command import convert_config
 from training.foreign.reading import converted
 from training.foreign.translation import Asked, Keys, Translation, flat
@@ -39,9 +41,11 @@ def run(*args: object) -> tuple[str, str]:
 
 @pytest.fixture
 def started(place: Place) -> Place:
-    """A folder in which either tool would start."""
+    """A folder in which each tool would start."""
     place.rows("محادثات.jsonl", [ROW] * 3)
     place.rows("data/triage.jsonl", [ALPACA] * 3)
+    (place.root / "talks").mkdir()
+    place.rows("talks/rows.jsonl", [ROW] * 3)
     place.info(triage={"file_name": "triage.jsonl"})
     return place
 
@@ -52,7 +56,9 @@ def written(place: Place, raw: dict[str, Any], name: str = "مهمة.yaml") -> P
     return file
 
 
-@pytest.mark.parametrize("raw", [FACTORY, AXOLOTL], ids=["llama-factory", "axolotl"])
+@pytest.mark.parametrize(
+    "raw", [FACTORY, AXOLOTL, {**TRL, "dataset_name": "talks"}], ids=["llama-factory", "axolotl", "trl"]
+)
 def test_it_writes_what_train_reads_and_says_what_it_left_out(started: Place, raw: dict[str, Any]) -> None:
     file, out = written(started, {**raw, "output_dir": "saves"}), started.ours / "فرز.yaml"
     printed, beside = run(file, "--out", out, "--name", "triage", "--root", started.root)
@@ -167,7 +173,15 @@ def test_a_file_that_is_not_there_ends_with_a_message(tmp_path: Path) -> None:
 
 # -- no key vanishes --------------------------------------------------------------------------------------------------
 
-TABLES = {"llama_factory": llama_factory_keys.KEYS, "axolotl": axolotl_keys.KEYS}
+TABLES = {"llama_factory": llama_factory_keys.KEYS, "axolotl": axolotl_keys.KEYS, "trl": trl_keys.KEYS}
+EXAMPLES = {"llama_factory": SFT, "axolotl": LORA, "trl": TRL_SFT}
+SIGNS = {"llama_factory": llama_factory.SIGN, "axolotl": axolotl.SIGN, "trl": trl.NAMES}
+TRANSLATIONS = {"llama_factory": llama_factory.translate, "axolotl": axolotl.translate, "trl": trl.translate}
+NESTED = {
+    "llama_factory": (),
+    "axolotl": ("datasets", "test_datasets", "special_tokens", "trl", "peft"),
+    "trl": ("datasets",),
+}
 _WORDS = some.text(some.characters(codec="utf-8", exclude_characters="\x85\u2028\u2029"), max_size=8)
 _VALUES = some.one_of(
     some.none(),
@@ -194,12 +208,10 @@ def known(table: Keys, example: dict[str, Any]) -> list[str]:
 def test_every_key_of_any_file_is_translated_left_out_or_refused(
     tool: str, data: some.DataObject, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
-    example, sign = (SFT, llama_factory.SIGN) if tool == "llama_factory" else (LORA, axolotl.SIGN)
-    keys = some.one_of(some.sampled_from(sorted(known(TABLES[tool], example))), _WORDS)
-    raw = {**data.draw(some.dictionaries(keys, _VALUES, max_size=8)), sign: "org/model"}
-    translate = llama_factory.translate if tool == "llama_factory" else axolotl.translate
-    made = translate(raw, Asked("a", tmp_path_factory.getbasetemp() / "nowhere"))
-    values = flat(raw, ("datasets", "test_datasets", "special_tokens", "trl", "peft") if tool == "axolotl" else ())
+    keys = some.one_of(some.sampled_from(sorted(known(TABLES[tool], EXAMPLES[tool]))), _WORDS)
+    raw = {**data.draw(some.dictionaries(keys, _VALUES, max_size=8)), SIGNS[tool]: "org/model"}
+    made = TRANSLATIONS[tool](raw, Asked("a", tmp_path_factory.getbasetemp() / "nowhere"))
+    values = flat(raw, NESTED[tool])
     refused = [problem.place for problem in made.problems]
     for key in values:
         of = (key, f"{key}.", f"{key}[", f"{key} (", f"{key}, ")
@@ -237,4 +249,5 @@ def test_it_needs_no_home_and_loads_no_torch(started: Place) -> None:
 
     before = {name for name in ("torch", "transformers", "trl", "vllm") if name in sys.modules}
     converted(written(started, AXOLOTL), Asked("a", started.root))
+    converted(written(started, {**TRL, "dataset_name": "talks"}), Asked("a", started.root))
     assert {name for name in ("torch", "transformers", "trl", "vllm") if name in sys.modules} == before
