@@ -9,13 +9,14 @@ from typing import Any
 
 import pytest
 
-from lifecycle.errors import InvalidInput
+from lifecycle.errors import DabtError, InvalidInput
 from lifecycle.rows.conversions import TARGETS, converted, usual_form
 from lifecycle.rows.faults import Unreadable
 from lifecycle.rows.files import Reading
 from lifecycle.rows.forms import read
-from lifecycle.rows.kinds import Judged
+from lifecycle.rows.kinds import Judged, Labelled
 from lifecycle.rows.writing import write
+from training.data.commands.convert import convert
 
 TOOL = {"type": "function", "function": {"name": "f", "parameters": {"type": "object", "properties": {"d": None}}}}
 Q, A = {"role": "user", "content": "سؤال\n007"}, {"role": "assistant", "content": "null"}
@@ -182,3 +183,61 @@ def test_a_column_of_parquet_with_numbers_and_texts_is_refused_with_its_row(tmp_
     write(tmp_path / "o.parquet", [{"text": "a", "label": 2**62}])
     with pytest.raises(InvalidInput, match="label"):
         write(tmp_path / "large.parquet", [{"text": "a", "label": 2**63}])
+
+
+# -- there and back, for all pairs of forms ---------------------------------------------------------------------------
+
+SAID: dict[str, list[dict[str, Any]]] = {
+    "chat": [PLAIN, LONG, RICH],
+    "prompt/completion": [
+        {"prompt": "q", "completion": "a", "system": "S", "id": 7},
+        {"prompt": [Q], "completion": [A], "tools": [TOOL], "parallel_tool_calls": True},
+    ],
+    "alpaca": [
+        {"instruction": "i", "input": "", "output": "o"},
+        {"instruction": "i", "input": "١", "output": "o", "system": "S", "history": [["q", "a"]], "meta": {"n": 1}},
+    ],
+    "dolly": [{"instruction": "i", "context": "c", "response": "r", "category": "open"}],
+    "sharegpt": [{"conversations": [{"from": who, "value": who} for who in ("system", "human", "gpt")]}],
+    "pair": [{"user": "q", "assistant": "a", "system": "S"}, {"patient": "q", "chatbot": "a"}],
+    "judged": [JUDGED, {"prompt": "q", "completion": "a", "kto_tag": True}, {**RICH, "label": True}],
+    "preference": [PREFERENCE, LONG_PREFERENCE, FEW, {"instruction": "i", "chosen": "a", "rejected": "b"}],
+    "classification": [LABELLED, NUMBERED],
+    "text": [TEXT, {"text": "نص", "id": "t", "meta": {"a": [1.5, None]}}],
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("form", SAID)
+def test_every_form_goes_into_every_other_and_comes_back_or_is_refused_by_name(tmp_path: Path, form: str) -> None:
+    """Through a file of each kind, into the other form, and from there into the usual one."""
+    source, there, back = (tmp_path / name for name in ("in.jsonl", "there.jsonl", "back.jsonl"))
+    for value in SAID[form]:
+        source.write_text("\n" + json.dumps(value, ensure_ascii=False), encoding="utf-8")
+        row = same(value)
+        for target, kinds in TARGETS.items():
+            there.unlink(missing_ok=True)
+            try:
+                convert(source, there, to=target)
+            except DabtError as refused:
+                assert not there.exists()
+                (problem, *_) = refused.problems
+                assert problem.place == f"{source}:2"
+                assert problem.cure
+                assert type(row) not in kinds or problem.code in {"would_be_lost", "bad_answer", "not_text"}
+                continue
+            assert type(row) in kinds
+            convert(there, back, to="")
+            (again,) = Reading(back)
+            if isinstance(row, Judged) and target == "messages":  # a good answer becomes one to learn
+                row_there: Any = row.conversation
+            elif isinstance(row, Labelled) and target == "messages":
+                row_there = same(
+                    {
+                        "id": row.id,
+                        "messages": [{**Q, "content": row.text}, {**A, "content": row.label}],
+                        "meta": row.meta,
+                    }
+                )
+            else:
+                row_there = row
+            assert unplaced(again) == row_there, (target, value)
