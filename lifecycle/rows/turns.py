@@ -323,8 +323,8 @@ def _unanswered(waiting: Mapping[str, str]) -> list[Fault]:
 
 
 def kind(value: Any) -> str:
-    names = {type(None): "null", bool: "true/false", int: "a number", float: "a number", str: "a text", list: "a list"}
-    return names.get(type(value), "an object")
+    names = {type(None): "null", bool: "true/false", int: "a number", str: "a text", list: "a list"}
+    return "a number" if isinstance(value, float) else names.get(type(value), "an object")
 
 
 _CALL = 'write {"id": "…", "type": "function", "function": {"name": "…", "arguments": "{…}"}}'

@@ -20,6 +20,7 @@ MOST_LEVELS = 200
 TOO_DEEP = f"is nested too deeply: {MOST_LEVELS} levels are the most"
 _IN_OUR_WORDS = {
     "recursion limit": TOO_DEEP,
+    "number out of range": "has a number that is too large: more than 4,300 digits",
     "hex escape": "has half of a surrogate pair: \\ud800 to \\udfff stand for a character only in twos",
 }
 

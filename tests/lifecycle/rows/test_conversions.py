@@ -173,6 +173,13 @@ def test_numbers_are_written_as_they_were_spelled(tmp_path: Path, name: str) -> 
     assert all(part in said for part in ('"id": "1.10"', '{"multipleOf": 0.010}', '"meta": {"score": 7E-1}'))
 
 
+def test_a_number_is_called_one_however_it_is_spelled(tmp_path: Path) -> None:
+    (tmp_path / "in.jsonl").write_text('{"text": "x", "label": 1.10}\n{"text": "x", "label": 1e0}\n')
+    reading = Reading(tmp_path / "in.jsonl")
+    assert list(reading) == []
+    assert [problem.fault for problem in reading.told] == ["label is a number, not a text or a whole number"] * 2
+
+
 def test_a_column_of_parquet_with_numbers_and_texts_is_refused_with_its_row(tmp_path: Path) -> None:
     with pytest.raises(InvalidInput) as caught:
         write(
