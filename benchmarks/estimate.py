@@ -32,10 +32,11 @@ METHODS: dict[str, dict[str, Any]] = {
     **{name: {"type": name} for name in ("lora", "full", "last_layers", "merged_lora", "qlora", "dpo", "text")},
     "classification": {"type": "classification"},
     "classification, lora": {"type": "classification", "lora": {}},
+    **{f"{name}, checkpointed": {"type": name} for name in ("lora", "full", "dpo")},
 }
 
 
-def configured(method: Mapping[str, Any], base: Path, rows: int, folder: Path) -> Path:
+def configured(method: Mapping[str, Any], base: Path, rows: int, folder: Path, *, checkpointing: bool = False) -> Path:
     """The file of one run, with its rows beside it. Classifiers have the encoder of the reviews as their base."""
     for part, count in (("train", rows), ("validation", max(8, rows // 10))):
         (talks,) = read_rows(_ROWS / f"{part}.jsonl")
@@ -47,7 +48,12 @@ def configured(method: Mapping[str, Any], base: Path, rows: int, folder: Path) -
         "base": str(encoder() if method["type"] == "classification" else base.resolve()),
         "data": {"train": "train.jsonl", "validation": "validation.jsonl", "checks": "off"},
         "method": method,
-        "optimisation": {"epochs": 1, "batch_size": 8, "max_length": 512},
+        "optimisation": {
+            "epochs": 1,
+            "batch_size": 8,
+            "max_length": 512,
+            "gradient_checkpointing": checkpointing,
+        },
         "tracking": "none",
     }
     file = folder / "run.yaml"
@@ -126,7 +132,8 @@ def main() -> None:
     print(f"{'':22}" + "".join(f"{of:>9}{'expected':>9}{'ratio':>7}" for of in ("seconds", "start", "MiB")))
     for name in options.methods.split(";"):
         with tempfile.TemporaryDirectory() as folder:
-            file = configured(METHODS[name], options.base, options.rows, Path(folder))
+            saving = name.endswith("checkpointed")
+            file = configured(METHODS[name], options.base, options.rows, Path(folder), checkpointing=saving)
             guesses, figures = beside("expect", file), beside("run", file)
             told = (
                 f"{figure:>9,.0f}{guess:>9,.0f}{guess / figure:>7.2f}"

@@ -155,7 +155,9 @@ def _recognised(row: dict[str, Any], given: set[str]) -> Form:
     keys = ", ".join(map(str, row)) or "(none)"
     meant = max(_FORMS, key=lambda form: len(set(form.keys) & set(row) & _SIGNS))
     if not set(meant.keys) & set(row) & _SIGNS:
-        raise unreadable("unknown_form", f"unknown form with the keys {keys}", f"expected {FORMS}")
+        holds = [key for key, part in row.items() if isinstance(part, list) and part and isinstance(part[0], dict)]
+        cure = f"write the list under {holds[0]} alone, as one array of rows" if holds else f"expected {FORMS}"
+        raise unreadable("unknown_form", f"unknown form with the keys {keys}", cure)
     missing = [key for key in meant.keys if key not in row]
     raise Unreadable(Fault("missing_key", f"{key} is missing", f"the form {meant} has it", key) for key in missing)
 

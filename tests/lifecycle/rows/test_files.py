@@ -194,6 +194,13 @@ def test_json_that_breaks_says_what_to_do(tmp_path: Path, text: str, read: int, 
     assert problem.cure.startswith(cure)
 
 
+def test_rows_under_a_key_are_told_to_be_written_alone(tmp_path: Path) -> None:
+    path = tmp_path / "rows.json"
+    path.write_text(f'{{"version": 1, "data": [{ROW}]}}')
+    (problem,) = scan(path)[1]
+    assert problem.cure == "write the list under data alone, as one array of rows"
+
+
 @pytest.mark.parametrize(
     ("name", "content"),
     [
