@@ -88,9 +88,9 @@ def respelled(value: Any) -> Iterator[Spelled]:
         yield value
 
 
-_ODD = re.compile(r"[:,\[]\s*(?:-0[\s,\]}]|-?(?:[0-9]+(?:\.[0-9]+0[\s,\]}]|\.?[0-9]*[eE])|0\.0000|[0-9.]{16}))")
-"""A number of an object or a list that may be `Spelled`, or a text that looks like it: a last zero, an exponent, a
-fraction so small that Python writes an exponent, or more digits than every double keeps apart."""
+_ODD = re.compile(r"[0-9](?:[eE]|\.[0-9]+0[\s,\]}]|[0-9.]{15}|\.0000|(?<=-0)[\s,\]}])")
+"""What every `Spelled` number of an object or a list has: an exponent, a last zero, more digits than every double keeps
+apart, a fraction so small that Python writes an exponent, or `-0`. Texts that have it are only read more carefully."""
 
 _LARGE = re.compile(r"[0-9](?:[eE]|[0-9]{299})")
 """What every number has that no double holds: an exponent, or three hundred digits."""
