@@ -13,8 +13,9 @@ from pathlib import Path
 from typing import Any
 
 from lifecycle.conversation import Conversation
+from lifecycle.errors import DabtError
 from lifecycle.rows.files import Reading
-from lifecycle.rows.kinds import Preference
+from lifecycle.rows.kinds import Preference, Row
 from training.foreign.holding_out import hold_out
 from training.foreign.rows import Turns, agreement, hub_rows
 from training.foreign.translation import Translation
@@ -54,17 +55,26 @@ class Rows:
 def look(to: Translation, raw: Mapping[str, Any]) -> Rows:
     """The files, and what the first of their rows is."""
     found = _mixture(to, raw["datasets"]) if raw.get("datasets") else _named(to, "dataset_train_split", "train")
-    for row in Reading(found[0].path) if found and _there(found[0].path) else ():
-        method = "dpo" if isinstance(row, Preference) else "sft" if isinstance(row, Conversation) else "text"
-        value = next(Reading(found[0].path).values())
-        texts = not isinstance(value, dict) or isinstance(value.get("prompt", value.get("chosen", [])), str)
-        return Rows(found, method, not texts, isinstance(value, dict) and "prompt" in value)
-    return Rows(found, "sft", True, False)
+    row, value = _first(found[0].path) if found else (None, None)
+    if row is None:  # why there is none is told where the rows are compared
+        return Rows(found, "sft", True, False)
+    method = "dpo" if isinstance(row, Preference) else "sft" if isinstance(row, Conversation) else "text"
+    texts = not isinstance(value, dict) or isinstance(value.get("prompt", value.get("chosen", [])), str)
+    return Rows(found, method, not texts, isinstance(value, dict) and "prompt" in value)
+
+
+def _first(path: Path) -> tuple[Row | None, Any]:
+    """The first row that can be read, and as it is written."""
+    try:
+        return next(((row, record.value) for row, record in Reading(path).records()), (None, None))
+    except DabtError:
+        return None, None
 
 
 def data(to: Translation, raw: Mapping[str, Any], rows: Rows) -> int:
     """Settings of the files to train on and to validate on; about how many rows are trained on."""
-    count = sum(_compared(to, one) for one in rows.train)
+    many = [_compared(to, one) for one in rows.train]
+    count = sum(many)
     keys = tuple(dict.fromkeys(key for one in rows.train for key in one.keys))
     paths: list[Any] = [to.path(one.path) for one in rows.train]
     if any(one.fraction is not None for one in rows.train):
@@ -73,7 +83,7 @@ def data(to: Translation, raw: Mapping[str, Any], rows: Rows) -> int:
         if all(taken):
             pairs = zip(paths, rows.train, strict=True)
             paths = [{"path": path, "weight": float(one.fraction or 0)} for path, one in pairs]
-    if paths:
+    if paths and all(many):
         to.set("data.train", paths[0] if len(paths) == 1 and isinstance(paths[0], str) else paths, *keys)
     to.leave("dataset_name", "datasets decides, as it does there" if raw.get("datasets") else "its files are not known")
     if raw.get("datasets"):
@@ -82,14 +92,16 @@ def data(to: Translation, raw: Mapping[str, Any], rows: Rows) -> int:
         for key in ("dataset_train_split", "dataset_test_split", "dataset_config"):
             to.leave(key, "it is of dataset_name")
         return hold_out(to, "test_split_size", to.number("test_split_size", 0.0), count)
+    for key in ("dataset_train_split", "dataset_config"):
+        to.leave(key, "its files are not known")
     to.leave("test_split_size", "it is of datasets")
     if to.text("eval_strategy", "no") != "no":
         tested = _named(to, "dataset_test_split", "test")
         if len(tested) == 1:
-            _compared(to, tested[0])
-            to.set(
-                "data.validation", to.path(tested[0].path), "dataset_test_split", default="TRL's default split, test"
-            )
+            if _compared(to, tested[0]):
+                told = "TRL's default split, test"
+                to.set("data.validation", to.path(tested[0].path), "dataset_test_split", default=told)
+            to.leave("dataset_test_split", "it is not known")
             return count
         if tested:
             to.refuse("dataset_test_split", f"is {len(tested)} files, and here one validates", "put them into one file")
@@ -129,10 +141,6 @@ def _said(value: Any, role: str) -> Turns:
     if isinstance(value, str):
         return ((role, value),)
     return tuple((turn.get("role", turn.get("from")), turn.get("content", turn.get("value")) or "") for turn in value)
-
-
-def _there(path: Path) -> bool:
-    return path.is_file() or not path.is_absolute()
 
 
 # -- which files are meant --------------------------------------------------------------------------------------------

@@ -11,7 +11,7 @@ import pytest
 
 from lifecycle.rows import hub
 from tests.lifecycle.rows.stub_hub import StubHub, used
-from tests.training.foreign import test_axolotl, test_llama_factory
+from tests.training.foreign import test_axolotl, test_llama_factory, test_trl
 from tests.training.foreign.conftest import Place, problems
 
 TRIAGE = json.dumps({"instruction": "سؤال", "input": "", "output": "جواب"}).encode() + b"\n"
@@ -59,6 +59,23 @@ def test_axolotls_hub_sets_keep_their_names(stub: StubHub, place: Place) -> None
     for said in ({"path": "org/set", "data_files": ["train.jsonl"]}, {"path": "s3://bucket/rows"}, {"path": "squad"}):
         raw = {**test_axolotl.LEAST, "datasets": [{"type": "chat_template", **said}]}
         assert "whole splits alone" in problems(lambda raw=raw: place.translate(raw))["datasets[0].path"]
+
+
+def test_trls_hub_sets_keep_their_names(stub: StubHub, place: Place) -> None:
+    stub.put("org/set", {"train.jsonl": TALK + b"\n", "test.jsonl": TALK})
+    stub.put("org/parts", {"README.md": CARD, "a.jsonl": TALK})
+    for said, names in (
+        ({"dataset_name": "org/set", "eval_strategy": "epoch"}, ["org/set:train", "org/set:test"]),
+        ({"dataset_name": "org/parts", "dataset_config": "ar"}, ["org/parts:ar:train"]),
+        ({"datasets": [{"path": "org/parts", "name": "ar"}], "dataset_name": None}, ["org/parts:ar:train"]),
+    ):
+        made = place.translate({**test_trl.LEAST, **said})
+        told = {setting.path: setting.value for setting in made.settings}
+        assert [told.get(("data", key)) for key in ("train", "validation")][: len(names)] == names
+    hub._fetched.cache_clear()
+    wrong = problems(lambda: place.translate({**test_trl.LEAST, "dataset_name": "org/none", "packing": True}))
+    assert [*wrong] == ["dataset_name", "packing"], "it is told beside all else"
+    assert "no data set org/none on the hub" in wrong["dataset_name"]
 
 
 def test_what_the_hub_does_not_have_and_rows_that_differ_are_refused_with_all_else(stub: StubHub, place: Place) -> None:
