@@ -13,6 +13,7 @@ import re
 import tempfile
 from collections.abc import Iterator
 from contextlib import suppress
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -140,11 +141,18 @@ def linear_shapes(path: Path) -> dict[str, tuple[int, int]]:
     """`(out_features, in_features)` of every linear layer, by module name, from the safetensors headers alone.
 
     Packed weights are read as `packed.py` says. Raises `InvalidInput` when the weights are not safetensors, or are
-    packed in another way, and `Corrupt` when a file is cut short.
+    packed in another way, and `Corrupt` when a file is cut short. Files that are as they were are not read again: a
+    service asks this of its base at every load of an adapter.
     """
     files = [file for file in weight_files(path) if file.suffix == ".safetensors"]
     if not files:
         raise InvalidInput(f"{path} has no safetensors weights; convert them with save_pretrained")
+    return dict(_linear_shapes(path, tuple(files), tuple(map(_state, [*files, path / "config.json"]))))
+
+
+@lru_cache(maxsize=16)
+def _linear_shapes(path: Path, files: tuple[Path, ...], states: tuple[str, ...]) -> dict[str, tuple[int, int]]:
+    """`states` tell files that were written anew from those that are as they were."""
     quantization = quantization_of(path)
     bits = quantization.get("bits")
     shapes: dict[str, tuple[int, int]] = {}
@@ -259,10 +267,19 @@ def _kept_hashes(keys: dict[Path, str], cache: Path) -> dict[str, str]:
 def _keys(files: list[Path]) -> Iterator[tuple[Path, str]]:
     for file in files:
         try:
-            stat = file.stat()
+            file.stat()
         except OSError as error:
             raise InvalidInput(f"{file} cannot be read: {error.strerror}; the model folder is not whole") from error
-        yield file, f"{file}:{stat.st_size}:{stat.st_mtime_ns}"
+        yield file, _state(file)
+
+
+def _state(file: Path) -> str:
+    """Another one once the file was written again; the same for every file that is not there."""
+    try:
+        stat = file.stat()
+    except OSError:
+        return ""
+    return f"{file}:{stat.st_size}:{stat.st_mtime_ns}"
 
 
 def sha256_of(file: Path) -> str:

@@ -15,7 +15,7 @@ from typing import NamedTuple
 from lifecycle.errors import AdapterRefused, Corrupt, Problem
 from lifecycle.models.base import fingerprint, linear_shapes
 from lifecycle.models.peft_config import PeftConfig, read_config
-from lifecycle.models.tensors import READABLE, TensorInfo, read, read_header
+from lifecycle.models.tensors import READABLE, TensorInfo, read_each, read_header
 from lifecycle.origin import ORIGIN_FILE
 from lifecycle.version import Frozen
 
@@ -286,19 +286,16 @@ def _values(file: Path, pairs: dict[str, Pair]) -> list[Problem]:
     """NaN or infinite values, and a delta that is zero everywhere. Reads one tensor at a time."""
     import numpy
 
+    readable = [info for pair in pairs.values() for info in pair if info is not None and info.dtype in READABLE]
+    alive: dict[str, bool] = {}
     broken = []
-    dead = bool(pairs)
-    for pair in pairs.values():
-        alive = []
-        for info in pair:
-            if info is None or info.dtype not in READABLE:
-                continue
-            values = read(file, info)
-            if not numpy.isfinite(values).all():
-                broken.append(info.name)
-            alive.append(bool(values.any()))
-        # What is missing or cannot be read is a fault of its own, and nobody knows its effect.
-        dead = dead and len(alive) == 2 and not all(alive)
+    for info, values in zip(readable, read_each(file, readable), strict=True) if readable else ():
+        if not numpy.isfinite(values).all():
+            broken.append(info.name)
+        alive[info.name] = bool(values.any())
+    # What is missing or cannot be read is a fault of its own, and nobody knows its effect.
+    sides = [[alive.get(info.name) for info in pair if info is not None] for pair in pairs.values()]
+    dead = bool(sides) and all(len(side) == 2 and None not in side and not all(side) for side in sides)
     problems = (
         [Problem(several(broken), "holds NaN or infinite values", "train again, at a lower rate")] if broken else []
     )

@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import json
 import math
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 from lifecycle.errors import Corrupt
-from lifecycle.version import Frozen
 
 if TYPE_CHECKING:
     import numpy
@@ -27,8 +28,12 @@ _MAX_HEADER = 100_000_000
 """Bytes; the limit that the format's own reader sets."""
 
 
-class TensorInfo(Frozen):
-    """Where one tensor lies. `start` and `end` count from the beginning of the file, in bytes."""
+@dataclass(frozen=True, slots=True)
+class TensorInfo:
+    """Where one tensor lies. `start` and `end` count from the beginning of the file, in bytes.
+
+    No pydantic model: a server makes one for every tensor of every adapter that it loads, of numbers checked here.
+    """
 
     name: str
     dtype: str
@@ -69,10 +74,23 @@ def read_header(path: Path) -> dict[str, TensorInfo]:
 
 def read(path: Path, info: TensorInfo) -> numpy.ndarray[Any, Any]:
     """One tensor as float32, in the shape of `info`. The element type must be one of `READABLE`."""
+    with path.open("rb") as file:
+        return _values(file, info)
+
+
+def read_each(path: Path, infos: Iterable[TensorInfo]) -> Iterator[numpy.ndarray[Any, Any]]:
+    """`read` of each, one at a time, from a file that is opened once."""
+    with path.open("rb") as file:
+        for info in infos:
+            yield _values(file, info)
+
+
+def _values(file: BinaryIO, info: TensorInfo) -> numpy.ndarray[Any, Any]:
     import numpy
 
-    stored = {"F16": "<f2", "BF16": "<u2", "F32": "<f4", "F64": "<f8"}[info.dtype]
-    flat = numpy.fromfile(path, dtype=stored, count=info.parameters, offset=info.start)
+    stored = numpy.dtype({"F16": "<f2", "BF16": "<u2", "F32": "<f4", "F64": "<f8"}[info.dtype])
+    file.seek(info.start)
+    flat = numpy.frombuffer(bytearray(file.read(info.parameters * stored.itemsize)), stored)
     if info.dtype == "BF16":
         # bfloat16 is the upper half of a float32.
         flat = (flat.astype(numpy.uint32) << 16).view(numpy.float32)

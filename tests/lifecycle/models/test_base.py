@@ -125,6 +125,14 @@ def test_linear_shapes_are_out_by_in_without_embeddings_and_norms(base):
     assert len(shapes) == 2 * 7 + 1
 
 
+def test_shapes_are_those_of_the_files_that_are_there_now_and_belong_to_who_asked(base):
+    before = linear_shapes(base)
+    linear_shapes(base).clear()
+    assert linear_shapes(base) == before
+    write_safetensors(base / "model.safetensors", {"model.layers.0.mlp.down_proj.weight": numpy.zeros((3, 4), "f4")})
+    assert linear_shapes(base) == {"model.layers.0.mlp.down_proj": (3, 4)}
+
+
 def test_a_base_whose_weights_are_pickled_has_no_shapes(base):
     (base / "model.safetensors").rename(base / "pytorch_model.bin")
     fingerprint(base)
