@@ -2,7 +2,8 @@
 
 vLLM 0.32 copies its list of all adapters in memory once for every adapter of every step, to look whether it is there;
 and it puts an adapter that it only loads into a slot of the batch at once, from which it takes one that is in use, so
-that the next step must bring that back, often at the cost of others in turn. Here neither happens.
+that the next step must bring that back, often at the cost of others in turn. Here neither happens. On a
+CPU adapters that were trained alike are read alike too (`vllm_adapter_file.py`).
 """
 
 from __future__ import annotations
@@ -14,11 +15,13 @@ from vllm.platforms import current_platform
 from vllm.utils.gpu_sync_debug import gpu_sync_allowed
 
 from service.engine.masked_lora import MaskedPunicaWrapper
-from service.engine.vllm_adapter_file import LoRAOfOneRead
+from service.engine.vllm_adapter_file import Forms, LoRAOfOneRead
 
 
 class AdapterMemory(LRUCacheWorkerLoRAManager):  # type: ignore[misc]
     """Belongs to one worker, in the place of the manager that vLLM made there."""
+
+    forms: Forms | None = None
 
     @staticmethod
     def take_over(manager: Any) -> None:
@@ -28,6 +31,7 @@ class AdapterMemory(LRUCacheWorkerLoRAManager):  # type: ignore[misc]
         manager.__class__ = AdapterMemory
         if current_platform.is_cpu():
             manager._lora_model_cls = LoRAOfOneRead
+            manager.forms = manager.forms or Forms()
 
     def add_adapter(self, lora_request: Any) -> bool:
         """Load it into memory, in the place of the one longest unused when there is none free. True when it is there.
@@ -40,10 +44,14 @@ class AdapterMemory(LRUCacheWorkerLoRAManager):  # type: ignore[misc]
         if memory.get_adapter(lora_request.lora_int_id) is not None:
             return True
         with gpu_sync_allowed():
-            loaded = self._load_adapter(lora_request)
+            made = None if self.forms is None else self.forms.made(lora_request)
+            loaded = self._load_adapter(lora_request) if made is None else made
             if len(memory) >= memory.capacity:
                 memory.remove_oldest_adapter()
-            return bool(memory.add_adapter(loaded))
+            added = bool(memory.add_adapter(loaded))
+            if made is None and self.forms is not None:
+                self.forms.learn(lora_request, loaded)
+            return added
 
     def _apply_adapters(self, lora_requests: set[Any]) -> None:
         """Before a step: bring the adapters of its requests into slots."""

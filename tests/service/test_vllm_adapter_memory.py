@@ -109,6 +109,22 @@ def test_an_adapter_that_would_change_under_its_number_is_refused(worker: Any) -
         worker.manager.add_adapter(LoRARequest("a1", 1, "/1", load_inplace=True))
 
 
+def test_an_adapter_whose_form_is_known_is_not_loaded_by_vllm_and_one_that_vllm_loads_is_learnt(worker: Any) -> None:
+    known = SimpleNamespace(id=2, loras=adapter_layers(8))
+    learnt: list[int] = []
+    worker.manager.forms = SimpleNamespace(
+        made=lambda request: known if request.lora_int_id == 2 else None,
+        learn=lambda request, loaded: learnt.append(loaded.id),
+    )
+    for number in (1, 2):
+        assert worker.load(number)
+    assert worker.here() == {1, 2}
+    assert worker.log == [("load", 1)]
+    assert learnt == [1]
+    worker.step(2)
+    assert worker.log[1:] == [("room", 8), ("slot", 2)]
+
+
 def test_who_is_used_longest_ago_leaves_a_full_memory(worker: Any) -> None:
     for number in (1, 2, 3, 4):
         worker.load(number)
