@@ -50,6 +50,7 @@ log = structlog.get_logger(__name__)
 _LOOK_EVERY = 0.5
 """Seconds between two looks whether the engine that was asked is still there."""
 _STOP_SECONDS = 30.0
+_AT_THE_START = "dabt_scored_rows", "dabt_few_rows", "dabt_device"
 _CHECK_SECONDS = 60.0
 """To read the adapter's tensors."""
 
@@ -320,8 +321,7 @@ class VllmEngine:
             kernels = set(await self._answered(self._llm.collective_rpc("dabt_lora_kernel")))
             vllm_facts.check_kernels(kernels)
             await self._answered(self._llm.collective_rpc("dabt_keep_adapters"))
-        few_rows = await self._answered(self._llm.collective_rpc("dabt_few_rows"))
-        devices = await self._answered(self._llm.collective_rpc("dabt_device"))
+        _, few_rows, devices = [await self._answered(self._llm.collective_rpc(asked)) for asked in _AT_THE_START]
         config = self._llm.model_config
         return EngineFacts(
             engine="vllm",

@@ -59,13 +59,21 @@ async def scored(
     from vllm import SamplingParams
     from vllm.inputs import tokens_input
 
-    params = SamplingParams(max_tokens=1, temperature=0.0, prompt_logprobs=1, detokenize=False, flat_logprobs=True)
+    params = SamplingParams(
+        max_tokens=1,
+        temperature=0.0,
+        prompt_logprobs=1,
+        detokenize=False,
+        flat_logprobs=True,
+        extra_args={vllm_requests.SCORED_FROM: text.begin},
+    )
     prompt, final = tokens_input(text.ids, cache_salt=salt), None
     async for output in llm.generate(prompt, params, name, lora_request=lora, trace_headers=trace or None):
         final = output
     assert final is not None
     given = final.prompt_logprobs
-    return [_token(given[at], text.ids[at]) for at in range(text.begin, len(text.ids))]
+    before = len(text.ids) - len(given)  # tokens of which the worker gives nothing, as it was asked
+    return [_token(given[at - before], text.ids[at]) for at in range(text.begin, len(text.ids))]
 
 
 def _token(given: Mapping[int, Any], token: int) -> ScoredToken:

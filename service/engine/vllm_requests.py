@@ -12,17 +12,20 @@ from typing import Any
 from service.engine.interface import AdapterHandle
 
 _ANY_PROMPT = "x"
+SCORED_FROM = "dabt_scored_from"
+"""In the `extra_args` of a request's sampling parameters: the first token of its prompt that is scored, at least 1."""
 
 
 def chat_request(body: dict[str, Any]) -> Any:
     from vllm.entrypoints.openai.chat_completion.protocol import ChatCompletionRequest
 
-    return _with_messages(ChatCompletionRequest, body)
+    return _with_messages(ChatCompletionRequest, _without_ours(body))
 
 
 def completion_request(body: dict[str, Any]) -> Any:
     from vllm.entrypoints.openai.completion.protocol import CompletionRequest
 
+    body = _without_ours(body)
     if not isinstance(body.get("prompt"), list):
         return CompletionRequest.model_validate(body)
     request = CompletionRequest.model_validate({**body, "prompt": _ANY_PROMPT})
@@ -61,6 +64,14 @@ def _with_messages(model: Any, body: dict[str, Any]) -> Any:
     # vLLM writes parsed arguments into the calls of a message, which are the caller's own objects here.
     request.messages = [_own(message) for message in body["messages"]]
     return request
+
+
+def _without_ours(body: dict[str, Any]) -> dict[str, Any]:
+    """Extra arguments reach the workers as they are, and callers may send some."""
+    extra = body.get("vllm_xargs")
+    if not isinstance(extra, dict) or SCORED_FROM not in extra:
+        return body
+    return {**body, "vllm_xargs": {key: value for key, value in extra.items() if key != SCORED_FROM}}
 
 
 def _own(message: dict[str, Any]) -> dict[str, Any]:

@@ -32,6 +32,15 @@ class WorkerExtension:
 
         AdapterMemory.take_over(self.model_runner.lora_manager)
 
+    def dabt_scored_rows(self) -> None:
+        """From now on a CPU computes log-probabilities of prompts as `vllm_scored_rows.py` does."""
+        from vllm.platforms import current_platform
+
+        if current_platform.is_cpu():
+            from service.engine import vllm_scored_rows
+
+            vllm_scored_rows.take_over(self.model_runner)
+
     def dabt_few_rows(self) -> str:
         """From now on few rows take the kernel of `cpu_layers.py`. What of it is taken; empty for nothing."""
         from vllm.platforms import current_platform
