@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Sequence
 from typing import Literal
@@ -17,11 +18,17 @@ FORMAT_VARIABLE = "DABT_LOG_FORMAT"
 
 
 def configure(log_format: Format) -> None:
-    """Our own lines, on standard error, for the life of the process."""
+    """Our own lines, on standard error, for the life of the process and of those that it starts."""
+    os.environ[FORMAT_VARIABLE] = log_format
     structlog.configure(
         processors=[*known(), renderer(log_format)],
         logger_factory=structlog.PrintLoggerFactory(file=sys.stderr),
     )
+
+
+def told() -> Format:
+    """What the environment says."""
+    return "json" if os.environ.get(FORMAT_VARIABLE) == "json" else "logfmt"
 
 
 def known() -> Sequence[Processor]:

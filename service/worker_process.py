@@ -28,10 +28,19 @@ log = structlog.get_logger(__name__)
 class WorkerProcess:
     """A context: the worker runs inside of it."""
 
-    def __init__(self, config: ServeConfig, home: Home, url: str, beside: Sequence[ServeConfig] = ()) -> None:
-        """For jobs over the model folder `config.base`, which the service at `url` answers with, and those `beside`."""
+    def __init__(
+        self,
+        config: ServeConfig,
+        home: Home,
+        url: str,
+        beside: Sequence[ServeConfig] = (),
+        words: Sequence[str] = (),
+    ) -> None:
+        """For jobs over the model folder `config.base`, which the service at `url` answers with, and those `beside`.
+        `words` are further ones of `dabt worker`.
+        """
         bases = (config, *beside)
-        words = ["worker", "--max-rank", str(min(each.max_lora_rank for each in bases)), "--nice", str(_NICE)]
+        words = ["worker", *words, "--max-rank", str(min(each.max_lora_rank for each in bases)), "--nice", str(_NICE)]
         for each in bases:
             words += ["--base", str(each.base)]
         words += ["--leave-with", str(os.getpid()), "--home", str(home.root), "--endpoint", f"{url}/v1"]

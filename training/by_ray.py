@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 from lifecycle.errors import DabtError, InvalidConfig, Problem, Unavailable
 from training import processes
@@ -31,31 +33,115 @@ _CLEANER = "PlacementGroupCleanerMonitor"
 """How Ray 2.x names its cleaner's thread."""
 
 
+class WorkersLost(Unavailable):
+    """Its own class because a queue counts it as a try: the next one may end alike."""
+
+
+@dataclass(frozen=True)
+class Group:
+    """The workers of one run."""
+
+    workers: int
+    each: Mapping[str, float] = field(default_factory=dict)
+    """What Ray sets aside for each, in its own words: `{"CPU": 4, "GPU": 1}`. Where nothing is said, a GPU where the
+    cluster has some and they train on one, else a core."""
+    option: str = "--workers"
+    """Which said how many."""
+
+    @classmethod
+    def of_devices(cls, count: int, each: str) -> Group:
+        """As `dabt worker` is told of them. Raises `InvalidConfig` with all that is wrong with them."""
+        from pydantic import AllowInfNan, NonNegativeFloat, TypeAdapter, ValidationError
+
+        try:
+            needs = TypeAdapter(dict[str, Annotated[NonNegativeFloat, AllowInfNan(False)]]).validate_json(each)
+        except ValidationError as error:
+            cure = 'write resources of Ray, as {"CPU": 4, "GPU": 1}'
+            places = ((".".join(["--each", *map(str, fault["loc"])]), fault["msg"]) for fault in error.errors())
+            problems = [Problem(place, message, cure) for place, message in places]
+            raise InvalidConfig("the worker cannot be started", problems) from error
+        if (gpus := needs.get("GPU", 0)) > 1 and gpus % 1:
+            problem = Problem(
+                "--each.GPU", f"{gpus:g} of them cannot be set aside", "write a whole number, or less than 1"
+            )
+            raise InvalidConfig("the worker cannot be started", [problem])
+        return cls(count, needs, "--devices")
+
+    @property
+    def needs(self) -> dict[str, float]:
+        """Of each. The cluster is there."""
+        import ray
+
+        gpus = _on_gpus() and ray.cluster_resources().get("GPU", 0) > 0
+        asked = {name: amount for name, amount in self.each.items() if amount}
+        return asked or ({"GPU": 1} if gpus else {"CPU": 1})
+
+
 def by_ray(asked: Asked, workers: int) -> TrainResult:
     """Train by so many workers, on GPUs where the cluster has them and `DABT_DEVICE` is not `cpu`.
 
     A run whose worker is lost goes on by itself. The home and what the configuration names must lie where all workers
-    see them. Raises `InvalidConfig` where Ray is not installed, `Unavailable` where it does not start or loses workers
-    again and again, and what `here` raises.
+    see them. Raises `InvalidConfig` where Ray is not installed or the cluster is too small, `Unavailable` where it does
+    not start or loses workers again and again, and what `here` raises.
     """
-    try:
-        import ray
-        from ray.train import TrainingFailedError
-    except ImportError as error:
-        problem = Problem("--launcher", "Ray is not installed", "pip install 'dabt[ray]'")
-        raise InvalidConfig("the run cannot be launched", [problem]) from error
     from lifecycle.home import Home
 
+    require_ray()
     asked = asked.anywhere()
     home = Home.at(asked.home)
     asked.job(home)  # what is wrong with it is said before anything is started
+    group = Group(workers)
+    with cluster(group):
+        require_places(group)
+        return _result(fit(_work, {"asked": asked}, group, home.root), home)
+
+
+def require_ray(option: str = "--launcher") -> None:
+    """Raises `InvalidConfig` where it is not installed."""
     try:
-        _start(ray, workers)
-        return _result(_trainer(asked, workers, home.root).fit().return_value, home)
-    except TrainingFailedError as error:
-        raise _failure(error) from error
+        import ray.train  # noqa: F401
+    except ImportError as error:
+        problem = Problem(option, "Ray is not installed", "pip install 'dabt[ray]'")
+        raise InvalidConfig("the run cannot be launched", [problem]) from error
+
+
+@contextmanager
+def cluster(group: Group) -> Iterator[None]:
+    """Inside of it this process belongs to the cluster. Raises `Unavailable` where that does not start."""
+    import ray
+
+    try:
+        _start(ray, group.workers)
+        yield
     finally:
         ray.shutdown()
+
+
+def require_places(group: Group) -> None:
+    """Raises `InvalidConfig` where the nodes that there are now have not so many places. Call it inside `cluster`."""
+    import ray
+
+    needs = group.needs
+    nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
+    places = sum(min(int(node.get(name, 0) // amount) for name, amount in needs.items()) for node in nodes)
+    if places < group.workers:
+        each = ", ".join(f"{name} {amount:g}" for name, amount in needs.items())
+        fault = f"{group.workers} places with {each} are asked for, and the cluster has {places}"
+        raise InvalidConfig("the cluster is too small", [Problem(group.option, fault, "ask for fewer, or add nodes")])
+
+
+def fit(work: Callable[[Mapping[str, Any]], Any], told: Mapping[str, Any], group: Group, root: Path) -> Any:
+    """What `work` returns in the first of the workers; each is `told` the same. Call it inside `cluster`.
+
+    Raises what a worker raises that says more than that another one is gone, `Unavailable` for what was away to the
+    end, and `WorkersLost`.
+    """
+    from ray.train import TrainingFailedError
+
+    try:
+        return _trainer(work, told, group, root).fit().return_value
+    except TrainingFailedError as error:
+        raise _failure(error) from error
 
 
 def _start(ray: Any, workers: int) -> None:
@@ -87,17 +173,23 @@ def quiet_cleaner() -> None:
     threading.excepthook = hook
 
 
-def _trainer(asked: Asked, workers: int, root: Path) -> Any:
-    import ray
+def _on_gpus() -> bool:
+    """Unless they are told to train on processors, whatever Ray sets aside."""
+    return os.environ.get("DABT_DEVICE") != "cpu"
+
+
+def _trainer(work: Callable[[Mapping[str, Any]], Any], told: Mapping[str, Any], group: Group, root: Path) -> Any:
     from ray.train import ScalingConfig
     from ray.train.torch import TorchConfig, TorchTrainer
 
-    gpus = os.environ.get("DABT_DEVICE") != "cpu" and ray.cluster_resources().get("GPU", 0) > 0
+    needs = group.needs
+    gpus = needs.get("GPU", 0) > 0
+    talk = "nccl" if gpus and _on_gpus() else "gloo"
     return TorchTrainer(
-        _work,
-        train_loop_config={"asked": asked},
-        torch_config=TorchConfig(backend="nccl" if gpus else "gloo"),
-        scaling_config=ScalingConfig(num_workers=workers, use_gpu=gpus),
+        work,
+        train_loop_config=dict(told),
+        torch_config=TorchConfig(backend=talk),
+        scaling_config=ScalingConfig(num_workers=group.workers, use_gpu=gpus, resources_per_worker=needs),
         run_config=_run_config(root),
     )
 
@@ -156,7 +248,7 @@ def _failure(error: Any) -> BaseException:
     """Of a whole run: what a worker said is wrong, what was away, or that workers were lost too often."""
     raised = getattr(error, "worker_failures", {}).values() or [getattr(error, "controller_failure", error)]
     away = [each for each in _plain(raised) if isinstance(each, Unavailable) and str(each) != processes.ANOTHER_ENDED]
-    lost = Unavailable(
+    lost = WorkersLost(
         f"workers of Ray ended {_LOSSES + 1} times in this run: they need more memory than there is, as a rule. "
         "Lower optimisation.batch_size or max_length, or give them more memory; the same command goes on from there"
     )

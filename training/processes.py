@@ -23,6 +23,8 @@ _TOLD = ("RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")
 _PATIENCE = timedelta(days=7)
 """For what the first process does alone, which may be golden prompts of a large base."""
 ANOTHER_ENDED = "another process of this run ended, so all do; the same command goes on"
+_RAYS_DEVICE = "ACCELERATE_TORCH_DEVICE"
+"""Names a GPU where Ray has set one aside, though it is not to be used."""
 _ENDING = timedelta(seconds=60)
 """A launcher ends the other processes well before."""
 
@@ -109,6 +111,8 @@ def together() -> Iterator[None]:
 
     The launcher ends all of them as soon as one has failed. Raises `SystemExit` in those that are to be silent.
     """
+    if os.environ.get("DABT_DEVICE") == "cpu":
+        os.environ.pop(_RAYS_DEVICE, None)
     if count() == 1:
         yield
         return

@@ -111,12 +111,15 @@ class JobLeases:
                 return _hold(tx, row, worker, JobEvent(message="Fine-tuning job started"))
             return None
 
-    def beat(self, id_: str, worker: str, progress: JobProgress) -> None:
-        """Still alive, and so far. Raises `LeaseLost` when the job is this worker's no more."""
+    def beat(self, id_: str, worker: str, progress: JobProgress | None) -> None:
+        """Still alive, and so far; None where that is not known. Raises `LeaseLost` when the job is this worker's no
+        more."""
         with self._database.write() as tx:
             row = _mine(tx, id_, worker)
-            progress = progress.model_copy(update={"kept": to_job(row).progress.kept})
-            values = {"beat": row.beat + 1, "progress": progress.model_dump(mode="json", exclude_none=True)}
+            values: dict[str, Any] = {"beat": row.beat + 1}
+            if progress is not None:
+                progress = progress.model_copy(update={"kept": to_job(row).progress.kept})
+                values["progress"] = progress.model_dump(mode="json", exclude_none=True)
             tx.execute(update(tables.jobs).where(_T.id == id_).values(values))
 
     def keep(self, id_: str, worker: str, kept: KeptRun) -> KeptRun | None:

@@ -216,7 +216,8 @@ def _workers(at: int, workers: Workers) -> serve.Deployment:
         name=f"{ray_scaling.WORKERS}{at}",
         **many,
         graceful_shutdown_timeout_s=60.0,  # it gives its job back between two steps
-        ray_actor_options=_actor(workers.each, {}),
+        # Several devices are set aside for each run; their worker looks at files by itself.
+        ray_actor_options=_actor(workers.each if workers.devices == 1 else Needs(), {}),
     )
 
 
@@ -245,7 +246,7 @@ def _life(config: ServeConfig, replicas: Replicas, policy: AutoscalingPolicy = _
 def _actor(needs: Needs, variables: dict[str, str]) -> dict[str, Any]:
     options: dict[str, Any] = {"num_cpus": needs.cpus, "num_gpus": needs.gpus}
     if needs.memory_gib:
-        options["memory"] = int(needs.memory_gib * 2**30)
+        options["memory"] = needs.memory_bytes
     if variables:
         options["runtime_env"] = {"env_vars": variables}
     return options

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Literal, Self
 
-from pydantic import Field, ValidationError, model_validator
+from pydantic import Field, ValidationError, field_validator, model_validator
 
 from lifecycle.config_file import faults, load_mapping, validated
 from lifecycle.errors import InvalidConfig, Problem
@@ -53,7 +53,25 @@ class Needs(Frozen):
 
     cpus: float = Field(default=1, ge=0)
     gpus: float = Field(default=0, ge=0)
+    """A whole number, or a part of one that others share."""
     memory_gib: float = Field(default=0, ge=0)
+
+    @field_validator("gpus")
+    @classmethod
+    def _whole(cls, gpus: float) -> float:
+        if gpus > 1 and gpus % 1:
+            raise ValueError(f"{gpus:g} of them cannot be set aside; write a whole number, or less than 1")
+        return gpus
+
+    @property
+    def memory_bytes(self) -> int:
+        return int(self.memory_gib * 2**30)
+
+    @property
+    def in_rays_words(self) -> dict[str, float]:
+        """As `dabt worker --each` has it."""
+        named = {"CPU": self.cpus, "GPU": self.gpus, "memory": self.memory_bytes}
+        return {name: amount for name, amount in named.items() if amount}
 
 
 class Workers(_Bounds):
@@ -63,7 +81,10 @@ class Workers(_Bounds):
     """0 lets the last one go when there has been no job for a while; the next job then waits for its start."""
     most: int = Field(default=0, ge=0)
     """0 runs none here."""
+    devices: int = Field(default=1, ge=1)
+    """Several train each job together, by Ray Train. They are set aside while there is a job."""
     each: Needs = Needs()
+    """Of one worker; of each device where they are several, whose worker takes a core."""
 
     @property
     def follow(self) -> bool:

@@ -18,7 +18,7 @@ from typing import TextIO, cast
 import structlog
 from structlog.types import EventDict, Processor, WrappedLogger
 
-from lifecycle.log_lines import FORMAT_VARIABLE, Format, known, renderer
+from lifecycle.log_lines import FORMAT_VARIABLE, Format, known, renderer, told
 from service.request_context import current
 
 VLLM_LOGGING = Path(__file__).with_name("vllm_logging.json")
@@ -45,7 +45,7 @@ def library_level(level: str) -> str:
 
 def handler(level: str = "NOTSET") -> logging.Handler:
     """Writes the lines of libraries as ours are written."""
-    log_format: Format = "json" if os.environ.get(FORMAT_VARIABLE) == "json" else "logfmt"
+    log_format = told()
     made = _Stderr()
     made.setLevel(level)
     made.setFormatter(

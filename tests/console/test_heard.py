@@ -167,6 +167,7 @@ SPEAKERS: dict[str, tuple[str, ...]] = {
     "training/device.py": (),
     "training/fit.py": (),
     "training/golden.py": (),
+    "training/jobs/by_devices.py": (),
     "training/jobs/cli.py": (),
     "training/jobs/evaluating.py": (),
     "training/jobs/files.py": (),

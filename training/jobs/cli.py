@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
@@ -21,6 +23,16 @@ def worker(  # noqa: PLR0913, PLR0917  (one parameter is one option of the comma
         Path | None, typer.Option(envvar="DABT_EVALS", help="Folder of evaluations that jobs may ask for.")
     ] = None,
     endpoint: Annotated[str, typer.Option(help="Where evaluations ask, with /v1.")] = "http://127.0.0.1:8000/v1",
+    devices: Annotated[
+        int, typer.Option(min=1, help="That train each job together, by workers of Ray Train (RAY_ADDRESS).")
+    ] = 1,
+    each: Annotated[
+        str | None,
+        typer.Option(
+            metavar="JSON",
+            help='What Ray sets aside for each: {"CPU": 4, "GPU": 1}; by default a GPU where it has some, else a core.',
+        ),
+    ] = None,
     once: Annotated[bool, typer.Option("--once", help="End when no job waits any more.")] = False,
     nice: Annotated[int, typer.Option(min=0, max=19, help="Leave the processor to others so far.")] = 0,
     log_format: Annotated[
@@ -43,18 +55,24 @@ def worker(  # noqa: PLR0913, PLR0917  (one parameter is one option of the comma
     from lifecycle.home import Home
     from lifecycle.models.base import named_base, resolve_base
     from lifecycle.publishing import Shelf
+    from training.by_ray import Group
+    from training.jobs import by_devices
     from training.jobs.evaluating import Evaluations
     from training.jobs.worker import Worker, device_of
 
     log_lines.configure("json" if log_format == "json" else "logfmt")
     os.nice(nice)
     place = Home.at(home)
+    group = Group.of_devices(devices, each or "{}") if devices > 1 or each is not None else None
+    if group is not None and leave_with is None:  # that of a cluster's file waits for nodes, as its engines do
+        by_devices.require_devices(group)
     first, *others = (resolve_base(named_base(word)[1]) for word in base)
     hand = Worker(
         place,
         Shelf.at(place, actor="worker", max_rank=max_rank),
         first,
         beside=tuple(others),
+        elsewhere=partial(by_devices.train, group) if group else None,
         checkpoint_days=checkpoint_days,
         evaluations=Evaluations(evals.resolve() if evals else None, endpoint),
     )
@@ -68,5 +86,5 @@ def worker(  # noqa: PLR0913, PLR0917  (one parameter is one option of the comma
 
     if leave_with is not None:
         threading.Thread(target=watch_parent, name="parent", daemon=True).start()
-    with device_of(place):
+    with device_of(place) if group is None else nullcontext():  # Ray knows who has which device
         hand.run(once=once)

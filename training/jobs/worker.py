@@ -1,7 +1,7 @@
 """The worker: takes the job whose turn it is, trains it, leaves a draft; any number of them, one job a device.
 
 Three things go on: jobs are trained, one after the other (`Worker.run`); the lease of the one in hand is renewed, and
-what it tells is written down (`_Lease`); files of new jobs are looked at, so that a bad one fails while another trains.
+what it tells is written down (`Lease`); files of new jobs are looked at, so that a bad one fails while another trains.
 A worker that is asked to stop gives its job back between two steps. One that is lost keeps its job until another has
 seen its lease lapse; the run goes on from its last checkpoint, in the home of both or from the store (`keeping.py`).
 """
@@ -23,10 +23,12 @@ import structlog
 
 from lifecycle.errors import DabtError, InvalidInput, LeaseLost, NotFound, Unavailable
 from lifecycle.home import Home
-from lifecycle.jobs.nouns import Job, JobEvaluation, JobEvent, JobFault, new_id
+from lifecycle.jobs.nouns import Hyperparameters, Job, JobEvaluation, JobEvent, JobFault, new_id
 from lifecycle.jobs.states import JobState
 from lifecycle.models.base import fingerprint
 from lifecycle.publishing import Shelf
+from training.by_ray import WorkersLost
+from training.config import TrainJob
 from training.jobs import files as job_files
 from training.jobs import leaving
 from training.jobs.evaluating import Evaluations, evaluate
@@ -71,6 +73,8 @@ class Worker:
     evaluations: Evaluations = field(default_factory=Evaluations)
     beside: tuple[Path, ...] = ()
     """Further bases whose jobs it takes."""
+    elsewhere: Callable[[Worker, Job, JobFiles, Lease], None] | None = None
+    """Trains a job by others (`by_devices.py`); without it this process does."""
     name: str = field(default_factory=lambda: f"{socket.gethostname()[:40]}-{new_id('', 8)}")
     clock: Callable[[], float] = time.monotonic
     stop: threading.Event = field(default_factory=threading.Event)
@@ -185,13 +189,16 @@ class Worker:
 
     def _do(self, job: Job) -> None:
         log.info("job taken", job=job.id, tries=job.tries)
-        lease = _Lease(self, job)
+        lease = Lease(self, job)
         try:
             with lease:
                 self._until_there(job, lease)
         except (Interrupted, LeaseLost) as error:
             log.info("job left", job=job.id, why=str(error))
             self._give_back(job)
+        except WorkersLost as error:
+            log.warning("job left", job=job.id, why=str(error))
+            self._give_back(job, tried=True)
         except Exception as error:
             fault = self._fault(job, error)
             log.error(
@@ -203,7 +210,7 @@ class Worker:
             with suppress(DabtError):
                 tidy(self.home, self.shelf, job.id)
 
-    def _until_there(self, job: Job, lease: _Lease) -> None:
+    def _until_there(self, job: Job, lease: Lease) -> None:
         """Train it. While the store or the registry is away it waits where it is, and goes on from its last step.
 
         That is no fault of the job's, so it counts as no try, and nobody else could do more with it.
@@ -218,6 +225,8 @@ class Worker:
                 if job.evaluation:
                     self._evaluate(job, lease)
                 return
+            except WorkersLost:
+                raise
             except Unavailable as error:
                 log.warning("the job waits", job=job.id, problem=str(error))
                 lease.warn(_AWAY)
@@ -227,24 +236,35 @@ class Worker:
                     raise Interrupted(f"{job.id} is to stop") from error
                 pause = min(2 * pause, self.pauses.longest)
 
-    def _train(self, job: Job, fetched: JobFiles, lease: _Lease) -> None:
+    def planned(self, job: Job, fetched: JobFiles) -> tuple[TrainJob, Hyperparameters]:
+        """The job's run, and what was settled for it."""
+        hyper = job.progress.hyperparameters or settled(job, rows_in(fetched.train))
+        return plan(job, fetched, self._bases[job.base], hyper), hyper
+
+    def train_here(self, job: Job, fetched: JobFiles) -> None:
+        """A job that was taken under this worker's name by another process, which waits for this one."""
+        with Lease(self, job) as lease:
+            self._train(job, fetched, lease)
+
+    def _train(self, job: Job, fetched: JobFiles, lease: Lease) -> None:
+        if self.elsewhere is not None:
+            self.elsewhere(self, job, fetched, lease)
+            return
         from training.run import train  # this takes a moment
 
-        hyper = job.progress.hyperparameters or settled(job, rows_in(fetched.train))
+        run, hyper = self.planned(job, fetched)
         watch = JobWatcher(job, self._folder(job), hyper, lease.seal, lease.tell, lease.stop, lease.events)
         lease.watch = watch
-        base = self._bases[job.base]
-        run = plan(job, fetched, base, hyper)
         if note := told_elsewhere(job)[1]:
             watch.say(note)
         lay_out(self.shelf.registry.jobs.get(job.id, None), self.home, self._folder(job), self.shelf, watch.say)
         with RunKeeper(job, self._folder(job), self.shelf, self.name) as keeper:
             watch.keep = keeper.saved
             result = train(run, self.home, self.shelf, watch=watch)
-        leaving.leave(job, result, watch, self.shelf, base, self.name)
+        leaving.leave(job, result, watch, self.shelf, self._bases[job.base], self.name)
         log.info("job done", job=job.id, version=result.version.ref)
 
-    def _evaluate(self, job: Job, lease: _Lease) -> None:
+    def _evaluate(self, job: Job, lease: Lease) -> None:
         registry = self.shelf.registry
         made = registry.jobs.get(job.id, None)
         try:
@@ -257,10 +277,10 @@ class Worker:
         registry.leases.evaluated(job.id, self.name, evaluation)
         log.info("job evaluated", job=job.id, evaluation=evaluation.name, ruling=evaluation.ruling)
 
-    def _give_back(self, job: Job) -> None:
+    def _give_back(self, job: Job, *, tried: bool = False) -> None:
         """Where it still is this worker's. It is not, as a rule, where somebody cancelled or paused it."""
         with suppress(LeaseLost, Unavailable):
-            self.shelf.registry.leases.give_back(job.id, self.name, tried=False)
+            self.shelf.registry.leases.give_back(job.id, self.name, tried=tried)
 
     def _fault(self, job: Job, error: Exception) -> JobFault:
         if _says_full(error) or shutil.disk_usage(self.home.root).free < _FULL:
@@ -279,7 +299,7 @@ class Worker:
         return self.home.root / "jobs" / job.id
 
 
-class _Lease:
+class Lease:
     """A thread that shows that the worker is alive, and writes down what the job's run tells."""
 
     def __init__(self, worker: Worker, job: Job) -> None:
@@ -295,7 +315,7 @@ class _Lease:
         self._telling = threading.Lock()
         self._said = ""
 
-    def __enter__(self) -> _Lease:
+    def __enter__(self) -> Lease:
         self._thread.start()
         return self
 
@@ -332,7 +352,7 @@ class _Lease:
                 self.stop.set()
             try:
                 self.tell()
-                progress = self._job.progress if self.watch is None else self.watch.progress()
+                progress = None if self.watch is None else self.watch.progress()
                 self._leases.beat(self._job.id, self._worker.name, progress)
             except LeaseLost:
                 self.stop.set()

@@ -100,9 +100,21 @@ bases:
         ("bases: [{base: tiny}, {base: tiny}]", "tiny is named twice; raise its replicas instead"),
         ("bases: [{base: tiny}]\nslak: 2", "slak: is no key here → did you mean slack?"),
         ("bases: [{base: tiny, engine: llama.cpp}]", "bases.0.engine"),
+        ("bases: [{base: tiny, workers: {most: 1, devices: 0}}]", "bases.0.workers.devices"),
+        (
+            "bases: [{base: tiny, each: {gpus: 1.5}}]",
+            "bases.0.each.gpus: 1.5 of them cannot be set aside; write a whole",
+        ),
     ],
 )
 def test_each_fault_is_told(tmp_path: Path, text: str, told: str) -> None:
     with pytest.raises(InvalidConfig) as error:
         read_settings(written(tmp_path, text))
     assert told in str(error.value)
+
+
+def test_what_each_device_needs_is_said_as_ray_names_it() -> None:
+    said = {"most": 1, "devices": 2, "each": {"cpus": 4, "gpus": 0.5, "memory_gib": 1.5}}
+    settings = ClusterSettings.model_validate({"bases": [{"base": "tiny", "workers": said}]})
+    assert settings.bases[0].workers.each.in_rays_words == {"CPU": 4, "GPU": 0.5, "memory": 3 * 2**29}
+    assert ClusterSettings.model_validate({"bases": [{"base": "t"}]}).bases[0].each.in_rays_words == {"CPU": 1}

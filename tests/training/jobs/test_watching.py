@@ -14,7 +14,7 @@ from lifecycle.jobs.states import JobState
 from training.jobs.leaving import table
 from training.jobs.plan import JobFiles, plan, settled, told_elsewhere
 from training.jobs.watching import JobWatcher, figures_of
-from training.jobs.worker import Pauses, _Lease
+from training.jobs.worker import Lease, Pauses
 from training.progress import Pace, Point
 
 WANDB = {"type": "wandb", "wandb": {"project": "clinic", "name": None, "entity": "team", "tags": ["a"]}}
@@ -140,7 +140,7 @@ def test_what_a_run_says_last_is_told_however_seldom_the_worker_gives_a_sign_of_
     leases = SimpleNamespace(tell=lambda id_, name, events: told.extend(events))
     shelf = SimpleNamespace(registry=SimpleNamespace(leases=leases))
     worker = SimpleNamespace(shelf=shelf, pauses=Pauses(beat=3600.0), stop=threading.Event(), name="worker")
-    with _Lease(worker, job()) as lease:  # type: ignore[arg-type]
+    with Lease(worker, job()) as lease:  # type: ignore[arg-type]
         lease.events.append(JobEvent(message="Step 1"))
         lease.tell()
         lease.events.append(JobEvent(message="Step 2"))
