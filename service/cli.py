@@ -150,7 +150,7 @@ def serve(  # noqa: PLR0913, PLR0917  (one parameter is one option of the comman
     config = asked[0].config
     first = FirstAnswers(config.host, config.port)  # before what takes long: a base may have to be downloaded
     found = with_bases(asked, place)
-    engines = _engines([config for config, _ in found])
+    engines = vllm_engines([config for config, _ in found])
     from service.server import serve as run  # after that: it takes a second to import
 
     (config, engine), *others = engines
@@ -192,7 +192,7 @@ def _asked(
     return bases_of_file(bases, given, switches)
 
 
-def _engines(configs: list[ServeConfig]) -> list[tuple[ServeConfig, VllmEngine]]:
+def vllm_engines(configs: list[ServeConfig]) -> list[tuple[ServeConfig, VllmEngine]]:
     """An engine for each base, with its share of this machine; what takes long and needs nothing has begun."""
     from service.engine import vllm_forkserver
     from service.engine.memory import machine_memory, with_slots

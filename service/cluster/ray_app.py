@@ -257,13 +257,6 @@ def _engine(tier: EngineTier, config: ServeConfig) -> tuple[ServeConfig, Engine]
         from service.engine.fake_engine import FakeEngine
 
         return config, FakeEngine(step_seconds=tier.step_seconds)
-    from service.engine import vllm_forkserver
-    from service.engine.memory import machine_memory, with_slots
-    from service.engine.vllm_engine import VllmEngine
-    from service.engine.vllm_flags import dtype_on_a_cpu
+    from service.cli import vllm_engines
 
-    if vllm_forkserver.is_cpu_build():
-        config = with_slots(config, machine_memory(), dtype_on_a_cpu(config))
-    engine = VllmEngine(config)
-    engine.prepare()
-    return config, engine
+    return vllm_engines([config])[0]
