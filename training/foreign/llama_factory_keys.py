@@ -5,6 +5,7 @@ Read in the sources of 0.9.5 and after: `hparams/`, and transformers' `Seq2SeqTr
 
 from __future__ import annotations
 
+from training.foreign import trainer_keys
 from training.foreign.translation import Keys, Lost
 
 _OTHER_LOSS = "trains by another loss, which is not here"
@@ -64,6 +65,7 @@ KEYS = Keys(
         "it is of the data set in streams; rows are always read one at a time": "streaming buffer_size",
     },
     lost={
+        **trainer_keys.LOST,
         "train_on_prompt": Lost("learns the question too; here only answers are learnt"),
         "mask_history": Lost("learns the last answer alone", "give the answers before it weight 0 in the rows"),
         "ignore_pad_token_for_loss": Lost("learns padding", neutral=(True,)),
@@ -71,26 +73,9 @@ KEYS = Keys(
         "preserve_thinking": Lost("keeps earlier reasoning; here the base's chat template decides"),
         "interleave_probs": Lost("shares of files count with mix_strategy: interleave_under alone", neutral=()),
         "disable_shuffling": Lost("keeps the order of the rows; here they are shuffled by the seed"),
-        "train_sampling_strategy": Lost(
-            "keeps the order of the rows; here they come by chance or by length", neutral=("random",)
-        ),
-        "dataloader_drop_last": Lost("leaves out the rows of the last short batch"),
-        "auto_find_batch_size": Lost("makes batches smaller until they fit, so their size is not known"),
-        "metric_for_best_model": Lost("chooses the checkpoint by another figure", neutral=("loss", "eval_loss")),
-        "greater_is_better": Lost("calls the highest loss the best", neutral=(False,)),
         "early_stopping_steps": Lost(
             "counts validations, and here early_stopping counts epochs", "write eval_strategy: epoch", neutral=()
         ),
-        "label_smoothing_factor": Lost("smooths labels", neutral=(0, 0.0)),
-        "neftune_noise_alpha": Lost("adds noise to embeddings (NEFTune)", neutral=()),
-        "lr_scheduler_kwargs": Lost("shapes the schedule further", neutral=({}, "")),
-        "optim_args": Lost("sets the optimiser further", neutral=("",)),
-        "optim_target_modules": Lost("gives some modules an optimiser of their own", neutral=()),
-        "data_seed": Lost("shuffles by a seed of its own", "write it as seed", neutral=()),
-        "adam_beta1": Lost("is another first beta than AdamW's 0.9", neutral=(0.9,)),
-        "adam_beta2": Lost("is another second beta than AdamW's 0.999", neutral=(0.999,)),
-        "adam_epsilon": Lost("is another epsilon than AdamW's 1e-8", neutral=(1e-8,)),
-        "fp16": Lost("computes in float16; here a CPU does in float32 or bfloat16, and a GPU in bfloat16"),
         "fp8": Lost("computes in 8 bits"),
         "fp8_backend": Lost("computes in 8 bits", neutral=("auto",)),
         "fp8_enable_fsdp_float8_all_gather": Lost("computes in 8 bits"),

@@ -6,6 +6,7 @@ transformers' `TrainingArguments`. `tests/training/foreign/test_trl.py` holds th
 
 from __future__ import annotations
 
+from training.foreign import trainer_keys
 from training.foreign.translation import Keys, Lost
 
 _OTHER_LOSS = "trains by another loss, which is not here"
@@ -54,6 +55,7 @@ KEYS = Keys(
         ),
     },
     lost={
+        **trainer_keys.LOST,
         "env": Lost("sets variables of the environment", "set them where dabt train is started", neutral=({},)),
         "model_revision": Lost("names a revision of the base", "download it and name the folder", neutral=("main",)),
         "model_init_kwargs": Lost("loads the base in another way", neutral=({}, "")),
@@ -76,23 +78,6 @@ KEYS = Keys(
         "f_divergence_type": Lost("measures the distance in another way", neutral=("reverse_kl",)),
         "use_weighting": Lost("weighs the pairs (WPO)"),
         "sync_ref_model": Lost("moves the reference while it trains (TR-DPO)"),
-        "train_sampling_strategy": Lost(
-            "keeps the order of the rows; here they come by chance or by length", neutral=("random",)
-        ),
-        "dataloader_drop_last": Lost("leaves out the rows of the last short batch"),
-        "auto_find_batch_size": Lost("makes batches smaller until they fit, so their size is not known"),
-        "metric_for_best_model": Lost("chooses the checkpoint by another figure", neutral=("loss", "eval_loss")),
-        "greater_is_better": Lost("calls the highest loss the best", neutral=(False,)),
-        "label_smoothing_factor": Lost("smooths labels", neutral=(0, 0.0)),
-        "neftune_noise_alpha": Lost("adds noise to embeddings (NEFTune)", neutral=()),
-        "lr_scheduler_kwargs": Lost("shapes the schedule further", neutral=({}, "")),
-        "optim_args": Lost("sets the optimiser further", neutral=("",)),
-        "optim_target_modules": Lost("gives some modules an optimiser of their own", neutral=()),
-        "data_seed": Lost("shuffles by a seed of its own", "write it as seed", neutral=()),
-        "adam_beta1": Lost("is another first beta than AdamW's 0.9", neutral=(0.9,)),
-        "adam_beta2": Lost("is another second beta than AdamW's 0.999", neutral=(0.999,)),
-        "adam_epsilon": Lost("is another epsilon than AdamW's 1e-8", neutral=(1e-8,)),
-        "fp16": Lost("computes in float16; here a CPU does in float32 or bfloat16, and a GPU in bfloat16"),
         "num_machines": Lost("trains on several machines", "start dabt train on each by torchrun", neutral=(1,)),
         "resume_from_checkpoint": Lost("goes on from a checkpoint; a run here goes on from its own alone"),
     },
