@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import unicodedata
-from functools import lru_cache
 
 
 def language(text: str) -> str:
@@ -13,17 +12,24 @@ def language(text: str) -> str:
     """
     if text.isascii():
         return "latin" if any(map(str.isalpha, text)) else "none"
-    letters: dict[str, int] = {}
+    letters = {_SCRIPTS[char] for char in set(text)} - {""}
+    if len(letters) < 2:
+        return next(iter(letters), "none")
+    counts = dict.fromkeys(letters, 0)
     for char in set(text):
-        if script := _script(char):
-            letters[script] = letters.get(script, 0) + text.count(char)
-    if not letters:
-        return "none"
-    most = max(letters, key=letters.__getitem__)
-    return most if letters[most] >= 0.7 * sum(letters.values()) else "mixed"
+        if script := _SCRIPTS[char]:
+            counts[script] += text.count(char)
+    most = max(counts, key=counts.__getitem__)
+    return most if counts[most] >= 0.7 * sum(counts.values()) else "mixed"
 
 
-@lru_cache(maxsize=4096)
-def _script(char: str) -> str:
-    """Of a letter; empty for what is none."""
-    return unicodedata.name(char, "unknown").split()[0].split("-")[0].lower() if char.isalpha() else ""
+class _Scripts(dict[str, str]):
+    """The script of each letter that was met; empty for what is none. Unicode bounds it."""
+
+    def __missing__(self, char: str) -> str:
+        name = unicodedata.name(char, "unknown").split()[0].split("-")[0].lower()
+        self[char] = script = name if char.isalpha() else ""
+        return script
+
+
+_SCRIPTS = _Scripts()

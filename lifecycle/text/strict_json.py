@@ -31,8 +31,12 @@ def parse(text: str) -> Any:
     Refused are NaN and infinities, numbers that no double holds, one key twice, half of a surrogate pair (which could
     not be written as UTF-8), and nesting so deep that something behind would give up.
     """
+    return _value(text, large=_LARGE.search(text) is not None)
+
+
+def _value(text: str, *, large: bool) -> Any:
     raw = text.encode("utf-8", "surrogatepass")
-    if not _LARGE.search(text):
+    if not large:
         try:
             return jiter.from_json(raw, allow_inf_nan=False, catch_duplicate_keys=True)
         except ValueError:
@@ -61,8 +65,10 @@ class Spelled(float):
 
 def kept(text: str) -> Any:
     """The same as `parse` for an object or a list, with each such number `Spelled`. Raises as it does."""
-    value = parse(text)
-    return parse_written(text) if _ODD.search(text) else value
+    if not _ODD.search(text):
+        return _value(text, large=False)  # a large number is odd too, and looking for both would take as long again
+    parse(text)
+    return parse_written(text)
 
 
 def parse_written(text: str | bytes) -> Any:
