@@ -23,6 +23,7 @@ from pydantic import BaseModel, ValidationError
 from lifecycle.errors import InvalidConfig, Problem
 from lifecycle.schema_limits import parts, schema_problems
 from lifecycle.text import strict_json
+from lifecycle.validation import fault_of
 from lifecycle.version import Digest, digest_of
 
 _MODEL = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*")
@@ -115,7 +116,7 @@ class AnswerSchema:
         try:
             self.model.model_validate_json(json.dumps(value))
         except ValidationError as error:
-            told = ((".".join(map(str, ["$", *item["loc"]])), item["msg"]) for item in error.errors()[:_TOLD])
+            told = ((".".join(map(str, ["$", *item["loc"]])), fault_of(item)) for item in error.errors()[:_TOLD])
             return [_shortened(f"{place}: {says}") for place, says in told]
         return []
 

@@ -16,6 +16,7 @@ from pydantic import BaseModel, ValidationError
 from pydantic_core import SchemaValidator
 
 from lifecycle.errors import InvalidConfig, Problem
+from lifecycle.validation import fault_of, is_must, together
 from lifecycle.version import NAME_PATTERN
 
 if TYPE_CHECKING:
@@ -149,11 +150,9 @@ def faults(error: ValidationError, model: type[BaseModel], raw: Mapping[str, Any
             continue  # pydantic counts those that are right
         missing, unknown = item["type"] == "missing", item["type"] == "extra_forbidden"
         keys = list(_keys(item["loc"], raw, missing=missing))
-        fault, cure = item["msg"].removeprefix("Value error, "), ""
+        fault, cure = fault_of(item), ""
         if unknown:
             fault, cure = "is no key here", _meant(str(item["loc"][-1]), _fields(model, item["loc"]))
-        elif missing:
-            fault = "is missing"
         elif item["type"] == "finite_number":
             problems.append(_no_number(".".join(keys), item["input"]))
             continue
@@ -161,8 +160,18 @@ def faults(error: ValidationError, model: type[BaseModel], raw: Mapping[str, Any
             fault = f"{str(item['input'])[:80]!r} is no name"
             cure = "write lower-case letters, digits, - and _, at most 63"
         problems.append(Problem(".".join(keys), fault, cure))
-    # A union reports the same fault once for each of its members.
-    return list(dict.fromkeys(problems))
+    return list(_each_place_once(problems))
+
+
+def _each_place_once(problems: Iterable[Problem]) -> Iterator[Problem]:
+    """A union reports a fault for each of its members, any of which would have done."""
+    places: dict[str, list[Problem]] = {}
+    for one in problems:
+        if one not in (there := places.setdefault(one.place, [])):
+            there.append(one)
+    for place, there in places.items():
+        faults = [one.fault for one in there]
+        yield from [Problem(place, together(faults))] if all(map(is_must, faults)) else there
 
 
 def _is_within(loc: tuple[int | str, ...], outer: tuple[int | str, ...]) -> bool:

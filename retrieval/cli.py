@@ -42,6 +42,7 @@ def index(  # noqa: PLR0913, PLR0917  (one parameter is one option of the comman
     from lifecycle.home import Home
     from lifecycle.registry import Registry
     from lifecycle.store.artifacts import ArtifactStore
+    from lifecycle.validation import fault_of
     from retrieval.config import IndexConfig, IndexFacts
     from retrieval.passage import Retrieved
     from retrieval.publish import publish_index
@@ -50,7 +51,7 @@ def index(  # noqa: PLR0913, PLR0917  (one parameter is one option of the comman
     try:
         config = IndexConfig(dense=dense, dense_reads_arabic=reads_arabic, max_words=max_words)
     except ValidationError as error:
-        faults = [Problem(str(e["loc"][0]), e["msg"]) for e in error.errors()]
+        faults = [Problem(str(e["loc"][0]), fault_of(e)) for e in error.errors()]
         raise InvalidConfig("The index cannot be configured so", faults) from error
     place = Home.at(home)
     place.root.mkdir(parents=True, exist_ok=True)

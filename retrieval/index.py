@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING, Literal
 from pydantic import ValidationError
 
 from lifecycle.errors import Corrupt, NotFound
+from lifecycle.validation import in_a_line
 from lifecycle.version import Frozen, digest_of
 from retrieval import dense
 from retrieval.analysis import is_arabic
@@ -161,7 +162,8 @@ class Index:
             if header.facts.dense_model is not None:
                 embeddings = np.load(folder / "embeddings.npy", allow_pickle=False)
         except (ValidationError, ValueError, OSError) as error:
-            raise Corrupt(f"The index in '{folder}' cannot be read: {error}; build it again") from error
+            said = in_a_line(error) if isinstance(error, ValidationError) else error
+            raise Corrupt(f"The index in '{folder}' cannot be read: {said}; build it again") from error
         _check_words(folder, header.word_ranking)
         shape = None if embeddings is None else embeddings.shape
         more = sum(count - 1 for count in (header.facts.windowed or {}).values())

@@ -13,6 +13,7 @@ from pydantic import ConfigDict, Field, ValidationError, model_validator
 from lifecycle.errors import InvalidConfig, InvalidInput, Problem
 from lifecycle.models.base import name_of
 from lifecycle.models.preflight import SERVED_RANKS
+from lifecycle.validation import fault_of
 from lifecycle.version import Frozen, Ref
 from retrieval.config import PACKAGED_MODEL
 from service.host_names import host_of, host_of_origin
@@ -218,7 +219,7 @@ def config_from(options: Mapping[str, Any]) -> ServeConfig:
         return ServeConfig.model_validate(options)
     except ValidationError as error:
         problems = [
-            Problem("--" + ".".join(map(str, fault["loc"])).replace("_", "-"), fault["msg"]) for fault in error.errors()
+            Problem("--" + ".".join(map(str, item["loc"])).replace("_", "-"), fault_of(item)) for item in error.errors()
         ]
         raise InvalidConfig("The service cannot run like this:", problems) from error
 

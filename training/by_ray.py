@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 from lifecycle.errors import DabtError, InvalidConfig, Problem, Unavailable
+from lifecycle.validation import fault_of
 from training import processes
 from training.launching import Asked
 
@@ -57,7 +58,7 @@ class Group:
             needs = TypeAdapter(dict[str, Annotated[NonNegativeFloat, AllowInfNan(False)]]).validate_json(each)
         except ValidationError as error:
             cure = 'write resources of Ray, as {"CPU": 4, "GPU": 1}'
-            places = ((".".join(["--each", *map(str, fault["loc"])]), fault["msg"]) for fault in error.errors())
+            places = ((".".join(["--each", *map(str, fault["loc"])]), fault_of(fault)) for fault in error.errors())
             problems = [Problem(place, message, cure) for place, message in places]
             raise InvalidConfig("the worker cannot be started", problems) from error
         if (gpus := needs.get("GPU", 0)) > 1 and gpus % 1:

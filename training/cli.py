@@ -140,12 +140,13 @@ def _prompt(system: str, kwargs: str) -> Prompt:
 
     from lifecycle.errors import InvalidConfig, Problem
     from lifecycle.text import strict_json
+    from lifecycle.validation import fault_of
     from lifecycle.version import Prompt
 
     try:
         return Prompt(system=system, chat_template_kwargs=strict_json.parse(kwargs))
     except ValidationError as error:
-        faults = [each["msg"] for each in error.errors()]
+        faults = [fault_of(each) for each in error.errors()]
     except ValueError as error:
         faults = [str(error)]
     cure = 'write a JSON object, as {"enable_thinking": false}'

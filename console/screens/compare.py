@@ -24,10 +24,10 @@ from console.whole_answers import Conversation, earlier, whole_answers
 from lifecycle.access.keys import Role
 from lifecycle.errors import DabtError, InvalidInput, NotFound
 from lifecycle.registry import Registry
+from lifecycle.validation import problems_of
 from lifecycle.version import Frozen, digest_of
 from service.openai import http_errors
 from service.openai.http_input import json_object, unless_disconnected
-from service.openai.validation import problems_of
 
 Body = TypeVar("Body", bound=Frozen)
 

@@ -13,6 +13,7 @@ from pydantic import ValidationError
 from evals.advice.prospect import DataFacts, Prospect
 from lifecycle.errors import InvalidData, NotFound
 from lifecycle.report import Report
+from lifecycle.validation import in_a_line
 from lifecycle.version import Ref
 
 if TYPE_CHECKING:
@@ -59,7 +60,7 @@ def _report(evaluation: str, registry: Registry) -> Report:
         try:
             return Report.model_validate_json(file.read_text(encoding="utf-8"))
         except ValidationError as error:
-            raise InvalidData(f"{file} is no report of an evaluation: {error.errors()[0]['msg']}") from error
+            raise InvalidData(f"{file} is no report of an evaluation: {in_a_line(error)}") from error
     reports = registry.reports(evaluation)
     if not reports:
         raise NotFound(f"there is no evaluation of '{evaluation}', and no report at {path}: run `dabt eval` first")

@@ -20,6 +20,7 @@ from lifecycle.errors import InvalidData, InvalidInput, NotFound, Problem
 from lifecycle.home import Home
 from lifecycle.rating import QUESTION, Campaign, RatedArm, RatedItem
 from lifecycle.report import Report
+from lifecycle.validation import fault_of
 from lifecycle.version import digest_of
 
 if TYPE_CHECKING:
@@ -92,7 +93,7 @@ def campaign_of(name: str, report: Report, items: Sequence[RatedItem], wish: Wis
             created_by=actor,
         )
     except ValidationError as error:
-        faults = [Problem(".".join(map(str, fault["loc"])) or "campaign", fault["msg"]) for fault in error.errors()]
+        faults = [Problem(".".join(map(str, fault["loc"])) or "campaign", fault_of(fault)) for fault in error.errors()]
         raise InvalidInput("no campaign can be made so", faults) from None
     chosen = list(items)
     if wish.items is not None and wish.items < len(chosen):

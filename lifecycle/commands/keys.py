@@ -155,12 +155,13 @@ def _grant(options: dict[str, object], days: int | None) -> KeyGrant:
 
     from lifecycle.access.keys import KeyGrant
     from lifecycle.errors import InvalidInput, Problem
+    from lifecycle.validation import fault_of
 
     expires = datetime.now().astimezone() + timedelta(days=days) if days else None
     try:
         return KeyGrant.model_validate({**options, "expires_at": expires})
     except ValidationError as error:
-        problems = [Problem(".".join(map(str, fault["loc"])), fault["msg"]) for fault in error.errors()]
+        problems = [Problem(".".join(map(str, fault["loc"])), fault_of(fault)) for fault in error.errors()]
         raise InvalidInput("The key was not made:", problems) from error
 
 

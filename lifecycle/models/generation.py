@@ -14,6 +14,7 @@ from pydantic import ValidationError
 
 from lifecycle.errors import InvalidInput, Problem
 from lifecycle.models.base import read_object
+from lifecycle.validation import fault_of
 from lifecycle.version import Decoding, VersionSpec
 
 _FILE = "generation_config.json"
@@ -47,7 +48,7 @@ def decoding_of(base: Path) -> Decoding:
         return Decoding.model_validate(said)
     except ValidationError as error:
         theirs = {ours: key for key, ours in _SAMPLING.items()}
-        problems = [Problem(f"{source}: {theirs[str(fault['loc'][0])]}", fault["msg"]) for fault in error.errors()]
+        problems = [Problem(f"{source}: {theirs[str(fault['loc'][0])]}", fault_of(fault)) for fault in error.errors()]
         raise InvalidInput(f"{base / source} has sampling defaults that no request could use", problems) from error
 
 

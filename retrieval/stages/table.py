@@ -9,6 +9,7 @@ from pydantic import ValidationError
 
 from lifecycle.errors import Corrupt, InvalidConfig, Problem
 from lifecycle.plugins import Seam
+from lifecycle.validation import in_a_line
 from lifecycle.version import Digest, RetrieverStage, digest_of
 from retrieval.stages.stage import Stage
 
@@ -69,7 +70,8 @@ def ready(stage: RetrieverStage) -> Stage:
     try:
         here = kind.model_validate({"type": stage.type, **stage.settings})
     except ValidationError as error:
-        raise Corrupt(f"The stage '{stage.type}' here no longer takes the version's settings: {error}") from error
+        said = in_a_line(error)
+        raise Corrupt(f"The stage '{stage.type}' here no longer takes the version's settings: {said}") from error
     if _fingerprint(here) != stage.fingerprint:
         raise Corrupt(
             f"The stage '{stage.type}' here is not the one that the version was made with: its files or its package "

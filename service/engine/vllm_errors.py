@@ -24,9 +24,9 @@ from lifecycle.errors import (
     PromptTooLong,
     Unavailable,
 )
+from lifecycle.validation import problems_of
 from service.engine.vllm_submission import Submission
 from service.engine.vllm_words import NOTHING_LEFT, in_our_words
-from service.openai.validation import problems_of
 
 _INVALID = "The request is not valid:"
 TOO_LONG = ("input_tokens", "input_text")

@@ -23,9 +23,9 @@ from starlette.types import Receive
 
 from lifecycle.errors import InvalidInput, TooLarge, TooSlow
 from lifecycle.text import strict_json
+from lifecycle.validation import problems_of
 from lifecycle.version import Frozen
 from service.openai.body_bounds import SLICE, Bounds, Counter
-from service.openai.validation import problems_of
 
 T = TypeVar("T")
 Body = TypeVar("Body", bound=Frozen)

@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 from pydantic import BaseModel, ValidationError
 
 from lifecycle.errors import InvalidInput, Problem
-from service.openai.validation import problems_of
+from lifecycle.validation import problems_of
 
 MOST_TEXTS = 2048
 """In one request, as OpenAI has it."""

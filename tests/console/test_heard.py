@@ -258,7 +258,7 @@ SPEAKERS: dict[str, tuple[str, ...]] = {
     "service/concurrency.py": ("in_thread",),
     "service/under_way.py": (),
     "service/resolution.py": (),
-    "service/openai/validation.py": (),
+    "lifecycle/validation.py": (),
     "service/openai/http_input.py": (),
     "service/openai/fine_tuning/form.py": (),
     "service/openai/fine_tuning/routes_files.py": (),

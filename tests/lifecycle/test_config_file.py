@@ -48,7 +48,7 @@ class Config(Frozen):
         return str(info.context["folder"] / text)
 
 
-NUMBER = "Input should be a valid integer"
+NUMBER = "must be a whole number"
 
 
 @pytest.fixture
@@ -95,7 +95,7 @@ def test_every_fault_is_told_at_once_in_the_file_order_of_the_keys_that_a_person
         ("folder: x", "name", "is missing", ""),
         ("name: n\nrules: [{rule: floor}]", "rules.0.value", "is missing", ""),
         ("name: n\nspan: [1]", "span.1", "is missing", ""),
-        ("name: n\nspan: [1, x]", "span.1", f"{NUMBER}, unable to parse string as an integer", ""),
+        ("name: n\nspan: [1, x]", "span.1", NUMBER, ""),
         ("name: n\nshapes: {a: {rank: []}}", "shapes.a.rank", NUMBER, ""),
     ],
 )

@@ -16,8 +16,8 @@ from lifecycle.errors import InvalidInput, Problem
 from lifecycle.jobs.nouns import EVALUATION, Auto, Hyperparameters, JobRequest, evaluation_file
 from lifecycle.models.preflight import SERVED_RANKS
 from lifecycle.registry.cursor import Cursor
+from lifecycle.validation import problems_of
 from lifecycle.version import Frozen
-from service.openai.validation import problems_of
 
 _MOST_METADATA = 16
 _MOST_INTEGRATIONS = 5

@@ -22,6 +22,7 @@ from lifecycle.errors import DabtError, InvalidInput, Problem, TooLarge
 from lifecycle.jobs.nouns import Upload, UploadedFile, UploadPart, new_id
 from lifecycle.jobs.purging import purge
 from lifecycle.store.artifacts import ArtifactStore, digest_of_folder
+from lifecycle.validation import problems_of
 from lifecycle.version import Frozen
 from service.admin import registry_of
 from service.openai.fine_tuning.asked import expiry_of
@@ -30,7 +31,6 @@ from service.openai.fine_tuning.owner import owner_of, who
 from service.openai.fine_tuning.routes_files import check_room, checked_purpose, expires_at_of, in_folder
 from service.openai.fine_tuning.shapes import part_object, upload_object
 from service.openai.http_input import json_object
-from service.openai.validation import problems_of
 from service.parts import parts_of
 
 PART_BYTES = 64 * 2**20

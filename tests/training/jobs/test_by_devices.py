@@ -149,14 +149,14 @@ def test_as_many_devices_train_as_share_a_batch_evenly() -> None:
 @pytest.mark.parametrize(
     ("said", "told"),
     [
-        ("CPU", {"--each": "Invalid JSON: expected value at line 1 column 1"}),
-        ("[4]", {"--each": "Input should be an object"}),
+        ("CPU", {"--each": "is no JSON"}),
+        ("[4]", {"--each": "must be an object"}),
         (
             '{"CPU": "many", "GPU": -1, "memory": 1e999}',
             {
-                "--each.CPU": "Input should be a valid number, unable to parse string as a number",
-                "--each.GPU": "Input should be greater than or equal to 0",
-                "--each.memory": "Input should be a finite number",
+                "--each.CPU": "must be a number",
+                "--each.GPU": "must be 0 or more",
+                "--each.memory": "must be a finite number",
             },
         ),
         ('{"GPU": 1.5}', {"--each.GPU": "1.5 of them cannot be set aside"}),

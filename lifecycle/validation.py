@@ -1,6 +1,6 @@
-"""What pydantic says of a request, in this service's words: a place that the caller wrote, and what is right there.
+"""What pydantic says of a request, a file or an option, in our words: what is right in its place.
 
-pydantic names the members of a union and its own kinds of error; a caller knows neither.
+pydantic names the members of a union and its own kinds of error; who wrote the value knows neither.
 """
 
 from __future__ import annotations
@@ -22,22 +22,27 @@ _MUST_BE: Mapping[str, str] = {
     **dict.fromkeys(("dict_type", "model_type", "mapping_type", "dataclass_type", "model_attributes_type"), _OBJECT),
     **dict.fromkeys(("literal_error", "enum"), "one of {expected}"),
     **dict.fromkeys(("datetime_type", "datetime_parsing", "datetime_from_date_parsing"), "a date and time (ISO 8601)"),
+    "path_type": "a path",
     "finite_number": "a finite number",
     "none_required": "null",
     "greater_than": "more than {gt}",
     "greater_than_equal": "{ge} or more",
     "less_than": "less than {lt}",
     "less_than_equal": "{le} or less",
+    "multiple_of": "a multiple of {multiple_of}",
+    "union_tag_invalid": "one of {expected_tags}",
 }
 """pydantic's kind of error → what the value must be, where its context fills the braces."""
 _OTHERWISE: Mapping[str, str] = {
     "missing": "is missing",
     "extra_forbidden": "is not known here",
-    "string_too_short": "must have at least {min_length} characters",
-    "string_too_long": "must have at most {max_length} characters",
+    "json_invalid": "is no JSON",
+    "string_too_short": "must have {min_length} or more characters",
+    "string_too_long": "must have {max_length} or fewer characters",
     "string_pattern_mismatch": "must match {pattern}",
-    "too_short": "must have at least {min_length} items",
-    "too_long": "must have at most {max_length} items",
+    "too_short": "must have {min_length} or more items",
+    "too_long": "must have {max_length} or fewer items",
+    "union_tag_not_found": "has no {discriminator}, which says what it is",
 }
 _SAID_BY_US = ("value_error", "assertion_error")
 _UNKNOWN = "is not what this field takes"
@@ -49,9 +54,18 @@ def problems_of(error: ValidationError, body: Any) -> list[Problem]:
     for detail in error.errors(include_url=False, include_input=False):
         place = _place(detail["loc"], body, missing=detail["type"] == "missing")
         said = faults.setdefault(place, [])
-        if (fault := _fault(detail)) not in said:
+        if (fault := fault_of(detail)) not in said:
             said.append(fault)
-    return [Problem(place, _together(said)) for place, said in faults.items()]
+    return [Problem(place, together(said)) for place, said in faults.items()]
+
+
+def in_a_line(error: ValidationError) -> str:
+    """The first few faults with their places, for a value that is ours and that nobody mends by hand."""
+    details = error.errors(include_url=False, include_input=False)[:_IN_A_LINE]
+    return "; ".join(" ".join([*filter(None, [".".join(map(str, one["loc"]))]), fault_of(one)]) for one in details)
+
+
+_IN_A_LINE = 3
 
 
 def _place(path: Sequence[int | str], value: Any, *, missing: bool) -> str:
@@ -70,8 +84,9 @@ def _place(path: Sequence[int | str], value: Any, *, missing: bool) -> str:
     return ".".join(places) or "body"
 
 
-def _fault(detail: Any) -> str:
-    kind, context = detail["type"], detail.get("ctx", {})
+def fault_of(detail: Any) -> str:
+    """What one of pydantic's errors says of its place."""
+    kind, context = detail["type"], {key: _plain(value) for key, value in detail.get("ctx", {}).items()}
     if kind in _SAID_BY_US:
         return str(context.get("error") or detail["msg"])
     words = f"must be {_MUST_BE[kind]}" if kind in _MUST_BE else _OTHERWISE.get(kind, _UNKNOWN)
@@ -81,9 +96,22 @@ def _fault(detail: Any) -> str:
         return _UNKNOWN
 
 
-def _together(faults: list[str]) -> str:
-    """The members of a union, each of which would have done."""
-    musts = [fault.removeprefix("must be ") for fault in faults if fault.startswith("must be ")]
-    if len(musts) < len(faults):
-        return next(fault for fault in faults if not fault.startswith("must be "))
-    return f"must be {', or '.join(musts)}"
+def _plain(value: Any) -> Any:
+    """A bound as people write it: 1, not 1.0."""
+    return int(value) if isinstance(value, float) and value.is_integer() else value
+
+
+def together(faults: list[str]) -> str:
+    """What a place's faults come to, of a union's members, each of which would have done."""
+    others = [fault for fault in faults if not is_must(fault)]
+    if others:
+        return others[0]
+    return f"must be {', or '.join(fault.removeprefix(_MUST) for fault in faults)}"
+
+
+def is_must(fault: str) -> bool:
+    """Whether it says what the value must be."""
+    return fault.startswith(_MUST)
+
+
+_MUST = "must be "
