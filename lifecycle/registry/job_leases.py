@@ -148,6 +148,17 @@ class JobLeases:
             _mine(tx, id_, worker)
             say(tx, id_, events)
 
+    def told(self, id_: str) -> dict[str, int]:
+        """Of each figure that its events have told, the last step; 0 of one that belongs to none."""
+        events = tables.job_events.c
+        query = select(events.data).where((events.job == id_) & events.data.is_not(None)).order_by(events.number)
+        told: dict[str, int] = {}
+        with self._database.read() as tx:
+            for (data,) in tx.execute(query):
+                step = int((data or {}).get("step", 0))
+                told.update({name: max(step, told.get(name, 0)) for name in data or {}})
+        return told
+
     def validated(
         self,
         id_: str,

@@ -19,6 +19,7 @@ from training.progress import Pace, Point
 
 KEPT = 3
 """Checkpoints: those of the last epochs, as at OpenAI."""
+_BASES = "base_valid_loss"
 
 
 class Interrupted(Exception):
@@ -51,6 +52,8 @@ class JobWatcher:
     """Not told yet."""
     keep: Callable[[int, Path], None] = lambda step, folder: None
     """Called with each checkpoint, once what belongs to it has been put aside."""
+    told: Mapping[str, int] = field(default_factory=dict)
+    """Figures, and the last step at which the job's events have each: by whichever worker."""
     pace: Pace = field(default_factory=Pace)
     figures: dict[int, dict[str, float]] = field(default_factory=dict)
     """By step, as `figures_of` names them."""
@@ -78,16 +81,15 @@ class JobWatcher:
         new = figures_of(kind, point.figures)
         self.figures.setdefault(point.step, {}).update(new)
         if not point.step:  # the base's own, before any training
-            if not self.job.progress.step and "valid_loss" in new:
+            if "valid_loss" in new and _BASES not in self.told:
                 # No step of the training, so none of the events that OpenAI's clients know as metrics.
-                told = {"base_valid_loss": new["valid_loss"]}
                 message = f"Before training: validation loss={point.loss:.2f}"
-                self.events.append(JobEvent(message=message, data=told))
+                self.events.append(JobEvent(message=message, data={_BASES: new["valid_loss"]}))
             return
         data: dict[str, Any] = {"step": point.step, "total_steps": self._total or None, **new}
         said = "training" if kind == "train" else "validation"
-        if point.step <= self.job.progress.step:
-            return  # told before, by the worker that had the job
+        if all(point.step <= self.told.get(name, 0) for name in new):
+            return  # by the worker that had the job
         of = f"/{self._total}" if self._total else ""
         self.events.append(JobEvent(message=f"Step {point.step}{of}: {said} loss={point.loss:.2f}", data=data))
 

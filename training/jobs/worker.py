@@ -254,6 +254,8 @@ class Worker:
 
         run, hyper = self.planned(job, fetched)
         watch = JobWatcher(job, self._folder(job), hyper, lease.seal, lease.tell, lease.stop, lease.events)
+        lease.tell()  # of a try before this one
+        watch.told = self.shelf.registry.leases.told(job.id)
         lease.watch = watch
         if note := told_elsewhere(job)[1]:
             watch.say(note)

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from lifecycle.errors import JobRefused, LeaseLost
-from lifecycle.jobs.nouns import Job, JobFault, JobProgress, JobResult
+from lifecycle.jobs.nouns import Job, JobEvent, JobFault, JobProgress, JobResult
 from lifecycle.jobs.states import ENDED, HELD, JOB_MOVES, JobState
 from lifecycle.registry import Registry
 from lifecycle.registry.job_leases import MOST_TRIES, JobQueue
@@ -228,3 +228,13 @@ def test_a_queue_has_the_jobs_that_there_is_something_to_do_for(registry):
     for job in (one, three):
         registry.jobs.move(job.id, S.CANCELLED, None, actor="amal")
     assert registry.leases.queues([BASE]) == {BASE: JobQueue(0, 0)}
+
+
+def test_of_each_figure_a_job_tells_at_which_step_it_was_told_last(registry):
+    mine, other = asked(registry), asked(registry)
+    for _ in (mine, other):
+        registry.leases.take("w", [BASE], {})
+    figures = [{"base_valid_loss": 2.0}, {"step": 4, "train_loss": 1.0}, {"step": 2, "valid_loss": 1.0}, None]
+    registry.leases.tell(mine.id, "w", [JobEvent(message="told", data=data) for data in figures])
+    assert registry.leases.told(mine.id) == {"base_valid_loss": 0, "step": 4, "train_loss": 4, "valid_loss": 2}
+    assert registry.leases.told(other.id) == {}

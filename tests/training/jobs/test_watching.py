@@ -83,12 +83,19 @@ def test_a_figure_that_is_not_known_is_left_out(tmp_path: Path) -> None:
     assert table({1: {"train_loss": 0.5}}).splitlines()[1] == "1,0.5,,,"
 
 
-def test_figures_that_another_worker_told_are_not_told_again(tmp_path: Path) -> None:
-    before = job().model_copy(update={"progress": JobProgress(step=4)})
+def test_figures_that_another_worker_told_are_not_told_again_and_those_that_it_did_not_are(tmp_path: Path) -> None:
+    """It was at step 5, and was lost before it told of the validation at 4 and of the training at 5."""
+    before = job().model_copy(update={"progress": JobProgress(step=5)})
     watch = watcher(before, tmp_path, [0.0])
-    for step in (4, 5):
+    watch.told = {"step": 4, "total_steps": 4, "train_loss": 4, "valid_loss": 2, "full_valid_loss": 2}
+    for step in (2, 4, 5):
         watch.loss("train", Point(step, 0.5, 0.7))
-    assert [event.data["step"] for event in watch.events if event.data] == [5]
+        watch.loss("validation", Point(step, 0.5, 0.7))
+    assert [event.message for event in watch.events] == [
+        "Step 4: validation loss=0.70",
+        "Step 5: training loss=0.70",
+        "Step 5: validation loss=0.70",
+    ]
 
 
 def test_an_integration_is_a_tracker_kept_offline_where_there_is_no_key(
@@ -130,7 +137,8 @@ def test_the_bases_own_loss_is_told_once_whichever_worker_goes_on(tmp_path: Path
     watch.loss("train", Point(0, 0.0, 2.4, {}))
     (event,) = watch.events
     assert event.data == {"base_valid_loss": 2.5}
-    again = watcher(job().model_copy(update={"progress": JobProgress(step=3)}), tmp_path, [0.0])
+    again = watcher(job(), tmp_path, [0.0])
+    again.told = {"base_valid_loss": 0}
     again.loss("validation", before)
     assert list(again.events) == []
 
