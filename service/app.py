@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
-from typing import TYPE_CHECKING
 
 import structlog
 from fastapi import FastAPI, Request
@@ -27,6 +26,7 @@ from service.engine.interface import Engine
 from service.engine_side import Elsewhere
 from service.front import Front, InFront
 from service.last_known import LastKnown
+from service.observability import spans
 from service.observability.access_log import AccessLog
 from service.openai import http_errors, http_input, routes_openai
 from service.openai.azure import AzurePaths
@@ -35,9 +35,6 @@ from service.parts import Parts, assemble
 from service.request_context import DISCONNECTED, context_of
 from service.serving import Service
 from service.traffic import routes_traffic
-
-if TYPE_CHECKING:
-    from service.observability.otel import OtelTracer
 
 log = structlog.get_logger(__name__)
 
@@ -70,7 +67,7 @@ def create_app(
     app.state.before_listening = lambda: None
     """Called when all is ready to listen: whoever has answered on the port until then stops."""
     parts.telemetry.serving({base.digest: base.name for base in parts.base.every})
-    app.state.tracer = _tracer(config)
+    app.state.tracer = spans.tracer_of(config)
     access = Access(config, parts.catalogue)
     app.add_middleware(AccessGuard, access=access, accounts=parts.accounts)
     app.state.console = console(app) if console is not None else None
@@ -98,14 +95,6 @@ def create_app(
     app.add_exception_handler(ClientDisconnect, _on_disconnect)
     app.add_exception_handler(Exception, _on_fault)
     return app
-
-
-def _tracer(config: ServeConfig) -> OtelTracer | None:
-    if not config.traces_url:
-        return None
-    from service.observability.otel import OtelTracer
-
-    return OtelTracer(config.traces_url, config.otlp_protocol)
 
 
 @asynccontextmanager

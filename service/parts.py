@@ -247,6 +247,7 @@ def _watch(side: EngineSide, catalogue: Catalogue, telemetry: Telemetry, rooms: 
     residency, gate, supervisor = side.residency, side.gate, side.supervisor
     telemetry.gauge("resident_adapters", "Adapters in the engine's memory", lambda: len(residency.residents()))
     telemetry.gauge("adapter_leases", "Requests that hold an adapter", residency.leases)
+    telemetry.gauge("pins_missing", "Pins that are not in memory", lambda: len(side.warmer.missing()))
     telemetry.gauge("registry_age_seconds", "Since the registry was last read", lambda: catalogue.age)
     telemetry.gauge("ready", "1 when /ready answers 200", lambda: float(not supervisor.waiting_for()))
     telemetry.gauge("slots_taken", "Adapters in the batch", lambda: gate.taken)

@@ -164,6 +164,13 @@ def context_of(connection: HTTPConnection) -> RequestContext:
 def begun(scope: Scope, context: RequestContext) -> Iterator[None]:
     """Inside the block `context` is the one of the request in `scope`."""
     scope[_PLACE] = context
+    with worked_for(context):
+        yield
+
+
+@contextmanager
+def worked_for(context: RequestContext) -> Iterator[None]:
+    """Inside the block `context` is the one that this task works for."""
     token = _current.set(context)
     try:
         yield

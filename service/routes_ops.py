@@ -45,6 +45,7 @@ async def ready(request: Request) -> Response:
         "engine": facts.brief() if facts else None,
         "structured_output": parts.engine.structured_output(),
         "canaries_stuck": parts.traffic.guard.stuck(),
+        "pins_missing": len(parts.warmer.missing()),
         "registry": {
             "revision": parts.catalogue.snapshot.revision,
             "problem": parts.catalogue.problem,

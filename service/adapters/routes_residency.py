@@ -41,6 +41,7 @@ async def residency(request: Request) -> Response:
             "classifiers": [classifier.model_dump(mode="json") for classifier in parts.classifiers.residents()],
             "classifier_bytes": parts.classifiers.most_bytes,
             "pins": parts.warmer.pins,
+            "pins_missing": parts.warmer.missing(),
             "slots_taken": parts.gate.taken,
             "waiting_for_slot": parts.gate.waiting,
         }

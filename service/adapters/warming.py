@@ -184,6 +184,29 @@ class Warmer:
     def pins(self) -> tuple[str, ...]:
         return tuple(dict.fromkeys([*self._pins, *self._snapshot().pins]))
 
+    def missing(self) -> dict[str, str]:
+        """Pins of which something is neither in memory nor on its way there, and why.
+
+        One of the registry that names nothing of the bases here is another service's.
+        """
+        if self._snapshot() is EMPTY:
+            return {}
+        here, failed = {*self._residency.digests()}, dict(self._residency.failures())
+        if self._classifiers is not None:
+            here.update(self._classifiers.digests())
+            failed.update(self._classifiers.failures())
+        missing = {}
+        for ref in self.pins:
+            try:
+                gone = next((wanted.digest for wanted in self._named(ref) if wanted.digest not in here), None)
+            except DabtError as error:
+                if ref in self._pins:
+                    missing[ref] = str(error)
+                continue
+            if gone is not None:
+                missing[ref] = failed.get(gone, "it waits for its turn to be loaded, or there is no place for it")
+        return missing
+
     def _apply_pins(self) -> None:
         """As many as there may be: an alias that was moved to several versions must not break the service."""
         pinned = self._pinned()

@@ -276,7 +276,15 @@ class FleetAdapters:
         return {digest: why for digest, why in told.items() if digest not in here}
 
     def fitting(self, digests: Sequence[Digest], *, spare: int = 0) -> list[Digest]:
-        return list(digests[: self.capacity - spare])
+        """As many of each base, in their order, as every room of it can keep; all of one whose rooms have not told."""
+        of_base: Counter[Digest] = Counter()
+        fitting = []
+        for digest in digests:
+            base = self.base_of(digest)
+            of_base[base] += 1
+            if all(of_base[base] <= card.places - spare for card in self._engine.cards(base)):
+                fitting.append(digest)
+        return fitting
 
     def forget_all(self) -> None: ...
 

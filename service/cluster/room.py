@@ -28,7 +28,9 @@ from service.concurrency import Bulkhead
 from service.config import ServeConfig
 from service.engine.interface import Call, Engine, EngineAnswer, EngineFacts, Tally
 from service.engine_side import REGISTRY_SECONDS, Beside, EngineSide, engine_side, let_in
+from service.observability import spans
 from service.observability.telemetry import Telemetry
+from service.observability.tracer import Tracer
 from service.openai import http_errors
 
 log = structlog.get_logger(__name__)
@@ -62,6 +64,8 @@ class EngineRoom:
         self.name = name
         self._side = engine_side(config, engine, beside, plan)
         self.telemetry = beside.telemetry
+        self.tracer: Tracer | None = None
+        """Of a room in a process of its own; elsewhere a request's own is at hand."""
         self._side.supervisor.log = log.bind(base=self._side.base.name)
         self._engine = engine
         self._slots = config.max_loras
@@ -169,7 +173,8 @@ class EngineRoom:
             return ask.call, _Waits()
         began = time.monotonic()
         self._called.call(ask.digest)
-        adapter, slot = await let_in(ask.digest, self._side.residency, self._side.gate, held)
+        with spans.going_on(self.tracer, ask.call.trace):
+            adapter, slot = await let_in(ask.digest, self._side.residency, self._side.gate, held)
         return replace(ask.call, adapter=adapter), _Waits(max(0.0, time.monotonic() - began - slot), slot)
 
     async def _done(self, ask: Ask, call: Call | None) -> AsyncGenerator[Frame, None]:
@@ -219,6 +224,7 @@ class LoneRoom(EngineRoom):
         beside = Beside(store, self._catalogue, Telemetry(), reading, weights=weights)
         super().__init__(name, config, engine, beside, Plan(config.preload, config.pin, ahead=False))
         store.cache.in_use = self._side.residency.digests
+        self.tracer = spans.tracer_of(config)
 
     async def open(self) -> None:
         """Return when the engine answers and what this room must hold is loaded and verified.
@@ -240,6 +246,8 @@ class LoneRoom(EngineRoom):
     async def close(self) -> None:
         await super().close()
         await asyncio.to_thread(self._catalogue.stop)
+        if self.tracer is not None:
+            await asyncio.to_thread(self.tracer.close)
 
     async def _hold(self) -> None:
         """What could not be loaded ahead keeps a room closed: another one answers meanwhile."""

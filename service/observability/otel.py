@@ -14,7 +14,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 
 from opentelemetry import trace
-from opentelemetry.context import Context
+from opentelemetry.context import Context, attach, detach
 from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import BatchSpanProcessor, SpanExporter
@@ -52,6 +52,15 @@ class OtelTracer:
     def span(self, name: str, attributes: Attributes) -> Iterator[OtelSpan]:
         with self._inside(self.begin(name, attributes)) as made:
             yield made
+
+    @contextmanager
+    def under(self, headers: Mapping[str, str]) -> Iterator[None]:
+        """Spans made inside go on with the trace of whoever sent these."""
+        token = attach(_W3C.extract(headers))
+        try:
+            yield
+        finally:
+            detach(token)
 
     def begin(self, name: str, attributes: Attributes) -> OtelSpan:
         return self._start(name, attributes, SpanKind.INTERNAL)

@@ -8,14 +8,18 @@ https://opentelemetry.io/docs/specs/semconv/gen-ai/gen-ai-spans/.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from contextlib import AbstractContextManager
+from collections.abc import Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager
 from types import TracebackType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from service.engine.interface import Kind
 from service.observability.tracer import Attributes, Span, Tracer, Value
-from service.request_context import DISCONNECTED, RequestFigures, current
+from service.request_context import DISCONNECTED, RequestContext, RequestFigures, current, worked_for
+
+if TYPE_CHECKING:
+    from service.config import ServeConfig
+    from service.observability.otel import OtelTracer
 
 _OPERATION: Mapping[Kind, str] = {
     "chat": "chat",
@@ -67,6 +71,26 @@ def begin(name: str, attributes: Attributes | None = None) -> Span:
     """
     active = _tracer()
     return _OFF if active is None else active.begin(name, attributes or {})
+
+
+@contextmanager
+def going_on(tracer: Tracer | None, headers: Mapping[str, str]) -> Iterator[None]:
+    """Inside of it this process works for a request that another one traces, with these `headers`."""
+    if tracer is None or not headers:
+        yield
+        return
+    trace_id = headers.get("traceparent", "--").split("-")[1]
+    with worked_for(RequestContext(tracer=tracer, trace_id=trace_id, key_id="")), tracer.under(headers):
+        yield
+
+
+def tracer_of(config: ServeConfig) -> OtelTracer | None:
+    """None where nobody is told of traces."""
+    if not config.traces_url:
+        return None
+    from service.observability.otel import OtelTracer
+
+    return OtelTracer(config.traces_url, config.otlp_protocol)
 
 
 def begin_engine(kind: Kind, body: Mapping[str, Any], asked: str, ref: str, request_id: str) -> Span:

@@ -29,6 +29,7 @@ from lifecycle.errors import InvalidConfig
 from retrieval.passage import Retrieved
 from service.config import config_from
 from service.observability import spans
+from tests.service.cluster.rooms_here import a_fleet
 from tests.service.logged import logged
 
 pytestmark = pytest.mark.timeout(300)
@@ -58,14 +59,15 @@ class Collector:
         return by_name(self.received())
 
 
-def by_name(received: Sequence[ExportTraceServiceRequest]) -> dict[str, Span]:
-    """Every span; a name that comes twice fails the test."""
+def by_name(received: Sequence[ExportTraceServiceRequest], of: str = "") -> dict[str, Span]:
+    """Every span, or those of one trace; a name that comes twice fails the test."""
     found = [
         span
         for request in received
         for resource in request.resource_spans
         for scope in resource.scope_spans
         for span in scope.spans
+        if span.trace_id.hex().startswith(of)
     ]
     assert len({span.name for span in found}) == len(found), [span.name for span in found]
     return {span.name: span for span in found}
@@ -127,6 +129,24 @@ async def test_a_request_is_one_tree_from_the_callers_own_span_down_to_the_engin
     assert engine["gen_ai.usage.input_tokens"] == usage["prompt_tokens"]
     assert engine["gen_ai.usage.output_tokens"] == usage["completion_tokens"]
     assert [event.name for event in found["chat triage:1"].events] == ["first token"]
+
+
+async def test_what_an_engine_of_a_cluster_does_for_a_request_is_in_the_trace_of_its_gateway(
+    house: Any, collector: Collector
+) -> None:
+    house.adapter("one")
+    house.version("triage", adapter="one")
+    headers = {"traceparent": CALLER, **EVALUATION}
+    traced = {"otlp_endpoint": collector.url}
+    async with a_fleet(house, rooms=1, **traced) as fleet, fleet.gateway(**traced) as gateway:
+        for at in range(2):
+            await gateway.chat("triage:1", "one two", headers=headers if at == 0 else EVALUATION)
+    found = by_name(collector.received(), of=CALLER.split("-")[1])
+    parents = {name: span.parent_span_id for name, span in found.items()}
+    assert parents["chat triage:1"] == found["POST /v1/chat/completions"].span_id
+    for step in ("lease", "slot"):
+        assert parents[step] == found["chat triage:1"].span_id, step
+    assert parents["load"] == found["lease"].span_id
 
 
 async def test_a_stream_has_the_same_spans_and_ends_them_with_the_stream(

@@ -8,9 +8,13 @@ from typing import Any
 
 import pytest
 
+from lifecycle.manifests import GoldenPrompt
 from lifecycle.registry import Registry
 
 pytestmark = pytest.mark.timeout(300)
+
+IMPOSSIBLE = GoldenPrompt(prompt_ids=(1,), completion_ids=(2,), adapter_logprobs=(-90.0,), base_logprobs=(-91.0,))
+"""What no engine computes."""
 
 
 def names(house: Any, *letters: str) -> None:
@@ -58,6 +62,30 @@ async def test_a_preload_that_fails_does_not_keep_the_service_from_starting(hous
     async with start(house, preload=("a", "b", "nobody", "tiny:prod")) as running:
         assert await resident(house, running) == {"b"}
         assert (await running.chat("b")).status_code == 200
+
+
+async def test_a_pin_that_is_not_in_memory_is_counted_for_all_and_explained_to_those_who_may_see_it(
+    house: Any, start: Any
+) -> None:
+    """The registry's pin `z` is of a service with another base; its own configuration names no other's."""
+    names(house, "a")
+    house.adapter("broken", golden=(IMPOSSIBLE,))
+    house.prod("b", adapter="broken")
+    another = f"sha256:{'1' * 64}"
+    house.adapter("elsewhere", base=another)
+    house.prod("z", adapter="elsewhere", base=another)
+    for name in "bz":
+        house.registry.pins.set(name, actor="amal")
+    async with start(house, pin=("a", "nobody")) as running:
+        ready = await running.client.get("/ready")
+        missing = (await running.client.get("/admin/residency")).json()["pins_missing"]
+        page = (await running.client.get("/metrics")).text
+    assert (ready.status_code, ready.json()["pins_missing"]) == (200, 2)
+    assert "dabt_pins_missing 2.0" in page
+    assert set(missing) == {"b", "nobody"}
+    assert "golden" in missing["b"]
+    assert missing["nobody"].startswith("the registry has no nobody")
+    assert "golden" not in ready.text
 
 
 async def test_a_pinned_version_is_never_evicted_and_unpinning_ends_that(house: Any, start: Any) -> None:

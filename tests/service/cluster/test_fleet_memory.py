@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, cast
 
 import pytest
 
 from lifecycle.errors import Unavailable
-from lifecycle.manifests import GoldenPrompt
+from lifecycle.manifests import AdapterManifest, GoldenPrompt
+from service.cluster.asking import Card
+from service.cluster.fleet import FleetAdapters, FleetEngine
 from service.cluster.room import EngineRoom, LoneRoom
 from service.cluster.room_series import MOST_SAMPLES, of_rooms
 from service.cluster.scaling import LATELY, Memory
@@ -101,6 +104,28 @@ async def test_a_pin_that_would_leave_a_room_no_place_to_swap_in_is_refused(hous
             refused = await gateway.client.post("/admin/pin", json={"ref": "b"})
             assert (refused.status_code, refused.json()["error"]["code"]) == (403, "not_allowed")
             assert house.registry.pins.all() == ("a",)
+
+
+def test_what_fits_is_counted_for_each_base_by_the_smallest_of_its_rooms() -> None:
+    """One base has a room of three places and one of two; another has one of four; a third has none now."""
+    places = {"one": [3, 2], "two": [4], "none": []}
+
+    def line(base: str) -> Any:
+        return SimpleNamespace(
+            cards=lambda: [Card(f"{base}-{at}", 1, 0, 0, each, 1, 0) for at, each in enumerate(places[base])]
+        )
+
+    adapters = FleetAdapters(FleetEngine({base: line(base) for base in places}))
+    manifest = lambda digest: AdapterManifest.model_construct(base=digest.partition(":")[0])  # noqa: E731
+    adapters.join(cast(Any, None), cast(Any, SimpleNamespace(catalogue=SimpleNamespace(known_manifest=manifest))))
+    wanted = [f"{base}:{at}" for at in range(5) for base in places]
+    assert adapters.fitting(wanted) == [
+        *("one:0", "two:0", "none:0", "one:1", "two:1", "none:1"),
+        *("two:2", "none:2", "two:3", "none:3", "none:4"),
+    ]
+    assert [each for each in adapters.fitting(wanted, spare=1) if not each.startswith("none")] == [
+        *("one:0", "two:0", "two:1", "two:2"),
+    ]
 
 
 async def test_a_room_tells_how_many_adapters_it_was_asked_for_beside_its_pins(house: Any) -> None:
