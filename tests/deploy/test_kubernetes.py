@@ -18,6 +18,7 @@ import dabt
 from lifecycle.upkeep.doctor.settings import VARIABLES
 from service import routes_ops
 from service.access.authentication import OPEN
+from service.cluster.nodes import NODE_VARIABLES
 from service.config import ServeConfig
 from tests.deploy.test_dockerfile import environment, last, stages
 
@@ -174,13 +175,13 @@ def test_secrets_are_named_and_never_written_and_every_variable_is_read(overlay:
                 assert source["key"] in SECRETS[source["name"]]
                 assert source["name"] in told
             else:
-                of_ray = {"RAY_TMPDIR", "RAY_worker_niceness"}
-                assert variable["name"] in {"HOME", *of_ray}, "what is no secret stands in the settings"
+                assert variable["name"] in {"HOME", "RAY_TMPDIR"}, "what is no secret stands in the settings"
         names = {variable["name"] for variable in container["env"]}
         (settings,) = [one for one in of_kind(overlay, "ConfigMap") if one["metadata"]["name"] == "dabt"]
         assert {name for name in names | settings["data"].keys() if name.startswith("DABT_")} <= set(VARIABLES)
-        references = {next(iter(one)): next(iter(one.values()))["name"] for one in container["envFrom"]}
-        assert references == {"configMapRef": "dabt", "secretRef": "dabt-artifacts"}
+        references = [(kind, of["name"]) for one in container["envFrom"] for kind, of in one.items()]
+        of_ray = [("configMapRef", "dabt-ray")] if container["name"].startswith("ray") else []
+        assert references == [("configMapRef", "dabt"), *of_ray, ("secretRef", "dabt-artifacts")]
         assert {"DABT_REGISTRY_URL", "DABT_ARTIFACTS_URL"} <= names
 
 
@@ -302,6 +303,14 @@ def test_ray_grows_a_second_cluster_step_by_step_and_runs_the_release_that_is_lo
     assert service["spec"]["rayClusterConfig"]["enableInTreeAutoscaling"] is True, "the upgrade scales both clusters"
     locked = (ROOT / "requirements" / f"{of_image('ray')}.lock").read_text(encoding="utf-8").splitlines()
     assert f"ray=={service['spec']['rayClusterConfig']['rayVersion']}" in locked
+
+
+def test_nodes_of_ray_are_told_what_those_of_one_machine_are_and_the_image_has_the_proxy() -> None:
+    (told,) = [one["data"] for one in of_kind("ray", "ConfigMap") if one["metadata"]["name"] == "dabt-ray"]
+    assert told == NODE_VARIABLES
+    locked = (ROOT / "requirements" / f"{of_image('ray')}.lock").read_text(encoding="utf-8")
+    assert "\nray-haproxy==" in locked
+    assert "/tmp" in {mount["mountPath"] for _, _, each in containers("ray") for mount in each["volumeMounts"]}
 
 
 def test_ray_serves_the_application_with_settings_that_it_takes(tmp_path: Path) -> None:
