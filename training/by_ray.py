@@ -28,6 +28,9 @@ _OBJECTS = 128 * 2**20
 """Bytes for what workers give each other through Ray, which is next to nothing."""
 _PATIENCE_S = 3600
 """For workers to start, which is a minute by Ray's own measure: a busy machine takes longer to import PyTorch."""
+_AT_ONCE_S, _LOOK_S = 2.0, 1.0
+"""Room that comes within the first is no matter to speak of. The second is between two looks for it: a signal is heard
+between them."""
 _TOLD = ("DABT_", "HF_", "TOKENIZERS_", "MLFLOW_", "WANDB_")
 """Beginnings of the variables that workers elsewhere are told too."""
 _CLEANER = "PlacementGroupCleanerMonitor"
@@ -50,8 +53,8 @@ class Group:
     """Which said how many."""
 
     @classmethod
-    def of_devices(cls, count: int, each: str) -> Group:
-        """As `dabt worker` is told of them. Raises `InvalidConfig` with all that is wrong with them."""
+    def told(cls, count: int, each: str, option: str) -> Group:
+        """As a command is told of them. Raises `InvalidConfig` with all that is wrong with them."""
         from pydantic import AllowInfNan, NonNegativeFloat, TypeAdapter, ValidationError
 
         try:
@@ -60,13 +63,13 @@ class Group:
             cure = 'write resources of Ray, as {"CPU": 4, "GPU": 1}'
             places = ((".".join(["--each", *map(str, fault["loc"])]), fault_of(fault)) for fault in error.errors())
             problems = [Problem(place, message, cure) for place, message in places]
-            raise InvalidConfig("the worker cannot be started", problems) from error
+            raise InvalidConfig("the workers of Ray cannot be started", problems) from error
         if (gpus := needs.get("GPU", 0)) > 1 and gpus % 1:
             problem = Problem(
                 "--each.GPU", f"{gpus:g} of them cannot be set aside", "write a whole number, or less than 1"
             )
-            raise InvalidConfig("the worker cannot be started", [problem])
-        return cls(count, needs, "--devices")
+            raise InvalidConfig("the workers of Ray cannot be started", [problem])
+        return cls(count, needs, option)
 
     @property
     def needs(self) -> dict[str, float]:
@@ -78,12 +81,12 @@ class Group:
         return asked or ({"GPU": 1} if gpus else {"CPU": 1})
 
 
-def by_ray(asked: Asked, workers: int) -> TrainResult:
-    """Train by so many workers, on GPUs where the cluster has them and `DABT_DEVICE` is not `cpu`.
+def by_ray(asked: Asked, group: Group, tell: Callable[[str], object]) -> TrainResult:
+    """Train by these workers, on GPUs where the cluster has them and `DABT_DEVICE` is not `cpu`.
 
     A run whose worker is lost goes on by itself. The home and what the configuration names must lie where all workers
-    see them. Raises `InvalidConfig` where Ray is not installed or the cluster is too small, `Unavailable` where it does
-    not start or loses workers again and again, and what `here` raises.
+    see them. Raises `InvalidConfig` where Ray is not installed or this machine has no room, `Unavailable` where Ray
+    does not start or loses workers again and again, and what `here` raises.
     """
     from lifecycle.home import Home
 
@@ -91,9 +94,8 @@ def by_ray(asked: Asked, workers: int) -> TrainResult:
     asked = asked.anywhere()
     home = Home.at(asked.home)
     asked.job(home)  # what is wrong with it is said before anything is started
-    group = Group(workers)
     with cluster(group):
-        require_places(group)
+        wait_for_room(group, tell)
         return _result(fit(_work, {"asked": asked}, group, home.root), home)
 
 
@@ -118,17 +120,49 @@ def cluster(group: Group) -> Iterator[None]:
         ray.shutdown()
 
 
+def wait_for_room(group: Group, tell: Callable[[str], object]) -> None:
+    """Return once the cluster can set aside what all of the workers need; `tell` hears why that is not at once.
+
+    Call it inside `cluster`. An autoscaler knows of what waits here, and adds nodes for it. Raises as `require_places`.
+    """
+    from ray.util.placement_group import placement_group, remove_placement_group
+
+    require_places(group)
+    room = placement_group([group.needs] * group.workers)
+    try:
+        if not room.wait(_AT_ONCE_S):
+            fault, places = _asked_and_there(group)
+            tell(f"waiting for room: {fault}{', which others are in' if places >= group.workers else ''}")
+        while not room.wait(_LOOK_S):
+            pass
+    finally:
+        remove_placement_group(room)
+
+
 def require_places(group: Group) -> None:
-    """Raises `InvalidConfig` where the nodes that there are now have not so many places. Call it inside `cluster`."""
+    """Raises `InvalidConfig` where this machine is all of the cluster, and has not so many places.
+
+    Other clusters grow: whoever asks waits there. Call it inside `cluster`.
+    """
+    fault, places = _asked_and_there(group)
+    if places < group.workers and not _joined():
+        raise InvalidConfig("this machine is too small", [Problem(group.option, fault, "ask for fewer")])
+
+
+def _asked_and_there(group: Group) -> tuple[str, int]:
+    """In words, and how many places the nodes have now, whoever is in them."""
     import ray
 
     needs = group.needs
     nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
     places = sum(min(int(node.get(name, 0) // amount) for name, amount in needs.items()) for node in nodes)
-    if places < group.workers:
-        each = ", ".join(f"{name} {amount:g}" for name, amount in needs.items())
-        fault = f"{group.workers} places with {each} are asked for, and the cluster has {places}"
-        raise InvalidConfig("the cluster is too small", [Problem(group.option, fault, "ask for fewer, or add nodes")])
+    each = ", ".join(f"{name} {amount:g}" for name, amount in needs.items())
+    return f"{group.workers} places with {each} are asked for, and the nodes have {places}", places
+
+
+def _joined() -> bool:
+    """A cluster that is there without this command: its nodes may come and go."""
+    return bool(os.environ.get("RAY_ADDRESS"))
 
 
 def fit(work: Callable[[Mapping[str, Any]], Any], told: Mapping[str, Any], group: Group, root: Path) -> Any:
@@ -152,7 +186,7 @@ def _start(ray: Any, workers: int) -> None:
     everywhere = {"env_vars": variables, "worker_process_setup_hook": f"{__name__}.{quiet_cleaner.__name__}"}
     settings: dict[str, Any] = {"runtime_env": everywhere, "ignore_reinit_error": True}
     settings["logging_config"] = ray.LoggingConfig(log_level="ERROR")  # of its own parts, elsewhere too
-    if not os.environ.get("RAY_ADDRESS"):
+    if not _joined():
         cores = max(workers, len(os.sched_getaffinity(0)))
         settings |= {"address": "local", "num_cpus": cores, "object_store_memory": _OBJECTS}
     try:

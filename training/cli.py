@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from training.run import TrainResult
 
 
-def train(
+def train(  # noqa: PLR0913, PLR0917  (one parameter is one option of the command)
     config: Annotated[Path | None, typer.Argument(help="The run's YAML file.")] = None,
     again: Annotated[
         str | None, typer.Option(help="Instead of a file: a run's folder, or its name; it is gone on with, or reused.")
@@ -34,6 +34,9 @@ def train(
         Literal["here", "ray"], typer.Option(help="In this process, or by the workers of Ray Train.")
     ] = "here",
     workers: Annotated[int, typer.Option(min=1, help="Of --launcher ray, each with a GPU where there are some.")] = 1,
+    each: Annotated[
+        str, typer.Option(metavar="JSON", help='What Ray sets aside for each of them: {"CPU": 4, "GPU": 1}.')
+    ] = "{}",
 ) -> None:
     """Train by a method (LoRA where none is named) and publish the result to the registry as a draft.
 
@@ -48,12 +51,13 @@ def train(
         raise typer.BadParameter("name a YAML file, or a run with --again")
     asked = Asked(config, again, base, force, actor, home)
     if launcher == "ray":
-        from training.by_ray import by_ray
+        from training.by_ray import Group, by_ray
 
-        _print_result(by_ray(asked, workers))
+        group = Group.told(workers, each, "--workers")
+        _print_result(by_ray(asked, group, lambda why: typer.echo(f"{why}; Ctrl-C ends this")))
         return
-    if workers != 1:
-        raise typer.BadParameter("--workers is for --launcher ray; torchrun --nproc-per-node starts others")
+    if workers != 1 or each != "{}":
+        raise typer.BadParameter("--workers and --each are for --launcher ray; torchrun --nproc-per-node starts others")
     with processes.together():
         result = here(asked)
         if processes.is_first():

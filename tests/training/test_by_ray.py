@@ -104,7 +104,7 @@ def test_only_what_rays_own_cleaner_says_of_a_cluster_that_ended_is_not_told(
 def test_without_the_extra_it_says_what_to_install(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setitem(sys.modules, "ray", None)
     with pytest.raises(InvalidConfig, match=r"--launcher: Ray is not installed → pip install 'dabt\[ray\]'"):
-        by_ray.by_ray(Asked(tmp_path / "run.yaml"), 2)
+        by_ray.by_ray(Asked(tmp_path / "run.yaml"), by_ray.Group(2), print)
 
 
 def test_ray_that_does_not_start_is_told_without_a_traceback(monkeypatch: pytest.MonkeyPatch) -> None:

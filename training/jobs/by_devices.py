@@ -21,6 +21,8 @@ from multiprocessing.pool import ExceptionWithTraceback  # type: ignore[attr-def
 from pathlib import Path
 from typing import Any
 
+import structlog
+
 from lifecycle import log_lines
 from lifecycle.errors import DabtError, InvalidConfig, Problem
 from lifecycle.home import Home
@@ -33,6 +35,8 @@ from training.by_ray import Group
 from training.jobs.plan import JobFiles
 from training.jobs.watching import Interrupted
 from training.jobs.worker import Lease, Pauses, Worker
+
+log = structlog.get_logger(__name__)
 
 _PATIENCE = 30.0
 """Seconds for Ray's run to be gone, which it is within one or two."""
@@ -57,7 +61,9 @@ class _Told:
 
 
 def require_devices(group: Group) -> None:
-    """Raises `InvalidConfig` where Ray is not installed, or the cluster has not so many devices now."""
+    """Raises `InvalidConfig` where Ray is not installed, or this machine is to be the cluster and has not so many; and
+    `Unavailable` where the cluster is not there.
+    """
     by_ray.require_ray(group.option)
     with by_ray.cluster(group):
         by_ray.require_places(group)
@@ -115,6 +121,7 @@ def _drive(told: _Told, group: Group, answers: connection.Connection) -> None:
     threading.Thread(target=_end_with_the_worker, name="parent-watch", daemon=True).start()
     try:
         with by_ray.cluster(group):
+            by_ray.wait_for_room(group, lambda why: log.warning("the job waits", job=told.job, problem=why))
             by_ray.fit(_work, {"told": told}, group, told.files.train.parent)
         answers.send(None)
     except (DabtError, Interrupted) as error:

@@ -63,8 +63,8 @@ def worker(  # noqa: PLR0913, PLR0917  (one parameter is one option of the comma
     log_lines.configure("json" if log_format == "json" else "logfmt")
     os.nice(nice)
     place = Home.at(home)
-    group = Group.of_devices(devices, each or "{}") if devices > 1 or each is not None else None
-    if group is not None and leave_with is None:  # that of a cluster's file waits for nodes, as its engines do
+    group = Group.told(devices, each or "{}", "--devices") if devices > 1 or each is not None else None
+    if group is not None and leave_with is None:  # else Ray has started it, on a node of its own
         by_devices.require_devices(group)
     first, *others = (resolve_base(named_base(word)[1]) for word in base)
     hand = Worker(

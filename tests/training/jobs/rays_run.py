@@ -43,8 +43,12 @@ def on_another_machine(told: Any, *others: Any) -> None:
 
 
 def _with(fit: Callable[..., None], *told: Any) -> None:
-    by_ray.cluster, by_ray.fit = nullcontext, fit  # type: ignore[assignment]
+    by_ray.cluster, by_ray.wait_for_room, by_ray.fit = nullcontext, _at_once, fit  # type: ignore[assignment]
     _drive(*told)
+
+
+def _at_once(*_: Any) -> None:
+    """There is room."""
 
 
 def _refused(work: Callable[[Mapping[str, Any]], None], *_: Any) -> None:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import multiprocessing
 import socket
+import sys
 import threading
 import time
 import traceback
@@ -14,6 +15,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 from structlog.testing import capture_logs
@@ -163,9 +165,9 @@ def test_as_many_devices_train_as_share_a_batch_evenly() -> None:
     ],
 )
 def test_resources_that_are_none_are_refused_all_at_once(said: str, told: dict[str, str]) -> None:
-    assert Group.of_devices(2, '{"CPU": 4, "GPU": 0.5}') == Group(2, {"CPU": 4.0, "GPU": 0.5}, "--devices")
+    assert Group.told(2, '{"CPU": 4, "GPU": 0.5}', "--devices") == Group(2, {"CPU": 4.0, "GPU": 0.5}, "--devices")
     with pytest.raises(InvalidConfig) as refused:
-        Group.of_devices(2, said)
+        Group.told(2, said, "--devices")
     assert {problem.place: problem.fault for problem in refused.value.problems} == told
     assert all(problem.cure.startswith("write ") for problem in refused.value.problems)
 
@@ -189,19 +191,29 @@ def test_the_trainer_talks_as_its_devices_do_and_takes_what_was_set_aside(
     assert trained_by(Group(2, {"GPU": 1})) == ("gloo", True, {"GPU": 1})
 
 
-def test_more_devices_than_the_nodes_have_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    ray = pytest.importorskip("ray", reason="the extra `ray` is not installed")
-    nodes = [
-        {"Alive": True, "Resources": {"CPU": 8.0, "GPU": 2.0}},
-        {"Alive": True, "Resources": {"CPU": 3.0, "GPU": 8.0}},
-        {"Alive": False, "Resources": {"CPU": 64.0, "GPU": 8.0}},
-        {"Alive": True, "Resources": {"CPU": 64.0}},
-    ]
-    monkeypatch.setattr(ray, "nodes", lambda: nodes)
+NODES = [
+    {"Alive": True, "Resources": {"CPU": 8.0, "GPU": 2.0}},
+    {"Alive": True, "Resources": {"CPU": 3.0, "GPU": 8.0}},
+    {"Alive": False, "Resources": {"CPU": 64.0, "GPU": 8.0}},
+    {"Alive": True, "Resources": {"CPU": 64.0}},
+]
+
+
+@pytest.fixture
+def nodes(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
+    """Ray as it tells of these."""
+    ray: ModuleType = pytest.importorskip("ray", reason="the extra `ray` is not installed")
+    monkeypatch.setattr(ray, "nodes", lambda: NODES)
     monkeypatch.setattr(ray, "cluster_resources", lambda: {"CPU": 75.0, "GPU": 10.0})
-    monkeypatch.delenv("DABT_DEVICE", raising=False)
+    for variable in ("DABT_DEVICE", "RAY_ADDRESS"):
+        monkeypatch.delenv(variable, raising=False)
+    return ray
+
+
+@pytest.mark.usefixtures("nodes")
+def test_more_devices_than_this_machine_has_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     by_ray.require_places(Group(10))
-    with pytest.raises(InvalidConfig, match=r"--workers: 11 places with GPU 1 are asked for, .* has 10 → ask for"):
+    with pytest.raises(InvalidConfig, match=r"--workers: 11 places with GPU 1 are asked for, and the nodes have 10 → "):
         by_ray.require_places(Group(11))
     by_ray.require_places(Group(5, {"CPU": 1, "GPU": 1}))  # of the second node three, which is as many as it has cores
     with pytest.raises(InvalidConfig, match=r"--workers: 6 places with CPU 1, GPU 1"):
@@ -211,3 +223,37 @@ def test_more_devices_than_the_nodes_have_are_refused(monkeypatch: pytest.Monkey
         by_ray.require_places(Group(6, {"CPU": 2, "GPU": 0.5}, "--devices"))
     monkeypatch.setenv("DABT_DEVICE", "cpu")
     by_ray.require_places(Group(75))
+
+
+@pytest.mark.parametrize(
+    ("group", "told"),
+    [
+        (Group(11), "waiting for room: 11 places with GPU 1 are asked for, and the nodes have 10"),
+        (Group(10), "waiting for room: 10 places with GPU 1 are asked for, and the nodes have 10, which others are in"),
+    ],
+)
+def test_a_cluster_that_has_no_room_yet_is_waited_for_in_a_sentence(
+    nodes: ModuleType, monkeypatch: pytest.MonkeyPatch, group: Group, told: str
+) -> None:
+    """What it asks Ray for is what it waits for, and is given back: Ray's own run asks for it again."""
+    monkeypatch.setenv("RAY_ADDRESS", "of-a-cluster:6379")
+    rays = sys.modules["ray.util.placement_group"]
+    asked: list[dict[str, float]] = []
+    there, heard, given_back = iter([False, False, False, True]), [], []
+
+    class Room:
+        def wait(self, seconds: float) -> bool:
+            assert not given_back
+            return next(there)
+
+    def place(bundles: list[dict[str, float]]) -> Room:
+        asked.extend(bundles)
+        return Room()
+
+    monkeypatch.setattr(rays, "placement_group", place)
+    monkeypatch.setattr(rays, "remove_placement_group", given_back.append)
+    by_ray.wait_for_room(group, heard.append)
+    assert asked == [{"GPU": 1}] * group.workers
+    assert heard == [told]
+    assert len(given_back) == 1
+    assert list(there) == []
