@@ -26,6 +26,7 @@ from service.concurrency import Bulkhead, one_at_a_time
 from service.config import QUEUE_FACTOR, ServeConfig
 from service.engine import (
     vllm_facts,
+    vllm_first_tokens,
     vllm_forkserver,
     vllm_gpu_memory,
     vllm_likelihood,
@@ -33,6 +34,7 @@ from service.engine import (
     vllm_reasoning,
     vllm_requests,
     vllm_submission,
+    vllm_tally,
 )
 from service.engine.interface import AdapterHandle, Call, EngineAnswer, EngineDetail, EngineFacts, Tally
 from service.engine.sharing import ALL, Share
@@ -182,7 +184,7 @@ class VllmEngine:
         except BaseException:
             await self._abort(call)
             raise
-        return EngineAnswer(answer, _tally(answer.get("usage"), answer.pop("metrics", None)))
+        return EngineAnswer(answer, vllm_tally.of(answer.get("usage"), answer.pop("metrics", None)))
 
     async def stream(self, call: Call) -> AsyncGenerator[str | Tally, None]:
         asked = call.body.get("stream_options")
@@ -201,7 +203,7 @@ class VllmEngine:
                             raise_reported(json.loads(text)["error"], submission, dead=self._is_dead())
                         elif '"choices":[]' in text:  # the usage chunk; inside a string the quotes would be escaped
                             chunk = json.loads(text)
-                            tally = _tally(chunk.get("usage"), chunk.pop("metrics", None))
+                            tally = vllm_tally.of(chunk.get("usage"), chunk.pop("metrics", None))
                             if wanted:
                                 yield json.dumps(chunk, ensure_ascii=False, separators=(",", ":"))
                             yield tally
@@ -298,6 +300,7 @@ class VllmEngine:
         self._llm = AsyncLLM.from_vllm_config(config, usage_context=context)
         self._series = vllm_metrics.own_series(self._llm)
         vllm_submission.follow(self._llm, self._structured.check)
+        vllm_first_tokens.send_first(self._llm)
         return args
 
     async def _handlers(self, args: Any) -> Any:
@@ -382,19 +385,3 @@ class VllmEngine:
         if error is not None:
             raise_reported(error.model_dump(), submission, dead=self._is_dead())
         return result
-
-
-def _tally(usage: dict[str, Any] | None, metrics: dict[str, Any] | None) -> Tally:
-    usage, metrics = usage or {}, metrics or {}
-    queue, first = _seconds(metrics.get("queue_time_ms")), _seconds(metrics.get("time_to_first_token_ms"))
-    return Tally(
-        prompt_tokens=usage.get("prompt_tokens") or 0,
-        completion_tokens=usage.get("completion_tokens") or 0,
-        queue=queue,
-        first_token=None if first is None else (queue or 0.0) + first,
-        per_token=_seconds(metrics.get("mean_itl_ms")),
-    )
-
-
-def _seconds(milliseconds: float | None) -> float | None:
-    return None if milliseconds is None else milliseconds / 1000

@@ -1,5 +1,7 @@
 """A streamed answer on the wire: server-sent events that stop, and give everything back, when the reader leaves.
 
+One task does all of it, from finding who answers to writing the last event, so that no event changes tasks on its way.
+
 While nothing is to be said, before the first token of a long prompt and between two tokens, a comment line keeps the
 connection from being taken for dead by whoever is in between. Clients leave comments out
 (https://html.spec.whatwg.org/multipage/server-sent-events.html).
@@ -9,14 +11,14 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Coroutine
-from contextlib import suppress
+from contextlib import aclosing, closing, suppress
 from typing import TYPE_CHECKING, Any
 
 from starlette.requests import ClientDisconnect
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
-from service.openai.http_input import unless_disconnected, until_disconnected
+from service.openai.http_input import unless_disconnected
 
 if TYPE_CHECKING:
     from service.serving import Reply
@@ -27,64 +29,39 @@ Told = Callable[[Exception], str]
 """The events that tell a reader of an error which came before the first event, when the status had been sent."""
 
 
-async def streamed(receive: Receive, work: Coroutine[Any, Any, Reply], seconds: float, told: Told) -> EventStream:
-    """The stream that `work` begins.
-
-    For `seconds` its first event is awaited, so that most errors still have a status: what `work` raises by then is
-    raised. Raises `ClientDisconnect`, with `work` ended, when the client leaves meanwhile. `receive` must have given
-    the whole body already.
-    """
-    task = asyncio.ensure_future(work)
-    gone = asyncio.ensure_future(until_disconnected(receive))
-    try:
-        await asyncio.wait({task, gone}, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
-        if task.done():
-            task.result()
-        elif gone.done():
-            raise ClientDisconnect
-    except BaseException:
-        await _given_back(task)
-        raise
-    finally:
-        gone.cancel()
-    return EventStream(task, seconds, told)
-
-
-async def _given_back(reply: asyncio.Future[Reply]) -> None:
-    """End what is still under way for `reply`, whether it has begun or not."""
-    reply.cancel()
-    await asyncio.wait({reply})
-    if not reply.cancelled() and reply.exception() is None and (events := reply.result().events) is not None:
-        await events.aclose()
-
-
 class EventStream(Response):
-    """Starlette's StreamingResponse cancels through anyio, which interrupts clean-up again and again; this one does
-    not, so closing the events (the abort in the engine, the lease) runs to its end.
+    """The stream that `work` begins. Its status is sent with the first event, so that most errors still have their own,
+    or after `seconds` without one.
+
+    Starlette's StreamingResponse cancels through anyio, which interrupts clean-up again and again; this one does not,
+    so closing the events (the abort in the engine, the lease) runs to its end.
     """
 
     media_type = "text/event-stream"
 
-    def __init__(self, reply: asyncio.Future[Reply], seconds: float, told: Told) -> None:
+    def __init__(self, work: Coroutine[Any, Any, Reply], seconds: float, told: Told) -> None:
         """`seconds` of silence are followed by a comment."""
         super().__init__(headers={"cache-control": "no-cache", "x-accel-buffering": "no"})
         del self.headers["content-length"]
-        self._reply = reply
+        self._work = work
         self._seconds = seconds
         self._told = told
+        self._begun = False
+        """Whether the status has been sent."""
         self._sent = 0
         """Events so far."""
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        try:
-            with suppress(ClientDisconnect):
+        """Before the status is sent: raises what `work` raises, and `ClientDisconnect` when the client leaves."""
+        with closing(self._work):
+            try:
                 await unless_disconnected(receive, self._answer(send))
-        finally:
-            await _given_back(self._reply)
+            except ClientDisconnect:
+                if not self._begun:
+                    raise
 
     async def _answer(self, send: Send) -> None:
-        await send({"type": "http.response.start", "status": 200, "headers": self.raw_headers})
-        kept_alive = asyncio.ensure_future(self._keep_alive(send, at_once=not self._reply.done()))
+        kept_alive = asyncio.ensure_future(self._keep_alive(send))
         try:
             await self._send_events(send)
         finally:
@@ -95,22 +72,32 @@ class EventStream(Response):
 
     async def _send_events(self, send: Send) -> None:
         try:
-            reply = await self._reply
+            reply = await self._work
         except Exception as error:
-            await send({"type": "http.response.body", "body": self._told(error).encode(), "more_body": True})
+            if not self._begun:
+                raise
+            await self._send(send, self._told(error).encode())
             return
         assert reply.events is not None
-        await send({"type": "http.response.body", "body": reply.first.encode(), "more_body": True})
-        async for event in reply.events:
-            self._sent += 1
-            await send({"type": "http.response.body", "body": event.encode(), "more_body": True})
+        async with aclosing(reply.events) as events:
+            await self._send(send, reply.first.encode())
+            async for event in events:
+                await self._send(send, event.encode())
 
-    async def _keep_alive(self, send: Send, *, at_once: bool) -> None:
+    async def _send(self, send: Send, event: bytes) -> None:
+        self._sent += 1
+        await self._write(send, event)
+
+    async def _write(self, send: Send, piece: bytes) -> None:
+        if not self._begun:
+            self._begun = True
+            await send({"type": "http.response.start", "status": 200, "headers": self.raw_headers})
+        await send({"type": "http.response.body", "body": piece, "more_body": True})
+
+    async def _keep_alive(self, send: Send) -> None:
         """A clock of its own, and not one for each event: an event costs a number."""
-        if at_once:
-            await send({"type": "http.response.body", "body": KEEP_ALIVE, "more_body": True})
         while True:
             before = self._sent
             await asyncio.sleep(self._seconds)
             if self._sent == before:
-                await send({"type": "http.response.body", "body": KEEP_ALIVE, "more_body": True})
+                await self._write(send, KEEP_ALIVE)

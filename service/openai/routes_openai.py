@@ -19,7 +19,7 @@ from service.admin import registry_of
 from service.engine.interface import Kind
 from service.openai import allowed_fields, http_errors, models, responses
 from service.openai import embeddings as embedding
-from service.openai.event_stream import streamed
+from service.openai.event_stream import EventStream
 from service.openai.fine_tuning.owner import owner_of, who
 from service.openai.http_input import json_object, unless_disconnected
 from service.openai.messages import check_messages
@@ -59,7 +59,7 @@ async def classify(request: Request) -> Response:
 async def create_response(request: Request) -> Response:
     body = await json_object(request, request.app.state.body_limit)
     answer = responses.answer(_service(request), body, context_of(request))
-    return await (_streamed(request, answer, responses.failed) if body.get("stream") else _whole(request, answer))
+    return _streamed(request, answer, responses.failed) if body.get("stream") else await _whole(request, answer)
 
 
 @router.api_route("/v1/responses/{response_id:path}", methods=["GET", "POST", "DELETE"])
@@ -145,7 +145,7 @@ async def _answer(request: Request, kind: Kind) -> Response:
     answer = _service(request).answer(kind, body, context_of(request))
     failed = http_errors.whole_stream
     streams = body.get("stream") and kind in STREAMED
-    return await (_streamed(request, answer, failed) if streams else _whole(request, answer))
+    return _streamed(request, answer, failed) if streams else await _whole(request, answer)
 
 
 async def _whole(request: Request, answer: Coroutine[Any, Any, Reply]) -> Response:
@@ -156,9 +156,7 @@ async def _whole(request: Request, answer: Coroutine[Any, Any, Reply]) -> Respon
     return _json(reply.body)
 
 
-async def _streamed(
-    request: Request, answer: Coroutine[Any, Any, Reply], failed: Callable[[DabtError], str]
-) -> Response:
+def _streamed(request: Request, answer: Coroutine[Any, Any, Reply], failed: Callable[[DabtError], str]) -> EventStream:
     """`failed` is the whole stream of a request that failed before its first event, when its status had been sent."""
 
     def told(error: Exception) -> str:
@@ -168,11 +166,7 @@ async def _streamed(
         log.error("a fault in the service", path=request.url.path, exc_info=error)
         return failed(http_errors.unexpected())
 
-    seconds = request.app.state.config.keep_alive_seconds
-    try:
-        return await streamed(request.receive, answer, seconds, told)
-    except ClientDisconnect:
-        return Response(status_code=499)  # nobody reads it
+    return EventStream(answer, request.app.state.config.keep_alive_seconds, told)
 
 
 def may_train(caller: Caller) -> bool:
