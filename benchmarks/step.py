@@ -5,7 +5,7 @@
     python -m benchmarks.step --size smollm2 --rows 1 --rows 4 --adapters 0 --adapters 4 --dtype bfloat16
 
 vLLM's engine alone, as the service starts it, with nothing of the service beside it. The time goes from each step's
-answer to the next one's.
+answer to the next one's. Read `step_parts.py` for where in a step it goes.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ def main(
     work = work.resolve()
     plan = Plan(bases.of(size, work), size, work, _TIMES, dtype, quantization=quantization)
     house = stocked(plan.base, max(8, *adapters), plan.work)
-    engine = _engine(plan.config(slots=max(1, *adapters)), few_rows)
+    engine = started(plan.config(slots=max(1, *adapters)), few_rows)
     table = Table("adapters", "rows", "ms a step", "low … high", "ms a row")
     for count in adapters:
         for many in rows:
@@ -57,32 +57,38 @@ def main(
     engine.engine_core.shutdown()
 
 
-def _engine(config: ServeConfig, few_rows: bool) -> Any:
+def started(config: ServeConfig, few_rows: bool, *, apart: bool = True) -> Any:
+    """vLLM's engine; its core is in a process of its own where it is `apart`."""
     VllmEngine(config).prepare()
     from vllm.engine.arg_utils import AsyncEngineArgs
     from vllm.v1.engine.llm_engine import LLMEngine
 
     args = AsyncEngineArgs.from_cli_args(parsed_arguments(config)[0])
-    engine = LLMEngine.from_engine_args(args, enable_multiprocessing=True)
+    engine = LLMEngine.from_engine_args(args, enable_multiprocessing=apart)
     engine.collective_rpc("dabt_keep_adapters")
     if few_rows:
         engine.collective_rpc("dabt_few_rows")
     return engine
 
 
-def _step(engine: Any, house: Stocked, rows: int, adapters: int) -> float:
-    """Seconds, in the middle of answers that are as long as each other."""
+def ask(engine: Any, house: Stocked, rows: int, adapters: int, tokens: int) -> None:
+    """So many requests of as many tokens each, which use the adapters by turns; 0 is the base."""
     from vllm import SamplingParams
     from vllm.inputs import tokens_input
     from vllm.lora.request import LoRARequest
 
     names = house.first(adapters)
-    params = SamplingParams(max_tokens=_SETTLED + _STEPS + 10, ignore_eos=True, temperature=0.0, detokenize=False)
+    params = SamplingParams(max_tokens=tokens, ignore_eos=True, temperature=0.0, detokenize=False)
     for at in range(rows):
         number = at % adapters if adapters else -1
         lora = LoRARequest(names[number], number + 1, str(house.adapters[names[number]])) if adapters else None
         prompt = tokens_input([16 + (7 * at + one) % 1000 for one in range(_PROMPT)])
         engine.add_request(f"{at}", prompt, params, lora_request=lora)
+
+
+def _step(engine: Any, house: Stocked, rows: int, adapters: int) -> float:
+    """Seconds, in the middle of answers that are as long as each other."""
+    ask(engine, house, rows, adapters, _SETTLED + _STEPS + 10)
     for _ in range(_SETTLED):
         engine.step()
     began = time.perf_counter()
