@@ -16,12 +16,14 @@ from vllm.utils.gpu_sync_debug import gpu_sync_allowed
 
 from service.engine.masked_lora import MaskedPunicaWrapper
 from service.engine.vllm_adapter_file import Forms, LoRAOfOneRead
+from service.engine.vllm_adapter_slots import Slots
 
 
 class AdapterMemory(LRUCacheWorkerLoRAManager):  # type: ignore[misc]
     """Belongs to one worker, in the place of the manager that vLLM made there."""
 
     forms: Forms | None = None
+    slots: Slots | None = None
 
     @staticmethod
     def take_over(manager: Any) -> None:
@@ -32,6 +34,7 @@ class AdapterMemory(LRUCacheWorkerLoRAManager):  # type: ignore[misc]
         if current_platform.is_cpu():
             manager._lora_model_cls = LoRAOfOneRead
             manager.forms = manager.forms or Forms()
+            manager.slots = manager.slots or Slots.of(manager._adapter_manager)
 
     def add_adapter(self, lora_request: Any) -> bool:
         """Load it into memory, in the place of the one longest unused when there is none free. True when it is there.
@@ -61,11 +64,14 @@ class AdapterMemory(LRUCacheWorkerLoRAManager):  # type: ignore[misc]
             raise RuntimeError(f"{len(wanted)} adapters in a step that has {memory.lora_slots} slots")
         with gpu_sync_allowed():
             # Those that are in a slot first: they are then the last that would have to leave it.
-            for lora_id in sorted(wanted, key=lambda adapter_id: adapter_id not in memory._active_adapters):
+            new = [lora_id for lora_id in wanted if lora_id not in memory._active_adapters]
+            for lora_id in wanted.keys() - new:
+                memory._registered_adapters.touch(lora_id)
+                memory._active_adapters.touch(lora_id)
+            for lora_id in new:
                 self.add_adapter(wanted[lora_id])
-                if lora_id not in memory._active_adapters:
-                    self._make_room(rank_of(memory.get_adapter(lora_id)))
-                memory.activate_adapter(lora_id)
+                self._make_room(rank_of(memory.get_adapter(lora_id)))
+                (self.slots.activate if self.slots is not None else memory.activate_adapter)(lora_id)
 
     def _make_room(self, rank: int) -> None:
         for kernel in self._adapter_manager.punica_wrapper_mapping.values():
