@@ -7,7 +7,6 @@ and in `masked_lora.py` and `cpu_*.py`, the kernels that its workers run on a CP
 from __future__ import annotations
 
 import asyncio
-import gc
 import json
 import os
 import uuid
@@ -33,6 +32,7 @@ from service.engine import (
     vllm_metrics,
     vllm_reasoning,
     vllm_requests,
+    vllm_start,
     vllm_submission,
     vllm_tally,
 )
@@ -79,6 +79,7 @@ class VllmEngine:
 
     def prepare(self) -> None:
         """Begin, in another process, with what takes long and needs nothing yet. `start` does so if nobody has."""
+        vllm_start.begin()
         set_environment(self._config)
         if vllm_forkserver.usable() and self._config.tensor_parallel == 1:
             vllm_forkserver.begin(self._share.engines)
@@ -98,15 +99,14 @@ class VllmEngine:
             # One step now: a model that this machine has no kernels for must not be called ready.
             await self.score(None, [0], [0])
             self._structured.start(self._llm)
-            # All that was imported and built stays, so the collector need not look through it while tokens wait.
-            gc.collect()
-            gc.freeze()
         except DabtError:
             await self.stop()
             raise
         except (Exception, SystemExit) as error:  # some of vLLM ends the process where it could raise
             await self.stop()
             raise EngineDead(f"vLLM did not start: {error}") from error
+        finally:
+            vllm_start.settle()
         return facts
 
     @property
@@ -130,9 +130,7 @@ class VllmEngine:
             except Unavailable as error:
                 log.error("the engine did not end in time", error=str(error))
             del llm
-            # It sits in cycles and shuts down again when collected, which must not be at the interpreter's very end.
-            gc.unfreeze()
-            gc.collect()
+            vllm_start.forget()
 
     async def check(self) -> None:
         if self._state is None or self._is_dead():  # without a state it is being started

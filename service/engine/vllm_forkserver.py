@@ -12,6 +12,8 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import sys
+import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from importlib.metadata import PackageNotFoundError, distribution
@@ -20,19 +22,13 @@ from multiprocessing import context, forkserver
 from pathlib import Path
 from typing import Any
 
-from service.engine import vllm_spawn
+from service.engine import vllm_spawn, vllm_start
 
 EXECUTOR = "vllm.v1.executor.uniproc_executor.UniProcExecutor"
 """Runs the worker inside the engine's core. As a path it is taken as it is; the name "uni" vLLM would turn into "mp"
 on a CPU, because only a process of its own gets the OpenMP environment that `_compute_environment` gives here."""
 
-_IMPORTED = (
-    # First: it replaces parts of torch that the others look up when they are imported.
-    "vllm.v1.worker.cpu_worker",
-    "vllm.v1.engine.core",
-    "vllm.v1.executor.uniproc_executor",
-    "service.engine.masked_lora",
-)
+_IMPORTED = ("service.engine.vllm_imports",)
 
 
 def usable() -> bool:
@@ -67,12 +63,22 @@ def take_over() -> None:
     vllm_spawn.use(system_utils, _ForkServer)
 
 
+def _meanwhile() -> None:
+    """In a thread of the process that has started one: what it needs once its engine is there."""
+    if "vllm.v1.engine.async_llm" in sys.modules:
+        vllm_start.meanwhile()
+
+
 class _EngineProcess(context.ForkServerProcess):
     """Forked, and then made like a child of this process: with its environment, and ended when it has ended."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self._environment = dict(os.environ)
+
+    def start(self) -> None:
+        super().start()
+        threading.Thread(target=_meanwhile, name="beside the engine's start", daemon=True).start()
 
     def run(self) -> None:
         os.environ.update(self._environment)
