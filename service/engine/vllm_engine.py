@@ -32,6 +32,7 @@ from service.engine import (
     vllm_metrics,
     vllm_reasoning,
     vllm_requests,
+    vllm_settings,
     vllm_start,
     vllm_submission,
     vllm_tally,
@@ -99,6 +100,7 @@ class VllmEngine:
             # One step now: a model that this machine has no kernels for must not be called ready.
             await self.score(None, [0], [0])
             self._structured.start(self._llm)
+            vllm_settings.keep()
         except DabtError:
             await self.stop()
             raise
@@ -287,6 +289,7 @@ class VllmEngine:
         from vllm.usage.usage_lib import UsageContext
         from vllm.v1.engine.async_llm import AsyncLLM
 
+        vllm_settings.read_again()
         args, operators = parsed_arguments(self._config, self._share)
         context = UsageContext.OPENAI_API_SERVER
         engine_args = AsyncEngineArgs.from_cli_args(args)
