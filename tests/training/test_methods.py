@@ -79,10 +79,10 @@ def test_a_foreign_method_counts_with_its_code_in_the_run(foreign: Path) -> None
         (["lora"], "method", "neither a method's name nor a mapping"),
         ({"type": 3}, "method", "neither a method's name nor a mapping"),
         ({"type": "lora", "rang": 8}, "method.rang", "is no key here"),
-        ({"type": "lora", "alpha": 0}, "method.alpha", "greater than 0"),
+        ({"type": "lora", "alpha": 0}, "method.alpha", "more than 0"),
         ("hollow", "method.type", "no subclass of training.method.Method"),
         ("absent", "method.type", "cannot be imported: No module named 'no_such_package'"),
-        ({"type": "parrot", "words": "many"}, "method.words", "valid integer"),
+        ({"type": "parrot", "words": "many"}, "method.words", "a whole number"),
     ],
 )
 def test_what_is_wrong_with_a_method_is_told_with_its_place(
