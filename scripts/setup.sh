@@ -164,7 +164,20 @@ install_project() {
 # ten seconds of each that loads the engine or trains. Some files of theirs are templates and no Python.
 compile_libraries() {
   [[ -n "${PYTHONDONTWRITEBYTECODE:-}" ]] || return 0
-  still "the libraries are still being compiled" "$VENV/bin/python" -m compileall -qq -j 0 "$VENV/lib" >/dev/null || true
+  still "the libraries are still being compiled" compiled || true
+}
+
+compiled() { exec "$VENV/bin/python" -m compileall -qq -j 0 "$VENV/lib" >/dev/null; }
+
+# Two terminals that run `make` after a clone would write one .venv together, and neither could be used. The lock is on
+# this file itself, so nothing has to be cleared away; what a set-up that was killed has left running keeps it to its end.
+one_at_a_time() {
+  local taken=0
+  exec 9<scripts/setup.sh
+  flock -n -E 75 9 || taken=$?
+  ((taken == 75)) || return 0 # ours, or a folder that knows no locks
+  say "another set-up is at work in this folder; waiting for its end"
+  still "it is still at work" flock 9
 }
 
 DEVICE=$(choose_device)
@@ -172,6 +185,7 @@ readonly DEVICE LOCK=requirements/$DEVICE.lock
 [[ -f "$LOCK" ]] || fail "there is no $LOCK; DABT_DEVICE is cpu or cuda"
 if [[ $DEVICE == cuda ]]; then readonly MINUTES=5 GIGABYTES=20; else readonly MINUTES=2 GIGABYTES=7; fi
 
+one_at_a_time
 lock_sum=$(sha256sum "$LOCK")
 project_sum=$(sha256sum pyproject.toml)
 if [[ -x $VENV/bin/python && -f $STAMP ]]; then

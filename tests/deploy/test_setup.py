@@ -18,6 +18,7 @@ case "$*" in
   *"-m venv"*) mkdir -p .venv/bin && cp "$0" .venv/bin/python ;;
   *"-m pip"*)
     echo "$*" >>"$CALLS"
+    while [[ -n "${UNTIL:-}" && ! -e "$UNTIL" ]]; do sleep 0.05; done
     if [[ -n "${FAIL:-}" && "$*" =~ $FAIL ]]; then echo "ERROR: No matching distribution"; exit 1; fi ;;
   *version_info*) exit "${WRONG_VERSION:-0}" ;;
   *ensurepip*) exit "${NO_VENV:-0}" ;;
@@ -64,11 +65,16 @@ class Checkout:
                 if not tool.name.startswith(("python", "uv", "pip")) and not (self.tools / tool.name).exists():
                     (self.tools / tool.name).symlink_to(tool)
 
-    def run(self, **variables: str) -> subprocess.CompletedProcess[str]:
+    def start(self, **variables: str) -> subprocess.Popen[str]:
         path = f"{self.root / 'bin'}:{self.tools or os.environ['PATH']}"
         environment = {"PATH": path, "CALLS": str(self.calls_file), "DABT_DEVICE": "cpu", **variables}
         script = self.root / "scripts" / "setup.sh"
-        return subprocess.run([script], env=environment, capture_output=True, text=True, check=False)
+        return subprocess.Popen([script], env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+    def run(self, **variables: str) -> subprocess.CompletedProcess[str]:
+        started = self.start(**variables)
+        stdout, stderr = started.communicate()
+        return subprocess.CompletedProcess(started.args, started.returncode, stdout, stderr)
 
     def calls(self) -> list[str]:
         """pip's calls since the last look."""
@@ -98,6 +104,22 @@ def test_a_second_run_does_nothing_and_says_nothing(checkout: Checkout) -> None:
     checkout.calls()
     again = checkout.run()
     assert (again.returncode, again.stdout, again.stderr, checkout.calls()) == (0, "", "", [])
+
+
+def test_of_two_at_once_one_installs_and_the_other_waits_for_it(checkout: Checkout, tmp_path: Path) -> None:
+    go_on = tmp_path / "go on"
+    first = checkout.start(UNTIL=str(go_on))
+    assert first.stdout is not None
+    assert first.stdout.readline().startswith("set-up: Installing torch")
+    second = checkout.start()
+    assert second.stdout is not None
+    assert second.stdout.readline() == "set-up: another set-up is at work in this folder; waiting for its end\n"
+    go_on.touch()
+    first.communicate()
+    said, _ = second.communicate()
+    assert (first.returncode, second.returncode) == (0, 0)
+    assert "Installing" not in said
+    assert len(checkout.calls()) == 3
 
 
 def test_only_what_changed_is_installed_again(checkout: Checkout) -> None:
@@ -306,12 +328,12 @@ def test_a_python_that_is_there_or_named_is_taken_before_uvs(checkout: Checkout)
 
 # -- what a log shows -------------------------------------------------------------------------------------------------
 
-# Each call of pip, and the making of .venv, goes on until set-up has said one line more than it had when it began.
+# Each call of pip, the making of .venv and the compiling go on until set-up has said one line more than it had before.
 SLOW_PYTHON = FAKE_PYTHON.replace(
     'case "$*" in',
     """lines() { wc -l <"$SAID"; }
 before=$(lines)
-case "$*" in *"-m venv"*|*"-m pip"*) until (($(lines) > before)); do sleep 0.05; done ;; esac
+case "$*" in *"-m venv"*|*"-m pip"*|*"-m compileall"*) until (($(lines) > before)); do sleep 0.05; done ;; esac
 case "$*" in""",
     1,
 )
@@ -323,12 +345,19 @@ def test_no_step_of_set_up_is_silent_for_long(checkout: Checkout) -> None:
     environment = {
         "PATH": f"{checkout.root / 'bin'}:{os.environ['PATH']}",
         "CALLS": str(checkout.calls_file), "SAID": str(said), "DABT_DEVICE": "cpu", "DABT_SAYS_EVERY": "1",
+        "PYTHONDONTWRITEBYTECODE": "1",
     }  # fmt: skip
     with said.open("w") as out:
         script = checkout.root / "scripts" / "setup.sh"
         subprocess.run([script], env=environment, stdout=out, stderr=out, check=True, timeout=300)
     lines = said.read_text().splitlines()
-    for step in (".venv is still being made", "torch is still being installed", " found", "the project is still"):
+    for step in (
+        ".venv is still being made",
+        "torch is still being installed",
+        " found",
+        "still being compiled",
+        "the project is still",
+    ):
         assert any(step in line for line in lines), (step, lines)
 
 
