@@ -1,10 +1,13 @@
 """RMSNorm on a CPU by vLLM's own compiled kernel.
 
 vLLM 0.32 builds that kernel for CPUs too, but lets only GPUs take it: a CPU computes each norm as ten operations of
-torch, each of which is a pass over memory and a call from Python. Nothing is changed in what is computed.
+torch, each of which is a pass over memory and a call from Python. Nothing is changed in what is computed: where vLLM has built
+the kernel for a processor without AVX512, it cuts bfloat16 numbers off instead of rounding them, and torch computes them.
 """
 
 from __future__ import annotations
+
+from functools import cache
 
 import torch
 
@@ -31,7 +34,8 @@ def register() -> None:
 
 
 def _suits_one(x: torch.Tensor, weight: torch.Tensor | None, epsilon: float, variance_size: int | None = None) -> bool:
-    return variance_size is None and weight is not None and weight.dtype == x.dtype and x.is_contiguous()
+    same = variance_size is None and weight is not None and weight.dtype == x.dtype
+    return same and x.is_contiguous() and (x.dtype == torch.float32 or rounds(x.dtype))
 
 
 def _suits_two(
@@ -42,6 +46,17 @@ def _suits_two(
     variance_size: int | None = None,
 ) -> bool:
     return _suits_one(x, weight, epsilon, variance_size) and x_residual.is_contiguous()
+
+
+@cache
+def rounds(dtype: torch.dtype) -> bool:
+    """Whether the kernel rounds to the nearest number of this format. It is asked when a norm is, and never before a
+    process is forked: the kernel starts threads.
+    """
+    step = torch.finfo(dtype).eps
+    x, more, weight = (torch.full((1, 32), value, dtype=dtype) for value in (1.0, 0.75 * step, 1.0))
+    torch.ops._C.fused_add_rms_norm(x, more, weight, 0.0)
+    return bool((more == 1.0 + step).all())
 
 
 def _rms_norm(

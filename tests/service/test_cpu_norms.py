@@ -31,17 +31,43 @@ def tensors(dtype: str, rows: int) -> tuple[Any, Any, Any]:
 
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
 @pytest.mark.parametrize("rows", [1, 7, 300])
-def test_it_computes_what_torch_computes(norms: Any, dtype: str, rows: int) -> None:
+def test_what_is_taken_computes_what_torch_computes(norms: Any, dtype: str, rows: int) -> None:
     import torch
+    from vllm.platforms.cpu import CpuPlatform
 
     one, two = norms
     x, residual, weight = tensors(dtype, rows)
     wanted = one.impls["native"].impl_fn(x, weight, 1e-6, None)
-    torch.testing.assert_close(one.impls["dabt_cpu"].impl_fn(x, weight, 1e-6), wanted)
     normed, summed = two.impls["native"].impl_fn(x, residual, weight, 1e-6, None)
-    got, sum_got = two.impls["dabt_cpu"].impl_fn(x.clone(), residual.clone(), weight, 1e-6)
+    chosen = CpuPlatform.get_default_ir_op_priority(None)
+    with one.set_priority(chosen.rms_norm), two.set_priority(chosen.fused_add_rms_norm):
+        torch.testing.assert_close(one.dispatch(x, weight, 1e-6).impl_fn(x, weight, 1e-6), wanted)
+        taken = two.dispatch(x, residual, weight, 1e-6).impl_fn
+        got, sum_got = taken(x.clone(), residual.clone(), weight, 1e-6)
     torch.testing.assert_close(got, normed)
     assert torch.equal(sum_got, summed)
+
+
+@pytest.mark.parametrize("rounds", [True, False])
+def test_a_build_that_cuts_numbers_off_is_left_for_torch(
+    norms: Any, rounds: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import torch
+
+    from service.engine import cpu_norms
+
+    def kernel(x: Any, residual: Any, weight: Any, epsilon: float) -> None:
+        exact = x.float() + residual.float()
+        cut = (exact.view(torch.int32) & ~0xFFFF).view(torch.float32)
+        residual.copy_(exact if rounds else cut)
+
+    monkeypatch.setattr(torch.ops._C, "fused_add_rms_norm", kernel)
+    assert cpu_norms.rounds.__wrapped__(torch.bfloat16) is rounds
+    monkeypatch.setattr(cpu_norms, "rounds", lambda dtype: rounds)
+    for dtype, ours in (("float32", True), ("bfloat16", rounds)):
+        x, residual, weight = tensors(dtype, 4)
+        assert norms[0].impls["dabt_cpu"].supports_args(x, weight, 1e-6) is ours
+        assert norms[1].impls["dabt_cpu"].supports_args(x, residual, weight, 1e-6) is ours
 
 
 def test_a_row_alone_gets_the_bits_that_it_gets_among_others(norms: Any) -> None:
