@@ -68,6 +68,7 @@ def started(config: ServeConfig, few_rows: bool, *, apart: bool = True) -> Any:
     engine.collective_rpc("dabt_keep_adapters")
     if few_rows:
         engine.collective_rpc("dabt_few_rows")
+        engine.collective_rpc("dabt_attention")
     return engine
 
 

@@ -14,7 +14,10 @@ from pathlib import Path
 import numba
 
 _HERE = Path(__file__).parent
-SOURCES = tuple(_HERE / f"cpu_{name}.py" for name in ("vectors", "group_vectors", "decode", "grouped"))
+SOURCES = tuple(
+    _HERE / f"cpu_{name}.py"
+    for name in ("vectors", "group_vectors", "decode", "grouped", "attention_vectors", "attention")
+)
 
 
 def keep_by_sources() -> None:

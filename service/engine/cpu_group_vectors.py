@@ -13,9 +13,9 @@ from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
-_WORDS = 16
+WORDS = 16
 _I8, _I32, _I64, _F32 = ir.IntType(8), ir.IntType(32), ir.IntType(64), ir.FloatType()
-_WORD_VECTOR, _FLOAT_VECTOR = ir.VectorType(_I32, _WORDS), ir.VectorType(_F32, _WORDS)
+WORD_VECTOR, FLOAT_VECTOR = ir.VectorType(_I32, WORDS), ir.VectorType(_F32, WORDS)
 RANKS = {1: 4, 2: 4, 3: 4, 4: 2, 5: 2, 6: 2}
 """Rows of a block → ranks that are summed at once: their sums fill the registers."""
 WIDE = {1: 8, 2: 4, 3: 4, 4: 2, 5: 2, 6: 2}
@@ -24,33 +24,44 @@ LINES = 2
 """Lines of 64 bytes that are asked for ahead with each 32 numbers of a shrink."""
 
 
-class _Numbers:
+class Numbers:
     """How a format is read from memory and written: bfloat16 as words of two, float32 as it is."""
 
     def __init__(self, builder: Any, like: Any) -> None:
         self.builder = builder
         self.narrow = like.dtype == types.uint16
         self.size = 2 if self.narrow else 4
-        self._sixteen = ir.Constant(_WORD_VECTOR, [16] * _WORDS)
-        self._upper = ir.Constant(_WORD_VECTOR, [0xFFFF0000] * _WORDS)
+        self._sixteen = ir.Constant(WORD_VECTOR, [16] * WORDS)
+        self._upper = ir.Constant(WORD_VECTOR, [0xFFFF0000] * WORDS)
 
     def load(self, address: Any, beyond: int = 0) -> tuple[Any, Any]:
         """32 numbers: of bfloat16 those of even and of odd place, of float32 the first and the last 16."""
         if not self.narrow:
             return self.floats(address, 4 * beyond), self.floats(address, 4 * beyond + 64)
-        words = self._at(address, 2 * beyond, _WORD_VECTOR, 2)
-        low = self.builder.bitcast(self.builder.shl(words, self._sixteen), _FLOAT_VECTOR)
-        return low, self.builder.bitcast(self.builder.and_(words, self._upper), _FLOAT_VECTOR)
+        words = self._at(address, 2 * beyond, WORD_VECTOR, 2)
+        low = self.builder.bitcast(self.builder.shl(words, self._sixteen), FLOAT_VECTOR)
+        return low, self.builder.bitcast(self.builder.and_(words, self._upper), FLOAT_VECTOR)
 
     def store(self, low: Any, high: Any, address: Any, beyond: int = 0) -> None:
         if not self.narrow:
             self.put(low, address, 4 * beyond)
             self.put(high, address, 4 * beyond + 64)
             return
-        words = self.builder.lshr(self._rounded(low, _WORDS), self._sixteen)
-        words = self.builder.or_(words, self.builder.and_(self._rounded(high, _WORDS), self._upper))
-        pointer = self.builder.inttoptr(self.builder.add(address, _i64(2 * beyond)), _WORD_VECTOR.as_pointer())
+        words = self.builder.lshr(self._rounded(low, WORDS), self._sixteen)
+        words = self.builder.or_(words, self.builder.and_(self._rounded(high, WORDS), self._upper))
+        pointer = self.builder.inttoptr(self.builder.add(address, i64(2 * beyond)), WORD_VECTOR.as_pointer())
         self.builder.store(words, pointer).align = 2
+
+    def in_order(self, low: Any, high: Any) -> tuple[Any, Any]:
+        """What `load` gave, or was made of it, as 32 numbers one after the other."""
+        if not self.narrow:
+            return low, high
+        places = [lane + half * WORDS for lane in range(WORDS) for half in range(2)]
+        first, last = (
+            self.builder.shuffle_vector(low, high, ir.Constant(WORD_VECTOR, part))
+            for part in (places[:WORDS], places[WORDS:])
+        )
+        return first, last
 
     def settle(self, number: Any) -> Any:
         """A float32 number, rounded to the format."""
@@ -59,14 +70,14 @@ class _Numbers:
         return self.builder.bitcast(self.builder.and_(self._rounded(number, 1), ir.Constant(_I32, 0xFFFF0000)), _F32)
 
     def floats(self, address: Any, beyond: int = 0) -> Any:
-        return self._at(address, beyond, _FLOAT_VECTOR, 4)
+        return self._at(address, beyond, FLOAT_VECTOR, 4)
 
     def put(self, vector: Any, address: Any, beyond: int = 0) -> None:
-        pointer = self.builder.inttoptr(self.builder.add(address, _i64(beyond)), _FLOAT_VECTOR.as_pointer())
+        pointer = self.builder.inttoptr(self.builder.add(address, i64(beyond)), FLOAT_VECTOR.as_pointer())
         self.builder.store(vector, pointer).align = 4
 
     def _at(self, address: Any, beyond: int, kind: Any, align: int) -> Any:
-        loaded = self.builder.load(self.builder.inttoptr(self.builder.add(address, _i64(beyond)), kind.as_pointer()))
+        loaded = self.builder.load(self.builder.inttoptr(self.builder.add(address, i64(beyond)), kind.as_pointer()))
         loaded.align = align
         return loaded
 
@@ -76,7 +87,7 @@ class _Numbers:
         What is no number needs no care: it comes from bfloat16 or from the processor, with a lower half that cannot
         carry into the sign.
         """
-        kind: Any = _I32 if lanes == 1 else _WORD_VECTOR
+        kind: Any = _I32 if lanes == 1 else WORD_VECTOR
 
         def constant(value: int) -> Any:
             return ir.Constant(kind, value if lanes == 1 else [value] * lanes)
@@ -86,29 +97,29 @@ class _Numbers:
         return self.builder.add(bits, self.builder.add(odd, constant(0x7FFF)))
 
 
-def _i64(value: int) -> Any:
+def i64(value: int) -> Any:
     return ir.Constant(_I64, value)
 
 
-def _function(builder: Any, result: Any, args: list[Any], name: str) -> Any:
+def function_of(builder: Any, result: Any, args: list[Any], name: str) -> Any:
     return cgutils.get_or_insert_function(builder.module, ir.FunctionType(result, args), name)
 
 
 def _sums(builder: Any, count: int) -> list[Any]:
-    return [cgutils.alloca_once_value(builder, ir.Constant(_FLOAT_VECTOR, [0.0] * _WORDS)) for _ in range(count)]
+    return [cgutils.alloca_once_value(builder, ir.Constant(FLOAT_VECTOR, [0.0] * WORDS)) for _ in range(count)]
 
 
 def _clear(builder: Any, sums: list[Any]) -> None:
     for one in sums:
-        builder.store(ir.Constant(_FLOAT_VECTOR, [0.0] * _WORDS), one)
+        builder.store(ir.Constant(FLOAT_VECTOR, [0.0] * WORDS), one)
 
 
-def _fetch_of(builder: Any) -> Any:
-    prefetch = _function(builder, ir.VoidType(), [_I8.as_pointer(), _I32, _I32, _I32], "llvm.prefetch.p0")
+def fetch_of(builder: Any) -> Any:
+    prefetch = function_of(builder, ir.VoidType(), [_I8.as_pointer(), _I32, _I32, _I32], "llvm.prefetch.p0")
     read_often = [ir.Constant(_I32, 0), ir.Constant(_I32, 3), ir.Constant(_I32, 1)]
 
     def fetch(address: Any, beyond: int) -> None:
-        pointer = builder.inttoptr(builder.add(address, _i64(beyond)), _I8.as_pointer())
+        pointer = builder.inttoptr(builder.add(address, i64(beyond)), _I8.as_pointer())
         builder.call(prefetch, [pointer, *read_often])
 
     return fetch
@@ -119,11 +130,11 @@ def spread(typing: Any, like: Any, source: Any, target: Any, count: Any) -> Any:
     """Numbers of a row → float32, each 32 of them as they are loaded."""
 
     def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        numbers = _Numbers(builder, signature.args[0])
+        numbers = Numbers(builder, signature.args[0])
         _, source, target, count = args
-        with cgutils.for_range(builder, builder.lshr(count, _i64(5))) as loop:
-            low, high = numbers.load(builder.add(source, builder.mul(loop.index, _i64(32 * numbers.size))))
-            to = builder.add(target, builder.mul(loop.index, _i64(128)))
+        with cgutils.for_range(builder, builder.lshr(count, i64(5))) as loop:
+            low, high = numbers.load(builder.add(source, builder.mul(loop.index, i64(32 * numbers.size))))
+            to = builder.add(target, builder.mul(loop.index, i64(128)))
             numbers.put(low, to)
             numbers.put(high, to, 64)
         return context.get_dummy_value()
@@ -143,21 +154,21 @@ def shrink_of(rows: int) -> Any:
         """
 
         def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-            numbers = _Numbers(builder, signature.args[0])
+            numbers = Numbers(builder, signature.args[0])
             _, a, stride, x, length, h, ahead = args
-            fetch = _fetch_of(builder)
+            fetch = fetch_of(builder)
             sums = _sums(builder, 2 * rows * ranks)
             _clear(builder, sums)
-            multiply_add = _function(builder, _FLOAT_VECTOR, [_FLOAT_VECTOR] * 3, "llvm.fma.v16f32")
+            multiply_add = function_of(builder, FLOAT_VECTOR, [FLOAT_VECTOR] * 3, "llvm.fma.v16f32")
             weights, inputs = [a], [x]
             for _ in range(ranks - 1):
                 weights.append(builder.add(weights[-1], stride))
             for _ in range(rows - 1):
-                inputs.append(builder.add(inputs[-1], builder.mul(length, _i64(4))))
-            with cgutils.for_range(builder, builder.lshr(length, _i64(5))) as loop:
-                here, there = builder.mul(loop.index, _i64(32 * numbers.size)), builder.mul(loop.index, _i64(128))
+                inputs.append(builder.add(inputs[-1], builder.mul(length, i64(4))))
+            with cgutils.for_range(builder, builder.lshr(length, i64(5))) as loop:
+                here, there = builder.mul(loop.index, i64(32 * numbers.size)), builder.mul(loop.index, i64(128))
                 for line in range(LINES):
-                    fetch(builder.add(ahead, builder.mul(loop.index, _i64(64 * LINES))), 64 * line)
+                    fetch(builder.add(ahead, builder.mul(loop.index, i64(64 * LINES))), 64 * line)
                 factors = [numbers.load(builder.add(weight, here)) for weight in weights]
                 for number, input_ in enumerate(inputs):
                     at = builder.add(input_, there)
@@ -168,14 +179,14 @@ def shrink_of(rows: int) -> Any:
                             builder.store(
                                 builder.call(multiply_add, [factors[one][half], value, builder.load(sum_)]), sum_
                             )
-            step = builder.select(builder.icmp_unsigned("==", stride, _i64(0)), _i64(0), _i64(4 * rows))
-            total = _function(builder, _F32, [_F32, _FLOAT_VECTOR], "llvm.vector.reduce.fadd.v16f32")
+            step = builder.select(builder.icmp_unsigned("==", stride, i64(0)), i64(0), i64(4 * rows))
+            total = function_of(builder, _F32, [_F32, FLOAT_VECTOR], "llvm.vector.reduce.fadd.v16f32")
             for number in range(rows):
                 for one in range(ranks):
                     low, high = sums[2 * (number * ranks + one)], sums[2 * (number * ranks + one) + 1]
                     both = builder.fadd(builder.load(low), builder.load(high))
                     value = builder.call(total, [ir.Constant(_F32, -0.0), both], fastmath=("reassoc",))
-                    to = builder.add(builder.add(h, _i64(4 * number)), builder.mul(step, _i64(one)))
+                    to = builder.add(builder.add(h, i64(4 * number)), builder.mul(step, i64(one)))
                     builder.store(numbers.settle(value), builder.inttoptr(to, _F32.as_pointer()))
             return context.get_dummy_value()
 
@@ -196,21 +207,21 @@ def expand_of(rows: int, vectors: int) -> Any:
         """
 
         def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-            numbers = _Numbers(builder, signature.args[0])
+            numbers = Numbers(builder, signature.args[0])
             _, b, stride, h, rank, ys, ahead = args
-            fetch = _fetch_of(builder)
+            fetch = fetch_of(builder)
             sums = _sums(builder, rows * vectors)
             _clear(builder, sums)
-            multiply_add = _function(builder, _FLOAT_VECTOR, [_FLOAT_VECTOR] * 3, "llvm.fma.v16f32")
-            first_lane, undefined = ir.Constant(_WORD_VECTOR, [0] * _WORDS), ir.Constant(_FLOAT_VECTOR, ir.Undefined)
+            multiply_add = function_of(builder, FLOAT_VECTOR, [FLOAT_VECTOR] * 3, "llvm.fma.v16f32")
+            first_lane, undefined = ir.Constant(WORD_VECTOR, [0] * WORDS), ir.Constant(FLOAT_VECTOR, ir.Undefined)
             with cgutils.for_range(builder, rank) as loop:
-                fetch(builder.add(ahead, builder.mul(loop.index, _i64(64))), 0)
+                fetch(builder.add(ahead, builder.mul(loop.index, i64(64))), 0)
                 at = builder.add(b, builder.mul(loop.index, stride))
                 factors = [half for pair in range(vectors // 2) for half in numbers.load(at, 32 * pair)]
                 for number in range(rows):
-                    place = builder.add(builder.mul(loop.index, _i64(rows)), _i64(number))
+                    place = builder.add(builder.mul(loop.index, i64(rows)), i64(number))
                     share = builder.load(
-                        builder.inttoptr(builder.add(h, builder.mul(place, _i64(4))), _F32.as_pointer())
+                        builder.inttoptr(builder.add(h, builder.mul(place, i64(4))), _F32.as_pointer())
                     )
                     lane = builder.insert_element(undefined, share, ir.Constant(_I32, 0))
                     everywhere = builder.shuffle_vector(lane, undefined, first_lane)
@@ -218,9 +229,9 @@ def expand_of(rows: int, vectors: int) -> Any:
                         sum_ = sums[number * vectors + one]
                         builder.store(builder.call(multiply_add, [everywhere, factor, builder.load(sum_)]), sum_)
             for number in range(rows):
-                pointer = builder.gep(builder.inttoptr(ys, _I64.as_pointer()), [_i64(number)])
+                pointer = builder.gep(builder.inttoptr(ys, _I64.as_pointer()), [i64(number)])
                 y = builder.load(pointer)
-                builder.store(builder.add(y, _i64(16 * vectors * numbers.size)), pointer)
+                builder.store(builder.add(y, i64(16 * vectors * numbers.size)), pointer)
                 for pair in range(vectors // 2):
                     low, high = numbers.load(y, 32 * pair)
                     first = number * vectors + 2 * pair
@@ -240,4 +251,4 @@ def expand_of(rows: int, vectors: int) -> Any:
 @intrinsic
 def size_of(typing: Any, like: Any) -> Any:
     """Bytes of a number."""
-    return types.intp(like), lambda context, builder, signature, args: _i64(_Numbers(builder, signature.args[0]).size)
+    return types.intp(like), lambda context, builder, signature, args: i64(Numbers(builder, signature.args[0]).size)

@@ -1,8 +1,8 @@
 """RMSNorm on a CPU by vLLM's own compiled kernel.
 
 vLLM 0.32 builds that kernel for CPUs too, but lets only GPUs take it: a CPU computes each norm as ten operations of
-torch, each of which is a pass over memory and a call from Python. Nothing is changed in what is computed: where vLLM has built
-the kernel for a processor without AVX512, it cuts bfloat16 numbers off instead of rounding them, and torch computes them.
+torch, each of which is a pass over memory and a call from Python. What is computed stays as it is: without
+AVX512 the kernel cuts numbers in bfloat16 off instead of rounding them, and torch computes them there.
 """
 
 from __future__ import annotations

@@ -95,6 +95,7 @@ def _pointer(element: Any, lowered: ir.Type) -> Any:
 bits_at = _pointer(types.uint16, ir.IntType(16))
 """bfloat16 numbers at an address, as their bits."""
 floats_at = _pointer(types.float32, _F32)
+ints_at = _pointer(types.int32, _I32)
 words_at = _pointer(types.int64, _I64)
 
 

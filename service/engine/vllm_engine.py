@@ -53,7 +53,7 @@ log = structlog.get_logger(__name__)
 _LOOK_EVERY = 0.5
 """Seconds between two looks whether the engine that was asked is still there."""
 _STOP_SECONDS = 30.0
-_AT_THE_START = "dabt_scored_rows", "dabt_few_rows", "dabt_device"
+_AT_THE_START = "dabt_scored_rows", "dabt_few_rows", "dabt_attention", "dabt_device"
 _CHECK_SECONDS = 60.0
 """To read the adapter's tensors."""
 
@@ -325,7 +325,9 @@ class VllmEngine:
             kernels = set(await self._answered(self._llm.collective_rpc("dabt_lora_kernel")))
             vllm_facts.check_kernels(kernels)
             await self._answered(self._llm.collective_rpc("dabt_keep_adapters"))
-        _, few_rows, devices = [await self._answered(self._llm.collective_rpc(asked)) for asked in _AT_THE_START]
+        _, few_rows, attention, devices = [
+            await self._answered(self._llm.collective_rpc(asked)) for asked in _AT_THE_START
+        ]
         config = self._llm.model_config
         return EngineFacts(
             engine="vllm",
@@ -334,7 +336,9 @@ class VllmEngine:
             max_model_len=config.max_model_len,
             lora_kernel=", ".join(sorted(kernels)),
             max_queue=self._llm.vllm_config.scheduler_config.max_num_queued_reqs,
-            detail=vllm_facts.as_running(self._asked, self._llm.vllm_config, (*kernels, *few_rows), devices),
+            detail=vllm_facts.as_running(
+                self._asked, self._llm.vllm_config, (*kernels, *few_rows, *attention), devices
+            ),
         )
 
     async def _submit(self, submission: Submission, call: Call, body: dict[str, Any]) -> Any:

@@ -23,6 +23,7 @@ _OURS = (
     "service.engine.cpu_grouped",
     "service.engine.cpu_layers",
     "service.engine.vllm_adapter_memory",
+    "service.engine.vllm_attention",
     "service.engine.vllm_scored_rows",
 )
 

@@ -41,6 +41,19 @@ class WorkerExtension:
 
             vllm_scored_rows.take_over(self.model_runner)
 
+    def dabt_attention(self) -> str:
+        """From now on rows of one new token take the kernel of `cpu_attention.py`, where its name is returned."""
+        from vllm.platforms import current_platform
+
+        if not current_platform.is_cpu():
+            return ""
+        try:
+            from service.engine import cpu_attention, vllm_attention
+        except (ImportError, OSError, RuntimeError):
+            logging.getLogger(__name__).warning("attention is computed by vLLM alone", exc_info=True)
+            return ""
+        return cpu_attention.__name__ if vllm_attention.take_over(self.model_runner) else ""
+
     def dabt_few_rows(self) -> str:
         """From now on few rows take the kernel of `cpu_layers.py`. What of it is taken; empty for nothing."""
         from vllm.platforms import current_platform

@@ -26,6 +26,7 @@ def computed() -> dict[str, str]:
 
     from service.engine import cpu_grouped
     from service.engine.cpu_decode import Product
+    from tests.service.attention_cases import Step, attended
 
     random = torch.Generator().manual_seed(3)
 
@@ -42,7 +43,13 @@ def computed() -> dict[str, str]:
     assert place is not None
     kernel.set_rows([row % 5 - 1 for row in range(20)])
     kernel.add(y, x, place)
-    return {"rows of a block": str(cpu_grouped.ROWS), "few": digest(Product(weight, 1)(few)), "grouped": digest(y)}
+    attention = [attended(Step([40, 1, 97], dtype=dtype, heads=12))[0] for dtype in ("float32", "bfloat16")]
+    return {
+        "rows of a block": str(cpu_grouped.ROWS),
+        "few": digest(Product(weight, 1)(few)),
+        "grouped": digest(y),
+        "attention": " ".join(map(digest, attention)),
+    }
 
 
 def as_on(processor: dict[str, str]) -> dict[str, str]:
