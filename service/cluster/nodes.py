@@ -5,12 +5,23 @@ from __future__ import annotations
 import socket
 from contextlib import ExitStack
 
+RARER = {
+    "RAY_SERVE_METRICS_EXPORT_INTERVAL_MS": "5000",
+    "RAY_SERVE_ROUTER_QUEUE_LEN_GAUGE_THROTTLE_S": "5",
+}
+"""Of replicas too. Otherwise Ray's processes tell their figures ten times a second, whatever happens, and nobody
+reads them that often."""
+
 NODE_VARIABLES = {
     "RAY_SERVE_ENABLE_HA_PROXY": "1",
     "RAY_SERVE_DIRECT_INGRESS_MIN_DRAINING_PERIOD_S": "5",
     "RAY_SERVE_PROXY_READY_CHECK_TIMEOUT_S": "60",  # after Ray's 5 s a slow machine's proxy is killed as it starts
     "RAY_worker_niceness": "0",  # by Ray's 15 a gateway or an engine waits for whatever else runs on its machine
     "RAY_SERVE_SLOW_STARTUP_WARNING_S": "600",  # engines take longer than Ray's 30 s, and tell of it themselves
+    # Otherwise Ray's controller asks the whole cluster three things ten times a second, though nothing happens. It also
+    # brings to gateways what engines tell, so twice in `told_seconds` (0.5) is often enough.
+    "RAY_SERVE_CONTROL_LOOP_INTERVAL_S": "0.25",
+    **RARER,
 }
 """Of whoever starts the application too: Ray then puts HAProxy before the gateways in the place of its own proxy in
 Python, which each request and each token would go through."""

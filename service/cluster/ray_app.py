@@ -23,6 +23,7 @@ from lifecycle.store.artifacts import ArtifactStore
 from service.cluster import ray_scaling
 from service.cluster.asking import Ask, Frame
 from service.cluster.fleet import FleetEngine
+from service.cluster.nodes import RARER
 from service.cluster.ray_line import RayLine
 from service.cluster.ray_router import CARD
 from service.cluster.ray_workers import WorkerReplica
@@ -37,6 +38,8 @@ _IN_ONE_LOOP = {"RAY_SERVE_RUN_ROUTER_IN_SEPARATE_LOOP": "0", "RAY_SERVE_RUN_USE
 """Of a replica: otherwise Ray's sockets, its handles and our own code have a thread and a loop each. Each token would
 cross threads on its way in and on its way out, and wait each time for the interpreter's lock, which a busy thread keeps
 for 5 ms. Health is asked of our own code in either case, so a loop that is stuck is noticed as before."""
+
+_OF_REPLICAS = {**_IN_ONE_LOOP, **RARER}
 
 QUIET = {"log_level": "WARNING", "enable_access_log": False}
 """Gateways tell of requests themselves; Ray would tell of each once more in every process that it goes through."""
@@ -168,7 +171,7 @@ def build(args: dict[str, str] | ClusterSettings) -> serve.Application:
         name="gateway",
         max_ongoing_requests=4096,
         **_life(config, settings.gateways.replicas, _of_gateways(settings)),
-        ray_actor_options=_actor(settings.gateways.each, _IN_ONE_LOOP),
+        ray_actor_options=_actor(settings.gateways.each, _OF_REPLICAS),
     )
     workers = [
         _workers(at, tier.workers).bind(settings, at) for at, tier in enumerate(settings.bases) if tier.workers.most
@@ -190,7 +193,7 @@ def _engines(settings: ClusterSettings, at: int, tier: EngineTier) -> serve.Depl
         max_ongoing_requests=4 * config.queue,
         request_router_config=router,
         **_life(config, tier.replicas, AutoscalingPolicy(policy_function=ray_scaling.POLICY)),
-        ray_actor_options=_actor(tier.each, _IN_ONE_LOOP),
+        ray_actor_options=_actor(tier.each, _OF_REPLICAS),
     )
 
 

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import os
 import signal
+from importlib.util import find_spec
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 from service.cluster import command
+from service.cluster.nodes import NODE_VARIABLES
 
 
 class Serve:
@@ -57,3 +60,36 @@ def test_a_signal_ends_what_runs(kind: signal.Signals, capsys: pytest.CaptureFix
     command._until_it_ends(serve)
     assert serve.deleted == ["dabt"]
     assert capsys.readouterr().out == "stopping\n"
+
+
+def test_a_cluster_on_this_machine_has_the_settings_of_nodes_unless_somebody_has_set_them_otherwise(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    class Started(Exception):
+        pass
+
+    def start(address: str) -> None:
+        raise Started
+
+    file = tmp_path / "cluster.yaml"
+    file.write_text(f"bases: [{{base: {tmp_path}}}]\n", encoding="utf-8")
+    for name in NODE_VARIABLES:
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr(command.os, "environ", dict(os.environ))
+    os.environ["RAY_SERVE_CONTROL_LOOP_INTERVAL_S"] = "1"
+    monkeypatch.setattr(command, "find_spec", lambda name: object())
+    monkeypatch.setattr(command, "_serve", start)
+    with pytest.raises(Started):
+        command.up(file, address="local")
+    told = {name: os.environ[name] for name in NODE_VARIABLES}
+    assert told == {**NODE_VARIABLES, "RAY_SERVE_CONTROL_LOOP_INTERVAL_S": "1"}
+
+
+def test_ray_reads_the_settings_that_its_nodes_are_told() -> None:
+    ray = find_spec("ray")
+    if ray is None or ray.origin is None:
+        pytest.skip("the extra `ray` is not installed")
+    files = (Path(ray.origin).parent / "serve/_private").glob("*.py")
+    source = "".join(file.read_text(encoding="utf-8") for file in files)
+    of_serve = [name for name in NODE_VARIABLES if name.startswith("RAY_SERVE_")]
+    assert [name for name in of_serve if f'"{name}"' not in source] == []
