@@ -24,6 +24,7 @@ from lifecycle.version import Digest
 from service.concurrency import Bulkhead, one_at_a_time
 from service.config import QUEUE_FACTOR, ServeConfig
 from service.engine import (
+    vllm_chunks,
     vllm_facts,
     vllm_first_tokens,
     vllm_forkserver,
@@ -310,6 +311,7 @@ class VllmEngine:
         from vllm.entrypoints.launchers.api_server.app_state import init_app_state
 
         vllm_reasoning.drop_opening_marks()
+        vllm_chunks.write_without_models()
         state = State()
         await init_app_state(self._llm, state, args, await self._llm.get_supported_tasks())
         # The handlers ask this for the name to put into answers, in the task of the request.
