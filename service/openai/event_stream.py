@@ -50,6 +50,9 @@ class EventStream(Response):
         """Whether the status has been sent."""
         self._sent = 0
         """Events so far."""
+        self._clock: asyncio.TimerHandle | None = None
+        self._comment: asyncio.Task[None] | None = None
+        """The last one; none while there are events."""
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Before the status is sent: raises what `work` raises, and `ClientDisconnect` when the client leaves."""
@@ -61,13 +64,11 @@ class EventStream(Response):
                     raise
 
     async def _answer(self, send: Send) -> None:
-        kept_alive = asyncio.ensure_future(self._keep_alive(send))
+        self._listen(send)
         try:
             await self._send_events(send)
         finally:
-            kept_alive.cancel()
-            with suppress(asyncio.CancelledError):
-                await kept_alive
+            await self._stop_comments()
         await send({"type": "http.response.body", "body": b"", "more_body": False})
 
     async def _send_events(self, send: Send) -> None:
@@ -82,7 +83,8 @@ class EventStream(Response):
         async with aclosing(reply.events) as events:
             await self._send(send, reply.first.encode())
             async for event in events:
-                await self._send(send, event.encode())
+                self._sent += 1
+                await send({"type": "http.response.body", "body": event.encode(), "more_body": True})
 
     async def _send(self, send: Send, event: bytes) -> None:
         self._sent += 1
@@ -94,10 +96,21 @@ class EventStream(Response):
             await send({"type": "http.response.start", "status": 200, "headers": self.raw_headers})
         await send({"type": "http.response.body", "body": piece, "more_body": True})
 
-    async def _keep_alive(self, send: Send) -> None:
-        """A clock of its own, and not one for each event: an event costs a number."""
-        while True:
-            before = self._sent
-            await asyncio.sleep(self._seconds)
-            if self._sent == before:
-                await self._write(send, KEEP_ALIVE)
+    def _listen(self, send: Send) -> None:
+        """Look again after `seconds`. It is a clock of its own, and not one for each event: an event costs a number."""
+        loop = asyncio.get_running_loop()
+        self._clock = loop.call_later(self._seconds, self._look, self._sent, send)
+
+    def _look(self, before: int, send: Send) -> None:
+        # A reader who takes nothing is sent no second comment before he has taken the first.
+        if self._sent == before and (self._comment is None or self._comment.done()):
+            self._comment = asyncio.ensure_future(self._write(send, KEEP_ALIVE))
+        self._listen(send)
+
+    async def _stop_comments(self) -> None:
+        if self._clock is not None:
+            self._clock.cancel()
+        if self._comment is not None:
+            self._comment.cancel()
+            with suppress(asyncio.CancelledError):
+                await self._comment

@@ -170,22 +170,30 @@ async def admin_body(request: Request, kind: type[Body]) -> Body:
 async def unless_disconnected(receive: Receive, work: Coroutine[Any, Any, T]) -> T:
     """The result of `work`, which is cancelled, and has ended, when the client goes away: `ClientDisconnect` then.
 
-    `receive` must have given the whole body already.
+    `receive` must have given the whole body already. The work is done in the caller's own task: another one would begin
+    only after all that the event loop has to do already.
     """
-    task = asyncio.ensure_future(work)
+    here = asyncio.current_task()
+    assert here is not None
+    left, over = False, False
+
+    def leave(gone: asyncio.Task[None]) -> None:
+        nonlocal left
+        if not over and not gone.cancelled():
+            left = True
+            here.cancel()
+
     gone = asyncio.ensure_future(until_disconnected(receive))
+    gone.add_done_callback(leave)
+    cancelled_before = here.cancelling()
     try:
-        await asyncio.wait({task, gone}, return_when=asyncio.FIRST_COMPLETED)
-        if task.done():
-            return task.result()
-        raise ClientDisconnect
+        return await work
     finally:
-        for waiting in (task, gone):
-            if not waiting.done():
-                waiting.cancel()
-                await asyncio.wait({waiting})
-                if not waiting.cancelled():
-                    waiting.exception()  # else the log is told that nobody asked for it
+        over = True
+        gone.cancel()
+        # Whatever the work made of it. Who cancels this task from outside is obeyed.
+        if left and here.uncancel() <= cancelled_before:
+            raise ClientDisconnect
 
 
 async def until_disconnected(receive: Receive) -> None:
