@@ -32,6 +32,13 @@ KEPT = Bars()
 """What a change must not cost."""
 
 
+@dataclass(frozen=True, slots=True)
+class _Turn:
+    run: Run
+    cost: float
+    """Seconds of processor that the API's process took for a token."""
+
+
 def beside(
     plan: Plan,
     scenario: str,
@@ -41,24 +48,36 @@ def beside(
     concurrent: int,
     bars: Bars | None = KEPT,
 ) -> list[Figure]:
-    """Throughput and first tokens of the first server over the second's, which the table calls `other`."""
+    """Throughput, first tokens and the API's processor time of the first server over those of the second, which the
+    table calls `other`. The last says most where the machine has other work.
+    """
     turns = min(_TURNS.get(concurrent, 1), len(work))
-    mine: list[Run] = []
-    theirs: list[Run] = []
+    mine: list[_Turn] = []
+    theirs: list[_Turn] = []
     for turn in range(turns):
         part = work[turn::turns]
-        runs = by_turns(plan.rounds, *(partial(load.run, server.url, part, concurrent) for server in servers))
-        mine, theirs = mine + runs[0], theirs + runs[1]
-    waits = [run.first_token(0.5) for run in mine], [run.first_token(0.5) for run in theirs]
+        taken = by_turns(plan.rounds, *(partial(_turn, server, part, concurrent) for server in servers))
+        mine, theirs = mine + taken[0], theirs + taken[1]
+    runs = [each.run for each in mine], [each.run for each in theirs]
+    waits = [run.first_token(0.5) for run in runs[0]], [run.first_token(0.5) for run in runs[1]]
+    costs = [each.cost for each in mine], [each.cost for each in theirs]
     return [
         ratio(
             scenario,
             f"throughput / {other}",
-            load.speeds(mine),
-            load.speeds(theirs),
+            load.speeds(runs[0]),
+            load.speeds(runs[1]),
             None if bars is None else Bar(at_least=bars.throughput),
         ),
         ratio(scenario, f"TTFT p50 / {other}", *waits, None if bars is None else Bar(at_most=bars.first_token)),
-        Figure(scenario, "requests failed", load.failures(mine), bar=Bar(at_most=0)),
-        Figure(scenario, f"the same, {other}", load.failures(theirs)),
+        ratio(scenario, f"the API's processor time a token / {other}", *costs),
+        Figure(scenario, "requests failed", load.failures(runs[0]), bar=Bar(at_most=0)),
+        Figure(scenario, f"the same, {other}", load.failures(runs[1])),
     ]
+
+
+def _turn(server: Server, work: Sequence[Ask], concurrent: int) -> _Turn:
+    before = server.api_seconds()
+    run = load.run(server.url, work, concurrent)
+    tokens = sum(len(told.tokens) for told in run.told)
+    return _Turn(run, (server.api_seconds() - before) / max(tokens, 1))

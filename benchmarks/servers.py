@@ -154,6 +154,11 @@ class Server:
         """Resident memory of all of its processes, shared pages counted once (PSS)."""
         return sum(_pss(one) for one in self._processes()) / 2**30
 
+    def api_seconds(self) -> float:
+        """Seconds of processor that the process which answers has taken, without the engine's."""
+        taken = self._processes()[0].cpu_times()
+        return float(taken.user + taken.system)
+
     def _processes(self) -> list[psutil.Process]:
         assert self._process is not None
         parent = psutil.Process(self._process.pid)
