@@ -32,6 +32,7 @@ from service.engine import (
     vllm_likelihood,
     vllm_metrics,
     vllm_reasoning,
+    vllm_rendering,
     vllm_requests,
     vllm_settings,
     vllm_start,
@@ -303,6 +304,7 @@ class VllmEngine:
         self._series = vllm_metrics.own_series(self._llm)
         vllm_submission.follow(self._llm, self._structured.check)
         vllm_first_tokens.send_first(self._llm)
+        vllm_rendering.render_short_at_once(self._llm.renderer)
         return args
 
     async def _handlers(self, args: Any) -> Any:
