@@ -10,7 +10,7 @@ from typing import Annotated, Any
 
 import typer
 
-from lifecycle.errors import InvalidConfig, Problem
+from lifecycle.errors import InvalidConfig, Problem, Unavailable
 
 app = typer.Typer(help="Gateways and engines on a Ray cluster.", no_args_is_help=True)
 
@@ -89,5 +89,11 @@ def _serve(address: str) -> Any:
     except ImportError as error:
         fault = Problem("ray", f"is not installed here ({error})", "install the extra: pip install 'dabt[ray]'")
         raise InvalidConfig("A cluster needs Ray Serve:", [fault]) from error
-    ray.init(address=address, logging_level="warning", log_to_driver=address == "local")
+    try:
+        ray.init(address=address, logging_level="warning", log_to_driver=address == "local")
+    except ConnectionError as error:
+        raise Unavailable(
+            f"no Ray cluster is to be reached at {address!r}; start its head with `ray start --head`, and set "
+            "RAY_AUTH_MODE=token where it asks for a token"
+        ) from error
     return serve

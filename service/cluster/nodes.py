@@ -16,6 +16,7 @@ NODE_VARIABLES = {
     "RAY_SERVE_ENABLE_HA_PROXY": "1",
     "RAY_SERVE_DIRECT_INGRESS_MIN_DRAINING_PERIOD_S": "5",
     "RAY_SERVE_PROXY_READY_CHECK_TIMEOUT_S": "60",  # after Ray's 5 s a slow machine's proxy is killed as it starts
+    "RAY_SERVE_PROXY_HEALTH_CHECK_PERIOD_S": "2",  # a proxy that died is missed at the third look
     "RAY_worker_niceness": "0",  # by Ray's 15 a gateway or an engine waits for whatever else runs on its machine
     "RAY_SERVE_SLOW_STARTUP_WARNING_S": "600",  # engines take longer than Ray's 30 s, and tell of it themselves
     # Otherwise Ray's controller asks the whole cluster three things ten times a second, though nothing happens. It also

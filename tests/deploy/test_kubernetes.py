@@ -31,6 +31,7 @@ SECRETS = {
     "dabt-registry": {"url"},
     "dabt-artifacts": {"url"},
     "dabt-limits": {"url"},
+    "dabt-gcs": {"password"},
     "dabt-keys": {"console", "worker", "metrics"},
 }
 Manifest = dict[str, Any]
@@ -303,6 +304,27 @@ def test_ray_grows_a_second_cluster_step_by_step_and_runs_the_release_that_is_lo
     assert service["spec"]["rayClusterConfig"]["enableInTreeAutoscaling"] is True, "the upgrade scales both clusters"
     locked = (ROOT / "requirements" / f"{of_image('ray')}.lock").read_text(encoding="utf-8").splitlines()
     assert f"ray=={service['spec']['rayClusterConfig']['rayVersion']}" in locked
+
+
+def test_what_rays_head_knows_outlives_it_in_a_redis_that_is_named_as_kuberay_asks() -> None:
+    """KubeRay refuses the same told in another way; it has workers wait for the next head by itself."""
+    cluster = of_kind("ray", "RayService")[0]["spec"]["rayClusterConfig"]
+    kept = cluster["gcsFaultToleranceOptions"]
+    assert set(kept) == {"redisAddress", "redisPassword"}, "each cluster's keys begin with its own id unless told"
+    host, _, port = kept["redisAddress"].partition(":")
+    assert host
+    opened = [port for one in of_kind("ray", "NetworkPolicy") if one["metadata"]["name"] == "dabt-out"
+              for rule in one["spec"]["egress"] for port in rule["ports"]]  # fmt: skip
+    assert int(port) in [one["port"] for one in opened]
+    reference = kept["redisPassword"]["valueFrom"]["secretKeyRef"]
+    assert reference["key"] in SECRETS[reference["name"]]
+    assert set(kept["redisPassword"]) == {"valueFrom"}, "a password is never written here"
+    head = cluster["headGroupSpec"]
+    assert head["rayStartParams"]["num-cpus"] == "0", "no replica is lost with the head"
+    assert "redis-password" not in head["rayStartParams"]
+    for _, _, container in containers("ray"):
+        names = {variable["name"] for variable in container["env"]}
+        assert not names & {"RAY_REDIS_ADDRESS", "REDIS_PASSWORD", "RAY_gcs_rpc_server_reconnect_timeout_s"}
 
 
 def test_nodes_of_ray_are_told_what_those_of_one_machine_are_and_the_image_has_the_proxy() -> None:

@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from lifecycle.errors import Unavailable
 from service.cluster import command
 from service.cluster.nodes import NODE_VARIABLES
 
@@ -93,3 +94,14 @@ def test_ray_reads_the_settings_that_its_nodes_are_told() -> None:
     source = "".join(file.read_text(encoding="utf-8") for file in files)
     of_serve = [name for name in NODE_VARIABLES if name.startswith("RAY_SERVE_")]
     assert [name for name in of_serve if f'"{name}"' not in source] == []
+
+
+def test_a_cluster_that_is_gone_is_said_to_be_gone_and_how_it_is_started(monkeypatch: pytest.MonkeyPatch) -> None:
+    ray = pytest.importorskip("ray", reason="the extra `ray` is not installed", exc_type=ImportError)
+
+    def gone(address: str, **settings: object) -> None:
+        raise ConnectionError(f"Failed to connect to Ray cluster at {address}")
+
+    monkeypatch.setattr(ray, "init", gone)
+    with pytest.raises(Unavailable, match=r"'10\.0\.0\.1:6379'; start its head with `ray start --head`"):
+        command._serve("10.0.0.1:6379")
