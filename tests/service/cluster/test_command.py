@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
 from importlib.util import find_spec
 from pathlib import Path
 from types import SimpleNamespace
@@ -11,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from lifecycle.errors import Unavailable
+from lifecycle.errors import InvalidConfig, Unavailable
 from service.cluster import command
 from service.cluster.nodes import NODE_VARIABLES
 
@@ -105,3 +106,13 @@ def test_a_cluster_that_is_gone_is_said_to_be_gone_and_how_it_is_started(monkeyp
     monkeypatch.setattr(ray, "init", gone)
     with pytest.raises(Unavailable, match=r"'10\.0\.0\.1:6379'; start its head with `ray start --head`"):
         command._serve("10.0.0.1:6379")
+
+
+def test_a_port_that_a_killed_clusters_proxy_still_has_is_told_before_anything_is_started() -> None:
+    with socket.socket() as left:
+        left.bind(("127.0.0.1", 0))
+        left.listen()
+        port = left.getsockname()[1]
+        with pytest.raises(InvalidConfig, match=rf"127.0.0.1:{port} cannot be listened at .*leaves its haproxy behind"):
+            command._check_free("127.0.0.1", port)
+    command._check_free("127.0.0.1", port)
