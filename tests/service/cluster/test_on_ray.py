@@ -40,6 +40,8 @@ STEP = 0.01
 """Seconds a token."""
 SKEW = {"LD_PRELOAD": str(LIBRARY), "FAKETIME": "+7m", "FAKETIME_DONT_FAKE_MONOTONIC": "1"}
 """Of one node's processes; where libfaketime is not installed, its clock is right."""
+SMALL: dict[str, Any] = {"num_cpus": 8, "object_store_memory": 80 * 2**20}
+"""What a node has."""
 LIMITS: dict[str, str] = {}
 """Where gateways count limits, once there is a Redis."""
 
@@ -77,14 +79,17 @@ def deploy(house: House, port: int, **engines: object) -> None:
     serve.run(build(settings(house, port, **engines)), name="dabt", route_prefix="/")
 
 
-Started = tuple[House, int, tuple[dict[str, str], dict[str, str]]]
-"""With the headers of an admin's key and of a limited one."""
+Started = tuple[House, int, tuple[dict[str, str], dict[str, str]], Any]
+"""With the headers of an admin's key and of a limited one, and Ray's cluster."""
 
 
 class OnRay:
-    def __init__(self, house: House, port: int, client: httpx.AsyncClient, limited: dict[str, str]) -> None:
+    def __init__(
+        self, house: House, port: int, client: httpx.AsyncClient, limited: dict[str, str], cluster: Any
+    ) -> None:
         """`limited` are the headers of a key that may ask 8 times a minute."""
         self.limited = limited
+        self.cluster = cluster
         self.house = house
         self.client = client
         self._port = port
@@ -144,16 +149,15 @@ def here(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Started]:
     from ray import serve
     from ray.cluster_utils import Cluster
 
-    small = {"num_cpus": 8, "object_store_memory": 80 * 2**20}
     cluster = Cluster()
     try:
-        cluster.add_node(wait=False, **small, include_dashboard=False)
-        cluster.add_node(wait=False, **small, env_vars=SKEW if LIBRARY else {})
+        cluster.add_node(wait=False, **SMALL, include_dashboard=False)
+        cluster.add_node(wait=False, **SMALL, env_vars=SKEW if LIBRARY else {})
         cluster.wait_for_nodes(timeout=300)
         ray.init(cluster.address, log_to_driver=False)
         serve.start(http_options={"host": "127.0.0.1", "port": port}, proxy_location="HeadOnly")
         deploy(house, port)
-        yield house, port, keys
+        yield house, port, keys, cluster
         serve.shutdown()
     finally:
         ray.shutdown()
@@ -168,9 +172,9 @@ def here(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Started]:
 
 @pytest.fixture
 async def on_ray(here: Started) -> AsyncIterator[OnRay]:
-    house, port, (key, limited) = here
+    house, port, (key, limited), cluster = here
     async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}", timeout=None, headers=key) as client:
-        yield OnRay(house, port, client, limited)
+        yield OnRay(house, port, client, limited, cluster)
 
 
 async def under_load(
@@ -192,6 +196,7 @@ async def under_load(
             except httpx.TransportError:
                 if not may_break:
                     raise
+                await asyncio.sleep(0.05)  # where nobody listens it would ask on without a pause
 
     callers = [asyncio.create_task(ask_on(at)) for at in range(8)]
     try:
@@ -307,17 +312,53 @@ async def agreed(said: Callable[[], Awaitable[bool]]) -> None:
         in_a_row = in_a_row + 8 if all(told) else 0
 
 
+async def test_killing_a_nodes_raylet_takes_its_replicas_along_and_others_answer(on_ray: OnRay) -> None:
+    """It stands before those that kill a replica: until then each node has some."""
+    rooms = await two_rooms(on_ray)
+    (node,) = on_ray.cluster.worker_nodes
+    raylet = node.all_processes["raylet"][0].process
+    there = [each for each in psutil.Process(raylet.pid).children() if "ray::ServeReplica:dabt" in command_of(each)]
+    engines = [each for each in there if "engine-0" in command_of(each)]
+    assert engines
+
+    async def kill() -> None:
+        raylet.kill()
+        raylet.wait()  # Ray's processes take one that nobody has waited for to be alive
+        await wait_until(lambda: all(map(is_gone, there)))
+        await agreed(lambda: renewed(on_ray, rooms, len(engines)))
+        await both("gateway")
+
+    answers = await under_load(on_ray, kill, may_break=True, min_tokens=30)
+    assert {answer.status_code for _, answer in answers} <= {200, 500, 502, 503}
+    assert all(on_ray.right(name, answer) for name, answer in answers if answer.status_code == 200)
+    await wait_until(lambda: all_idle(on_ray))
+    # In no thread: a node's start sets handlers of signals.
+    on_ray.cluster.remove_node(node, allow_graceful=False)
+    on_ray.cluster.add_node(**SMALL, env_vars=SKEW if LIBRARY else {})
+
+
 async def test_killing_an_engine_replica_under_load_loses_no_whole_answer(on_ray: OnRay) -> None:
     engines, rooms = await both("engine-0"), await two_rooms(on_ray)
 
     async def kill() -> None:
-        os.kill(engines[0].pid, signal.SIGKILL)
-        await wait_until(lambda: not engines[0].is_running() or engines[0].status() == psutil.STATUS_ZOMBIE)
+        await killed(engines[0])
         await agreed(lambda: renewed(on_ray, rooms, 1))
 
     answers = await under_load(on_ray, kill, min_tokens=30)
     assert {answer.status_code for _, answer in answers} == {200}
     assert all(on_ray.right(name, answer) for name, answer in answers)
+
+
+async def killed(*processes: psutil.Process) -> None:
+    for each in processes:
+        os.kill(each.pid, signal.SIGKILL)
+    await wait_until(lambda: all(map(is_gone, processes)))
+
+
+def is_gone(process: psutil.Process) -> bool:
+    with suppress(psutil.NoSuchProcess):
+        return not process.is_running() or process.status() == psutil.STATUS_ZOMBIE
+    return True
 
 
 async def both(deployment: str) -> list[psutil.Process]:
@@ -354,6 +395,68 @@ async def test_killing_a_gateway_under_load_gives_no_wrong_answer_and_frees_the_
     assert all(on_ray.right(name, answer) for name, answer in answers if answer.status_code == 200)
     await wait_until(lambda: all_idle(on_ray))
     assert on_ray.right("a", await on_ray.chat("a"))
+
+
+async def test_while_the_controller_is_gone_all_are_answered_and_what_dies_then_is_started_when_it_is_back(
+    on_ray: OnRay,
+) -> None:
+    """An engine dies with it. Moves and pins are the registry's, so they are made meanwhile, and the new engine holds
+    what is pinned.
+    """
+    house, rooms = on_ray.house, await two_rooms(on_ray)
+    (controller,), engines = processes("ray::ServeController"), await both("engine-0")
+
+    async def kill() -> None:
+        await killed(controller, engines[0])
+        for at in range(4):
+            moved = {"ref": "a:1", "alias": f"meanwhile{at}", "reason": "for the test", "force": True}
+            assert (await on_ray.client.post("/admin/promote", json=moved)).status_code == 200
+        assert (await on_ray.client.post("/admin/pin", json={"ref": "a:1"})).status_code == 200
+        await agreed(lambda: renewed(on_ray, rooms, 1))
+
+    answers = await under_load(on_ray, kill, min_tokens=30)
+    assert {answer.status_code for _, answer in answers} == {200}
+    assert all(on_ray.right(name, answer) for name, answer in answers)
+    assert {f"meanwhile{at}" for at in range(4)} <= {alias.alias for alias in house.registry.aliases("a")}
+    await agreed(lambda: both_hold(on_ray, house.adapters["a"]))
+    assert (await on_ray.client.post("/admin/unpin", json={"ref": "a:1"})).status_code == 200
+    assert processes("ray::ServeController") != [controller]
+
+
+async def both_hold(on_ray: OnRay, digest: str) -> bool:
+    """Whether a gateway has heard of a pin in two rooms."""
+    rows = (await on_ray.client.get("/admin/residency")).json()["adapters"]
+    return [row["pinned"] for row in rows if row["digest"] == digest] == [True, True]
+
+
+@pytest.mark.parametrize("title", ["haproxy -db", "ray::HAProxyManager"])
+async def test_killing_the_proxy_breaks_connections_until_ray_has_another_and_no_longer(
+    on_ray: OnRay, title: str
+) -> None:
+    """HAProxy, or the actor of Ray's that keeps it. Until the new one has heard of gateways, it knows no path."""
+    if not processes(title):
+        pytest.skip("no HAProxy: it comes with the extra `ray` on Linux")
+
+    async def kill() -> None:
+        proxies = processes("haproxy -db")
+        await killed(*processes(title))
+        await wait_until(lambda: all(map(is_gone, proxies)))  # Ray ends them with their actor, and a moment later
+        await wait_until(lambda: proxy_is_well(on_ray))
+
+    answers = await under_load(on_ray, kill, may_break=True, min_tokens=30)
+    unknown = [answer.text for _, answer in answers if answer.status_code == 404]
+    assert all("Ping http://.../-/routes" in text for text in unknown)
+    assert {answer.status_code for _, answer in answers} <= {200, 404, 500, 502, 503}
+    assert all(on_ray.right(name, answer) for name, answer in answers if answer.status_code == 200)
+    for name, answer in zip("abcd", await asyncio.gather(*(on_ray.chat(name) for name in "abcd")), strict=True):
+        assert on_ray.right(name, answer)
+    await wait_until(lambda: all_idle(on_ray))
+
+
+async def proxy_is_well(on_ray: OnRay) -> bool:
+    with suppress(httpx.TransportError):
+        return (await on_ray.client.get("/-/healthz")).status_code == 200
+    return False
 
 
 async def test_an_evaluation_over_many_engines_is_that_of_one_though_one_of_them_is_killed(
@@ -431,7 +534,7 @@ async def test_a_worker_takes_jobs_where_ray_has_room_for_it_and_one_that_is_kil
     (replica,) = processes(title)
     (worker,) = workers_of(replica)
     os.kill(replica.pid, signal.SIGKILL)
-    await wait_until(lambda: not worker.is_running() or worker.status() == psutil.STATUS_ZOMBIE)
+    await wait_until(lambda: is_gone(worker))
     assert await refused()
 
 
