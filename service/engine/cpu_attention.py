@@ -158,10 +158,9 @@ def _queries_of(at: Any, number: Any, queries: int) -> Any:
     return attend
 
 
-def _attention_of(at: Any, number: Any) -> Any:
-    """For numbers of one format."""
-    write = _write_of(at)
-    one, two, three, four = (_queries_of(at, number, queries) for queries in range(1, 5))
+def _attention_of(at: Any, number: Any, together: int) -> Any:
+    """For numbers of one format, and so many queries of a head of keys at once."""
+    write, some = _write_of(at), _queries_of(at, number, together)
 
     @numba.njit
     def attend(like: Any, call: Any) -> None:
@@ -172,23 +171,15 @@ def _attention_of(at: Any, number: Any) -> Any:
         mine = call.scratch + 4 * call.scratch_size * thread()
         if call.filled_count:  # vLLM shares a full block at once: other rows of this step may read it
             if thread() == 0:
-                for number_filled in range(call.filled_count):
+                for one in range(call.filled_count):
                     for head in range(layer.heads):
-                        write(size, layer, call, words_at(call.filled)[number_filled], head)
+                        write(size, layer, call, words_at(call.filled)[one], head)
             barrier()
         for item in range(low, high):
             write(size, layer, call, item // layer.heads, item % layer.heads)
             after = _block_at(layer, call, item + 1 if item + 1 < high else item, 0)
-            for first in range(0, layer.queries, MOST_QUERIES):
-                queries = min(MOST_QUERIES, layer.queries - first)
-                if queries == 1:
-                    one(like, layer, call, item, first, after, mine)
-                elif queries == 2:
-                    two(like, layer, call, item, first, after, mine)
-                elif queries == 3:
-                    three(like, layer, call, item, first, after, mine)
-                else:
-                    four(like, layer, call, item, first, after, mine)
+            for first in range(0, layer.queries, together):
+                some(like, layer, call, item, first, after, mine)
 
     return attend
 
@@ -201,31 +192,63 @@ def _itself(number: float) -> float:
     return number
 
 
-_attend_narrow = _attention_of(bits_at, widened)
-_attend_wide = _attention_of(floats_at, _itself)
+_narrow1, _narrow2, _narrow3, _narrow4 = (_attention_of(bits_at, widened, count) for count in (1, 2, 3, 4))
+_wide1, _wide2, _wide3, _wide4 = (_attention_of(floats_at, _itself, count) for count in (1, 2, 3, 4))
 
 
-def _narrow(call: Any) -> None:
-    _attend_narrow(bits_at(0), carray(call, 1)[0])
+# Each is compiled when it is first asked for, and kept on disk: which numba does for functions that enclose nothing.
+def _narrow_by_one(call: Any) -> None:
+    _narrow1(bits_at(0), carray(call, 1)[0])
 
 
-def _wide(call: Any) -> None:
-    _attend_wide(floats_at(0), carray(call, 1)[0])
+def _narrow_by_two(call: Any) -> None:
+    _narrow2(bits_at(0), carray(call, 1)[0])
 
 
-_FUNCTIONS = {torch.bfloat16: _narrow, torch.float32: _wide}
+def _narrow_by_three(call: Any) -> None:
+    _narrow3(bits_at(0), carray(call, 1)[0])
+
+
+def _narrow_by_four(call: Any) -> None:
+    _narrow4(bits_at(0), carray(call, 1)[0])
+
+
+def _wide_by_one(call: Any) -> None:
+    _wide1(floats_at(0), carray(call, 1)[0])
+
+
+def _wide_by_two(call: Any) -> None:
+    _wide2(floats_at(0), carray(call, 1)[0])
+
+
+def _wide_by_three(call: Any) -> None:
+    _wide3(floats_at(0), carray(call, 1)[0])
+
+
+def _wide_by_four(call: Any) -> None:
+    _wide4(floats_at(0), carray(call, 1)[0])
+
+
+_FUNCTIONS = {
+    torch.bfloat16: (_narrow_by_one, _narrow_by_two, _narrow_by_three, _narrow_by_four),
+    torch.float32: (_wide_by_one, _wide_by_two, _wide_by_three, _wide_by_four),
+}
 
 
 @lru_cache
-def _compiled(dtype: torch.dtype) -> int:
-    """The address of what is computed with numbers of this format; compiled when it is first asked for."""
+def compiled(dtype: torch.dtype, queries: int) -> int:
+    """The address of what is computed with numbers of this format, where so many queries share a head of keys.
+
+    Compiling takes seconds, the first time on a machine.
+    """
+    at_once = max(count for count in range(1, MOST_QUERIES + 1) if queries % count == 0)
     signature = types.void(types.CPointer(numba.from_dtype(CALL)))
-    return int(_kept(dtype, signature).address)
+    return int(_kept(_FUNCTIONS[dtype][at_once - 1], signature).address)
 
 
 @lru_cache
-def _kept(dtype: torch.dtype, signature: Any) -> Any:
-    return numba.cfunc(signature, cache=True)(_FUNCTIONS[dtype])
+def _kept(function: Any, signature: Any) -> Any:
+    return numba.cfunc(signature, cache=True)(function)
 
 
 def suits(dtype: torch.dtype, head: int, block: int) -> bool:
@@ -246,7 +269,7 @@ class Layer:
         record["scale"] = scale
         self.address = int(self._record.ctypes.data)
         self.cache, self.head, self.heads, self.size = cache.data_ptr(), twice // 2, heads, size
-        self.function = _compiled(cache.dtype)
+        self.function = compiled(cache.dtype, queries)
 
 
 class Rows:

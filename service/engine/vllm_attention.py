@@ -28,8 +28,7 @@ def take_over(runner: Any) -> bool:
     """From now on single rows of this worker's steps take the kernel. Whether any of its layers do. A second call
     changes nothing.
     """
-    layers = runner.compilation_config.static_forward_context
-    taken = False
+    layers, taken = runner.compilation_config.static_forward_context, False
     for group in (group for groups in runner.attn_groups for group in groups):
         own = [layers[name] for name in group.layer_names]
         for builder in group.metadata_builders:
@@ -37,11 +36,10 @@ def take_over(runner: Any) -> bool:
                 builder.dabt_rows = _suits(builder, own)
                 if builder.dabt_rows:
                     builder.build = _build_of(builder)
-            taken = taken or builder.dabt_rows
-        if taken and not hasattr(own[0].impl, "dabt_rows"):
+        if any(builder.dabt_rows for builder in group.metadata_builders):
+            taken = True
             for layer in own:
-                layer.impl.dabt_rows = True
-                _take(layer.impl)
+                _take(layer.impl, group.metadata_builders[0].dtype)
     return taken
 
 
@@ -135,8 +133,12 @@ def _runs(flags: numpy.ndarray) -> list[tuple[int, int]]:
     return list(zip(edges[::2].tolist(), edges[1::2].tolist(), strict=True))
 
 
-def _take(impl: Any) -> None:
+def _take(impl: Any, dtype: torch.dtype) -> None:
     """This layer's attention, from now on. Keys and values of single rows are written where they are read."""
+    if hasattr(impl, "dabt_rows"):
+        return
+    impl.dabt_rows = True
+    cpu_attention.compiled(dtype, impl.num_queries_per_kv)  # here, and not in the first step
     update, forward = impl.do_kv_cache_update, impl.forward
     place: Layer | None = None
 

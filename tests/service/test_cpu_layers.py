@@ -88,6 +88,7 @@ def test_on_a_gpu_and_among_several_workers_nothing_of_it_is_imported(
     monkeypatch.setattr(platforms, "current_platform", SimpleNamespace(is_cpu=lambda: cpu), raising=False)
     forget_kernels(monkeypatch)
     assert worker(workers).dabt_few_rows() == ""
+    assert cpu or worker(workers).dabt_attention() == ""
     assert not kernels()
 
 
@@ -112,11 +113,18 @@ def forget_kernels(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.delitem(sys.modules, name)
 
 
+@pytest.mark.parametrize(
+    ("module", "asked", "said"),
+    [
+        ("cpu_layers", "dabt_few_rows", "few rows are computed as many are"),
+        ("cpu_attention", "dabt_attention", "attention is computed by vLLM alone"),
+    ],
+)
 def test_without_numba_the_engine_computes_as_before_and_says_so(
-    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    module: str, asked: str, said: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setitem(sys.modules, "service.engine.cpu_layers", None)
-    monkeypatch.delattr("service.engine.cpu_layers", raising=False)
+    monkeypatch.setitem(sys.modules, f"service.engine.{module}", None)
+    monkeypatch.delattr(f"service.engine.{module}", raising=False)
     with caplog.at_level(logging.WARNING, logger="service.engine.vllm_worker"):
-        assert worker().dabt_few_rows() == ""
-    assert "few rows are computed as many are" in caplog.text
+        assert getattr(worker(), asked)() == ""
+    assert said in caplog.text
