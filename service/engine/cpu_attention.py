@@ -28,8 +28,10 @@ from service.engine.cpu_attention_vectors import (
     MOST_QUERIES,
     TOKENS,
     exponentials,
-    gather_of,
-    scores_of,
+    float_at,
+    gather,
+    pointer,
+    scores,
     settle,
 )
 from service.engine.cpu_group_vectors import size_of
@@ -42,7 +44,6 @@ from service.engine.cpu_vectors import (
     thread,
     threads,
     together,
-    widened,
     words_at,
 )
 
@@ -85,148 +86,125 @@ def _block_at(layer: Any, call: Any, item: int, block: int) -> int:
     return keys
 
 
-def _write_of(at: Any) -> Any:
-    """`at` points to numbers of a format at an address."""
-
-    @numba.njit
-    def write(size: int, layer: Any, call: Any, row: int, head: int) -> None:
-        """The row's own key and value to their place in the cache."""
-        token = words_at(call.rows)[3 * row]
-        slot = words_at(call.slots)[token]
-        block, place = slot // layer.block, slot % layer.block
-        keys = call.cache + block * layer.block_bytes + head * layer.head_bytes
-        values = keys + size * layer.head * layer.block
-        own = size * head * layer.head
-        key, to = at(call.key + token * call.key_bytes + own), at(keys + size * place)
-        for one in range(layer.head):
-            to[one * layer.block] = key[one]
-        value, to = at(call.value + token * call.value_bytes + own), at(values + size * place * layer.head)
-        for one in range(layer.head):
-            to[one] = value[one]
-
-    return write
+@numba.njit
+def _write(like: Any, layer: Any, call: Any, row: int, head: int) -> None:
+    """The row's own key and value to their place in the cache."""
+    size, token = size_of(like), words_at(call.rows)[3 * row]
+    slot = words_at(call.slots)[token]
+    block, place = slot // layer.block, slot % layer.block
+    keys = call.cache + block * layer.block_bytes + head * layer.head_bytes
+    values = keys + size * layer.head * layer.block
+    own = size * head * layer.head
+    key, to = pointer(like, call.key + token * call.key_bytes + own), pointer(like, keys + size * place)
+    for one in range(layer.head):
+        to[one * layer.block] = key[one]
+    value = pointer(like, call.value + token * call.value_bytes + own)
+    to = pointer(like, values + size * place * layer.head)
+    for one in range(layer.head):
+        to[one] = value[one]
 
 
-def _queries_of(at: Any, number: Any, queries: int) -> Any:
-    """For so many queries that share a head of keys; `number` makes one of `at`'s numbers float32."""
-    scores, gather = scores_of(queries), gather_of(queries)
-
-    @numba.njit
-    def attend(like: Any, layer: Any, call: Any, item: int, first: int, after: int, mine: int) -> None:
-        """An item's queries from the `first` on; `after` is where the keys of what follows begin."""
-        size, wide = size_of(like), layer.head
-        row, head = item // layer.heads, item % layer.heads
-        rows = words_at(call.rows)
-        token, length = rows[3 * row], rows[3 * row + 2]
-        own = size * (head * layer.queries + first) * wide
-        room = 4 * call.longest
-        q = mine + queries * room
-        sums = q + 4 * queries * wide
-        given, scaled, cleared = at(call.query + token * call.query_bytes + own), floats_at(q), floats_at(sums)
-        inverse = floats_at(sums + 4 * queries * wide)
-        for one in range(queries * wide):
-            scaled[one] = number(given[one]) * numba.float32(layer.scale)
-            cleared[one] = numba.float32(0)
-        blocks = (length + layer.block - 1) // layer.block
-        here = _block_at(layer, call, item, 0)
-        for block in range(blocks):
-            there = _block_at(layer, call, item, block + 1) if block + 1 < blocks else after
-            for at_once in range(0, min(layer.block, length - block * layer.block), TOKENS):
-                to = mine + 4 * (block * layer.block + at_once)
-                scores(like, here + size * at_once, size * layer.block, q, wide, to, room, there - here)
-            here = there
-        padded = (length + TOKENS - 1) // TOKENS * TOKENS
-        for query in range(queries):
-            score = floats_at(mine + query * room)
-            for behind in range(length, padded):
-                score[behind] = -numpy.inf
-            inverse[query] = exponentials(mine + query * room, padded)
-        values = size * wide * layer.block
-        here = _block_at(layer, call, item, 0)
-        for block in range(blocks):
-            there = _block_at(layer, call, item, block + 1) if block + 1 < blocks else after
-            count, shares = min(layer.block, length - block * layer.block), mine + 4 * block * layer.block
-            for one in range(0, wide, DIMENSIONS):
-                to = sums + 4 * one
-                gather(like, here + values + size * one, size * wide, count, shares, room, to, wide, there - here)
-            here = there
-        out = call.output + token * call.output_bytes + own
-        for query in range(queries):
-            for one in range(query * wide, (query + 1) * wide, DIMENSIONS):
-                settle(like, sums + 4 * one, inverse[query], out + size * one)
-
-    return attend
+@numba.njit
+def _some(like: Any, many: Any, layer: Any, call: Any, item: int, first: int, after: int, mine: int) -> None:
+    """As many of an item's queries as `many` has, from the `first` on. The keys of what follows begin at `after`."""
+    size, wide, queries = size_of(like), layer.head, len(many)
+    row, head = item // layer.heads, item % layer.heads
+    rows = words_at(call.rows)
+    token, length = rows[3 * row], rows[3 * row + 2]
+    own = size * (head * layer.queries + first) * wide
+    room = 4 * call.longest
+    q = mine + queries * room
+    sums = q + 4 * queries * wide
+    given, scaled, cleared = call.query + token * call.query_bytes + own, floats_at(q), floats_at(sums)
+    inverse = floats_at(sums + 4 * queries * wide)
+    for one in range(queries * wide):
+        scaled[one] = float_at(like, given + size * one) * numba.float32(layer.scale)
+        cleared[one] = numba.float32(0)
+    blocks = (length + layer.block - 1) // layer.block
+    here = _block_at(layer, call, item, 0)
+    for block in range(blocks):
+        there = _block_at(layer, call, item, block + 1) if block + 1 < blocks else after
+        for at_once in range(0, min(layer.block, length - block * layer.block), TOKENS):
+            to = mine + 4 * (block * layer.block + at_once)
+            scores(like, many, here + size * at_once, size * layer.block, q, wide, to, room, there - here)
+        here = there
+    padded = (length + TOKENS - 1) // TOKENS * TOKENS
+    for query in range(queries):
+        score = floats_at(mine + query * room)
+        for behind in range(length, padded):
+            score[behind] = -numpy.inf
+        inverse[query] = exponentials(mine + query * room, padded)
+    values = size * wide * layer.block
+    here = _block_at(layer, call, item, 0)
+    for block in range(blocks):
+        there = _block_at(layer, call, item, block + 1) if block + 1 < blocks else after
+        count, shares = min(layer.block, length - block * layer.block), mine + 4 * block * layer.block
+        for one in range(0, wide, DIMENSIONS):
+            to = sums + 4 * one
+            gather(like, many, here + values + size * one, size * wide, count, shares, room, to, wide, there - here)
+        here = there
+    out = call.output + token * call.output_bytes + own
+    for query in range(queries):
+        for one in range(query * wide, (query + 1) * wide, DIMENSIONS):
+            settle(like, sums + 4 * one, inverse[query], out + size * one)
 
 
-def _attention_of(at: Any, number: Any, together: int) -> Any:
-    """For numbers of one format, and so many queries of a head of keys at once."""
-    write, some = _write_of(at), _queries_of(at, number, together)
-
-    @numba.njit
-    def attend(like: Any, call: Any) -> None:
-        """The items of this thread."""
-        layer = carray(_layer_at(call.layer), 1)[0]
-        size, items = size_of(like), call.count * layer.heads
-        low, high = items * thread() // threads(), items * (thread() + 1) // threads()
-        mine = call.scratch + 4 * call.scratch_size * thread()
-        if call.filled_count:  # vLLM shares a full block at once: other rows of this step may read it
-            if thread() == 0:
-                for one in range(call.filled_count):
-                    for head in range(layer.heads):
-                        write(size, layer, call, words_at(call.filled)[one], head)
-            barrier()
-        for item in range(low, high):
-            write(size, layer, call, item // layer.heads, item % layer.heads)
-            after = _block_at(layer, call, item + 1 if item + 1 < high else item, 0)
-            for first in range(0, layer.queries, together):
-                some(like, layer, call, item, first, after, mine)
-
-    return attend
+@numba.njit
+def _attend(like: Any, many: Any, call: Any) -> None:
+    """The items of this thread, as many queries of a head of keys at once as `many` has."""
+    layer = carray(_layer_at(call.layer), 1)[0]
+    items = call.count * layer.heads
+    low, high = items * thread() // threads(), items * (thread() + 1) // threads()
+    mine = call.scratch + 4 * call.scratch_size * thread()
+    if call.filled_count:  # vLLM shares a full block at once: other rows of this step may read it
+        if thread() == 0:
+            for one in range(call.filled_count):
+                for head in range(layer.heads):
+                    _write(like, layer, call, words_at(call.filled)[one], head)
+        barrier()
+    for item in range(low, high):
+        _write(like, layer, call, item // layer.heads, item % layer.heads)
+        after = _block_at(layer, call, item + 1 if item + 1 < high else item, 0)
+        for first in range(0, layer.queries, len(many)):
+            _some(like, many, layer, call, item, first, after, mine)
 
 
 _layer_at = record_at(LAYER)
 
 
-@numba.njit
-def _itself(number: float) -> float:
-    return number
-
-
-_narrow1, _narrow2, _narrow3, _narrow4 = (_attention_of(bits_at, widened, count) for count in (1, 2, 3, 4))
-_wide1, _wide2, _wide3, _wide4 = (_attention_of(floats_at, _itself, count) for count in (1, 2, 3, 4))
-
-
-# Each is compiled when it is first asked for, and kept on disk: which numba does for functions that enclose nothing.
+# Each is compiled when it is first asked for, and kept on disk. What they call differs by the types of its arguments
+# alone, formats and counts too, and encloses nothing: numba names code by that, and code of one name, made by two
+# processes, would be taken for the same where a third one reads both from the disk.
 def _narrow_by_one(call: Any) -> None:
-    _narrow1(bits_at(0), carray(call, 1)[0])
+    _attend(bits_at(0), (0,), carray(call, 1)[0])
 
 
 def _narrow_by_two(call: Any) -> None:
-    _narrow2(bits_at(0), carray(call, 1)[0])
+    _attend(bits_at(0), (0, 0), carray(call, 1)[0])
 
 
 def _narrow_by_three(call: Any) -> None:
-    _narrow3(bits_at(0), carray(call, 1)[0])
+    _attend(bits_at(0), (0, 0, 0), carray(call, 1)[0])
 
 
 def _narrow_by_four(call: Any) -> None:
-    _narrow4(bits_at(0), carray(call, 1)[0])
+    _attend(bits_at(0), (0, 0, 0, 0), carray(call, 1)[0])
 
 
 def _wide_by_one(call: Any) -> None:
-    _wide1(floats_at(0), carray(call, 1)[0])
+    _attend(floats_at(0), (0,), carray(call, 1)[0])
 
 
 def _wide_by_two(call: Any) -> None:
-    _wide2(floats_at(0), carray(call, 1)[0])
+    _attend(floats_at(0), (0, 0), carray(call, 1)[0])
 
 
 def _wide_by_three(call: Any) -> None:
-    _wide3(floats_at(0), carray(call, 1)[0])
+    _attend(floats_at(0), (0, 0, 0), carray(call, 1)[0])
 
 
 def _wide_by_four(call: Any) -> None:
-    _wide4(floats_at(0), carray(call, 1)[0])
+    _attend(floats_at(0), (0, 0, 0, 0), carray(call, 1)[0])
 
 
 _FUNCTIONS = {

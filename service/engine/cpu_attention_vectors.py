@@ -39,45 +39,63 @@ _LEAST = -87.0
 """Below, exp is no normal float32 number any more."""
 
 
-def scores_of(queries: int) -> Any:
-    """For so many queries of one head."""
+@intrinsic
+def pointer(typing: Any, like: Any, address: Any) -> Any:
+    """To numbers of the format at an address."""
 
-    @intrinsic
-    def scores(  # noqa: PLR0913, PLR0917 - of compiled code
-        typing: Any, like: Any, k: Any, stride: Any, q: Any, head: Any, out: Any, room: Any, ahead: Any
-    ) -> Any:
-        """The products of q [queries, head] with `TOKENS` keys: `queries` rows at `out`, `room` bytes from each other.
+    def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        return builder.inttoptr(args[1], context.get_value_type(signature.return_type))
 
-        k is [head, tokens], its rows `stride` bytes from each other. What lies `ahead` of it, in bytes, is asked for on
-        the way.
-        """
+    return like(like, types.intp), generate
 
-        def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-            numbers = Numbers(builder, signature.args[0])
-            _, k, stride, q, head, out, room, ahead = args
-            fetch = fetch_of(builder)
-            sums = _zeros(builder, 2 * queries)
-            multiply_add = function_of(builder, FLOAT_VECTOR, [FLOAT_VECTOR] * 3, "llvm.fma.v16f32")
-            with cgutils.for_range(builder, head) as loop:
-                here = builder.add(k, builder.mul(loop.index, stride))
-                for line in range(TOKENS * numbers.size // 64):
-                    fetch(builder.add(here, ahead), 64 * line)
-                halves = numbers.load(here)
-                for query in range(queries):
-                    place = builder.add(loop.index, builder.mul(head, i64(query)))
-                    factor = _everywhere(builder, _float(builder, builder.add(q, builder.mul(place, i64(4)))))
-                    for sum_, half in zip(sums[2 * query : 2 * query + 2], halves, strict=True):
-                        builder.store(builder.call(multiply_add, [factor, half, builder.load(sum_)]), sum_)
+
+@intrinsic
+def float_at(typing: Any, like: Any, address: Any) -> Any:
+    """The number of the format at an address, as float32."""
+
+    def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        if not Numbers(builder, signature.args[0]).narrow:
+            return _float(builder, args[1])
+        bits = builder.load(builder.inttoptr(args[1], ir.IntType(16).as_pointer()))
+        return builder.bitcast(builder.shl(builder.zext(bits, _I32), ir.Constant(_I32, 16)), _F32)
+
+    return types.float32(like, types.intp), generate
+
+
+@intrinsic
+def scores(  # noqa: PLR0913, PLR0917 - of compiled code
+    typing: Any, like: Any, many: Any, k: Any, stride: Any, q: Any, head: Any, out: Any, room: Any, ahead: Any
+) -> Any:
+    """The products of q [queries, head] with `TOKENS` keys: `queries` rows at `out`, `room` bytes from each other.
+
+    `many` is a tuple with a place for each query. k is [head, tokens], its rows `stride` bytes from each other. What
+    lies `ahead` of it, in bytes, is asked for on the way.
+    """
+
+    def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        numbers, queries = Numbers(builder, signature.args[0]), signature.args[1].count
+        _, _, k, stride, q, head, out, room, ahead = args
+        fetch = fetch_of(builder)
+        sums = _zeros(builder, 2 * queries)
+        multiply_add = function_of(builder, FLOAT_VECTOR, [FLOAT_VECTOR] * 3, "llvm.fma.v16f32")
+        with cgutils.for_range(builder, head) as loop:
+            here = builder.add(k, builder.mul(loop.index, stride))
+            for line in range(TOKENS * numbers.size // 64):
+                fetch(builder.add(here, ahead), 64 * line)
+            halves = numbers.load(here)
             for query in range(queries):
-                to = builder.add(out, builder.mul(room, i64(query)))
-                low, high = (builder.load(sum_) for sum_ in sums[2 * query : 2 * query + 2])
-                for half, vector in enumerate(numbers.in_order(low, high)):
-                    numbers.put(vector, to, 64 * half)
-            return context.get_dummy_value()
+                place = builder.add(loop.index, builder.mul(head, i64(query)))
+                factor = _everywhere(builder, _float(builder, builder.add(q, builder.mul(place, i64(4)))))
+                for sum_, half in zip(sums[2 * query : 2 * query + 2], halves, strict=True):
+                    builder.store(builder.call(multiply_add, [factor, half, builder.load(sum_)]), sum_)
+        for query in range(queries):
+            to = builder.add(out, builder.mul(room, i64(query)))
+            low, high = (builder.load(sum_) for sum_ in sums[2 * query : 2 * query + 2])
+            for half, vector in enumerate(numbers.in_order(low, high)):
+                numbers.put(vector, to, 64 * half)
+        return context.get_dummy_value()
 
-        return types.void(like, *[types.intp] * 7), generate
-
-    return scores
+    return types.void(like, many, *[types.intp] * 7), generate
 
 
 @intrinsic
@@ -108,56 +126,52 @@ def exponentials(typing: Any, scores: Any, count: Any) -> Any:
     return types.float32(types.intp, types.intp), generate
 
 
-def gather_of(queries: int) -> Any:
-    """For so many queries of one head."""
+@intrinsic
+def gather(  # noqa: PLR0913, PLR0917 - of compiled code
+    typing: Any,
+    like: Any,
+    many: Any,
+    v: Any,
+    stride: Any,
+    count: Any,
+    shares: Any,
+    room: Any,
+    sums: Any,
+    head: Any,
+    ahead: Any,
+) -> Any:
+    """sums [queries, `DIMENSIONS`] += the shares of `count` tokens · v, whose rows are `stride` bytes apart.
 
-    @intrinsic
-    def gather(  # noqa: PLR0913, PLR0917 - of compiled code
-        typing: Any,
-        like: Any,
-        v: Any,
-        stride: Any,
-        count: Any,
-        shares: Any,
-        room: Any,
-        sums: Any,
-        head: Any,
-        ahead: Any,
-    ) -> Any:
-        """sums [queries, `DIMENSIONS`] += the shares of `count` tokens · v, whose rows are `stride` bytes apart.
+    Each query's shares are `room` bytes from those of the one before, its sums `head` numbers; they are kept in the
+    order in which `v` is loaded. What lies `ahead` of v, in bytes, is asked for on the way.
+    """
 
-        Each query's shares are `room` bytes from those of the one before, its sums `head` numbers; they are kept in the
-        order in which `v` is loaded. What lies `ahead` of v, in bytes, is asked for on the way.
-        """
+    def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        numbers, queries = Numbers(builder, signature.args[0]), signature.args[1].count
+        _, _, v, stride, count, shares, room, sums, head, ahead = args
+        fetch = fetch_of(builder)
+        multiply_add = function_of(builder, FLOAT_VECTOR, [FLOAT_VECTOR] * 3, "llvm.fma.v16f32")
+        places = [builder.add(sums, builder.mul(head, i64(4 * query))) for query in range(queries)]
+        own = [
+            cgutils.alloca_once_value(builder, numbers.floats(place, 64 * half))
+            for place in places
+            for half in range(2)
+        ]
+        with cgutils.for_range(builder, count) as loop:
+            here = builder.add(v, builder.mul(loop.index, stride))
+            for line in range(DIMENSIONS * numbers.size // 64):
+                fetch(builder.add(here, ahead), 64 * line)
+            halves = numbers.load(here)
+            for query in range(queries):
+                at = builder.add(builder.mul(room, i64(query)), builder.mul(loop.index, i64(4)))
+                factor = _everywhere(builder, _float(builder, builder.add(shares, at)))
+                for sum_, half in zip(own[2 * query : 2 * query + 2], halves, strict=True):
+                    builder.store(builder.call(multiply_add, [factor, half, builder.load(sum_)]), sum_)
+        for number, sum_ in enumerate(own):
+            numbers.put(builder.load(sum_), places[number // 2], 64 * (number % 2))
+        return context.get_dummy_value()
 
-        def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-            numbers = Numbers(builder, signature.args[0])
-            _, v, stride, count, shares, room, sums, head, ahead = args
-            fetch = fetch_of(builder)
-            multiply_add = function_of(builder, FLOAT_VECTOR, [FLOAT_VECTOR] * 3, "llvm.fma.v16f32")
-            places = [builder.add(sums, builder.mul(head, i64(4 * query))) for query in range(queries)]
-            own = [
-                cgutils.alloca_once_value(builder, numbers.floats(place, 64 * half))
-                for place in places
-                for half in range(2)
-            ]
-            with cgutils.for_range(builder, count) as loop:
-                here = builder.add(v, builder.mul(loop.index, stride))
-                for line in range(DIMENSIONS * numbers.size // 64):
-                    fetch(builder.add(here, ahead), 64 * line)
-                halves = numbers.load(here)
-                for query in range(queries):
-                    at = builder.add(builder.mul(room, i64(query)), builder.mul(loop.index, i64(4)))
-                    factor = _everywhere(builder, _float(builder, builder.add(shares, at)))
-                    for sum_, half in zip(own[2 * query : 2 * query + 2], halves, strict=True):
-                        builder.store(builder.call(multiply_add, [factor, half, builder.load(sum_)]), sum_)
-            for number, sum_ in enumerate(own):
-                numbers.put(builder.load(sum_), places[number // 2], 64 * (number % 2))
-            return context.get_dummy_value()
-
-        return types.void(like, *[types.intp] * 8), generate
-
-    return gather
+    return types.void(like, many, *[types.intp] * 8), generate
 
 
 @intrinsic

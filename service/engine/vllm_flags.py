@@ -26,6 +26,7 @@ SHARED = GIB
 GRAMMARS = ("--structured-outputs-config.backend", "xgrammar")
 """The compiler by which grammars are tried out first (`grammar_worker.py`). vLLM's own choice takes another for what
 this one refuses, and then keeps to whichever a request happened to ask for first."""
+_PROCESSOR = Path("/proc/cpuinfo")
 _BFLOAT16 = frozenset({"avx512_bf16", "amx_tile"})
 """A processor with one of these multiplies bfloat16, as Linux names them."""
 WORKER_EXTENSION = "service.engine.vllm_worker.WorkerExtension"
@@ -173,17 +174,29 @@ def dtype_on_a_cpu(config: ServeConfig) -> Dtype:
     bits = 8 if config.quantization == INT8 else 4 if packed_in_words(config.base) else None
     if bits is None:
         return cpu_dtype() if config.dtype == "auto" else config.dtype
+    if bits == 4 and not multiplies_4_bits():
+        fault = f"{config.base} has weights in 4 bits, and vLLM multiplies those on a processor with AVX-512 alone"
+        cure = "serve the base as it was before it was packed, with --quantization int8, or take another machine"
+        raise InvalidConfig("The base cannot be served:", [Problem("--base", fault, cure)])
     if config.dtype == "float32":
         fault = f"is float32, and on a CPU weights in {bits} bits are multiplied with 16-bit numbers alone"
         raise InvalidConfig("The base cannot be served:", [Problem("--dtype", fault, "take bfloat16, or leave it out")])
     return "bfloat16" if config.dtype == "auto" else config.dtype
 
 
-def cpu_dtype(cpuinfo: Path = Path("/proc/cpuinfo")) -> Dtype:
+def multiplies_4_bits(cpuinfo: Path = _PROCESSOR) -> bool:
+    """Whether vLLM has a product for them on this processor: it has builds with AVX-512 and without."""
+    return "avx512f" in _told(cpuinfo)
+
+
+def cpu_dtype(cpuinfo: Path = _PROCESSOR) -> Dtype:
     """bfloat16 only where the CPU multiplies it in hardware. Elsewhere it is emulated: less exact, and with 64 requests
     at once a third of float32's throughput (4M parameters, two AVX2 cores).
 
     Asked of the kernel: this is wanted before anything else is begun, and torch takes seconds to import.
     """
-    told = cpuinfo.read_text(encoding="utf-8", errors="replace").split() if cpuinfo.is_file() else ()
-    return "float32" if _BFLOAT16.isdisjoint(told) else "bfloat16"
+    return "float32" if _BFLOAT16.isdisjoint(_told(cpuinfo)) else "bfloat16"
+
+
+def _told(cpuinfo: Path) -> list[str]:
+    return cpuinfo.read_text(encoding="utf-8", errors="replace").split() if cpuinfo.is_file() else []

@@ -74,13 +74,19 @@ async def test_a_stream_that_is_left_pays_for_the_pieces_that_were_sent(house: A
     assert [(requests, completion) for _, requests, _, completion in used(house)] == [(1, 3)]
 
 
-async def test_a_spent_minute_is_refused_in_the_openai_way_and_others_go_on(house: Any, start: Any) -> None:
+async def test_a_spent_minute_is_refused_in_the_openai_way_and_others_go_on(house: Any, start: Any, until: Any) -> None:
     key = house.key("app", limits={"tokens_per_minute": 15, "requests_per_minute": 100})
     other = house.key("other")
     async with start(house) as running:
-        first = await running.chat("tiny", headers=key)
-        second = await running.chat("tiny", headers=key, stream=True)
-        third = await running.chat("tiny", headers=key)
+        accounts = running.app.state.parts.accounts
+
+        async def answered(**fields: Any) -> Any:
+            """An answer is there before it is charged."""
+            reply = await running.chat("tiny", headers=key, **fields)
+            await until(lambda: not accounts._charging)
+            return reply
+
+        first, second, third = await answered(), await answered(stream=True), await answered()
         listed = await running.client.get("/v1/models", headers=key)
         assert (await running.chat("tiny", headers=other)).status_code == 200
     cost = first.json()["usage"]["total_tokens"]

@@ -113,3 +113,14 @@ def test_formats_heads_and_blocks_that_the_kernel_does_not_know_are_told() -> No
     assert not kernel.suits(torch.float16, 64, 128)
     assert not kernel.suits(torch.float32, 80, 128)
     assert not kernel.suits(torch.float32, 64, 16)
+
+
+def test_compiled_code_of_two_formats_or_counts_cannot_be_taken_for_each_other() -> None:
+    """Numba names code by its function and the types of its arguments. What a function encloses has no part in that, so
+    code of one name, kept on disk by two processes, would be the first's for both where a third one reads it."""
+    import numba.core.dispatcher
+
+    functions = [each for each in vars(kernel).values() if isinstance(each, numba.core.dispatcher.Dispatcher)]
+    assert len(functions) > 3
+    assert [each.py_func.__name__ for each in functions if each.py_func.__closure__] == []
+    assert [each.__name__ for kind in kernel._FUNCTIONS.values() for each in kind if each.__closure__] == []

@@ -11,6 +11,7 @@ import pytest
 from lifecycle.home import Home
 from lifecycle.publishing import Provenance, Shelf, publish
 from lifecycle.version import Prompt
+from service.engine.vllm_flags import multiplies_4_bits
 from tests.service.conftest import golden_of
 from tests.service.dabt_serve import served, wait_until_ready
 from tests.service.packed_base import Packing, pack, unpack
@@ -45,7 +46,10 @@ def texts(base: Path, home: Home, *models: str, options: tuple[str, ...] = ()) -
     return said
 
 
-@pytest.mark.parametrize("packing", ["int4", "int8"])
+in_4_bits = pytest.mark.skipif(not multiplies_4_bits(), reason="vLLM multiplies 4 bits with AVX-512 alone")
+
+
+@pytest.mark.parametrize("packing", [pytest.param("int4", marks=in_4_bits), "int8"])
 def test_an_adapter_over_a_packed_base_is_verified_and_answers(packing: Packing, tmp_path: Path) -> None:
     from training.importing import take_in
 
@@ -73,6 +77,7 @@ def test_over_weights_rounded_at_the_start_an_adapter_is_verified_and_answers(tm
     assert red != bare
 
 
+@in_4_bits
 @pytest.mark.parametrize("packing", ["awq", "gptq"])
 def test_over_awq_and_gptq_an_adapter_computes_what_peft_does_over_the_same_rounded_weights(
     packing: Literal["awq", "gptq"], tmp_path: Path

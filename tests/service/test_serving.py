@@ -239,16 +239,21 @@ async def test_a_stream_that_breaks_ends_with_the_error_and_the_engine_comes_bac
     house.prod("triage", adapter="one")
     async with start(house) as running:
         running.engine.faults.break_stream_after = 3
+        running.engine.faults.hold_start = asyncio.Event()
         reply = await running.chat("triage", stream=True)
         chunks = events(reply.text)
         assert reply.status_code == 200
         assert chunks[-2]["error"]["code"] == "engine_dead"
         assert chunks[-1] == "[DONE]"
         running.engine.faults.break_stream_after = None
-        not_ready = await running.client.get("/ready")
-        assert not_ready.status_code == 503
+
+        async def known() -> bool:
+            return bool((await running.client.get("/ready")).status_code == 503)
+
+        await until(known)  # the caller is told before whoever keeps the engine running looks
         refused = await running.chat("triage")
         assert refused.status_code == 503
+        running.engine.faults.hold_start.set()
         async with asyncio.timeout(20):
             await until(running.ready)
         assert (await running.chat("triage")).status_code == 200

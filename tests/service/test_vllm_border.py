@@ -25,6 +25,7 @@ from lifecycle.errors import (
 from lifecycle.models.generation import decoding_of, stop_ids
 from lifecycle.models.templates import frozen_template
 from service.config import ServeConfig
+from service.engine import vllm_flags
 from service.engine.interface import Call
 from service.engine.vllm_errors import border, last_line, raise_reported
 from service.engine.vllm_flags import SHARED, flags, takes_adapters, target_modules
@@ -103,7 +104,10 @@ def test_weights_are_rounded_to_8_bits_on_a_cpu_alone_in_16_bit_numbers_and_once
             flags(plain.model_copy(update=changed), on_cpu=on_cpu)
 
 
-def test_weights_in_4_bits_are_multiplied_with_16_bit_numbers_on_a_cpu(tmp_path: Path) -> None:
+def test_weights_in_4_bits_are_multiplied_with_16_bit_numbers_on_a_cpu(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(vllm_flags, "multiplies_4_bits", lambda: True)
     make_base(tmp_path / "plain")
     for packing in ("int4", "awq", "gptq"):
         packed = tmp_path / packing
@@ -113,6 +117,29 @@ def test_weights_in_4_bits_are_multiplied_with_16_bit_numbers_on_a_cpu(tmp_path:
         with pytest.raises(InvalidConfig, match=r"--dtype: is float32.*take bfloat16, or leave it out"):
             flags(ServeConfig(base=packed, dtype="float32"), on_cpu=True)
         assert "float32" in flags(ServeConfig(base=packed, dtype="float32", kv_cache_gib=1.0), on_cpu=False)
+
+
+def test_weights_in_4_bits_are_refused_on_a_processor_that_vllm_cannot_multiply_them_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(vllm_flags, "multiplies_4_bits", lambda: False)
+    make_base(tmp_path / "plain")
+    pack(tmp_path / "plain", tmp_path / "packed", "awq")
+    packed = ServeConfig(base=tmp_path / "packed", dtype="bfloat16", kv_cache_gib=1.0)
+    with pytest.raises(InvalidConfig, match=r"--base: .*packed .*in 4 bits.*AVX-512 alone → serve the base as"):
+        flags(packed, on_cpu=True)
+    assert "bfloat16" in flags(packed, on_cpu=False)
+    pack(tmp_path / "plain", tmp_path / "bytes", "int8")
+    assert "bfloat16" in flags(ServeConfig(base=tmp_path / "bytes", dtype="bfloat16"), on_cpu=True)
+
+
+@pytest.mark.parametrize(("told", "multiplies"), [("sse avx2 avx512f", True), ("sse avx2 avx512_of_tomorrow", False)])
+def test_the_processor_says_whether_vllm_has_a_product_of_4_bits_for_it(
+    told: str, multiplies: bool, tmp_path: Path
+) -> None:
+    (tmp_path / "cpuinfo").write_text(f"flags : fpu {told}\n")
+    assert vllm_flags.multiplies_4_bits(tmp_path / "cpuinfo") is multiplies
+    assert not vllm_flags.multiplies_4_bits(tmp_path / "none")
 
 
 def test_the_engine_adds_no_sampling_defaults_of_its_own(base: Path) -> None:
