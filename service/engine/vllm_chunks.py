@@ -1,7 +1,7 @@
 """A stream's usual chunks, written without models: nothing but some text, in a form that vLLM's own models have made.
 
-vLLM 0.32 makes pydantic models of each token, checks them and turns them into JSON, which was about an eighth of the
-processor time of the API's process. What differs from one such chunk of an answer to the next is the text, and the
+vLLM 0.32 makes pydantic models of each token, checks them and turns them into JSON, which is a good part of what a
+token costs the API's process. What differs from one such chunk of an answer to the next is the text, and the
 token's id where it is asked for. All else is written once by those models, with a marker in the place of each of the
 two, so that the form is vLLM's whatever it is. Other chunks (the first and the last, logprobs, tools, reasoning, usage
 in every chunk) are the models' as before.
