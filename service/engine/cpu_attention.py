@@ -246,12 +246,12 @@ class Layer:
         record["block_bytes"], record["head_bytes"] = size * cache.stride(0), size * cache.stride(1)
         record["scale"] = scale
         self.address = int(self._record.ctypes.data)
-        self.cache, self.head, self.heads, self.size = cache.data_ptr(), twice // 2, heads, size
+        self.cache, self.size = cache.data_ptr(), size
         self.function = compiled(cache.dtype, queries)
 
 
 class Rows:
-    """The rows of a step that are one token each, by the order of `numbers`."""
+    """The rows of a step that are one token each: made, placed, and then asked once by each layer."""
 
     def __init__(self, tokens: numpy.ndarray, requests: numpy.ndarray, lengths: numpy.ndarray, block: int) -> None:
         """Each row's token in the step, its request in the table of blocks, and that request's length with it."""
@@ -261,7 +261,6 @@ class Rows:
         self._longest = -(-int(lengths.max()) // TOKENS) * TOKENS
         self._threads = torch.get_num_threads()
         self._fields, self._address = self._call.view(_FIELDS), int(self._call.ctypes.data)
-        self._scratch = torch.zeros(0)
 
     def place(self, slots: torch.Tensor, table: torch.Tensor, head: int) -> None:
         """Where the step's tokens go in the cache, [tokens], and each request's blocks, int32 [requests, blocks]."""
