@@ -106,10 +106,17 @@ class OnRay:
         return len(said) >= 8 and said[0] == internal_name(self.house.adapters[name])
 
     async def rooms(self, series: str) -> dict[str, float]:
-        """A figure of each room, as one of the gateways knows it."""
-        page = (await self.client.get("/metrics")).text
+        """A figure of each room, as one of the gateways knows it, and not of one that ends: where a process has been
+        killed, this may break as a caller's request may.
+        """
+        while True:
+            with suppress(httpx.TransportError):
+                page = await self.client.get("/metrics")
+                if page.status_code == 200:
+                    break
+            await asyncio.sleep(0.05)
         head = f'dabt_room_{series}{{room="'
-        rows = (line.removeprefix(head).split('"} ') for line in page.splitlines() if line.startswith(head))
+        rows = (line.removeprefix(head).split('"} ') for line in page.text.splitlines() if line.startswith(head))
         return {room: float(value) for room, value in rows}
 
 
