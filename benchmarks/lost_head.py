@@ -3,8 +3,8 @@
 Two nodes on this machine: a head without replicas, and a worker that has gateways, engines and a proxy of its own,
 as in `deploy/kubernetes/overlays/ray`. Callers ask the worker's proxy without a pause. Then every process of the head
 is killed with -9 and is away for `--away` seconds. With `kept` Ray has a redis-server to keep what it knows in, and a
-head is started again at the same address; with `alone` it has none, so the nodes end too, and that is all. Aliases are
-moved all the while, and a version is pinned: what was acknowledged must be there.
+head is started again at the same address; with `alone` it has none, so the other node ends too, and everything is
+started anew. Aliases are moved all the while, and a version is pinned: what was acknowledged must be there.
 """
 
 from __future__ import annotations
@@ -206,10 +206,16 @@ async def pin(port: int) -> None:
         answer.raise_for_status()
 
 
-async def pins(port: int) -> str:
-    async with aiohttp.ClientSession(f"http://127.0.0.1:{port}") as session, session.get("/admin/residency") as answer:
-        told = await answer.json()
-    return f"pins {told['pins']}, {len(told['pins_missing'])} of them not in memory"
+async def until_in_memory(port: int) -> str:
+    """The pins, and for how long some of them were not in every engine's memory."""
+    began = time.monotonic()
+    async with aiohttp.ClientSession(f"http://127.0.0.1:{port}") as session:
+        while True:
+            async with session.get("/admin/residency") as answer:
+                told = await answer.json()
+            if not told["pins_missing"]:
+                return f"pins {told['pins']}, all in memory after {time.monotonic() - began:.0f} s"
+            await asyncio.sleep(0.5)
 
 
 def end_proxies(*ports: int) -> None:
@@ -248,7 +254,17 @@ async def lost(cluster: Cluster, file: Path, registry: Registry, away: float, ke
             print(f"an engine is killed: another is started after {seconds:.0f} s", flush=True)
             await until_right(asked)
             asked.printed("meanwhile")
-            print(await pins(port), flush=True)
+        else:
+            began = time.monotonic()
+            await asyncio.to_thread(nodes["worker"].wait)
+            print(f"the other node has ended by itself, {time.monotonic() - began:.0f} s later", flush=True)
+            end_proxies(port)
+            nodes["head"] = cluster.head()
+            nodes["worker"] = cluster.worker()
+            await asyncio.to_thread(cluster.up, file)
+            await until_right(asked)
+            asked.printed("from there, with both started anew and `dabt cluster up`")
+        print(await until_in_memory(port), flush=True)
         asked.done = True
         await asyncio.gather(*tasks)
         there = {alias.alias for alias in registry.aliases("a0")}
