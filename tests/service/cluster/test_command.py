@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from lifecycle.errors import InvalidConfig, Unavailable
-from service.cluster import command
+from service.cluster import command, nodes
 from service.cluster.nodes import NODE_VARIABLES
 
 
@@ -64,9 +64,12 @@ def test_a_signal_ends_what_runs(kind: signal.Signals, capsys: pytest.CaptureFix
     assert capsys.readouterr().out == "stopping\n"
 
 
+@pytest.mark.parametrize("there", [True, False])
 def test_a_cluster_on_this_machine_has_the_settings_of_nodes_unless_somebody_has_set_them_otherwise(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, there: bool
 ) -> None:
+    """Where HAProxy is not `there`, all but those that put it before the gateways."""
+
     class Started(Exception):
         pass
 
@@ -75,16 +78,19 @@ def test_a_cluster_on_this_machine_has_the_settings_of_nodes_unless_somebody_has
 
     file = tmp_path / "cluster.yaml"
     file.write_text(f"bases: [{{base: {tmp_path}}}]\n", encoding="utf-8")
-    for name in NODE_VARIABLES:
-        monkeypatch.delenv(name, raising=False)
-    monkeypatch.setattr(command.os, "environ", dict(os.environ))
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("RAY_")}
+    monkeypatch.setattr(command.os, "environ", environment)
     os.environ["RAY_SERVE_CONTROL_LOOP_INTERVAL_S"] = "1"
-    monkeypatch.setattr(command, "find_spec", lambda name: object())
+    monkeypatch.setattr(nodes, "find_spec", lambda name: object() if there else None)
     monkeypatch.setattr(command, "_serve", start)
     with pytest.raises(Started):
         command.up(file, address="local")
-    told = {name: os.environ[name] for name in NODE_VARIABLES}
-    assert told == {**NODE_VARIABLES, "RAY_SERVE_CONTROL_LOOP_INTERVAL_S": "1"}
+    told = {name: value for name, value in os.environ.items() if name.startswith("RAY_")}
+    ports = {told.pop(name) for name in [*told] if name.endswith("_PORT")}
+    assert len(ports) == (3 if there else 0)
+    of_haproxy = {"RAY_SERVE_ENABLE_HA_PROXY", "RAY_SERVE_DIRECT_INGRESS_MIN_DRAINING_PERIOD_S"}
+    kept = {name: value for name, value in NODE_VARIABLES.items() if there or name not in of_haproxy}
+    assert told == {**kept, "RAY_SERVE_CONTROL_LOOP_INTERVAL_S": "1"}
 
 
 def test_ray_reads_the_settings_that_its_nodes_are_told() -> None:
