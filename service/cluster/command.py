@@ -69,7 +69,7 @@ def _check_free(host: str, port: int) -> None:
         try:
             probe.bind((host, port))
         except OSError as error:
-            cure = "end what listens there (a cluster that was killed leaves its haproxy behind), or name another port"
+            cure = "end what listens there (a killed cluster may have left its haproxy behind), or name another port"
             fault = Problem("port", f"{host}:{port} cannot be listened at ({error.strerror})", cure)
             raise InvalidConfig("The cluster cannot be started:", [fault]) from error
 

