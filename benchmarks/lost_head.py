@@ -19,7 +19,7 @@ import sys
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -130,9 +130,11 @@ async def move_on(port: int, asked: Asked) -> None:
 class Cluster:
     """A head and a worker, which can be lost and started again at the same address."""
 
-    def __init__(self, root: Path, port: int, redis: str) -> None:
+    def __init__(self, root: Path, port: int, redis: str, of_head: Sequence[str], of_worker: Sequence[str]) -> None:
+        """`of_head` and `of_worker` are words of `ray start`: what each of them has."""
         self.port = port
         self._root, self._gcs, self._redis = root, free_port(), redis
+        self._of_head, self._of_worker = of_head, of_worker
         self.address = f"{ray.util.get_node_ip_address()}:{self._gcs}"
         self.told = {**of_a_cluster_here(), "PYTHONPATH": str(Path.cwd()), "RAY_AUTH_MODE": "disabled"}
         self.told["RAY_SERVE_WORKER_PROXY_HTTP_PORT"] = str(port)  # HAProxy has one on each node, and both are here
@@ -142,13 +144,13 @@ class Cluster:
         ports = [f"--ray-client-server-port={free_port()}", f"--dashboard-agent-listen-port={free_port()}"]
         (self._root / "ray" / "ray_current_cluster").unlink(missing_ok=True)  # the next head is another machine
         place = [f"--port={self._gcs}", f"--temp-dir={self._root / 'ray'}"]
-        words = ["--head", *place, "--num-cpus=0", "--include-dashboard=false", *ports]
+        words = ["--head", *place, *self._of_head, "--include-dashboard=false", *ports]
         return ray_node(self._root / "head.log", {**self.told, **kept}, *words)
 
     def worker(self) -> subprocess.Popen[bytes]:
         # KubeRay gives its workers 600 s in place of Ray's 60 to find a head again where Redis keeps what that knew.
         patience = {"RAY_gcs_rpc_server_reconnect_timeout_s": "600"} if self._redis else {}
-        words = [f"--address={self.address}", "--num-cpus=16", f"--dashboard-agent-listen-port={free_port()}"]
+        words = [f"--address={self.address}", *self._of_worker, f"--dashboard-agent-listen-port={free_port()}"]
         # HAProxy's own figures have one port on every node, and this is a second node of one machine.
         own = {name: port for name, port in of_a_cluster_here().items() if name.endswith("_PORT")}
         return ray_node(self._root / "worker.log", {**self.told, **own, **patience}, *words)
@@ -219,11 +221,14 @@ async def until_in_memory(port: int) -> str:
 
 
 def end_proxies(*ports: int) -> None:
-    """HAProxy outlives the raylet of its node."""
+    """Those that outlived the raylet of their node, where the machine's `setpriv` is too old to end them with it."""
+    left = 0
     for process in psutil.process_iter(["name"]):
         with suppress(psutil.Error):
             if process.info["name"] == "haproxy" and {each.laddr.port for each in process.net_connections()} & {*ports}:
                 process.kill()
+                left += 1
+    print(f"{left} of the nodes' proxies had outlived them", flush=True)
 
 
 async def lost(cluster: Cluster, file: Path, registry: Registry, away: float, kept: bool) -> None:
@@ -296,7 +301,8 @@ def main() -> None:
         redis = stack.enter_context(a_redis(root)) if given.how == "kept" else ""
         registry = stack.enter_context(Registry.open(home.registry_url))
         stack.callback(end_proxies, port, of_the_head)
-        asyncio.run(lost(Cluster(root, port, redis), file, registry, given.away, given.how == "kept"))
+        cluster = Cluster(root, port, redis, ["--num-cpus=0"], ["--num-cpus=16"])
+        asyncio.run(lost(cluster, file, registry, given.away, given.how == "kept"))
 
 
 if __name__ == "__main__":

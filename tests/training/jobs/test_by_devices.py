@@ -1,6 +1,6 @@
 """A job's training by several devices, without Ray: what the worker makes of what its group says, or does not say.
 
-`tests/service/cluster/test_on_ray.py` has a group of Ray's, over two nodes.
+`python -m benchmarks.job_over_devices` has a group of Ray's, over two nodes.
 """
 
 from __future__ import annotations
