@@ -286,7 +286,7 @@ def main(
     work.mkdir(parents=True, exist_ok=True)
     if quick:
         rounds, items = 1, items // 4
-    plan = Plan(bases.TINY, "tiny", work, rounds, cpu_dtype(), quick)
+    plan = Plan(bases.TINY, "tiny", work, rounds, cpu_dtype(bases.TINY), quick)
     place = workplace(plan.base, work, items, tokens, concurrency)
     options = {"rounds": rounds, "items": items, "tokens": tokens, "concurrency": concurrency, "dtype": plan.dtype}
     facts = {"at": datetime.now(UTC).isoformat(timespec="seconds"), **options, "machine": machine.facts()}

@@ -58,7 +58,7 @@ def main(
     work = work.resolve()
     work.mkdir(parents=True, exist_ok=True)
     base = bases.of(size, work)
-    plan = Plan(base, size, work, rounds, cpu_dtype() if dtype == "auto" else dtype, quick, earlier, llama_server)
+    plan = Plan(base, size, work, rounds, cpu_dtype(base) if dtype == "auto" else dtype, quick, earlier, llama_server)
     names = only or [name for name in _SCENARIOS if name not in _ASKED_FOR]
     if unknown := set(names) - set(_SCENARIOS):
         raise typer.BadParameter(f"there is no scenario {', '.join(sorted(unknown))}", param_hint="--only")

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from lifecycle.errors import Problem
-from lifecycle.models.base import BaseFingerprint, quantization_of, read_object, weight_files
+from lifecycle.models.base import BaseFingerprint, dtype_of, quantization_of, read_object, weight_files
 from lifecycle.models.whole_models import model_files
 from lifecycle.origin import Origin
 from training import processes
@@ -48,8 +48,7 @@ def save(model: Any, folder: Path, base: Path, known: BaseFingerprint, dtype: Sa
 
     if not processes.is_first():
         return
-    said = read_object(base / "config.json")
-    named = dtype or str(said.get("dtype") or said.get("torch_dtype") or "float32").removeprefix("torch.")
+    named = dtype or dtype_of(base) or "float32"
     model.to(getattr(torch, named)).save_pretrained(str(folder), safe_serialization=True)
     written = {"config.json", *(file.name for file in weight_files(folder)), "model.safetensors.index.json"}
     for extra in folder.iterdir():

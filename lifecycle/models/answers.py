@@ -14,6 +14,7 @@ from lifecycle.models.base import (
     FETCHED_FILES,
     TOKENIZER_FILES,
     chat_template_of,
+    dtype_of,
     file_hashes,
     fingerprint,
     read_object,
@@ -65,7 +66,7 @@ def answer_settings(base: Path) -> AnswerSettings:
     return AnswerSettings(
         tokenizer_config=digest_of(_tokenizer_config(base, config)),
         stops=stop_ids(base),
-        dtype=str(config.get("dtype") or config.get("torch_dtype") or "").removeprefix("torch."),
+        dtype=dtype_of(base),
         frozen_template=None if template is None else digest_of(template),
         files={file.relative_to(base).as_posix(): f"sha256:{hashes[file]}" for file in others},
     )

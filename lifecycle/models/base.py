@@ -190,6 +190,12 @@ def quantization_of(path: Path) -> dict[str, Any]:
     return packing if isinstance(packing, dict) else {}
 
 
+def dtype_of(path: Path) -> str:
+    """The number format that config.json names for the weights, as "bfloat16"; empty where it names none."""
+    said = read_object(path / "config.json") if (path / "config.json").is_file() else {}
+    return str(said.get("dtype") or said.get("torch_dtype") or "").removeprefix("torch.")
+
+
 def weight_files(path: Path) -> list[Path]:
     """The files that the model's own index names, so that a second format in the same folder does not count."""
     for index in ("model.safetensors.index.json", "pytorch_model.bin.index.json"):

@@ -16,7 +16,7 @@ import numba
 _HERE = Path(__file__).parent
 SOURCES = tuple(
     _HERE / f"cpu_{name}.py"
-    for name in ("vectors", "group_vectors", "decode", "grouped", "attention_vectors", "attention")
+    for name in ("vectors", "group_vectors", "decode", "products", "grouped", "attention_vectors", "attention")
 )
 
 

@@ -19,7 +19,6 @@ from typing import Any
 
 import numba
 import numpy
-import torch
 from numba import carray, types
 
 from service.engine.cpu_vectors import (
@@ -33,6 +32,7 @@ from service.engine.cpu_vectors import (
     narrowed,
     place,
     record_at,
+    spread,
     thread,
     threads,
     together,
@@ -87,19 +87,9 @@ def _share(total: int, unit: int) -> tuple[int, int]:
     return units * mine // all_of_us * unit, units * (mine + 1) // all_of_us * unit
 
 
-@numba.njit
-def _spread(source: int, target: int, count: int) -> None:
-    """bfloat16 numbers → float32 in the order of `place`."""
-    bits, floats = bits_at(source), floats_at(target)
-    for block in range(0, count, 32):
-        for at in range(16):
-            floats[block + at] = widened(bits[block + 2 * at])
-            floats[block + 16 + at] = widened(bits[block + 2 * at + 1])
-
-
 @numba.njit(fastmath={"reassoc", "contract"})
 def _norm(state: int, before: int, after: int, weight: int, target: int, count: int, epsilon: float) -> None:
-    """after = state + before, and its norm to `target` as `_spread` would; without `before` after = state."""
+    """after = state + before, and its norm to `target` as `spread` would; without `before` after = state."""
     x, summed, gain, out = bits_at(state), bits_at(after), bits_at(weight), floats_at(target)
     squares = numba.float32(0)
     if before != 0:
@@ -237,7 +227,7 @@ def _between(call: Any) -> None:
         layer = carray(_layer_at(s.before), 1)[0]
         mine = x + 4 * MOST_ROWS * max(s.hidden, s.heads * s.head)
         for row in range(s.rows):
-            _spread(s.attended + 2 * row * layer.o.into, x + 4 * row * layer.o.into, layer.o.into)
+            spread(s.attended + 2 * row * layer.o.into, x + 4 * row * layer.o.into, layer.o.into)
         _adapt(layer.o, s, x, mine)
         low, high = _share(s.hidden, TILE)
         _project(layer.o, s, x, s.state, low, high, mine)
@@ -280,47 +270,3 @@ def _between(call: Any) -> None:
 def run(call: int, count: int) -> None:
     """Go from one attention to the next; `call` is the address of a `STEP`."""
     together(_between.address, call, count)
-
-
-PRODUCT = numpy.dtype(
-    [(name, _FIELDS) for name in ("weight", "into", "out", "rows", "x", "y", "scratch", "scratch_size")]
-)
-
-
-@numba.cfunc(types.void(types.CPointer(_record(PRODUCT))), cache=True)
-def _multiply(call: Any) -> None:
-    p = carray(call, 1)[0]
-    x = p.scratch + 4 * p.scratch_size * thread()
-    four = x + 4 * p.rows * p.into
-    numbers = floats_at(four)
-    _spread(p.x, x, p.rows * p.into)
-    low, high = _share(p.out, TILE)
-    for first in range(low, high, TILE):
-        for row in range(p.rows):
-            dots(p.weight + 2 * first * p.into, 2 * p.into, x + 4 * row * p.into, p.into, four)
-            out = bits_at(p.y + 2 * row * p.out)
-            for at in range(TILE):
-                out[first + at] = narrowed(numbers[at])
-
-
-class Product:
-    """x · weightᵀ for a few rows; it reads the weight, [out, in], where it is."""
-
-    def __init__(self, weight: torch.Tensor, cores: int) -> None:
-        self._weight, self._cores = weight, cores
-        size = MOST_ROWS * weight.shape[1] + TILE
-        self._scratch = torch.zeros(cores, size)
-        self._record = numpy.zeros(1, PRODUCT)
-        record = self._record[0]
-        record["weight"] = weight.data_ptr()
-        record["out"], record["into"] = weight.shape
-        record["scratch"], record["scratch_size"] = self._scratch.data_ptr(), size
-        self._fields = self._record.view(_FIELDS)
-
-    def __call__(self, x: torch.Tensor) -> torch.Tensor:
-        """x: [rows, in], bfloat16, up to `MOST_ROWS`."""
-        x = x.contiguous()
-        y = x.new_empty(len(x), len(self._weight))
-        self._fields[3], self._fields[4], self._fields[5] = len(x), x.data_ptr(), y.data_ptr()
-        together(_multiply.address, self._record.ctypes.data, self._cores)
-        return y

@@ -1,7 +1,7 @@
-"""Where the kernel of few rows meets vLLM's models: products of every base, and whole layers of those like Llama.
+"""Where the kernels of a CPU meet vLLM's models: products of every base, and whole layers of those like Llama.
 
-`take_over` looks at a loaded model and takes what fits. `cpu_weights.py` has kept the weights, `cpu_decode.py` is the
-arithmetic.
+`take_over` looks at a loaded model and takes what fits. `cpu_weights.py` has kept the weights; `cpu_products.py` and
+`cpu_decode.py` are the arithmetic.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from vllm.v1.attention.backends.cpu_attn import CPUAttentionBackendImpl
 
 from service.engine import cpu_decode
 from service.engine.cpu_decode import LAYER, MOST_ROWS, STEP
+from service.engine.cpu_products import Product, Room
 from service.engine.cpu_vectors import BLOCK, bind
 from service.engine.cpu_weights import kept_bytes, kept_weight
 
@@ -42,9 +43,10 @@ def take_over(model: Any) -> str:
 
 def _take_over(model: Any) -> str:
     cores = Cores()
-    products = [module for module in model.modules() if kept_weight(module) is not None]
+    products, room = [module for module in model.modules() if kept_weight(module) is not None], Room(cores.count)
+    most = MOST_ROWS if torch.ops.mkldnn._is_mkldnn_bf16_supported() else None
     for module in products:
-        module.cpu_linear = few_rows_first(module.cpu_linear, kept_weight(module), cores)
+        module.cpu_linear = ours_first(module.cpu_linear, Product(kept_weight(module), room), cores, most)
     llama = next((module for module in model.modules() if isinstance(module, LlamaModel)), None)
     decoder = None if llama is None else Decoder.of(llama, cores)
     if llama is not None and decoder is not None:
@@ -84,17 +86,17 @@ class Cores:
             os.sched_setaffinity(0, self._all)
 
 
-def few_rows_first(
-    many: Callable[..., torch.Tensor], weight: torch.Tensor, cores: Cores
+def ours_first(
+    vllms: Callable[..., torch.Tensor], product: Product, cores: Cores, most_rows: int | None
 ) -> Callable[..., torch.Tensor]:
-    """A layer's product, `many` being vLLM's own."""
-    product = cpu_decode.Product(weight, cores.count)
+    """A layer's product: ours for up to so many rows, or for any where oneDNN has none in bfloat16."""
 
     def linear(x: torch.Tensor, plain: torch.Tensor, bias: torch.Tensor | None) -> torch.Tensor:
-        if x.ndim == 2 and len(x) <= MOST_ROWS and bias is None and x.dtype == torch.bfloat16:
+        suits = x.ndim == 2 and x.dtype == torch.bfloat16 and (bias is None or bias.dtype == torch.bfloat16)
+        if suits and (most_rows is None or len(x) <= most_rows):
             with cores.own():
-                return product(x)
-        return many(x, plain, bias)
+                return product(x, bias)
+        return vllms(x, plain, bias)
 
     return linear
 

@@ -27,6 +27,8 @@ BLOCK = 2 * _WORDS
 """Numbers that `dots` takes at once: a length must be a multiple of it."""
 TILE = 4
 """Rows of weights that it takes at once."""
+ROWS, WEIGHTS = 3, 2
+"""Rows of x, and of weights, that `dots_of_rows` takes at once: their sums fill the registers of AVX2."""
 _I8, _I32, _I64, _F32 = ir.IntType(8), ir.IntType(32), ir.IntType(64), ir.FloatType()
 _BYTE_VECTOR, _WORD_VECTOR, _FLOAT_VECTOR = (ir.VectorType(kind, _WORDS) for kind in (_I8, _I32, _F32))
 _OPENMP = ("GOMP_parallel", "GOMP_barrier", "omp_get_thread_num", "omp_get_num_threads")
@@ -138,6 +140,13 @@ def narrowed(typing: Any, number: Any) -> Any:
     return types.uint16(types.float32), generate
 
 
+def _halves_of_words(builder: Any, here: Any) -> tuple[Any, Any]:
+    words = _load(builder, here, _WORD_VECTOR)
+    sixteen, upper = ir.Constant(_WORD_VECTOR, [16] * _WORDS), ir.Constant(_WORD_VECTOR, [0xFFFF0000] * _WORDS)
+    low, high = builder.shl(words, sixteen), builder.and_(words, upper)
+    return builder.bitcast(low, _FLOAT_VECTOR), builder.bitcast(high, _FLOAT_VECTOR)
+
+
 @intrinsic
 def dots(typing: Any, weights: Any, stride: Any, x: Any, length: Any, out: Any) -> Any:
     """The products of `TILE` rows of bfloat16 weights with x, as float32 numbers at `out`.
@@ -146,14 +155,15 @@ def dots(typing: Any, weights: Any, stride: Any, x: Any, length: Any, out: Any) 
     floats by a shift and a mask, so the weights are read once and nothing is shuffled. The rows that follow are asked
     for ahead: memory is what the product waits for.
     """
+    return types.void(*[types.intp] * 5), _tile(_halves_of_words, 2)
 
-    def halves(builder: Any, here: Any) -> tuple[Any, Any]:
-        words = _load(builder, here, _WORD_VECTOR)
-        sixteen, upper = ir.Constant(_WORD_VECTOR, [16] * _WORDS), ir.Constant(_WORD_VECTOR, [0xFFFF0000] * _WORDS)
-        low, high = builder.shl(words, sixteen), builder.and_(words, upper)
-        return builder.bitcast(low, _FLOAT_VECTOR), builder.bitcast(high, _FLOAT_VECTOR)
 
-    return types.void(*[types.intp] * 5), _tile(halves, 2)
+@intrinsic
+def dots_of_rows(typing: Any, weights: Any, stride: Any, x: Any, length: Any, out: Any) -> Any:
+    """The products of `WEIGHTS` rows of weights with `ROWS` rows of x, which lie one after the other, each with the bits
+    that `dots` gives it. `out` is [`ROWS`, `WEIGHTS`].
+    """
+    return types.void(*[types.intp] * 5), _tile(_halves_of_words, 2, ROWS, WEIGHTS)
 
 
 @intrinsic
@@ -168,44 +178,73 @@ def dots_of_bytes(typing: Any, weights: Any, stride: Any, x: Any, length: Any, o
     return types.void(*[types.intp] * 5), _tile(halves, 1)
 
 
-def _tile(halves: Callable[[Any, Any], tuple[Any, Any]], width: int) -> Callable[..., Any]:
-    """The code of a tile's products. `halves` makes floats of the `BLOCK` weights at an address, those of even place
-    and those of odd; a weight is `width` bytes.
+def _tile(
+    halves: Callable[[Any, Any], tuple[Any, Any]], width: int, inputs: int = 1, outputs: int = TILE
+) -> Callable[..., Any]:
+    """The code of a tile's products, of so many rows of x and of weights. `halves` makes floats of the `BLOCK` weights
+    at an address, those of even place and those of odd; a weight is `width` bytes. Every sum is made in one order.
     """
 
     def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
         weights, stride, x, length, out = args
-        sums = [cgutils.alloca_once_value(builder, ir.Constant(_FLOAT_VECTOR, [0.0] * _WORDS)) for _ in range(2 * TILE)]
-        rows = [weights]
-        for _ in range(TILE - 1):
+        none = ir.Constant(_FLOAT_VECTOR, [0.0] * _WORDS)
+        sums = [[cgutils.alloca_once(builder, _FLOAT_VECTOR) for _ in range(outputs)] for _ in range(inputs)]
+        for place in (place for of_input in sums for place in of_input):
+            builder.store(none, place)
+        rows, lines = [weights], [x]
+        for _ in range(outputs - 1):
             rows.append(builder.add(rows[-1], stride))
-        ahead = builder.mul(stride, ir.Constant(_I64, TILE))
+        for _ in range(inputs - 1):
+            lines.append(builder.add(lines[-1], builder.shl(length, ir.Constant(_I64, 2))))
+        ahead = builder.mul(stride, ir.Constant(_I64, outputs))
         prefetch = _function(builder, ir.VoidType(), [_I8.as_pointer(), _I32, _I32, _I32], "llvm.prefetch.p0")
         multiply_add = _function(builder, _FLOAT_VECTOR, [_FLOAT_VECTOR] * 3, "llvm.fma.v16f32")
         read_often = [ir.Constant(_I32, 0), ir.Constant(_I32, 3), ir.Constant(_I32, 1)]
         with cgutils.for_range(builder, builder.lshr(length, ir.Constant(_I64, 5))) as loop:
-            of_x = builder.add(x, builder.shl(loop.index, ir.Constant(_I64, 7)))
-            even, odd = _load(builder, of_x, _FLOAT_VECTOR), _load(builder, of_x, _FLOAT_VECTOR, 64)
-            for number, row in enumerate(rows):
+            factors = []
+            for row in rows:
                 here = builder.add(row, builder.mul(loop.index, ir.Constant(_I64, width * BLOCK)))
                 builder.call(prefetch, [builder.inttoptr(builder.add(here, ahead), _I8.as_pointer()), *read_often])
-                low, high = halves(builder, here)
-                for half, place, factor in ((low, 2 * number, even), (high, 2 * number + 1, odd)):
-                    builder.store(builder.call(multiply_add, [half, factor, builder.load(sums[place])]), sums[place])
+                factors.append(halves(builder, here))
+            of_x = builder.shl(loop.index, ir.Constant(_I64, 7))
+            for half in range(2):
+                for line, of_input in zip(lines, sums, strict=True):
+                    value = _load(builder, builder.add(line, of_x), _FLOAT_VECTOR, 64 * half)
+                    for factor, place in zip(factors, of_input, strict=True):
+                        builder.store(builder.call(multiply_add, [factor[half], value, builder.load(place)]), place)
         total = _function(builder, _F32, [_F32, _FLOAT_VECTOR], "llvm.vector.reduce.fadd.v16f32")
-        for number in range(TILE):
-            both = builder.fadd(builder.load(sums[2 * number]), builder.load(sums[2 * number + 1]))
-            value = builder.call(total, [ir.Constant(_F32, -0.0), both], fastmath=("reassoc",))
+        for number, place in enumerate(place for of_input in sums for place in of_input):
+            value = builder.call(total, [ir.Constant(_F32, -0.0), builder.load(place)], fastmath=("reassoc",))
             builder.store(value, builder.gep(builder.inttoptr(out, _F32.as_pointer()), [ir.Constant(_I64, number)]))
         return context.get_dummy_value()
 
     return generate
 
 
+@intrinsic
+def take(typing: Any, counter: Any, count: Any) -> Any:
+    """The number at an address before so many were added to it: each thread that asks gets others."""
+
+    def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        return builder.atomic_rmw("add", builder.inttoptr(args[0], _I64.as_pointer()), args[1], "monotonic")
+
+    return types.intp(types.intp, types.intp), generate
+
+
 @numba.njit(inline="always")
 def place(at: int) -> int:
     """Where `dots` wants number `at`: in each block those of even place, then those of odd place."""
     return (at & ~31) | ((at & 31) >> 1) | ((at & 1) << 4)
+
+
+@numba.njit
+def spread(source: int, target: int, count: int) -> None:
+    """bfloat16 numbers → float32 in the order of `place`."""
+    bits, floats = bits_at(source), floats_at(target)
+    for block in range(0, count, 32):
+        for at in range(16):
+            floats[block + at] = widened(bits[block + 2 * at])
+            floats[block + 16 + at] = widened(bits[block + 2 * at + 1])
 
 
 def _function(builder: Any, result: ir.Type, args: list[ir.Type], name: str) -> Any:

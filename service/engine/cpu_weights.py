@@ -1,7 +1,8 @@
-"""Plain weights, kept for the kernel of few rows.
+"""Plain weights, kept for our products.
 
 vLLM 0.32 packs a layer's weights for oneDNN and lets go of the plain ones. Of a base that is small enough both stay:
-few rows read the plain ones at the rate of the memory, many rows take the packed ones as before.
+few rows read the plain ones at the rate of the memory, many rows take the packed ones as before. On a processor for
+which oneDNN has no product in bfloat16, nothing is packed and any number of rows reads the plain ones.
 """
 
 from __future__ import annotations
@@ -64,9 +65,9 @@ class Keeping:
         self._pack(layer, remove_weight)
         if not _suits(weight):
             return
-        if remove_weight:
+        if layer.weight.numel() == 0:
             self._room.keep(layer, "dabt_weight", weight, weight.nbytes)
-        else:  # a head's stays anyway
+        else:  # it stays anyway: a head's, and any that vLLM could not pack
             layer.dabt_weight = weight
 
 

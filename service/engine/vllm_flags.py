@@ -7,7 +7,7 @@ import os
 from pathlib import Path
 
 from lifecycle.errors import InvalidConfig, Problem
-from lifecycle.models.base import linear_shapes, packed_in_words, quantization_of, read_object
+from lifecycle.models.base import dtype_of, linear_shapes, packed_in_words, quantization_of, read_object
 from lifecycle.models.preflight import SERVED_MODULES
 from lifecycle.models.templates import served_template
 from service.config import Dtype, ServeConfig
@@ -29,6 +29,8 @@ this one refuses, and then keeps to whichever a request happened to ask for firs
 _PROCESSOR = Path("/proc/cpuinfo")
 _BFLOAT16 = frozenset({"avx512_bf16", "amx_tile"})
 """A processor with one of these multiplies bfloat16, as Linux names them."""
+_VECTORS = frozenset({"avx2", "fma"})
+"""One with both is fast enough at widening bfloat16 in registers (`cpu_products.py`)."""
 WORKER_EXTENSION = "service.engine.vllm_worker.WorkerExtension"
 
 
@@ -173,7 +175,7 @@ def dtype_on_a_cpu(config: ServeConfig) -> Dtype:
     """
     bits = 8 if config.quantization == INT8 else 4 if packed_in_words(config.base) else None
     if bits is None:
-        return cpu_dtype() if config.dtype == "auto" else config.dtype
+        return cpu_dtype(config.base, config.tensor_parallel) if config.dtype == "auto" else config.dtype
     if bits == 4 and not multiplies_4_bits():
         fault = f"{config.base} has weights in 4 bits, and vLLM multiplies those on a processor with AVX-512 alone"
         cure = "serve the base as it was before it was packed, with --quantization int8, or take another machine"
@@ -189,13 +191,16 @@ def multiplies_4_bits(cpuinfo: Path = _PROCESSOR) -> bool:
     return "avx512f" in _told(cpuinfo)
 
 
-def cpu_dtype(cpuinfo: Path = _PROCESSOR) -> Dtype:
-    """bfloat16 only where the CPU multiplies it in hardware. Elsewhere it is emulated: less exact, and with 64 requests
-    at once a third of float32's throughput (4M parameters, two AVX2 cores).
+def cpu_dtype(base: Path, workers: int = 1, cpuinfo: Path = _PROCESSOR) -> Dtype:
+    """bfloat16 where the CPU multiplies it in hardware, and for a base whose own numbers are bfloat16 also where our
+    products do (`cpu_products.py`), which share no work with other workers. Elsewhere it is emulated: several times as
+    slow, and less exact than the float32 that a base has.
 
     Asked of the kernel: this is wanted before anything else is begun, and torch takes seconds to import.
     """
-    return "float32" if _BFLOAT16.isdisjoint(_told(cpuinfo)) else "bfloat16"
+    told = frozenset(_told(cpuinfo))
+    ours = told >= _VECTORS and workers == 1 and dtype_of(base) == "bfloat16"
+    return "bfloat16" if ours or told & _BFLOAT16 else "float32"
 
 
 def _told(cpuinfo: Path) -> list[str]:

@@ -178,14 +178,6 @@ def test_an_overflow_in_one_adapter_stays_in_its_rows() -> None:
     assert not torch.isfinite(after[1][2]).any()
 
 
-@pytest.mark.parametrize("rows", [1, 4])
-def test_a_product_is_that_of_torch(rows: int) -> None:
-    chance = torch.Generator().manual_seed(rows)
-    weight, x = (torch.randn(size, 64, generator=chance).bfloat16() for size in (100, rows))
-    got = decode.Product(weight, 3)(x)
-    assert near(got, x.double() @ weight.double().T)
-
-
 def test_a_row_gets_the_bits_of_its_adapter_that_it_gets_in_a_large_step() -> None:
     from service.engine.cpu_grouped import Grouped
 

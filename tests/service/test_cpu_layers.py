@@ -22,7 +22,13 @@ def test_plain_weights_are_kept_of_a_small_base_and_none_of_a_larger_one() -> No
     from service.engine.cpu_weights import Keeping, kept_weight
 
     packed: list[Any] = []
-    keep = Keeping(lambda layer, remove_weight: packed.append(layer), most_bytes=2 * 2 * 8 * 64)
+
+    def pack(layer: Any, remove_weight: bool) -> None:
+        packed.append(layer)
+        if remove_weight:
+            layer.weight = layer.weight[:0]
+
+    keep = Keeping(pack, most_bytes=2 * 2 * 8 * 64)
     layers, head = [layer(8, 64) for _ in range(4)], layer(8, 64)
     keep(head, remove_weight=False)  # it stays in any case, and costs nothing
     for one in layers[:2]:
@@ -35,6 +41,16 @@ def test_plain_weights_are_kept_of_a_small_base_and_none_of_a_larger_one() -> No
     assert packed == [head, *layers]
 
 
+def test_what_vllm_could_not_pack_costs_no_room() -> None:
+    from service.engine.cpu_weights import Keeping, kept_weight
+
+    keep = Keeping(lambda layer, remove_weight: None, most_bytes=0)
+    layers = [layer(8, 64) for _ in range(4)]
+    for one in layers:
+        keep(one, remove_weight=True)
+    assert all(kept_weight(one).data_ptr() == one.weight.data_ptr() for one in layers)
+
+
 @pytest.mark.parametrize("unfit", [(8, 64, "float32"), (6, 64, "bfloat16"), (8, 48, "bfloat16")])
 def test_what_the_kernel_does_not_read_is_not_kept(unfit: tuple[int, int, str]) -> None:
     from service.engine.cpu_weights import Keeping, kept_weight
@@ -44,18 +60,27 @@ def test_what_the_kernel_does_not_read_is_not_kept(unfit: tuple[int, int, str]) 
     assert kept_weight(one) is None
 
 
-def test_many_rows_biases_and_other_formats_go_where_they_went() -> None:
+@pytest.mark.parametrize("most", [4, None])
+def test_few_rows_are_ours_and_all_of_them_where_onednn_has_no_product(most: int | None) -> None:
     import torch
 
-    from service.engine.cpu_layers import Cores, few_rows_first
+    from service.engine.cpu_layers import Cores, ours_first
+    from service.engine.cpu_products import Product, Room
 
     weight = torch.randn(8, 64, generator=torch.Generator().manual_seed(1)).bfloat16()
-    linear = few_rows_first(lambda x, plain, bias: "many", weight, Cores())  # type: ignore[arg-type, return-value]
-    few, many = torch.ones(4, 64).bfloat16(), torch.ones(5, 64).bfloat16()
+    cores = Cores()
+    vllms: Any = lambda x, plain, bias: "vLLM's"  # noqa: E731
+    linear: Any = ours_first(vllms, Product(weight, Room(cores.count)), cores, most)
+    few, many, bias = torch.ones(4, 64).bfloat16(), torch.ones(5, 64).bfloat16(), torch.ones(8).bfloat16()
     torch.testing.assert_close(linear(few, weight, None), few @ weight.T)
-    assert linear(many, weight, None) == "many"  # type: ignore[comparison-overlap]
-    assert linear(few, weight, torch.ones(8).bfloat16()) == "many"  # type: ignore[comparison-overlap]
-    assert linear(few.float(), weight, None) == "many"  # type: ignore[comparison-overlap]
+    torch.testing.assert_close(linear(few, weight, bias), few @ weight.T + bias, rtol=2**-7, atol=2**-7)
+    if most is None:
+        torch.testing.assert_close(linear(many, weight, None), many @ weight.T)
+    else:
+        assert linear(many, weight, None) == "vLLM's"
+    assert linear(few.float(), weight, None) == "vLLM's"
+    assert linear(few[None], weight, None) == "vLLM's"
+    assert linear(few, weight, bias.float()) == "vLLM's"
 
 
 def test_the_thread_that_calls_is_held_to_a_core_only_meanwhile() -> None:

@@ -185,20 +185,42 @@ def test_slots_and_adapters_in_memory_follow_the_memory_where_nobody_has_said_ho
         ("flags : fpu amx_tile", "bfloat16"),
         ("flags : fpu sse avx512f avx512_bf16_of_tomorrow", "float32"),
         ("Features : fp asimd bf16", "float32"),
+        ("flags : fpu avx2 fma", "float32"),
         (None, "float32"),
     ],
 )
 def test_auto_is_16_bits_where_the_processor_multiplies_them(flags: str | None, dtype: Dtype, tmp_path: Path) -> None:
     if flags is not None:
         (tmp_path / "cpuinfo").write_text(f"processor : 0\nmodel name : Xeon®\n{flags}\n", encoding="utf-8")
-    assert vllm_flags.cpu_dtype(tmp_path / "cpuinfo") == dtype
+    assert vllm_flags.cpu_dtype(base_of(tmp_path, {}), 1, tmp_path / "cpuinfo") == dtype
 
 
-def test_the_kernel_and_torch_say_the_same_of_this_processor() -> None:
+@pytest.mark.parametrize(
+    ("config", "workers", "flags", "dtype"),
+    [
+        ({"dtype": "bfloat16"}, 1, "avx2 fma", "bfloat16"),
+        ({"torch_dtype": "torch.bfloat16"}, 1, "avx2 fma", "bfloat16"),
+        ({"dtype": "bfloat16"}, 2, "avx2 fma", "float32"),
+        ({"dtype": "float16"}, 1, "avx2 fma", "float32"),
+        ({"dtype": "bfloat16"}, 1, "avx2", "float32"),
+        ({"dtype": "bfloat16"}, 1, "asimd", "float32"),
+        ({"dtype": "bfloat16"}, 2, "avx2 fma avx512_bf16", "bfloat16"),
+    ],
+)
+def test_a_base_in_16_bits_keeps_them_where_our_products_widen_them(
+    config: dict[str, str], workers: int, flags: str, dtype: Dtype, tmp_path: Path
+) -> None:
+    (tmp_path / "cpuinfo").write_text(f"flags : fpu {flags}\n", encoding="utf-8")
+    assert vllm_flags.cpu_dtype(base_of(tmp_path, config), workers, tmp_path / "cpuinfo") == dtype
+
+
+def test_the_kernel_and_torch_say_the_same_of_this_processor(tmp_path: Path) -> None:
     import torch
 
     narrow = torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
-    assert vllm_flags.cpu_dtype() == ("bfloat16" if narrow else "float32")
+    assert vllm_flags.cpu_dtype(base_of(tmp_path, {})) == ("bfloat16" if narrow else "float32")
+    ours = narrow or torch.cpu._is_avx2_supported()
+    assert vllm_flags.cpu_dtype(base_of(tmp_path, {"dtype": "bfloat16"})) == ("bfloat16" if ours else "float32")
 
 
 @pytest.mark.parametrize(
@@ -213,7 +235,7 @@ def test_the_kernel_and_torch_say_the_same_of_this_processor() -> None:
 def test_adapters_are_counted_in_the_numbers_that_they_are_served_in(
     asked: Dtype, quantization: str, narrow: bool, counted: Dtype, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(vllm_flags, "cpu_dtype", lambda: "bfloat16" if narrow else "float32")
+    monkeypatch.setattr(vllm_flags, "cpu_dtype", lambda base, workers: "bfloat16" if narrow else "float32")
     base = base_of(tmp_path, {})
     config = ServeConfig(base=base, dtype=asked, quantization=quantization)
     assert vllm_flags.dtype_on_a_cpu(config) == counted

@@ -1,0 +1,143 @@
+"""x · weightᵀ in bfloat16 on all cores, for any number of rows: `Product`.
+
+Few rows wait for the memory: the weights are read once, where they are. Many rows wait for the arithmetic. For
+processors without AVX-512 oneDNN has no product in bfloat16, and torch's takes several times as long as one in float32.
+Here some weights at a time become float32 in registers and are multiplied with several rows of x, so nothing of the
+base is kept twice.
+
+    x [rows, in] → float32, once → panels of weights, each for whichever thread is free → sums → y [rows, out]
+
+Sums are in float32, each made by one thread in one order: a row gets the same bits alone and among others, on any
+number of cores. `cpu_layers.py` puts this into vLLM's models.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numba
+import numpy
+import torch
+from numba import carray, types
+
+from service.engine.cpu_vectors import (
+    ROWS,
+    TILE,
+    WEIGHTS,
+    barrier,
+    bits_at,
+    dots,
+    dots_of_rows,
+    floats_at,
+    narrowed,
+    spread,
+    take,
+    thread,
+    threads,
+    together,
+    widened,
+)
+
+_PANEL = 48
+"""Rows of weights that a thread takes at once: with those of x that it multiplies they stay in its cache. A core that
+has other work too takes fewer of them, and nobody waits for it longer than for one."""
+_AT_ONCE = 64 * ROWS
+"""Rows of x that are float32 at once."""
+_LINE = 64
+"""Bytes: the sums of two threads are never in one line of memory."""
+_FIELDS = numpy.int64
+_PRODUCT = numpy.dtype(
+    [(name, _FIELDS) for name in ("weight", "into", "out", "rows", "x", "bias", "y", "wide", "sums", "taken")]
+)
+"""Addresses and sizes of a call: `wide` is room for x in float32, `taken` where the threads count their panels."""
+
+
+@numba.njit
+def _write(p: Any, row: int, first: int, count: int, sums: int) -> None:
+    numbers, out = floats_at(sums), bits_at(p.y + 2 * (row * p.out + first))
+    if p.bias == 0:
+        for at in range(count):
+            out[at] = narrowed(numbers[at])
+    else:
+        more = bits_at(p.bias + 2 * first)
+        for at in range(count):
+            out[at] = narrowed(numbers[at] + widened(more[at]))
+
+
+@numba.cfunc(types.void(types.CPointer(numba.from_dtype(_PRODUCT))), cache=True)
+def _multiply(call: Any) -> None:
+    """What every thread does."""
+    p = carray(call, 1)[0]
+    for row in range(p.rows * thread() // threads(), p.rows * (thread() + 1) // threads()):
+        spread(p.x + 2 * row * p.into, p.wide + 4 * row * p.into, p.into)
+    barrier()
+    sums = p.sums + _LINE * thread()
+    grouped = p.rows - p.rows % ROWS
+    while True:
+        first = take(p.taken, _PANEL)
+        if first >= p.out:
+            return
+        last = min(p.out, first + _PANEL)
+        for row in range(0, grouped, ROWS):
+            x = p.wide + 4 * row * p.into
+            for at in range(first, last, WEIGHTS):
+                dots_of_rows(p.weight + 2 * at * p.into, 2 * p.into, x, p.into, sums)
+                for beyond in range(ROWS):
+                    _write(p, row + beyond, at, WEIGHTS, sums + 4 * WEIGHTS * beyond)
+        for row in range(grouped, p.rows):
+            x = p.wide + 4 * row * p.into
+            for at in range(first, last, TILE):
+                dots(p.weight + 2 * at * p.into, 2 * p.into, x, p.into, sums)
+                _write(p, row, at, TILE, sums)
+
+
+class Room:
+    """Memory that the products of a model use one after the other."""
+
+    def __init__(self, cores: int) -> None:
+        self.cores = cores
+        self._wide = torch.empty(0)
+        self._sums = torch.zeros(cores * _LINE)
+        self._taken = numpy.zeros(1, _FIELDS)
+
+    def wide(self, count: int) -> int:
+        """The address of so many numbers in float32."""
+        if len(self._wide) < count:
+            self._wide = torch.zeros(count)
+        return self._wide.data_ptr()
+
+    @property
+    def sums(self) -> int:
+        return self._sums.data_ptr()
+
+    def untaken(self) -> int:
+        """Where the threads count what they take, from nothing."""
+        self._taken[0] = 0
+        return int(self._taken.ctypes.data)
+
+
+class Product:
+    """x · weightᵀ + bias; it reads the weight, [out, in] with `in` a multiple of 32 and `out` of 4, where it is."""
+
+    def __init__(self, weight: torch.Tensor, room: Room) -> None:
+        self._weight, self._room = weight, room
+        self._record = numpy.zeros(1, _PRODUCT)
+        record = self._record[0]
+        record["weight"], record["sums"] = weight.data_ptr(), room.sums
+        record["out"], record["into"] = weight.shape
+        self._call = self._record.ctypes.data
+
+    def __call__(self, x: torch.Tensor, bias: torch.Tensor | None = None) -> torch.Tensor:
+        """x: [rows, in], bfloat16; bias: [out], bfloat16."""
+        x = x.contiguous()
+        (out, into), rows = self._weight.shape, len(x)
+        y = x.new_empty(rows, out)
+        record = self._record[0]
+        record["bias"] = 0 if bias is None else bias.data_ptr()
+        record["wide"] = self._room.wide(min(rows, _AT_ONCE) * into)
+        for first in range(0, rows, _AT_ONCE):
+            record["rows"] = min(_AT_ONCE, rows - first)
+            record["x"], record["y"] = x.data_ptr() + 2 * first * into, y.data_ptr() + 2 * first * out
+            record["taken"] = self._room.untaken()
+            together(_multiply.address, self._call, self._room.cores)
+        return y

@@ -1,0 +1,80 @@
+"""Products in bfloat16 against torch's: any number of rows, on any number of threads, each row with the same bits."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+pytestmark = [pytest.mark.engine, pytest.mark.timeout(300)]
+
+OUT, INTO = 100, 64
+TOLERANCE = 2**-7
+"""Of the largest number: a unit in the last place of bfloat16."""
+
+
+def numbers(*shape: int) -> Any:
+    import torch
+
+    return torch.randn(*shape, generator=torch.Generator().manual_seed(shape[0])).bfloat16()
+
+
+def product(rows: Any, bias: Any = None, threads: int = 3) -> Any:
+    from service.engine.cpu_products import Product, Room
+
+    return Product(numbers(OUT, INTO), Room(threads))(rows, bias)
+
+
+@pytest.mark.parametrize("rows", [0, 1, 2, 3, 4, 7, 64, 192, 193, 500])
+@pytest.mark.parametrize("with_bias", [False, True])
+def test_a_product_is_that_of_torch(rows: int, with_bias: bool) -> None:
+    x, bias = numbers(rows, INTO), numbers(OUT) if with_bias else None
+    wanted = x.double() @ numbers(OUT, INTO).double().T + (0 if bias is None else bias.double())
+    got = product(x, bias)
+    assert got.shape == wanted.shape
+    assert rows == 0 or (got.double() - wanted).abs().max() <= TOLERANCE * wanted.abs().max()
+
+
+def test_a_row_gets_the_same_bits_alone_and_among_others_on_any_number_of_threads() -> None:
+    import torch
+
+    x = numbers(200, INTO)
+    alone = torch.cat([product(row[None], threads=1) for row in x])
+    for threads in (1, 2, 5):
+        assert torch.equal(product(x, threads=threads), alone)
+    assert torch.equal(product(x[7:12]), alone[7:12])
+
+
+def test_rows_that_do_not_lie_one_after_the_other() -> None:
+    import torch
+
+    x = numbers(5, 2 * INTO)
+    assert torch.equal(product(x[:, :INTO]), product(x[:, :INTO].contiguous()))
+
+
+def test_what_is_no_number_stays_in_its_row() -> None:
+    import torch
+
+    x = numbers(9, INTO)
+    before = product(x)
+    x[4, 0] = float("nan")
+    after = product(x)
+    assert after[4].isnan().all()
+    others = [row for row in range(9) if row != 4]
+    assert torch.equal(after[others], before[others])
+
+
+def test_products_of_a_model_use_one_room() -> None:
+    """Of different sizes, in any order, and again after it has grown."""
+    import torch
+
+    from service.engine.cpu_products import Product, Room
+
+    room = Room(2)
+    sizes = [(8, 32), (100, 96), (48, 64)]
+    weights = [numbers(*size) for size in sizes]
+    products = [Product(weight, room) for weight in weights]
+    for rows in (3, 70, 2):
+        for one, weight in zip(products, weights, strict=True):
+            x = numbers(rows, weight.shape[1])
+            assert torch.equal(one(x), Product(weight, Room(1))(x))
