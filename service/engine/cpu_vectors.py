@@ -160,8 +160,8 @@ def dots(typing: Any, weights: Any, stride: Any, x: Any, length: Any, out: Any) 
 
 @intrinsic
 def dots_of_rows(typing: Any, weights: Any, stride: Any, x: Any, length: Any, out: Any) -> Any:
-    """The products of `WEIGHTS` rows of weights with `ROWS` rows of x, which lie one after the other, each with the bits
-    that `dots` gives it. `out` is [`ROWS`, `WEIGHTS`].
+    """The products of `WEIGHTS` rows of weights with `ROWS` rows of x that lie one after the other: at `out`, [`ROWS`,
+    `WEIGHTS`], each with the bits that `dots` gives it.
     """
     return types.void(*[types.intp] * 5), _tile(_halves_of_words, 2, ROWS, WEIGHTS)
 
