@@ -1,9 +1,9 @@
-"""All of a Llama-like decoder layer but its attention, for a few rows in bfloat16, as one call on all cores.
+"""All of a Llama-like decoder layer but its attention, for rows in bfloat16, as one call on all cores.
 
 A step of one row is little work in many calls: vLLM's layer is ten operations of torch under twenty calls of Python.
 Here what lies between two attentions is one function: the output projection, norm, MLP, the next layer's norm, its
-projection and the rotation of queries and keys, each row's adapter included. Weights are read once, at the rate of the
-memory.
+projection and the rotation of queries and keys, each row's adapter included. How many rows that is good for, the
+processor decides: `cpu_layers.py`.
 
     attended → o → + residual, norm → gate, up → silu · up → down → + residual, norm → q, k, v → rotated
 
@@ -21,6 +21,7 @@ import numba
 import numpy
 from numba import carray, types
 
+from service.engine.cpu_products import LINE, own_rows, panel, project
 from service.engine.cpu_vectors import (
     BLOCK,
     TILE,
@@ -33,28 +34,47 @@ from service.engine.cpu_vectors import (
     place,
     record_at,
     spread,
+    take,
     thread,
-    threads,
     together,
+    two_to,
     widened,
     words_at,
 )
 
 MOST_ROWS = 4
-"""Rows in a step that are few: beyond, oneDNN's products of many rows are faster."""
+"""Rows in a step that are few: beyond, oneDNN's products of many rows are faster, where it has any."""
 _CHUNK = 64
 """Numbers of a row to which an adapter's part is added at once."""
+SCRATCH = LINE // 4 + _CHUNK
+"""Float32 numbers that a thread needs for itself."""
+PRODUCTS = 4
+"""Of a layer, each with a count of what its threads have taken."""
+
+_FAR, _ONE = numpy.float32(87), numpy.float32(1)
+"""Beyond 87 float32 has no e to that power."""
+_WHOLE = numpy.float32(1.5 * 2**23)
+"""Added and taken away again, it leaves the whole number nearest to a small one."""
+_LOG2_E, _LN2_MORE, _LN2_REST = (numpy.float32(number) for number in (1.44269504, 0.693359375, -2.12194440e-4))
+_P5, _P4, _P3, _P2, _P1, _P0 = (
+    numpy.float32(number)
+    for number in (1.9875691500e-4, 1.3981999507e-3, 8.3334519073e-3, 4.1665795894e-2, 1.6666665459e-1, 5.0000001201e-1)
+)
 
 _FIELDS = numpy.int64
 PROJECTION = numpy.dtype(
     [
         (name, _FIELDS)
-        for name in ("weight", "scale", "into", "out", "a", "b0", "b1", "b2", "end0", "end1", "slices", "slots", "rank")
+        for name in (
+            *("weight", "bias", "scale", "into", "out"),
+            *("a", "b0", "b1", "b2", "end0", "end1", "slices", "slots", "rank"),
+        )
     ]
 )
-"""A linear layer: addresses of its weight [out, in] and of its adapters' slots, a [slices, slots, rank, in] and for
-each slice b [slots, rank, out_slice]; `end0` and `end1` are where the first two slices end. The weight is bfloat16, or
-8 bits (`cpu_weights.read_in_blocks`) where there is the address of a scale for each of `out`, in float32."""
+"""A linear layer without a bias: addresses of its weight [out, in] and of its adapters' slots, a [slices, slots, rank,
+in] and for each slice b [slots, rank, out_slice]; `end0` and `end1` are where the first two slices end. The weight is
+bfloat16, or 8 bits (`cpu_weights.read_in_blocks`) where there is the address of a scale for each of `out`, in
+float32."""
 LAYER = numpy.dtype(
     [
         *((name, PROJECTION) for name in ("qkv", "o", "gate_up", "down")),
@@ -64,27 +84,17 @@ LAYER = numpy.dtype(
 STEP = numpy.dtype(
     [(name, _FIELDS) for name in ("rows", "hidden", "inner", "heads", "kv_heads", "head", "adapted")]
     + [(name, _FIELDS) for name in ("state", "residual", "other", "qkv", "attended", "gated", "active", "cos_sin")]
-    + [(name, _FIELDS) for name in ("positions", "slot_of_row", "scratch", "scratch_size", "last_norm")]
+    + [(name, _FIELDS) for name in ("positions", "slot_of_row", "wide", "shrunk", "scratch", "taken", "last_norm")]
     + [("before", _FIELDS), ("after", _FIELDS), ("epsilon", numpy.float64)]
 )
 """A call. Addresses of bfloat16: `state`, `residual` and `other` [rows, hidden], `qkv`, `attended`, `gated`
-[rows, 2 · inner], `cos_sin` [positions, head]; of float32: `active` [rows, inner] and each thread's scratch; of int64
-the rest. `before` and `after` are the addresses of the layers whose attention was done and is to be done; 0 at either
-end."""
+[rows, 2 · inner], `cos_sin` [positions, head]; of float32: `wide` [rows, the widest input but `inner`], `active`
+[rows, inner], `shrunk` [most slices, rows, rank] and each thread's `SCRATCH`; of int64 the rest, `taken` being
+`PRODUCTS` zeros. `before` and `after` are the addresses of the layers whose attention was done and is to be done; 0 at
+either end."""
 
 _layer_at = record_at(LAYER)
 _record = numba.from_dtype
-
-
-def scratch_size(widest: int, rank: int) -> int:
-    """Float32 numbers that a thread needs, for the widest input and the largest rank."""
-    return MOST_ROWS * (widest + 3 * rank) + _CHUNK + 2 * TILE
-
-
-@numba.njit(inline="always")
-def _share(total: int, unit: int) -> tuple[int, int]:
-    units, mine, all_of_us = total // unit, thread(), threads()
-    return units * mine // all_of_us * unit, units * (mine + 1) // all_of_us * unit
 
 
 @numba.njit(fastmath={"reassoc", "contract"})
@@ -112,11 +122,13 @@ def _norm(state: int, before: int, after: int, weight: int, target: int, count: 
 
 
 @numba.njit
-def _shrink(p: Any, x: int, rows: int, slot_of_row: int, target: int, spare: int) -> None:
-    """h = A · x of each row's own adapter, for all slices: [slices, rows, rank] at `target`, rounded to bfloat16."""
-    slots, h, four = words_at(slot_of_row), floats_at(target), floats_at(spare)
+def _shrink(p: Any, s: Any, x: int, low: int, high: int, spare: int) -> None:
+    """h = A · x of these rows, by each one's own adapter, for all slices: rounded to bfloat16, at `shrunk`."""
+    if s.adapted == 0 or p.a == 0:
+        return
+    slots, h, four = words_at(s.slot_of_row), floats_at(s.shrunk), floats_at(spare)
     for part in range(p.slices):
-        for row in range(rows):
+        for row in range(low, high):
             if slots[row] < 0:
                 continue
             a = p.a + 2 * p.into * p.rank * (part * p.slots + slots[row])
@@ -125,19 +137,19 @@ def _shrink(p: Any, x: int, rows: int, slot_of_row: int, target: int, spare: int
                 if left == TILE:
                     dots(a + 2 * rank * p.into, 2 * p.into, x + 4 * row * p.into, p.into, spare)
                     for at in range(TILE):
-                        h[(part * rows + row) * p.rank + rank + at] = widened(narrowed(four[at]))
+                        h[(part * s.rows + row) * p.rank + rank + at] = widened(narrowed(four[at]))
                 else:
                     for at in range(left):
                         dots(a + 2 * (rank + at) * p.into, 0, x + 4 * row * p.into, p.into, spare)
-                        h[(part * rows + row) * p.rank + rank + at] = widened(narrowed(four[0]))
+                        h[(part * s.rows + row) * p.rank + rank + at] = widened(narrowed(four[0]))
 
 
 @numba.njit(fastmath={"contract"})
 def _expand(b: int, h: int, y: int, size: int, low: int, high: int, rank: int, spare: int) -> None:
     """y[low:high] += h · B of one slice's slot, b being [rank, size]."""
     out, share, sums = bits_at(y), floats_at(h), floats_at(spare)
-    for first in range(low, high, 64):
-        count = min(64, high - first)
+    for first in range(low, high, _CHUNK):
+        count = min(_CHUNK, high - first)
         for at in range(count):
             sums[at] = 0.0
         for one in range(rank):
@@ -150,25 +162,20 @@ def _expand(b: int, h: int, y: int, size: int, low: int, high: int, rank: int, s
 
 @numba.njit
 def _project(p: Any, s: Any, x: int, y: int, low: int, high: int, mine: int) -> None:
-    """y[rows, low:high] of a linear layer, with each row's adapter; `mine` is this thread's room beside x's."""
-    four = floats_at(mine)
-    scale = floats_at(p.scale)
-    for first in range(low, high, TILE):
-        for row in range(s.rows):
-            out = bits_at(y + 2 * row * p.out)
-            if p.scale == 0:
-                dots(p.weight + 2 * first * p.into, 2 * p.into, x + 4 * row * p.into, p.into, mine)
-                for at in range(TILE):
-                    out[first + at] = narrowed(four[at])
-            else:
+    """y[rows, low:high] of a linear layer, with each row's adapter."""
+    if p.scale == 0:
+        project(p, s.rows, x, y, low, high, mine)
+    else:
+        four, scale = floats_at(mine), floats_at(p.scale)
+        for first in range(low, high, TILE):
+            for row in range(s.rows):
+                out = bits_at(y + 2 * row * p.out)
                 dots_of_bytes(p.weight + first * p.into, p.into, x + 4 * row * p.into, p.into, mine)
                 for at in range(TILE):
                     out[first + at] = narrowed(four[at] * scale[first + at])
     if s.adapted == 0 or p.a == 0:
         return
     slots = words_at(s.slot_of_row)
-    sums = mine + 4 * TILE
-    h = sums + 4 * 64
     for part in range(p.slices):
         start = 0 if part == 0 else (p.end0 if part == 1 else p.end1)
         end = p.out if part == p.slices - 1 else (p.end0 if part == 0 else p.end1)
@@ -179,37 +186,60 @@ def _project(p: Any, s: Any, x: int, y: int, low: int, high: int, mine: int) -> 
         for row in range(s.rows):
             if slots[row] >= 0:
                 own = b + 2 * slots[row] * p.rank * (end - start)
-                share = h + 4 * (part * s.rows + row) * p.rank
+                share = s.shrunk + 4 * (part * s.rows + row) * p.rank
                 out = y + 2 * (row * p.out + start)
-                _expand(own, share, out, end - start, here - start, there - start, p.rank, sums)
+                _expand(own, share, out, end - start, here - start, there - start, p.rank, mine + LINE)
 
 
 @numba.njit
-def _adapt(p: Any, s: Any, x: int, mine: int) -> None:
-    if s.adapted != 0 and p.a != 0:
-        _shrink(p, x, s.rows, s.slot_of_row, mine + 4 * TILE + 4 * 64, mine)
+def _project_all(p: Any, s: Any, x: int, y: int, number: int, mine: int) -> None:
+    """A panel at a time, beside the other threads; `number` is which of the layer's products it is."""
+    some, taken = panel(p.out), s.taken + 8 * number
+    while True:
+        first = take(taken, some)
+        if first >= p.out:
+            return
+        _project(p, s, x, y, first, min(p.out, first + some), mine)
 
 
-@numba.njit
+@numba.njit(error_model="numpy")  # a division that looks for zero is no code of vectors
+def _silu(value: float) -> float:
+    """value / (1 + exp(−value)) in float32, as code of vectors: libm's exp is a call for each number.
+
+    exp(x) = 2ⁿ · exp(r), where x = n · ln 2 + r with ln 2 in two parts and |r| ≤ ln 2 / 2. exp(r) is the polynomial of
+    Cephes' expf (Moshier).
+    """
+    x = -value if value < _FAR else -_FAR
+    x = x if x < _FAR else _FAR
+    n = (x * _LOG2_E + _WHOLE) - _WHOLE
+    r = x - n * _LN2_MORE - n * _LN2_REST
+    p = ((((_P5 * r + _P4) * r + _P3) * r + _P2) * r + _P1) * r + _P0
+    return value / (_ONE + (p * r * r + r + _ONE) * two_to(numba.int32(n)))
+
+
+@numba.njit(error_model="numpy")
 def _activate(s: Any, low: int, high: int) -> None:
-    """active[low:high] = silu(gate) · up, rounded, in the order of `place`."""
+    """active[low:high] = silu(gate) · up, rounded, in the order of `place`; from block to block."""
     for row in range(s.rows):
-        gate = bits_at(s.gated + 2 * row * 2 * s.inner)
+        gate = bits_at(s.gated + 2 * (row * 2 * s.inner))
         up = bits_at(s.gated + 2 * (row * 2 * s.inner + s.inner))
         active = floats_at(s.active + 4 * row * s.inner)
-        for at in range(low, high):
-            value = widened(gate[at])
-            active[place(at)] = widened(narrowed(value / (numba.float32(1) + math.exp(-value)) * widened(up[at])))
+        for block in range(low, high, BLOCK):
+            for half in range(2):
+                for at in range(BLOCK // 2):
+                    from_ = block + 2 * at + half
+                    number = _silu(widened(gate[from_])) * widened(up[from_])
+                    active[block + BLOCK // 2 * half + at] = widened(narrowed(number))
 
 
 @numba.njit
 def _rotate(s: Any, low: int, high: int) -> None:
-    """Queries and keys of these heads by their positions, in halves (as GPT-NeoX)."""
+    """Queries and keys of these rows by their positions, in halves (as GPT-NeoX)."""
     width, half = (s.heads + 2 * s.kv_heads) * s.head, s.head // 2
     positions = words_at(s.positions)
-    for row in range(s.rows):
+    for row in range(low, high):
         turn = bits_at(s.cos_sin + 2 * positions[row] * s.head)
-        for head in range(low, high):
+        for head in range(s.heads + s.kv_heads):
             x = bits_at(s.qkv + 2 * (row * width + head * s.head))
             for at in range(half):
                 cos, sin = widened(turn[at]), widened(turn[half + at])
@@ -220,49 +250,56 @@ def _rotate(s: Any, low: int, high: int) -> None:
 
 @numba.cfunc(types.void(types.CPointer(_record(STEP))), cache=True)
 def _between(call: Any) -> None:
-    """What every thread does. Threads meet at barriers; what is small, each computes for itself."""
+    """What every thread does: what is of a row for its own rows, what is of a product for the panels that it takes.
+    Threads meet at barriers.
+    """
     s = carray(call, 1)[0]
-    x = s.scratch + 4 * s.scratch_size * thread()
+    x, mine = s.wide, s.scratch + 4 * SCRATCH * thread()
+    low, high = own_rows(s.rows)
     if s.before != 0:
         layer = carray(_layer_at(s.before), 1)[0]
-        mine = x + 4 * MOST_ROWS * max(s.hidden, s.heads * s.head)
-        for row in range(s.rows):
+        for row in range(low, high):
             spread(s.attended + 2 * row * layer.o.into, x + 4 * row * layer.o.into, layer.o.into)
-        _adapt(layer.o, s, x, mine)
-        low, high = _share(s.hidden, TILE)
-        _project(layer.o, s, x, s.state, low, high, mine)
+        _shrink(layer.o, s, x, low, high, mine)
         barrier()
-        for row in range(s.rows):
+        _project_all(layer.o, s, x, s.state, 0, mine)
+        barrier()
+        for row in range(low, high):
             at = 2 * row * s.hidden
             _norm(s.state + at, s.residual + at, s.other + at, layer.second_norm, x + 2 * at, s.hidden, s.epsilon)
-        _adapt(layer.gate_up, s, x, mine)
-        low, high = _share(s.inner, BLOCK)
-        _project(layer.gate_up, s, x, s.gated, low, high, mine)
-        _project(layer.gate_up, s, x, s.gated, s.inner + low, s.inner + high, mine)
-        _activate(s, low, high)
+        _shrink(layer.gate_up, s, x, low, high, mine)
         barrier()
-        _adapt(layer.down, s, s.active, mine)
-        low, high = _share(s.hidden, TILE)
-        _project(layer.down, s, s.active, s.state, low, high, mine)
+        some, taken = max(BLOCK, panel(s.inner) // BLOCK * BLOCK), s.taken + 8
+        while True:
+            first = take(taken, some)
+            if first >= s.inner:
+                break
+            last = min(s.inner, first + some)
+            _project(layer.gate_up, s, x, s.gated, first, last, mine)
+            _project(layer.gate_up, s, x, s.gated, s.inner + first, s.inner + last, mine)
+            _activate(s, first, last)
         barrier()
-    mine = x + 4 * MOST_ROWS * max(s.hidden, s.heads * s.head)
+        if s.adapted != 0:
+            _shrink(layer.down, s, s.active, low, high, mine)
+            barrier()
+        _project_all(layer.down, s, s.active, s.state, 2, mine)
+        barrier()
     if s.after != 0:
         layer = carray(_layer_at(s.after), 1)[0]
-        for row in range(s.rows):
+        for row in range(low, high):
             at = 2 * row * s.hidden
             source = s.other + at if s.before != 0 else 0
             _norm(s.state + at, source, s.residual + at, layer.first_norm, x + 2 * at, s.hidden, s.epsilon)
-        _adapt(layer.qkv, s, x, mine)
-        low, high = _share(layer.qkv.out, TILE)
-        _project(layer.qkv, s, x, s.qkv, low, high, mine)
+        _shrink(layer.qkv, s, x, low, high, mine)
         barrier()
-        low, high = _share(s.heads + s.kv_heads, 1)
+        _project_all(layer.qkv, s, x, s.qkv, 3, mine)
+        barrier()
         _rotate(s, low, high)
-    elif thread() == 0:
-        for row in range(s.rows):
+    else:
+        for row in range(low, high):
             at = 2 * row * s.hidden
-            _norm(s.state + at, s.other + at, s.residual + at, s.last_norm, x, s.hidden, s.epsilon)
-            out, normed = bits_at(s.state + at), floats_at(x)
+            _norm(s.state + at, s.other + at, s.residual + at, s.last_norm, x + 2 * at, s.hidden, s.epsilon)
+            out, normed = bits_at(s.state + at), floats_at(x + 2 * at)
             for number in range(s.hidden):
                 out[number] = narrowed(normed[place(number)])
 

@@ -20,8 +20,8 @@ from vllm.model_executor.models.llama import LlamaAttention, LlamaDecoderLayer, 
 from vllm.v1.attention.backends.cpu_attn import CPUAttentionBackendImpl
 
 from service.engine import cpu_decode
-from service.engine.cpu_decode import LAYER, MOST_ROWS, STEP
-from service.engine.cpu_products import Product, Room
+from service.engine.cpu_decode import LAYER, MOST_ROWS, PRODUCTS, STEP
+from service.engine.cpu_products import AT_ONCE, Product, Room
 from service.engine.cpu_vectors import BLOCK, bind
 from service.engine.cpu_weights import kept_bytes, kept_weight
 
@@ -50,7 +50,7 @@ def _take_over(model: Any) -> str:
     llama = next((module for module in model.modules() if isinstance(module, LlamaModel)), None)
     decoder = None if llama is None else Decoder.of(llama, cores)
     if llama is not None and decoder is not None:
-        llama.forward = _forward(llama, decoder, cores)  # of this object alone
+        llama.forward = _forward(llama, decoder, cores, MOST_ROWS if decoder.in_bytes else most)  # of this object alone
     return "layers" if decoder is not None else "products" if products else "nothing"
 
 
@@ -70,19 +70,24 @@ class Cores:
         self.count = several if bound or several > 1 else min(2, len(self._all))
         self.count = min(self.count, _MOST_THREADS)
         self._first = None if bound or self.count > len(self._all) else {min(self._all)}
+        self._owned = False
         if self._first is not None:
             bind(sorted(self._all)[: self.count])
             os.sched_setaffinity(0, self._all)
 
     @contextmanager
     def own(self) -> Iterator[None]:
-        if self._first is None:
+        """Within it, the thread that calls keeps to its core. It is best for a whole step: a thread that has to move
+        waits for the other core to be free."""
+        if self._first is None or self._owned:
             yield
             return
         os.sched_setaffinity(0, self._first)
+        self._owned = True
         try:
             yield
         finally:
+            self._owned = False
             os.sched_setaffinity(0, self._all)
 
 
@@ -101,15 +106,15 @@ def ours_first(
     return linear
 
 
-def _forward(llama: Any, decoder: Decoder, cores: Cores) -> Callable[..., Any]:
-    many = llama.forward
+def _forward(llama: Any, decoder: Decoder, cores: Cores, most_rows: int | None) -> Callable[..., Any]:
+    vllms = llama.forward
 
     def forward(
         input_ids: Any, positions: Any, intermediate_tensors: Any, inputs_embeds: Any = None, **more: Any
     ) -> Any:
-        rows = len(positions)
-        if rows > MOST_ROWS or more or get_forward_context().attn_metadata is None:
-            return many(input_ids, positions, intermediate_tensors, inputs_embeds, **more)
+        too_many = most_rows is not None and len(positions) > most_rows
+        if too_many or more or get_forward_context().attn_metadata is None:
+            return vllms(input_ids, positions, intermediate_tensors, inputs_embeds, **more)
         state = llama.embed_input_ids(input_ids) if inputs_embeds is None else inputs_embeds.clone()
         with cores.own():
             return decoder(state, positions)
@@ -152,75 +157,94 @@ class Decoder:
         inner = _weight(self._modules[0][3])[0].shape[1]
         if not (_is_plain_rotation(rotary, first.head_dim) and _is_plain_norm(model.norm)) or inner % BLOCK:
             raise _UnlikeLlamaError
-        turns = rotary._match_cos_sin_cache_dtype(model.norm.weight)
-
-        def room(columns: int, dtype: torch.dtype = torch.bfloat16) -> torch.Tensor:
-            return torch.zeros(MOST_ROWS, columns, dtype=dtype)
-
-        self._queries, self._keys = first.q_size, first.kv_size
+        self.in_bytes = bool(self._records["qkv"]["scale"].any())
+        """Whether weights are in 8 bits."""
+        self._hidden, self._inner, self._queries = wide, inner, first.q_size
         self._heads, self._kv_heads, self._head = first.num_heads, first.num_kv_heads, first.head_dim
-        self._residual, self._other, self._gated = room(wide), room(wide), room(2 * inner)
-        self._qkv, self._attended = room(first.q_size + 2 * first.kv_size), room(first.q_size)
-        self._active, self._turns = room(inner, torch.float32), turns
-        self._slots = torch.full((MOST_ROWS,), -1, dtype=torch.int64)
-        self._step = numpy.zeros(1, STEP)
-        step = self._step[0]
-        step["hidden"], step["inner"], step["heads"], step["kv_heads"] = wide, inner, self._heads, self._kv_heads
-        step["head"], step["epsilon"] = self._head, model.norm.variance_epsilon
-        step["residual"], step["other"] = self._residual.data_ptr(), self._other.data_ptr()
-        step["qkv"], step["attended"] = self._qkv.data_ptr(), self._attended.data_ptr()
-        step["gated"], step["active"] = self._gated.data_ptr(), self._active.data_ptr()
-        step["cos_sin"], step["slot_of_row"] = turns.data_ptr(), self._slots.data_ptr()
-        step["last_norm"] = model.norm.weight.data_ptr()
-        self._widest, self._rank = max(wide, self._queries), -1
-        self._make_scratch(0)
+        self._turns = rotary._match_cos_sin_cache_dtype(model.norm.weight)
+        self._scratch, self._taken = torch.zeros(cores, cpu_decode.SCRATCH), numpy.zeros(PRODUCTS, numpy.int64)
+        self._usual = numpy.zeros(1, STEP)
+        usual = self._usual[0]
+        usual["hidden"], usual["inner"], usual["heads"], usual["kv_heads"] = wide, inner, self._heads, self._kv_heads
+        usual["head"], usual["epsilon"] = self._head, model.norm.variance_epsilon
+        usual["cos_sin"], usual["last_norm"] = self._turns.data_ptr(), model.norm.weight.data_ptr()
+        usual["scratch"], usual["taken"] = self._scratch.data_ptr(), self._taken.ctypes.data
+        self._rank, self._widest_rank, self._most = -1, 0, 0
+        self._make_room(MOST_ROWS)
         at, size = self._records.ctypes.data, LAYER.itemsize
         self._places = [at + number * size for number in range(len(layers))]
-        self._before = self._step["before"]
-        self._after = self._step["after"]
-        self._call = self._step.ctypes.data
 
     def __call__(self, state: torch.Tensor, positions: torch.Tensor) -> torch.Tensor:
         """The normed state after all layers. `state`, [rows, hidden], is written over."""
         context = get_forward_context()
         rows = len(state)
-        step = self._step[0]
-        step["rows"], step["state"], step["positions"] = rows, state.data_ptr(), positions.data_ptr()
-        self._take_adapters(rows)
+        self._make_room(rows)
+        adapted = self._take_adapters(rows)
+        steps = self._steps(state, positions, adapted)
         queries, keys, values = (
             self._qkv[:rows].view(rows, -1, self._head).split([self._heads, self._kv_heads, self._kv_heads], 1)
         )
         attended = self._attended[:rows].view(rows, self._heads, self._head)
         before = 0
         for place, attention in zip(self._places, self._attentions, strict=True):
-            self._before[0], self._after[0] = before, place
-            cpu_decode.run(self._call, self._cores)
+            self._between(steps, before, place)
             name = attention.layer_name
             attention.impl.do_kv_cache_update(attention, keys, values, attention.kv_cache, context.slot_mapping[name])
             attention.impl.forward(
                 attention, queries, keys, values, attention.kv_cache, context.attn_metadata[name], output=attended
             )
             before = place
-        self._before[0], self._after[0] = before, 0
-        cpu_decode.run(self._call, self._cores)
+        self._between(steps, before, 0)
         return state
 
-    def _make_scratch(self, rank: int) -> None:
-        size = cpu_decode.scratch_size(self._widest, rank)
-        self._scratch = torch.zeros(self._cores, size)
-        self._step["scratch"], self._step["scratch_size"] = self._scratch.data_ptr(), size
+    def _between(self, steps: Any, before: int, after: int) -> None:
+        steps["before"], steps["after"] = before, after
+        for number in range(len(steps)):
+            self._taken[:] = 0
+            cpu_decode.run(steps.ctypes.data + number * STEP.itemsize, self._cores)
 
-    def _take_adapters(self, rows: int) -> None:
-        """The slot of each row, and where the slots are when they have moved."""
+    def _steps(self, state: torch.Tensor, positions: torch.Tensor, adapted: bool) -> Any:
+        """The calls of all rows, `AT_ONCE` of them in each: a numpy array of `STEP`."""
+        rows, count = len(state), -(-len(state) // AT_ONCE)
+        steps = self._usual.repeat(count)
+        first = AT_ONCE * numpy.arange(count)
+        steps["rows"], steps["adapted"] = numpy.minimum(rows - first, AT_ONCE), adapted
+        for name, rows_of in {
+            "state": state, "positions": positions, "slot_of_row": self._slots, "residual": self._residual,
+            "qkv": self._qkv, "attended": self._attended,
+        }.items():  # fmt: skip
+            steps[name] = rows_of.data_ptr() + first * rows_of.stride(0) * rows_of.element_size()
+        return steps
+
+    def _make_room(self, rows: int) -> None:
+        """For so many rows of a step, and for those of a call with adapters of the largest rank."""
+        if rows > self._most:
+            self._most = rows
+            self._residual, self._attended = _narrow(rows, self._hidden), _narrow(rows, self._queries)
+            self._qkv = _narrow(rows, (self._heads + 2 * self._kv_heads) * self._head)
+            self._slots = torch.full((rows,), -1, dtype=torch.int64)
+            once, usual = min(rows, AT_ONCE), self._usual[0]
+            self._other, self._gated = _narrow(once, self._hidden), _narrow(once, 2 * self._inner)
+            self._active = torch.zeros(once, self._inner)
+            self._wide = torch.zeros(once, max(self._hidden, self._queries))
+            usual["other"], usual["gated"] = self._other.data_ptr(), self._gated.data_ptr()
+            usual["active"], usual["wide"] = self._active.data_ptr(), self._wide.data_ptr()
+            self._shrunk = torch.zeros(0)
+        needed = min(self._most, AT_ONCE) * self._widest_rank
+        if len(self._shrunk) < needed:
+            self._shrunk = torch.zeros(needed)
+            self._usual["shrunk"] = self._shrunk.data_ptr()
+
+    def _take_adapters(self, rows: int) -> bool:
+        """The slot of each row, and where the slots are when they have moved. Whether any row uses one."""
         masked = getattr(getattr(self._modules[0][0], "punica_wrapper", None), "masked", None)
         if masked is None or masked.idle:
-            self._step["adapted"] = 0
-            return
-        self._step["adapted"] = 1
+            return False
         self._slots[:rows] = -1
         self._slots[: len(masked.slot_of_row)] = masked.slot_of_row
         if masked.rank != self._rank:
             self._find_adapters(masked)
+        return True
 
     def _find_adapters(self, masked: Any) -> None:
         for record, modules in zip(self._records, self._modules, strict=True):
@@ -233,8 +257,13 @@ class Decoder:
                     to[f"b{number}"] = b.data_ptr()
                 ends = numpy.cumsum([b.shape[2] for b in slots.all_b])
                 to["end0"], to["end1"] = ends[0], ends[min(1, len(ends) - 1)]
-        self._make_scratch(max(int(self._records[name]["rank"].max()) for name in _PROJECTIONS))
-        self._rank = masked.rank
+        sizes = (self._records[name]["slices"] * self._records[name]["rank"] for name in _PROJECTIONS)
+        self._rank, self._widest_rank = masked.rank, max(int(size.max()) for size in sizes)
+        self._make_room(0)
+
+
+def _narrow(rows: int, columns: int) -> torch.Tensor:
+    return torch.zeros(rows, columns, dtype=torch.bfloat16)
 
 
 class _UnlikeLlamaError(Exception):

@@ -41,9 +41,9 @@ from service.engine.cpu_vectors import (
 _PANEL = 48
 """Rows of weights that a thread takes at once: with those of x that it multiplies they stay in its cache. A core that
 has other work too takes fewer of them, and nobody waits for it longer than for one."""
-_AT_ONCE = 64 * ROWS
+AT_ONCE = 64 * ROWS
 """Rows of x that are float32 at once."""
-_LINE = 64
+LINE = 64
 """Bytes: the sums of two threads are never in one line of memory."""
 _FIELDS = numpy.int64
 _PRODUCT = numpy.dtype(
@@ -53,13 +53,42 @@ _PRODUCT = numpy.dtype(
 
 
 @numba.njit
-def _write(p: Any, row: int, first: int, count: int, sums: int) -> None:
-    numbers, out = floats_at(sums), bits_at(p.y + 2 * (row * p.out + first))
-    if p.bias == 0:
+def panel(out: int) -> int:
+    """How many of so many outputs a thread takes at once: at least four times as many panels as threads."""
+    return max(TILE, min(_PANEL, out // (4 * threads()) // TILE * TILE))
+
+
+@numba.njit
+def own_rows(rows: int) -> tuple[int, int]:
+    """The first of this thread's rows, and the first that is not."""
+    return rows * thread() // threads(), rows * (thread() + 1) // threads()
+
+
+@numba.njit
+def project(p: Any, rows: int, x: int, y: int, low: int, high: int, sums: int) -> None:
+    """y[:, low:high] of y = x · weightᵀ + bias, x being float32 in the order of `place`. `p` has the addresses `weight`
+    and `bias`, which may be 0, and the sizes `into` and `out`; `sums` is a thread's own line of memory.
+    """
+    grouped = rows - rows % ROWS
+    for row in range(0, grouped, ROWS):
+        for first in range(low, high, WEIGHTS):
+            dots_of_rows(p.weight + 2 * first * p.into, 2 * p.into, x + 4 * row * p.into, p.into, sums)
+            for beyond in range(ROWS):
+                _write(y + 2 * ((row + beyond) * p.out + first), sums + 4 * WEIGHTS * beyond, p.bias, first, WEIGHTS)
+    for first in range(low, high, TILE):
+        for row in range(grouped, rows):
+            dots(p.weight + 2 * first * p.into, 2 * p.into, x + 4 * row * p.into, p.into, sums)
+            _write(y + 2 * (row * p.out + first), sums, p.bias, first, TILE)
+
+
+@numba.njit
+def _write(y: int, sums: int, bias: int, first: int, count: int) -> None:
+    out, numbers = bits_at(y), floats_at(sums)
+    if bias == 0:
         for at in range(count):
             out[at] = narrowed(numbers[at])
     else:
-        more = bits_at(p.bias + 2 * first)
+        more = bits_at(bias + 2 * first)
         for at in range(count):
             out[at] = narrowed(numbers[at] + widened(more[at]))
 
@@ -68,27 +97,16 @@ def _write(p: Any, row: int, first: int, count: int, sums: int) -> None:
 def _multiply(call: Any) -> None:
     """What every thread does."""
     p = carray(call, 1)[0]
-    for row in range(p.rows * thread() // threads(), p.rows * (thread() + 1) // threads()):
+    low, high = own_rows(p.rows)
+    for row in range(low, high):
         spread(p.x + 2 * row * p.into, p.wide + 4 * row * p.into, p.into)
     barrier()
-    sums = p.sums + _LINE * thread()
-    grouped = p.rows - p.rows % ROWS
+    some, sums = panel(p.out), p.sums + LINE * thread()
     while True:
-        first = take(p.taken, _PANEL)
+        first = take(p.taken, some)
         if first >= p.out:
             return
-        last = min(p.out, first + _PANEL)
-        for row in range(0, grouped, ROWS):
-            x = p.wide + 4 * row * p.into
-            for at in range(first, last, WEIGHTS):
-                dots_of_rows(p.weight + 2 * at * p.into, 2 * p.into, x, p.into, sums)
-                for beyond in range(ROWS):
-                    _write(p, row + beyond, at, WEIGHTS, sums + 4 * WEIGHTS * beyond)
-        for row in range(grouped, p.rows):
-            x = p.wide + 4 * row * p.into
-            for at in range(first, last, TILE):
-                dots(p.weight + 2 * at * p.into, 2 * p.into, x, p.into, sums)
-                _write(p, row, at, TILE, sums)
+        project(p, p.rows, p.wide, p.y, first, min(p.out, first + some), sums)
 
 
 class Room:
@@ -97,7 +115,7 @@ class Room:
     def __init__(self, cores: int) -> None:
         self.cores = cores
         self._wide = torch.empty(0)
-        self._sums = torch.zeros(cores * _LINE)
+        self._sums = torch.zeros(cores * LINE)
         self._taken = numpy.zeros(1, _FIELDS)
 
     def wide(self, count: int) -> int:
@@ -134,9 +152,9 @@ class Product:
         y = x.new_empty(rows, out)
         record = self._record[0]
         record["bias"] = 0 if bias is None else bias.data_ptr()
-        record["wide"] = self._room.wide(min(rows, _AT_ONCE) * into)
-        for first in range(0, rows, _AT_ONCE):
-            record["rows"] = min(_AT_ONCE, rows - first)
+        record["wide"] = self._room.wide(min(rows, AT_ONCE) * into)
+        for first in range(0, rows, AT_ONCE):
+            record["rows"] = min(AT_ONCE, rows - first)
             record["x"], record["y"] = x.data_ptr() + 2 * first * into, y.data_ptr() + 2 * first * out
             record["taken"] = self._room.untaken()
             together(_multiply.address, self._call, self._room.cores)

@@ -140,6 +140,17 @@ def narrowed(typing: Any, number: Any) -> Any:
     return types.uint16(types.float32), generate
 
 
+@intrinsic
+def two_to(typing: Any, exponent: Any) -> Any:
+    """2ⁿ as float32, of an n from −126 to 127."""
+
+    def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        biased = builder.add(args[0], ir.Constant(_I32, 127))
+        return builder.bitcast(builder.shl(biased, ir.Constant(_I32, 23)), _F32)
+
+    return types.float32(types.int32), generate
+
+
 def _halves_of_words(builder: Any, here: Any) -> tuple[Any, Any]:
     words = _load(builder, here, _WORD_VECTOR)
     sixteen, upper = ir.Constant(_WORD_VECTOR, [16] * _WORDS), ir.Constant(_WORD_VECTOR, [0xFFFF0000] * _WORDS)

@@ -87,16 +87,20 @@ class Model:
             "positions": torch.tensor(positions),
             "slot_of_row": torch.tensor(slots),
         }
-        size = decode.scratch_size(max(HIDDEN, HEADS * HEAD), self.rank)
-        scratch = torch.zeros(threads, size)
-        step = numpy.zeros(1, decode.STEP)
+        room |= {
+            "wide": torch.zeros(rows, max(HIDDEN, HEADS * HEAD)),
+            "shrunk": torch.zeros(3, rows, self.rank),
+            "scratch": torch.zeros(threads, decode.SCRATCH),
+        }
+        step, taken = numpy.zeros(1, decode.STEP), numpy.zeros(decode.PRODUCTS, numpy.int64)
         given = {"rows": rows, "hidden": HIDDEN, "inner": INNER, "heads": HEADS, "kv_heads": KV_HEADS, "head": HEAD}
         given |= {"adapted": any(slot >= 0 for slot in slots), "epsilon": EPSILON, "cos_sin": self.turns.data_ptr()}
-        given |= {"scratch": scratch.data_ptr(), "scratch_size": size, "last_norm": self.norms[2].data_ptr()}
+        given |= {"taken": taken.ctypes.data, "last_norm": self.norms[2].data_ptr()}
         for name, value in {**given, **{name: tensor.data_ptr() for name, tensor in room.items()}}.items():
             step[name] = value
         step["after"] = self.record.ctypes.data
         decode.run(step.ctypes.data, threads)
+        taken[:] = 0
         step["before"], step["after"] = self.record.ctypes.data, 0
         decode.run(step.ctypes.data, threads)
         return room["qkv"], room["state"]
