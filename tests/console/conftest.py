@@ -14,7 +14,6 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import httpx
@@ -27,9 +26,9 @@ from console.sessions import COOKIE
 from service.app import create_app
 from service.config import ServeConfig
 from service.engine.fake_engine import FakeEngine
+from tests.browser import launched
 from tests.service.conftest import House, fake_base, make_house
 
-CHROMIUM = Path("/usr/bin/chromium")
 PHONE, DESK = 360, 1200
 PATIENCE = 120_000
 """Milliseconds that a browser has for a step: they end what would hang, and no slow machine's test."""
@@ -145,11 +144,7 @@ def browser() -> Iterator[Callable[[], Any]]:
             expect.set_options(timeout=PATIENCE)
             playwright = sync_playwright().start()
             begun.append(playwright)
-            begun.append(
-                playwright.chromium.launch(
-                    executable_path=CHROMIUM, args=["--no-sandbox", "--headless"], timeout=PATIENCE
-                )
-            )
+            begun.append(launched(playwright, PATIENCE))
         return begun[1]
 
     yield chromium

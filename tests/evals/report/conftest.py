@@ -21,9 +21,9 @@ from lifecycle.people import FigureAgreement, PeopleComparison
 from lifecycle.repeats import Repeats
 from lifecycle.report import Example, Failures, Imported, Interval, Slice
 from lifecycle.version import digest_of
+from tests.browser import launched
 from tests.evals.conftest import DEPLOYMENT, RECIPES
 
-CHROMIUM = Path("/usr/bin/chromium")
 KEY = "toy/{}/<&'\"%"
 """Keys of items may hold anything."""
 RULES = [
@@ -154,7 +154,7 @@ def chromium() -> Iterator[Any]:
     from playwright.sync_api import sync_playwright
 
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox", "--headless"])
+        browser = launched(playwright, 120_000)
         yield browser
         browser.close()
 
