@@ -55,7 +55,8 @@ class ServeConfig(Frozen):
     """The share of each GPU's memory that the engine takes; vLLM's own default (0.92) unless given. Where less is free,
     the engine is not started (`engine/vllm_gpu_memory.py`)."""
     dtype: Dtype = "auto"
-    """`auto` is the checkpoint's own on a GPU; on a CPU float32, or bfloat16 where the CPU computes in it."""
+    """`auto` is the checkpoint's own on a GPU; on a CPU float32, or bfloat16 where the CPU computes in it, or the
+    checkpoint is bfloat16 and the CPU has AVX2."""
     max_seqs: int | None = Field(default=None, ge=1)
     """Sequences that the engine works on at once; vLLM's own number for the device unless given."""
     max_queue: int | None = Field(default=None, ge=1)

@@ -122,11 +122,11 @@ class Room:
         """The address of so many numbers in float32."""
         if len(self._wide) < count:
             self._wide = torch.zeros(count)
-        return self._wide.data_ptr()
+        return int(self._wide.data_ptr())
 
     @property
     def sums(self) -> int:
-        return self._sums.data_ptr()
+        return int(self._sums.data_ptr())
 
     def untaken(self) -> int:
         """Where the threads count what they take, from nothing."""

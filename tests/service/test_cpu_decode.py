@@ -136,7 +136,7 @@ def near(got: Any, wanted: Any) -> bool:
     return bool((got.double() - wanted).abs().max() <= TOLERANCE * wanted.abs().max())
 
 
-MIXES = [[-1], [2], [-1, -1], [0, -1, 2], [0, 1, 2, 0], [-1, 1, -1, 1]]
+MIXES = [[-1], [2], [-1, -1], [0, -1, 2], [0, 1, 2, 0], [-1, 1, -1, 1], [row % 4 - 1 for row in range(23)]]
 
 
 @pytest.mark.parametrize("slots", MIXES)
@@ -144,17 +144,17 @@ MIXES = [[-1], [2], [-1, -1], [0, -1, 2], [0, 1, 2, 0], [-1, 1, -1, 1]]
 def test_a_layer_is_what_torch_makes_of_it(slots: list[int], rank: int) -> None:
     model = Model(rank)
     state, attended = model.numbers(len(slots), HIDDEN), model.numbers(len(slots), HEADS * HEAD)
-    positions = [5, 0, 63, 17][: len(slots)]
+    positions = [(5 * row + 58) % POSITIONS for row in range(len(slots))]
     got, wanted = (how(state, attended, positions, slots) for how in (model.run, model.wanted))
     assert near(got[0], wanted[0])
     assert near(got[1], wanted[1])
 
 
 def test_a_row_alone_gets_the_bits_that_it_gets_among_others_on_any_number_of_threads() -> None:
-    model, slots, positions = Model(8), [0, -1, 2, 1], [3, 9, 1, 0]
-    state, attended = model.numbers(4, HIDDEN), model.numbers(4, HEADS * HEAD)
+    model, slots, positions = Model(8), [0, -1, 2, 1] * 5, [3, 9, 1, 0, 17] * 4
+    state, attended = model.numbers(20, HIDDEN), model.numbers(20, HEADS * HEAD)
     together = model.run(state, attended, positions, slots)
-    for row in range(4):
+    for row in range(20):
         one = slice(row, row + 1)
         for threads in (1, 3):
             alone = model.run(state[one], attended[one], positions[one], slots[one], threads)
@@ -165,7 +165,7 @@ def test_a_row_alone_gets_the_bits_that_it_gets_among_others_on_any_number_of_th
 def test_weights_in_8_bits_are_computed_as_the_numbers_that_they_stand_for(slots: list[int]) -> None:
     model, rows = Model(8, in_bytes=True), len(slots)
     state, attended = model.numbers(rows, HIDDEN), model.numbers(rows, HEADS * HEAD)
-    positions = [5 * row + 1 for row in range(rows)]
+    positions = [(5 * row + 1) % POSITIONS for row in range(rows)]
     got = model.run(state, attended, positions, slots)
     wanted = model.wanted(state, attended, positions, slots)
     assert all(near(mine, right) for mine, right in zip(got, wanted, strict=True))
