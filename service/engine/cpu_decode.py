@@ -214,7 +214,8 @@ def _silu(value: float) -> float:
     n = (x * _LOG2_E + _WHOLE) - _WHOLE
     r = x - n * _LN2_MORE - n * _LN2_REST
     p = ((((_P5 * r + _P4) * r + _P3) * r + _P2) * r + _P1) * r + _P0
-    return value / (_ONE + (p * r * r + r + _ONE) * two_to(numba.int32(n)))
+    result: float = value / (_ONE + (p * r * r + r + _ONE) * two_to(numba.int32(n)))
+    return result
 
 
 @numba.njit(error_model="numpy")

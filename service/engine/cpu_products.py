@@ -55,7 +55,8 @@ _PRODUCT = numpy.dtype(
 @numba.njit
 def panel(out: int) -> int:
     """How many of so many outputs a thread takes at once: at least four times as many panels as threads."""
-    return max(TILE, min(_PANEL, out // (4 * threads()) // TILE * TILE))
+    most: int = out // (4 * threads()) // TILE * TILE
+    return max(TILE, min(_PANEL, most))
 
 
 @numba.njit
