@@ -2,9 +2,3 @@
 
 Start with `index.py`, which tells the whole way; `prompting.py` puts the passages before a model.
 """
-
-from retrieval.config import IndexConfig, IndexFacts
-from retrieval.index import Index, build_index
-from retrieval.passage import Passage
-
-__all__ = ["Index", "IndexConfig", "IndexFacts", "Passage", "build_index"]

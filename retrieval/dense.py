@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from lifecycle.errors import InvalidConfig, Problem
 from lifecycle.models.base import sha256_of
 from lifecycle.version import digest_of
-from retrieval.config import PACKAGED_MODEL
+from retrieval.packaged import PACKAGED_MODEL
 from retrieval.threads import one_thread
 from retrieval.windows import Windows
 

@@ -15,7 +15,7 @@ from lifecycle.models.base import name_of
 from lifecycle.models.preflight import SERVED_RANKS
 from lifecycle.validation import fault_of
 from lifecycle.version import Frozen, Ref
-from retrieval.config import PACKAGED_MODEL
+from retrieval.packaged import PACKAGED_MODEL
 from service.host_names import host_of, host_of_origin
 
 QUEUE_FACTOR = 2

@@ -202,6 +202,11 @@ def test_neither_the_command_nor_the_registry_loads_torch(statement):
     assert loaded & HEAVY == set()
 
 
+def test_the_command_loads_nothing_that_only_some_commands_need():
+    """`dabt --help` waits for whatever stands at the top of a module that holds a command."""
+    assert loaded_by("import dabt") & {"pydantic", "numpy", "sqlalchemy", "structlog", "httpx", "asyncio"} == set()
+
+
 def test_every_module_says_its_one_job():
     bare = [
         place(path, 1)

@@ -13,7 +13,7 @@ from evals.scorers.texts import TextScorer
 from evals.solvers.solver import Attempt
 from retrieval import dense
 from retrieval.analysis import is_arabic
-from retrieval.config import PACKAGED_MODEL
+from retrieval.packaged import PACKAGED_MODEL
 
 
 class Similarity(TextScorer):

@@ -22,8 +22,8 @@ from lifecycle.commands.lines import working
 from lifecycle.commands.terminal import run
 from lifecycle.models.base import FETCHED_FILES, resolve_base, sha256_of
 from lifecycle.models.gguf_base import unpack
-from retrieval.config import PACKAGED_MODEL
 from retrieval.dense import locate
+from retrieval.packaged import PACKAGED_MODEL
 
 HERE = Path(__file__).parent
 BASES = HERE / "bases"

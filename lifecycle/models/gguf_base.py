@@ -15,7 +15,6 @@ from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from typing import Any
-from unittest.mock import patch
 
 from lifecycle.commands.lines import working
 from lifecycle.errors import Corrupt, InvalidInput, NotFound, Problem, Unavailable
@@ -171,6 +170,8 @@ def _first_line(error: Exception) -> str:
 @contextmanager
 def _quiet() -> Iterator[None]:
     """No bars, also of the reader of GGUF, which has its own."""
+    from unittest.mock import patch  # it brings asyncio with it, and few bases are GGUF
+
     from transformers import modeling_gguf_pytorch_utils as reader
 
     bar: Any = reader.tqdm

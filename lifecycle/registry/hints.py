@@ -16,7 +16,6 @@ from collections.abc import Callable
 from contextlib import closing
 from typing import TYPE_CHECKING, Any
 
-import structlog
 from sqlalchemy import Connection, text
 
 from lifecycle.errors import DabtError
@@ -31,8 +30,6 @@ PROOF = 5.0
 _LOOK = 1.0
 """Seconds between two looks at whether to stop."""
 _LONGEST_PAUSE = 30.0
-
-log = structlog.get_logger(__name__)
 
 
 def give(tx: Connection) -> None:
@@ -69,6 +66,9 @@ class Hints:
             return self._prove(connection)
 
     def _run(self) -> None:
+        import structlog  # every command that opens a registry imports this module; few of them listen
+
+        log = structlog.get_logger(__name__)
         pause = 1.0
         while not self._stop.is_set():
             try:

@@ -9,8 +9,10 @@ from typing import Any
 import pytest
 
 from lifecycle.errors import Corrupt
-from retrieval import Index, IndexConfig, analysis, build_index, lexical
+from retrieval import analysis, lexical
 from retrieval.analysis import analyse, analyser, is_arabic
+from retrieval.config import IndexConfig
+from retrieval.index import Index, build_index
 
 LEXICAL = IndexConfig(dense="none")
 

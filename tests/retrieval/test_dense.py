@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from retrieval import Index, IndexConfig, build_index
+from retrieval.config import IndexConfig
+from retrieval.index import Index, build_index
 
 pytestmark = pytest.mark.engine
 

@@ -17,8 +17,10 @@ import pytest
 
 from lifecycle.errors import Corrupt, InvalidConfig, NotFound
 from lifecycle.store.artifacts import ArtifactStore
-from retrieval import Index, IndexConfig, build_index, dense
+from retrieval import dense
+from retrieval.config import IndexConfig
 from retrieval.fusion import reciprocal_rank_fusion
+from retrieval.index import Index, build_index
 
 LEXICAL = IndexConfig(dense="none")
 
@@ -91,7 +93,8 @@ def test_the_same_documents_make_the_same_bytes_in_any_process_and_place(handboo
     elsewhere = tmp_path / "moved"
     shutil.copytree(handbook, elsewhere)
     code = (
-        "import sys; from pathlib import Path; from retrieval import *;"
+        "import sys; from pathlib import Path; from retrieval.config import IndexConfig;"
+        "from retrieval.index import build_index;"
         "build_index(Path(sys.argv[1]), Path(sys.argv[2]), IndexConfig(dense='none'))"
     )
     for seed in ("1", "2"):  # another order of every set
@@ -192,7 +195,7 @@ def test_threads_get_what_one_thread_gets(handbook: Path, tmp_path: Path, letter
 def test_searching_by_words_imports_no_torch(handbook: Path, tmp_path: Path) -> None:
     build_index(handbook, tmp_path / "index", LEXICAL)
     code = (
-        "import sys; from pathlib import Path; from retrieval import Index;"
+        "import sys; from pathlib import Path; from retrieval.index import Index;"
         "assert Index.load(Path(sys.argv[1])).search('insulin', 1);"
         "assert not {'torch', 'transformers', 'sentence_transformers'} & set(sys.modules)"
     )

@@ -7,9 +7,10 @@ from pathlib import Path
 import pytest
 
 from lifecycle.errors import InvalidData
-from retrieval import Index, IndexConfig, build_index
 from retrieval.chunks import chunk_documents
+from retrieval.config import IndexConfig
 from retrieval.documents import read_documents
+from retrieval.index import Index, build_index
 from retrieval.passage import Chunk
 
 PAGE = """<!doctype html>

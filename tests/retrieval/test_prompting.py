@@ -8,7 +8,8 @@ import pytest
 
 from lifecycle.errors import InvalidInput
 from lifecycle.version import Knowledge
-from retrieval import Passage, prompting
+from retrieval import prompting
+from retrieval.passage import Passage
 
 INDEX = "sha256:" + "0" * 64
 PASSAGES = [

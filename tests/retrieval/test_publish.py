@@ -11,7 +11,9 @@ from typer.testing import CliRunner
 from lifecycle.errors import InvalidConfig
 from lifecycle.registry import Registry
 from lifecycle.store.artifacts import ArtifactStore
-from retrieval import Index, IndexConfig, cli, publish
+from retrieval import cli, publish
+from retrieval.config import IndexConfig
+from retrieval.index import Index
 from tests import blank_registry
 
 LEXICAL = IndexConfig(dense="none")

@@ -11,7 +11,9 @@ import numpy as np
 import pytest
 from tokenizers import Tokenizer, models, pre_tokenizers, processors
 
-from retrieval import Index, IndexConfig, build_index, dense
+from retrieval import dense
+from retrieval.config import IndexConfig
+from retrieval.index import Index, build_index
 from retrieval.pipeline import Pipeline
 from retrieval.stages.rankings import Dense
 from retrieval.stages.stage import Surroundings

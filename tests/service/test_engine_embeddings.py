@@ -9,7 +9,7 @@ import openai
 import pytest
 
 from retrieval import dense
-from retrieval.config import PACKAGED_MODEL
+from retrieval.packaged import PACKAGED_MODEL
 
 pytestmark = [pytest.mark.engine, pytest.mark.timeout(900)]
 

@@ -10,8 +10,9 @@ import pytest
 
 from lifecycle.errors import Corrupt, InvalidConfig
 from lifecycle.version import Knowledge, VersionSpec, digest_of
-from retrieval import Index, IndexConfig, build_index
+from retrieval.config import IndexConfig
 from retrieval.fusion import reciprocal_rank_fusion
+from retrieval.index import Index, build_index
 from retrieval.pipeline import Pipeline
 from retrieval.stages.rankings import Lexical
 from retrieval.stages.stage import Search, Surroundings
