@@ -17,11 +17,17 @@ def assert_accessible(page: Any) -> None:
     _assert_none(page, WCAG)
 
 
-def assert_accessible_in_both_themes(page: Any) -> None:
-    """As `assert_accessible`, with all that can be opened open; then by what the page's other theme changes, which is
-    colours alone (`console.css`)."""
+def assert_accessible_with_all_open(page: Any) -> None:
+    """As `assert_accessible`, with all that can be opened open."""
     page.evaluate(_OPENED)
     _assert_none(page, WCAG)
+
+
+def assert_accessible_in_both_themes(page: Any) -> None:
+    """As `assert_accessible_with_all_open`, then by what the page's other theme changes, which is colours alone
+    (`console.css`).
+    """
+    assert_accessible_with_all_open(page)
     theme = "document.documentElement.dataset.theme"
     other = THEMES[page.evaluate(theme)]
     page.evaluate(f"{theme} = '{other}'")
