@@ -4,7 +4,9 @@ SHELL := bash
 .DEFAULT_GOAL := help
 .PHONY: help setup demo reviews serve test test-unit test-engine test-e2e mutants lint typecheck fmt lock sbom operators clean
 
-PYTEST := HF_HUB_OFFLINE=1 VLLM_NO_USAGE_STATS=1 .venv/bin/python -m pytest
+# Also where Python is told to write no bytecode: each of the hundreds of processes that tests start would compile this
+# project anew.
+PYTEST := PYTHONDONTWRITEBYTECODE= HF_HUB_OFFLINE=1 VLLM_NO_USAGE_STATS=1 .venv/bin/python -m pytest
 # Two workers share out the tests as tests/sharing.py says; ARGS="-n 0", and --pdb, run them in this process.
 SHARED := -n logical --maxprocesses 2
 BASE ?= examples/clinic/base_model
