@@ -55,12 +55,12 @@ def _take_over(model: Any) -> str:
 
 
 class Cores:
-    """Those that few rows are computed on.
+    """Those that our kernels compute on.
 
-    Of two, both: the API has nothing to do while a step of few rows is computed. Of more, as many as torch has threads,
-    which are the same threads. Each keeps to a core, for they wait for each other at barriers: two of them on one core
-    take turns of milliseconds. The thread that calls does so within a step only, and where vLLM has bound its threads
-    all stay as they are.
+    Of two, both: the API has nothing to do while a step of few rows is computed, and little beside one of many. Of
+    more, as many as torch has threads, which are the same threads. Each keeps to a core, for they wait for each other
+    at barriers: two of them on one core take turns of milliseconds. The thread that calls does so within a step only,
+    and where vLLM has bound its threads all stay as they are.
     """
 
     def __init__(self) -> None:

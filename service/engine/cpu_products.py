@@ -116,7 +116,7 @@ class Room:
     def __init__(self, cores: int) -> None:
         self.cores = cores
         self._wide = torch.empty(0)
-        self._sums = torch.zeros(cores * LINE)
+        self._sums = torch.zeros(cores * LINE // 4)
         self._taken = numpy.zeros(1, _FIELDS)
 
     def wide(self, count: int) -> int:
