@@ -56,7 +56,7 @@ class ServeConfig(Frozen):
     the engine is not started (`engine/vllm_gpu_memory.py`)."""
     dtype: Dtype = "auto"
     """`auto` is the checkpoint's own on a GPU; on a CPU float32, or bfloat16 where the CPU computes in it, or the
-    checkpoint is bfloat16 and the CPU has AVX2."""
+    checkpoint is bfloat16 and the CPU has AVX2 and no AVX-512."""
     max_seqs: int | None = Field(default=None, ge=1)
     """Sequences that the engine works on at once; vLLM's own number for the device unless given."""
     max_queue: int | None = Field(default=None, ge=1)

@@ -29,8 +29,9 @@ this one refuses, and then keeps to whichever a request happened to ask for firs
 _PROCESSOR = Path("/proc/cpuinfo")
 _BFLOAT16 = frozenset({"avx512_bf16", "amx_tile"})
 """A processor with one of these multiplies bfloat16, as Linux names them."""
+_WIDE = "avx512f"
 _VECTORS = frozenset({"avx2", "fma"})
-"""One with both is fast enough at widening bfloat16 in registers (`cpu_products.py`)."""
+"""One with both, and without AVX-512, has all products in bfloat16 from us (`cpu_products.py`): oneDNN has none."""
 WORKER_EXTENSION = "service.engine.vllm_worker.WorkerExtension"
 
 
@@ -188,18 +189,18 @@ def dtype_on_a_cpu(config: ServeConfig) -> Dtype:
 
 def multiplies_4_bits(cpuinfo: Path = _PROCESSOR) -> bool:
     """Whether vLLM has a product for them on this processor: it has builds with AVX-512 and without."""
-    return "avx512f" in _told(cpuinfo)
+    return _WIDE in _told(cpuinfo)
 
 
 def cpu_dtype(base: Path, workers: int = 1, cpuinfo: Path = _PROCESSOR) -> Dtype:
-    """bfloat16 where the CPU multiplies it in hardware, and for a base whose own numbers are bfloat16 also where our
-    products do (`cpu_products.py`), which share no work with other workers. Elsewhere it is emulated: several times as
-    slow, and less exact than the float32 that a base has.
+    """bfloat16 where the CPU multiplies it in hardware, and for a base whose own numbers are bfloat16 also where all
+    products are ours (`cpu_products.py`), which share no work with other workers. Elsewhere it is emulated: several
+    times as slow, and less exact than float32.
 
     Asked of the kernel: this is wanted before anything else is begun, and torch takes seconds to import.
     """
     told = frozenset(_told(cpuinfo))
-    ours = told >= _VECTORS and workers == 1 and dtype_of(base) == "bfloat16"
+    ours = told >= _VECTORS and _WIDE not in told and workers == 1 and dtype_of(base) == "bfloat16"
     return "bfloat16" if ours or told & _BFLOAT16 else "float32"
 
 

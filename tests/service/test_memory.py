@@ -203,6 +203,7 @@ def test_auto_is_16_bits_where_the_processor_multiplies_them(flags: str | None, 
         ({"dtype": "bfloat16"}, 2, "avx2 fma", "float32"),
         ({"dtype": "float16"}, 1, "avx2 fma", "float32"),
         ({"dtype": "bfloat16"}, 1, "avx2", "float32"),
+        ({"dtype": "bfloat16"}, 1, "avx2 fma avx512f avx512bw", "float32"),
         ({"dtype": "bfloat16"}, 1, "asimd", "float32"),
         ({"dtype": "bfloat16"}, 2, "avx2 fma avx512_bf16", "bfloat16"),
     ],
@@ -219,7 +220,7 @@ def test_the_kernel_and_torch_say_the_same_of_this_processor(tmp_path: Path) -> 
 
     narrow = torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
     assert vllm_flags.cpu_dtype(base_of(tmp_path, {})) == ("bfloat16" if narrow else "float32")
-    ours = narrow or torch.cpu._is_avx2_supported()
+    ours = narrow or (torch.cpu._is_avx2_supported() and not torch.cpu._is_avx512_supported())
     assert vllm_flags.cpu_dtype(base_of(tmp_path, {"dtype": "bfloat16"})) == ("bfloat16" if ours else "float32")
 
 
