@@ -21,6 +21,7 @@ import numba
 import numpy
 from numba import carray, types
 
+from service.engine.cpu_group_vectors import spread
 from service.engine.cpu_products import LINE, own_rows, panel, project
 from service.engine.cpu_vectors import (
     BLOCK,
@@ -33,7 +34,6 @@ from service.engine.cpu_vectors import (
     narrowed,
     place,
     record_at,
-    spread,
     take,
     thread,
     together,
@@ -260,7 +260,7 @@ def _between(call: Any) -> None:
     if s.before != 0:
         layer = carray(_layer_at(s.before), 1)[0]
         for row in range(low, high):
-            spread(s.attended + 2 * row * layer.o.into, x + 4 * row * layer.o.into, layer.o.into)
+            spread(bits_at(0), s.attended + 2 * row * layer.o.into, x + 4 * row * layer.o.into, layer.o.into)
         _shrink(layer.o, s, x, low, high, mine)
         barrier()
         _project_all(layer.o, s, x, s.state, 0, mine)

@@ -21,7 +21,7 @@ from vllm.v1.attention.backends.cpu_attn import CPUAttentionBackendImpl
 
 from service.engine import cpu_decode
 from service.engine.cpu_decode import LAYER, MOST_ROWS, PRODUCTS, STEP
-from service.engine.cpu_products import AT_ONCE, Product, Room
+from service.engine.cpu_products import AT_ONCE, Product, Workspace
 from service.engine.cpu_vectors import BLOCK, bind
 from service.engine.cpu_weights import kept_bytes, kept_weight
 
@@ -33,8 +33,9 @@ _MOST_THREADS = 16
 
 
 def take_over(model: Any) -> str:
-    """From now on few rows of this loaded model take the kernel. What of it does, in a word: layers, products or
-    nothing. A second call changes nothing.
+    """From now on few rows of this loaded model take the kernels, and many where oneDNN has no product for them.
+
+    What of it does, in a word: layers, products or nothing. A second call changes nothing.
     """
     if (before := getattr(model, "dabt_few_rows", None)) is None:
         before = model.dabt_few_rows = _take_over(model)
@@ -43,10 +44,11 @@ def take_over(model: Any) -> str:
 
 def _take_over(model: Any) -> str:
     cores = Cores()
-    products, room = [module for module in model.modules() if kept_weight(module) is not None], Room(cores.count)
+    products = [module for module in model.modules() if kept_weight(module) is not None]
+    workspace = Workspace(cores.count)
     most = MOST_ROWS if torch.ops.mkldnn._is_mkldnn_bf16_supported() else None
     for module in products:
-        module.cpu_linear = ours_first(module.cpu_linear, Product(kept_weight(module), room), cores, most)
+        module.cpu_linear = ours_first(module.cpu_linear, Product(kept_weight(module), workspace), cores, most)
     llama = next((module for module in model.modules() if isinstance(module, LlamaModel)), None)
     decoder = None if llama is None else Decoder.of(llama, cores)
     if llama is not None and decoder is not None:

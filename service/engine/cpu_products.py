@@ -20,6 +20,7 @@ import numpy
 import torch
 from numba import carray, types
 
+from service.engine.cpu_group_vectors import spread
 from service.engine.cpu_vectors import (
     ROWS,
     TILE,
@@ -30,7 +31,6 @@ from service.engine.cpu_vectors import (
     dots_of_rows,
     floats_at,
     narrowed,
-    spread,
     take,
     thread,
     threads,
@@ -100,7 +100,7 @@ def _multiply(call: Any) -> None:
     p = carray(call, 1)[0]
     low, high = own_rows(p.rows)
     for row in range(low, high):
-        spread(p.x + 2 * row * p.into, p.wide + 4 * row * p.into, p.into)
+        spread(bits_at(0), p.x + 2 * row * p.into, p.wide + 4 * row * p.into, p.into)
     barrier()
     some, sums = panel(p.out), p.sums + LINE * thread()
     while True:
@@ -110,7 +110,7 @@ def _multiply(call: Any) -> None:
         project(p, p.rows, p.wide, p.y, first, min(p.out, first + some), sums)
 
 
-class Room:
+class Workspace:
     """Memory that the products of a model use one after the other."""
 
     def __init__(self, cores: int) -> None:
@@ -138,11 +138,11 @@ class Room:
 class Product:
     """x · weightᵀ + bias; it reads the weight, [out, in] with `in` a multiple of 32 and `out` of 4, where it is."""
 
-    def __init__(self, weight: torch.Tensor, room: Room) -> None:
-        self._weight, self._room = weight, room
+    def __init__(self, weight: torch.Tensor, workspace: Workspace) -> None:
+        self._weight, self._workspace = weight, workspace
         self._record = numpy.zeros(1, _PRODUCT)
         record = self._record[0]
-        record["weight"], record["sums"] = weight.data_ptr(), room.sums
+        record["weight"], record["sums"] = weight.data_ptr(), workspace.sums
         record["out"], record["into"] = weight.shape
         self._call = self._record.ctypes.data
 
@@ -153,10 +153,10 @@ class Product:
         y = x.new_empty(rows, out)
         record = self._record[0]
         record["bias"] = 0 if bias is None else bias.data_ptr()
-        record["wide"] = self._room.wide(min(rows, AT_ONCE) * into)
+        record["wide"] = self._workspace.wide(min(rows, AT_ONCE) * into)
         for first in range(0, rows, AT_ONCE):
             record["rows"] = min(AT_ONCE, rows - first)
             record["x"], record["y"] = x.data_ptr() + 2 * first * into, y.data_ptr() + 2 * first * out
-            record["taken"] = self._room.untaken()
-            together(_multiply.address, self._call, self._room.cores)
+            record["taken"] = self._workspace.untaken()
+            together(_multiply.address, self._call, self._workspace.cores)
         return y

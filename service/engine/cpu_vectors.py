@@ -198,10 +198,10 @@ def _tile(
 
     def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
         weights, stride, x, length, out = args
-        none = ir.Constant(_FLOAT_VECTOR, [0.0] * _WORDS)
+        zeros = ir.Constant(_FLOAT_VECTOR, [0.0] * _WORDS)
         sums = [[cgutils.alloca_once(builder, _FLOAT_VECTOR) for _ in range(outputs)] for _ in range(inputs)]
         for place in (place for of_input in sums for place in of_input):
-            builder.store(none, place)
+            builder.store(zeros, place)
         rows, lines = [weights], [x]
         for _ in range(outputs - 1):
             rows.append(builder.add(rows[-1], stride))
@@ -246,16 +246,6 @@ def take(typing: Any, counter: Any, count: Any) -> Any:
 def place(at: int) -> int:
     """Where `dots` wants number `at`: in each block those of even place, then those of odd place."""
     return (at & ~31) | ((at & 31) >> 1) | ((at & 1) << 4)
-
-
-@numba.njit
-def spread(source: int, target: int, count: int) -> None:
-    """bfloat16 numbers → float32 in the order of `place`."""
-    bits, floats = bits_at(source), floats_at(target)
-    for block in range(0, count, 32):
-        for at in range(16):
-            floats[block + at] = widened(bits[block + 2 * at])
-            floats[block + 16 + at] = widened(bits[block + 2 * at + 1])
 
 
 def _function(builder: Any, result: ir.Type, args: list[ir.Type], name: str) -> Any:

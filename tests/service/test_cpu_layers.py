@@ -65,12 +65,12 @@ def test_few_rows_are_ours_and_all_of_them_where_onednn_has_no_product(most: int
     import torch
 
     from service.engine.cpu_layers import Cores, ours_first
-    from service.engine.cpu_products import Product, Room
+    from service.engine.cpu_products import Product, Workspace
 
     weight = torch.randn(8, 64, generator=torch.Generator().manual_seed(1)).bfloat16()
     cores = Cores()
     vllms: Any = lambda x, plain, bias: "vLLM's"  # noqa: E731
-    linear: Any = ours_first(vllms, Product(weight, Room(cores.count)), cores, most)
+    linear: Any = ours_first(vllms, Product(weight, Workspace(cores.count)), cores, most)
     few, many, bias = torch.ones(4, 64).bfloat16(), torch.ones(5, 64).bfloat16(), torch.ones(8).bfloat16()
     torch.testing.assert_close(linear(few, weight, None), few @ weight.T)
     torch.testing.assert_close(linear(few, weight, bias), few @ weight.T + bias, rtol=2**-7, atol=2**-7)

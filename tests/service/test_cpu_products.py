@@ -20,9 +20,9 @@ def numbers(*shape: int) -> Any:
 
 
 def product(rows: Any, bias: Any = None, threads: int = 3) -> Any:
-    from service.engine.cpu_products import Product, Room
+    from service.engine.cpu_products import Product, Workspace
 
-    return Product(numbers(OUT, INTO), Room(threads))(rows, bias)
+    return Product(numbers(OUT, INTO), Workspace(threads))(rows, bias)
 
 
 @pytest.mark.parametrize("rows", [0, 1, 2, 3, 4, 7, 64, 192, 193, 500])
@@ -64,17 +64,17 @@ def test_what_is_no_number_stays_in_its_row() -> None:
     assert torch.equal(after[others], before[others])
 
 
-def test_products_of_a_model_use_one_room() -> None:
+def test_products_of_a_model_use_one_workspace() -> None:
     """Of different sizes, in any order, and again after it has grown."""
     import torch
 
-    from service.engine.cpu_products import Product, Room
+    from service.engine.cpu_products import Product, Workspace
 
-    room = Room(2)
+    workspace = Workspace(2)
     sizes = [(8, 32), (100, 96), (48, 64)]
     weights = [numbers(*size) for size in sizes]
-    products = [Product(weight, room) for weight in weights]
+    products = [Product(weight, workspace) for weight in weights]
     for rows in (3, 70, 2):
         for one, weight in zip(products, weights, strict=True):
             x = numbers(rows, weight.shape[1])
-            assert torch.equal(one(x), Product(weight, Room(1))(x))
+            assert torch.equal(one(x), Product(weight, Workspace(1))(x))

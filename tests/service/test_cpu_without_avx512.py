@@ -25,7 +25,7 @@ def computed() -> dict[str, str]:
     import torch
 
     from service.engine import cpu_grouped
-    from service.engine.cpu_products import Product, Room
+    from service.engine.cpu_products import Product, Workspace
     from tests.service.attention_cases import Step, attended
 
     random = torch.Generator().manual_seed(3)
@@ -46,8 +46,8 @@ def computed() -> dict[str, str]:
     attention = [attended(Step([40, 1, 97], dtype=dtype, heads=12))[0] for dtype in ("float32", "bfloat16")]
     return {
         "rows of a block": str(cpu_grouped.ROWS),
-        "few": digest(Product(weight, Room(1))(few)),
-        "many": digest(Product(weight, Room(1))(x)),
+        "few": digest(Product(weight, Workspace(1))(few)),
+        "many": digest(Product(weight, Workspace(1))(x)),
         "grouped": digest(y),
         "attention": " ".join(map(digest, attention)),
     }
