@@ -22,7 +22,7 @@ import numpy
 from numba import carray, types
 
 from service.engine.cpu_group_vectors import spread
-from service.engine.cpu_products import LINE, own_rows, panel, project
+from service.engine.cpu_products import SUMS, own_rows, portion, project
 from service.engine.cpu_vectors import (
     BLOCK,
     TILE,
@@ -46,7 +46,7 @@ MOST_ROWS = 4
 """Rows in a step that are few: beyond, oneDNN's products of many rows are faster, where it has any."""
 _CHUNK = 64
 """Numbers of a row to which an adapter's part is added at once."""
-SCRATCH = LINE // 4 + _CHUNK
+SCRATCH = SUMS // 4 + _CHUNK
 """Float32 numbers that a thread needs for itself."""
 PRODUCTS = 4
 """Of a layer, each with a count of what its threads have taken."""
@@ -66,15 +66,15 @@ PROJECTION = numpy.dtype(
     [
         (name, _FIELDS)
         for name in (
-            *("weight", "bias", "scale", "into", "out"),
+            *("weight", "panels", "bias", "scale", "into", "out"),
             *("a", "b0", "b1", "b2", "end0", "end1", "slices", "slots", "rank"),
         )
     ]
 )
 """A linear layer without a bias: addresses of its weight [out, in] and of its adapters' slots, a [slices, slots, rank,
 in] and for each slice b [slots, rank, out_slice]; `end0` and `end1` are where the first two slices end. The weight is
-bfloat16, or 8 bits (`cpu_weights.read_in_blocks`) where there is the address of a scale for each of `out`, in
-float32."""
+bfloat16, in panels (`cpu_weights.in_panels`) where `panels` is 1, or 8 bits (`cpu_weights.read_in_blocks`) where there
+is the address of a scale for each of `out`, in float32."""
 LAYER = numpy.dtype(
     [
         *((name, PROJECTION) for name in ("qkv", "o", "gate_up", "down")),
@@ -188,13 +188,13 @@ def _project(p: Any, s: Any, x: int, y: int, low: int, high: int, mine: int) -> 
                 own = b + 2 * slots[row] * p.rank * (end - start)
                 share = s.shrunk + 4 * (part * s.rows + row) * p.rank
                 out = y + 2 * (row * p.out + start)
-                _expand(own, share, out, end - start, here - start, there - start, p.rank, mine + LINE)
+                _expand(own, share, out, end - start, here - start, there - start, p.rank, mine + SUMS)
 
 
 @numba.njit
 def _project_all(p: Any, s: Any, x: int, y: int, number: int, mine: int) -> None:
     """A panel at a time, beside the other threads; `number` is which of the layer's products it is."""
-    some, taken = panel(p.out), s.taken + 8 * number
+    some, taken = portion(p.out), s.taken + 8 * number
     while True:
         first = take(taken, some)
         if first >= p.out:
@@ -270,7 +270,7 @@ def _between(call: Any) -> None:
             _norm(s.state + at, s.residual + at, s.other + at, layer.second_norm, x + 2 * at, s.hidden, s.epsilon)
         _shrink(layer.gate_up, s, x, low, high, mine)
         barrier()
-        some, taken = max(BLOCK, panel(s.inner) // BLOCK * BLOCK), s.taken + 8
+        some, taken = max(BLOCK, portion(s.inner) // BLOCK * BLOCK), s.taken + 8
         while True:
             first = take(taken, some)
             if first >= s.inner:

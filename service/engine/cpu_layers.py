@@ -15,15 +15,18 @@ import numpy
 import torch
 from vllm.forward_context import get_forward_context
 from vllm.model_executor.layers.layernorm import RMSNorm
+from vllm.model_executor.layers.linear import LinearBase
+from vllm.model_executor.layers.logits_processor import LogitsProcessor
 from vllm.model_executor.layers.rotary_embedding.base import RotaryEmbedding
+from vllm.model_executor.layers.vocab_parallel_embedding import UnquantizedEmbeddingMethod
 from vllm.model_executor.models.llama import LlamaAttention, LlamaDecoderLayer, LlamaMLP, LlamaModel
 from vllm.v1.attention.backends.cpu_attn import CPUAttentionBackendImpl
 
 from service.engine import cpu_decode
 from service.engine.cpu_decode import LAYER, MOST_ROWS, PRODUCTS, STEP
-from service.engine.cpu_products import AT_ONCE, Product, Workspace
+from service.engine.cpu_products import AT_ONCE, Product, Workspace, out_and_in
 from service.engine.cpu_vectors import BLOCK, bind
-from service.engine.cpu_weights import kept_bytes, kept_weight
+from service.engine.cpu_weights import kept_bytes, kept_weight, put_in_panels, rows_of_panels
 
 _PROJECTIONS = ("qkv", "o", "gate_up", "down")
 _BINDING = ("GOMP_CPU_AFFINITY", "KMP_AFFINITY", "OMP_PLACES")
@@ -47,6 +50,8 @@ def _take_over(model: Any) -> str:
     products = [module for module in model.modules() if kept_weight(module) is not None]
     workspace = Workspace(cores.count)
     most = MOST_ROWS if torch.ops.mkldnn._is_mkldnn_bf16_supported() else None
+    if most is None:
+        _put_in_panels(model, products)
     for module in products:
         module.cpu_linear = ours_first(module.cpu_linear, Product(kept_weight(module), workspace), cores, most)
     llama = next((module for module in model.modules() if isinstance(module, LlamaModel)), None)
@@ -54,6 +59,27 @@ def _take_over(model: Any) -> str:
     if llama is not None and decoder is not None:
         llama.forward = _forward(llama, decoder, cores, MOST_ROWS if decoder.in_bytes else most)  # of this object alone
     return "layers" if decoder is not None else "products" if products else "nothing"
+
+
+def _put_in_panels(model: Any, products: list[Any]) -> None:
+    """What only our products read from then on. A table of embeddings that is a head too gives its rows from there."""
+    heads_in_bfloat16 = all(
+        module.head_dtype in (None, torch.bfloat16) for module in model.modules() if isinstance(module, LogitsProcessor)
+    )
+    for module in products:
+        if isinstance(module, LinearBase):
+            put_in_panels(module)
+        elif type(module.quant_method) is UnquantizedEmbeddingMethod and heads_in_bfloat16:
+            put_in_panels(module)
+            if module.weight.numel() == 0:
+                module.quant_method.embedding = _embedding  # of this object alone
+
+
+def _embedding(table: Any, ids: torch.Tensor) -> torch.Tensor:
+    """vLLM's, of a table in panels."""
+    weight = kept_weight(table)
+    assert weight is not None
+    return rows_of_panels(weight, ids)
 
 
 class Cores:
@@ -99,10 +125,12 @@ def ours_first(
     """A layer's product: ours for up to so many rows, or for any where oneDNN has none in bfloat16."""
 
     def linear(x: torch.Tensor, plain: torch.Tensor, bias: torch.Tensor | None) -> torch.Tensor:
-        suits = x.ndim == 2 and x.dtype == torch.bfloat16 and (bias is None or bias.dtype == torch.bfloat16)
-        if suits and (most_rows is None or len(x) <= most_rows):
+        suits = x.dtype == torch.bfloat16 and (bias is None or bias.dtype == torch.bfloat16)
+        rows = x.reshape(-1, x.shape[-1])
+        if suits and (most_rows is None or len(rows) <= most_rows):
             with cores.own():
-                return product(x, bias)
+                y = product(rows, bias)
+            return y.view(*x.shape[:-1], y.shape[-1])
         return vllms(x, plain, bias)
 
     return linear
@@ -154,9 +182,10 @@ class Decoder:
             for name, module in zip(("qkv", "o", "gate_up", "down"), modules, strict=True):
                 weight, scale = _weight(module)
                 record[name]["weight"], record[name]["scale"] = weight.data_ptr(), scale
-                record[name]["out"], record[name]["into"] = weight.shape
+                record[name]["out"], record[name]["into"] = out_and_in(weight)
+                record[name]["panels"] = weight.ndim == 3
         wide = model.norm.weight.shape[0]
-        inner = _weight(self._modules[0][3])[0].shape[1]
+        inner = out_and_in(_weight(self._modules[0][3])[0])[1]
         if not (_is_plain_rotation(rotary, first.head_dim) and _is_plain_norm(model.norm)) or inner % BLOCK:
             raise _UnlikeLlamaError
         self.in_bytes = bool(self._records["qkv"]["scale"].any())

@@ -27,10 +27,15 @@ BLOCK = 2 * _WORDS
 """Numbers that `dots` takes at once: a length must be a multiple of it."""
 TILE = 4
 """Rows of weights that it takes at once."""
-ROWS, WEIGHTS = 3, 2
-"""Rows of x, and of weights, that `dots_of_rows` takes at once: their sums fill the registers of AVX2."""
+PANEL = _WORDS
+"""Rows of weights that lie in one panel: of each number of x what they multiply it with, one after the other."""
+_AHEAD = 1024
+"""Bytes of a panel that are asked for ahead."""
+PANEL_ROWS = 6
+"""Rows of x that `panel_of_rows` takes at once: their sums fill the registers of AVX2."""
 _I8, _I32, _I64, _F32 = ir.IntType(8), ir.IntType(32), ir.IntType(64), ir.FloatType()
 _BYTE_VECTOR, _WORD_VECTOR, _FLOAT_VECTOR = (ir.VectorType(kind, _WORDS) for kind in (_I8, _I32, _F32))
+_BITS_VECTOR = ir.VectorType(ir.IntType(16), _WORDS)
 _OPENMP = ("GOMP_parallel", "GOMP_barrier", "omp_get_thread_num", "omp_get_num_threads")
 
 
@@ -170,14 +175,6 @@ def dots(typing: Any, weights: Any, stride: Any, x: Any, length: Any, out: Any) 
 
 
 @intrinsic
-def dots_of_rows(typing: Any, weights: Any, stride: Any, x: Any, length: Any, out: Any) -> Any:
-    """The products of `WEIGHTS` rows of weights with `ROWS` rows of x that lie one after the other: at `out`, [`ROWS`,
-    `WEIGHTS`], each with the bits that `dots` gives it.
-    """
-    return types.void(*[types.intp] * 5), _tile(_halves_of_words, 2, ROWS, WEIGHTS)
-
-
-@intrinsic
 def dots_of_bytes(typing: Any, weights: Any, stride: Any, x: Any, length: Any, out: Any) -> Any:
     """The same of weights in 8 bits, which lie in the order of `place` too."""
 
@@ -189,44 +186,90 @@ def dots_of_bytes(typing: Any, weights: Any, stride: Any, x: Any, length: Any, o
     return types.void(*[types.intp] * 5), _tile(halves, 1)
 
 
-def _tile(
-    halves: Callable[[Any, Any], tuple[Any, Any]], width: int, inputs: int = 1, outputs: int = TILE
-) -> Callable[..., Any]:
-    """The code of a tile's products, of so many rows of x and of weights. `halves` makes floats of the `BLOCK` weights
-    at an address, those of even place and those of odd; a weight is `width` bytes. Every sum is made in one order.
+def _tile(halves: Callable[[Any, Any], tuple[Any, Any]], width: int) -> Callable[..., Any]:
+    """The code of a tile's products. `halves` makes floats of the `BLOCK` weights at an address, those of even place
+    and those of odd; a weight is `width` bytes. Every sum is made in one order.
     """
 
     def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
         weights, stride, x, length, out = args
         zeros = ir.Constant(_FLOAT_VECTOR, [0.0] * _WORDS)
-        sums = [[cgutils.alloca_once(builder, _FLOAT_VECTOR) for _ in range(outputs)] for _ in range(inputs)]
-        for place in (place for of_input in sums for place in of_input):
+        sums = [cgutils.alloca_once(builder, _FLOAT_VECTOR) for _ in range(TILE)]
+        for place in sums:
             builder.store(zeros, place)
-        rows, lines = [weights], [x]
-        for _ in range(outputs - 1):
+        rows = [weights]
+        for _ in range(TILE - 1):
             rows.append(builder.add(rows[-1], stride))
-        for _ in range(inputs - 1):
-            lines.append(builder.add(lines[-1], builder.shl(length, ir.Constant(_I64, 2))))
-        ahead = builder.mul(stride, ir.Constant(_I64, outputs))
-        prefetch = _function(builder, ir.VoidType(), [_I8.as_pointer(), _I32, _I32, _I32], "llvm.prefetch.p0")
+        ahead = builder.mul(stride, ir.Constant(_I64, TILE))
         multiply_add = _function(builder, _FLOAT_VECTOR, [_FLOAT_VECTOR] * 3, "llvm.fma.v16f32")
-        read_often = [ir.Constant(_I32, 0), ir.Constant(_I32, 3), ir.Constant(_I32, 1)]
         with cgutils.for_range(builder, builder.lshr(length, ir.Constant(_I64, 5))) as loop:
             factors = []
             for row in rows:
                 here = builder.add(row, builder.mul(loop.index, ir.Constant(_I64, width * BLOCK)))
-                builder.call(prefetch, [builder.inttoptr(builder.add(here, ahead), _I8.as_pointer()), *read_often])
+                _ask_for(builder, builder.add(here, ahead))
                 factors.append(halves(builder, here))
-            of_x = builder.shl(loop.index, ir.Constant(_I64, 7))
+            of_x = builder.add(x, builder.shl(loop.index, ir.Constant(_I64, 7)))
             for half in range(2):
-                for line, of_input in zip(lines, sums, strict=True):
-                    value = _load(builder, builder.add(line, of_x), _FLOAT_VECTOR, 64 * half)
-                    for factor, place in zip(factors, of_input, strict=True):
-                        builder.store(builder.call(multiply_add, [factor[half], value, builder.load(place)]), place)
+                value = _load(builder, of_x, _FLOAT_VECTOR, 64 * half)
+                for factor, place in zip(factors, sums, strict=True):
+                    builder.store(builder.call(multiply_add, [factor[half], value, builder.load(place)]), place)
         total = _function(builder, _F32, [_F32, _FLOAT_VECTOR], "llvm.vector.reduce.fadd.v16f32")
-        for number, place in enumerate(place for of_input in sums for place in of_input):
+        for number, place in enumerate(sums):
             value = builder.call(total, [ir.Constant(_F32, -0.0), builder.load(place)], fastmath=("reassoc",))
             builder.store(value, builder.gep(builder.inttoptr(out, _F32.as_pointer()), [ir.Constant(_I64, number)]))
+        return context.get_dummy_value()
+
+    return generate
+
+
+@intrinsic
+def panel_of_row(typing: Any, weights: Any, x: Any, length: Any, out: Any) -> Any:
+    """The products of a panel of bfloat16 weights, [length, `PANEL`], with a row of x, as `PANEL` numbers at `out`; all
+    but the weights in float32. Each is summed in the order of x.
+    """
+    return types.void(*[types.intp] * 4), _panel(1)
+
+
+@intrinsic
+def panel_of_rows(typing: Any, weights: Any, x: Any, length: Any, out: Any, count: Any) -> Any:
+    """The same of one to `PANEL_ROWS` rows of x that lie one after the other: at `out`, [`PANEL_ROWS`, `PANEL`]."""
+    return types.void(*[types.intp] * 5), _panel(PANEL_ROWS)
+
+
+def _panel(inputs: int) -> Callable[..., Any]:
+    """The code of a panel's products with so many rows of x; where there are fewer, the last one takes their places.
+
+    A number of x is multiplied with all of a panel, so its sums lie beside each other and none has to be gathered.
+    """
+
+    def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        weights, x, length, out, *count = args
+        zeros = ir.Constant(_FLOAT_VECTOR, [0.0] * _WORDS)
+        sums = [cgutils.alloca_once(builder, _FLOAT_VECTOR) for _ in range(inputs)]
+        lines = [x]
+        for number, place in enumerate(sums):
+            builder.store(zeros, place)
+            if number:
+                there = builder.icmp_signed("<", ir.Constant(_I64, number), count[0])
+                next_line = builder.add(lines[-1], builder.shl(length, ir.Constant(_I64, 2)))
+                lines.append(builder.select(there, next_line, lines[-1]))
+        multiply_add = _function(builder, _FLOAT_VECTOR, [_FLOAT_VECTOR] * 3, "llvm.fma.v16f32")
+        none, first = ir.Constant(_FLOAT_VECTOR, ir.Undefined), ir.Constant(_WORD_VECTOR, [0] * _WORDS)
+        with cgutils.for_range(builder, builder.lshr(length, ir.Constant(_I64, 1))) as loop:
+            here = builder.add(weights, builder.mul(loop.index, ir.Constant(_I64, 4 * PANEL)))
+            _ask_for(builder, builder.add(here, ir.Constant(_I64, _AHEAD)))
+            of_x = builder.shl(loop.index, ir.Constant(_I64, 3))
+            for one in range(2):
+                words = builder.zext(_load(builder, here, _BITS_VECTOR, 2 * PANEL * one), _WORD_VECTOR)
+                factors = builder.bitcast(builder.shl(words, ir.Constant(_WORD_VECTOR, [16] * _WORDS)), _FLOAT_VECTOR)
+                for line, place in zip(lines, sums, strict=True):
+                    number = _load(builder, builder.add(line, of_x), _F32, 4 * one)
+                    value = builder.insert_element(none, number, ir.Constant(_I32, 0))
+                    value = builder.shuffle_vector(value, none, first)
+                    builder.store(builder.call(multiply_add, [factors, value, builder.load(place)]), place)
+        for number, place in enumerate(sums):
+            address = builder.add(out, ir.Constant(_I64, 4 * PANEL * number))
+            builder.store(builder.load(place), builder.inttoptr(address, _FLOAT_VECTOR.as_pointer())).align = 4
         return context.get_dummy_value()
 
     return generate
@@ -250,6 +293,13 @@ def place(at: int) -> int:
 
 def _function(builder: Any, result: ir.Type, args: list[ir.Type], name: str) -> Any:
     return cgutils.get_or_insert_function(builder.module, ir.FunctionType(result, args), name)
+
+
+def _ask_for(builder: Any, address: Any) -> None:
+    """The line of memory at an address, before it is read."""
+    prefetch = _function(builder, ir.VoidType(), [_I8.as_pointer(), _I32, _I32, _I32], "llvm.prefetch.p0")
+    to_read, near, data = (ir.Constant(_I32, number) for number in (0, 3, 1))
+    builder.call(prefetch, [builder.inttoptr(address, _I8.as_pointer()), to_read, near, data])
 
 
 def _load(builder: Any, address: Any, kind: ir.Type, beyond: int = 0) -> Any:

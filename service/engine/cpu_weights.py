@@ -2,7 +2,8 @@
 
 vLLM 0.32 packs a layer's weights for oneDNN and lets go of the plain ones. Of a base that is small enough both stay:
 few rows read the plain ones at the rate of the memory, many rows take the packed ones as before. On a processor for
-which oneDNN has no product in bfloat16, nothing is packed and any number of rows reads the plain ones.
+which oneDNN has no product in bfloat16 vLLM packs nothing: any number of rows reads the plain ones, and layers keep
+them in panels.
 """
 
 from __future__ import annotations
@@ -14,6 +15,11 @@ import torch
 
 from service.engine.memory import KEPT_TWICE
 
+_PANEL = 16
+"""Rows of a panel: `cpu_vectors.PANEL`, which compiles where it is imported."""
+_AT_ONCE = 256 * _PANEL
+"""Rows that are put in panels at once: what is needed beside the weights is little."""
+
 
 def register() -> None:
     """From now on the models that this process loads keep what is small. Called in each of vLLM's, on a CPU only."""
@@ -24,7 +30,7 @@ def register() -> None:
 
 
 def kept_weight(layer: Any) -> torch.Tensor | None:
-    """The plain weight [out, in] of a linear layer, or of a head; None where it was not kept."""
+    """The weight of a linear layer, or of a head: rows [out, in], or panels; None where it was not kept."""
     weight = getattr(layer, "dabt_weight", None)
     return weight if isinstance(weight, torch.Tensor) else None
 
@@ -75,6 +81,35 @@ def keep_bytes(layer: Any, weight: torch.Tensor, scale: torch.Tensor, room: Room
     """Of a weight in 8 bits [out, in] with a scale for each of `out`."""
     if _suits(weight):
         room.keep(layer, "dabt_bytes", (read_in_blocks(weight), scale.flatten().contiguous()), weight.nbytes)
+
+
+def put_in_panels(layer: Any) -> None:
+    """The kept weight of a linear layer, a head or a table of embeddings, where it lies and where its size allows; from
+    then on the layer has no other. Layers that are tied share their weight in panels too.
+    """
+    weight = kept_weight(layer)
+    if weight is None or weight.ndim != 2 or len(weight) % _PANEL:
+        return
+    if (panels := getattr(layer.weight, "dabt_panels", None)) is None:
+        for some in weight.split(_AT_ONCE):
+            some.copy_(in_panels(some).view(some.shape))
+        panels = layer.weight.dabt_panels = weight.view(-1, weight.shape[1], _PANEL)
+        layer.weight.data = weight.new_empty(0)
+    layer.dabt_weight = panels
+
+
+def in_panels(weight: torch.Tensor) -> torch.Tensor:
+    """[out / 16, in, 16] of a weight [out, in]: what each number of x is multiplied with lies side by side. Those of x
+    are in the order of `cpu_vectors.place`.
+    """
+    blocks = weight.view(-1, _PANEL, weight.shape[1] // 32, 16, 2)
+    return blocks.permute(0, 2, 4, 3, 1).reshape(-1, weight.shape[1], _PANEL)
+
+
+def rows_of_panels(panels: torch.Tensor, which: torch.Tensor) -> torch.Tensor:
+    """Rows of the weight that these panels were made of, [*which, in]."""
+    in_blocks = panels[which // _PANEL, :, which % _PANEL]
+    return in_blocks.unflatten(-1, (-1, 2, 16)).transpose(-1, -2).flatten(-3)
 
 
 def read_in_blocks(weight: torch.Tensor) -> torch.Tensor:

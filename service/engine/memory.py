@@ -13,6 +13,7 @@ from typing import Any
 from lifecycle.models.base import linear_shapes, read_object, weight_files
 from lifecycle.models.preflight import SERVED_MODULES
 from service.config import Dtype, ServeConfig
+from service.engine import processor
 
 GIB = 2**30
 _FULL_REQUESTS = 8
@@ -94,9 +95,11 @@ def wanted_cache(base: Path, dtype: str, max_model_len: int | None) -> int:
     return _LEAST_CACHE if not length or not per_token else max(_LEAST_CACHE, _FULL_REQUESTS * length * per_token)
 
 
-def kept_twice(base: Path, dtype: str, *, in_8_bits: bool = False) -> int:
-    """Bytes of the base's weights that a CPU keeps a second time, at most: none of a base that is not small."""
-    if dtype != "bfloat16":
+def kept_twice(base: Path, dtype: str, *, in_8_bits: bool = False, cpuinfo: Path = processor.CPUINFO) -> int:
+    """Bytes of the base's weights that a CPU keeps a second time, at most: none of a base that is not small, or where
+    vLLM packs none.
+    """
+    if dtype != "bfloat16" or (processor.needs_our_products(cpuinfo) and not in_8_bits):
         return 0
     whole = sum(file.stat().st_size for file in weight_files(base))
     config = _config_of(base)

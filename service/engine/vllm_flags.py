@@ -11,6 +11,7 @@ from lifecycle.models.base import dtype_of, linear_shapes, packed_in_words, quan
 from lifecycle.models.preflight import SERVED_MODULES
 from lifecycle.models.templates import served_template
 from service.config import Dtype, ServeConfig
+from service.engine import processor
 from service.engine.memory import GIB, beside_the_engine, cpu_cache_bytes, kept_twice, machine_memory
 from service.engine.sharing import ALL, Share
 from service.observability import logs
@@ -26,12 +27,6 @@ SHARED = GIB
 GRAMMARS = ("--structured-outputs-config.backend", "xgrammar")
 """The compiler by which grammars are tried out first (`grammar_worker.py`). vLLM's own choice takes another for what
 this one refuses, and then keeps to whichever a request happened to ask for first."""
-_PROCESSOR = Path("/proc/cpuinfo")
-_BFLOAT16 = frozenset({"avx512_bf16", "amx_tile"})
-"""A processor with one of these multiplies bfloat16, as Linux names them."""
-_WIDE = "avx512f"
-_VECTORS = frozenset({"avx2", "fma"})
-"""One with both, and without AVX-512, has all products in bfloat16 from us (`cpu_products.py`): oneDNN has none."""
 WORKER_EXTENSION = "service.engine.vllm_worker.WorkerExtension"
 
 
@@ -177,7 +172,7 @@ def dtype_on_a_cpu(config: ServeConfig) -> Dtype:
     bits = 8 if config.quantization == INT8 else 4 if packed_in_words(config.base) else None
     if bits is None:
         return cpu_dtype(config.base, config.tensor_parallel) if config.dtype == "auto" else config.dtype
-    if bits == 4 and not multiplies_4_bits():
+    if bits == 4 and not processor.has_wide_vectors():
         fault = f"{config.base} has weights in 4 bits, and vLLM multiplies those on a processor with AVX-512 alone"
         cure = "serve the base as it was before it was packed, with --quantization int8, or take another machine"
         raise InvalidConfig("The base cannot be served:", [Problem("--base", fault, cure)])
@@ -187,22 +182,10 @@ def dtype_on_a_cpu(config: ServeConfig) -> Dtype:
     return "bfloat16" if config.dtype == "auto" else config.dtype
 
 
-def multiplies_4_bits(cpuinfo: Path = _PROCESSOR) -> bool:
-    """Whether vLLM has a product for them on this processor: it has builds with AVX-512 and without."""
-    return _WIDE in _told(cpuinfo)
-
-
-def cpu_dtype(base: Path, workers: int = 1, cpuinfo: Path = _PROCESSOR) -> Dtype:
+def cpu_dtype(base: Path, workers: int = 1, cpuinfo: Path = processor.CPUINFO) -> Dtype:
     """bfloat16 where the CPU multiplies it in hardware, and for a base whose own numbers are bfloat16 also where all
     products are ours (`cpu_products.py`), which share no work with other workers. Elsewhere it is emulated: several
     times as slow, and less exact than float32.
-
-    Asked of the kernel: this is wanted before anything else is begun, and torch takes seconds to import.
     """
-    told = frozenset(_told(cpuinfo))
-    ours = told >= _VECTORS and _WIDE not in told and workers == 1 and dtype_of(base) == "bfloat16"
-    return "bfloat16" if ours or told & _BFLOAT16 else "float32"
-
-
-def _told(cpuinfo: Path) -> list[str]:
-    return cpuinfo.read_text(encoding="utf-8", errors="replace").split() if cpuinfo.is_file() else []
+    ours = processor.needs_our_products(cpuinfo) and workers == 1 and dtype_of(base) == "bfloat16"
+    return "bfloat16" if ours or processor.multiplies_bfloat16(cpuinfo) else "float32"

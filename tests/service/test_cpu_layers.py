@@ -51,6 +51,44 @@ def test_what_vllm_could_not_pack_costs_no_room() -> None:
     assert all(kept_weight(one).data_ptr() == one.weight.data_ptr() for one in layers)
 
 
+def test_a_weight_in_panels_is_the_only_one_that_its_layer_has() -> None:
+    from service.engine.cpu_weights import kept_weight, put_in_panels
+
+    fits, does_not, none_kept = layer(48, 64), layer(24, 64), layer(48, 64)
+    for one in (fits, does_not):
+        one.dabt_weight = one.weight.data
+    for one in (fits, does_not, none_kept):
+        put_in_panels(one)
+        put_in_panels(one)  # a second call changes nothing
+    assert kept_weight(fits).shape == (3, 64, 16)
+    assert fits.weight.numel() == 0
+    assert kept_weight(does_not).data_ptr() == does_not.weight.data_ptr()
+    assert kept_weight(none_kept) is None
+    assert none_kept.weight.shape == (48, 64)
+
+
+def test_a_head_shares_its_panels_with_the_embeddings_that_it_is_tied_to() -> None:
+    import torch
+
+    from service.engine.cpu_products import Product, Workspace
+    from service.engine.cpu_weights import kept_weight, put_in_panels, rows_of_panels
+
+    table, head = layer(80, 96), layer(80, 96)
+    numbers = torch.randn(80, 96, generator=torch.Generator().manual_seed(2)).bfloat16()
+    table.weight.data.copy_(numbers)
+    head.weight = table.weight
+    for one in (table, head):
+        one.dabt_weight = one.weight.data
+    for one in (table, head):
+        put_in_panels(one)
+    assert kept_weight(head).data_ptr() == kept_weight(table).data_ptr()
+    assert kept_weight(head).shape == (5, 96, 16)
+    ids = torch.tensor([[79, 0], [16, 15]])
+    assert torch.equal(rows_of_panels(kept_weight(table), ids), numbers[ids])
+    x = torch.eye(96).bfloat16()
+    assert torch.equal(Product(kept_weight(head), Workspace(2))(x), numbers.T)
+
+
 @pytest.mark.parametrize("unfit", [(8, 64, "float32"), (6, 64, "bfloat16"), (8, 48, "bfloat16")])
 def test_what_the_kernel_does_not_read_is_not_kept(unfit: tuple[int, int, str]) -> None:
     from service.engine.cpu_weights import Keeping, kept_weight
@@ -79,7 +117,7 @@ def test_few_rows_are_ours_and_all_of_them_where_onednn_has_no_product(most: int
     else:
         assert linear(many, weight, None) == "vLLM's"
     assert linear(few.float(), weight, None) == "vLLM's"
-    assert linear(few[None], weight, None) == "vLLM's"
+    torch.testing.assert_close(linear(few[:, None], weight, None), (few @ weight.T)[:, None])
     assert linear(few, weight, bias.float()) == "vLLM's"
 
 

@@ -26,6 +26,7 @@ def computed() -> dict[str, str]:
 
     from service.engine import cpu_grouped
     from service.engine.cpu_products import Product, Workspace
+    from service.engine.cpu_weights import in_panels
     from tests.service.attention_cases import Step, attended
 
     random = torch.Generator().manual_seed(3)
@@ -48,6 +49,8 @@ def computed() -> dict[str, str]:
         "rows of a block": str(cpu_grouped.ROWS),
         "few": digest(Product(weight, Workspace(1))(few)),
         "many": digest(Product(weight, Workspace(1))(x)),
+        "few, panels": digest(Product(in_panels(weight), Workspace(1))(few)),
+        "many, panels": digest(Product(in_panels(weight), Workspace(1))(x)),
         "grouped": digest(y),
         "attention": " ".join(map(digest, attention)),
     }

@@ -11,7 +11,7 @@ import pytest
 from lifecycle.home import Home
 from lifecycle.publishing import Provenance, Shelf, publish
 from lifecycle.version import Prompt
-from service.engine.vllm_flags import multiplies_4_bits
+from service.engine.processor import has_wide_vectors
 from tests.service.conftest import golden_of
 from tests.service.dabt_serve import served, wait_until_ready
 from tests.service.packed_base import Packing, pack, unpack
@@ -46,7 +46,7 @@ def texts(base: Path, home: Home, *models: str, options: tuple[str, ...] = ()) -
     return said
 
 
-in_4_bits = pytest.mark.skipif(not multiplies_4_bits(), reason="vLLM multiplies 4 bits with AVX-512 alone")
+in_4_bits = pytest.mark.skipif(not has_wide_vectors(), reason="vLLM multiplies 4 bits with AVX-512 alone")
 
 
 @pytest.mark.parametrize("packing", [pytest.param("int4", marks=in_4_bits), "int8"])

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from service.config import Dtype, ServeConfig
-from service.engine import vllm_flags
+from service.engine import processor, vllm_flags
 from service.engine.memory import (
     GIB,
     Memory,
@@ -110,15 +110,24 @@ def test_what_the_service_keeps_beside_the_engine_is_counted(tmp_path: Path) -> 
 
 
 def test_weights_that_a_cpu_keeps_twice_are_counted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    older, wide = tmp_path / "older", tmp_path / "wide"
+    older.write_text("flags : avx2 fma\n", encoding="utf-8")
+    wide.write_text("flags : avx2 fma avx512f avx512_bf16\n", encoding="utf-8")
+
+    def twice(dtype: str, cpuinfo: Path = wide, *, in_8_bits: bool = False) -> int:
+        return kept_twice(base, dtype, in_8_bits=in_8_bits, cpuinfo=cpuinfo)
+
     base = base_of(tmp_path, BASES["Llama-3.1-8B"][0], GIB // 4)
-    assert (kept_twice(base, "bfloat16"), kept_twice(base, "float32")) == (GIB // 4, 0)
+    assert (twice("bfloat16"), twice("float32")) == (GIB // 4, 0)
+    assert (twice("bfloat16", older), twice("bfloat16", older, in_8_bits=True)) == (0, GIB // 8)
     base_of(tmp_path, BASES["Llama-3.1-8B"][0], 16 * GIB)
-    assert kept_twice(base, "bfloat16") == 0  # of a large one nothing is kept
+    assert twice("bfloat16") == 0  # of a large one nothing is kept
     base_of(tmp_path, BASES["Llama-3.1-8B"][0], 3 * GIB // 2)
-    assert (kept_twice(base, "bfloat16"), kept_twice(base, "bfloat16", in_8_bits=True)) == (0, 3 * GIB // 4)
+    assert (twice("bfloat16"), twice("bfloat16", in_8_bits=True)) == (0, 3 * GIB // 4)
     words = {"vocab_size": 2**18, "hidden_size": 2**10}  # a GiB of them, which are never kept twice
     base_of(tmp_path, {**BASES["Llama-3.1-8B"][0], **words}, 2 * GIB)
-    assert kept_twice(base, "bfloat16") == GIB
+    assert twice("bfloat16") == GIB
+    monkeypatch.setattr(processor, "needs_our_products", lambda cpuinfo: False)
     monkeypatch.setattr(vllm_flags, "machine_memory", lambda: Memory(20 * GIB, 20 * GIB))
     config = ServeConfig(base=base, classifier_gib=1, embedding_model="none")
     assert vllm_flags._cache_bytes(config, "bfloat16") == 8 * GIB  # half of 20 - 2 - 1 - 1

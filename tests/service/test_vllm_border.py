@@ -25,7 +25,7 @@ from lifecycle.errors import (
 from lifecycle.models.generation import decoding_of, stop_ids
 from lifecycle.models.templates import frozen_template
 from service.config import ServeConfig
-from service.engine import vllm_flags
+from service.engine import processor
 from service.engine.interface import Call
 from service.engine.vllm_errors import border, last_line, raise_reported
 from service.engine.vllm_flags import SHARED, flags, takes_adapters, target_modules
@@ -107,7 +107,7 @@ def test_weights_are_rounded_to_8_bits_on_a_cpu_alone_in_16_bit_numbers_and_once
 def test_weights_in_4_bits_are_multiplied_with_16_bit_numbers_on_a_cpu(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(vllm_flags, "multiplies_4_bits", lambda: True)
+    monkeypatch.setattr(processor, "has_wide_vectors", lambda: True)
     make_base(tmp_path / "plain")
     for packing in ("int4", "awq", "gptq"):
         packed = tmp_path / packing
@@ -122,7 +122,7 @@ def test_weights_in_4_bits_are_multiplied_with_16_bit_numbers_on_a_cpu(
 def test_weights_in_4_bits_are_refused_on_a_processor_that_vllm_cannot_multiply_them_on(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(vllm_flags, "multiplies_4_bits", lambda: False)
+    monkeypatch.setattr(processor, "has_wide_vectors", lambda: False)
     make_base(tmp_path / "plain")
     pack(tmp_path / "plain", tmp_path / "packed", "awq")
     packed = ServeConfig(base=tmp_path / "packed", dtype="bfloat16", kv_cache_gib=1.0)
@@ -138,8 +138,8 @@ def test_the_processor_says_whether_vllm_has_a_product_of_4_bits_for_it(
     told: str, multiplies: bool, tmp_path: Path
 ) -> None:
     (tmp_path / "cpuinfo").write_text(f"flags : fpu {told}\n")
-    assert vllm_flags.multiplies_4_bits(tmp_path / "cpuinfo") is multiplies
-    assert not vllm_flags.multiplies_4_bits(tmp_path / "none")
+    assert processor.has_wide_vectors(tmp_path / "cpuinfo") is multiplies
+    assert not processor.has_wide_vectors(tmp_path / "none")
 
 
 def test_the_engine_adds_no_sampling_defaults_of_its_own(base: Path) -> None:
