@@ -9,9 +9,6 @@ from __future__ import annotations
 import asyncio
 import inspect
 import shutil
-import socket
-import threading
-import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass, field
@@ -21,7 +18,6 @@ from typing import Any, TypeVar
 
 import httpx
 import pytest
-import uvicorn
 from fastapi import FastAPI
 
 from lifecycle.access.keys import KeyGrant
@@ -38,8 +34,10 @@ from service.engine.fake_engine import FakeEngine, fake_logprobs
 from service.engine.interface import Engine
 from tests import blank_registry
 from tests.ports import free_port
+from tests.service.engine_here import listening
 from tests.service.random_llama import RECIPES, Reference, make_adapter, make_base
 from tests.service.redis_server import start_redis
+from tests.waiting import pauses
 
 T = TypeVar("T")
 
@@ -169,15 +167,15 @@ class Running:
         return await self.client.post("/v1/chat/completions", json=body, headers=headers)  # type: ignore[arg-type]
 
 
-async def wait_until(condition: Callable[[], object]) -> None:
-    """Return once `condition()` (or what it resolves to) is true. A test's own time limit is the only one."""
-    while True:
+async def wait_until(condition: Callable[[], Any]) -> Any:
+    """What `condition()` says, or resolves to, once that is true. A test's own time limit is the only one."""
+    for pause in pauses():
         found = condition()
         if inspect.isawaitable(found):
             found = await found
         if found:
-            return
-        await asyncio.sleep(0.001)
+            return found
+        await asyncio.sleep(pause)
 
 
 @pytest.fixture
@@ -259,24 +257,12 @@ def real(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Real]:
         base=base, max_loras=2, max_cpu_loras=4, kv_cache_gib=0.25, dtype="float32", tool_parser="hermes"
     )
     engine = VllmEngine(config)
-    app = create_app(config, engine, house.registry, house.store)
-    listener = socket.create_server(("127.0.0.1", 0))
-    told = uvicorn.Config(app, log_config=None, access_log=False, timeout_graceful_shutdown=5)  # as `serve` tells it
-    server = uvicorn.Server(told)
-    loop = asyncio.new_event_loop()
-    thread = threading.Thread(target=loop.run_until_complete, args=(server.serve(sockets=[listener]),), daemon=True)
-    thread.start()
-    made = Real(house, engine, reference, f"http://127.0.0.1:{listener.getsockname()[1]}", app, loop)
-    with made.client() as client:
-        while (ready := client.get("/ready")).status_code != 200:
-            fatal = app.state.parts.supervisor.fatal
-            assert thread.is_alive(), "the server thread ended"
-            assert fatal is None, fatal
-            time.sleep(0.2)
-        assert ready.json()["engine"]["lora_kernel"] == "service.engine.masked_lora.MaskedPunicaWrapper"
-    yield made
-    server.should_exit = True
-    thread.join(60)
+    with listening(config, engine, house.registry, house.store) as here:
+        made = Real(house, engine, reference, here.url, here.app, here.loop)
+        with made.client() as client:
+            kernel = client.get("/ready").json()["engine"]["lora_kernel"]
+        assert kernel == "service.engine.masked_lora.MaskedPunicaWrapper"
+        yield made
     house.registry.close()
 
 

@@ -13,7 +13,7 @@ from lifecycle.publishing import Provenance, Shelf, publish
 from lifecycle.version import Prompt
 from service.engine.processor import has_wide_vectors
 from tests.service.conftest import golden_of
-from tests.service.dabt_serve import served, wait_until_ready
+from tests.service.engine_here import served_here
 from tests.service.packed_base import Packing, pack, unpack
 from tests.service.random_llama import Recipe, Reference, make_adapter, make_base
 
@@ -29,14 +29,13 @@ def made(folder: Path, packing: Packing) -> tuple[Path, Path, Path]:
     return plain, packed, adapter
 
 
-def texts(base: Path, home: Home, *models: str, options: tuple[str, ...] = ()) -> list[str]:
+def texts(base: Path, home: Home, *models: str, **settings: str) -> list[str]:
     """What a service over the base answers as each of the models."""
-    log, asked = home.root / "log", {"max_tokens": 8, "temperature": 0}
+    asked = {"max_tokens": 8, "temperature": 0}
     with (
-        served(str(base), home.root, log, "--dtype", "auto", *options) as (process, url),
+        served_here(str(base), home, dtype="auto", **settings) as url,
         httpx.Client(base_url=url, timeout=120, headers={"x-dabt-purpose": "evaluation"}) as client,
     ):
-        wait_until_ready(process, url, log)
         said = []
         for model in models:
             messages = [{"role": "user", "content": "hello"}]
@@ -73,7 +72,7 @@ def test_over_weights_rounded_at_the_start_an_adapter_is_verified_and_answers(tm
     proof = Provenance(source="import", golden=(golden_of(Reference(base, {"red": adapter}), "red"),))
     publish(adapter, name="red", base=base, prompt=Prompt(), provenance=proof, shelf=shelf)
     shelf.registry.close()
-    red, bare = texts(base, home, "red:1", "plain", options=("--quantization", "int8"))
+    red, bare = texts(base, home, "red:1", "plain", quantization="int8")
     assert red != bare
 
 

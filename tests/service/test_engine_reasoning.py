@@ -10,7 +10,8 @@ from typing import Any
 import openai
 import pytest
 
-from tests.service.dabt_serve import served, wait_until_ready
+from lifecycle.home import Home
+from tests.service.engine_here import served_here
 from tests.service.random_llama import make_base
 
 pytestmark = [pytest.mark.engine, pytest.mark.timeout(600)]
@@ -48,11 +49,11 @@ def make_thinking_base(folder: Path) -> None:
 def client(tmp_path_factory: pytest.TempPathFactory) -> Iterator[openai.OpenAI]:
     root = tmp_path_factory.mktemp("reasoning")
     make_thinking_base(root / "thinker")
-    log = root / "log"
-    with served(str(root / "thinker"), root / "home", log, "--reasoning-parser", "deepseek_r1") as (process, url):
-        wait_until_ready(process, url, log)
-        with openai.OpenAI(base_url=f"{url}/v1", api_key="none", max_retries=0, timeout=60) as sdk:
-            yield sdk
+    with (
+        served_here(str(root / "thinker"), Home.at(root / "home"), reasoning_parser="deepseek_r1") as url,
+        openai.OpenAI(base_url=f"{url}/v1", api_key="none", max_retries=0, timeout=60) as sdk,
+    ):
+        yield sdk
 
 
 def test_a_chat_answer_has_its_reasoning_apart(client: openai.OpenAI) -> None:

@@ -17,6 +17,7 @@ from lifecycle.manifests import GoldenWeights
 from lifecycle.publishing import Provenance, Shelf, publish
 from lifecycle.version import Prompt
 from tests.service.dabt_serve import ready, served, wait_until_ready
+from tests.service.engine_here import served_here
 from tests.service.random_llama import TEXTS, make_base
 
 pytestmark = [pytest.mark.engine, pytest.mark.timeout(600)]
@@ -165,12 +166,10 @@ def test_a_base_without_a_template_is_given_one_by_its_name(tmp_path: Path) -> N
     base = tmp_path / "base"
     make_base(base)
     (base / "chat_template.jinja").unlink()
-    log = tmp_path / "log"
     with (
-        served(str(base), tmp_path / "home", log, "--chat-template", "zephyr") as (process, url),
+        served_here(str(base), Home.at(tmp_path / "home"), chat_template="zephyr") as url,
         httpx.Client(base_url=url, timeout=60) as client,
     ):
-        wait_until_ready(process, url, log)
         chat = {"model": "base", "messages": [{"role": "user", "content": "hello"}], "max_tokens": 2}
         reply = client.post("/v1/chat/completions", json=chat)
         assert reply.status_code == 200, reply.text

@@ -18,6 +18,8 @@ from typing import Any
 import httpx
 import pytest
 
+from tests.waiting import seen
+
 ROOT = Path(__file__).parents[3]
 PROGRAM = Path(__file__).with_name("program.py")
 
@@ -59,14 +61,20 @@ class Process:
                 assert self._reader.is_alive(), f"ended without {pattern!r}:\n{''.join(self.log)}"
                 self._said.wait(0.1)
 
+    def forget_log(self) -> None:
+        """What it has said until now is not found by `until`."""
+        with self._said:
+            self.log.clear()
+
     def ready(self) -> httpx.Client:
-        while not self._is_ready():
-            assert self.process.poll() is None, "".join(self.log)
+        with httpx.Client(base_url=self.url, timeout=60) as looking:
+            seen(lambda: self._is_ready(looking))
         return httpx.Client(base_url=self.url, timeout=60)
 
-    def _is_ready(self) -> bool:
+    def _is_ready(self, client: httpx.Client) -> bool:
+        assert self.process.poll() is None, "".join(self.log)
         try:
-            return httpx.get(f"{self.url}/ready", timeout=60).status_code == 200
+            return client.get("/ready").status_code == 200
         except httpx.ConnectError:
             return False  # bound, and not listening yet
 

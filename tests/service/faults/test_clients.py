@@ -15,7 +15,9 @@ import httpx
 import psutil
 import pytest
 
+from tests.service.conftest import fake_base, make_house
 from tests.service.faults.conftest import Begin, Process, Wire, chat, metric
+from tests.waiting import seen
 
 pytestmark = pytest.mark.timeout(300)
 
@@ -24,13 +26,27 @@ LONG = 16_000
 """Tokens of an answer that no buffer takes whole."""
 
 
-@pytest.fixture
-def impatient(house: Any, begin: Begin) -> Iterator[tuple[Process, httpx.Client]]:
-    """A service that gives clients little, but enough for one who does not dawdle on a busy machine; another client."""
+@pytest.fixture(scope="module")
+def giving_little(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Process]:
+    """A service that gives clients little, but enough for one who does not dawdle on a busy machine."""
+    root = tmp_path_factory.mktemp("clients")
+    house = make_house(root / "home", fake_base(root / "tiny"))
     house.adapter("one")
     house.prod("triage", adapter="one")
-    service = begin(config={"client_seconds": 3, "max_body_mib": 1})
-    with service.ready() as client:
+    service = Process(house, config={"client_seconds": 3, "max_body_mib": 1})
+    service.ready().close()
+    yield service
+    service.process.kill()
+    service.process.communicate()
+    house.registry.close()
+
+
+@pytest.fixture
+def impatient(giving_little: Process) -> Iterator[tuple[Process, httpx.Client]]:
+    """That service, with the log of this test alone, and another client."""
+    service = giving_little
+    service.forget_log()
+    with httpx.Client(base_url=service.url, timeout=60) as client:
         yield service, client
         assert client.post("/v1/chat/completions", json=chat("triage")).status_code == 200
         assert metric(client, "dabt_requests_in_flight") == 0
@@ -157,8 +173,7 @@ def test_one_who_reads_nothing_holds_no_adapter_and_loses_his_connection(impatie
     with Wire(service.url, receive_buffer=4096) as wire:
         wire.post(chat("triage", stream=True, min_tokens=LONG))
         service.until("a client was cut off")
-        while metric(client, "dabt_requests_in_flight"):
-            pass
+        seen(lambda: not metric(client, "dabt_requests_in_flight"))
         page = client.get("/metrics").text
         assert metric(client, "dabt_adapter_leases") == 0
         assert wire.rest().count("\n\n") < LONG, "the rest was not kept for him"
@@ -181,7 +196,7 @@ def test_while_one_does_not_read_the_others_are_answered(house: Any, begin: Begi
     assert received.count('"finish_reason": "stop"') == 1
 
 
-def test_one_whose_machine_is_gone_is_noticed_by_asking_it(impatient: Any) -> None:
+def test_one_whose_machine_is_gone_is_noticed_by_asking_it() -> None:
     """It cannot be pulled out of the wall here: what makes the kernel ask is looked at instead."""
     from service.connection import _notice_the_end
 
@@ -206,8 +221,7 @@ def test_a_thousand_idle_streams_leave_the_others_their_answers(house: Any, begi
         try:
             for wire in wires:
                 wire.post(chat("tiny", stream=True))
-            while metric(client, "dabt_requests_in_flight") < CROWD:
-                pass
+            seen(lambda: metric(client, "dabt_requests_in_flight") >= CROWD)
             assert client.get("/health").status_code == 200
             assert client.get("/ready").status_code == 200
             assert client.get("/v1/models").status_code == 200
@@ -219,8 +233,7 @@ def test_a_thousand_idle_streams_leave_the_others_their_answers(house: Any, begi
         finally:
             for wire in wires:
                 wire.socket.close()
-        while metric(client, "dabt_requests_in_flight"):
-            pass
+        seen(lambda: not metric(client, "dabt_requests_in_flight"))
         service.terminate()
     assert service.end() == 0
 

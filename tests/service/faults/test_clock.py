@@ -7,16 +7,18 @@ clock that only counts is left alone, as by a real jump.
 from __future__ import annotations
 
 import ast
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any
 
 import httpx
 import pytest
 
 from lifecycle.access.keys import KeyGrant
-from tests.service.faults.conftest import ROOT, Begin, chat, metric
+from tests.service.conftest import fake_base, make_house
+from tests.service.faults.conftest import ROOT, Process, chat, metric
+from tests.waiting import seen
 
 pytestmark = pytest.mark.timeout(300)
 
@@ -43,9 +45,11 @@ def test_no_duration_is_measured_by_a_clock_that_can_be_set() -> None:
     assert callers == set(WALL_CLOCKS)
 
 
-@pytest.mark.skipif(LIBRARY is None, reason="no libfaketime: install Debian's package faketime to run this")
-@pytest.mark.parametrize("jump", JUMPS)
-def test_a_jump_of_the_clock_disturbs_no_request(house: Any, begin: Begin, tmp_path: Path, jump: str) -> None:
+@pytest.fixture(scope="module")
+def told_the_time(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Process, Path, str]]:
+    """A service whose clock follows a file, and a key."""
+    root = tmp_path_factory.mktemp("clock")
+    house = make_house(root / "home", fake_base(root / "tiny"))
     house.adapter("one")
     house.adapter("bad", None, ())
     house.prod("triage", adapter="one")
@@ -55,9 +59,10 @@ def test_a_jump_of_the_clock_disturbs_no_request(house: Any, begin: Begin, tmp_p
     damaged.write_text("damaged")
     grant = KeyGrant.model_validate({"name": "app", "role": "admin", "limits": {"requests_per_minute": 1000}})
     secret = house.registry.keys.create(grant, actor="test")[1]
-    clock = tmp_path / "clock"
+    clock = root / "clock"
     clock.write_text("+0")
-    service = begin(
+    service = Process(
+        house,
         environment={
             "LD_PRELOAD": str(LIBRARY),
             "FAKETIME_TIMESTAMP_FILE": str(clock),
@@ -66,6 +71,20 @@ def test_a_jump_of_the_clock_disturbs_no_request(house: Any, begin: Begin, tmp_p
         },
     )
     service.ready().close()
+    try:
+        yield service, clock, secret
+        service.terminate()
+        assert service.end() == 0
+    finally:
+        service.process.kill()
+        service.process.communicate()
+        house.registry.close()
+
+
+@pytest.mark.skipif(LIBRARY is None, reason="no libfaketime: install Debian's package faketime to run this")
+@pytest.mark.parametrize("jump", JUMPS)
+def test_a_jump_of_the_clock_disturbs_no_request(told_the_time: tuple[Process, Path, str], jump: str) -> None:
+    service, clock, secret = told_the_time
     headers = {"authorization": f"Bearer {secret}"}
     with httpx.Client(base_url=service.url, headers=headers, timeout=60) as client, ThreadPoolExecutor(1) as pool:
 
@@ -76,13 +95,15 @@ def test_a_jump_of_the_clock_disturbs_no_request(house: Any, begin: Begin, tmp_p
         assert ask("bad").status_code == 503
         service.tell("hold")
         under_way = pool.submit(ask, stream=True)
-        while metric(client, "dabt_requests_in_flight") == 0:
-            pass
+        seen(lambda: metric(client, "dabt_requests_in_flight"))
         clock.write_text(jump)
-        seen = datetime.strptime(client.get("/health").headers["date"], "%a, %d %b %Y %H:%M:%S %Z").replace(tzinfo=UTC)
-        while abs(seen - datetime.now(UTC)) < timedelta(hours=12):  # uvicorn writes it once a second
-            date = client.get("/health").headers["date"]
-            seen = datetime.strptime(date, "%a, %d %b %Y %H:%M:%S %Z").replace(tzinfo=UTC)
+
+        def has_jumped() -> bool:
+            date = client.get("/health").headers["date"]  # uvicorn writes it once a second
+            told = datetime.strptime(date, "%a, %d %b %Y %H:%M:%S %Z").replace(tzinfo=UTC)
+            return abs(told - datetime.now(UTC)) > timedelta(hours=12)
+
+        seen(has_jumped)
         service.tell("release")
         assert under_way.result().text.endswith("data: [DONE]\n\n")
         assert ask().json()["choices"] == wanted
@@ -90,11 +111,11 @@ def test_a_jump_of_the_clock_disturbs_no_request(house: Any, begin: Begin, tmp_p
         # What failed to load is tried again after its pause: not at once for ever, and not in ten years.
         refused = ask("bad")
         assert (refused.status_code, int(refused.headers["retry-after"]) <= 60) == (503, True)
-        order = {"ref": "triage:1", "alias": "other", "reason": "for the test", "force": True}
+        alias = f"other-{JUMPS.index(jump)}"
+        order = {"ref": "triage:1", "alias": alias, "reason": "for the test", "force": True}
         assert client.post("/admin/promote", json=order).status_code == 200
-        assert ask("triage:other").json()["choices"] == wanted
+        assert ask(f"triage:{alias}").json()["choices"] == wanted
         clock.write_text("+0")
         assert ask().json()["choices"] == wanted
         assert client.get("/ready").status_code == 200
-    service.terminate()
-    assert service.end() == 0
+        seen(lambda: not has_jumped())

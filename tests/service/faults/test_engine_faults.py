@@ -7,6 +7,7 @@ import resource
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -20,6 +21,7 @@ from tests.service.conftest import make_house
 from tests.service.engine_process import core_below
 from tests.service.faults.conftest import Process
 from tests.service.random_llama import RECIPES, make_adapter, make_base
+from tests.waiting import pauses, seen
 
 pytestmark = [pytest.mark.engine, pytest.mark.timeout(600)]
 
@@ -57,8 +59,10 @@ class Served:
     def engine(self) -> psutil.Process:
         return core_below(psutil.Process(self.process.process.pid))
 
-    def ready(self) -> httpx.Response:
-        return self.client.get("/ready")
+    def waits_for(self) -> list[str]:
+        """Nothing while it is ready."""
+        told: list[str] = self.client.get("/ready").json().get("waiting_for", [])
+        return told
 
     def leases(self) -> int:
         return sum(row["leases"] for row in self.client.get("/admin/residency").json()["adapters"])
@@ -69,13 +73,10 @@ class Served:
 
     def comes_back(self) -> None:
         """It is not ready, says why, is ready again, and answers as before from adapters that it loaded anew."""
-        while (not_ready := self.ready()).status_code == 200:
-            pass
-        assert "is being restarted" in not_ready.json()["waiting_for"][0]
+        assert "is being restarted" in seen(self.waits_for)[0]
         refused = self.ask("first")
         assert (refused.status_code, int(refused.headers["retry-after"]) > 0) == (503, True)
-        while self.ready().status_code != 200:
-            assert self.process.process.poll() is None, "".join(self.process.log)
+        self.process.ready().close()
         assert self.client.get("/admin/residency").json()["adapters"] == []
         assert self.answers() == self.before
         assert len(self.client.get("/admin/residency").json()["adapters"]) == 2
@@ -107,9 +108,12 @@ def fails_cleanly(served: Served, harm: Any) -> None:
     with ThreadPoolExecutor(3) as pool:
         stream = pool.submit(served.stream, "first")
         whole = pool.submit(served.long, "random-llama")
-        while served.running() < 2 or served.leases() == 0:
+        for pause in pauses():
+            if served.running() >= 2 and served.leases():
+                break
             assert not stream.done(), stream.result()
             assert not whole.done(), whole.result().text
+            time.sleep(pause)
         harm()
         # Whatever had been sent: an error object, and the word that ends a stream that has begun.
         events = [line for line in stream.result() if line != "[DONE]"]
@@ -141,8 +145,7 @@ def test_an_engine_without_memory_and_a_stop_during_the_restart_end_with_0_and_l
         assert (answer.status_code, "error" in answer.json()) == (503, True)
     if not failed:
         engine.kill()  # it found its memory in what it had; this is the kernel's own way with one that takes too much
-    while served.ready().status_code == 200:
-        pass
+    seen(served.waits_for)
     served.process.process.send_signal(signal.SIGTERM)
     assert served.process.end() == 0
     assert not [child for child in children if child.is_running() and child.status() != psutil.STATUS_ZOMBIE]

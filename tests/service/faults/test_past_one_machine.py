@@ -17,6 +17,7 @@ from tests.lifecycle.store.s3_server import OWNER, running
 from tests.service.faults.conftest import Begin, chat
 from tests.service.faults.test_clock import LIBRARY
 from tests.service.faults.test_registry import Cable, promote, two_versions
+from tests.waiting import seen
 
 pytestmark = [pytest.mark.timeout(300), pytest.mark.e2e]
 
@@ -55,16 +56,14 @@ def test_two_services_whose_clocks_are_ten_minutes_apart_serve_the_same(
     rolled_back = behind.post("/admin/rollback", json={"name": "triage", "reason": "for the test"})
     assert rolled_back.status_code == 200, rolled_back.text
     assert serves(behind) == "triage:1"
-    while serves(ahead) != "triage:1":
-        pass
+    seen(lambda: serves(ahead) == "triage:1")
     moves = [entry.action for entry in house.registry.audit("triage") if entry.action.startswith("alias.")]
     assert moves[:4] == ["alias.rollback", "alias.force", "alias.force", "alias.force"], "newest first, by their ids"
     # A key of ten minutes hence opens now, and one that is revoked opens neither.
     made = ahead.post("/admin/keys", json={"name": "late"})
     assert made.status_code == 201
     key = {"authorization": f"Bearer {made.json()['secret']}"}
-    while behind.post("/v1/chat/completions", json=chat("triage"), headers=key).status_code != 200:
-        pass
+    seen(lambda: behind.post("/v1/chat/completions", json=chat("triage"), headers=key).status_code == 200)
     house.registry.keys.revoke("app", actor="elsewhere")
     for client in clients:
         while client.post("/v1/chat/completions", json=chat("triage")).status_code != 401:

@@ -11,6 +11,7 @@ import httpx
 import pytest
 
 from tests.service.faults.conftest import Begin, chat, metric
+from tests.waiting import seen
 
 pytestmark = pytest.mark.timeout(300)
 
@@ -43,8 +44,7 @@ def test_admitted_requests_finish_and_new_ones_are_told_to_come_again(house: Any
         service.tell("hold")
         answers = [pool.submit(whole, service.url, model) for _ in range(CROWD)]
         streams = [pool.submit(streamed, service.url, model) for _ in range(CROWD)]
-        while metric(client, "dabt_requests_in_flight") < 2 * CROWD:
-            pass
+        seen(lambda: metric(client, "dabt_requests_in_flight") >= 2 * CROWD)
         service.terminate()
         service.until("stopping")
         kept_alive, anew = client.post("/v1/chat/completions", json=chat(model)), whole(service.url, model)
@@ -68,8 +68,7 @@ def test_what_does_not_finish_within_the_limit_ends_with_an_error_that_can_be_re
     with service.ready() as client, ThreadPoolExecutor(2) as pool:
         service.tell("hold")
         answer, stream = pool.submit(whole, service.url, "tiny"), pool.submit(streamed, service.url, "tiny")
-        while metric(client, "dabt_requests_in_flight") < 2:
-            pass
+        seen(lambda: metric(client, "dabt_requests_in_flight") >= 2)
         service.terminate()
         assert answer.result().status_code == 503
         assert answer.result().json()["error"]["code"] == "engine_dead"
@@ -106,8 +105,7 @@ def test_what_waits_for_a_locked_registry_does_not_keep_the_process_alive(house:
         with ThreadPoolExecutor(1) as pool:
             waiting = pool.submit(client.post, "/admin/promote", json=move)
             with httpx.Client(base_url=service.url, timeout=60) as other:
-                while metric(other, "dabt_registry_calls") == 0:
-                    pass
+                seen(lambda: metric(other, "dabt_registry_calls"))
             service.terminate()
             assert waiting.result().status_code == 503
         assert service.end() == 0
