@@ -165,6 +165,9 @@ def serve(  # noqa: PLR0913, PLR0917  (one parameter is one option of the comman
         run(config, place, every, first, console=show, elsewhere=every.here())
     if any(each.is_being_built for _, each in engines):
         # Asked to stop during an engine's start: all else is in order, and that thread need not be waited for.
+        from service.engine import vllm_forkserver
+
+        vllm_forkserver.end()
         sys.stdout.flush()
         sys.stderr.flush()
         os._exit(0)

@@ -12,10 +12,11 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import signal
 import sys
 import threading
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from importlib.metadata import PackageNotFoundError, distribution
 from importlib.util import find_spec
 from multiprocessing import context, forkserver
@@ -53,6 +54,16 @@ def begin(engines: int = 1) -> None:
     with _environment(_compute_environment(engines)):
         multiprocessing.set_forkserver_preload(list(_IMPORTED))
         forkserver.ensure_running()
+
+
+def end() -> None:
+    """With this process. A fork server ends by itself only between two requests: while it imports it would go on for
+    many seconds, and hold the output of this process open.
+    """
+    server: Any = forkserver._forkserver
+    if server._forkserver_pid is not None:
+        with suppress(ProcessLookupError):
+            os.kill(server._forkserver_pid, signal.SIGKILL)
 
 
 def take_over() -> None:

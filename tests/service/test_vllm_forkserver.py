@@ -79,6 +79,26 @@ def test_children_end_when_this_process_is_killed(driver) -> None:
     assert (len(gone), alive) == (2, [])
 
 
+def test_a_server_that_still_imports_ends_with_this_process_and_holds_no_output_open(tmp_path: Path) -> None:
+    begun = tmp_path / "begun"
+    (tmp_path / "slow.py").write_text(f"import time\nopen({str(begun)!r}, 'w').close()\ntime.sleep(600)\n")
+    driver = f"""
+import os
+from service.engine import vllm_forkserver
+
+vllm_forkserver._IMPORTED = ("slow",)
+vllm_forkserver.begin()
+while not os.path.exists({str(begun)!r}):
+    pass
+vllm_forkserver.end()
+"""
+    path = os.pathsep.join([str(ROOT), str(tmp_path)])
+    done = subprocess.run(
+        [sys.executable, "-c", driver], env={**os.environ, "PYTHONPATH": path}, capture_output=True, check=False
+    )
+    assert (done.returncode, done.stderr) == (0, b"")
+
+
 def test_what_the_operator_has_set_is_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("OMP_NUM_THREADS", "7")
     monkeypatch.setenv("TORCH_COMPILE_DISABLE", "0")
