@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from unittest.mock import patch
 
-from training import processes, sharding
+from training import libraries, processes, sharding
 
 
 def threads() -> int:
@@ -35,6 +35,7 @@ def run_settings() -> Iterator[None]:
 
     The trainer seeds Python's, numpy's and torch's generators; they too go on afterwards as if nothing had been.
     """
+    libraries.load()
     import numpy
     import torch
     from accelerate.state import GradientState

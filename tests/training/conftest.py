@@ -41,18 +41,19 @@ SWITCHED = UNTAGGED.replace(
 
 
 def import_libraries() -> None:
-    """All that a run imports, which the garbage collector then leaves alone: it is asked three times in a run, and each
-    time would look at all of it.
-    """
+    """All that a run imports: what a run imports by itself, and the rest at the first need of it."""
     import gc
 
-    import matplotlib.figure  # noqa: F401
-    from peft import PeftModel  # noqa: F401
-    from transformers import BertForSequenceClassification, LlamaForCausalLM, Trainer  # noqa: F401
-    from trl import DPOTrainer, SFTTrainer  # noqa: F401
+    from training import libraries
 
-    gc.collect()
+    gc.disable()
+    libraries.load()
+    import matplotlib.figure  # noqa: F401
+    from transformers import BertForSequenceClassification, LlamaForCausalLM  # noqa: F401
+    from trl import DPOTrainer  # noqa: F401
+
     gc.freeze()
+    gc.enable()
 
 
 def make_base(folder: Path, template: str | None = TAGGED, *, pad: str = "<|pad|>") -> Path:
