@@ -23,7 +23,7 @@ pytestmark = pytest.mark.timeout(300)
 ROOT = Path(__file__).parents[2]
 
 DRIVER = """
-import os, socket, sys, threading, time
+import gc, os, socket, sys, threading, time
 from service.engine.vllm_spawn import Spawning
 
 def sockets():
@@ -31,12 +31,15 @@ def sockets():
     return sum(os.readlink(path).startswith("socket:") for path in paths if os.path.lexists(path))
 
 
+def told():
+    return os.getpid(), sockets(), gc.isenabled() and gc.get_freeze_count() > 1000
+
 def worker(queue):
-    queue.put((os.getpid(), sockets()))
+    queue.put(told())
     time.sleep(600)
 
 def core(queue):
-    queue.put((os.getpid(), sockets()))
+    queue.put(told())
     Spawning().Process(target=worker, args=(queue,), daemon=True).start()
     time.sleep(600)
 
@@ -86,6 +89,10 @@ def test_core_and_worker_hold_no_socket_and_end_with_the_service_however_it_ends
     driver.send_signal(how)
     gone, alive = psutil.wait_procs(processes, timeout=300)
     assert (len(gone), alive) == (2, [])
+
+
+def test_what_they_import_to_begin_with_is_left_alone_by_the_collector(driver: subprocess.Popen[str]) -> None:
+    assert [told(driver)[2], told(driver)[2]] == ["True", "True"]
 
 
 def test_a_worker_ends_with_a_core_that_is_killed(driver: subprocess.Popen[str]) -> None:
