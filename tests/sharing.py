@@ -14,8 +14,7 @@ GROUPS = {
     "tests/service/cluster/test_engine_": "the engine",
     "tests/service/cluster/test_on_ray": "the engine",
     "tests/training/test_by_ray": "the engine",
-    "tests/training/jobs/": "the warm process",
-    "tests/training/test_checkpoints": "the warm process",
+    "tests/training/": "the libraries of training",
 }
 """How the path of a file begins → its group."""
 FIRST = ("tests/service/test_engine_", "tests/e2e/", "tests/training/", "tests/service/faults/", "tests/service/")

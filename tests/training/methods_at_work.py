@@ -1,8 +1,7 @@
 """A small run of each method, for tests that stop it or share it among processes, and a process that does so.
 
-python -m tests.training.methods_at_work FOLDER dies CASE…      each case in a child that is gone in the middle
-torchrun … -m tests.training.methods_at_work FOLDER shared CASE…  each case by all processes together; after
-                                                                  CASE@STEP it is stopped, and goes on as CASE
+torchrun … -m tests.training.methods_at_work FOLDER CASE…   each case by all processes together; after CASE@STEP it is
+                                                            stopped, and goes on as CASE
 """
 
 from __future__ import annotations
@@ -11,7 +10,6 @@ import json
 import os
 import random
 import sys
-import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -128,7 +126,8 @@ class Dying(Silent):
             os._exit(9)
 
 
-def _dies(folder: Path, name: str) -> None:
+def dies(folder: Path, name: str) -> None:
+    """Begin a case and be gone in the middle, with 9."""
     place, settings = place_of(folder, name, "stopped")
     if CASES[name].dies == "before the artifact":
         adapter_folder.save = lambda *_: os._exit(9)  # type: ignore[assignment]
@@ -137,21 +136,6 @@ def _dies(folder: Path, name: str) -> None:
         steps = 12 if settings["optimisation"].get("accumulation", 1) == 1 else 6
         place.train(Dying(random.Random(f"{name}/7").randrange(2, steps)), **settings)
     os._exit(0)
-
-
-def _each_in_a_child(folder: Path, names: list[str]) -> None:
-    import_libraries()  # the children inherit them
-    for name in names:
-        child = os.fork()
-        if child == 0:
-            try:
-                _dies(folder, name)
-            except BaseException:
-                traceback.print_exc()
-            os._exit(1)
-        _, status = os.waitpid(child, 0)
-        if os.waitstatus_to_exitcode(status) != 9:
-            sys.exit(f"{name} did not die: {status}")
 
 
 class Looking(Silent):
@@ -198,4 +182,4 @@ def _by_all(folder: Path, names: list[str]) -> None:
 
 
 if __name__ == "__main__":
-    {"dies": _each_in_a_child, "shared": _by_all}[sys.argv[2]](Path(sys.argv[1]), sys.argv[3:])
+    _by_all(Path(sys.argv[1]), sys.argv[2:])

@@ -50,7 +50,7 @@ def shared(tmp_path_factory: pytest.TempPathFactory, bases: Callable[..., Path])
     with stopping(4):
         place.train(**settings)
     told = [*SHARED[:1], "packing and a mixture@8", *SHARED[2:6], "full, fsdp@5", "full, fsdp"]
-    done = by_two("tests.training.methods_at_work", str(folder), "shared", *told, launcher=ACCELERATE)
+    done = by_two("tests.training.methods_at_work", str(folder), *told, launcher=ACCELERATE)
     assert done.returncode == 0, done.stderr
     return folder
 

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -17,23 +14,21 @@ from training.exact import EpochOrder
 
 pytestmark = [pytest.mark.e2e, pytest.mark.usefixtures("libraries", "undrawn")]  # imports torch and trains
 
-HERE = Path(__file__).parents[2]
+
+DIES = """
+import sys
+from pathlib import Path
+from tests.training.methods_at_work import dies
+
+dies(Path(sys.argv[1]), sys.argv[2])
+"""
 
 
 @pytest.fixture(scope="module")
-def stopped(tmp_path_factory: pytest.TempPathFactory, bases: Callable[..., Path]) -> Path:
+def stopped(tmp_path_factory: pytest.TempPathFactory, bases: Callable[..., Path], in_child: Callable[..., int]) -> Path:
     """A folder in which the run of every case was killed."""
     folder = prepare(tmp_path_factory.mktemp("stopped") / "place", bases())
-    done = subprocess.run(
-        [sys.executable, "-m", "tests.training.methods_at_work", str(folder), "dies", *CASES],
-        cwd=HERE,
-        env={**os.environ, "PYTHONPATH": str(HERE)},
-        check=False,
-        capture_output=True,
-        text=True,
-        timeout=500,
-    )
-    assert done.returncode == 0, done.stderr
+    assert {name: in_child(DIES, folder, name) for name in CASES} == dict.fromkeys(CASES, 9)
     return folder
 
 

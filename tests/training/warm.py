@@ -31,5 +31,9 @@ if __name__ == "__main__":
     answers = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)  # whatever the code prints is no answer
     import_libraries()
+    # What most pieces of code begin with.
+    import tests.training.methods_at_work  # noqa: F401
+    import training.jobs.worker  # noqa: F401
+
     for line in sys.stdin:
         print(_in_child(*json.loads(line)), file=answers, flush=True)
