@@ -23,6 +23,7 @@ import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from types import ModuleType
 from typing import Any, BinaryIO, NoReturn
 
 _MEMORY = 2**30
@@ -54,11 +55,22 @@ def main() -> None:
     os.dup2(2, 1)  # what libraries print is no answer
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     asked = _frame(sys.stdin.buffer)
+    _without_transformers()
     import xgrammar
 
     info = xgrammar.TokenizerInfo.deserialize_json(asked["tokens"])
     print(json.dumps({"ready": True}), file=out)
     _Worker(info, asked["whitespace"], out).run(sys.stdin.fileno())
+
+
+def _without_transformers() -> None:
+    """xgrammar imports transformers for three of its types, which takes almost as long as all else that it imports.
+    It is given nothing of these types here, but what it makes of a tokenizer elsewhere.
+    """
+    stands_in = ModuleType("transformers")
+    names = ("PreTrainedTokenizerBase", "PreTrainedTokenizerFast", "LogitsProcessor")
+    vars(stands_in).update({name: type(name, (), {}) for name in names})
+    sys.modules["transformers"] = stands_in
 
 
 class _Worker:
