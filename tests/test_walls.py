@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import functools
 import graphlib
 import os
 import re
@@ -52,13 +53,18 @@ def files(*folders: str) -> list[Path]:
     return sorted(path for folder in folders for path in (ROOT / folder).rglob("*.py"))
 
 
-def imports(path: Path) -> Iterator[tuple[str, int, bool]]:
+@functools.cache  # a dozen tests ask it of every file
+def imports(path: Path) -> tuple[tuple[str, int, bool], ...]:
     """(module, line, whether it runs when the file is imported) of every import in the file."""
+    return tuple(_imports(path))
+
+
+def _imports(path: Path) -> Iterator[tuple[str, int, bool]]:
     tree = ast.parse(path.read_text(encoding="utf-8"))
     late = set()
     for node in ast.walk(tree):
         function = isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
-        if function or (isinstance(node, ast.If) and "TYPE_CHECKING" in ast.unparse(node.test)):
+        if function or (isinstance(node, ast.If) and _is_for_types(node.test)):
             late.update(id(inner) for statement in node.body for inner in ast.walk(statement))
     package = path.relative_to(ROOT).with_suffix("").parts
     for node in ast.walk(tree):
@@ -68,6 +74,10 @@ def imports(path: Path) -> Iterator[tuple[str, int, bool]]:
         elif isinstance(node, ast.ImportFrom):
             start = package[: len(package) - node.level] if node.level else ()
             yield ".".join([*start, *([node.module] if node.module else [])]), node.lineno, at_import
+
+
+def _is_for_types(test: ast.expr) -> bool:
+    return "TYPE_CHECKING" in {getattr(node, "id", getattr(node, "attr", None)) for node in ast.walk(test)}
 
 
 def place(path: Path, line: int) -> str:
