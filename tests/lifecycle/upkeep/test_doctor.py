@@ -294,6 +294,9 @@ def test_a_row_that_cannot_be_read(lived):
 
 
 def test_a_store_that_cannot_be_opened_or_reached(lived, monkeypatch):
+    nobody = {"ENDPOINT_URL": f"http://127.0.0.1:{free_port()}", "ACCESS_KEY_ID": "a", "SECRET_ACCESS_KEY": "b"}
+    for name, value in {**nobody, "REGION": "us-east-1", "MAX_ATTEMPTS": "1"}.items():
+        monkeypatch.setenv(f"AWS_{name}", value)
     for url in ("nothing://bucket", "s3://bucket/dabt"):
         findings = found(lived.home.model_copy(update={"artifacts_url": url}), "store")
         assert levels(findings) == [FAULT]
