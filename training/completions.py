@@ -13,6 +13,7 @@ from lifecycle.conversation import Conversation
 from lifecycle.errors import InvalidConfig, Problem
 from lifecycle.models.base import BaseFingerprint, chat_template_of
 from lifecycle.models.generation import stop_ids
+from lifecycle.models.tokenizer import load_tokenizer
 from lifecycle.rows.faults import bad_rows
 from lifecycle.version import Prompt
 from training.tokens import IGNORED, ChatTokenizer, Example
@@ -35,9 +36,7 @@ class CompletionTokenizer:
 
     @classmethod
     def load(cls, base: Path) -> CompletionTokenizer:
-        from transformers import AutoTokenizer
-
-        return cls(AutoTokenizer.from_pretrained(base), frozenset(stop_ids(base)))
+        return cls(load_tokenizer(base), frozenset(stop_ids(base)))
 
     def examples(self, rows: Sequence[Conversation], system: str, max_length: int) -> list[Example]:
         """Every row in order; the answer and the end of the text behind it are learnt.

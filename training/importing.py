@@ -17,6 +17,7 @@ from lifecycle.manifests import GoldenPrompt
 from lifecycle.models import beside_adapter, templates
 from lifecycle.models.bars import no_bars
 from lifecycle.models.preflight import preflight
+from lifecycle.models.tokenizer import load_tokenizer
 from lifecycle.publishing import Provenance, Shelf, publish
 from lifecycle.version import Prompt, Version
 from training import golden, room
@@ -119,9 +120,7 @@ def _examples(base: Path, prompt: Prompt) -> list[Example]:
 
 
 def _plain(base: Path, asked: str, said: str) -> Example:
-    from transformers import AutoTokenizer
-
-    tokenizer = AutoTokenizer.from_pretrained(base)
+    tokenizer = load_tokenizer(base)
     before, answer = (
         tokenizer.encode(text, add_special_tokens=special) for text, special in ((asked, True), (said, False))
     )

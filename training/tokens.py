@@ -25,6 +25,7 @@ from lifecycle.errors import InvalidConfig, Problem
 from lifecycle.models.base import BaseFingerprint
 from lifecycle.models.generation import stop_ids
 from lifecycle.models.templates import served_template
+from lifecycle.models.tokenizer import load_tokenizer
 from lifecycle.rows.faults import bad_rows
 from lifecycle.text import strict_json
 from lifecycle.version import Prompt, digest_of
@@ -113,9 +114,7 @@ class ChatTokenizer:
     @classmethod
     def load(cls, base: Path, fingerprint: BaseFingerprint | None = None, prompt: Prompt = _PLAIN) -> ChatTokenizer:
         """From a model folder. With `fingerprint`, makes sure that the template is the one it was taken of."""
-        from transformers import AutoTokenizer
-
-        tokenizer = AutoTokenizer.from_pretrained(base)
+        tokenizer = load_tokenizer(base)
         template = tokenizer.chat_template
         if fingerprint and isinstance(template, str) and digest_of(template) != fingerprint.chat_template:
             raise InvalidConfig(f"{base} has more than one chat template; keep the one in chat_template.jinja")

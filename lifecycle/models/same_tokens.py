@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from lifecycle.models.base import chat_template_of, tokenizer_config_of
+from lifecycle.models.tokenizer import load_tokenizer
 
 TOKENIZER = "tokenizer.json"
 PROBES = (
@@ -96,9 +97,7 @@ def _read(file: Path) -> Any | None:
 
 def _as_served(base: Path) -> Any | None:
     with suppress(Exception):  # a folder may name a class of its own code, and transformers may be missing
-        from transformers import AutoTokenizer
-
-        return getattr(AutoTokenizer.from_pretrained(base), "backend_tokenizer", None)
+        return getattr(load_tokenizer(base), "backend_tokenizer", None)
     return None
 
 

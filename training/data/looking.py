@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 from lifecycle.conversation import Conversation
 from lifecycle.errors import InvalidConfig, InvalidData, InvalidInput, Problem
 from lifecycle.home import Home
+from lifecycle.models.tokenizer import load_tokenizer
 from lifecycle.rows import hub
 from lifecycle.rows.files import Reading
 from lifecycle.rows.kinds import Labelled, PlainText, Preference, Row
@@ -173,9 +174,7 @@ class Tokens:
     @cached_property
     def _of_texts(self) -> Any:
         """The tokenizer alone: an encoder's has no end of a turn."""
-        from transformers import AutoTokenizer
-
-        return AutoTokenizer.from_pretrained(self._folder)
+        return load_tokenizer(self._folder)
 
     def begin(self) -> None:
         """Another file of rows."""

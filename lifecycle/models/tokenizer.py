@@ -1,0 +1,46 @@
+"""The tokenizer of a model folder, as transformers' `AutoTokenizer` gives it, sooner.
+
+To find the class, that one imports what models are made of, torch among it, which takes far longer than reading the
+tokenizer. Where the folder names the class of all tokenizers that lie in a `tokenizer.json`, nothing is to be found.
+"""
+
+from __future__ import annotations
+
+import json
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+_NAMED_AS_IT_IS = {"llama"}
+"""Types of models for which transformers has no class of its own that it would take in the named one's place."""
+_OF_A_FILE = {"TokenizersBackend", "PreTrainedTokenizerFast"}
+"""The class's name, and the one that it had in transformers before 5."""
+
+
+def load_tokenizer(folder: Path) -> Any:
+    """What `AutoTokenizer.from_pretrained` returns for the folder; raises what it raises."""
+    if names_its_class(folder):
+        from transformers import PreTrainedTokenizerFast
+
+        return PreTrainedTokenizerFast.from_pretrained(folder)
+    from transformers import AutoTokenizer
+
+    return AutoTokenizer.from_pretrained(folder)
+
+
+def names_its_class(folder: Path) -> bool:
+    """Whether the folder says by itself that its tokenizer is what its `tokenizer.json` says and no more."""
+    files = {name: folder / f"{name}.json" for name in ("config", "tokenizer_config", "tokenizer")}
+    if not all(file.is_file() for file in files.values()):
+        return False
+    with suppress(ValueError):
+        config, of_tokenizer = (
+            json.loads(files[name].read_text(encoding="utf-8")) for name in ("config", "tokenizer_config")
+        )
+        return bool(
+            config.get("model_type") in _NAMED_AS_IT_IS
+            and of_tokenizer.get("tokenizer_class") in _OF_A_FILE
+            and "auto_map" not in of_tokenizer
+            and "auto_map" not in config
+        )
+    return False
