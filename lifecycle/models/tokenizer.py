@@ -6,14 +6,16 @@ tokenizer. Where the folder names the class of all tokenizers that lie in a `tok
 
 from __future__ import annotations
 
-import json
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-_NAMED_AS_IT_IS = {"llama"}
+from lifecycle.errors import InvalidInput
+from lifecycle.models.base import read_object, tokenizer_config_of
+
+_NAMED_AS_IT_IS = ("llama",)
 """Types of models for which transformers has no class of its own that it would take in the named one's place."""
-_OF_A_FILE = {"TokenizersBackend", "PreTrainedTokenizerFast"}
+_OF_A_FILE = ("TokenizersBackend", "PreTrainedTokenizerFast")
 """The class's name, and the one that it had in transformers before 5."""
 
 
@@ -30,14 +32,11 @@ def load_tokenizer(folder: Path) -> Any:
 
 def names_its_class(folder: Path) -> bool:
     """Whether the folder says by itself that its tokenizer is what its `tokenizer.json` says and no more."""
-    files = {name: folder / f"{name}.json" for name in ("config", "tokenizer_config", "tokenizer")}
-    if not all(file.is_file() for file in files.values()):
+    if not (folder / "tokenizer.json").is_file():
         return False
-    with suppress(ValueError):
-        config, of_tokenizer = (
-            json.loads(files[name].read_text(encoding="utf-8")) for name in ("config", "tokenizer_config")
-        )
-        return bool(
+    with suppress(InvalidInput):  # transformers says what is wrong
+        config, of_tokenizer = read_object(folder / "config.json"), tokenizer_config_of(folder)
+        return (
             config.get("model_type") in _NAMED_AS_IT_IS
             and of_tokenizer.get("tokenizer_class") in _OF_A_FILE
             and "auto_map" not in of_tokenizer

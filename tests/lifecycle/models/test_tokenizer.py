@@ -48,7 +48,13 @@ def changed(file: str, **keys: Any) -> Callable[[Path], None]:
         changed("tokenizer_config.json", tokenizer_class=None),
         changed("tokenizer_config.json", auto_map={"AutoTokenizer": ["theirs.Slow", "theirs.Fast"]}),
         lambda folder: (folder / "tokenizer.json").unlink(),
+        changed("tokenizer_config.json", tokenizer_class=["PreTrainedTokenizerFast"]),
+        changed("config.json", model_type={}),
+        lambda folder: (folder / "tokenizer_config.json").unlink(),
+        lambda folder: (folder / "config.json").unlink(),
         lambda folder: (folder / "config.json").write_text("{"),
+        lambda folder: (folder / "config.json").write_text("[]"),
+        lambda folder: (folder / "tokenizer_config.json").write_bytes(b"\xff"),
     ],
 )
 def test_any_other_is_found_by_transformers(change: Callable[[Path], Any], tmp_path: Path) -> None:
