@@ -193,7 +193,7 @@ def _project(p: Any, s: Any, x: int, y: int, low: int, high: int, mine: int) -> 
 
 @numba.njit
 def _project_all(p: Any, s: Any, x: int, y: int, number: int, mine: int) -> None:
-    """A panel at a time, beside the other threads; `number` is which of the layer's products it is."""
+    """A portion at a time, beside the other threads; `number` is which of the layer's products it is."""
     some, taken = portion(p.out), s.taken + 8 * number
     while True:
         first = take(taken, some)
@@ -251,7 +251,7 @@ def _rotate(s: Any, low: int, high: int) -> None:
 
 @numba.cfunc(types.void(types.CPointer(_record(STEP))), cache=True)
 def _between(call: Any) -> None:
-    """What every thread does: what is of a row for its own rows, what is of a product for the panels that it takes.
+    """What every thread does: what is of a row for its own rows, what is of a product for the portions that it takes.
     Threads meet at barriers.
     """
     s = carray(call, 1)[0]

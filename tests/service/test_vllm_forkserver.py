@@ -85,11 +85,11 @@ def test_a_server_that_still_imports_ends_with_this_process_and_holds_no_output_
     driver = f"""
 import os
 from service.engine import vllm_forkserver
+from tests.waiting import seen
 
 vllm_forkserver._IMPORTED = ("slow",)
 vllm_forkserver.begin()
-while not os.path.exists({str(begun)!r}):
-    pass
+seen(lambda: os.path.exists({str(begun)!r}))
 vllm_forkserver.end()
 """
     path = os.pathsep.join([str(ROOT), str(tmp_path)])
