@@ -5,23 +5,17 @@ It answers the digest's test articles as the adapter of the demo does: with thei
 
 from __future__ import annotations
 
-import asyncio
 import json
 import sys
 import types
-from collections.abc import AsyncGenerator
 from pathlib import Path
 from typing import Any
 
 import dabt
 from service.engine.fake_engine import FakeEngine
-from service.engine.interface import Call, Tally
+from service.engine.interface import Call
 
 ITEMS = Path(__file__).parents[2] / "examples/clinic/data/digest/test.jsonl"
-
-
-COMPUTING = 0.4
-"""Seconds of every answer. Beside an engine that takes none, a search would look slow to the rule on latency."""
 
 
 class TrainedEngine(FakeEngine):
@@ -35,11 +29,6 @@ class TrainedEngine(FakeEngine):
         self._targets = {row[-2]["content"]: row[-1]["content"] for row in rows}
 
     def prepare(self) -> None: ...
-
-    async def stream(self, call: Call) -> AsyncGenerator[str | Tally, None]:
-        await asyncio.sleep(COMPUTING)
-        async for item in super().stream(call):
-            yield item
 
     def _words(self, call: Call, index: int) -> tuple[list[str], str]:
         if call.adapter is not None and "messages" in call.body:
