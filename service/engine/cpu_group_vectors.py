@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import llvmlite.binding as llvm
 from llvmlite import ir
 from numba import types
 from numba.core import cgutils
@@ -16,9 +17,12 @@ from numba.extending import intrinsic
 WORDS = 16
 _I8, _I32, _I64, _F32 = ir.IntType(8), ir.IntType(32), ir.IntType(64), ir.FloatType()
 WORD_VECTOR, FLOAT_VECTOR = ir.VectorType(_I32, WORDS), ir.VectorType(_F32, WORDS)
-RANKS = {1: 4, 2: 4, 3: 4, 4: 2, 5: 2, 6: 2}
-"""Rows of a block → ranks that are summed at once: their sums fill the registers."""
-WIDE = {1: 8, 2: 4, 3: 4, 4: 2, 5: 2, 6: 2}
+_MANY_REGISTERS = bool(llvm.get_host_cpu_features().get("avx512f"))
+"""32, each of a whole vector. AVX2 has 16 of half a vector."""
+RANKS = {1: 4, 2: 4, 3: 4, 4: 2, 5: 2, 6: 2} if _MANY_REGISTERS else {1: 2, 2: 2, 3: 1}
+"""Rows of a block, up to the most that there are → ranks that are summed at once: their sums fill the registers, and
+leave room for what is multiplied."""
+WIDE = {1: 8, 2: 4, 3: 4, 4: 2, 5: 2, 6: 2} if _MANY_REGISTERS else {1: 4, 2: 2, 3: 2}
 """Rows of a block → vectors of an output that are summed at once, where so many are left."""
 LINES = 2
 """Lines of 64 bytes that are asked for ahead with each 32 numbers of a shrink."""

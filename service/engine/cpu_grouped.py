@@ -18,7 +18,6 @@ from functools import lru_cache
 from itertools import pairwise
 from typing import Any
 
-import llvmlite.binding as llvm
 import numba
 import numpy
 import torch
@@ -27,8 +26,7 @@ from numba import carray, types
 from service.engine.cpu_group_vectors import LINES, RANKS, WIDE, expand_of, shrink_of, size_of, spread
 from service.engine.cpu_vectors import BLOCK, bits_at, floats_at, record_at, thread, threads, together, words_at
 
-_MOST_ROWS = 6
-ROWS = _MOST_ROWS if llvm.get_host_cpu_features().get("avx512f") else 1
+ROWS = max(RANKS)
 """Rows of a block: their sums fill the registers that there are."""
 
 _FIELDS = numpy.int64
@@ -44,7 +42,7 @@ block in `order`, how many rows, and their slot. `scratch`: of each thread."""
 
 def scratch_size(widest: int, rank: int) -> int:
     """Float32 numbers that a thread needs, for the widest input and the largest rank."""
-    return ROWS * (widest + rank) + 2 * _MOST_ROWS
+    return ROWS * (widest + rank + 2)
 
 
 def _block_of(rows: int) -> Any:
@@ -87,7 +85,9 @@ def _block_of(rows: int) -> Any:
     return block
 
 
-_one, _two, _three, _four, _five, _six = (_block_of(rows) for rows in range(1, _MOST_ROWS + 1))
+_BLOCKS = [_block_of(rows) for rows in range(1, ROWS + 1)]
+# Numba wants a name for each; where blocks are smaller, the last of them stands in for those that never come.
+_one, _two, _three, _four, _five, _six = _BLOCKS + [_BLOCKS[-1]] * (6 - ROWS)
 
 
 @numba.njit
