@@ -50,7 +50,7 @@ from evals.tasks.loading import load_suite
 from lifecycle.deployment import Deployment
 from lifecycle.home import Home
 from lifecycle.version import digest_of
-from service.engine.vllm_flags import cpu_dtype
+from service.engine.vllm.flags import cpu_dtype
 
 _AS_QUICK = Bar(at_least=1.0)
 _LITTLE_BESIDE = Bar(at_most=1.1)

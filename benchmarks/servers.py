@@ -1,6 +1,6 @@
 """The two servers as child processes on loopback: `dabt serve`, and the stock vLLM server with the same flags.
 
-Both are given the flags that `service/engine/vllm_flags.py` makes of one configuration. The stock server runs without
+Both are given the flags that `service/engine/vllm/flags.py` makes of one configuration. The stock server runs without
 our plugin, and without what only our service reads.
 """
 
@@ -25,7 +25,7 @@ import psutil
 
 from benchmarks.homes import Stocked
 from service.config import ServeConfig
-from service.engine.vllm_flags import flags
+from service.engine.vllm.flags import flags
 
 BASE = "base"
 """What callers call the base model on both."""

@@ -27,7 +27,7 @@ from benchmarks.plan import SIZES, Plan, Size
 from benchmarks.scenarios import base_only, before, cold, growth, int8, llama_cpp, many, mixed, moves, stall, start
 from benchmarks.servers import ServerFailed
 from service.config import Dtype
-from service.engine.vllm_flags import cpu_dtype
+from service.engine.vllm.flags import cpu_dtype
 
 _SCENARIOS: dict[str, Callable[[Plan], list[Figure]]] = {
     scenario.NAME: scenario.measure

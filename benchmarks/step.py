@@ -23,8 +23,8 @@ from benchmarks import bases
 from benchmarks.homes import Stocked, stocked
 from benchmarks.plan import SIZES, Plan, Size
 from service.config import Dtype, ServeConfig
-from service.engine.vllm_engine import VllmEngine
-from service.engine.vllm_options import parsed_arguments
+from service.engine.vllm.engine import VllmEngine
+from service.engine.vllm.options import parsed_arguments
 
 _PROMPT, _SETTLED, _STEPS, _TIMES = 24, 20, 100, 3
 """Tokens of a prompt; steps before those that are measured; how many are; and how often all of it."""

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from lifecycle.home import Home
     from service.config import ServeConfig
-    from service.engine.vllm_engine import VllmEngine
+    from service.engine.vllm.engine import VllmEngine
     from service.front import Front
     from service.served_bases import AskedBase
 
@@ -165,9 +165,9 @@ def serve(  # noqa: PLR0913, PLR0917  (one parameter is one option of the comman
         run(config, place, every, first, console=show, elsewhere=every.here())
     if any(each.is_being_built for _, each in engines):
         # Asked to stop during an engine's start: all else is in order, and that thread need not be waited for.
-        from service.engine import vllm_forkserver
+        from service.engine.vllm import forkserver
 
-        vllm_forkserver.end()
+        forkserver.end()
         sys.stdout.flush()
         sys.stderr.flush()
         os._exit(0)
@@ -197,13 +197,13 @@ def _asked(
 
 def vllm_engines(configs: list[ServeConfig]) -> list[tuple[ServeConfig, VllmEngine]]:
     """An engine for each base, with its share of this machine; what takes long and needs nothing has begun."""
-    from service.engine import vllm_forkserver
     from service.engine.memory import machine_memory, with_slots
     from service.engine.sharing import Share
-    from service.engine.vllm_engine import VllmEngine
-    from service.engine.vllm_flags import dtype_on_a_cpu
+    from service.engine.vllm import forkserver
+    from service.engine.vllm.engine import VllmEngine
+    from service.engine.vllm.flags import dtype_on_a_cpu
 
-    if vllm_forkserver.is_cpu_build():
+    if forkserver.is_cpu_build():
         memory = machine_memory().part(len(configs))
         configs = [with_slots(config, memory, dtype_on_a_cpu(config)) for config in configs]
     if len(configs) == 1:
@@ -211,7 +211,7 @@ def vllm_engines(configs: list[ServeConfig]) -> list[tuple[ServeConfig, VllmEngi
         engine.prepare()
         return [(configs[0], engine)]
     VllmEngine(configs[0], Share(len(configs))).prepare()
-    from service.engine.vllm_sharing import share_out
+    from service.engine.vllm.sharing import share_out
     from service.engine_side import base_of
 
     base_of(configs[0], configs[1:])  # two of one kind are refused before any is loaded

@@ -53,7 +53,7 @@ class ServeConfig(Frozen):
     """Unless given, vLLM profiles it on a GPU, and on a CPU it follows the base and the memory (`engine/memory.py`)."""
     gpu_memory: float | None = Field(default=None, gt=0, le=1)
     """The share of each GPU's memory that the engine takes; vLLM's own default (0.92) unless given. Where less is free,
-    the engine is not started (`engine/vllm_gpu_memory.py`)."""
+    the engine is not started (`engine/vllm/gpu_memory.py`)."""
     dtype: Dtype = "auto"
     """`auto` is the checkpoint's own on a GPU; on a CPU float32, or bfloat16 where the CPU computes in it, or the
     checkpoint is bfloat16 and the CPU has AVX2 and no AVX-512."""
@@ -115,7 +115,7 @@ class ServeConfig(Frozen):
     speculative: str = Field(default="", pattern=r"^(ngram|\{.*\})?$")
     """Speculative decoding: `ngram` looks the next tokens up in the prompt; or vLLM's own JSON object."""
     engine_options: tuple[str, ...] = ()
-    """Options of `vllm serve` as they are written there; `engine/vllm_options.py` says which are taken."""
+    """Options of `vllm serve` as they are written there; `engine/vllm/options.py` says which are taken."""
     embedding_model: str = PACKAGED_MODEL
     """What `/v1/embeddings` answers with: the packaged model, a hub id or a folder; `none` for no embeddings."""
 

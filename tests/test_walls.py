@@ -34,7 +34,7 @@ HEAVY = {
 }  # fmt: skip
 
 # The modules that talk to one heavy library; nothing imports them at its own top level (`loaded_by` below).
-VLLM_MODULES = ("service/engine/vllm_", "service/engine/masked_lora.py", "service/engine/cpu_")
+VLLM_MODULES = ("service/engine/vllm/", "service/engine/masked_lora.py", "service/engine/cpu/")
 RAY_MODULES = ("service/cluster/ray_",)
 HEAVY_MODULES = (
     *VLLM_MODULES,

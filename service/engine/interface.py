@@ -1,6 +1,6 @@
 """What the service asks of an engine: an OpenAI-shaped request and an adapter in, a response or chunks out.
 
-Nothing here knows vLLM. `vllm_engine.py` holds vLLM in the process, `fake_engine.py` is deterministic and needs
+Nothing here knows vLLM. `vllm/engine.py` holds vLLM in the process, `fake_engine.py` is deterministic and needs
 nothing; the same tests run on both (tests/service/engine_contract.py).
 """
 

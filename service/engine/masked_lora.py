@@ -2,7 +2,7 @@
 
 vLLM 0.32 gathers each token's adapter weights by slot index on the CPU, and "no adapter" is index -1, which picks the
 last slot: a request to the base model that shares a batch with adapter requests gets an adapter's delta. Here rows are
-grouped by their adapter, and each group is multiplied with its own (`cpu_grouped.py`). Where that kernel cannot be, all
+grouped by their adapter, and each group is multiplied with its own (`cpu/grouped.py`). Where that kernel cannot be, all
 slots in use are computed as one matrix product, and a mask, built once per step, keeps each row's own slot:
 
     h = x @ A_allᵀ          [slices, rows, slots·rank]    one batched product for all slots and slices
@@ -10,7 +10,10 @@ slots in use are computed as one matrix product, and a mask, built once per step
     y_slice += h_slice @ B_all                            one product per slice
 
 `MaskedLora` is the arithmetic, on plain tensors. `MaskedPunicaWrapper` puts it where vLLM looks for its kernels.
-Read `vllm_engine.py` for how the service makes sure at start that this is the kernel in use.
+Read `vllm/engine.py` for how the service makes sure at start that this is the kernel in use.
+
+This module keeps its place beside the folders: the metadata of a package that is installed names it to vLLM, and under
+another name the service would not start before it is installed anew.
 """
 
 from __future__ import annotations
@@ -24,7 +27,7 @@ from torch.nn.functional import pad
 from vllm.lora.punica_wrapper.punica_cpu import PunicaWrapperCPU
 
 if TYPE_CHECKING:
-    from service.engine.cpu_grouped import Grouped
+    from service.engine.cpu.grouped import Grouped
 
 NO_ADAPTER = -1
 QUALNAME = "service.engine.masked_lora.MaskedPunicaWrapper"
@@ -43,13 +46,14 @@ def register() -> None:
     if current_platform.is_cpu():
         from vllm.platforms.cpu import CpuPlatform
 
-        from service.engine import cpu_amx, cpu_int8, cpu_norms, cpu_weights, vllm_packed_lora
+        from service.engine.cpu import amx, int8, norms, weights
+        from service.engine.vllm import packed_lora
 
-        cpu_amx.register()
-        cpu_int8.register()
-        cpu_norms.register()
-        cpu_weights.register()
-        vllm_packed_lora.register()
+        amx.register()
+        int8.register()
+        norms.register()
+        weights.register()
+        packed_lora.register()
         CpuPlatform.get_punica_wrapper = classmethod(lambda cls: QUALNAME)
 
 
@@ -215,7 +219,7 @@ def _product(x: torch.Tensor, a: torch.Tensor) -> torch.Tensor:
 def grouped_kernel() -> Grouped | None:
     """None, and a word in the log, without numba, torch's OpenMP or a place for compiled code."""
     try:
-        from service.engine.cpu_grouped import Grouped
+        from service.engine.cpu.grouped import Grouped
     except (ImportError, OSError, RuntimeError):
         logging.getLogger(__name__).warning("adapters are computed for all rows and masked", exc_info=True)
         return None

@@ -24,11 +24,11 @@ SMALLEST_CACHE = GIB // 16
 _SLOT_SHARE, _KEPT_SHARE = 50, 20
 """All slots together may take one part in so many of the machine's memory; and the adapters that are ready for one."""
 KEPT_TWICE = GIB
-"""Of plain weights that few rows are computed with, beside the packed ones (`cpu_weights.py`), at most. None of a
+"""Of plain weights that few rows are computed with, beside the packed ones (`cpu/weights.py`), at most. None of a
 larger base: it waits for its memory whoever multiplies, and twice its weights may be more than there is."""
 LEAST_SLOTS, MOST_SLOTS = 8, 64
 """Adapters in one batch. On a CPU a step pays for those that are in it, and a slot for nothing but its memory
-(`cpu_grouped.py`)."""
+(`cpu/grouped.py`)."""
 MOST_KEPT = 1024
 """Adapters in memory, ready for a slot. One that is not there is read and proved first, and every stream waits."""
 _WIDTHS = {"float32": 4, "bfloat16": 2, "float16": 2}

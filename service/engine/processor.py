@@ -24,7 +24,7 @@ def multiplies_bfloat16(cpuinfo: Path = CPUINFO) -> bool:
 
 
 def needs_our_products(cpuinfo: Path = CPUINFO) -> bool:
-    """Whether all products in bfloat16 are those of `cpu_products.py`: oneDNN has none without AVX-512."""
+    """Whether all products in bfloat16 are those of `cpu/products.py`: oneDNN has none without AVX-512."""
     told = _told(cpuinfo)
     return told >= _VECTORS and _WIDE not in told
 

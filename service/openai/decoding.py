@@ -1,6 +1,6 @@
 """How a request is decoded: what the caller sets, then the version's decoding, or the base's under its own name.
 
-The engine is started so that it adds nothing of its own (`vllm_flags.py`): all that decides an answer is in the version
+The engine is started so that it adds nothing of its own (`vllm/flags.py`): all that decides an answer is in the version
 or in the request.
 """
 

@@ -2,7 +2,7 @@
 
 `response_format`, `structured_outputs` and the parameters of tools are all of them; `/v1/responses` has become a chat
 request by now (`response_request.py`). `lifecycle/schema_limits.py` has the limits. What passes is compiled on trial
-before the engine is given it (`service/engine/grammar_trial.py`).
+before the engine is given it (`service/engine/grammar/trial.py`).
 """
 
 from __future__ import annotations

@@ -20,7 +20,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from service.app import create_app
 from service.config import ServeConfig
 from service.engine.fake_engine import FakeEngine
-from service.engine.grammar_trial import GrammarTrials
+from service.engine.grammar.trial import GrammarTrials
 from service.engine.interface import Tally
 from service.observability.telemetry import Telemetry
 from service.openai import http_errors

@@ -40,7 +40,7 @@ class TrainedEngine(FakeEngine):
 
 
 if __name__ == "__main__":
-    stand_in: Any = types.ModuleType("service.engine.vllm_engine")
+    stand_in: Any = types.ModuleType("service.engine.vllm.engine")
     stand_in.VllmEngine = TrainedEngine
-    sys.modules["service.engine.vllm_engine"] = stand_in
+    sys.modules["service.engine.vllm.engine"] = stand_in
     dabt.main()

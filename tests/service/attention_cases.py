@@ -7,7 +7,7 @@ from typing import Any
 import numpy
 import torch
 
-from service.engine.cpu_attention import Layer, Rows
+from service.engine.cpu.attention import Layer, Rows
 
 
 class Step:

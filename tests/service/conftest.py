@@ -239,7 +239,7 @@ class Real:
 @pytest.fixture(scope="session")
 def real(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Real]:
     """Two slots and four adapters, so that adapters are swapped all the time. Float32, to be held against PEFT."""
-    from service.engine.vllm_engine import VllmEngine
+    from service.engine.vllm.engine import VllmEngine
 
     root = tmp_path_factory.mktemp("real")
     base = root / "random-llama"

@@ -1,4 +1,4 @@
-"""Stands in for `service/engine/grammar_worker.py`: the same frames, and answers that the constraint itself asks for.
+"""Stands in for `service/engine/grammar/worker.py`: the same frames, and answers that the constraint itself asks for.
 
 `hold` keeps its place until it is cancelled, or until `release` comes. What was asked is written to the file that the
 environment names.

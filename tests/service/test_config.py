@@ -102,7 +102,7 @@ def test_another_chat_template_is_served_as_a_base_of_its_own_under_the_bases_na
         seen.append(config)
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("service.engine.vllm_engine.VllmEngine", engine)
+    monkeypatch.setattr("service.engine.vllm.engine.VllmEngine", engine)
     for given in ({}, {"chat_template": tmp_path / "mine.jinja"}):
         with pytest.raises(KeyboardInterrupt):
             serve(

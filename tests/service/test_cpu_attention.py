@@ -20,7 +20,7 @@ def heavy_imports() -> None:
     global torch, Step, kernel, attended
     import torch as real_torch
 
-    import service.engine.cpu_attention as real_kernel
+    import service.engine.cpu.attention as real_kernel
     from tests.service import attention_cases as cases
 
     torch, Step, kernel, attended = real_torch, cases.Step, real_kernel, cases.attended

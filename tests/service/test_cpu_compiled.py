@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from service.engine.cpu_compiled import SOURCES, place_of
+from service.engine.cpu.compiled import SOURCES, place_of
 
 
 @pytest.fixture
@@ -42,6 +42,6 @@ def test_code_lies_in_the_user_s_caches_where_nobody_may_write_beside_the_files(
 def test_every_file_of_the_kernels_is_counted() -> None:
     """Those of which another uses functions, and those that keep code."""
     named = {file.name for file in SOURCES}
-    using = [file for file in SOURCES[0].parent.glob("cpu_*.py") if "import numba" in file.read_text()]
-    assert {file.name for file in using} - {"cpu_compiled.py"} <= named
+    using = [file for file in SOURCES[0].parent.glob("*.py") if "import numba" in file.read_text()]
+    assert {file.name for file in using} - {"compiled.py"} <= named
     assert all(file.is_file() for file in SOURCES)

@@ -29,11 +29,11 @@ def heavy_imports() -> None:
     import numpy as real_numpy
     import torch as real_torch
 
-    import service.engine.cpu_decode as real_decode
-    from service.engine import cpu_int8, cpu_weights
+    import service.engine.cpu.decode as real_decode
+    from service.engine.cpu import int8, weights
 
     torch, numpy, decode = real_torch, real_numpy, real_decode
-    rounded, read_in_blocks = cpu_int8.rounded, cpu_weights.read_in_blocks
+    rounded, read_in_blocks = int8.rounded, weights.read_in_blocks
 
 
 class Model:
@@ -183,7 +183,7 @@ def test_an_overflow_in_one_adapter_stays_in_its_rows() -> None:
 
 
 def test_a_row_gets_the_bits_of_its_adapter_that_it_gets_in_a_large_step() -> None:
-    from service.engine.cpu_grouped import Grouped
+    from service.engine.cpu.grouped import Grouped
 
     model, slots = Model(8), [2, 0, -1, 2]
     model.weight["qkv"].zero_()  # so that an output is its adapter's part

@@ -20,7 +20,7 @@ def heavy_imports() -> None:
     global torch, grouped
     import torch as real_torch
 
-    import service.engine.cpu_grouped as real_grouped
+    import service.engine.cpu.grouped as real_grouped
 
     torch, grouped = real_torch, real_grouped
 

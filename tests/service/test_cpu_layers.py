@@ -19,7 +19,7 @@ def layer(rows: int, columns: int, kind: str = "bfloat16") -> Any:
 
 
 def test_plain_weights_are_kept_of_a_small_base_and_none_of_a_larger_one() -> None:
-    from service.engine.cpu_weights import Keeping, kept_weight
+    from service.engine.cpu.weights import Keeping, kept_weight
 
     packed: list[Any] = []
 
@@ -42,7 +42,7 @@ def test_plain_weights_are_kept_of_a_small_base_and_none_of_a_larger_one() -> No
 
 
 def test_what_vllm_could_not_pack_costs_no_room() -> None:
-    from service.engine.cpu_weights import Keeping, kept_weight
+    from service.engine.cpu.weights import Keeping, kept_weight
 
     keep = Keeping(lambda layer, remove_weight: None, most_bytes=0)
     layers = [layer(8, 64) for _ in range(4)]
@@ -52,7 +52,7 @@ def test_what_vllm_could_not_pack_costs_no_room() -> None:
 
 
 def test_a_weight_in_panels_is_the_only_one_that_its_layer_has() -> None:
-    from service.engine.cpu_weights import kept_weight, put_in_panels
+    from service.engine.cpu.weights import kept_weight, put_in_panels
 
     fits, does_not, none_kept = layer(48, 64), layer(24, 64), layer(48, 64)
     for one in (fits, does_not):
@@ -70,8 +70,8 @@ def test_a_weight_in_panels_is_the_only_one_that_its_layer_has() -> None:
 def test_a_head_shares_its_panels_with_the_embeddings_that_it_is_tied_to() -> None:
     import torch
 
-    from service.engine.cpu_products import Product, Workspace
-    from service.engine.cpu_weights import kept_weight, put_in_panels, rows_of_panels
+    from service.engine.cpu.products import Product, Workspace
+    from service.engine.cpu.weights import kept_weight, put_in_panels, rows_of_panels
 
     table, head = layer(80, 96), layer(80, 96)
     numbers = torch.randn(80, 96, generator=torch.Generator().manual_seed(2)).bfloat16()
@@ -91,7 +91,7 @@ def test_a_head_shares_its_panels_with_the_embeddings_that_it_is_tied_to() -> No
 
 @pytest.mark.parametrize("unfit", [(8, 64, "float32"), (6, 64, "bfloat16"), (8, 48, "bfloat16")])
 def test_what_the_kernel_does_not_read_is_not_kept(unfit: tuple[int, int, str]) -> None:
-    from service.engine.cpu_weights import Keeping, kept_weight
+    from service.engine.cpu.weights import Keeping, kept_weight
 
     one = layer(*unfit)
     Keeping(lambda layer, remove_weight: None)(one, remove_weight=True)
@@ -102,8 +102,8 @@ def test_what_the_kernel_does_not_read_is_not_kept(unfit: tuple[int, int, str]) 
 def test_few_rows_are_ours_and_all_of_them_where_onednn_has_no_product(most: int | None) -> None:
     import torch
 
-    from service.engine.cpu_layers import Cores, ours_first
-    from service.engine.cpu_products import Product, Workspace
+    from service.engine.cpu.layers import Cores, ours_first
+    from service.engine.cpu.products import Product, Workspace
 
     weight = torch.randn(8, 64, generator=torch.Generator().manual_seed(1)).bfloat16()
     cores = Cores()
@@ -124,7 +124,7 @@ def test_few_rows_are_ours_and_all_of_them_where_onednn_has_no_product(most: int
 def test_the_thread_that_calls_is_held_to_a_core_only_meanwhile() -> None:
     import os
 
-    from service.engine.cpu_layers import Cores
+    from service.engine.cpu.layers import Cores
 
     before = os.sched_getaffinity(0)
     cores = Cores()
@@ -134,7 +134,7 @@ def test_the_thread_that_calls_is_held_to_a_core_only_meanwhile() -> None:
 
 
 def worker(workers: int = 1) -> Any:
-    from service.engine.vllm_worker import WorkerExtension
+    from service.engine.vllm.worker import WorkerExtension
 
     made = WorkerExtension()
     made.parallel_config = SimpleNamespace(world_size=workers)
@@ -168,7 +168,7 @@ def test_on_a_gpu_the_plugin_of_every_vllm_process_imports_no_kernel_for_a_cpu(m
 
 def kernels() -> list[str]:
     """Those of ours that this process has imported."""
-    return [name for name in sys.modules if name.startswith("service.engine.cpu_")]
+    return [name for name in sys.modules if name.startswith("service.engine.cpu.")]
 
 
 def forget_kernels(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -179,15 +179,15 @@ def forget_kernels(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize(
     ("module", "asked", "said"),
     [
-        ("cpu_layers", "dabt_few_rows", "few rows are computed as many are"),
-        ("cpu_attention", "dabt_attention", "attention is computed by vLLM alone"),
+        ("layers", "dabt_few_rows", "few rows are computed as many are"),
+        ("attention", "dabt_attention", "attention is computed by vLLM alone"),
     ],
 )
 def test_without_numba_the_engine_computes_as_before_and_says_so(
     module: str, asked: str, said: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setitem(sys.modules, f"service.engine.{module}", None)
-    monkeypatch.delattr(f"service.engine.{module}", raising=False)
-    with caplog.at_level(logging.WARNING, logger="service.engine.vllm_worker"):
+    monkeypatch.setitem(sys.modules, f"service.engine.cpu.{module}", None)
+    monkeypatch.delattr(f"service.engine.cpu.{module}", raising=False)
+    with caplog.at_level(logging.WARNING, logger="service.engine.vllm.worker"):
         assert getattr(worker(), asked)() == ""
     assert said in caplog.text

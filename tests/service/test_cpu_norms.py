@@ -14,10 +14,10 @@ def norms() -> Any:
     """The two operations of vLLM, with our provider offered to them."""
     from vllm import ir
 
-    from service.engine import cpu_norms
+    from service.engine.cpu.norms import register
 
-    cpu_norms.register()
-    cpu_norms.register()  # vLLM may load a plugin twice
+    register()
+    register()  # vLLM may load a plugin twice
     return ir.ops.rms_norm, ir.ops.fused_add_rms_norm
 
 
@@ -54,7 +54,7 @@ def test_a_build_that_cuts_numbers_off_is_left_for_torch(
 ) -> None:
     import torch
 
-    from service.engine import cpu_norms
+    from service.engine.cpu import norms as module
 
     def kernel(x: Any, residual: Any, weight: Any, epsilon: float) -> None:
         exact = x.float() + residual.float()
@@ -62,8 +62,8 @@ def test_a_build_that_cuts_numbers_off_is_left_for_torch(
         residual.copy_(exact if rounds else cut)
 
     monkeypatch.setattr(torch.ops._C, "fused_add_rms_norm", kernel)
-    assert cpu_norms.rounds.__wrapped__(torch.bfloat16) is rounds
-    monkeypatch.setattr(cpu_norms, "rounds", lambda dtype: rounds)
+    assert module.rounds.__wrapped__(torch.bfloat16) is rounds
+    monkeypatch.setattr(module, "rounds", lambda dtype: rounds)
     for dtype, ours in (("float32", True), ("bfloat16", rounds)):
         x, residual, weight = tensors(dtype, 4)
         assert norms[0].impls["dabt_cpu"].supports_args(x, weight, 1e-6) is ours

@@ -21,8 +21,8 @@ def numbers(*shape: int) -> Any:
 
 
 def product(rows: Any, bias: Any = None, threads: int = 3, panels: bool = False) -> Any:
-    from service.engine.cpu_products import Product, Workspace
-    from service.engine.cpu_weights import in_panels
+    from service.engine.cpu.products import Product, Workspace
+    from service.engine.cpu.weights import in_panels
 
     weight = in_panels(numbers(IN_PANELS, INTO)) if panels else numbers(OUT, INTO)
     return Product(weight, Workspace(threads))(rows, bias)
@@ -75,7 +75,7 @@ def test_products_of_a_model_use_one_workspace() -> None:
     """Of different sizes, in any order, and again after it has grown."""
     import torch
 
-    from service.engine.cpu_products import Product, Workspace
+    from service.engine.cpu.products import Product, Workspace
 
     workspace = Workspace(2)
     sizes = [(8, 32), (100, 96), (48, 64)]

@@ -24,9 +24,9 @@ def computed() -> dict[str, str]:
 
     import torch
 
-    from service.engine import cpu_grouped
-    from service.engine.cpu_products import Product, Workspace
-    from service.engine.cpu_weights import in_panels
+    from service.engine.cpu import grouped
+    from service.engine.cpu.products import Product, Workspace
+    from service.engine.cpu.weights import in_panels
     from tests.service.attention_cases import Step, attended
 
     random = torch.Generator().manual_seed(3)
@@ -39,14 +39,14 @@ def computed() -> dict[str, str]:
 
     few, weight = numbers(3, 96), numbers(160, 96)
     x, y, a, b = numbers(20, 96), numbers(20, 160), numbers(1, 4, 8, 96), numbers(4, 8, 160)
-    kernel = cpu_grouped.Grouped()
+    kernel = grouped.Grouped()
     place = kernel.place(a, [b])
     assert place is not None
     kernel.set_rows([row % 5 - 1 for row in range(20)])
     kernel.add(y, x, place)
     attention = [attended(Step([40, 1, 97], dtype=dtype, heads=12))[0] for dtype in ("float32", "bfloat16")]
     return {
-        "rows of a block": str(cpu_grouped.ROWS),
+        "rows of a block": str(grouped.ROWS),
         "few": digest(Product(weight, Workspace(1))(few)),
         "many": digest(Product(weight, Workspace(1))(x)),
         "few, panels": digest(Product(in_panels(weight), Workspace(1))(few)),

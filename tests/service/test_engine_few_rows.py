@@ -25,7 +25,7 @@ class Narrow:
     """An engine in bfloat16 with three adapters of different ranks and modules."""
 
     def __init__(self, root: Path) -> None:
-        from service.engine.vllm_engine import VllmEngine
+        from service.engine.vllm.engine import VllmEngine
 
         base = root / "random-llama"
         make_base(base)
@@ -69,7 +69,7 @@ def narrow(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Narrow]:
 
 
 def test_it_computes_whole_layers_and_says_so(narrow: Narrow) -> None:
-    assert "service.engine.cpu_layers: layers" in narrow.facts.detail.kernels
+    assert "service.engine.cpu.layers: layers" in narrow.facts.detail.kernels
 
 
 @pytest.mark.parametrize("together", [("base",), ("red",), ("green", "base", "blue", "red")])

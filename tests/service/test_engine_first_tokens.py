@@ -19,7 +19,7 @@ def test_those_of_several_requests_keep_their_order_and_so_do_the_others() -> No
     from vllm.v1.engine import EngineCoreOutput, EngineCoreOutputs
     from vllm.v1.metrics.stats import PrefillStats
 
-    from service.engine.vllm_first_tokens import send_first
+    from service.engine.vllm.first_tokens import send_first
 
     def output(name: str, prefill: PrefillStats | None = None) -> Any:
         return EngineCoreOutput(request_id=name, new_token_ids=[1], prefill_stats=prefill)

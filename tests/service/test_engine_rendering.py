@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from service.engine.vllm_rendering import SHORT
+from service.engine.vllm.rendering import SHORT
 from tests.service.asking import chat
 
 pytestmark = [pytest.mark.engine, pytest.mark.timeout(300)]

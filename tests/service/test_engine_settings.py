@@ -21,17 +21,17 @@ def test_a_running_engine_keeps_its_settings(real: Any, monkeypatch: pytest.Monk
 def test_a_start_reads_them_again(monkeypatch: pytest.MonkeyPatch) -> None:
     from vllm import envs
 
-    from service.engine import vllm_settings
+    from service.engine.vllm import settings
 
     kept_before = envs._is_envs_cache_enabled()
     try:
         for value in ("0", "1"):
             monkeypatch.setenv(ASKED_FOR_EACH_TOKEN, value)
-            vllm_settings.read_again()
-            vllm_settings.keep()
+            settings.read_again()
+            settings.keep()
             assert getattr(envs, ASKED_FOR_EACH_TOKEN) is bool(int(value))
     finally:
         monkeypatch.undo()
-        vllm_settings.read_again()
+        settings.read_again()
         if kept_before:
-            vllm_settings.keep()
+            settings.keep()

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from lifecycle.errors import InvalidInput, Overloaded, Unavailable
-from service.engine import grammar_trial
-from service.engine.grammar_trial import Constraint, GrammarTrials
+from service.engine.grammar import trial
+from service.engine.grammar.trial import Constraint, GrammarTrials
 
 pytestmark = pytest.mark.timeout(300)
 
@@ -38,8 +38,8 @@ class Bench:
 @pytest.fixture
 async def bench(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Bench]:
     monkeypatch.setenv("GRAMMAR_STUB", str(tmp_path / "seen"))
-    monkeypatch.setattr(grammar_trial, "_PROGRAM", Path(__file__).with_name("grammar_stub.py"))
-    monkeypatch.setattr(grammar_trial, "_PAUSE", 0.0)
+    monkeypatch.setattr(trial, "_PROGRAM", Path(__file__).with_name("grammar_stub.py"))
+    monkeypatch.setattr(trial, "_PAUSE", 0.0)
     trials = GrammarTrials(1.0)
     trials.start("tokens", whitespace=True)
     yield Bench(trials, tmp_path / "seen")
@@ -165,7 +165,7 @@ async def test_without_a_worker_nothing_is_taken_and_whoever_waits_is_told(bench
 
 
 async def test_only_so_many_are_remembered(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(grammar_trial, "_REMEMBERED", 2)
+    monkeypatch.setattr(trial, "_REMEMBERED", 2)
     for spec in ("a", "b", "a", "c", "a", "b"):
         await bench.ask(spec)
     assert bench.seen() == ["a", "b", "c", "b"], "the one that was asked for last stays"

@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from lifecycle.errors import InvalidInput, Unavailable
-from service.engine import grammar_trial
-from service.engine.grammar_trial import Constraint, GrammarTrials
+from service.engine.grammar import trial
+from service.engine.grammar.trial import Constraint, GrammarTrials
 
 pytestmark = [pytest.mark.engine, pytest.mark.timeout(300)]
 
@@ -112,7 +112,7 @@ def test_what_takes_too_long_to_compile_or_to_keep_to_is_ended_and_others_go_on(
 
 def test_a_trial_that_gets_no_time_is_ended_and_is_nobodys_fault(tokens: str, monkeypatch: pytest.MonkeyPatch) -> None:
     dear = schema(type="object", properties={f"name{at}": {"type": "string"} for at in range(16_000)})
-    monkeypatch.setattr(grammar_trial, "_PATIENCE", 0.01)
+    monkeypatch.setattr(trial, "_PATIENCE", 0.01)
     assert told(tokens, [dear], seconds=20.0) == ["unavailable"]
 
 
@@ -122,9 +122,9 @@ def test_a_compiler_that_breaks_down_takes_nobody_with_it(
 ) -> None:
     program = tmp_path / "worker.py"
     broken = f'def trial(info, kind, spec, *, whitespace):\n    if kind == "regex":\n        {end}\n    return ""\n\n\n'
-    source = grammar_trial._PROGRAM.read_text(encoding="utf-8")
+    source = trial._PROGRAM.read_text(encoding="utf-8")
     program.write_text(source.replace('if __name__ == "__main__":', f'{broken}if __name__ == "__main__":'))
-    monkeypatch.setattr(grammar_trial, "_PROGRAM", program)
+    monkeypatch.setattr(trial, "_PROGRAM", program)
     fault, after = told(tokens, [Constraint("regex", "a"), schema(type="object")])
     expected = "it takes too much memory to compile" if "Memory" in end else "the compiler breaks down at it"
     assert (fault, after) == (expected, "")

@@ -18,7 +18,7 @@ import structlog
 
 from lifecycle.home import Home
 from service.config import ServeConfig
-from service.engine.vllm_flags import set_environment
+from service.engine.vllm.flags import set_environment
 from service.observability import logs
 from service.request_context import RequestContext, begun
 from service.worker_process import WorkerProcess

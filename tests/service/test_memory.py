@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from service.config import Dtype, ServeConfig
-from service.engine import processor, vllm_flags
+from service.engine import processor
 from service.engine.memory import (
     GIB,
     Memory,
@@ -21,6 +21,7 @@ from service.engine.memory import (
     token_bytes,
     with_slots,
 )
+from service.engine.vllm.flags import _cache_bytes, cpu_dtype, dtype_on_a_cpu
 
 BASES: dict[str, tuple[dict[str, Any], float]] = {
     "Llama-3.1-8B": (
@@ -128,9 +129,9 @@ def test_weights_that_a_cpu_keeps_twice_are_counted(tmp_path: Path, monkeypatch:
     base_of(tmp_path, {**BASES["Llama-3.1-8B"][0], **words}, 2 * GIB)
     assert twice("bfloat16") == GIB
     monkeypatch.setattr(processor, "needs_our_products", lambda cpuinfo: False)
-    monkeypatch.setattr(vllm_flags, "machine_memory", lambda: Memory(20 * GIB, 20 * GIB))
+    monkeypatch.setattr("service.engine.vllm.flags.machine_memory", lambda: Memory(20 * GIB, 20 * GIB))
     config = ServeConfig(base=base, classifier_gib=1, embedding_model="none")
-    assert vllm_flags._cache_bytes(config, "bfloat16") == 8 * GIB  # half of 20 - 2 - 1 - 1
+    assert _cache_bytes(config, "bfloat16") == 8 * GIB  # half of 20 - 2 - 1 - 1
 
 
 def test_a_base_that_does_not_say_its_sizes_gets_the_least_cache(tmp_path: Path) -> None:
@@ -201,7 +202,7 @@ def test_slots_and_adapters_in_memory_follow_the_memory_where_nobody_has_said_ho
 def test_auto_is_16_bits_where_the_processor_multiplies_them(flags: str | None, dtype: Dtype, tmp_path: Path) -> None:
     if flags is not None:
         (tmp_path / "cpuinfo").write_text(f"processor : 0\nmodel name : Xeon®\n{flags}\n", encoding="utf-8")
-    assert vllm_flags.cpu_dtype(base_of(tmp_path, {}), 1, tmp_path / "cpuinfo") == dtype
+    assert cpu_dtype(base_of(tmp_path, {}), 1, tmp_path / "cpuinfo") == dtype
 
 
 @pytest.mark.parametrize(
@@ -221,16 +222,16 @@ def test_a_base_in_16_bits_keeps_them_where_our_products_widen_them(
     config: dict[str, str], workers: int, flags: str, dtype: Dtype, tmp_path: Path
 ) -> None:
     (tmp_path / "cpuinfo").write_text(f"flags : fpu {flags}\n", encoding="utf-8")
-    assert vllm_flags.cpu_dtype(base_of(tmp_path, config), workers, tmp_path / "cpuinfo") == dtype
+    assert cpu_dtype(base_of(tmp_path, config), workers, tmp_path / "cpuinfo") == dtype
 
 
 def test_the_kernel_and_torch_say_the_same_of_this_processor(tmp_path: Path) -> None:
     import torch
 
     narrow = torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
-    assert vllm_flags.cpu_dtype(base_of(tmp_path, {})) == ("bfloat16" if narrow else "float32")
+    assert cpu_dtype(base_of(tmp_path, {})) == ("bfloat16" if narrow else "float32")
     ours = narrow or (torch.cpu._is_avx2_supported() and not torch.cpu._is_avx512_supported())
-    assert vllm_flags.cpu_dtype(base_of(tmp_path, {"dtype": "bfloat16"})) == ("bfloat16" if ours else "float32")
+    assert cpu_dtype(base_of(tmp_path, {"dtype": "bfloat16"})) == ("bfloat16" if ours else "float32")
 
 
 @pytest.mark.parametrize(
@@ -245,7 +246,9 @@ def test_the_kernel_and_torch_say_the_same_of_this_processor(tmp_path: Path) -> 
 def test_adapters_are_counted_in_the_numbers_that_they_are_served_in(
     asked: Dtype, quantization: str, narrow: bool, counted: Dtype, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(vllm_flags, "cpu_dtype", lambda base, workers: "bfloat16" if narrow else "float32")
+    monkeypatch.setattr(
+        "service.engine.vllm.flags.cpu_dtype", lambda base, workers: "bfloat16" if narrow else "float32"
+    )
     base = base_of(tmp_path, {})
     config = ServeConfig(base=base, dtype=asked, quantization=quantization)
-    assert vllm_flags.dtype_on_a_cpu(config) == counted
+    assert dtype_on_a_cpu(config) == counted

@@ -11,8 +11,8 @@ from lifecycle.errors import InvalidConfig
 from service.config import ServeConfig
 from service.engine.memory import GIB, Memory
 from service.engine.sharing import Share, on_a_cpu, on_gpus
-from service.engine.vllm_flags import flags
-from service.engine.vllm_forkserver import _threads
+from service.engine.vllm.flags import flags
+from service.engine.vllm.forkserver import _threads
 
 LLAMA = {
     **{"num_hidden_layers": 32, "num_attention_heads": 32, "num_key_value_heads": 8, "hidden_size": 4096},

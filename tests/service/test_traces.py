@@ -272,7 +272,7 @@ async def test_a_collector_that_takes_grpc_gets_the_same_trace(house: Any, start
 
 
 def test_without_a_collector_nothing_of_opentelemetry_is_loaded() -> None:
-    imported = "service.app, service.engine.vllm_flags"
+    imported = "service.app, service.engine.vllm.flags"
     program = f"import sys, {imported}; print(any('opentelemetry' in name for name in sys.modules))"
     root = Path(__file__).parents[2]
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, cwd=root)

@@ -47,7 +47,7 @@ def test_one_read_gives_the_same_numbers_which_belong_to_this_adapter_alone(
     import torch
     from vllm.lora.lora_model import LoRAModel
 
-    from service.engine.vllm_adapter_file import LoRAOfOneRead
+    from service.engine.vllm.adapter_file import LoRAOfOneRead
 
     folder = saved(tmp_path, kept)
     ours, theirs = read(LoRAOfOneRead, folder, served), read(LoRAModel, folder, served)
@@ -65,14 +65,14 @@ def test_one_read_gives_the_same_numbers_which_belong_to_this_adapter_alone(
 
 
 def test_a_module_that_the_engine_does_not_adapt_is_refused_by_name(tmp_path: Path) -> None:
-    from service.engine.vllm_adapter_file import LoRAOfOneRead
+    from service.engine.vllm.adapter_file import LoRAOfOneRead
 
     with pytest.raises(ValueError, match=r"layers\.1\.mlp\.gate_proj"):
         read(LoRAOfOneRead, saved(tmp_path, "float32", "gate_proj"), "float32")
 
 
 def test_a_folder_without_the_file_is_left_to_vllm_which_refuses_it(tmp_path: Path) -> None:
-    from service.engine.vllm_adapter_file import LoRAOfOneRead
+    from service.engine.vllm.adapter_file import LoRAOfOneRead
 
     folder = saved(tmp_path, "float32")
     (tmp_path / "adapter_model.safetensors").unlink()
@@ -84,7 +84,7 @@ def into_memory(folder: str, number: int, dtype: str) -> Any:
     """As vLLM has it once it is in its memory, where the slices of a packed layer are together."""
     from vllm.lora.model_manager import LRUCacheLoRAModelManager
 
-    from service.engine.vllm_adapter_file import LoRAOfOneRead
+    from service.engine.vllm.adapter_file import LoRAOfOneRead
 
     memory = LRUCacheLoRAModelManager.__new__(LRUCacheLoRAModelManager)
     memory.modules, memory.is_pooling_model, memory._registered_adapters = {}, False, {}
@@ -105,7 +105,7 @@ def asked(folder: str, number: int) -> Any:
 
 @pytest.fixture
 def forms() -> Any:
-    from service.engine.vllm_adapter_file import Forms
+    from service.engine.vllm.adapter_file import Forms
 
     return Forms()
 
@@ -189,7 +189,7 @@ def test_a_file_that_ends_too_early_is_not_made_by_its_form(tmp_path: Path, form
 
 
 def test_of_many_forms_those_that_were_used_last_are_kept(tmp_path: Path) -> None:
-    from service.engine.vllm_adapter_file import Forms
+    from service.engine.vllm.adapter_file import Forms
 
     forms = Forms(most=2)
     one, two, three = (saved(tmp_path / str(alpha), "float32", alpha=alpha) for alpha in (1, 2, 3))
@@ -205,7 +205,7 @@ def test_tensors_of_several_formats_are_left_to_vllm(tmp_path: Path, forms: Any)
     from safetensors.torch import load_file, save_file
     from vllm.lora.lora_model import LoRAModel
 
-    from service.engine.vllm_adapter_file import LoRAOfOneRead
+    from service.engine.vllm.adapter_file import LoRAOfOneRead
 
     folder = saved(tmp_path / "1", "float32")
     file = tmp_path / "1" / "adapter_model.safetensors"

@@ -19,7 +19,7 @@ def worker() -> Any:
     from vllm.lora.worker_manager import LRUCacheWorkerLoRAManager
 
     from service.engine.masked_lora import MaskedPunicaWrapper
-    from service.engine.vllm_adapter_memory import AdapterMemory
+    from service.engine.vllm.adapter_memory import AdapterMemory
 
     log: list[tuple[str, int]] = []
 
@@ -147,7 +147,7 @@ def test_more_adapters_than_slots_are_refused(worker: Any) -> None:
 
 
 def test_only_the_manager_that_it_knows_is_taken_over() -> None:
-    from service.engine.vllm_adapter_memory import AdapterMemory
+    from service.engine.vllm.adapter_memory import AdapterMemory
 
     with pytest.raises(TypeError, match="SimpleNamespace"):
         AdapterMemory.take_over(SimpleNamespace())

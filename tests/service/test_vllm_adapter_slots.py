@@ -89,7 +89,7 @@ def held(memory: Any) -> list[Any]:
 def test_each_comes_where_vllm_would_bring_it_with_the_same_numbers(order: tuple[int, ...]) -> None:
     import torch
 
-    from service.engine.vllm_adapter_slots import Slots
+    from service.engine.vllm.adapter_slots import Slots
 
     vllm, ours = memory_of(), memory_of()
     slots = Slots.of(ours)
@@ -107,7 +107,7 @@ def test_each_comes_where_vllm_would_bring_it_with_the_same_numbers(order: tuple
 def test_slots_that_have_moved_for_a_larger_rank_are_filled_where_they_are_now() -> None:
     import torch
 
-    from service.engine.vllm_adapter_slots import Slots
+    from service.engine.vllm.adapter_slots import Slots
 
     memory = memory_of()
     kernel = memory.modules["o_proj"].punica_wrapper.masked
@@ -124,7 +124,7 @@ def test_slots_that_have_moved_for_a_larger_rank_are_filled_where_they_are_now()
 
 
 def test_a_layer_of_another_kind_leaves_all_slots_to_vllm() -> None:
-    from service.engine.vllm_adapter_slots import Slots
+    from service.engine.vllm.adapter_slots import Slots
 
     memory = memory_of()
     memory.modules["lm_head"] = SimpleNamespace(set_lora=lambda slot, a, b: None)

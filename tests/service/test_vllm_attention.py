@@ -11,7 +11,7 @@ pytestmark = [pytest.mark.engine, pytest.mark.timeout(300)]
 
 torch: Any = None
 Step: Any = None
-vllm_attention: Any = None
+vllm_side: Any = None
 Builder: Any = None
 Impl: Any = None
 
@@ -19,16 +19,16 @@ Impl: Any = None
 @pytest.fixture(scope="module", autouse=True)
 def heavy_imports() -> None:
     """Not at the top, so that collecting these tests to leave them out costs nothing."""
-    global torch, Step, vllm_attention, Builder, Impl
+    global torch, Step, vllm_side, Builder, Impl
     import torch as real_torch
     from vllm.platforms import current_platform
     from vllm.v1.attention.backends.cpu_attn import CPUAttentionBackendImpl, CPUAttentionMetadataBuilder
 
-    import service.engine.vllm_attention as real_vllm_attention
+    import service.engine.vllm.attention as real_vllm_side
     from tests.service.attention_cases import Step as RealStep
 
     current_platform.import_kernels()
-    torch, Step, vllm_attention = real_torch, RealStep, real_vllm_attention
+    torch, Step, vllm_side = real_torch, RealStep, real_vllm_side
     Builder, Impl = CPUAttentionMetadataBuilder, CPUAttentionBackendImpl
 
 
@@ -59,7 +59,7 @@ class Worker:
             compilation_config=SimpleNamespace(static_forward_context={"one": self.layer}),
             attn_groups=[[SimpleNamespace(layer_names=["one"], metadata_builders=[self.builder])]],
         )
-        monkeypatch.setattr(vllm_attention, "get_attention_context", lambda name: (self.metadata, None, None, None))
+        monkeypatch.setattr(vllm_side, "get_attention_context", lambda name: (self.metadata, None, None, None))
 
     def attended(self) -> tuple[Any, Any]:
         """The output of the step, and the cache after it, in the calls that vLLM's layer makes."""
@@ -91,8 +91,8 @@ def test_a_step_gives_what_it_gives_by_vllm_alone(kind: str, dtype: str, monkeyp
     step = Step(*STEPS[kind], dtype=dtype)
     alone, cache_alone = Worker(step, monkeypatch).attended()
     worker = Worker(step, monkeypatch)
-    assert vllm_attention.take_over(worker.runner)
-    assert vllm_attention.take_over(worker.runner)  # a second time changes nothing
+    assert vllm_side.take_over(worker.runner)
+    assert vllm_side.take_over(worker.runner)  # a second time changes nothing
     output, cache = worker.attended()
     assert torch.equal(cache, cache_alone)
     assert torch.equal(cache, step.written())
@@ -106,7 +106,7 @@ def test_a_prompt_reads_a_block_that_a_row_of_its_step_fills(monkeypatch: pytest
     step = Step([64, 50], [1, 18])
     step.table[1, 0] = step.table[0, 1]
     worker = Worker(step, monkeypatch)
-    vllm_attention.take_over(worker.runner)
+    vllm_side.take_over(worker.runner)
     output, _ = worker.attended()
     torch.testing.assert_close(output.double(), step.wanted(), rtol=1e-5, atol=1e-5)
 
@@ -115,7 +115,7 @@ def test_a_row_reads_a_block_that_a_prompt_of_its_step_fills(monkeypatch: pytest
     step = Step([33, 40], [1, 40])
     step.table[0, 0] = step.table[1, 0]
     worker = Worker(step, monkeypatch)
-    vllm_attention.take_over(worker.runner)
+    vllm_side.take_over(worker.runner)
     output, _ = worker.attended()
     torch.testing.assert_close(output.double(), step.wanted(), rtol=1e-5, atol=1e-5)
 
@@ -141,14 +141,14 @@ def test_what_the_kernel_does_not_compute_is_left_as_it_is(
     of_builder: dict[str, Any], of_impl: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     worker = Worker(Step([40]), monkeypatch, of_builder=of_builder, of_impl=of_impl)
-    assert not vllm_attention.take_over(worker.runner)
+    assert not vllm_side.take_over(worker.runner)
     assert "build" not in vars(worker.builder)
     assert "forward" not in vars(worker.layer.impl)
 
 
 def test_a_step_of_fewer_rows_than_threads_is_vllms(monkeypatch: pytest.MonkeyPatch) -> None:
     worker = Worker(Step([40, 7], kv_heads=1), monkeypatch)
-    vllm_attention.take_over(worker.runner)
+    vllm_side.take_over(worker.runner)
     monkeypatch.setattr(torch, "get_num_threads", lambda: 3)
     worker.attended()
     assert not hasattr(worker.metadata, "dabt_shared")

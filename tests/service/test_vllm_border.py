@@ -27,9 +27,9 @@ from lifecycle.models.templates import frozen_template
 from service.config import ServeConfig
 from service.engine import processor
 from service.engine.interface import Call
-from service.engine.vllm_errors import border, last_line, raise_reported
-from service.engine.vllm_flags import SHARED, flags, takes_adapters, target_modules
-from service.engine.vllm_submission import Submission, begin, check_size, follow, public_name
+from service.engine.vllm.errors import border, last_line, raise_reported
+from service.engine.vllm.flags import SHARED, flags, takes_adapters, target_modules
+from service.engine.vllm.submission import Submission, begin, check_size, follow, public_name
 from tests.service.packed_base import pack
 from tests.service.random_llama import make_base
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from service.engine import vllm_chunks
+from service.engine.vllm import chunks
 
 pytestmark = pytest.mark.engine
 
@@ -90,9 +90,9 @@ class Written:
         from vllm.entrypoints.openai.completion import protocol as of_completion
         from vllm.entrypoints.openai.completion import serving as completion
 
-        write = vllm_chunks.Chunk.model_dump_json
+        write = chunks.Chunk.model_dump_json
 
-        def counted(chunk: vllm_chunks.Chunk, **options: Any) -> str:
+        def counted(chunk: chunks.Chunk, **options: Any) -> str:
             self.without += chunk.usage is None
             return write(chunk, **options)
 
@@ -114,10 +114,10 @@ class Written:
                 for name in names:
                     patch.setattr(module, name, getattr(protocol, name))
             patch.setattr(chat, "time", SimpleNamespace(time=lambda: 1700000000.5))
-            patch.setattr(vllm_chunks.Chunk, "model_dump_json", counted)
+            patch.setattr(chunks.Chunk, "model_dump_json", counted)
             if without:
-                vllm_chunks.write_without_models()
-                vllm_chunks.write_without_models()  # as a second start of the engine does
+                chunks.write_without_models()
+                chunks.write_without_models()  # as a second start of the engine does
             return asyncio.run(told())
 
 

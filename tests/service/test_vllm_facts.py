@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from service.engine import vllm_facts
-from service.engine.vllm_facts import environment, given, libraries, together
+from service.engine.vllm import facts
+from service.engine.vllm.facts import environment, given, libraries, together
 
 
 class Executor:
@@ -133,7 +133,7 @@ def test_the_norms_kernel_is_told_where_it_comes_first(monkeypatch: pytest.Monke
     def resolved(*order: str) -> Any:
         return SimpleNamespace(kernel_config=SimpleNamespace(ir_op_priority=SimpleNamespace(rms_norm=list(order))))
 
-    ours = SimpleNamespace(PROVIDER="dabt_cpu", __name__="service.engine.cpu_norms")
-    monkeypatch.setattr("service.engine.cpu_norms", ours, raising=False)
-    assert vllm_facts.norm_kernels(resolved("dabt_cpu", "native")) == ("service.engine.cpu_norms",)
-    assert vllm_facts.norm_kernels(resolved("native", "dabt_cpu")) == vllm_facts.norm_kernels(resolved()) == ()
+    ours = SimpleNamespace(PROVIDER="dabt_cpu", __name__="service.engine.cpu.norms")
+    monkeypatch.setattr("service.engine.cpu.norms", ours, raising=False)
+    assert facts.norm_kernels(resolved("dabt_cpu", "native")) == ("service.engine.cpu.norms",)
+    assert facts.norm_kernels(resolved("native", "dabt_cpu")) == facts.norm_kernels(resolved()) == ()

@@ -14,15 +14,15 @@ from pathlib import Path
 import psutil
 import pytest
 
-from service.engine import vllm_forkserver
+from service.engine.vllm import forkserver
 
 ROOT = Path(__file__).parents[2]
 
 DRIVER = """
 import os, sys, time
-from service.engine import vllm_forkserver
+from service.engine.vllm import forkserver
 
-vllm_forkserver._IMPORTED = ("colorsys",)
+forkserver._IMPORTED = ("colorsys",)
 
 def child(queue):
     imported = "colorsys" in sys.modules
@@ -30,10 +30,10 @@ def child(queue):
     time.sleep(600)
 
 if __name__ == "__main__":
-    vllm_forkserver.begin()
-    vllm_forkserver.begin()
+    forkserver.begin()
+    forkserver.begin()
     os.environ["LATE"] = "set after the server had begun"
-    context = vllm_forkserver._ForkServer()
+    context = forkserver._ForkServer()
     queue = context.Queue()
     for _ in range(2):
         context.Process(target=child, args=(queue,)).start()
@@ -68,7 +68,7 @@ def test_both_children_come_from_one_server_with_its_imports_and_this_process_en
     first, second = told(driver), told(driver)
     assert first[1] == second[1] != str(driver.pid), "the children's parent is the fork server"
     for child in (first, second):
-        assert child[2:] == ["True", "set after the server had begun", str(vllm_forkserver._threads())]
+        assert child[2:] == ["True", "set after the server had begun", str(forkserver._threads())]
     assert told(driver) == ["False"], "what is meant for the server alone stays out of this process"
 
 
@@ -84,13 +84,13 @@ def test_a_server_that_still_imports_ends_with_this_process_and_holds_no_output_
     (tmp_path / "slow.py").write_text(f"import time\nopen({str(begun)!r}, 'w').close()\ntime.sleep(600)\n")
     driver = f"""
 import os
-from service.engine import vllm_forkserver
+from service.engine.vllm import forkserver
 from tests.waiting import seen
 
-vllm_forkserver._IMPORTED = ("slow",)
-vllm_forkserver.begin()
+forkserver._IMPORTED = ("slow",)
+forkserver.begin()
 seen(lambda: os.path.exists({str(begun)!r}))
-vllm_forkserver.end()
+forkserver.end()
 """
     path = os.pathsep.join([str(ROOT), str(tmp_path)])
     done = subprocess.run(
@@ -103,11 +103,11 @@ def test_what_the_operator_has_set_is_left_alone(monkeypatch: pytest.MonkeyPatch
     monkeypatch.setenv("OMP_NUM_THREADS", "7")
     monkeypatch.setenv("TORCH_COMPILE_DISABLE", "0")
     monkeypatch.setenv("LD_PRELOAD", "/opt/libiomp5.so")
-    assert vllm_forkserver._compute_environment() == {}
+    assert forkserver._compute_environment() == {}
 
 
 def test_torchs_openmp_is_put_after_what_is_preloaded_already(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("LD_PRELOAD", "/opt/libtcmalloc.so")
-    preload = vllm_forkserver._compute_environment()["LD_PRELOAD"]
+    preload = forkserver._compute_environment()["LD_PRELOAD"]
     assert preload.startswith("/opt/libtcmalloc.so:")
     assert "libgomp" in preload

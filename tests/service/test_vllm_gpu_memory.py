@@ -11,7 +11,7 @@ import pytest
 
 from lifecycle.errors import InvalidInput, Unavailable
 from service.engine.memory import GIB
-from service.engine.vllm_gpu_memory import GpuMemory, check_free, readings, refuse_too_little
+from service.engine.vllm.gpu_memory import GpuMemory, check_free, readings, refuse_too_little
 
 
 def gpu(free: float, total: float = 80, number: int = 0) -> GpuMemory:

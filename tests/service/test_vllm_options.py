@@ -11,9 +11,9 @@ import pytest
 
 from lifecycle.errors import InvalidConfig
 from service.config import ServeConfig
-from service.engine import vllm_options
-from service.engine.vllm_facts import asked
-from service.engine.vllm_flags import flags
+from service.engine.vllm import options
+from service.engine.vllm.facts import asked
+from service.engine.vllm.flags import flags
 
 pytestmark = [pytest.mark.engine, pytest.mark.timeout(300)]  # imports vLLM
 
@@ -41,7 +41,7 @@ def own(base_model: Path) -> list[str]:
 
 def refusal(own: list[str], *given: str) -> str:
     with pytest.raises(InvalidConfig) as told:
-        vllm_options.parsed(own, given)
+        options.parsed(own, given)
     return str(told.value)
 
 
@@ -63,17 +63,17 @@ def refusal(own: list[str], *given: str) -> str:
     ],
 )
 def test_an_option_of_vllm_reaches_it(own: list[str], given: list[str], name: str, value: Any) -> None:
-    told = getattr(vllm_options.parsed(own, given), name)
+    told = getattr(options.parsed(own, given), name)
     assert (dataclasses.asdict(told) if dataclasses.is_dataclass(told) else told) == value
 
 
 def test_compiled_by_a_backend_of_torch_is_taken(own: list[str]) -> None:
-    args = vllm_options.parsed(own, ["--compilation-config", '{"backend": "eager"}'])
+    args = options.parsed(own, ["--compilation-config", '{"backend": "eager"}'])
     assert args.compilation_config.backend == "eager"
 
 
 def test_every_part_of_the_settings_of_structured_output_is_decided_about() -> None:
-    assert vllm_options.PARTS["structured_outputs_config"].keys() | {
+    assert options.PARTS["structured_outputs_config"].keys() | {
         "disable_any_whitespace",
         "enable_in_reasoning",
     } == (XGRAMMAR.keys())
@@ -146,21 +146,21 @@ def test_a_file_of_options_is_judged_like_options(own: list[str], tmp_path: Path
 
 
 def test_every_option_of_this_release_is_judged_and_none_that_is_gone(own: list[str]) -> None:
-    names = frozenset(vars(vllm_options.parsed(own, [])))
-    engine = vllm_options.engine_options()
-    listed = vllm_options.PASSED | vllm_options.FRONT | vllm_options.OURS.keys() | vllm_options.REFUSED.keys()
+    names = frozenset(vars(options.parsed(own, [])))
+    engine = options.engine_options()
+    listed = options.PASSED | options.FRONT | options.OURS.keys() | options.REFUSED.keys()
     assert listed - names == {"help", "middleware"} - names
-    assert engine >= vllm_options.PASSED
-    assert not vllm_options.PASSED & (vllm_options.OURS.keys() | vllm_options.REFUSED.keys())
-    assert set(vllm_options.FRONT_ANSWERS) <= vllm_options.FRONT
-    assert vllm_options.reason("what_next_year_brings", frozenset({"what_next_year_brings"}))
+    assert engine >= options.PASSED
+    assert not options.PASSED & (options.OURS.keys() | options.REFUSED.keys())
+    assert set(options.FRONT_ANSWERS) <= options.FRONT
+    assert options.reason("what_next_year_brings", frozenset({"what_next_year_brings"}))
 
 
 def told_of(base: Path, *given: str, **settings: Any) -> dict[str, Any]:
     from vllm.engine.arg_utils import AsyncEngineArgs
 
     config = ServeConfig(base=base, dtype="float32", engine_options=given, **settings)
-    args, operators = vllm_options.parsed_arguments(config)
+    args, operators = options.parsed_arguments(config)
     return asked(AsyncEngineArgs.from_cli_args(args), {}, operators).arguments
 
 
@@ -186,7 +186,7 @@ def test_what_changes_an_answer_is_in_the_fingerprint(base_model: Path, given: l
 def test_what_has_a_name_of_our_own_is_in_it_too(
     base_model: Path, settings: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("service.engine.vllm_flags.check_shared_memory", lambda: None)
+    monkeypatch.setattr("service.engine.vllm.flags.check_shared_memory", lambda: None)
     assert told_of(base_model, **settings) != told_of(base_model)
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from service.engine.vllm_reasoning import drop_opening_marks
+from service.engine.vllm.reasoning import drop_opening_marks
 
 TOKENS = ("<think>", "W", "hy", "</think>", "N", "o")
 VOCABULARY = {token: number for number, token in enumerate(TOKENS)}

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from service.engine.vllm_rendering import SHORT, render_short_at_once
+from service.engine.vllm.rendering import SHORT, render_short_at_once
 
 
 class Renderer:

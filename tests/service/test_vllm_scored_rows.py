@@ -20,7 +20,7 @@ class Worker:
         from vllm.v1.sample.sampler import Sampler
         from vllm.v1.worker.gpu_model_runner import GPUModelRunner
 
-        from service.engine import vllm_scored_rows
+        from service.engine.vllm import scored_rows
 
         torch.manual_seed(3)
         head = torch.randn(WIDTH, WORDS)
@@ -37,7 +37,7 @@ class Worker:
         runner._sync_device = lambda: None
         self.runner, self.hidden = runner, {}
         self.whole = runner._get_prompt_logprobs_dict
-        vllm_scored_rows.take_over(runner)
+        scored_rows.take_over(runner)
 
     def ask(self, name: str, length: int, begin: int | None) -> None:
         import torch
@@ -144,21 +144,21 @@ def test_what_is_no_token_of_the_prompt_is_left_to_vllm(worker: Worker, begin: i
 
 
 def test_a_runner_is_taken_over_once(worker: Worker) -> None:
-    from service.engine import vllm_scored_rows
+    from service.engine.vllm import scored_rows
 
     before = worker.runner._get_prompt_logprobs_dict
-    vllm_scored_rows.take_over(worker.runner)
+    scored_rows.take_over(worker.runner)
     assert worker.runner._get_prompt_logprobs_dict is before
 
 
 @pytest.mark.parametrize("kind", ["chat", "completion"])
 def test_a_caller_cannot_say_where_its_prompt_is_scored_from(kind: str) -> None:
-    from service.engine import vllm_requests
+    from service.engine.vllm import requests
 
     extra = {"dabt_scored_from": 3, "another": 1}
     if kind == "chat":
-        request = vllm_requests.chat_request({"model": "m", "messages": [], "vllm_xargs": extra})
+        request = requests.chat_request({"model": "m", "messages": [], "vllm_xargs": extra})
     else:
-        request = vllm_requests.completion_request({"model": "m", "prompt": "x", "vllm_xargs": extra})
+        request = requests.completion_request({"model": "m", "prompt": "x", "vllm_xargs": extra})
     assert request.vllm_xargs == {"another": 1}
     assert "dabt_scored_from" in extra, "the caller's body is as it was"

@@ -17,14 +17,14 @@ from typing import Any
 import psutil
 import pytest
 
-from service.engine import vllm_spawn
+from service.engine.vllm import spawn
 
 pytestmark = pytest.mark.timeout(300)
 ROOT = Path(__file__).parents[2]
 
 DRIVER = """
 import gc, os, socket, sys, threading, time
-from service.engine.vllm_spawn import Spawning
+from service.engine.vllm.spawn import Spawning
 
 def sockets():
     paths = [f"/proc/self/fd/{fd}" for fd in os.listdir("/proc/self/fd")]
@@ -114,11 +114,11 @@ def test_every_module_of_vllm_gets_the_context_and_nobody_else(monkeypatch: pyte
         module.get_mp_context = before
         monkeypatch.setitem(sys.modules, name, module)
     monkeypatch.setenv("VLLM_WORKER_MULTIPROC_METHOD", "fork")
-    vllm_spawn.take_over()
-    assert [modules[name].get_mp_context for name in modules] == [vllm_spawn.Spawning, vllm_spawn.Spawning, before]
+    spawn.take_over()
+    assert [modules[name].get_mp_context for name in modules] == [spawn.Spawning, spawn.Spawning, before]
     assert os.environ["VLLM_WORKER_MULTIPROC_METHOD"] == "spawn"
 
 
 def test_where_vllm_is_not_imported_nothing_is_taken_over(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "modules", SimpleNamespace(get=lambda name: None))
-    vllm_spawn.take_over()
+    spawn.take_over()

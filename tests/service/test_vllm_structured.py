@@ -9,11 +9,10 @@ from typing import Any
 import pytest
 
 from lifecycle.errors import EngineDead, InvalidInput
-from service.engine import vllm_structured
-from service.engine.grammar_trial import Constraint
+from service.engine.grammar.trial import Constraint
 from service.engine.interface import Call
-from service.engine.vllm_structured import StructuredOutput
-from service.engine.vllm_submission import Submission
+from service.engine.vllm.structured import StructuredOutput, _take_as_it_is
+from service.engine.vllm.submission import Submission
 
 pytestmark = pytest.mark.timeout(300)
 
@@ -54,9 +53,9 @@ class Engine:
 @pytest.fixture
 def watched(monkeypatch: pytest.MonkeyPatch) -> tuple[StructuredOutput, Engine]:
     engine, structured = Engine(), StructuredOutput(1.0)
-    monkeypatch.setattr(vllm_structured, "_EVERY", 0)
-    monkeypatch.setattr(vllm_structured, "_SILENCE", 0)
-    monkeypatch.setattr(vllm_structured, "_token", engine.token)
+    monkeypatch.setattr("service.engine.vllm.structured._EVERY", 0)
+    monkeypatch.setattr("service.engine.vllm.structured._SILENCE", 0)
+    monkeypatch.setattr("service.engine.vllm.structured._token", engine.token)
     monkeypatch.setattr(structured, "_trials", Trials())
     return structured, engine
 
@@ -116,7 +115,7 @@ async def test_what_is_tried_is_what_the_core_compiles(
     await structured.check(Submission(call), params)
     place = f"structured_outputs.{next(iter(given))}"
     assert structured._trials.asked == [(Constraint(kind, spec, place), "key-1")]  # type: ignore[attr-defined]
-    vllm_structured._take_as_it_is(params)
+    _take_as_it_is(params)
     assert get_structured_output_key(params.structured_outputs)[1] == spec
 
 

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from lifecycle.errors import InvalidInput
-from service.engine.vllm_tools import check_template_fields, check_tools, template_names
+from service.engine.vllm.tools import check_template_fields, check_tools, template_names
 
 TOOLS = [{"type": "function", "function": {"name": "book"}}]
 

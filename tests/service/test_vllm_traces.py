@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from service.engine.interface import Call
-from service.engine.vllm_submission import traced
+from service.engine.vllm.submission import traced
 
 PARENT = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
 

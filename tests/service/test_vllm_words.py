@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from service.engine.vllm_words import in_our_words
+from service.engine.vllm.words import in_our_words
 
 
 @pytest.mark.parametrize(
@@ -38,7 +38,7 @@ def test_every_flag_of_vllms_that_is_named_to_a_caller_is_one_of_ours() -> None:
     from typer.main import get_command
 
     from dabt import app
-    from service.engine.vllm_words import _OURS
+    from service.engine.vllm.words import _OURS
 
     serve = get_command(app).commands["serve"]  # type: ignore[attr-defined]
     flags = {flag for option in serve.params for flag in option.opts}

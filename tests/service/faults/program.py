@@ -40,7 +40,7 @@ class CommandedEngine(FakeEngine):
 def _engine(kind: str, config: ServeConfig) -> Engine:
     if kind == "fake":
         return CommandedEngine()
-    from service.engine.vllm_engine import VllmEngine
+    from service.engine.vllm.engine import VllmEngine
 
     return VllmEngine(config)
 

@@ -16,7 +16,7 @@ import pytest
 from lifecycle.errors import EngineDead, Overloaded
 from service.concurrency import Bulkhead
 from service.config import ServeConfig
-from service.engine.vllm_engine import VllmEngine
+from service.engine.vllm.engine import VllmEngine
 
 pytestmark = pytest.mark.timeout(300)
 
@@ -145,7 +145,7 @@ class Silent:
 async def test_what_vllm_leaves_open_for_ever_when_its_core_dies_is_not_waited_for(
     house: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("service.engine.vllm_engine._LOOK_EVERY", 0.01)
+    monkeypatch.setattr("service.engine.vllm.engine._LOOK_EVERY", 0.01)
     engine, llm = VllmEngine(ServeConfig(base=house.base)), Silent()
     engine._llm = llm
     waiting = asyncio.create_task(engine._answered(llm.asked()))

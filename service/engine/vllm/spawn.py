@@ -5,7 +5,7 @@ child then holds all of these open, and a lock that another thread held at that 
 begins with nothing but what it is given. Each watches the process that started it: the core this one, and a worker the
 core. (The kernel's own signal for it, PR_SET_PDEATHSIG, goes out when the *thread* ends that started the child.)
 
-`DABT_ENGINE_PROCESSES=spawn` takes this way on a CPU too. Read `vllm_forkserver.py` for the other one.
+`DABT_ENGINE_PROCESSES=spawn` takes this way on a CPU too. Read `forkserver.py` for the other one.
 """
 
 from __future__ import annotations

@@ -5,7 +5,7 @@ API, the engine's core, and a worker. Here the core is forked, with the worker i
 which does its imports while this process does its own. An engine that died is forked again without any imports.
 
 Forking is safe there as it would not be here: the fork server has one thread, has computed nothing, and has no event
-loop, no connection and no lock. On a GPU nothing of this is used (`vllm_spawn.py`).
+loop, no connection and no lock. On a GPU nothing of this is used (`spawn.py`).
 """
 
 from __future__ import annotations
@@ -23,17 +23,17 @@ from multiprocessing import context, forkserver
 from pathlib import Path
 from typing import Any
 
-from service.engine import vllm_spawn, vllm_start
+from service.engine.vllm import spawn, start
 
 EXECUTOR = "vllm.v1.executor.uniproc_executor.UniProcExecutor"
 """Runs the worker inside the engine's core. As a path it is taken as it is; the name "uni" vLLM would turn into "mp"
 on a CPU, because only a process of its own gets the OpenMP environment that `_compute_environment` gives here."""
 
-_IMPORTED = ("service.engine.vllm_imports",)
+_IMPORTED = ("service.engine.vllm.imports",)
 
 
 def usable() -> bool:
-    """Whether this is vLLM's build for CPUs, and nobody asks for the way that is taken on a GPU (`vllm_spawn.py`)."""
+    """Whether this is vLLM's build for CPUs, and nobody asks for the way that is taken on a GPU (`spawn.py`)."""
     return is_cpu_build() and os.environ.get("DABT_ENGINE_PROCESSES") != "spawn"
 
 
@@ -71,13 +71,13 @@ def take_over() -> None:
     from vllm.utils import system_utils
     from vllm.v1.engine import utils  # noqa: F401  (it takes the context from the other)
 
-    vllm_spawn.use(system_utils, _ForkServer)
+    spawn.use(system_utils, _ForkServer)
 
 
 def _meanwhile() -> None:
     """In a thread of the process that has started one: what it needs once its engine is there."""
     if "vllm.v1.engine.async_llm" in sys.modules:
-        vllm_start.meanwhile()
+        start.meanwhile()
 
 
 class _EngineProcess(context.ForkServerProcess):
@@ -93,7 +93,7 @@ class _EngineProcess(context.ForkServerProcess):
 
     def run(self) -> None:
         os.environ.update(self._environment)
-        vllm_spawn.end_with_parent()
+        spawn.end_with_parent()
         super().run()
 
 

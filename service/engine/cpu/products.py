@@ -3,13 +3,13 @@
 Few rows wait for the memory: the weights are read once, where they are. Many rows wait for the arithmetic. For
 processors without AVX-512 oneDNN has no product in bfloat16, and torch's takes several times as long as one in float32.
 Here some weights at a time become float32 in registers and are multiplied with several rows of x, so nothing of the
-base is kept twice. For that the weights lie in panels (`cpu_weights.in_panels`): a panel is read from its first byte to
+base is kept twice. For that the weights lie in panels (`weights.in_panels`): a panel is read from its first byte to
 its last, which is fastest for one row too. Few rows read them as they are in the file, where others need them so.
 
     x [rows, in] → float32, once → portions of weights, each for whichever thread is free → sums → y [rows, out]
 
 Sums are in float32, each made by one thread in one order: a row gets the same bits alone and among others, on any
-number of cores. `cpu_layers.py` puts this into vLLM's models.
+number of cores. `layers.py` puts this into vLLM's models.
 """
 
 from __future__ import annotations
@@ -21,8 +21,8 @@ import numpy
 import torch
 from numba import carray, types
 
-from service.engine.cpu_group_vectors import spread
-from service.engine.cpu_vectors import (
+from service.engine.cpu.group_vectors import spread
+from service.engine.cpu.vectors import (
     PANEL,
     PANEL_ROWS,
     TILE,
@@ -153,7 +153,7 @@ class Workspace:
 
 class Product:
     """x · weightᵀ + bias. It reads the weight where it is: rows [out, in], `in` a multiple of 32 and `out` of 4; or
-    panels (`cpu_weights.in_panels`).
+    panels (`weights.in_panels`).
     """
 
     def __init__(self, weight: torch.Tensor, workspace: Workspace) -> None:

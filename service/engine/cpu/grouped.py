@@ -8,7 +8,7 @@ block, a layer's call computes
 
 A and B are read where they lie, once for a block, and a number of them is widened once for all its rows. Rows without
 an adapter are in no block. Sums are made in float32 in one order, whatever the block: a row gets the same bits alone,
-among others, and from `cpu_decode.py`, on any number of cores. `masked_lora.py` holds the slots and calls this.
+among others, and from `decode.py`, on any number of cores. `masked_lora.py` holds the slots and calls this.
 """
 
 from __future__ import annotations
@@ -23,8 +23,8 @@ import numpy
 import torch
 from numba import carray, types
 
-from service.engine.cpu_group_vectors import LINES, RANKS, WIDE, expand_of, shrink_of, size_of, spread
-from service.engine.cpu_vectors import BLOCK, bits_at, floats_at, record_at, thread, threads, together, words_at
+from service.engine.cpu.group_vectors import LINES, RANKS, WIDE, expand_of, shrink_of, size_of, spread
+from service.engine.cpu.vectors import BLOCK, bits_at, floats_at, record_at, thread, threads, together, words_at
 
 ROWS = max(RANKS)
 """Rows of a block: their sums fill the registers that there are."""

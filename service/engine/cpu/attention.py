@@ -10,7 +10,7 @@ its own key and value are written when their lines are at hand.
 
 for each head of each row. Scores and sums are float32, in one order whatever else is in the step: a row gets the same
 bits alone and among others, on any number of threads. A block of the cache has, for each head, keys [head, block] and
-values [block, head] (vLLM's layout "VEC"). `vllm_attention.py` puts this into vLLM.
+values [block, head] (vLLM's layout "VEC"). `vllm/attention.py` puts this into vLLM.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ import numpy
 import torch
 from numba import carray, types
 
-from service.engine.cpu_attention_vectors import (
+from service.engine.cpu.attention_vectors import (
     DIMENSIONS,
     MOST_QUERIES,
     TOKENS,
@@ -34,8 +34,8 @@ from service.engine.cpu_attention_vectors import (
     scores,
     settle,
 )
-from service.engine.cpu_group_vectors import size_of
-from service.engine.cpu_vectors import (
+from service.engine.cpu.group_vectors import size_of
+from service.engine.cpu.vectors import (
     barrier,
     bits_at,
     floats_at,

@@ -1,7 +1,7 @@
 """What the kernel of grouped rows is made of: its two products, as code for LLVM in vectors of registers.
 
 Functions take `like`, a pointer to numbers of the format that they read and write: `bits_at(0)` for bfloat16,
-`floats_at(0)` for float32. `cpu_grouped.py` is the kernel, `cpu_vectors.py` what it shares with that of few rows.
+`floats_at(0)` for float32. `grouped.py` is the kernel, `vectors.py` what it shares with that of few rows.
 """
 
 from __future__ import annotations
@@ -86,7 +86,7 @@ class Numbers:
         return loaded
 
     def _rounded(self, number: Any, lanes: int) -> Any:
-        """As `cpu_vectors.narrowed`: the upper half of the word is the bfloat16 number.
+        """As `vectors.narrowed`: the upper half of the word is the bfloat16 number.
 
         What is no number needs no care: it comes from bfloat16 or from the processor, with a lower half that cannot
         carry into the sign.

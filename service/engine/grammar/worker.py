@@ -2,7 +2,7 @@
 
 xgrammar has no deadline, no cancellation and no bound of memory, and in the engine's core it has one thread for
 everybody's. This process imports it once and is forked for each trial; a child that takes too much is killed, and
-nobody waits for it. It is a program by itself (`python grammar_worker.py`): `grammar_trial.py` starts it and speaks
+nobody waits for it. It is a program by itself (`python worker.py`): `trial.py` starts it and speaks
 with it, and it ends when that side closes.
 
 In: frames of four bytes of length and JSON. The first says what tokens there are, `{"tokens", "whitespace"}`; then

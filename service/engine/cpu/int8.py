@@ -15,8 +15,8 @@ import torch
 from vllm.model_executor.layers import quantization
 from vllm.model_executor.layers.quantization.base_config import QuantizationConfig
 
-from service.engine.cpu_weights import Room, keep_bytes
-from service.engine.vllm_flags import INT8
+from service.engine.cpu.weights import Room, keep_bytes
+from service.engine.vllm.flags import INT8
 
 _LARGEST = 127
 _ROOM = Room()

@@ -3,7 +3,7 @@
 vLLM 0.32 copies its list of all adapters in memory once for every adapter of every step, to look whether it is there;
 and it puts an adapter that it only loads into a slot of the batch at once, from which it takes one that is in use, so
 that the next step must bring that back, often at the cost of others in turn. Here neither happens. On a
-CPU adapters that were trained alike are read alike too (`vllm_adapter_file.py`).
+CPU adapters that were trained alike are read alike too (`adapter_file.py`).
 """
 
 from __future__ import annotations
@@ -15,8 +15,8 @@ from vllm.platforms import current_platform
 from vllm.utils.gpu_sync_debug import gpu_sync_allowed
 
 from service.engine.masked_lora import MaskedPunicaWrapper
-from service.engine.vllm_adapter_file import Forms, LoRAOfOneRead
-from service.engine.vllm_adapter_slots import Slots
+from service.engine.vllm.adapter_file import Forms, LoRAOfOneRead
+from service.engine.vllm.adapter_slots import Slots
 
 
 class AdapterMemory(LRUCacheWorkerLoRAManager):  # type: ignore[misc]

@@ -3,13 +3,13 @@
 A step of one row is little work in many calls: vLLM's layer is ten operations of torch under twenty calls of Python.
 Here what lies between two attentions is one function: the output projection, norm, MLP, the next layer's norm, its
 projection and the rotation of queries and keys, each row's adapter included. How many rows that is good for, the
-processor decides: `cpu_layers.py`.
+processor decides: `layers.py`.
 
     attended → o → + residual, norm → gate, up → silu · up → down → + residual, norm → q, k, v → rotated
 
 Numbers are rounded to bfloat16 where vLLM's operations round them, and summed in float32, each sum by one thread: a row
-gets the same bits alone and among others, on any number of cores. `cpu_layers.py` puts this into vLLM's model;
-`cpu_vectors.py` is what it is made of.
+gets the same bits alone and among others, on any number of cores. `layers.py` puts this into vLLM's model;
+`vectors.py` is what it is made of.
 """
 
 from __future__ import annotations
@@ -21,9 +21,9 @@ import numba
 import numpy
 from numba import carray, types
 
-from service.engine.cpu_group_vectors import spread
-from service.engine.cpu_products import SUMS, own_rows, portion, project
-from service.engine.cpu_vectors import (
+from service.engine.cpu.group_vectors import spread
+from service.engine.cpu.products import SUMS, own_rows, portion, project
+from service.engine.cpu.vectors import (
     BLOCK,
     TILE,
     barrier,
@@ -73,7 +73,7 @@ PROJECTION = numpy.dtype(
 )
 """A linear layer without a bias: addresses of its weight [out, in] and of its adapters' slots, a [slices, slots, rank,
 in] and for each slice b [slots, rank, out_slice]; `end0` and `end1` are where the first two slices end. The weight is
-bfloat16, in panels (`cpu_weights.in_panels`) where `panels` is 1, or 8 bits (`cpu_weights.read_in_blocks`) where there
+bfloat16, in panels (`weights.in_panels`) where `panels` is 1, or 8 bits (`weights.read_in_blocks`) where there
 is the address of a scale for each of `out`, in float32."""
 LAYER = numpy.dtype(
     [

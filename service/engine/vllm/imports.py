@@ -20,11 +20,11 @@ _OF_VLLM = (
 _OURS = (
     "service.engine.masked_lora",
     # These bring numba, and vLLM's Llama, which most other models are made of.
-    "service.engine.cpu_grouped",
-    "service.engine.cpu_layers",
-    "service.engine.vllm_adapter_memory",
-    "service.engine.vllm_attention",
-    "service.engine.vllm_scored_rows",
+    "service.engine.cpu.grouped",
+    "service.engine.cpu.layers",
+    "service.engine.vllm.adapter_memory",
+    "service.engine.vllm.attention",
+    "service.engine.vllm.scored_rows",
 )
 
 

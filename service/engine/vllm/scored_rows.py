@@ -2,7 +2,7 @@
 
 vLLM 0.32 gives those of a whole prompt: the output layer, a softmax and a search over the vocabulary for each of its
 tokens, request by request. A golden prompt and a likelihood ask for the last few. Here the request says from which
-token on, and all requests of a step are computed together. `vllm_likelihood.py` asks; on a GPU vLLM goes on as it does,
+token on, and all requests of a step are computed together. `likelihood.py` asks; on a GPU vLLM goes on as it does,
 and the answer is then the longer one.
 """
 
@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 import torch
 from vllm.v1.outputs import LogprobsTensors
 
-from service.engine.vllm_requests import SCORED_FROM
+from service.engine.vllm.requests import SCORED_FROM
 
 _AT_ONCE = 256
 """Rows of logits, so that a long text takes no more memory than vLLM would give it."""

@@ -1,7 +1,7 @@
 """The real engine: vLLM 0.32 in this process; its core and its workers are in children of it.
 
-vLLM promises none of these entry points, so its version is pinned and all that touches it is in the files `vllm_*.py`,
-and in `masked_lora.py` and `cpu_*.py`, the kernels that its workers run on a CPU.
+vLLM promises none of these entry points, so its version is pinned and all that touches it is in this folder, and in
+`masked_lora.py` and `cpu/`, the kernels that its workers run on a CPU.
 """
 
 from __future__ import annotations
@@ -23,30 +23,30 @@ from lifecycle.models.preflight import preflight
 from lifecycle.version import Digest
 from service.concurrency import Bulkhead, one_at_a_time
 from service.config import QUEUE_FACTOR, ServeConfig
-from service.engine import (
-    vllm_chunks,
-    vllm_facts,
-    vllm_first_tokens,
-    vllm_forkserver,
-    vllm_gpu_memory,
-    vllm_likelihood,
-    vllm_metrics,
-    vllm_reasoning,
-    vllm_rendering,
-    vllm_requests,
-    vllm_settings,
-    vllm_start,
-    vllm_submission,
-    vllm_tally,
-)
 from service.engine.interface import AdapterHandle, Call, EngineAnswer, EngineDetail, EngineFacts, Tally
 from service.engine.sharing import ALL, Share
-from service.engine.vllm_errors import border, last_line, raise_reported
-from service.engine.vllm_flags import set_environment, takes_adapters, target_modules
-from service.engine.vllm_options import parsed_arguments
-from service.engine.vllm_structured import StructuredOutput
-from service.engine.vllm_submission import Submission
-from service.engine.vllm_tools import check_chat, check_template_fields, check_tools, takes_chats, template_names
+from service.engine.vllm import (
+    chunks,
+    facts,
+    first_tokens,
+    forkserver,
+    gpu_memory,
+    likelihood,
+    metrics,
+    reasoning,
+    rendering,
+    requests,
+    settings,
+    start,
+)
+from service.engine.vllm import submission as submissions
+from service.engine.vllm import tally as tallies
+from service.engine.vllm.errors import border, last_line, raise_reported
+from service.engine.vllm.flags import set_environment, takes_adapters, target_modules
+from service.engine.vllm.options import parsed_arguments
+from service.engine.vllm.structured import StructuredOutput
+from service.engine.vllm.submission import Submission
+from service.engine.vllm.tools import check_chat, check_template_fields, check_tools, takes_chats, template_names
 
 T = TypeVar("T")
 
@@ -82,10 +82,10 @@ class VllmEngine:
 
     def prepare(self) -> None:
         """Begin, in another process, with what takes long and needs nothing yet. `start` does so if nobody has."""
-        vllm_start.begin()
+        start.begin()
         set_environment(self._config)
-        if vllm_forkserver.usable() and self._config.tensor_parallel == 1:
-            vllm_forkserver.begin(self._share.engines)
+        if forkserver.usable() and self._config.tensor_parallel == 1:
+            forkserver.begin(self._share.engines)
 
     async def start(self) -> EngineFacts:
         self.prepare()
@@ -98,11 +98,11 @@ class VllmEngine:
             self._state = await self._handlers(args)
             self._template = template_names(self._llm.renderer, self._llm.model_config)
             self._takes_chats = takes_chats(self._llm.renderer, self._llm.model_config)
-            facts = await self._facts()
+            running = await self._facts()
             # One step now: a model that this machine has no kernels for must not be called ready.
             await self.score(None, [0], [0])
             self._structured.start(self._llm)
-            vllm_settings.keep()
+            settings.keep()
         except DabtError:
             await self.stop()
             raise
@@ -110,8 +110,8 @@ class VllmEngine:
             await self.stop()
             raise EngineDead(f"vLLM did not start: {error}") from error
         finally:
-            vllm_start.settle()
-        return facts
+            start.settle()
+        return running
 
     @property
     def is_being_built(self) -> bool:
@@ -134,7 +134,7 @@ class VllmEngine:
             except Unavailable as error:
                 log.error("the engine did not end in time", error=str(error))
             del llm
-            vllm_start.forget()
+            start.forget()
 
     async def check(self) -> None:
         if self._state is None or self._is_dead():  # without a state it is being started
@@ -153,7 +153,7 @@ class VllmEngine:
             self._preflighted.add(adapter.path)
         if not adapter.path.is_dir():
             raise AdapterUnloadable(f"the files of {adapter.name} are gone from {adapter.path}")
-        request = vllm_requests.lora_request(adapter)
+        request = requests.lora_request(adapter)
         try:
             loaded = await self._answered(self._llm.add_lora(request))
         except EngineDead:
@@ -169,16 +169,16 @@ class VllmEngine:
 
     async def unload(self, adapter: AdapterHandle) -> None:
         await self.check()
-        requests = self._state.openai_serving_models.lora_requests
-        if adapter.name in requests and requests[adapter.name].lora_int_id == adapter.id:
-            del requests[adapter.name]
+        loaded = self._state.openai_serving_models.lora_requests
+        if adapter.name in loaded and loaded[adapter.name].lora_int_id == adapter.id:
+            del loaded[adapter.name]
         with border(self._is_dead, Submission()):
             await self._answered(self._llm.remove_lora(adapter.id))
 
     async def generate(self, call: Call) -> EngineAnswer:
         body = {**call.body, "stream": False}
         body.pop("stream_options", None)
-        submission = vllm_submission.begin(call)
+        submission = submissions.begin(call)
         try:
             with border(self._is_dead, submission):
                 result = await self._submit(submission, call, body)
@@ -186,7 +186,7 @@ class VllmEngine:
         except BaseException:
             await self._abort(call)
             raise
-        return EngineAnswer(answer, vllm_tally.of(answer.get("usage"), answer.pop("metrics", None)))
+        return EngineAnswer(answer, tallies.of(answer.get("usage"), answer.pop("metrics", None)))
 
     async def stream(self, call: Call) -> AsyncGenerator[str | Tally, None]:
         asked = call.body.get("stream_options")
@@ -194,7 +194,7 @@ class VllmEngine:
         options = {**(asked or {}), "include_usage": True} if asked is None or isinstance(asked, dict) else asked
         wanted = isinstance(asked, dict) and bool(asked.get("include_usage"))
         done = False
-        submission = vllm_submission.begin(call)
+        submission = submissions.begin(call)
         try:
             with border(self._is_dead, submission):
                 events = await self._submit(submission, call, {**call.body, "stream": True, "stream_options": options})
@@ -205,7 +205,7 @@ class VllmEngine:
                             raise_reported(json.loads(text)["error"], submission, dead=self._is_dead())
                         elif '"choices":[]' in text:  # the usage chunk; inside a string the quotes would be escaped
                             chunk = json.loads(text)
-                            tally = vllm_tally.of(chunk.get("usage"), chunk.pop("metrics", None))
+                            tally = tallies.of(chunk.get("usage"), chunk.pop("metrics", None))
                             if wanted:
                                 yield json.dumps(chunk, ensure_ascii=False, separators=(",", ":"))
                             yield tally
@@ -222,10 +222,10 @@ class VllmEngine:
         if "messages" in call.body:
             check_chat(self._takes_chats)
             check_template_fields(call.body, self._template)
-        lora = None if call.adapter is None else vllm_requests.lora_request(call.adapter)
+        lora = None if call.adapter is None else requests.lora_request(call.adapter)
         try:
-            with border(self._is_dead, vllm_submission.begin(call)):
-                return await vllm_likelihood.answer(self._llm, self._state, call, lora)
+            with border(self._is_dead, submissions.begin(call)):
+                return await likelihood.answer(self._llm, self._state, call, lora)
         except BaseException:
             await self._abort(call)
             raise
@@ -234,14 +234,14 @@ class VllmEngine:
         self, adapter: AdapterHandle | None, prompt_ids: Sequence[int], completion_ids: Sequence[int]
     ) -> list[float]:
         await self.check()
-        lora = None if adapter is None else vllm_requests.lora_request(adapter)
-        text = vllm_likelihood.Text([*prompt_ids, *completion_ids], len(prompt_ids))
-        with border(self._is_dead, vllm_submission.begin()):
-            scored = await vllm_likelihood.scored(self._llm, text, f"score-{uuid.uuid4().hex}", lora)
+        lora = None if adapter is None else requests.lora_request(adapter)
+        text = likelihood.Text([*prompt_ids, *completion_ids], len(prompt_ids))
+        with border(self._is_dead, submissions.begin()):
+            scored = await likelihood.scored(self._llm, text, f"score-{uuid.uuid4().hex}", lora)
         return [token.logprob for token in scored]
 
     async def tokenize(self, body: dict[str, Any], base: Digest = "") -> dict[str, Any]:
-        return await self._plain(vllm_requests.tokenize_request, body, "create_tokenize")
+        return await self._plain(requests.tokenize_request, body, "create_tokenize")
 
     async def detokenize(self, body: dict[str, Any], base: Digest = "") -> dict[str, Any]:
         await self.check()
@@ -251,10 +251,10 @@ class VllmEngine:
             at = next(at for at, token in enumerate(tokens) if token >= vocabulary)
             fault = f"{tokens[at]} is no token: the vocabulary has {vocabulary}"
             raise InvalidInput("The request is not valid:", [Problem(f"tokens.{at}", fault)])
-        return await self._plain(vllm_requests.detokenize_request, body, "create_detokenize")
+        return await self._plain(requests.detokenize_request, body, "create_detokenize")
 
     async def metrics(self) -> bytes:
-        return b"" if self._series is None else await vllm_metrics.page(self._series) + self._structured.page()
+        return b"" if self._series is None else await metrics.page(self._series) + self._structured.page()
 
     def structured_output(self) -> str:
         return self._structured.state
@@ -291,20 +291,20 @@ class VllmEngine:
         from vllm.usage.usage_lib import UsageContext
         from vllm.v1.engine.async_llm import AsyncLLM
 
-        vllm_settings.read_again()
+        settings.read_again()
         args, operators = parsed_arguments(self._config, self._share)
         context = UsageContext.OPENAI_API_SERVER
         engine_args = AsyncEngineArgs.from_cli_args(args)
-        self._asked = vllm_facts.asked(engine_args, self._environment, operators)
+        self._asked = facts.asked(engine_args, self._environment, operators)
         config = engine_args.create_engine_config(usage_context=context)
         scheduler = config.scheduler_config
         scheduler.max_num_queued_reqs = self._config.max_queue or QUEUE_FACTOR * scheduler.max_num_seqs
-        vllm_gpu_memory.check_free(config)
+        gpu_memory.check_free(config)
         self._llm = AsyncLLM.from_vllm_config(config, usage_context=context)
-        self._series = vllm_metrics.own_series(self._llm)
-        vllm_submission.follow(self._llm, self._structured.check)
-        vllm_first_tokens.send_first(self._llm)
-        vllm_rendering.render_short_at_once(self._llm.renderer)
+        self._series = metrics.own_series(self._llm)
+        submissions.follow(self._llm, self._structured.check)
+        first_tokens.send_first(self._llm)
+        rendering.render_short_at_once(self._llm.renderer)
         return args
 
     async def _handlers(self, args: Any) -> Any:
@@ -312,14 +312,14 @@ class VllmEngine:
         from starlette.datastructures import State
         from vllm.entrypoints.launchers.api_server.app_state import init_app_state
 
-        vllm_reasoning.drop_opening_marks()
-        vllm_chunks.write_without_models()
+        reasoning.drop_opening_marks()
+        chunks.write_without_models()
         state = State()
         await init_app_state(self._llm, state, args, await self._llm.get_supported_tasks())
         # The handlers ask this for the name to put into answers, in the task of the request.
-        state.openai_serving_models.model_name = vllm_submission.public_name
+        state.openai_serving_models.model_name = submissions.public_name
         for handler in (state.openai_serving_chat, state.openai_serving_completion):
-            vllm_submission.raise_what_streams_report(handler)
+            submissions.raise_what_streams_report(handler)
         return state
 
     async def _facts(self) -> EngineFacts:
@@ -327,7 +327,7 @@ class VllmEngine:
         kernels: set[str] = set()
         if takes_adapters(self._config.base):
             kernels = set(await self._answered(self._llm.collective_rpc("dabt_lora_kernel")))
-            vllm_facts.check_kernels(kernels)
+            facts.check_kernels(kernels)
             await self._answered(self._llm.collective_rpc("dabt_keep_adapters"))
         _, few_rows, attention, devices = [
             await self._answered(self._llm.collective_rpc(asked)) for asked in _AT_THE_START
@@ -335,14 +335,12 @@ class VllmEngine:
         config = self._llm.model_config
         return EngineFacts(
             engine="vllm",
-            version=vllm_facts.engine_version(),
+            version=facts.engine_version(),
             dtype=str(config.dtype).removeprefix("torch."),
             max_model_len=config.max_model_len,
             lora_kernel=", ".join(sorted(kernels)),
             max_queue=self._llm.vllm_config.scheduler_config.max_num_queued_reqs,
-            detail=vllm_facts.as_running(
-                self._asked, self._llm.vllm_config, (*kernels, *few_rows, *attention), devices
-            ),
+            detail=facts.as_running(self._asked, self._llm.vllm_config, (*kernels, *few_rows, *attention), devices),
         )
 
     async def _submit(self, submission: Submission, call: Call, body: dict[str, Any]) -> Any:
@@ -353,17 +351,17 @@ class VllmEngine:
         if call.kind == "chat" and not isinstance(body.get("messages"), list):
             # vLLM looks into them before it checks them.
             raise InvalidInput("The request is not valid:", [Problem("messages", "must be a list of messages")])
-        vllm_submission.check_size(body, self._llm.vllm_config.scheduler_config.max_num_queued_reqs)
+        submissions.check_size(body, self._llm.vllm_config.scheduler_config.max_num_queued_reqs)
         if call.kind == "chat":
             check_chat(self._takes_chats)
             check_tools(body, self._config.tool_parser, self._template)
             check_template_fields(body, self._template)
             result = await self._state.openai_serving_chat.create_chat_completion(
-                vllm_requests.chat_request(body), vllm_submission.traced(call)
+                requests.chat_request(body), submissions.traced(call)
             )
         else:
             result = await self._state.openai_serving_completion.create_completion(
-                vllm_requests.completion_request(body), vllm_submission.traced(call)
+                requests.completion_request(body), submissions.traced(call)
             )
         task = asyncio.current_task()
         if task is not None and task.cancelling():
@@ -372,7 +370,7 @@ class VllmEngine:
 
     async def _plain(self, make: Callable[[dict[str, Any]], Any], body: dict[str, Any], handler: str) -> dict[str, Any]:
         await self.check()
-        submission = vllm_submission.begin(body=body)
+        submission = submissions.begin(body=body)
         with border(self._is_dead, submission):
             request = make({**body, "model": self._config.served_name})
             result = self._checked(await getattr(self._state.serving_tokenization, handler)(request, None), submission)
@@ -387,7 +385,7 @@ class VllmEngine:
         """
         if self._is_dead():
             return
-        await self._llm.abort(vllm_submission.request_names(call))
+        await self._llm.abort(submissions.request_names(call))
 
     def _checked(self, result: Any, submission: Submission) -> Any:
         error = getattr(result, "error", None)

@@ -15,7 +15,7 @@ import numba
 
 _HERE = Path(__file__).parent
 SOURCES = tuple(
-    _HERE / f"cpu_{name}.py"
+    _HERE / f"{name}.py"
     for name in ("vectors", "group_vectors", "decode", "products", "grouped", "attention_vectors", "attention")
 )
 

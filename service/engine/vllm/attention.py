@@ -1,4 +1,4 @@
-"""Where the kernel of `cpu_attention.py` meets vLLM: it takes the rows of one new token, vLLM's own takes the rest.
+"""Where the kernel of `cpu/attention.py` meets vLLM: it takes the rows of one new token, vLLM's own takes the rest.
 
 `take_over` looks at a worker whose model is loaded and takes the groups of layers that the kernel can compute. A step's
 rows are told apart once, when vLLM prepares its attention. A request with several new tokens is a prompt: those that
@@ -20,8 +20,8 @@ from vllm.v1.attention.backends.cpu_attn import (
     CPUAttentionMetadataBuilder,
 )
 
-from service.engine import cpu_attention
-from service.engine.cpu_attention import Layer, Rows
+from service.engine.cpu import attention
+from service.engine.cpu.attention import Layer, Rows
 
 
 def take_over(runner: Any) -> bool:
@@ -47,7 +47,7 @@ def _suits(builder: Any, layers: Sequence[Any]) -> bool:
     """By what they are, and never by what they are not."""
     plain = type(builder) is CPUAttentionMetadataBuilder and builder.isa == "vec"
     causal = not builder.is_cross_attention and not builder.is_encoder_only_attention
-    known = cpu_attention.suits(builder.dtype, builder.head_dim, builder.block_size)
+    known = attention.suits(builder.dtype, builder.head_dim, builder.block_size)
     return plain and causal and known and all(_suits_one(layer) for layer in layers)
 
 
@@ -138,7 +138,7 @@ def _take(impl: Any, dtype: torch.dtype) -> None:
     if hasattr(impl, "dabt_rows"):
         return
     impl.dabt_rows = True
-    cpu_attention.compiled(dtype, impl.num_queries_per_kv)  # here, and not in the first step
+    attention.compiled(dtype, impl.num_queries_per_kv)  # here, and not in the first step
     update, forward = impl.do_kv_cache_update, impl.forward
     place: Layer | None = None
 

@@ -1,7 +1,7 @@
 """What a processor's few-row kernel is made of: numba functions over addresses, in vectors, on torch's own threads.
 
 Numba comes with vLLM, and brings LLVM: so no compiler is needed where this runs, and the code is made for the processor
-at hand. `cpu_decode.py` is the kernel. Why so: docs/decisions/0018-few-rows-on-a-cpu.md.
+at hand. `decode.py` is the kernel. Why so: docs/decisions/0018-few-rows-on-a-cpu.md.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
-from service.engine.cpu_compiled import keep_by_sources
+from service.engine.cpu.compiled import keep_by_sources
 
 _WORDS = 16
 """32-bit words of a vector: two bfloat16 numbers each."""

@@ -11,9 +11,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from lifecycle.errors import InvalidInput, Problem, PromptTooLong
-from service.engine import vllm_requests, vllm_submission
 from service.engine.interface import Call, EngineAnswer, Tally
-from service.engine.vllm_errors import TOO_LONG
+from service.engine.vllm import requests, submission
+from service.engine.vllm.errors import TOO_LONG
 from service.openai.likelihoods import Likelihood, answer_body, border
 
 if TYPE_CHECKING:
@@ -43,7 +43,7 @@ async def answer(llm: Any, state: Any, call: Call, lora: Any) -> EngineAnswer:
     for at, text in enumerate(texts):
         if len(text.ids) >= llm.model_config.max_model_len:  # vLLM makes a token behind every prompt
             raise _too_long(at, llm)
-    names, salt = vllm_submission.request_names(call), call.body.get("cache_salt")
+    names, salt = submission.request_names(call), call.body.get("cache_salt")
     pairs = zip(texts, names, strict=True)
     rows = await asyncio.gather(*(scored(llm, text, name, lora, salt, call.trace) for text, name in pairs))
     read = sum(len(text.ids) for text in texts)
@@ -65,7 +65,7 @@ async def scored(
         prompt_logprobs=1,
         detokenize=False,
         flat_logprobs=True,
-        extra_args={vllm_requests.SCORED_FROM: text.begin},
+        extra_args={requests.SCORED_FROM: text.begin},
     )
     prompt, final = tokens_input(text.ids, cache_salt=salt), None
     async for output in llm.generate(prompt, params, name, lora_request=lora, trace_headers=trace or None):
@@ -121,7 +121,7 @@ async def _texts(llm: Any, state: Any, call: Call) -> list[Text]:
 async def _rendered(state: Any, body: Mapping[str, Any]) -> tuple[str, list[int]]:
     """The text that the base's chat template makes of the messages, and its tokens, as a chat gets them."""
     asked = {key: value for key, value in body.items() if key in ("messages", "chat_template_kwargs")}
-    rendered = await state.openai_serving_chat.online_renderer.render_chat(vllm_requests.chat_request(asked))
+    rendered = await state.openai_serving_chat.online_renderer.render_chat(requests.chat_request(asked))
     if (error := getattr(rendered, "error", None)) is not None:
         raise InvalidInput(_INVALID, [Problem("messages", str(error.message))])
     (prompt,) = rendered[1]

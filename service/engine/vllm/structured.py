@@ -14,8 +14,8 @@ from typing import Any, Literal
 
 import structlog
 
-from service.engine.grammar_trial import Constraint, GrammarTrials
-from service.engine.vllm_submission import Submission, begin
+from service.engine.grammar.trial import Constraint, GrammarTrials
+from service.engine.vllm.submission import Submission, begin
 from service.openai.structured import place_of_constraint
 
 State = Literal["off", "starting", "ok", "stalled"]

@@ -16,7 +16,7 @@ import torch
 from service.engine.memory import KEPT_TWICE
 
 _PANEL = 16
-"""Rows of a panel: `cpu_vectors.PANEL`, which compiles where it is imported."""
+"""Rows of a panel: `vectors.PANEL`, which compiles where it is imported."""
 _AT_ONCE = 256 * _PANEL
 """Rows that are put in panels at once: what is needed beside the weights is little."""
 
@@ -36,7 +36,7 @@ def kept_weight(layer: Any) -> torch.Tensor | None:
 
 
 def kept_bytes(layer: Any) -> tuple[torch.Tensor, torch.Tensor] | None:
-    """The weight in 8 bits [out, in] and the scale of each of `out`, as `cpu_decode.py` reads them; None without."""
+    """The weight in 8 bits [out, in] and the scale of each of `out`, as `decode.py` reads them; None without."""
     return getattr(layer, "dabt_bytes", None)
 
 
@@ -100,7 +100,7 @@ def put_in_panels(layer: Any) -> None:
 
 def in_panels(weight: torch.Tensor) -> torch.Tensor:
     """[out / 16, in, 16] of a weight [out, in]: what each number of x is multiplied with lies side by side. Those of x
-    are in the order of `cpu_vectors.place`.
+    are in the order of `vectors.place`.
     """
     blocks = weight.view(-1, _PANEL, weight.shape[1] // 32, 16, 2)
     return blocks.permute(0, 2, 4, 3, 1).reshape(-1, weight.shape[1], _PANEL)
@@ -113,12 +113,12 @@ def rows_of_panels(panels: torch.Tensor, which: torch.Tensor) -> torch.Tensor:
 
 
 def read_in_blocks(weight: torch.Tensor) -> torch.Tensor:
-    """In each block of 32 numbers of a row those of even place, then those of odd place (`cpu_vectors.place`)."""
+    """In each block of 32 numbers of a row those of even place, then those of odd place (`vectors.place`)."""
     return weight.view(len(weight), -1, 16, 2).transpose(2, 3).reshape(weight.shape).contiguous()
 
 
 def _suits(weight: torch.Tensor) -> bool:
-    """Whether the kernel reads it. The sizes are those of `cpu_vectors.py`, which compiles where it is imported."""
+    """Whether the kernel reads it. The sizes are those of `vectors.py`, which compiles where it is imported."""
     return bool(
         weight.ndim == 2
         and weight.dtype in (torch.bfloat16, torch.int8)

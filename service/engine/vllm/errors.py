@@ -25,8 +25,8 @@ from lifecycle.errors import (
     Unavailable,
 )
 from lifecycle.validation import problems_of
-from service.engine.vllm_submission import Submission
-from service.engine.vllm_words import NOTHING_LEFT, in_our_words
+from service.engine.vllm.submission import Submission
+from service.engine.vllm.words import NOTHING_LEFT, in_our_words
 
 _INVALID = "The request is not valid:"
 TOO_LONG = ("input_tokens", "input_text")

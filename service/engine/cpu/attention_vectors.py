@@ -1,7 +1,7 @@
 """What attention of single rows is made of: its products and its softmax, as code for LLVM in vectors of registers.
 
-As in `cpu_group_vectors.py`, `like` is a pointer to numbers of the format that is read and written. Scores are float32.
-`cpu_attention.py` is the kernel.
+As in `group_vectors.py`, `like` is a pointer to numbers of the format that is read and written. Scores are float32.
+`attention.py` is the kernel.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
-from service.engine.cpu_group_vectors import (
+from service.engine.cpu.group_vectors import (
     FLOAT_VECTOR,
     WORD_VECTOR,
     WORDS,

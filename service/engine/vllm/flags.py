@@ -21,13 +21,13 @@ _SHARED_PLACE = Path("/dev/shm")  # noqa: S108  (where vLLM's own queues are)
 _WITHOUT_ADAPTERS = frozenset({"GPT2LMHeadModel"})
 """Causal language models whose layers are transposed (Conv1D), for which vLLM has no LoRA."""
 INT8 = "int8"
-"""Of `--quantization`: weights that a CPU rounds to 8 bits while it loads them (`cpu_int8.py`)."""
+"""Of `--quantization`: weights that a CPU rounds to 8 bits while it loads them (`cpu/int8.py`)."""
 SHARED = GIB
 """Shared memory that the workers of one engine speak through. Docker gives a container 64 MiB."""
 GRAMMARS = ("--structured-outputs-config.backend", "xgrammar")
-"""The compiler by which grammars are tried out first (`grammar_worker.py`). vLLM's own choice takes another for what
+"""The compiler by which grammars are tried out first (`grammar/worker.py`). vLLM's own choice takes another for what
 this one refuses, and then keeps to whichever a request happened to ask for first."""
-WORKER_EXTENSION = "service.engine.vllm_worker.WorkerExtension"
+WORKER_EXTENSION = "service.engine.vllm.worker.WorkerExtension"
 
 
 def set_environment(config: ServeConfig) -> None:
@@ -184,7 +184,7 @@ def dtype_on_a_cpu(config: ServeConfig) -> Dtype:
 
 def cpu_dtype(base: Path, workers: int = 1, cpuinfo: Path = processor.CPUINFO) -> Dtype:
     """bfloat16 where the CPU multiplies it in hardware, and for a base whose own numbers are bfloat16 also where all
-    products are ours (`cpu_products.py`), which share no work with other workers. Elsewhere it is emulated: several
+    products are ours (`cpu/products.py`), which share no work with other workers. Elsewhere it is emulated: several
     times as slow, and less exact than float32.
     """
     ours = processor.needs_our_products(cpuinfo) and workers == 1 and dtype_of(base) == "bfloat16"

@@ -1,7 +1,7 @@
 """What an answer is to keep to is compiled on trial before the engine is given it: within a deadline, in turns.
 
 The engine's core compiles with one thread for everybody, which can be neither stopped nor looked into. So nothing
-reaches it that has not been compiled once by `grammar_worker.py`, in a process that can be killed. What passed is
+reaches it that has not been compiled once by `worker.py`, in a process that can be killed. What passed is
 remembered, and so is what did not. Callers take turns, so that one who sends many waits for his own.
 """
 
@@ -26,7 +26,7 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, gene
 
 from lifecycle.errors import InvalidInput, Overloaded, Problem, Unavailable
 
-_PROGRAM = Path(__file__).with_name("grammar_worker.py")
+_PROGRAM = Path(__file__).with_name("worker.py")
 _AT_ONCE = 2
 _WAITING = 256
 _WAITING_OF_ONE = 16

@@ -141,10 +141,10 @@ def known_variables() -> frozenset[str]:
 
 def norm_kernels(config: Any) -> tuple[str, ...]:
     """Our own kernel of norms, where it comes first."""
-    from service.engine import cpu_norms
+    from service.engine.cpu import norms
 
     first = config.kernel_config.ir_op_priority.rms_norm[:1]
-    return (cpu_norms.__name__,) if first == [cpu_norms.PROVIDER] else ()
+    return (norms.__name__,) if first == [norms.PROVIDER] else ()
 
 
 def device() -> dict[str, Any]:

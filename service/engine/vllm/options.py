@@ -1,7 +1,7 @@
 """What of `vllm serve`'s own options may follow `--` in `dabt serve`: those under which this service keeps its word.
 
 By list: an option that is not known here is refused, whatever a new release of vLLM brings. Whatever is let through and
-changes an answer is in the deployment's fingerprint (`vllm_facts.py`). vLLM's own parser reads them, once without and
+changes an answer is in the deployment's fingerprint (`facts.py`). vLLM's own parser reads them, once without and
 once with what was given, so that abbreviations, JSON keys and a file of options are judged like all others.
 """
 
@@ -13,9 +13,9 @@ from typing import Any
 
 from lifecycle.errors import InvalidConfig, Problem
 from service.config import ServeConfig
-from service.engine import vllm_forkserver, vllm_spawn
 from service.engine.sharing import ALL, Share
-from service.engine.vllm_flags import GRAMMARS, flags
+from service.engine.vllm import forkserver, spawn
+from service.engine.vllm.flags import GRAMMARS, flags
 
 _SUMMARY = "The options for vLLM cannot be taken:"
 
@@ -188,13 +188,13 @@ def parsed_arguments(config: ServeConfig, share: Share = ALL) -> tuple[Any, dict
     from vllm.platforms import current_platform
 
     executor = ""
-    if vllm_forkserver.usable() and config.tensor_parallel == 1:
-        vllm_forkserver.take_over()
-        executor = vllm_forkserver.EXECUTOR
+    if forkserver.usable() and config.tensor_parallel == 1:
+        forkserver.take_over()
+        executor = forkserver.EXECUTOR
     else:
         import vllm.v1.engine.utils  # noqa: F401  (before its choice of processes is taken over)
 
-        vllm_spawn.take_over()
+        spawn.take_over()
     own = flags(config, on_cpu=current_platform.is_cpu(), executor=executor, share=share)
     args = parsed(own, config.engine_options)
     counts = (PASSED | {*FRONT_ANSWERS}) if config.engine_options else frozenset()

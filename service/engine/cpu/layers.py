@@ -1,7 +1,7 @@
 """Where the kernels of a CPU meet vLLM's models: products of every base, and whole layers of those like Llama.
 
-`take_over` looks at a loaded model and takes what fits. `cpu_weights.py` has kept the weights; `cpu_products.py` and
-`cpu_decode.py` are the arithmetic.
+`take_over` looks at a loaded model and takes what fits. `weights.py` has kept the weights; `products.py` and
+`decode.py` are the arithmetic.
 """
 
 from __future__ import annotations
@@ -22,11 +22,11 @@ from vllm.model_executor.layers.vocab_parallel_embedding import UnquantizedEmbed
 from vllm.model_executor.models.llama import LlamaAttention, LlamaDecoderLayer, LlamaMLP, LlamaModel
 from vllm.v1.attention.backends.cpu_attn import CPUAttentionBackendImpl
 
-from service.engine import cpu_decode
-from service.engine.cpu_decode import LAYER, MOST_ROWS, PRODUCTS, STEP
-from service.engine.cpu_products import AT_ONCE, Product, Workspace, out_and_in
-from service.engine.cpu_vectors import BLOCK, bind
-from service.engine.cpu_weights import kept_bytes, kept_weight, put_in_panels, rows_of_panels
+from service.engine.cpu import decode
+from service.engine.cpu.decode import LAYER, MOST_ROWS, PRODUCTS, STEP
+from service.engine.cpu.products import AT_ONCE, Product, Workspace, out_and_in
+from service.engine.cpu.vectors import BLOCK, bind
+from service.engine.cpu.weights import kept_bytes, kept_weight, put_in_panels, rows_of_panels
 
 _PROJECTIONS = ("qkv", "o", "gate_up", "down")
 _BINDING = ("GOMP_CPU_AFFINITY", "KMP_AFFINITY", "OMP_PLACES")
@@ -193,7 +193,7 @@ class Decoder:
         self._hidden, self._inner, self._queries = wide, inner, first.q_size
         self._heads, self._kv_heads, self._head = first.num_heads, first.num_kv_heads, first.head_dim
         self._turns = rotary._match_cos_sin_cache_dtype(model.norm.weight)
-        self._scratch, self._taken = torch.zeros(cores, cpu_decode.SCRATCH), numpy.zeros(PRODUCTS, numpy.int64)
+        self._scratch, self._taken = torch.zeros(cores, decode.SCRATCH), numpy.zeros(PRODUCTS, numpy.int64)
         self._usual = numpy.zeros(1, STEP)
         usual = self._usual[0]
         usual["hidden"], usual["inner"], usual["heads"], usual["kv_heads"] = wide, inner, self._heads, self._kv_heads
@@ -232,7 +232,7 @@ class Decoder:
         steps["before"], steps["after"] = before, after
         for number in range(len(steps)):
             self._taken[:] = 0
-            cpu_decode.run(steps.ctypes.data + number * STEP.itemsize, self._cores)
+            decode.run(steps.ctypes.data + number * STEP.itemsize, self._cores)
 
     def _steps(self, state: torch.Tensor, positions: torch.Tensor, adapted: bool) -> Any:
         """The calls of all rows, `AT_ONCE` of them in each: a numpy array of `STEP`."""

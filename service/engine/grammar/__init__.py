@@ -1,0 +1,1 @@
+"""Grammars are compiled on trial, in a process that may be killed, before the engine is given them."""
