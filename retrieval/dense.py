@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lifecycle.errors import InvalidConfig, Problem
+from lifecycle.imports import to_stay
 from lifecycle.models.base import sha256_of
 from lifecycle.version import digest_of
 from retrieval.packaged import PACKAGED_MODEL
@@ -124,7 +125,8 @@ class Encoder:
 
     def _loaded(self) -> Any:
         if self._model is None:
-            from sentence_transformers import SentenceTransformer
+            with to_stay("sentence_transformers"):
+                from sentence_transformers import SentenceTransformer
             from transformers.utils import logging
 
             bars = logging.is_progress_bar_enabled()

@@ -2,25 +2,12 @@
 
 from __future__ import annotations
 
-import gc
-import sys
+from lifecycle.imports import to_stay
 
 
 def load() -> None:
-    """Import them; nothing where that was done before.
-
-    They are a million objects, all of which stay. A collector that looks through them again and again while they come
-    takes a quarter of that time, and each trainer asks for a whole collection more than once.
-    """
-    if "trl.trainer.sft_trainer" in sys.modules:
-        return
-    collecting = gc.isenabled()
-    gc.disable()
-    try:
+    """Import them; nothing where that was done before. Each trainer asks for a whole collection more than once."""
+    with to_stay("trl.trainer.sft_trainer"):
         import peft  # noqa: F401
         from transformers import AutoModelForCausalLM, Trainer  # noqa: F401
         from trl import SFTTrainer  # noqa: F401
-    finally:
-        gc.freeze()
-        if collecting:
-            gc.enable()

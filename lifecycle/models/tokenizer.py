@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from lifecycle.errors import InvalidInput
+from lifecycle.imports import to_stay
 from lifecycle.models.base import read_object, tokenizer_config_of
 
 _NAMED_AS_IT_IS = ("llama",)
@@ -25,7 +26,8 @@ def load_tokenizer(folder: Path) -> Any:
         from transformers import PreTrainedTokenizerFast
 
         return PreTrainedTokenizerFast.from_pretrained(folder)
-    from transformers import AutoTokenizer
+    with to_stay("transformers.models.auto.tokenization_auto"):
+        from transformers import AutoTokenizer
 
     return AutoTokenizer.from_pretrained(folder)
 

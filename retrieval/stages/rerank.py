@@ -14,6 +14,7 @@ from typing import Any, ClassVar, Literal
 
 from pydantic import Field
 
+from lifecycle.imports import to_stay
 from retrieval import dense
 from retrieval.stages.stage import Search, Stage, Step, Surroundings
 from retrieval.threads import one_thread
@@ -24,7 +25,8 @@ class CrossEncoder:
     """A sentence-transformers CrossEncoder, shared by threads, one search at a time. Loading it takes seconds."""
 
     def __init__(self, folder: Path) -> None:
-        from sentence_transformers import CrossEncoder as Model
+        with to_stay("sentence_transformers"):
+            from sentence_transformers import CrossEncoder as Model
 
         self._lock = threading.Lock()
         self._windows = Windows(folder)

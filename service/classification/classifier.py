@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from lifecycle.errors import AdapterUnloadable
+from lifecycle.imports import to_stay
 from lifecycle.models.bars import no_bars
 from retrieval.threads import one_thread
 
@@ -40,8 +41,9 @@ class Classifier:
     @classmethod
     def load(cls, folder: Path) -> Classifier:
         """Raises `AdapterUnloadable` for a folder that is no whole classifier: a head that is missing is not drawn."""
-        import torch
-        from transformers import AutoModelForSequenceClassification, AutoTokenizer
+        with to_stay("transformers.models.auto.modeling_auto"):
+            import torch
+            from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
         try:
             with no_bars(), one_thread():
