@@ -6,7 +6,6 @@ import asyncio
 import resource
 import signal
 import socket
-import sys
 from collections.abc import Callable
 from contextlib import closing, nullcontext
 from functools import partial
@@ -24,6 +23,7 @@ from lifecycle.registry import Registry
 from lifecycle.store.artifacts import ArtifactStore
 from service.access.authentication import check_address
 from service.app import create_app
+from service.concurrency import take_short_turns
 from service.config import ServeConfig
 from service.connection import Bounds, Connection
 from service.engine.interface import Engine
@@ -37,9 +37,6 @@ from service.worker_process import WorkerProcess
 _KEPT_ALIVE = 120
 """Seconds that an idle connection is kept: longer than load balancers (60) and clients' pools (Go: 90) keep theirs,
 because a request on a connection that is just being closed is a reset to the one who sent it. uvicorn's own is 5."""
-_TURN = 0.001
-"""Seconds after which a thread lets another one go on that waits for the interpreter. Python's own are 0.005, and who
-reads an adapter's files waits so after each of dozens of calls to the disk while the event loop is busy."""
 _OWN_DESCRIPTORS = 512
 """Files and sockets that the registry, the store and the engine may need; the rest is for connections."""
 
@@ -63,7 +60,7 @@ def serve(
     engine cannot be kept running.
     """
     logs.configure(config.log_level, config.log_format)
-    sys.setswitchinterval(_TURN)
+    take_short_turns()
     first = first or FirstAnswers(config.host, config.port)
     bases = [config, *(elsewhere.beside if elsewhere is not None else ())]
     log.info("listening", url=first.url, base=", ".join(each.served_name for each in bases))

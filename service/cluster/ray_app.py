@@ -56,8 +56,10 @@ class EngineReplica:
 
     async def __init__(self, settings: ClusterSettings, at: int) -> None:  # type: ignore[misc]  # Ray awaits it
         from service.base_folder import with_base
+        from service.concurrency import take_short_turns
         from service.observability import logs
 
+        take_short_turns()
         tier, home = settings.bases[at], settings.at_home()
         config, weights = with_base(settings.config(tier, gateway=False), tier.base, home, tier.chat_template)
         logs.configure(config.log_level, config.log_format)
@@ -110,6 +112,7 @@ class Gateway:
         from service.app import create_app
         from service.base_folder import with_base
         from service.cli import pages
+        from service.concurrency import take_short_turns
         from service.last_known import LastKnown
         from service.observability import logs
 
@@ -118,6 +121,7 @@ class Gateway:
             with_base(settings.config(tier, gateway=True), tier.base, home, tier.chat_template)[0]
             for tier in settings.bases
         )
+        take_short_turns()
         logs.configure(config.log_level, config.log_format)
         registry = self._registry = Registry.later(home.registry_url, new=False)
         try:
