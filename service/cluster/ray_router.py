@@ -65,12 +65,29 @@ class AdapterRouter(RequestRouter):  # type: ignore[misc]
         self, pending_request: PendingRequest, *, is_retry: bool = False
     ) -> RunningReplica:
         """Counted between the choice and the sending, with nothing awaited in between: each is ended once."""
-        replica = await super()._choose_replica_for_request(pending_request, is_retry=is_retry)
+        replica = None if is_retry else self._at_hand(pending_request)
+        if replica is None:
+            replica = await super()._choose_replica_for_request(pending_request, is_retry=is_retry)
         ask = pending_request.args[0]
         room, digest = replica.replica_id.unique_id, ask.digest if isinstance(ask, Ask) else None
         self._under_way[pending_request.metadata.internal_request_id, room] = digest
         self._rooms.sent(room, digest)
         return replica
+
+    def _at_hand(self, pending_request: PendingRequest) -> RunningReplica | None:
+        """The first in rank, where Ray knows of room there. Its own search would find the same one, by a task and
+        queues that cost more than the choice; where there is anything to find out, it is left to that.
+        """
+        ask = pending_request.args[0]
+        ranked = self._rooms.ranked(ask) if isinstance(ask, Ask) else []
+        for replica in self._replicas_list if ranked else ():
+            if replica.replica_id.unique_id == ranked[0]:
+                queue = self.replica_queue_len_cache.get(replica.replica_id)
+                if queue is None or queue >= replica.max_ongoing_requests:
+                    return None
+                self._record_queue_wait_time(pending_request)
+                return replica
+        return None
 
     def on_request_completed(self, replica_id: ReplicaID, internal_request_id: str) -> None:
         room = replica_id.unique_id
