@@ -16,6 +16,7 @@ import pytest
 from lifecycle.errors import InvalidConfig, Unavailable
 from service.cluster import command, nodes
 from service.cluster.nodes import NODE_VARIABLES
+from tests.ports import free_port
 
 
 class Serve:
@@ -78,7 +79,7 @@ def test_a_cluster_on_this_machine_has_the_settings_of_nodes_unless_somebody_has
         raise Started
 
     file = tmp_path / "cluster.yaml"
-    file.write_text(f"bases: [{{base: {tmp_path}}}]\n", encoding="utf-8")
+    file.write_text(f"bases: [{{base: {tmp_path}}}]\nport: {free_port()}\n", encoding="utf-8")
     environment = {name: value for name, value in os.environ.items() if not name.startswith("RAY_")}
     monkeypatch.setattr(command.os, "environ", environment)
     os.environ["RAY_SERVE_CONTROL_LOOP_INTERVAL_S"] = "1"
